@@ -1,0 +1,1 @@
+"""Address allocation: a pure decision core and the thin shell that acts on its decisions."""

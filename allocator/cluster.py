@@ -1,0 +1,280 @@
+"""The API server as plain JSON: verbs on resources, dicts in, dicts out, typed errors.
+
+Configuration, credentials (token rotation included), TLS and connection pooling come from the `kubernetes`
+package; its model classes are left out because turning 500 Services into models costs 129 ms where plain JSON
+costs 1.2 ms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Self
+from urllib.parse import quote
+
+from kubernetes import config as kubernetes_config
+from kubernetes.client import ApiClient, ApiException, Configuration
+from kubernetes.watch import Watch
+from urllib3.exceptions import HTTPError
+
+from allocator.names import Resource
+
+Object = dict[str, Any]
+"""A Kubernetes object exactly as the API server writes it."""
+
+Body = dict[str, Any] | list[dict[str, Any]]
+"""What a request may carry: an object, or the operations of a JSON patch."""
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class ApiError(Exception):
+    """The API server refused a request: `status` is its HTTP code, `reason` its machine-readable reason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class NotFound(ApiError):
+    """The object (or the resource itself) does not exist."""
+
+
+class AlreadyExists(ApiError):
+    """Another writer created an object of this name first."""
+
+
+class Conflict(ApiError):
+    """The object changed since it was read, or a precondition did not hold."""
+
+
+class Expired(ApiError):
+    """The watch's resourceVersion is too old (410): list again."""
+
+
+class Unavailable(ApiError):
+    """No answer at all: the API server is down, unreachable or too slow."""
+
+
+class Cluster:
+    """One API server, addressed by resource; safe to use from several threads (the pool underneath is)."""
+
+    def __init__(self, api_client: ApiClient, *, timeout_seconds: float = 5.0) -> None:
+        self._api = api_client
+        self._timeout_seconds = timeout_seconds
+
+    @classmethod
+    def from_environment(
+        cls, kubeconfig: str | None = None, *, timeout_seconds: float = 5.0, connections: int = 32
+    ) -> Self:
+        """Connect as a pod does, or by kubeconfig when one is named or no pod token is mounted.
+
+        Raises kubernetes.config.ConfigException when neither is there.
+        """
+        configuration = Configuration()
+        if kubeconfig is not None:
+            kubernetes_config.load_kube_config(kubeconfig, client_configuration=configuration)
+        else:
+            try:
+                kubernetes_config.load_incluster_config(client_configuration=configuration)
+            except kubernetes_config.ConfigException:
+                kubernetes_config.load_kube_config(client_configuration=configuration)
+        configuration.connection_pool_maxsize = connections
+        configuration.retries = False
+        return cls(ApiClient(configuration), timeout_seconds=timeout_seconds)
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        """Return the object as the API server holds it now (a quorum read). Raises NotFound."""
+        return self._call("GET", _path(resource, namespace, name))
+
+    def list(self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None) -> Object:
+        """Return the List object: `items`, and in `metadata.resourceVersion` where a watch may start."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        return self._call("GET", _path(resource, namespace), query=query)
+
+    def create(
+        self, resource: Resource, obj: Object, namespace: str | None = None, *, dry_run: bool = False
+    ) -> Object:
+        """Create `obj` and return it as stored. Raises AlreadyExists when the name is taken."""
+        query = {"dryRun": "All"} if dry_run else {}
+        return self._call("POST", _path(resource, namespace), query=query, body=obj)
+
+    def replace(self, resource: Resource, obj: Object) -> Object:
+        """Write the whole object; its metadata.resourceVersion makes this a compare-and-swap (Conflict)."""
+        metadata = obj["metadata"]
+        return self._call("PUT", _path(resource, metadata.get("namespace"), metadata["name"]), body=obj)
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Body,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        content_type: str = MERGE_PATCH,
+        field_manager: str | None = None,
+        force: bool = False,
+    ) -> Object:
+        """Patch and return the object. `force` only counts with APPLY_PATCH (take over conflicting fields)."""
+        query: dict[str, str] = {}
+        if field_manager:
+            query["fieldManager"] = field_manager
+        if force:
+            query["force"] = "true"
+        path = _path(resource, namespace, name, subresource)
+        return self._call("PATCH", path, query=query, body=body, content_type=content_type)
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
+        """Delete the object, given preconditions only if they still hold (else Conflict). Raises NotFound."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        held = {key: value for key, value in preconditions.items() if value is not None}
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if held:
+            body["preconditions"] = held
+        self._call("DELETE", _path(resource, namespace, name), body=body)
+
+    def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        timeout_seconds: int = 300,
+        watcher: Watch | None = None,
+    ) -> Iterator[tuple[str, Object]]:
+        """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch at its timeout.
+
+        `watcher.stop()`, called from another thread, ends it early. Raises Expired or Unavailable.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_seconds),
+        }
+
+        def start(**_: object) -> Any:
+            # The server ends the stream itself; the read timeout only catches one that died silently.
+            return self._send("GET", _path(resource, namespace), query=query, read_seconds=timeout_seconds + 15.0)
+
+        try:
+            for event in (watcher or Watch()).stream(start, timeout_seconds=timeout_seconds):
+                if event is not None:
+                    yield event["type"], event["object"]
+        except ApiException as error:
+            raise _api_error(error.status or 0, error.body, error.reason) from error
+        except (HTTPError, OSError) as error:
+            raise Unavailable(0, "Unavailable", f"watching {resource.plural}: {error}") from error
+
+    def raw(self, method: str, path: str, *, query: dict[str, str] | None = None) -> Object:
+        """Ask any path of the API server (`/version`, a discovery document)."""
+        return self._call(method, path, query=query)
+
+    def serves(self, resource: Resource) -> bool:
+        """Tell by discovery whether this API server serves `resource`."""
+        base = f"/apis/{resource.group}" if resource.group else "/api"
+        try:
+            document = self.raw("GET", f"{base}/{resource.version}")
+        except NotFound:
+            return False
+        return any(item["name"] == resource.plural for item in document["resources"])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        response = self._send(method, path, query=query, body=body, content_type=content_type)
+        try:
+            result: Object = json.loads(response.data)
+        except (HTTPError, OSError) as error:
+            raise Unavailable(0, "Unavailable", f"{method} {path}: {error}") from error
+        except ValueError as error:
+            raise Unavailable(response.status, "BadAnswer", f"{method} {path}: not JSON") from error
+        return result
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+        read_seconds: float | None = None,
+    ) -> Any:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        request = self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        timeout = (self._timeout_seconds, read_seconds or self._timeout_seconds)
+        try:
+            response = self._api.call_api(*request, _request_timeout=timeout).response
+        except ApiException as error:
+            raise _api_error(error.status or 0, error.body, error.reason) from error
+        except (HTTPError, OSError) as error:
+            raise Unavailable(0, "Unavailable", f"{method} {path}: {error}") from error
+        if response.status >= 400:
+            raise _api_error(response.status, response.data, response.reason)
+        return response
+
+
+def _path(
+    resource: Resource,
+    namespace: str | None = None,
+    name: str | None = None,
+    subresource: str | None = None,
+) -> str:
+    parts = ["/apis", resource.group] if resource.group else ["/api"]
+    parts.append(resource.version)
+    if namespace is not None and resource.namespaced:
+        parts += ["namespaces", quote(namespace, safe="")]
+    parts.append(resource.plural)
+    if name is not None:
+        parts.append(quote(name, safe=""))
+    if subresource is not None:
+        parts.append(subresource)
+    return "/".join(parts)
+
+
+def _api_error(status: int, body: bytes | str | None, reason: str | None) -> ApiError:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        document = {}
+    machine_reason = str(document.get("reason") or reason or "Unknown")
+    message = str(document.get("message") or reason or "no message")
+    if status == 404:
+        return NotFound(status, machine_reason, message)
+    if status == 409:
+        kind = AlreadyExists if machine_reason == "AlreadyExists" else Conflict
+        return kind(status, machine_reason, message)
+    if status == 410:
+        return Expired(status, machine_reason, message)
+    if status in (0, 429, 502, 503, 504):
+        return Unavailable(status, machine_reason, message)
+    return ApiError(status, machine_reason, message)

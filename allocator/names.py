@@ -1,0 +1,66 @@
+"""Names that users, manifests and other components see: groups, kinds, annotations, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One served API resource: where it lives and whether its objects have a namespace."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """`group/version` as it stands in an object's apiVersion (`v1` for the core group)."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+SERVICES = Resource("", "v1", "services", "Service")
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+SECRETS = Resource("", "v1", "secrets", "Secret")
+EVENTS = Resource("", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+ENDPOINT_SLICES_V1 = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+ENDPOINT_SLICES_V1BETA1 = Resource("discovery.k8s.io", "v1beta1", "endpointslices", "EndpointSlice")
+MUTATING_WEBHOOKS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    namespaced=False,
+)
+VALIDATING_WEBHOOKS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration",
+    namespaced=False,
+)
+IP_ADDRESS_POOLS = Resource("metallb.io", "v1beta1", "ipaddresspools", "IPAddressPool")
+L2_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "l2advertisements", "L2Advertisement")
+IP_ALLOCATIONS = Resource("admitlb.io", "v1alpha1", "ipallocations", "IPAllocation", namespaced=False)
+
+DEFAULT_NAMESPACE = "metallb-system"
+WEBHOOK_CONFIGURATION = "metallb-webhook-configuration"
+WEBHOOK_SERVICE = "metallb-webhook-service"
+WEBHOOK_CERTIFICATE_SECRET = "metallb-webhook-cert"  # noqa: S105  the object's name, not its content
+SPEAKER_KEY_SECRET = "memberlist"  # noqa: S105  MetalLB's name for the speakers' shared key
+SPEAKER_KEY_FIELD = "secretkey"
+RECONCILER_LEASE = "admitlb-reconciler"
+
+FROM_POOL_ANNOTATION = "metallb.io/ip-allocated-from-pool"
+ASSIGNED_IPS_ANNOTATION = "admitlb.io/assigned-ips"
+OUTPUT_ANNOTATIONS = (FROM_POOL_ANNOTATION, ASSIGNED_IPS_ANNOTATION)
+
+ADDRESS_POOL_ANNOTATIONS = ("metallb.io/address-pool", "metallb.universe.tf/address-pool")
+LOAD_BALANCER_IPS_ANNOTATIONS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
+ALLOW_SHARED_IP_ANNOTATIONS = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
+
+EXCLUDE_FROM_LB_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"

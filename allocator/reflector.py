@@ -1,0 +1,178 @@
+"""A local copy of one resource, kept by list and watch, that tells one listener about every change.
+
+Copies are hints: whatever must be right is decided by the API server (create, compare-and-swap).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubernetes.watch import Watch
+
+from allocator.cluster import ApiError, Cluster, Expired, Object
+from allocator.logs import EventLog
+from allocator.names import Resource
+
+log = EventLog("reflector")
+
+Key = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-scoped object is empty."""
+
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object before and after: `old` is None when it appeared, `new` is None when it went."""
+
+    resource: Resource
+    key: Key
+    old: Object | None
+    new: Object | None
+
+
+class Reflector:
+    """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts.
+
+    The mapping is written by the reflector's thread alone, under `_lock`; readers take the lock for a lookup and
+    must not change what they get. `on_change` runs on the reflector's thread, in the order of the changes, after
+    the mapping has them; `on_change` for the first list runs before `wait_synced` returns.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        on_change: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        self.resource = resource
+        self._cluster = cluster
+        self._namespace = namespace
+        self._on_change = on_change
+        self._objects: dict[Key, Object] = {}
+        self._lock = threading.Lock()
+        self._synced = threading.Event()
+        self._stopping = threading.Event()
+        self._watch = Watch()
+        self._heard_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
+
+    def start(self) -> None:
+        """Begin listing and watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch and its thread; the last copy stays readable."""
+        self._stopping.set()
+        self._watch.stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def wait_synced(self, timeout_seconds: float | None = None) -> bool:
+        """Tell whether the first full list has been taken in, waiting for it up to the timeout."""
+        return self._synced.wait(timeout_seconds)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the first full list has been taken in."""
+        return self._synced.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
+        return self._thread.is_alive()
+
+    def silent_seconds(self) -> float:
+        """How long ago the API server last answered (a list, an event or the regular end of a watch)."""
+        return time.monotonic() - self._heard_at
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        """Return the mirrored object, or None."""
+        with self._lock:
+            return self._objects.get((namespace, name))
+
+    def items(self) -> list[Object]:
+        """Return all mirrored objects, in no particular order."""
+        with self._lock:
+            return list(self._objects.values())
+
+    def _run(self) -> None:
+        version: str | None = None
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                if version is None:
+                    version = self._list()
+                version = self._follow(version)
+                failures = 0
+            except Expired:
+                log.info("watch.expired", resource=self.resource.plural)
+                version = None
+            except ApiError as error:
+                # The version is kept: a server that comes back may still serve the watch from it.
+                delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+                if failures == 0:
+                    log.warning("watch.interrupted", resource=self.resource.plural, error=error, retry_seconds=delay)
+                failures += 1
+                self._stopping.wait(delay)
+
+    def _list(self) -> str:
+        listing = self._cluster.list(self.resource, self._namespace)
+        self._heard_at = time.monotonic()
+        fresh = {_key(obj): obj for obj in listing.get("items") or []}
+        with self._lock:
+            stale = self._objects
+            self._objects = dict(fresh)
+        for key, old in stale.items():
+            if key not in fresh:
+                self._tell(key, old, None)
+        for key, new in fresh.items():
+            before = stale.get(key)
+            if before is None or _version(before) != _version(new):
+                self._tell(key, before, new)
+        self._synced.set()
+        return str(listing["metadata"]["resourceVersion"])
+
+    def _follow(self, version: str) -> str:
+        watch = self._watch = Watch()
+        events = self._cluster.watch(self.resource, self._namespace, resource_version=version, watcher=watch)
+        for kind, obj in events:
+            self._heard_at = time.monotonic()
+            version = _version(obj)
+            if kind != "BOOKMARK":
+                self._take(obj, gone=kind == "DELETED")
+            if self._stopping.is_set():
+                break
+        self._heard_at = time.monotonic()
+        return version
+
+    def _take(self, obj: Object, *, gone: bool) -> None:
+        key = _key(obj)
+        with self._lock:
+            old = self._objects.pop(key, None)
+            if not gone:
+                self._objects[key] = obj
+        if gone and old is None:
+            return
+        self._tell(key, old, None if gone else obj)
+
+    def _tell(self, key: Key, old: Object | None, new: Object | None) -> None:
+        try:
+            self._on_change(Change(self.resource, key, old, new))
+        except Exception:
+            # One object that its listener cannot digest must not stop the others from being mirrored.
+            log.exception("change.failed", resource=self.resource.plural, namespace=key[0], name=key[1])
+
+
+def _key(obj: Object) -> Key:
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]
+
+
+def _version(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])

@@ -1,0 +1,1 @@
+"""The speaker: answers ARP for the addresses its node announces, and takes over from dead peers."""
