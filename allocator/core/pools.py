@@ -1,0 +1,149 @@
+"""Pools: which addresses there are and who may have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from allocator.core.addresses import Address, AddressRange, Family
+from allocator.core.selectors import Selector, matches_any
+
+DEFAULT_REUSE_DELAY_SECONDS = 60
+
+
+class PriorityOrder(StrEnum):
+    """Which of two priorities is tried first; MetalLB's is the lower number, 0 or absent last."""
+
+    LOWEST_FIRST = "lowest-first"
+    HIGHEST_FIRST = "highest-first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAllocation:
+    """Who may have addresses of the pool. A restriction that is None was not written; one that matches
+    nobody admits nobody."""
+
+    priority: int = 0
+    namespaces: frozenset[str] = frozenset()
+    namespace_selectors: tuple[Selector, ...] = ()
+    service_selectors: tuple[Selector, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """Who asks: the Service's namespace with its labels, and the Service's own labels."""
+
+    namespace: str
+    namespace_labels: Mapping[str, str]
+    service_labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """One IPAddressPool. Ranges are used in the order listed, lowest address first."""
+
+    name: str
+    ranges: tuple[AddressRange, ...]
+    excluded: tuple[AddressRange, ...] = ()
+    auto_assign: bool = True
+    avoid_buggy_ips: bool = False
+    allocation: ServiceAllocation | None = None
+    reuse_delay_seconds: int = DEFAULT_REUSE_DELAY_SECONDS
+    allow_cross_namespace_sharing: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def contains(self, address: Address) -> bool:
+        """Tell whether the address lies in the pool and may be assigned (excluded and buggy ones may not)."""
+        return any(address in owned for owned in self.ranges) and self.blocked_until(address) is None
+
+    def spans(self, address: Address) -> bool:
+        """Tell whether the address lies in one of the pool's ranges, assignable or not."""
+        return any(address in owned for owned in self.ranges)
+
+    def blocked_until(self, address: Address) -> int | None:
+        """Return the last value of the blocked stretch that starts at or spans `address`, None if it is free to use.
+
+        avoidBuggyIPs blocks IPv4 addresses ending in .0 or .255 whatever the mask
+        (MetalLB internal/allocator/allocator.go ipConfusesBuggyFirmwares).
+        """
+        for hole in self.excluded:
+            if address in hole:
+                return hole.last
+        if self.avoid_buggy_ips and address.family is Family.IPV4 and address.value & 0xFF in (0, 0xFF):
+            return address.value
+        return None
+
+    def has_family(self, family: Family) -> bool:
+        """Tell whether any range is of the family."""
+        return any(owned.family is family for owned in self.ranges)
+
+    def refuses(self, applicant: Applicant) -> str | None:
+        """Say why the pool is not open to the applicant, or None when it is open."""
+        allocation = self.allocation
+        if allocation is None:
+            return None
+        restricted = allocation.namespaces or allocation.namespace_selectors
+        if (
+            restricted
+            and applicant.namespace not in allocation.namespaces
+            and not matches_any(allocation.namespace_selectors, applicant.namespace_labels)
+        ):
+            return f"not open to namespace {applicant.namespace} ({_namespaces_text(allocation)})"
+        if allocation.service_selectors and not matches_any(allocation.service_selectors, applicant.service_labels):
+            wanted = " or ".join(str(selector) for selector in allocation.service_selectors)
+            return f"not open to the Service's labels (wants {wanted})"
+        return None
+
+
+def _namespaces_text(allocation: ServiceAllocation) -> str:
+    parts = []
+    if allocation.namespaces:
+        parts.append("open to " + ", ".join(sorted(allocation.namespaces)))
+    if allocation.namespace_selectors:
+        selectors = " or ".join(str(selector) for selector in allocation.namespace_selectors)
+        parts.append(f"open to namespaces labelled {selectors}")
+    return "; ".join(parts)
+
+
+def in_order_of_trial(pools: Iterable[Pool], *, order: PriorityOrder = PriorityOrder.LOWEST_FIRST) -> list[Pool]:
+    """Sort pools as automatic assignment tries them: those with serviceAllocation by priority, then the rest.
+
+    Equal priorities break by name. MetalLB: internal/allocator/allocator.go Allocate.
+    """
+
+    def rank(pool: Pool) -> tuple[int, int, int, str]:
+        if pool.allocation is None:
+            return 1, 0, 0, pool.name
+        priority = pool.allocation.priority
+        unset = 1 if priority == 0 else 0
+        return 0, unset, -priority if order is PriorityOrder.HIGHEST_FIRST else priority, pool.name
+
+    return sorted(pools, key=rank)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two ranges that share addresses: `mine` of the pool under review, `other` of the pool named."""
+
+    mine_index: int
+    mine: AddressRange
+    other: AddressRange
+    other_pool: str
+
+
+def overlaps(pool: Pool, others: Iterable[Pool]) -> list[Overlap]:
+    """Find every overlap of a pool's ranges with one another and with other pools' ranges."""
+    found = []
+    for index, mine in enumerate(pool.ranges):
+        found += [
+            Overlap(index, mine, earlier, pool.name) for earlier in pool.ranges[:index] if mine.overlaps(earlier)
+        ]
+        found += [
+            Overlap(index, mine, theirs, other.name)
+            for other in others
+            if other.name != pool.name
+            for theirs in other.ranges
+            if mine.overlaps(theirs)
+        ]
+    return found

@@ -1,0 +1,70 @@
+"""Label selectors with the API's semantics (metav1.LabelSelector)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operator(StrEnum):
+    """What a requirement asks of the label's value."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One `matchExpressions` entry, or one `matchLabels` pair written as In."""
+
+    key: str
+    operator: Operator
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether `labels` meet the requirement; NotIn is met by an absent label, as in the API."""
+        match self.operator:
+            case Operator.IN:
+                return self.key in labels and labels[self.key] in self.values
+            case Operator.NOT_IN:
+                return self.key not in labels or labels[self.key] not in self.values
+            case Operator.EXISTS:
+                return self.key in labels
+            case Operator.DOES_NOT_EXIST:
+                return self.key not in labels
+
+    def __str__(self) -> str:
+        values = ",".join(sorted(self.values))
+        match self.operator:
+            case Operator.IN if len(self.values) == 1:
+                return f"{self.key}={values}"
+            case Operator.IN:
+                return f"{self.key} in ({values})"
+            case Operator.NOT_IN:
+                return f"{self.key} not in ({values})"
+            case Operator.EXISTS:
+                return self.key
+            case Operator.DOES_NOT_EXIST:
+                return f"!{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """All requirements must hold; an empty selector matches everything."""
+
+    requirements: frozenset[Requirement]
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether `labels` meet every requirement."""
+        return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(str(requirement) for requirement in self.requirements)) or "everything"
+
+
+def matches_any(selectors: Iterable[Selector], labels: Mapping[str, str]) -> bool:
+    """Tell whether any selector of the list matches; an empty list matches nothing."""
+    return any(selector.matches(labels) for selector in selectors)
