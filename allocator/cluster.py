@@ -103,6 +103,12 @@ class Cluster:
         query = {"dryRun": "All"} if dry_run else {}
         return self._call("POST", _path(resource, namespace), query=query, body=obj)
 
+    def create_subresource(
+        self, resource: Resource, name: str, subresource: str, body: Object, namespace: str | None = None
+    ) -> Object:
+        """Post to a subresource (`token` of a ServiceAccount, `binding` or `eviction` of a Pod). Raises NotFound."""
+        return self._call("POST", _path(resource, namespace, name, subresource), body=body)
+
     def replace(self, resource: Resource, obj: Object) -> Object:
         """Write the whole object; its metadata.resourceVersion makes this a compare-and-swap (Conflict)."""
         metadata = obj["metadata"]

@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster in a box: real control-plane processes, nodes as network namespaces."""
