@@ -1,0 +1,113 @@
+"""Network namespaces of the calling thread: make a named one, step into it and back.
+
+A thread (not the whole process) enters a namespace, so sockets opened between entering and leaving belong to
+that namespace for ever, whichever thread uses them later: no helper process is needed to speak from a node.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+CLONE_NEWNET = 0x40000000
+MS_BIND = 4096
+MS_REC = 16384
+MNT_DETACH = 2
+NAMED = Path("/run/netns")
+"""Where `ip netns` keeps its names; inside the lab this is a private tmpfs."""
+
+INSIDE = "ADMITLB_LAB_INSIDE"
+"""Set by `python -m tests.lab.enter`; what changes the machine refuses to run without it."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Result = TypeVar("Result")
+
+
+class NotInside(RuntimeError):
+    """The caller runs in the machine's own namespaces, which the lab must never change."""
+
+
+def require_inside() -> None:
+    """Raise NotInside unless the process was started through `tests.lab.enter`."""
+    if os.environ.get(INSIDE) != "1":
+        raise NotInside("this needs the lab's own namespaces; start it with `python -m tests.lab.enter -- COMMAND`")
+
+
+def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
+    """mount(2) with Python's errors. `target` must exist."""
+    arguments = [None if value is None else value.encode() for value in (source, target, kind)]
+    _checked(_libc.mount(*arguments, ctypes.c_ulong(flags), None if data is None else data.encode()), target)
+
+
+def unmount(target: str) -> None:
+    """Detach what is mounted on `target`, also while it is in use."""
+    _checked(_libc.umount2(target.encode(), MNT_DETACH), target)
+
+
+def create(name: str, prepare: Callable[[], None] = lambda: None) -> Path:
+    """Make the network namespace `name`, run `prepare` inside it, and return the path that holds it open."""
+    require_inside()
+    NAMED.mkdir(exist_ok=True)
+    path = NAMED / name
+    path.touch(exist_ok=False)
+
+    def make() -> None:
+        _checked(_libc.unshare(CLONE_NEWNET), name)
+        prepare()
+        mount("/proc/thread-self/ns/net", str(path), flags=MS_BIND)
+
+    in_own_thread(make, f"netns-{name}")
+    return path
+
+
+def remove(path: Path) -> None:
+    """Drop the name; the namespace itself goes with its last process and socket."""
+    unmount(str(path))
+    path.unlink()
+
+
+@contextmanager
+def entered(path: Path) -> Iterator[None]:
+    """Put the calling thread into the namespace for the length of the block."""
+    with Path("/proc/thread-self/ns/net").open("rb") as home, path.open("rb") as there:
+        _checked(_libc.setns(there.fileno(), CLONE_NEWNET), str(path))
+        try:
+            yield
+        finally:
+            _checked(_libc.setns(home.fileno(), CLONE_NEWNET), "the thread's first namespace")
+
+
+def in_own_thread(work: Callable[[], Result], name: str) -> Result:
+    """Run `work` on a thread of its own and return (or raise) what it does: its namespaces end with it."""
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=name)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def inode(path: Path) -> int:
+    """Identify a namespace: equal for two paths exactly when they are the same namespace."""
+    return path.stat().st_ino
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), what)
