@@ -1,0 +1,288 @@
+"""The decision: which addresses a Service gets, or why it gets none.
+
+`decide` is the one implementation of every rule; admission, the reconciler and the offline commands all call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from allocator.core.addresses import Address, Family
+from allocator.core.claims import Ledger
+from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
+from allocator.core.requests import FamilyPolicy, ServiceRequest
+from allocator.core.search import Search
+from allocator.core.sharing import clash
+from allocator.core.verdicts import Decision, How, Outcome, Placement, Refusal, RefusalKind
+
+
+def decide(
+    request: ServiceRequest,
+    *,
+    pools: Sequence[Pool],
+    ledger: Ledger,
+    avoid: Collection[Address] = (),
+    order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
+) -> Decision:
+    """Decide from values alone; `avoid` holds addresses just lost to others that `ledger` does not show yet.
+
+    Never raises for anything a Service can say.
+    """
+    return _Case(request, pools, ledger, frozenset(avoid), order).decide()
+
+
+class _Case:
+    """One call of `decide`, so that its parts need not pass five values around."""
+
+    def __init__(
+        self,
+        request: ServiceRequest,
+        pools: Sequence[Pool],
+        ledger: Ledger,
+        avoid: frozenset[Address],
+        order: PriorityOrder,
+    ) -> None:
+        self.request = request
+        self.pools = in_order_of_trial(pools, order=order)
+        self.ledger = ledger
+        self.avoid = avoid
+        self.search = Search(request, ledger, avoid)
+        self.warnings: list[str] = []
+        self.kept = self._holdings()
+
+    def decide(self) -> Decision:
+        refusal = self._malformed_pins()
+        if refusal is not None:
+            return self._refuse(refusal)
+        return self._pinned() if self.request.pins else self._automatic()
+
+    def _holdings(self) -> dict[Family, Placement]:
+        """What the Service holds and may go on holding; a sharing it has broken is given up to the others.
+
+        What its status lists without a claim is adopted: Service status outlives claims (a restored backup,
+        an installation that MetalLB served before).
+        """
+        request = self.request
+        kept: dict[Family, Placement] = {}
+        held = self.ledger.held_by(request.namespace, request.name)
+        for claim in sorted(held, key=lambda claim: claim.address not in request.current):
+            pool = next((pool for pool in self.pools if pool.spans(claim.address)), None)
+            why_not = clash(self.request, claim, pool)
+            if why_not is not None:
+                self.warnings.append(
+                    f"{self.request.label}: gives up {claim.address}, because {why_not}; "
+                    "it is tried again as soon as that changes"
+                )
+            elif claim.address not in self.avoid:
+                name = pool.name if pool is not None else claim.pool
+                kept.setdefault(claim.address.family, Placement(claim.address, name, How.KEPT, claim))
+        for address in request.current:
+            pool = next((pool for pool in self.pools if pool.contains(address)), None)
+            if address.family not in kept and pool is not None:
+                adopted = self._take(address, pool)
+                if isinstance(adopted, Placement):
+                    kept[address.family] = adopted
+        return kept
+
+    def _malformed_pins(self) -> Refusal | None:
+        request = self.request
+        pins = request.pins
+        families = [pin.family for pin in pins]
+        written = ", ".join(str(pin) for pin in pins)
+        if len(set(families)) < len(families):
+            return self._refusal(
+                RefusalKind.MALFORMED, f"{written} are of one family", "name at most one IPv4 and one IPv6 address"
+            )
+        strangers = [pin for pin in pins if pin.family not in request.families]
+        if strangers:
+            able = " and ".join(request.families)
+            return self._refusal(
+                RefusalKind.MALFORMED,
+                f"{strangers[0]} is {strangers[0].family}, but the Service is {able}",
+                f"name an address of {able}, or change spec.ipFamilies",
+            )
+        if pins and request.policy is FamilyPolicy.REQUIRE_DUAL and len(pins) < 2:
+            return self._refusal(
+                RefusalKind.MALFORMED, f"RequireDualStack with only {written}", "name one of each family"
+            )
+        return None
+
+    def _pinned(self) -> Decision:
+        placements = []
+        for pin in self.request.pins:
+            placed = self._place_pin(pin)
+            if isinstance(placed, Refusal):
+                return self._refuse(placed)
+            placements.append(placed)
+        return self._assign(placements)
+
+    def _place_pin(self, pin: Address) -> Placement | Refusal:
+        request = self.request
+        held = self.kept.get(pin.family)
+        if held is not None and held.address == pin and request.pool_name in (None, held.pool):
+            return held
+        pool = self._requested_pool()
+        if isinstance(pool, Refusal):
+            return pool
+        owner = next((candidate for candidate in self.pools if candidate.spans(pin)), None)
+        if pool is not None and owner is not pool:
+            return self._refusal(
+                RefusalKind.MALFORMED,
+                f"{pin} is not in the requested pool {pool.name} ({_ranges_text(pool)})",
+                "change the address or the pool",
+            )
+        if owner is None:
+            return self._refusal(
+                RefusalKind.NOT_IN_POOL, f"{pin} is in no pool ({self._considered()})", "add it to a pool"
+            )
+        closed = owner.refuses(request.applicant)
+        if closed is not None:
+            return self._refusal(
+                RefusalKind.POOL_CLOSED, f"{pin} belongs to pool {owner.name}, {closed}", "ask for another address"
+            )
+        if not owner.contains(pin):
+            return self._refusal(
+                RefusalKind.NOT_IN_POOL, f"{pin} is kept out of use by pool {owner.name}", "ask for another address"
+            )
+        return self._take(pin, owner)
+
+    def _take(self, address: Address, pool: Pool) -> Placement | Refusal:
+        claim = self.ledger.at(address)
+        if claim is None and address not in self.avoid:
+            return Placement(address, pool.name, How.FREE)
+        if claim is None:
+            return self._refusal(RefusalKind.HELD, f"{address} was just taken by another Service", "try again")
+        if not claim.in_use:
+            return Placement(address, pool.name, How.COOLING, claim)
+        why_not = clash(self.request, claim, pool)
+        if why_not is None:
+            how = How.KEPT if claim.holder(self.request.namespace, self.request.name) else How.SHARED
+            return Placement(address, pool.name, how, claim)
+        return self._refusal(
+            RefusalKind.HELD,
+            why_not,
+            "release it or add the same metallb.io/allow-shared-ip key to both, with different ports",
+        )
+
+    def _requested_pool(self) -> Pool | Refusal | None:
+        name = self.request.pool_name
+        if name is None:
+            return None
+        pool = next((candidate for candidate in self.pools if candidate.name == name), None)
+        if pool is None:
+            known = ", ".join(candidate.name for candidate in self.pools) or "none"
+            return self._refusal(
+                RefusalKind.UNKNOWN_POOL, f"there is no pool {name} (pools: {known})", "create it or name another"
+            )
+        closed = pool.refuses(self.request.applicant)
+        if closed is not None:
+            return self._refusal(RefusalKind.POOL_CLOSED, f"pool {name} is {closed}", "name another pool")
+        return pool
+
+    def _automatic(self) -> Decision:
+        request = self.request
+        requested = self._requested_pool()
+        if isinstance(requested, Refusal):
+            return self._refuse(requested)
+        if requested is not None:
+            open_pools = [requested]
+            kept = {family: place for family, place in self.kept.items() if place.pool == requested.name}
+        else:
+            open_pools = [pool for pool in self.pools if pool.auto_assign and pool.refuses(request.applicant) is None]
+            kept = self.kept
+        kept = {family: place for family, place in kept.items() if family in request.families}
+        placed = self._fill(open_pools, kept)
+        wanted = len(request.families) if request.policy is not FamilyPolicy.SINGLE else 1
+        if request.policy is FamilyPolicy.REQUIRE_DUAL:
+            wanted = 2
+        enough = wanted if request.policy is not FamilyPolicy.PREFER_DUAL else 1
+        if len(placed) < enough:
+            return self._refuse(self._nothing_left(open_pools))
+        return self._assign([placed[family] for family in request.families if family in placed])
+
+    def _fill(self, pools: list[Pool], kept: dict[Family, Placement]) -> dict[Family, Placement]:
+        """Find an address for every family wanted: from one pool if one has them all, else from several."""
+        request = self.request
+        dual = request.policy is not FamilyPolicy.SINGLE
+        families = request.families if dual else request.families[:1]
+        missing = [family for family in families if family not in kept]
+        if not missing:
+            return kept
+        found = {family: self.search.first(pools, family) for family in missing}
+        if dual and all(found.values()):
+            together = self._find_in_one_pool(pools, families, kept)
+            if together is not None:
+                return kept | together
+        return kept | {family: place for family, place in found.items() if place is not None}
+
+    def _find_in_one_pool(
+        self, pools: list[Pool], families: Sequence[Family], kept: dict[Family, Placement]
+    ) -> dict[Family, Placement] | None:
+        homes = {place.pool for place in kept.values()}
+        for pool in pools:
+            if homes and pool.name not in homes:
+                continue
+            missing = [family for family in families if family not in kept]
+            places = {family: self.search.first([pool], family) for family in missing}
+            whole = {family: place for family, place in places.items() if place is not None}
+            if len(whole) == len(missing):
+                return whole
+        return None
+
+    def _nothing_left(self, open_pools: list[Pool]) -> Refusal:
+        families = " and ".join(self.request.families)
+        considered = self._considered()
+        if not self.pools:
+            return self._refusal(RefusalKind.NO_POOL, "there are no pools", "create an IPAddressPool")
+        if not any(pool.has_family(family) for pool in open_pools for family in self.request.families):
+            return self._refusal(
+                RefusalKind.NO_POOL, f"no pool serves it {families} ({considered})", "open or create a pool for it"
+            )
+        if self.request.policy is FamilyPolicy.REQUIRE_DUAL and len(self.request.families) < 2:
+            return self._refusal(
+                RefusalKind.NO_POOL,
+                "RequireDualStack on a single-stack cluster",
+                "use PreferDualStack or SingleStack",
+            )
+        return self._refusal(
+            RefusalKind.EXHAUSTED, f"no {families} address left ({considered})", "release addresses or extend a pool"
+        )
+
+    def _considered(self) -> str:
+        """Name every pool and why it said no."""
+        reasons = []
+        for pool in self.pools:
+            closed = pool.refuses(self.request.applicant)
+            missing = [family for family in self.request.families if not pool.has_family(family)]
+            if closed is not None:
+                reason = closed
+            elif not pool.auto_assign and self.request.pool_name != pool.name:
+                reason = "only on request (autoAssign: false)"
+            elif missing:
+                reason = f"has no {' and '.join(missing)}"
+            else:
+                reason = "full"
+            if self.request.pins and closed is None:
+                reason = _ranges_text(pool)
+            reasons.append(f"{pool.name}: {reason}")
+        return "; ".join(reasons) or "no pools"
+
+    def _assign(self, placements: list[Placement]) -> Decision:
+        return Decision(Outcome.ASSIGNED, tuple(placements), warnings=tuple(self.warnings))
+
+    def _refuse(self, refusal: Refusal) -> Decision:
+        if not refusal.kind.heals:
+            return Decision(Outcome.DENIED, tuple(self.kept.values()), refusal, tuple(self.warnings))
+        if self.kept:
+            placements = tuple(self.kept.values())
+            held = ", ".join(str(place.address) for place in placements)
+            kept = Refusal(refusal.kind, f"{refusal.message}; keeps {held} meanwhile")
+            return Decision(Outcome.ASSIGNED, placements, kept, (*self.warnings, kept.message))
+        return Decision(Outcome.PENDING, (), refusal, (*self.warnings, refusal.message))
+
+    def _refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
+        return Refusal(kind, f"{self.request.label}: {why}; {remedy}")
+
+
+def _ranges_text(pool: Pool) -> str:
+    return ", ".join(str(owned) for owned in pool.ranges)

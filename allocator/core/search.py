@@ -1,0 +1,82 @@
+"""The search for an address: what cools for the Service, what it may share or is free, what cools for others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from allocator.core.addresses import Address, AddressRange, Family
+from allocator.core.claims import Claim, Ledger
+from allocator.core.pools import Pool
+from allocator.core.requests import ServiceRequest
+from allocator.core.sharing import clash
+from allocator.core.verdicts import How, Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Finds addresses for one request; `avoid` holds addresses lost to others that `ledger` does not show yet."""
+
+    request: ServiceRequest
+    ledger: Ledger
+    avoid: frozenset[Address]
+
+    def first(self, pools: Sequence[Pool], family: Family) -> Placement | None:
+        """Return the best address of the family in the pools, tried in their order, or None."""
+        return self._cooling_for_it(pools, family) or self._open(pools, family) or self._cooling(pools, family)
+
+    def _cooling_for_it(self, pools: Sequence[Pool], family: Family) -> Placement | None:
+        mine = self.ledger.cooling_for(self.request.namespace, self.request.name)
+        return self._taken_back(mine, pools, family)
+
+    def _cooling(self, pools: Sequence[Pool], family: Family) -> Placement | None:
+        return self._taken_back(self.ledger.cooling(), pools, family) if pools else None
+
+    def _taken_back(self, claims: Sequence[Claim], pools: Sequence[Pool], family: Family) -> Placement | None:
+        for claim in claims:
+            if claim.address.family is not family or claim.address in self.avoid:
+                continue
+            for pool in pools:
+                if pool.contains(claim.address):
+                    return Placement(claim.address, pool.name, How.COOLING, claim)
+        return None
+
+    def _open(self, pools: Sequence[Pool], family: Family) -> Placement | None:
+        for pool in pools:
+            shareable = self._shareable(pool, family)
+            for owned in pool.ranges:
+                if owned.family is not family:
+                    continue
+                shared = next((claim for claim in shareable if claim.address in owned), None)
+                free = self._first_free(pool, owned)
+                if shared is not None and (free is None or shared.address < free):
+                    return Placement(shared.address, pool.name, How.SHARED, shared)
+                if free is not None:
+                    return Placement(free, pool.name, How.FREE)
+        return None
+
+    def _shareable(self, pool: Pool, family: Family) -> list[Claim]:
+        if not self.request.sharing_key:
+            return []
+        return [
+            claim
+            for claim in self.ledger.shared_under(self.request.sharing_key)
+            if claim.address.family is family
+            and claim.address not in self.avoid
+            and pool.contains(claim.address)
+            and clash(self.request, claim, pool) is None
+        ]
+
+    def _first_free(self, pool: Pool, owned: AddressRange) -> Address | None:
+        value = self.ledger.next_unclaimed(owned.family, owned.first)
+        while value <= owned.last:
+            address = Address(owned.family, value)
+            blocked = pool.blocked_until(address)
+            if blocked is not None:
+                value = blocked + 1
+            elif value == owned.anycast or address in self.avoid:
+                value += 1
+            else:
+                return address
+            value = self.ledger.next_unclaimed(owned.family, value)
+        return None

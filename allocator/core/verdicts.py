@@ -1,0 +1,96 @@
+"""What a decision can say: placements, refusals, and the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from allocator.core.addresses import Address
+from allocator.core.claims import Claim
+
+
+class RefusalKind(StrEnum):
+    """Why a wish is not met."""
+
+    MALFORMED = "malformed"
+    POOL_CLOSED = "pool-closed"
+    HELD = "held"
+    UNKNOWN_POOL = "unknown-pool"
+    NOT_IN_POOL = "not-in-pool"
+    NO_POOL = "no-pool"
+    EXHAUSTED = "exhausted"
+
+    @property
+    def code(self) -> int:
+        """The HTTP code of a denial for this reason."""
+        return _CODES[self]
+
+    @property
+    def heals(self) -> bool:
+        """Whether a later change elsewhere can meet the wish: then, outside `strict`, the Service is admitted
+        and waits."""
+        return self not in (RefusalKind.MALFORMED, RefusalKind.POOL_CLOSED)
+
+
+_CODES = {
+    RefusalKind.MALFORMED: 422,
+    RefusalKind.POOL_CLOSED: 403,
+    RefusalKind.HELD: 409,
+    RefusalKind.UNKNOWN_POOL: 422,
+    RefusalKind.NOT_IN_POOL: 422,
+    RefusalKind.NO_POOL: 422,
+    RefusalKind.EXHAUSTED: 409,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One wish that cannot be met now: one line saying what was asked, why not, and what would make it work."""
+
+    kind: RefusalKind
+    message: str
+
+
+class How(StrEnum):
+    """How an address comes to a Service, which is also what must be written for it."""
+
+    KEPT = "kept"
+    FREE = "free"
+    COOLING = "cooling"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One address for the Service; `claim` is what stands there now (None when nothing does)."""
+
+    address: Address
+    pool: str
+    how: How
+    claim: Claim | None = None
+
+
+class Outcome(StrEnum):
+    """What becomes of the Service."""
+
+    ASSIGNED = "Assigned"
+    PENDING = "Pending"
+    DENIED = "Denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`placements` in the order status shall list them; `refusal` is set unless every wish is met.
+
+    An assigned Service may carry a refusal too: what it holds stays, and the refusal says what is still wanted.
+    """
+
+    outcome: Outcome
+    placements: tuple[Placement, ...] = ()
+    refusal: Refusal | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def pools(self) -> str:
+        """The pools that serve, comma-joined in the order of the addresses."""
+        return ",".join(dict.fromkeys(placement.pool for placement in self.placements))
