@@ -1,0 +1,114 @@
+"""The webhook as a WSGI application: HTTP in front, one handler per admission path behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from flask import Flask, Response, jsonify, request
+from prometheus_client import Counter, Histogram
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+
+from allocator.logs import EventLog
+from webhook.review import AdmissionRequest, Answer, MalformedReview, parse, render
+
+log = EventLog("webhook")
+
+Handler = Callable[[AdmissionRequest], Answer]
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+"""An UPDATE carries two objects of up to 1.5 MiB each (etcd's limit) and an envelope."""
+
+REQUESTS = Counter("admitlb_admission_requests", "Admission reviews answered.", ["path", "operation", "outcome"])
+DURATION = Histogram(
+    "admitlb_admission_duration_seconds",
+    "Time from a parsed review to its answer.",
+    ["path"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0),
+)
+
+
+class NotReady(Exception):
+    """A handler cannot decide yet; the API server gets 503 and goes by the webhook's failurePolicy."""
+
+
+def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]]) -> Flask:
+    """Return the application: POST of an AdmissionReview at each path of `handlers`, GET /healthz and /readyz.
+
+    What is no AdmissionReview gets a 4xx with a JSON message. A handler that raises gets its trace logged and
+    the caller a 500, upon which the API server admits or refuses by the webhook's failurePolicy.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
+    for path, handler in handlers.items():
+        app.add_url_rule(path, endpoint=path, view_func=_review_view(path, handler), methods=["POST"])
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        reasons = ready()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return Response(("\n".join(reasons) or "ok") + "\n", status=status, mimetype="text/plain")
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        return _failure(error.code or 500, error.description or error.name)
+
+    return app
+
+
+def _review_view(path: str, handler: Handler) -> Callable[[], Response]:
+    def answer_review() -> Response:
+        try:
+            asked = parse(_json_body())
+        except MalformedReview as error:
+            return _refuse(path, HTTPStatus.BAD_REQUEST, str(error))
+        except HTTPException as error:
+            return _refuse(path, error.code or HTTPStatus.BAD_REQUEST, error.description or error.name)
+        started = time.perf_counter()
+        try:
+            answer = handler(asked)
+            document = jsonify(render(asked.uid, answer))
+        except NotReady as error:
+            REQUESTS.labels(path, asked.operation, "not_ready").inc()
+            return _failure(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except Exception:
+            REQUESTS.labels(path, asked.operation, "error").inc()
+            log.exception("admission.failed", path=path, operation=asked.operation, **_who(asked))
+            return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, "the webhook failed to decide; its log says why")
+        DURATION.labels(path).observe(time.perf_counter() - started)
+        REQUESTS.labels(path, asked.operation, "allowed" if answer.allowed else "denied").inc()
+        return document
+
+    return answer_review
+
+
+def _json_body() -> bytes:
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("send the AdmissionReview as application/json")
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise RequestEntityTooLarge(f"an AdmissionReview is at most {BODY_LIMIT_BYTES} bytes here") from error
+
+
+def _refuse(path: str, status: int, message: str) -> Response:
+    REQUESTS.labels(path, "", "malformed").inc()
+    log.debug("admission.malformed", path=path, status=int(status), error=message)
+    return _failure(status, message)
+
+
+def _failure(status: int, message: str) -> Response:
+    response = jsonify(
+        {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": message}
+    )
+    response.status_code = status
+    return response
+
+
+def _who(asked: AdmissionRequest) -> dict[str, str]:
+    return {"kind": asked.kind, "namespace": asked.namespace, "name": asked.name, "user": asked.username}

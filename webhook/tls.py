@@ -1,0 +1,90 @@
+"""The server side of TLS: the context to serve with, replaced while serving when the certificate changes."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from webhook.certificates import Credentials
+
+_CLIENT_SECONDS = 10.0
+"""How long a client may take for a handshake, or for the next bytes of a request."""
+
+
+class ServingContext:
+    """Holds the SSLContext made from the credentials last given; new handshakes use it, old sessions go on."""
+
+    def __init__(self) -> None:
+        # Written by the certificate manager's thread, read by every serving thread; only ever replaced whole.
+        self._context: ssl.SSLContext | None = None
+
+    def use(self, credentials: Credentials) -> None:
+        """Serve with `credentials` from the next handshake on."""
+        self._context = server_context(credentials)
+
+    def current(self) -> ssl.SSLContext:
+        """Return the context for the next handshake. Raises ConnectionResetError while there is none yet."""
+        if self._context is None:
+            raise ConnectionResetError(errno.ECONNRESET, "no certificate yet")
+        return self._context
+
+
+def server_context(credentials: Credentials) -> ssl.SSLContext:
+    """Return a TLS 1.2+ server context; the private key is on disk only while OpenSSL reads it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _TimedSocket
+    with tempfile.TemporaryDirectory(prefix="admitlb-tls-") as directory:  # mode 0700
+        pem = Path(directory, "serving.pem")
+        pem.touch(mode=0o600)
+        pem.write_bytes(credentials.serving.key + b"\n" + credentials.serving.certificate)
+        context.load_cert_chain(pem)
+    return context
+
+
+def client_context(credentials: Credentials) -> ssl.SSLContext:
+    """Return the context of a client that trusts the credentials' bundle only, as the API server does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=credentials.ca_bundle.decode("ascii", "ignore"))
+    return context
+
+
+class _TimedSocket(ssl.SSLSocket):
+    """A socket whose "blocking" has an end.
+
+    The server makes its sockets blocking without a timeout, so a client that stops in the middle of a handshake
+    or a request would hold one of the few threads for ever. Running out of time looks like a reset connection,
+    which the server takes for what it is: a client that went away.
+    """
+
+    def setblocking(self, flag: bool) -> None:
+        self.settimeout(None if flag else 0.0)
+
+    def settimeout(self, value: float | None) -> None:
+        super().settimeout(_CLIENT_SECONDS if value is None else value)
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except TimeoutError as error:
+            raise _gone() from error
+
+    def recv(self, *args: Any) -> bytes:
+        try:
+            return super().recv(*args)
+        except TimeoutError as error:
+            raise _gone() from error
+
+    def sendall(self, *args: Any) -> None:
+        try:
+            super().sendall(*args)
+        except TimeoutError as error:
+            raise _gone() from error
+
+
+def _gone() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, f"silent for {_CLIENT_SECONDS:.0f} s")
