@@ -186,7 +186,7 @@ def _overlap_text(pool: Pool, found: Overlap) -> str:
 
 
 def check_l2_advertisement(document: Document) -> None:
-    """Check what an L2Advertisement says. Raises InvalidDocument (MetalLB internal/config/config.go l2AdvertisementFromCR)."""
+    """Check what an L2Advertisement says. Raises InvalidDocument (MetalLB internal/config/config.go)."""
     problems = Problems()
     spec = document.get("spec") or {}
     names_from(spec.get("ipAddressPools"), "spec.ipAddressPools", problems)

@@ -26,12 +26,16 @@ _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object before and after: `old` is None when it appeared, `new` is None when it went."""
+    """One object before and after: `old` is None when it appeared, `new` is None when it went.
+
+    `version` is the resourceVersion at which the API server knew of the change.
+    """
 
     resource: Resource
     key: Key
     old: Object | None
     new: Object | None
+    version: str
 
 
 class Reflector:
@@ -125,18 +129,19 @@ class Reflector:
         listing = self._cluster.list(self.resource, self._namespace)
         self._heard_at = time.monotonic()
         fresh = {_key(obj): obj for obj in listing.get("items") or []}
+        version = str(listing["metadata"]["resourceVersion"])
         with self._lock:
             stale = self._objects
             self._objects = dict(fresh)
         for key, old in stale.items():
             if key not in fresh:
-                self._tell(key, old, None)
+                self._tell(key, old, None, version)
         for key, new in fresh.items():
             before = stale.get(key)
             if before is None or _version(before) != _version(new):
-                self._tell(key, before, new)
+                self._tell(key, before, new, _version(new))
         self._synced.set()
-        return str(listing["metadata"]["resourceVersion"])
+        return version
 
     def _follow(self, version: str) -> str:
         watch = self._watch = Watch()
@@ -159,11 +164,11 @@ class Reflector:
                 self._objects[key] = obj
         if gone and old is None:
             return
-        self._tell(key, old, None if gone else obj)
+        self._tell(key, old, None if gone else obj, _version(obj))
 
-    def _tell(self, key: Key, old: Object | None, new: Object | None) -> None:
+    def _tell(self, key: Key, old: Object | None, new: Object | None, version: str) -> None:
         try:
-            self._on_change(Change(self.resource, key, old, new))
+            self._on_change(Change(self.resource, key, old, new, version))
         except Exception:
             # One object that its listener cannot digest must not stop the others from being mirrored.
             log.exception("change.failed", resource=self.resource.plural, namespace=key[0], name=key[1])

@@ -1,0 +1,188 @@
+"""What this process knows of pools, namespaces and claims: mirrors of the API server, and its own last writes.
+
+The view is a hint. What may not go wrong is decided by the API server when a claim is created or swapped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from allocator import names
+from allocator.allocations import claim_from
+from allocator.cluster import Cluster, Object
+from allocator.core.addresses import Address, AddressError, AddressRange, Family
+from allocator.core.claims import Claim, Ledger
+from allocator.core.decision import decide
+from allocator.core.pools import Pool, PriorityOrder
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision
+from allocator.documents import InvalidDocument, labels_of, pool_from
+from allocator.logs import EventLog
+from allocator.reflector import Change, Reflector
+
+log = EventLog("view")
+
+Listener = Callable[[Change], None]
+
+
+class View:
+    """Pools, namespace labels and claims as far as they are known here.
+
+    `_lock` owns `_ledger`, `_versions` and `_pools`: the reflectors' threads write them, deciding threads read
+    and write (their own claims, at once, so that a thread never offers what another has just taken).
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
+        on_change: Listener = lambda _: None,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._ledger = Ledger()
+        self._versions: dict[Address, int] = {}
+        self._pools: dict[str, Pool] = {}
+        self._order = order
+        self._on_change = on_change
+        self.families: tuple[Family, ...] = (Family.IPV4,)
+        """The cluster's families, primary first; set by `start` from the default/kubernetes Service's own."""
+        self._cluster = cluster
+        self._namespaces = Reflector(cluster, names.NAMESPACES, on_change=on_change)
+        self._reflectors = (
+            self._namespaces,
+            Reflector(cluster, names.IP_ADDRESS_POOLS, namespace=namespace, on_change=self._take_pool),
+            Reflector(cluster, names.IP_ALLOCATIONS, on_change=self._take_claim),
+        )
+
+    def start(self) -> None:
+        """Learn the cluster's families and begin mirroring. Raises ApiError."""
+        self.families = _cluster_families(self._cluster)
+        for reflector in self._reflectors:
+            reflector.start()
+
+    def stop(self) -> None:
+        """End mirroring."""
+        for reflector in self._reflectors:
+            reflector.stop()
+
+    def wait_synced(self, timeout_seconds: float) -> bool:
+        """Tell whether everything has been listed once, waiting up to the timeout for each part."""
+        return all(reflector.wait_synced(timeout_seconds) for reflector in self._reflectors)
+
+    def problems(self) -> list[str]:
+        """Say what of the view is not there yet; empty when it can be decided upon."""
+        return [f"{mirror.resource.plural} are not listed yet" for mirror in self._reflectors if not mirror.synced]
+
+    def dead_threads(self) -> list[str]:
+        """Name the mirrors whose thread has ended though nobody stopped it."""
+        return [mirror.resource.plural for mirror in self._reflectors if not mirror.alive]
+
+    def pools(self) -> list[Pool]:
+        """Return every valid pool."""
+        with self._lock:
+            return list(self._pools.values())
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace, empty when it is not known."""
+        return labels_of(self._namespaces.get("", namespace))
+
+    def claims(self) -> list[Claim]:
+        """Return every known claim."""
+        with self._lock:
+            return list(self._ledger)
+
+    def claim_at(self, address: Address) -> Claim | None:
+        """Return the claim known to stand on an address."""
+        with self._lock:
+            return self._ledger.at(address)
+
+    def held_by(self, namespace: str, name: str) -> list[Claim]:
+        """Return the claims in use of the named Service."""
+        with self._lock:
+            return self._ledger.held_by(namespace, name)
+
+    def propose(
+        self,
+        request: ServiceRequest,
+        *,
+        avoid: Collection[Address] = (),
+        mark: Callable[[Decision], Sequence[Claim]] = lambda _: (),
+    ) -> Decision:
+        """Decide on what is known. `mark` returns claims about to be created, which count from now on."""
+        with self._lock:
+            decision = decide(
+                request, pools=list(self._pools.values()), ledger=self._ledger, avoid=avoid, order=self._order
+            )
+            for claim in mark(decision):
+                self._ledger.put(claim)
+            return decision
+
+    def record(self, stored: Object) -> Claim:
+        """Take in an IPAllocation as the API server just returned it, unless something newer is known."""
+        claim = claim_from(stored)
+        with self._lock:
+            version = int(claim.version)
+            if version >= self._versions.get(claim.address, 0):
+                self._versions[claim.address] = version
+                self._ledger.put(claim)
+        return claim
+
+    def forget(self, claim: Claim) -> None:
+        """Drop a claim that is known to be gone, or that was marked and not created, unless a newer one stands."""
+        with self._lock:
+            known = self._ledger.at(claim.address)
+            if known is not None and known.version == claim.version:
+                self._ledger.discard(claim.address)
+                self._versions.pop(claim.address, None)
+
+    def _take_pool(self, change: Change) -> None:
+        name = change.key[1]
+        try:
+            pool = pool_from(change.new) if change.new is not None else None
+        except InvalidDocument as error:
+            # Admission refuses such pools; this one came in while nothing checked it.
+            log.warning("pool.ignored", pool=name, error=error)
+            pool = None
+        with self._lock:
+            if pool is None:
+                self._pools.pop(name, None)
+            else:
+                self._pools[name] = pool
+        self._on_change(change)
+
+    def _take_claim(self, change: Change) -> None:
+        try:
+            self._mirror_claim(change)
+        except (AddressError, KeyError, ValueError) as error:
+            log.warning("claim.ignored", claim=change.key[1], error=error)
+            return
+        self._on_change(change)
+
+    def _mirror_claim(self, change: Change) -> None:
+        if change.new is not None:
+            self.record(change.new)
+            return
+        address = Address.from_claim_name(change.key[1])
+        with self._lock:
+            known = self._ledger.at(address)
+            # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
+            if known is not None and known.version and int(known.version) <= int(change.version):
+                self._ledger.discard(address)
+                self._versions.pop(address, None)
+
+
+def _cluster_families(cluster: Cluster) -> tuple[Family, ...]:
+    """Return the families Services can have, primary first.
+
+    The API server's own Service has the primary one; a second shows in the nodes' podCIDRs (there is no object
+    that tells the Service CIDRs before Kubernetes 1.31).
+    """
+    service = cluster.get(names.SERVICES, "kubernetes", "default")
+    primary = Address.parse(service["spec"]["clusterIP"]).family
+    nodes = cluster.list(names.NODES).get("items") or ()
+    cidrs = [cidr for node in nodes for cidr in (node.get("spec") or {}).get("podCIDRs") or ()]
+    families = {AddressRange.parse(cidr).family for cidr in cidrs}
+    return (primary, *sorted(families - {primary}))
