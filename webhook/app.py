@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
 from prometheus_client import Counter, Histogram
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
 from allocator.logs import EventLog
 from webhook.review import AdmissionRequest, Answer, MalformedReview, parse, render
@@ -56,7 +56,10 @@ def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        return _failure(error.code or 500, error.description or error.name)
+        refusal = _failure(error.code or 500, error.description or error.name)
+        if isinstance(error, MethodNotAllowed):
+            refusal.headers["Allow"] = ", ".join(error.valid_methods or ())
+        return refusal
 
     return app
 
