@@ -1,0 +1,114 @@
+"""Answers ARP on one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from allocator.core.addresses import Address, Family
+from allocator.logs import EventLog
+from speaker import bpf
+from speaker.arp_socket import ArpSocket
+from speaker.frames.arp import ArpFrame, Operation, gratuitous, reply_to
+from speaker.frames.ethernet import BROADCAST, MalformedFrame
+from speaker.interfaces import Interface
+from speaker.metrics import SpeakerMetrics
+
+log = EventLog("arp")
+
+_FRAMES_A_TURN = 64
+"""Frames taken from one interface before the others get their turn."""
+
+
+def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) -> ArpFrame | None:
+    """Return the reply that `request` deserves from the holder of `addresses` at `mac`, None if none.
+
+    Only requests, sent to everyone or to us, for an address we hold; the sender's own address does not matter,
+    which defends the address against probes (MetalLB internal/layer2/arp.go processRequest; RFC 5227 2.4).
+    """
+    if request.operation is not Operation.REQUEST or request.destination not in (BROADCAST, mac):
+        return None
+    return reply_to(request, mac) if request.target_ip in addresses else None
+
+
+class ArpResponder:
+    """Answers and announces IPv4 addresses on one interface, with that interface's own MAC.
+
+    `_addresses` is replaced whole by the announcer's caller and read by the packet thread. The kernel's filter is
+    a hint that may let more through; `_addresses` decides.
+    """
+
+    def __init__(self, interface: Interface, metrics: SpeakerMetrics) -> None:
+        """Open the socket, answering for nothing yet. Raises OSError."""
+        self.interface = interface
+        self._metrics = metrics
+        self._addresses: frozenset[Address] = frozenset()
+        self._socket = ArpSocket(interface)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a frame waits."""
+        return self._socket.fileno()
+
+    def covers(self, address: Address) -> bool:
+        """Tell whether the address is of this responder's family."""
+        return address.family is Family.IPV4
+
+    def answer_for(self, addresses: frozenset[Address]) -> None:
+        """From now on answer for exactly the IPv4 addresses among these."""
+        mine = frozenset(address for address in addresses if self.covers(address))
+        if mine == self._addresses:
+            return
+        # Both orders of filter and set are safe: what only one of them knows is not answered.
+        self._addresses = mine
+        try:
+            self._socket.set_filter(bpf.arp_requests_for(mine))
+        except OSError as error:
+            self._failed("filter", error)
+
+    def handle_readable(self) -> None:
+        """Take in waiting frames and answer them."""
+        for _ in range(_FRAMES_A_TURN):
+            try:
+                data = self._socket.receive()
+            except OSError as error:
+                self._failed("receive", error)
+                return
+            if data is None:
+                return
+            self._metrics.frames_received.labels(self.interface.name).inc()
+            try:
+                request = ArpFrame.decode(data)
+            except MalformedFrame as error:
+                log.debug("arp.malformed", interface=self.interface.name, error=error)
+                continue
+            self._answer(request)
+
+    def announce(self, address: Address) -> None:
+        """Broadcast the address in both gratuitous forms, request and reply."""
+        for operation in Operation:
+            if self._send(gratuitous(operation, address, self.interface.mac)):
+                self._metrics.gratuitous_sent.add(str(address))
+
+    def close(self) -> None:
+        """Free the socket."""
+        self._socket.close()
+
+    def _answer(self, request: ArpFrame) -> None:
+        reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
+        if reply is None:
+            return
+        address = str(request.target_ip)
+        self._metrics.requests_received.add(address)
+        if self._send(reply):
+            self._metrics.responses_sent.add(address)
+
+    def _send(self, frame: ArpFrame) -> bool:
+        try:
+            self._socket.send(frame.encode())
+        except OSError as error:
+            self._failed("send", error)
+            return False
+        return True
+
+    def _failed(self, operation: str, error: OSError) -> None:
+        self._metrics.errors.labels(self.interface.name, operation).inc()
+        log.debug("arp.failed", interface=self.interface.name, operation=operation, error=error)

@@ -1,0 +1,81 @@
+"""What the speaker counts. Names and labels are MetalLB's where MetalLB has them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+
+class ExactCounter(Collector):
+    """A counter by address whose name stays as written.
+
+    prometheus_client's own Counter appends `_total`, which MetalLB's layer 2 metrics do not have; dashboards ask
+    for the bare names. `_values` is guarded by `_lock`.
+    """
+
+    def __init__(self, name: str, documentation: str, *, label: str = "ip") -> None:
+        self._name = name
+        self._documentation = documentation
+        self._label = label
+        self._values: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, label: str, amount: int = 1) -> None:
+        """Count."""
+        with self._lock:
+            self._values[label] = self._values.get(label, 0) + amount
+
+    def value(self, label: str) -> int:
+        """What has been counted so far."""
+        with self._lock:
+            return self._values.get(label, 0)
+
+    def collect(self) -> Iterator[Metric]:
+        """Report every label seen."""
+        # Typed "unknown" because the exposition writer appends _total to a counter's name.
+        metric = Metric(self._name, self._documentation, "unknown")
+        with self._lock:
+            values = dict(self._values)
+        for label, value in values.items():
+            metric.add_sample(self._name, {self._label: label}, value)
+        yield metric
+
+
+class SpeakerMetrics:
+    """All of the speaker's metrics, registered once in `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests_received = ExactCounter(
+            "metallb_layer2_requests_received", "Number of layer2 requests received for owned IPs"
+        )
+        self.responses_sent = ExactCounter(
+            "metallb_layer2_responses_sent", "Number of layer2 responses sent for owned IPs in response to requests"
+        )
+        self.gratuitous_sent = ExactCounter(
+            "metallb_layer2_gratuitous_sent", "Number of gratuitous layer2 packets sent for owned IPs"
+        )
+        for counter in (self.requests_received, self.responses_sent, self.gratuitous_sent):
+            registry.register(counter)
+        self.frames_received = Counter(
+            "admitlb_layer2_frames_received",
+            "Frames the kernel's filter let through",
+            ["interface"],
+            registry=registry,
+        )
+        self.errors = Counter(
+            "admitlb_layer2_errors", "Failed socket operations", ["interface", "operation"], registry=registry
+        )
+        self.announced = Gauge(
+            "metallb_speaker_announced",
+            "Services being announced from this node",
+            ["service", "protocol", "node", "ip"],
+            registry=registry,
+        )
+        self.heartbeats_dropped = Counter(
+            "admitlb_heartbeats_dropped", "Heartbeats not accepted, by reason", ["reason"], registry=registry
+        )
+        self.peers_alive = Gauge("admitlb_speakers_alive", "Speakers alive, this one included", registry=registry)
