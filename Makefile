@@ -1,1 +1,89 @@
 # `make demo` and `make test` do all of their own set-up; the targets below them are for working on the code.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# A plain user's PATH often lacks the folders where iptables, ip and etcd live.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+# Everything that starts control-plane processes runs in namespaces of its own, and vanishes with them.
+LAB := $(PY) -m tests.lab.enter --
+PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+OVERLAYS = $(wildcard kustomize/overlays/*)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leaves the cluster up
+	$(LAB) $(PY) -m tests.demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup ## Run all tests
+	$(LAB) $(PYTEST) tests
+
+.PHONY: test-unit
+test-unit: $(INSTALLED) ## Run the tests that need no processes (seconds)
+	$(PYTEST) tests/unit
+
+.PHONY: test-cluster
+test-cluster: setup ## Run the tests against a real API server
+	$(LAB) $(PYTEST) tests/cluster
+
+.PHONY: test-lab
+test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
+	$(LAB) $(PYTEST) tests/wire tests/endtoend
+
+.PHONY: lint
+lint: setup ## Check style, types, layers and that every overlay renders
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	@kubectl=$$($(PY) -c 'import sys; from tests.lab.binaries import find; print(find(lambda line: print(line, file=sys.stderr)).kubectl)'); \
+	for overlay in $(OVERLAYS); do echo "kubectl kustomize $$overlay"; "$$kubectl" kustomize "$$overlay" >/dev/null; done
+
+.PHONY: format
+format: $(INSTALLED) ## Bring the code into its one form
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+.PHONY: setup
+setup: $(INSTALLED) ## Install all that tests and demo need (they do this themselves)
+	@missing=(); \
+	for entry in ip:iproute2 iptables:iptables unshare:util-linux; do \
+	    command -v "$${entry%%:*}" >/dev/null || missing+=("$${entry##*:}"); \
+	done; \
+	if (( $${#missing[@]} )) && (( EUID == 0 )) && command -v apt-get >/dev/null; then \
+	    echo "installing $${missing[*]}"; \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	fi
+	@$(PY) -m tests.lab.binaries
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@python=; \
+	for name in $${PYTHON:-} python3 python3.13 python3.12 python3.11; do \
+	    if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [[ -z "$$python" ]]; then echo "AdmitLB needs Python 3.11 or newer; name one with PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	if [[ ! -x $(PY) ]]; then \
+	    if ! "$$python" -c 'import ensurepip' 2>/dev/null; then \
+	        if (( EUID == 0 )) && command -v apt-get >/dev/null; then \
+	            apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; \
+	        else echo "$$python cannot make virtual environments; run: apt-get install python3-venv" >&2; exit 1; fi; \
+	    fi; \
+	    "$$python" -m venv $(VENV); \
+	fi
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove the virtual environment and all caches of this checkout
+	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
