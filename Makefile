@@ -55,16 +55,7 @@ format: $(INSTALLED) ## Bring the code into its one form
 
 .PHONY: setup
 setup: $(INSTALLED) ## Install all that tests and demo need (they do this themselves)
-	@missing=(); \
-	for entry in ip:iproute2 iptables:iptables unshare:util-linux; do \
-	    command -v "$${entry%%:*}" >/dev/null || missing+=("$${entry##*:}"); \
-	done; \
-	if (( $${#missing[@]} )) && (( EUID == 0 )) && command -v apt-get >/dev/null; then \
-	    echo "installing $${missing[*]}"; \
-	    apt-get update -qq; \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
-	fi
-	@$(PY) -m tests.lab.binaries
+	$(PY) -m tests.lab.binaries
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@python=; \
