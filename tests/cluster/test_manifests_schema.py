@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from allocator.allocations import document_of, write_time
 from allocator.cluster import ApiError, Cluster, Object
+from allocator.core.addresses import Address
+from allocator.core.claims import Claim, ClaimState, Holder, Port
 from allocator.names import (
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
@@ -162,10 +166,26 @@ def test_a_pool_counts_more_addresses_than_32_bits_hold(cluster: Cluster) -> Non
     assert patched["status"]["availableIPv6"] == largest
 
 
-def test_a_claim_keeps_its_holders_and_state(cluster: Cluster) -> None:
-    stored = create(cluster, IP_ALLOCATIONS, "192.168.1.100", **claim(sharingKey="web"))
+@pytest.mark.parametrize("state", list(ClaimState))
+def test_a_claim_is_stored_with_everything_the_code_writes(cluster: Cluster, state: ClaimState) -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    holder = Holder(
+        namespace="production",
+        name="web",
+        uid="4f0c",
+        generate_name="we",
+        ports=frozenset({Port("TCP", 80), Port("UDP", 53)}),
+        backend_key="app=web",
+        since=write_time(now),
+    )
+    address = Address.parse("2001:db8::1")
+    written = document_of(
+        Claim(address=address, pool="default-pool", state=state, holders=(holder,), sharing_key="web"), now=now
+    )
 
-    assert stored["spec"] == claim(sharingKey="web")
+    stored = cluster.create(IP_ALLOCATIONS, written)
+
+    assert stored["spec"] == written["spec"]
 
 
 def test_a_claim_may_be_made_before_the_service_has_a_name(cluster: Cluster) -> None:
