@@ -58,7 +58,7 @@ def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]
     def refused(error: HTTPException) -> Response:
         refusal = _failure(error.code or 500, error.description or error.name)
         if isinstance(error, MethodNotAllowed):
-            refusal.headers["Allow"] = ", ".join(error.valid_methods or ())
+            refusal.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         return refusal
 
     return app
