@@ -1,0 +1,161 @@
+"""The webhook's parts put together: what one serving process owns, starts, watches and stops."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from dataclasses import dataclass
+
+from flask import Flask
+
+from allocator.claiming import Claims
+from allocator.cluster import ApiError, Cluster
+from allocator.core.pools import PriorityOrder
+from allocator.logs import EventLog
+from allocator.monitor import Monitor
+from allocator.view import View
+from webhook.app import Handler, NotReady, create_app
+from webhook.certificate_manager import CertificateManager, service_dns_names
+from webhook.certificates import Credentials
+from webhook.config_admission import L2AdvertisementAdmission, PoolAdmission
+from webhook.registration import Registration
+from webhook.review import AdmissionRequest, Answer
+from webhook.self_check import SelfCheck
+from webhook.service_admission import ServiceAdmission
+from webhook.tls import ServingContext
+
+log = EventLog("webhook")
+
+API_TIMEOUT_SECONDS = 2.0
+"""Less than the 3 s which the API server gives us for a Service: a late answer is an answer to nobody."""
+
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line says."""
+
+    namespace: str
+    port: int
+    monitor_port: int
+    lb_class: str = ""
+    strict: bool = False
+    priority_order: PriorityOrder = PriorityOrder.LOWEST_FIRST
+    kubeconfig: str | None = None
+
+
+class Webhook:
+    """One serving process. Built and started after the fork; its methods are called on the main thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        cluster = Cluster.from_environment(settings.kubeconfig, timeout_seconds=API_TIMEOUT_SECONDS)
+        names = service_dns_names(settings.namespace)
+        self._tls = ServingContext()
+        self._view = View(cluster, namespace=settings.namespace, order=settings.priority_order)
+        self._certificates = CertificateManager(
+            cluster, namespace=settings.namespace, dns_names=names, on_change=self._use
+        )
+        self._registration = Registration(cluster, ca_bundle=self._ca_bundle)
+        self._self_check = SelfCheck(port=settings.port, server_name=names[0], credentials=self._certificates.current)
+        self._monitor = Monitor(settings.monitor_port, ready=self.problems)
+        self._handlers: dict[str, Handler] = {
+            "/mutate-v1-service": self._when_synced(
+                ServiceAdmission(
+                    self._view, Claims(cluster, self._view), lb_class=settings.lb_class, strict=settings.strict
+                ).answer
+            ),
+            "/validate-metallb-io-v1beta1-ipaddresspool": PoolAdmission(cluster, namespace=settings.namespace).answer,
+            "/validate-metallb-io-v1beta1-l2advertisement": L2AdvertisementAdmission(
+                namespace=settings.namespace
+            ).answer,
+        }
+        # Both written once by the thread that starts the view, and by the main thread's signal handler.
+        self._view_started = False
+        self._draining = False
+        self._stopping = threading.Event()
+        self._starter = threading.Thread(target=self._start_view, name="start-view", daemon=True)
+
+    def app(self) -> Flask:
+        """Return the application to serve."""
+        return create_app(self._handlers, ready=self.problems)
+
+    def start(self) -> None:
+        """Start every thread; none of them is waited for."""
+        self._monitor.start()
+        self._starter.start()
+        self._certificates.start()
+        self._registration.start()
+        self._self_check.start()
+
+    def casualties(self) -> list[str]:
+        """Name the parts one of whose threads should run and does not."""
+        alive = {
+            "monitor": self._monitor.alive,
+            "certificates": self._certificates.alive,
+            "registration": self._registration.alive,
+            "self-check": self._self_check.alive,
+            "view": not self._view.dead_threads() if self._view_started else self._starter.is_alive(),
+        }
+        return [name for name, living in alive.items() if not living]
+
+    def drain(self) -> None:
+        """Report not ready from now on."""
+        self._draining = True
+
+    def stop(self) -> None:
+        """End every thread."""
+        self._stopping.set()
+        self._self_check.stop()
+        self._registration.stop()
+        self._certificates.stop()
+        self._view.stop()
+        self._monitor.stop()
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context of the next handshake."""
+        return self._tls.current()
+
+    def problems(self) -> list[str]:
+        """Tell why requests should not be sent here; empty when they should."""
+        if self._draining:
+            return ["shutting down"]
+        return [
+            *self._certificates.problems(),
+            *self._view.problems(),
+            *self._registration.problems(),
+            *self._self_check.problems(),
+        ]
+
+    def _use(self, credentials: Credentials) -> None:
+        self._tls.use(credentials)
+        self._registration.wake()
+        self._self_check.wake()
+
+    def _ca_bundle(self) -> bytes | None:
+        credentials = self._certificates.current()
+        return credentials.ca_bundle if credentials else None
+
+    def _when_synced(self, handler: Handler) -> Handler:
+        """Refuse to decide on a part of the pools and claims: that would answer with reasons that are not true."""
+
+        def answer(request: AdmissionRequest) -> Answer:
+            if missing := self._view.problems():
+                raise NotReady("; ".join(missing))
+            return handler(request)
+
+        return answer
+
+    def _start_view(self) -> None:
+        failing = False
+        while not self._stopping.is_set():
+            try:
+                self._view.start()
+            except ApiError as error:
+                if not failing:
+                    log.warning("view.not_started", error=error, retry_seconds=_RETRY_SECONDS)
+                failing = True
+                self._stopping.wait(_RETRY_SECONDS)
+            else:
+                self._view_started = True
+                return

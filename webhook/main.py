@@ -1,0 +1,109 @@
+"""`admitlb webhook`: the command line of the admission webhook."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from allocator import logs
+from allocator.core.pools import PriorityOrder
+from allocator.logs import EventLog
+from allocator.names import DEFAULT_NAMESPACE
+from webhook.component import Settings, Webhook
+from webhook.serving import listen, serve
+
+log = EventLog("webhook")
+
+
+@click.command()
+@click.option(
+    "--namespace",
+    envvar="ADMITLB_NAMESPACE",
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    help="Where pools, the certificate Secret and the webhook's Service live.",
+)
+@click.option(
+    "--port",
+    envvar="ADMITLB_WEBHOOK_PORT",
+    type=click.IntRange(0, 65535),
+    default=9443,
+    show_default=True,
+    help="HTTPS port the API server calls; 0 takes a free one.",
+)
+@click.option(
+    "--monitor-port",
+    envvar="ADMITLB_MONITOR_PORT",
+    type=click.IntRange(0, 65535),
+    default=9120,
+    show_default=True,
+    help="HTTP port of /healthz, /readyz and /metrics.",
+)
+@click.option(
+    "--lb-class",
+    envvar="ADMITLB_LB_CLASS",
+    default="",
+    help="Only serve Services of this loadBalancerClass; by default those that name none.",
+)
+@click.option(
+    "--strict",
+    envvar="ADMITLB_STRICT",
+    is_flag=True,
+    help="Deny what would otherwise be admitted and left pending.",
+)
+@click.option(
+    "--pool-priority",
+    envvar="ADMITLB_POOL_PRIORITY",
+    type=click.Choice([order.value for order in PriorityOrder]),
+    default=PriorityOrder.LOWEST_FIRST.value,
+    show_default=True,
+    help="Which pools' serviceAllocation.priority is tried first.",
+)
+@click.option(
+    "--drain-seconds",
+    envvar="ADMITLB_DRAIN_SECONDS",
+    type=click.FloatRange(0, 60),
+    default=5.0,
+    show_default=True,
+    help="How long to answer on, not ready any more, once told to stop.",
+)
+@click.option(
+    "--log-level",
+    envvar="ADMITLB_LOG_LEVEL",
+    type=click.Choice(logs.LEVEL_NAMES),
+    default="info",
+    show_default=True,
+)
+@click.option(
+    "--kubeconfig",
+    envvar="ADMITLB_KUBECONFIG",
+    type=click.Path(exists=True, dir_okay=False),
+    help="How to reach the API server when not run as a pod.",
+)
+def webhook(
+    namespace: str,
+    port: int,
+    monitor_port: int,
+    lb_class: str,
+    strict: bool,
+    pool_priority: str,
+    drain_seconds: float,
+    log_level: str,
+    kubeconfig: str | None,
+) -> None:
+    """Answer admission reviews: check pools, and reserve an address for every Service that wants one."""
+    logs.configure(log_level)
+    settings = Settings(
+        namespace=namespace,
+        port=port,
+        monitor_port=monitor_port,
+        lb_class=lb_class,
+        strict=strict,
+        priority_order=PriorityOrder(pool_priority),
+        kubeconfig=kubeconfig,
+    )
+    listener = listen(port)
+    settings = replace(settings, port=listener.getsockname()[1])
+    log.info("webhook.listening", port=settings.port, namespace=namespace)
+    serve(lambda: Webhook(settings), listener=listener, drain_seconds=drain_seconds)
