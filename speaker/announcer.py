@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from allocator.core.addresses import Address
 from allocator.logs import EventLog
 from speaker.interfaces import Interface, announcing
 from speaker.pacing import BurstSchedule, TokenBucket
 from speaker.responder import PacketLoop, Responder
+from speaker.scope import Scope
 
 log = EventLog("announcer")
 
@@ -22,25 +22,6 @@ ANNOUNCEMENTS_PER_SECOND = 2000.0
 ANNOUNCEMENTS_AT_ONCE = 500.0
 """Both in addresses; each is two frames an interface. A node that takes over 1000 addresses has announced all of
 them after a quarter of a second, at 2 Mbit/s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The interfaces an address is announced on, by name; None means every interface that can."""
-
-    interfaces: frozenset[str] | None = None
-
-    def includes(self, interface: Interface) -> bool:
-        """Tell whether the address is announced on the interface."""
-        return self.interfaces is None or interface.name in self.interfaces
-
-    def __or__(self, other: Scope) -> Scope:
-        if self.interfaces is None or other.interfaces is None:
-            return Scope()
-        return Scope(self.interfaces | other.interfaces)
-
-    def __str__(self) -> str:
-        return "all" if self.interfaces is None else ",".join(sorted(self.interfaces))
 
 
 class Announcer:
@@ -100,7 +81,7 @@ class Announcer:
     def interfaces_of(self, scope: Scope) -> list[str]:
         """The names of the interfaces here that the scope includes."""
         with self._changed:
-            return sorted({interface.name for interface in self._responders if scope.includes(interface)})
+            return sorted({interface.name for interface in self._responders if scope.includes(interface.name)})
 
     def announce(self, wanted: Mapping[Address, Scope]) -> None:
         """From now on announce exactly `wanted`: answer first, then tell the LAN about what is new."""
@@ -142,15 +123,13 @@ class Announcer:
                 return
             self._answer()
             for address, scope in self._announced.items():
-                if any(interface is not None and scope.includes(interface) for interface in added):
+                if any(interface is not None and scope.includes(interface.name) for interface in added):
                     self._schedule.start(address)
             self._changed.notify_all()
 
     def _open(self, interface: Interface) -> Interface | None:
         try:
             responders = tuple(self._open_responders(interface))
-        except PermissionError:
-            raise
         except OSError as error:
             # The link went again before it was opened; its next change is reported anew.
             log.warning("interface.unusable", interface=interface.name, error=error)
@@ -167,7 +146,7 @@ class Announcer:
 
     def _answer(self) -> None:
         for interface, responders in self._responders.items():
-            here = frozenset(address for address, scope in self._announced.items() if scope.includes(interface))
+            here = frozenset(address for address, scope in self._announced.items() if scope.includes(interface.name))
             for responder in responders:
                 responder.answer_for(here)
 
@@ -194,7 +173,7 @@ class Announcer:
         scope = self._announced[address]
         for interface, responders in self._responders.items():
             for responder in responders:
-                if scope.includes(interface) and responder.covers(address):
+                if scope.includes(interface.name) and responder.covers(address):
                     responder.announce(address)
         if step == 0:
             log.info("arp.gratuitous", ip=address, interfaces=scope)

@@ -11,6 +11,14 @@ from speaker.interfaces import Interface
 _RECEIVE_BYTES = 128  # an ARP frame has 42, padded 60
 
 
+def require_raw_sockets() -> None:
+    """Raise PermissionError, saying what is missing, where this process may not open raw sockets."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        raise PermissionError("raw sockets are refused; the speaker needs the capability NET_RAW") from None
+
+
 class ArpSocket:
     """Sends and receives whole Ethernet frames; needs CAP_NET_RAW.
 

@@ -31,9 +31,9 @@ class Liveness:
 
 
 class Heartbeats:
-    """Sends a heartbeat to every peer each interval, listens for theirs, and tells `on_change` who is alive.
+    """Sends a heartbeat to every peer each interval, listens for theirs, and tells its listener who is alive.
 
-    One thread runs it all. `_membership`, `_targets` and `_reported` are guarded by `_lock`; `on_change` is called
+    One thread runs it all. `_membership`, `_targets` and `_ready` are guarded by `_lock`; the listener is called
     from the thread, outside the lock, and must be quick: while it runs nothing is heard.
     """
 
@@ -44,7 +44,6 @@ class Heartbeats:
         key: bytes,
         port: int,
         metrics: SpeakerMetrics,
-        on_change: Callable[[Liveness], None],
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
     ) -> None:
@@ -52,7 +51,7 @@ class Heartbeats:
         self._key = key
         self._port = port
         self._metrics = metrics
-        self._on_change = on_change
+        self._on_change: Callable[[Liveness], None] = lambda _: None
         self._interval = interval_seconds
         self._dead_after = dead_after_seconds
         self._lock = threading.Lock()
@@ -64,6 +63,7 @@ class Heartbeats:
             now=time.monotonic(),
         )
         self._targets: dict[str, str] = {}
+        self._ready = False
         self._reported: frozenset[str] = frozenset()
         self._socket, self._mapped = _listen(port)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
@@ -72,6 +72,10 @@ class Heartbeats:
         self._poll.register(self._wake, select.POLLIN)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+
+    def report_to(self, on_change: Callable[[Liveness], None]) -> None:
+        """Name the listener; before `start`."""
+        self._on_change = on_change
 
     def start(self) -> None:
         """Begin to send and to listen."""
@@ -87,37 +91,36 @@ class Heartbeats:
         os.close(self._wake)
 
     @property
-    def thread_alive(self) -> bool:
+    def alive(self) -> bool:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
     def set_peers(self, addresses: Mapping[str, str]) -> None:
         """Exchange heartbeats with these nodes, by name and IP address (this node's own entry is ignored)."""
         with self._lock:
-            changes = self._membership.set_peers(addresses)
+            changes = self._membership.set_peers(addresses, time.monotonic())
             own = self._membership.node
             self._targets = {node: self._wire_address(address) for node, address in addresses.items() if node != own}
         _log_changes(changes)
         os.eventfd_write(self._wake, 1)
 
-    def settled(self) -> bool:
-        """Tell whether every peer was heard, or had time enough to be."""
+    @property
+    def serving(self) -> bool:
+        """Whether this node counts as able to announce."""
         with self._lock:
-            return self._membership.settled(time.monotonic())
+            return self._membership.phase is Phase.SERVING
 
     def serve(self) -> None:
-        """Tell the others that this node can announce from now on, and count it as alive here."""
-        self._enter(Phase.SERVING)
+        """Count this node as able to announce, once settled, and tell the others so."""
+        with self._lock:
+            self._ready = True
+        os.eventfd_write(self._wake, 1)
 
     def leave(self) -> None:
-        """Tell the others to take over now; keeps telling them until `stop`."""
-        self._enter(Phase.LEAVING)
-
-    def _enter(self, phase: Phase) -> None:
+        """Tell the others at once to take over, and keep telling them until `stop`."""
         with self._lock:
-            self._membership.phase = phase
+            self._membership.phase = Phase.LEAVING
             self._send_to_all()
-        os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
         send_at = time.monotonic()
@@ -126,6 +129,11 @@ class Heartbeats:
                 changes = self._receive()
                 now = time.monotonic()
                 stalled, gone = self._membership.tick(now)
+                if self._ready and self._membership.phase is Phase.STARTING and self._membership.settled(now):
+                    # The others learn it with the next regular heartbeat, when this node has begun to answer:
+                    # whoever answered until now stops only then.
+                    self._membership.phase = Phase.SERVING
+                    send_at = now + self._interval / 2
                 alive = self._membership.alive()
                 if now >= send_at:
                     self._send_to_all()

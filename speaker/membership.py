@@ -63,13 +63,15 @@ class Membership:
         self.phase = Phase.STARTING
         self._dead_after = dead_after_seconds
         self._stall_after = dead_after_seconds / 2
-        self._started_at = now
+        self._expecting_since: float | None = None
         self._ticked_at = now
         self._sequence = 0
         self._peers: dict[str, _Peer] = {}
 
-    def set_peers(self, nodes: Collection[str]) -> list[PeerChange]:
+    def set_peers(self, nodes: Collection[str], now: float) -> list[PeerChange]:
         """Expect heartbeats from these nodes; one no longer named is given up."""
+        if self._expecting_since is None:
+            self._expecting_since = now
         gone = [PeerChange(node, False, "node removed") for node, peer in self._peers.items() if peer.alive]
         self._peers = {node: self._peers.get(node) or _Peer() for node in nodes if node != self.node}
         return [change for change in gone if change.node not in self._peers]
@@ -131,12 +133,14 @@ class Membership:
         return frozenset(alive | {self.node}) if self.phase is Phase.SERVING else frozenset(alive)
 
     def settled(self, now: float) -> bool:
-        """Tell whether everyone who could be alive has had the time to say so since the start.
+        """Tell whether every peer was heard, or has had the time to be since the peers are known.
 
         A speaker that announced before would take every address from speakers it has merely not heard yet.
         """
+        if self._expecting_since is None:
+            return False
         everyone = all(peer.incarnation is not None for peer in self._peers.values())
-        return everyone or now - self._started_at >= 2 * self._dead_after
+        return everyone or now - self._expecting_since >= 2 * self._dead_after
 
     def heartbeat_to(self, node: str) -> Heartbeat:
         """Compose the next heartbeat to a peer."""

@@ -1,0 +1,205 @@
+"""The speaker of one node: its parts, the order in which they start and stop, and who notices when one dies."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from allocator import names
+from allocator.cluster import ApiError, Cluster, NotFound
+from allocator.logs import EventLog
+from allocator.names import Resource
+from allocator.reflector import Reflector
+from speaker.announcer import Announcer
+from speaker.arp_responder import ArpResponder
+from speaker.arp_socket import require_raw_sockets
+from speaker.decider import Decider
+from speaker.events import EventRecorder
+from speaker.heartbeats import Heartbeats
+from speaker.interfaces import InterfaceWatch
+from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+from speaker.metrics import SpeakerMetrics
+from speaker.responder import PacketLoop
+from speaker.view import View
+
+log = EventLog("speaker")
+
+LINGER_SECONDS = 0.25
+"""How long a leaving speaker goes on answering. The others take over within milliseconds of its word; this covers
+a lost datagram (two more follow in that time) and clients whose entry is renewed in between."""
+
+_RETRY_SECONDS = 0.5
+_Value = TypeVar("_Value")
+
+
+class Part(Protocol):
+    """Something with a thread."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End, and wait for the thread."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a speaker is told."""
+
+    node: str
+    namespace: str
+    heartbeat_port: int
+    lb_class: str = ""
+    heartbeat_interval_seconds: float = DEFAULT_INTERVAL_SECONDS
+    dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS
+
+
+class Stopped(Exception):
+    """The speaker was told to stop before it had started."""
+
+
+class Speaker:
+    """Everything a node's speaker runs. `start` returns once its threads run; it begins to announce by itself."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, registry: CollectorRegistry) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._metrics = SpeakerMetrics(registry)
+        self._stopping = threading.Event()
+        self._parts: dict[str, Part] = {}
+        self._waiting_for = "the speakers' key"
+        self._heartbeats: Heartbeats | None = None
+
+    def start(self) -> None:
+        """Fetch what is needed and start every part. Raises Stopped, and OSError when a socket is refused."""
+        settings = self._settings
+        require_raw_sockets()
+        key = self._retry("speaker.key", self._key)
+        self._waiting_for = "the API server"
+        slices = self._retry("speaker.discovery", self._endpoint_slices)
+        self._waiting_for = "the first list of every watch"
+        packets = PacketLoop()
+        announcer = Announcer(
+            packets=packets, open_responders=lambda interface: [ArpResponder(interface, self._metrics)]
+        )
+        heartbeats = Heartbeats(
+            node=settings.node,
+            key=key,
+            port=settings.heartbeat_port,
+            metrics=self._metrics,
+            interval_seconds=settings.heartbeat_interval_seconds,
+            dead_after_seconds=settings.dead_after_seconds,
+        )
+        events = EventRecorder(self._cluster, node=settings.node)
+        decider = Decider(
+            node=settings.node,
+            view=View(node=settings.node, lb_class=settings.lb_class),
+            announcer=announcer,
+            peers=heartbeats,
+            events=events,
+            metrics=self._metrics,
+        )
+        heartbeats.report_to(decider.on_liveness)
+        reflectors = [
+            Reflector(self._cluster, resource, namespace=namespace, on_change=decider.on_change)
+            for resource, namespace in (
+                (names.SERVICES, None),
+                (slices, None),
+                (names.NODES, None),
+                (names.IP_ADDRESS_POOLS, settings.namespace),
+                (names.L2_ADVERTISEMENTS, settings.namespace),
+            )
+        ]
+        # In the order of stopping, reversed: what decides goes first, what answers goes last.
+        parts: dict[str, Part] = {
+            "packets": packets,
+            "announcer": announcer,
+            "interfaces": InterfaceWatch(announcer.set_interfaces),
+            "heartbeats": heartbeats,
+            "events": events,
+            "decider": decider,
+            **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
+        }
+        for name, part in parts.items():
+            part.start()
+            self._parts[name] = part
+        self._heartbeats = heartbeats
+        self._await_synced(reflectors)
+        decider.on_synced()
+        self._waiting_for = "the other speakers' heartbeats"
+
+    def not_ready(self) -> list[str]:
+        """Tell why this node cannot announce yet; empty when it can."""
+        if self._heartbeats is not None and self._heartbeats.serving:
+            return self.dead()
+        return [f"waiting for {self._waiting_for}", *self.dead()]
+
+    def dead(self) -> list[str]:
+        """Name the parts whose thread has ended though nobody stopped it."""
+        if self._stopping.is_set():
+            return []
+        return [f"{name} has died" for name, part in self._parts.items() if not part.alive]
+
+    def interrupt(self) -> None:
+        """Make `start` give up waiting; safe in a signal handler."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Hand the addresses over, then end every part: no request goes unanswered in between."""
+        self._stopping.set()
+        heartbeats = self._heartbeats
+        for name, part in reversed(self._parts.items()):
+            if part is heartbeats and heartbeats is not None:
+                heartbeats.leave()
+                time.sleep(LINGER_SECONDS)
+            log.debug("part.stopping", part=name)
+            part.stop()
+
+    def _key(self) -> bytes:
+        secret = self._cluster.get(names.SECRETS, names.SPEAKER_KEY_SECRET, self._settings.namespace)
+        encoded = (secret.get("data") or {}).get(names.SPEAKER_KEY_FIELD) or ""
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            key = b""
+        if not key:
+            where = f"{self._settings.namespace}/{names.SPEAKER_KEY_SECRET}"
+            raise NotFound(404, "NoKey", f"Secret {where} has no field {names.SPEAKER_KEY_FIELD}")
+        return key
+
+    def _endpoint_slices(self) -> Resource:
+        if self._cluster.serves(names.ENDPOINT_SLICES_V1):
+            return names.ENDPOINT_SLICES_V1
+        return names.ENDPOINT_SLICES_V1BETA1
+
+    def _retry(self, event: str, attempt: Callable[[], _Value]) -> _Value:
+        said = ""
+        while not self._stopping.is_set():
+            try:
+                return attempt()
+            except ApiError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning(event, error=error, retry_seconds=_RETRY_SECONDS)
+            self._stopping.wait(_RETRY_SECONDS)
+        raise Stopped
+
+    def _await_synced(self, reflectors: list[Reflector]) -> None:
+        for reflector in reflectors:
+            while not reflector.wait_synced(_RETRY_SECONDS):
+                if self._stopping.is_set() or self.dead():
+                    raise Stopped

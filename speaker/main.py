@@ -1,0 +1,109 @@
+"""`admitlb speaker`: one node's speaker as a process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+import click
+from kubernetes.config import ConfigException
+from prometheus_client import REGISTRY
+
+from allocator import logs
+from allocator.cluster import Cluster
+from allocator.logs import EventLog
+from allocator.monitor import Monitor
+from allocator.names import DEFAULT_NAMESPACE
+from speaker.daemon import Settings, Speaker, Stopped
+from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+
+log = EventLog("speaker")
+
+_SUPERVISION_SECONDS = 0.5
+_PORT = click.IntRange(1, 65535)
+_DURATION_SECONDS = click.FloatRange(0.01, 60.0)
+
+
+@click.command(context_settings={"auto_envvar_prefix": "ADMITLB"})
+@click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Where our own objects live.")
+@click.option("--node-name", required=True, help="The Node this speaker runs on.")
+@click.option("--heartbeat-port", type=_PORT, default=7946, show_default=True, help="UDP, the same on every node.")
+@click.option("--monitor-port", type=_PORT, default=9122, show_default=True, help="/healthz, /readyz and /metrics.")
+@click.option("--lb-class", default="", help="Serve Services of this loadBalancerClass instead of those without.")
+@click.option(
+    "--heartbeat-interval",
+    type=_DURATION_SECONDS,
+    default=DEFAULT_INTERVAL_SECONDS,
+    show_default=True,
+    help="Seconds between two heartbeats to the same node.",
+)
+@click.option(
+    "--dead-after",
+    type=_DURATION_SECONDS,
+    default=DEFAULT_DEAD_AFTER_SECONDS,
+    show_default=True,
+    help="Seconds of silence after which a node's addresses move.",
+)
+@click.option("--log-level", type=click.Choice(logs.LEVEL_NAMES), default="info", show_default=True)
+@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Instead of the pod's own credentials.")
+def speaker(
+    namespace: str,
+    node_name: str,
+    heartbeat_port: int,
+    monitor_port: int,
+    lb_class: str,
+    heartbeat_interval: float,
+    dead_after: float,
+    log_level: str,
+    kubeconfig: str | None,
+) -> None:
+    """Answer ARP on this node for the addresses elected to it."""
+    if dead_after < 2 * heartbeat_interval:
+        raise click.UsageError("--dead-after must be at least twice --heartbeat-interval")
+    logs.configure(log_level)
+    try:
+        cluster = Cluster.from_environment(kubeconfig)
+    except ConfigException as error:
+        raise click.ClickException(f"no way to reach the API server: {error}") from error
+    settings = Settings(
+        node=node_name,
+        namespace=namespace,
+        heartbeat_port=heartbeat_port,
+        lb_class=lb_class,
+        heartbeat_interval_seconds=heartbeat_interval,
+        dead_after_seconds=dead_after,
+    )
+    sys.exit(_run(Speaker(cluster, settings, REGISTRY), monitor_port=monitor_port))
+
+
+def _run(instance: Speaker, *, monitor_port: int) -> int:
+    told = threading.Event()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        told.set()
+        instance.interrupt()
+        log.info("speaker.stopping", signal=signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        monitor = Monitor(monitor_port, ready=instance.not_ready, healthy=instance.dead)
+    except OSError as error:
+        raise click.ClickException(f"monitor port {monitor_port}: {error}") from error
+    monitor.start()
+    dead: list[str] = []
+    try:
+        instance.start()
+        while not (dead or told.wait(_SUPERVISION_SECONDS)):
+            dead = instance.dead()
+    except Stopped:
+        dead = instance.dead()
+    except OSError as error:
+        dead = [f"cannot start: {error}"]
+    for reason in dead:
+        log.error("speaker.failed", reason=reason)
+    instance.stop()
+    monitor.stop()
+    return 1 if dead else 0

@@ -1,0 +1,182 @@
+"""The cluster as the speaker sees it, kept up to date change by change, with every election prepared.
+
+Data flow: watch event -> `View.apply` -> `View.refresh` (who could announce what, best first) ->
+`View.elected` (with who is alive now). The last step is all that a node's death has to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from allocator.cluster import Object
+from allocator.core.addresses import Address
+from allocator.core.pools import Pool
+from allocator.documents import Document, InvalidDocument, pool_from
+from allocator.logs import EventLog
+from allocator.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, NODES, SERVICES
+from allocator.reflector import Change, Key
+from allocator.services import addresses_in_status, wants_address
+from speaker import endpoints
+from speaker.advertisements import Advertisement, advertisement_from
+from speaker.election import first_alive, rank
+from speaker.eligibility import Nobody, eligibility
+from speaker.nodes import Node, node_from
+from speaker.scope import EVERYWHERE, Scope
+
+log = EventLog("view")
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidacy:
+    """One address of one Service: the nodes that may announce it, best first, and where this node would."""
+
+    service: Key
+    address: Address
+    ranking: tuple[str, ...] = ()
+    scope: Scope = EVERYWHERE
+    nobody: Nobody | None = None
+
+
+class View:
+    """Mirrors what decides about announcements. Owned by one thread."""
+
+    def __init__(self, *, node: str, lb_class: str = "") -> None:
+        self._node = node
+        self._lb_class = lb_class
+        self._services: dict[Key, Object] = {}
+        self._slices: dict[Key, dict[str, Object]] = {}
+        self._slice_owners: dict[Key, Key] = {}
+        self._nodes: dict[str, Node] = {}
+        self._pools: dict[str, Pool] = {}
+        self._advertisements: dict[str, Advertisement] = {}
+        self._candidacies: dict[Key, tuple[Candidacy, ...]] = {}
+        self._dirty: set[Key] = set()
+
+    def apply(self, change: Change) -> None:
+        """Take in one change; what it affects is recomputed by the next `refresh`."""
+        plural, name = change.resource.plural, change.key[1]
+        if plural == SERVICES.plural:
+            _put(self._services, change.key, change.new)
+            self._dirty.add(change.key)
+        elif plural == NODES.plural:
+            # Nodes report their status all day; only what decides may cost a recomputation.
+            node = None if change.new is None else node_from(change.new)
+            if _put(self._nodes, name, node):
+                self._dirty |= self._services.keys()
+        elif plural == IP_ADDRESS_POOLS.plural:
+            _put(self._pools, name, _read(change, pool_from))
+            self._dirty |= self._services.keys()
+        elif plural == L2_ADVERTISEMENTS.plural:
+            _put(self._advertisements, name, _read(change, advertisement_from))
+            self._dirty |= self._services.keys()
+        else:
+            self._apply_slice(change)
+
+    def refresh(self) -> bool:
+        """Recompute what the changes since the last call affect; tell whether any candidacy changed."""
+        changed = False
+        for key in self._dirty:
+            fresh = self._candidates(key)
+            before = self._candidacies.get(key, ())
+            if fresh == before:
+                continue
+            changed = True
+            _log_nobody(before, fresh)
+            if fresh:
+                self._candidacies[key] = fresh
+            else:
+                self._candidacies.pop(key, None)
+        self._dirty.clear()
+        return changed
+
+    def elected(self, alive: Collection[str]) -> list[Candidacy]:
+        """Return the candidacies this node wins among the living."""
+        return [
+            candidacy
+            for candidacies in self._candidacies.values()
+            for candidacy in candidacies
+            if first_alive(candidacy.ranking, alive) == self._node
+        ]
+
+    def service(self, key: Key) -> Object | None:
+        """Return the Service as last seen."""
+        return self._services.get(key)
+
+    def peers(self) -> dict[str, str]:
+        """Return every node that can be reached, this one included: name to InternalIP."""
+        return {node.name: node.internal_ip for node in self._nodes.values() if node.internal_ip}
+
+    def _apply_slice(self, change: Change) -> None:
+        # The label that ties a slice to its Service may change or go.
+        old_owner = self._slice_owners.pop(change.key, None)
+        if old_owner is not None:
+            self._slices.get(old_owner, {}).pop(change.key[1], None)
+            if not self._slices.get(old_owner):
+                self._slices.pop(old_owner, None)
+            self._dirty.add(old_owner)
+        owner = endpoints.service_of(change.new) if change.new else None
+        if owner is not None and change.new is not None:
+            self._slice_owners[change.key] = owner
+            self._slices.setdefault(owner, {})[change.key[1]] = change.new
+            self._dirty.add(owner)
+
+    def _candidates(self, key: Key) -> tuple[Candidacy, ...]:
+        service = self._services.get(key)
+        if service is None or not wants_address(service, lb_class=self._lb_class):
+            return ()
+        addresses = addresses_in_status(service)
+        serving = endpoints.serving(self._slices.get(key, {}).values())
+        return tuple(self._candidacy(key, service, address, addresses[0], serving) for address in addresses)
+
+    def _candidacy(
+        self, key: Key, service: Object, address: Address, first: Address, serving: endpoints.Serving
+    ) -> Candidacy:
+        who = eligibility(
+            service,
+            pool=next((pool for pool in self._pools.values() if pool.spans(address)), None),
+            serving=serving,
+            advertisements=self._advertisements.values(),
+            nodes=self._nodes.values(),
+        )
+        return Candidacy(
+            service=key,
+            address=address,
+            # Both addresses of a dual-stack Service hash as its first, so that one node announces both.
+            ranking=rank(address=first, candidates=who.nodes),
+            scope=who.nodes.get(self._node, EVERYWHERE),
+            nobody=who.nobody,
+        )
+
+
+def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
+    """Store or, for None, remove; tell whether that made a difference."""
+    before = values.get(key)
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value
+    return before != value
+
+
+def _read(change: Change, parse: Callable[[Document], _Value]) -> _Value | None:
+    if change.new is None:
+        return None
+    try:
+        return parse(change.new)
+    except InvalidDocument as error:
+        # Admission refuses these; one that came in before the webhook did counts as not there.
+        log.warning("object.invalid", kind=change.resource.kind, name=change.key[1], error=error)
+        return None
+
+
+def _log_nobody(before: Iterable[Candidacy], after: Iterable[Candidacy]) -> None:
+    known = {candidacy.address: candidacy.nobody for candidacy in before}
+    for candidacy in after:
+        if candidacy.nobody is not None and known.get(candidacy.address) != candidacy.nobody:
+            service = "/".join(candidacy.service)
+            log.info("address.unannounced", ip=candidacy.address, service=service, reason=candidacy.nobody)
