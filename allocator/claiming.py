@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from allocator import names
-from allocator.allocations import document_of, write_time
+from allocator.allocations import document_of, read_time, write_time
 from allocator.cluster import AlreadyExists, Cluster, Conflict, NotFound
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder
@@ -20,6 +20,8 @@ log = EventLog("claims")
 
 _ATTEMPTS = 12
 """Races lost in a row before the Service is left to the reconciler; each costs two short API calls."""
+
+_REFRESH_AFTER = timedelta(seconds=20)
 
 
 class LostRace(Exception):
@@ -81,20 +83,17 @@ class Claims:
 
     def adopt(self, claim: Claim, *, unnamed: Holder, named: Holder) -> Claim:
         """Give the claim of a Service made by generateName its name. Raises LostRace, ApiError."""
-        holders = tuple(named if holder == unnamed else holder for holder in claim.holders)
-        return self._swap(replace(claim, holders=holders, state=_state(holders)))
+        return self._swap(_with_holder(claim, unnamed, named))
 
     def _settle(self, request: ServiceRequest, *, bind: bool) -> Decision:
-        avoid: set[Address] = set()
         for _ in range(_ATTEMPTS):
-            decision = self._view.propose(request, avoid=avoid, mark=lambda found: _marks(found, request))
+            decision = self._view.propose(request, mark=lambda found: _marks(found, request))
             if decision.outcome is not Outcome.ASSIGNED:
                 return decision
             try:
                 self._write(decision.placements, request, bind=bind)
-            except LostRace as lost:
-                # What was lost is in the view now, if it could be read; if not, it must not be proposed again.
-                avoid.add(lost.address)
+            except LostRace:
+                # The view now has what stands there, so the next decision is a different one.
                 continue
             return decision
         why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"
@@ -187,12 +186,19 @@ def _wanted(place: Placement, request: ServiceRequest, *, bind: bool, now: datet
         holders = (*claim.holders, me)
         return replace(claim, holders=holders, state=_state(holders))
     if not bind:
-        # What it holds already stays as recorded until the change under admission is seen to have happened.
-        return claim
+        # What it holds already stays as recorded until the change under admission is seen to have happened; only a
+        # reservation that has aged is made young again, so that it is not collected under this request.
+        aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
+        return _with_holder(claim, mine, replace(mine, since=write_time(now))) if aged else claim
     others = claim.others(request.namespace, request.name)
-    holders = tuple(replace(me, since=mine.since) if holder is mine else holder for holder in claim.holders)
     key = claim.sharing_key if others else request.sharing_key
-    return replace(claim, pool=place.pool, holders=holders, sharing_key=key, state=_state(holders))
+    bound = _with_holder(claim, mine, replace(me, since=mine.since))
+    return replace(bound, pool=place.pool, sharing_key=key)
+
+
+def _with_holder(claim: Claim, old: Holder, new: Holder) -> Claim:
+    holders = tuple(new if holder is old else holder for holder in claim.holders)
+    return replace(claim, holders=holders, state=_state(holders))
 
 
 def _state(holders: Iterable[Holder]) -> ClaimState:

@@ -6,7 +6,7 @@ The view is a hint. What may not go wrong is decided by the API server when a cl
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from allocator import names
 from allocator.allocations import claim_from
@@ -51,11 +51,11 @@ class View:
         """The cluster's families, primary first; set by `start` from the default/kubernetes Service's own."""
         self._cluster = cluster
         self._namespaces = Reflector(cluster, names.NAMESPACES, on_change=on_change)
-        self._reflectors = (
-            self._namespaces,
-            Reflector(cluster, names.IP_ADDRESS_POOLS, namespace=namespace, on_change=self._take_pool),
-            Reflector(cluster, names.IP_ALLOCATIONS, on_change=self._take_claim),
+        self._pool_documents = Reflector(
+            cluster, names.IP_ADDRESS_POOLS, namespace=namespace, on_change=self._take_pool
         )
+        self._allocations = Reflector(cluster, names.IP_ALLOCATIONS, on_change=self._take_claim)
+        self._reflectors = (self._namespaces, self._pool_documents, self._allocations)
 
     def start(self) -> None:
         """Learn the cluster's families and begin mirroring. Raises ApiError."""
@@ -85,6 +85,14 @@ class View:
         with self._lock:
             return list(self._pools.values())
 
+    def pool_documents(self) -> list[Object]:
+        """Return the stored pools as mirrored, invalid ones included."""
+        return self._pool_documents.items()
+
+    def claim_documents(self) -> list[Object]:
+        """Return the stored IPAllocations as mirrored; this process's own last writes may not be in it yet."""
+        return self._allocations.items()
+
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """Return the labels of a namespace, empty when it is not known."""
         return labels_of(self._namespaces.get("", namespace))
@@ -108,14 +116,11 @@ class View:
         self,
         request: ServiceRequest,
         *,
-        avoid: Collection[Address] = (),
         mark: Callable[[Decision], Sequence[Claim]] = lambda _: (),
     ) -> Decision:
         """Decide on what is known. `mark` returns claims about to be created, which count from now on."""
         with self._lock:
-            decision = decide(
-                request, pools=list(self._pools.values()), ledger=self._ledger, avoid=avoid, order=self._order
-            )
+            decision = decide(request, pools=list(self._pools.values()), ledger=self._ledger, order=self._order)
             for claim in mark(decision):
                 self._ledger.put(claim)
             return decision

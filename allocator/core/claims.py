@@ -64,7 +64,7 @@ class Holder:
     ports: frozenset[Port] = frozenset()
     backend_key: str = ""
     """What traffic policy Local pins the address to: the selector, or empty under policy Cluster."""
-    since: str = field(default="", compare=False)
+    since: str = ""
     """When it began to hold, as sortable text."""
 
     def is_service(self, namespace: str, name: str) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Ledger
@@ -21,14 +21,10 @@ def decide(
     *,
     pools: Sequence[Pool],
     ledger: Ledger,
-    avoid: Collection[Address] = (),
     order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
 ) -> Decision:
-    """Decide from values alone; `avoid` holds addresses just lost to others that `ledger` does not show yet.
-
-    Never raises for anything a Service can say.
-    """
-    return _Case(request, pools, ledger, frozenset(avoid), order).decide()
+    """Decide from values alone; never raises for anything a Service can say."""
+    return _Case(request, pools, ledger, order).decide()
 
 
 class _Case:
@@ -39,14 +35,12 @@ class _Case:
         request: ServiceRequest,
         pools: Sequence[Pool],
         ledger: Ledger,
-        avoid: frozenset[Address],
         order: PriorityOrder,
     ) -> None:
         self.request = request
         self.pools = in_order_of_trial(pools, order=order)
         self.ledger = ledger
-        self.avoid = avoid
-        self.search = Search(request, ledger, avoid)
+        self.search = Search(request, ledger)
         self.warnings: list[str] = []
         self.kept = self._holdings()
 
@@ -73,7 +67,7 @@ class _Case:
                     f"{self.request.label}: gives up {claim.address}, because {why_not}; "
                     "it is tried again as soon as that changes"
                 )
-            elif claim.address not in self.avoid:
+            else:
                 name = pool.name if pool is not None else claim.pool
                 kept.setdefault(claim.address.family, Placement(claim.address, name, How.KEPT, claim))
         for address in request.current:
@@ -148,10 +142,8 @@ class _Case:
 
     def _take(self, address: Address, pool: Pool) -> Placement | Refusal:
         claim = self.ledger.at(address)
-        if claim is None and address not in self.avoid:
-            return Placement(address, pool.name, How.FREE)
         if claim is None:
-            return self._refusal(RefusalKind.HELD, f"{address} was just taken by another Service", "try again")
+            return Placement(address, pool.name, How.FREE)
         if not claim.in_use:
             return Placement(address, pool.name, How.COOLING, claim)
         why_not = clash(self.request, claim, pool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -74,6 +74,22 @@ class Pool:
             return address.value
         return None
 
+    def capacity(self, family: Family) -> int:
+        """Count the addresses of a family that may be assigned without being asked for, without enumerating them."""
+        return sum(self._assignable(owned) for owned in self.ranges if owned.family is family)
+
+    def _assignable(self, owned: AddressRange) -> int:
+        count = 0
+        for first, last in _gaps(owned, self.excluded):
+            count += last - first + 1
+            if owned.anycast is not None and first <= owned.anycast <= last:
+                count -= 1
+            if self.avoid_buggy_ips and owned.family is Family.IPV4:
+                ending_in_0 = last // 256 - (first - 1) // 256
+                ending_in_255 = (last + 1) // 256 - first // 256
+                count -= ending_in_0 + ending_in_255
+        return count
+
     def has_family(self, family: Family) -> bool:
         """Tell whether any range is of the family."""
         return any(owned.family is family for owned in self.ranges)
@@ -94,6 +110,17 @@ class Pool:
             wanted = " or ".join(str(selector) for selector in allocation.service_selectors)
             return f"not open to the Service's labels (wants {wanted})"
         return None
+
+
+def _gaps(owned: AddressRange, holes: Iterable[AddressRange]) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of a range that no hole covers, as (first, last)."""
+    first = owned.first
+    for hole in sorted((hole for hole in holes if hole.overlaps(owned)), key=lambda hole: hole.first):
+        if hole.first > first:
+            yield first, hole.first - 1
+        first = max(first, hole.last + 1)
+    if first <= owned.last:
+        yield first, owned.last
 
 
 def _namespaces_text(allocation: ServiceAllocation) -> str:

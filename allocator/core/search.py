@@ -15,11 +15,10 @@ from allocator.core.verdicts import How, Placement
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Finds addresses for one request; `avoid` holds addresses lost to others that `ledger` does not show yet."""
+    """Finds addresses for one request."""
 
     request: ServiceRequest
     ledger: Ledger
-    avoid: frozenset[Address]
 
     def first(self, pools: Sequence[Pool], family: Family) -> Placement | None:
         """Return the best address of the family in the pools, tried in their order, or None."""
@@ -34,7 +33,7 @@ class Search:
 
     def _taken_back(self, claims: Sequence[Claim], pools: Sequence[Pool], family: Family) -> Placement | None:
         for claim in claims:
-            if claim.address.family is not family or claim.address in self.avoid:
+            if claim.address.family is not family:
                 continue
             for pool in pools:
                 if pool.contains(claim.address):
@@ -62,7 +61,6 @@ class Search:
             claim
             for claim in self.ledger.shared_under(self.request.sharing_key)
             if claim.address.family is family
-            and claim.address not in self.avoid
             and pool.contains(claim.address)
             and clash(self.request, claim, pool) is None
         ]
@@ -74,7 +72,7 @@ class Search:
             blocked = pool.blocked_until(address)
             if blocked is not None:
                 value = blocked + 1
-            elif value == owned.anycast or address in self.avoid:
+            elif value == owned.anycast:
                 value += 1
             else:
                 return address

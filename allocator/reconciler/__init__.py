@@ -1,0 +1,1 @@
+"""The reconciler: makes Services, claims and status agree, whatever happened to any of them."""

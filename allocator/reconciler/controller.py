@@ -1,0 +1,236 @@
+"""The reconciler's main part: watches, a queue of Services to repair, a few workers, and a sweep for what aged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from allocator import names
+from allocator.allocations import claim_from, cool_until
+from allocator.claiming import Claims, LostRace
+from allocator.cluster import ApiError, Cluster, Object
+from allocator.core.claims import ClaimState
+from allocator.events import EventRecorder
+from allocator.leadership import NotLeading
+from allocator.logs import EventLog
+from allocator.reconciler import pool_status
+from allocator.reconciler.repair import TENTATIVE_AGE, Key, Repair
+from allocator.reflector import Change, Reflector
+from allocator.services import addresses_in_status
+from allocator.view import View
+from allocator.workqueue import WorkQueue
+
+log = EventLog("reconciler")
+
+_WORKERS = 4
+_SWEEP_SECONDS = 1.0
+_RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0, 15.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an installation may set."""
+
+    namespace: str
+    lb_class: str = ""
+    tentative_age: timedelta = TENTATIVE_AGE
+
+
+class Controller:
+    """Watches always; repairs only between `lead` and the end of leadership.
+
+    `_waiting_lock` owns `_waiting` (Services without the address they want, with their age) and `_failures`.
+    """
+
+    def __init__(self, cluster: Cluster, settings: Settings, *, require_leadership: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._require_leadership = require_leadership
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._waiting: dict[Key, str] = {}
+        self._failures: dict[Key, int] = {}
+        self._waiting_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._leading = threading.Event()
+        self._services = Reflector(cluster, names.SERVICES, on_change=self._service_changed)
+        self._view = View(cluster, namespace=settings.namespace, on_change=self._view_changed)
+        self._claims = Claims(cluster, self._view)
+        self._events = EventRecorder(cluster, component="metallb-controller")
+        self._repair = Repair(
+            cluster,
+            self._view,
+            self._claims,
+            self._events,
+            find_service=self._services.get,
+            require_leadership=require_leadership,
+            lb_class=settings.lb_class,
+            tentative_age=settings.tentative_age,
+        )
+        self._threads = [
+            threading.Thread(target=self._work, name=f"repair-{number}", daemon=True) for number in range(_WORKERS)
+        ]
+        self._threads.append(threading.Thread(target=self._sweep, name="sweep", daemon=True))
+
+    def start(self) -> None:
+        """Begin watching. Raises ApiError when the API server cannot be asked."""
+        # Claims before Services: a claim read after its Service's absence was read would look abandoned.
+        self._view.start()
+        self._view.wait_synced(timeout_seconds=60)
+        self._services.start()
+        self._events.start()
+
+    def stop(self) -> None:
+        """End everything; what is being repaired is finished first."""
+        self._stopping.set()
+        self._queue.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=10)
+        self._events.stop()
+        self._services.stop()
+        self._view.stop()
+
+    def problems(self) -> list[str]:
+        """Say what is not listed yet."""
+        return self._view.problems() + ([] if self._services.synced else ["services are not listed yet"])
+
+    def dead_threads(self) -> list[str]:
+        """Name the threads that have ended though nobody stopped them."""
+        dead = self._view.dead_threads()
+        dead += [] if self._services.alive else ["services"]
+        dead += [] if self._events.alive else ["events"]
+        if self._leading.is_set():
+            dead += [thread.name for thread in self._threads if not thread.is_alive()]
+        return dead
+
+    def lead(self) -> None:
+        """Take up the work: first every Service that has an address, so that it keeps it, then the others by age."""
+        self._view.wait_synced(timeout_seconds=60)
+        self._services.wait_synced(timeout_seconds=60)
+        everything = sorted(self._services.items(), key=_age)
+        for service in everything:
+            if addresses_in_status(service):
+                self._attempt(_key(service))
+        for service in everything:
+            if not addresses_in_status(service):
+                self._queue.add(_key(service))
+        for claim in self._view.claims():
+            for holder in claim.holders:
+                self._queue.add((holder.namespace, holder.name))
+        for thread in self._threads:
+            thread.start()
+        self._leading.set()
+
+    def _service_changed(self, change: Change) -> None:
+        self._queue.add(change.key)
+
+    def _view_changed(self, change: Change) -> None:
+        if change.resource is not names.IP_ALLOCATIONS:
+            self._retry_waiting()
+            return
+        stored = change.new or change.old
+        for holder in (stored or {})["spec"]["holders"]:
+            self._queue.add((holder["namespace"], holder.get("name") or ""))
+        if change.old is not None and _frees_capacity(change):
+            self._retry_waiting()
+
+    def _retry_waiting(self) -> None:
+        """Queue the Services that wait, the oldest first."""
+        with self._waiting_lock:
+            waiting = sorted(self._waiting, key=lambda key: (self._waiting[key], key))
+        for key in waiting:
+            self._queue.add(key)
+
+    def _work(self) -> None:
+        while (key := self._queue.take()) is not None:
+            try:
+                self._attempt(key)
+            finally:
+                self._queue.done(key)
+
+    def _attempt(self, key: Key) -> None:
+        try:
+            waits = self._repair.service(key)
+        except NotLeading:
+            return
+        except (LostRace, ApiError) as error:
+            self._try_again(key, error)
+            return
+        except Exception:
+            log.exception("repair.failed", service="/".join(key))
+            self._try_again(key, None)
+            return
+        service = self._services.get(*key)
+        with self._waiting_lock:
+            self._failures.pop(key, None)
+            if waits and service is not None:
+                self._waiting[key] = service["metadata"]["creationTimestamp"]
+            else:
+                self._waiting.pop(key, None)
+
+    def _try_again(self, key: Key, error: Exception | None) -> None:
+        with self._waiting_lock:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
+        if failures > 2:
+            log.warning("repair.retried", service="/".join(key), error=error, failures=failures, retry_seconds=delay)
+        self._queue.add_after(key, delay)
+
+    def _sweep(self) -> None:
+        """Find what only time makes due: claims that have cooled or whose Service never came or silently went."""
+        while not self._stopping.wait(_SWEEP_SECONDS):
+            try:
+                self._require_leadership()
+                self._sweep_claims()
+                self._count_pools()
+            except NotLeading:
+                continue
+            except (LostRace, ApiError) as error:
+                log.debug("sweep.interrupted", error=error)
+            except Exception:
+                log.exception("sweep.failed")
+
+    def _sweep_claims(self) -> None:
+        now = datetime.now(UTC)
+        for document in self._view.claim_documents():
+            claim = claim_from(document)
+            due = cool_until(document)
+            if due is not None and due <= now:
+                self._claims.delete(claim)
+                log.info("address.free", ip=claim.address, pool=claim.pool)
+            elif claim.state is not ClaimState.COOLING:
+                for holder in claim.holders:
+                    if not holder.name:
+                        self._repair.collect_unnamed(claim)
+                    elif holder.uid is None or self._services.get(holder.namespace, holder.name) is None:
+                        self._queue.add((holder.namespace, holder.name))
+
+    def _count_pools(self) -> None:
+        claims = self._view.claims()
+        pools = {pool.name: pool for pool in self._view.pools()}
+        for document in self._view.pool_documents():
+            pool = pools.get(document["metadata"]["name"])
+            if pool is not None:
+                pool_status.write(self._cluster, document, pool_status.counters(pool, claims))
+
+
+def _key(service: Object) -> Key:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
+
+
+def _age(service: Object) -> tuple[str, Key]:
+    return service["metadata"]["creationTimestamp"], _key(service)
+
+
+def _frees_capacity(change: Change) -> bool:
+    """Whether somebody else may now have an address, or a share of one, that they could not have before."""
+    if change.new is None or change.old is None:
+        return True
+    old, new = change.old["spec"], change.new["spec"]
+    return new["state"] == ClaimState.COOLING or new["holders"] != old["holders"] or _key_of(new) != _key_of(old)
+
+
+def _key_of(spec: Object) -> str:
+    return str(spec.get("sharingKey") or "")

@@ -1,0 +1,229 @@
+"""Makes one Service and its claims agree.
+
+What a Service and a claim that names it can be to each other, and what is done:
+
+    Service wants an address
+      no claim                          decide: adopt what status shows, else assign; claim it with the uid
+      claim without uid                 admitted just before: bind (write the uid)
+      claim with the uid                nothing, or follow changed ports
+      claim with another uid            the Service was recreated under its name: bind anew
+      claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
+                                        belong to an update that is being admitted right now
+      unnamed claim of a generateName   give it the name, if our annotation lists its address
+    Service wants none (type, class)
+      claim with uid                    release, clear what we wrote to status
+      claim without uid                 as above: left alone until it has aged
+    no Service
+      claim with uid                    ask the API server itself, then release
+      claim without uid                 once aged: ask the API server itself, then delete
+
+A release keeps the address cooling for the pool's reuse delay. Claims are read before their Services are, and a
+Service missing from the mirror is looked up live before anything is taken away: the mirror may simply be late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from allocator import names
+from allocator.allocations import read_time
+from allocator.claiming import Claims
+from allocator.cluster import Cluster, Conflict, NotFound, Object
+from allocator.core.addresses import Address
+from allocator.core.claims import Claim, Holder
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision
+from allocator.documents import InvalidDocument
+from allocator.events import EventRecorder
+from allocator.logs import EventLog
+from allocator.reconciler import service_status
+from allocator.services import (
+    addresses_in_annotation,
+    addresses_in_status,
+    deprecated_annotations,
+    request_from,
+    wants_address,
+)
+from allocator.view import View
+
+log = EventLog("reconciler")
+
+Key = tuple[str, str]
+
+TENTATIVE_AGE = timedelta(seconds=90)
+"""How long a claim may wait for its Service: longer than any API request lives (KEP-1880 uses 60 s)."""
+
+
+class Repair:
+    """Repairs one Service at a time; safe to call from several threads for different Services."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        view: View,
+        claims: Claims,
+        events: EventRecorder,
+        *,
+        find_service: Callable[[str, str], Object | None],
+        require_leadership: Callable[[], None],
+        lb_class: str = "",
+        tentative_age: timedelta = TENTATIVE_AGE,
+    ) -> None:
+        self._cluster = cluster
+        self._view = view
+        self._claims = claims
+        self._events = events
+        self._find_service = find_service
+        self._require_leadership = require_leadership
+        self._lb_class = lb_class
+        self._tentative_age = tentative_age
+
+    def service(self, key: Key) -> bool:
+        """Repair the Service and tell whether it waits for an address.
+
+        Raises LostRace and ApiError: try again; NotLeading: stop.
+        """
+        self._require_leadership()
+        held = self._view.held_by(*key)
+        service = self._find_service(*key)
+        if service is None:
+            self._abandoned(key, held)
+            return False
+        if not wants_address(service, lb_class=self._lb_class):
+            self._unwanted(key, service, held)
+            return False
+        if service["metadata"].get("deletionTimestamp"):
+            return False
+        return self._serve(key, service)
+
+    def collect_unnamed(self, claim: Claim) -> None:
+        """Delete an aged claim whose Service, made by generateName, never appeared."""
+        self._require_leadership()
+        if all(not holder.name and self._aged(holder) for holder in claim.holders):
+            self._claims.delete(claim)
+            log.info("address.collected", ip=claim.address, service=claim.holders[0], pool=claim.pool)
+
+    def _serve(self, key: Key, service: Object) -> bool:
+        self._adopt_unnamed(service)
+        try:
+            request = self._request(service)
+        except InvalidDocument as error:
+            message = f"invalid requested loadbalancer IPs: {error}"
+            self._events.record(service, kind="Service", reason="LoadBalancerFailed", message=message, normal=False)
+            return False
+        ours = {claim.address for claim in self._view.held_by(*key)} | self._held_by_others(key, service)
+        decision = self._claims.bind(request)
+        addresses = [place.address for place in decision.placements]
+        extra = [claim for claim in self._view.held_by(*key) if claim.address not in addresses]
+        self._require_leadership()
+        try:
+            self._show(service, request, decision, addresses, ours=ours)
+        except (NotFound, Conflict):
+            # Deleted or recreated since it was mirrored: the change is on its way and brings us back here.
+            return False
+        for claim in extra:
+            self._release(claim, key, why="no longer asked for")
+        return decision.refusal is not None or not addresses
+
+    def _held_by_others(self, key: Key, service: Object) -> set[Address]:
+        """What the status lists though other Services hold it (a backup restored in part): it may not go on."""
+        claims = (self._view.claim_at(address) for address in addresses_in_status(service))
+        return {claim.address for claim in claims if claim is not None and claim.in_use and not claim.holder(*key)}
+
+    def _show(
+        self,
+        service: Object,
+        request: ServiceRequest,
+        decision: Decision,
+        addresses: Sequence[Address],
+        *,
+        ours: set[Address],
+    ) -> None:
+        if decision.refusal is not None:
+            failed = f'Failed to allocate IP for "{request.label}": {decision.refusal.message}'
+            self._events.record(service, kind="Service", reason="AllocationFailed", message=failed, normal=False)
+        if not addresses:
+            if service_status.clear(self._cluster, service, ours):
+                log.info("address.withdrawn", service=request.label, was=_listed(addresses_in_status(service)))
+            return
+        if service_status.shows(service, addresses, decision.pools):
+            return
+        service_status.show(self._cluster, service, addresses, decision.pools)
+        if addresses_in_status(service) == tuple(addresses):
+            return
+        log.info("address.assigned", ip=_listed(addresses), service=request.label, pool=decision.pools)
+        quoted = " ".join(f'"{address}"' for address in addresses)
+        self._events.record(service, kind="Service", reason="IPAllocated", message=f"Assigned IP [{quoted}]")
+        for key in deprecated_annotations(service):
+            message = f"Service uses deprecated annotation {key}"
+            self._events.record(service, kind="Service", reason="deprecatedAnnotation", message=message, normal=False)
+
+    def _request(self, service: Object) -> ServiceRequest:
+        return request_from(
+            service,
+            namespace_labels=self._view.namespace_labels(service["metadata"]["namespace"]),
+            cluster_families=self._view.families,
+            current=addresses_in_status(service),
+        )
+
+    def _adopt_unnamed(self, service: Object) -> None:
+        metadata = service["metadata"]
+        prefix = metadata.get("generateName")
+        if not prefix:
+            return
+        for address in addresses_in_annotation(service):
+            claim = self._view.claim_at(address)
+            for holder in claim.holders if claim is not None and claim.in_use else ():
+                unnamed = not holder.name and holder.uid is None
+                if claim and unnamed and holder.namespace == metadata["namespace"] and holder.generate_name == prefix:
+                    named = replace(holder, name=metadata["name"], uid=metadata["uid"], generate_name="")
+                    self._claims.adopt(claim, unnamed=holder, named=named)
+                    break
+
+    def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:
+        ripe = [claim for claim in held if self._ripe(claim, key)]
+        if ripe:
+            service_status.clear(self._cluster, service, {claim.address for claim in ripe})
+        for claim in ripe:
+            self._release(claim, key, why="the Service no longer wants a load balancer address")
+
+    def _abandoned(self, key: Key, held: list[Claim]) -> None:
+        ripe = [claim for claim in held if self._ripe(claim, key)]
+        if not ripe:
+            return
+        namespace, name = key
+        try:
+            live_uid = self._cluster.get(names.SERVICES, name, namespace)["metadata"]["uid"]
+        except NotFound:
+            live_uid = None
+        for claim in ripe:
+            holder = claim.holder(*key)
+            if live_uid is not None and holder is not None and holder.uid in (None, live_uid):
+                continue
+            if holder is not None and holder.uid is None and len(claim.holders) == 1:
+                self._require_leadership()
+                self._claims.delete(claim)
+                log.info("address.collected", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool)
+            else:
+                self._release(claim, key, why="the Service was deleted")
+
+    def _release(self, claim: Claim, key: Key, *, why: str) -> None:
+        if not self._ripe(claim, key):
+            return
+        self._require_leadership()
+        delay = next((pool.reuse_delay_seconds for pool in self._view.pools() if pool.name == claim.pool), 0)
+        self._claims.release(claim, namespace=key[0], name=key[1], reuse_delay=timedelta(seconds=delay), why=why)
+
+    def _ripe(self, claim: Claim, key: Key) -> bool:
+        """Whether the Service may be taken off the claim: it was seen holding it, or it never came in time."""
+        holder = claim.holder(*key)
+        return holder is not None and (holder.uid is not None or self._aged(holder))
+
+    def _aged(self, holder: Holder) -> bool:
+        return datetime.now(UTC) - read_time(holder.since) > self._tentative_age
+
+
+def _listed(addresses: Sequence[Address]) -> str:
+    return ",".join(str(address) for address in addresses)
