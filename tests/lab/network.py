@@ -93,11 +93,11 @@ class Host:
         sysctls = _HOST_SYSCTLS + (_ROUTER_SYSCTLS if router else ())
         self.path = namespaces.create(name, lambda: _prepare(sysctls))
 
-    def plug(self, lan: Lan, interface: str, addresses: Sequence[str] = ()) -> Link:
+    def plug(self, lan: Lan, interface: str, addresses: Sequence[str] = (), *, mac: str | None = None) -> Link:
         """Connect `interface` to the LAN, with `addresses` such as "192.0.2.1/24" or "2001:db8::1/64"."""
-        port = f"p{next(_serial)}"
+        port = new_port_name()
         run_ip(
-            f"link add {port} type veth peer name {interface} netns {self.name}",
+            f"link add {port} type veth peer name {interface} netns {self.name}{f' address {mac}' if mac else ''}",
             f"link set {port} master {lan.bridge} up",
         )
         self.run_ip(*_addressing(interface, addresses))
@@ -174,6 +174,11 @@ class Network:
         host = self.hosts[name] = Host(name, router=router)
         return host
 
+    def remove(self, host: Host) -> None:
+        """Remove one host, so that another of its name can be made."""
+        del self.hosts[host.name]
+        host.close()
+
     def close(self) -> None:
         """Remove every host and LAN."""
         for host in self.hosts.values():
@@ -188,6 +193,11 @@ class Network:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def new_port_name() -> str:
+    """Return an interface name that nothing else in the lab has."""
+    return f"p{next(_serial)}"
 
 
 def run_ip(*commands: str, namespace: str | None = None) -> None:

@@ -1,0 +1,72 @@
+"""A client of the lab: a host beside the nodes that asks for things and looks at the wire."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.lab.network import Host, Link, Network
+from tests.lab.topology import LANS, HostPlan, default_routes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer and how long it took."""
+
+    status: int
+    text: str
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON: from the lab's web application `pod`, `node` and `client`."""
+        return json.loads(self.text)
+
+
+class Client:
+    """One client host; each call may come from any thread."""
+
+    def __init__(self, plan: HostPlan, network: Network) -> None:
+        self.name = plan.name
+        self.plan = plan
+        self.host: Host = network.host(plan.name)
+        for lan in LANS:
+            addresses = lan.addresses(plan.host_part)
+            self.host.plug(network.lans[lan.name], lan.name, addresses, mac=lan.mac(plan.host_part))
+        self.host.run_ip(*default_routes())
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The client's addresses on eth0, IPv4 first."""
+        return self.plan.addresses
+
+    def link(self, interface: str = "eth0") -> Link:
+        """Return the cable behind an interface, to pull and to plug in."""
+        return self.host.links[interface]
+
+    def http_get(self, url: str, *, timeout_seconds: float = 2.0) -> Answer:
+        """GET the URL (an address, no name: the lab has no DNS) over a new connection. Raises OSError."""
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        started = time.monotonic()
+        with self.host.inside():
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_seconds)
+            try:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                text = response.read().decode()
+            finally:
+                connection.close()
+        return Answer(response.status, text, time.monotonic() - started)
+
+    def neighbours(self) -> dict[str, str]:
+        """Return the client's ARP and NDP table: address to hardware address."""
+        return self.host.neighbours()
+
+    def forget_neighbours(self) -> None:
+        """Empty the client's ARP and NDP table."""
+        self.host.run_ip("neigh flush all")
