@@ -1,0 +1,111 @@
+"""Short ways to say what a test is about."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from allocator.core.addresses import Address, AddressRange, Family
+from allocator.core.claims import Claim, ClaimState, Holder, Ledger, Port
+from allocator.core.decision import decide
+from allocator.core.pools import Applicant, Pool
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision, How
+
+HTTP = frozenset({Port("TCP", 80)})
+HTTPS = frozenset({Port("TCP", 443)})
+
+
+def pool(name: str, *texts: str, **fields: Any) -> Pool:
+    return Pool(name=name, ranges=tuple(AddressRange.parse(text) for text in texts), **fields)
+
+
+def ask(
+    name: str = "web", *, namespace: str = "prod", labels: Mapping[str, str] | None = None, **fields: Any
+) -> ServiceRequest:
+    fields["pins"] = tuple(Address.parse(pin) for pin in fields.get("pins", ()))
+    fields["current"] = tuple(Address.parse(shown) for shown in fields.get("current", ()))
+    fields.setdefault("ports", HTTP)
+    return ServiceRequest(applicant=Applicant(namespace, {}, labels or {}), name=name, **fields)
+
+
+def claim(text: str, pool_name: str, *requests: ServiceRequest, cooling_since: str = "", key: str = "") -> Claim:
+    return Claim(
+        address=Address.parse(text),
+        pool=pool_name,
+        state=ClaimState.COOLING if cooling_since else ClaimState.BOUND,
+        holders=tuple(request.as_holder() for request in requests)
+        or (Holder(namespace="other", name="svc", ports=HTTP),),
+        sharing_key=key,
+        released_at=cooling_since,
+        version="1",
+    )
+
+
+def ledger(*claims: Claim) -> Ledger:
+    book = Ledger()
+    for one in claims:
+        book.put(one)
+    return book
+
+
+def given(decision: Decision) -> list[str]:
+    return [str(place.address) for place in decision.placements]
+
+
+def apply(decision: Decision, request: ServiceRequest, book: Ledger) -> None:
+    """Write a decision into the ledger the way the shell does."""
+    wanted = {place.address for place in decision.placements}
+    for held in book.held_by(request.namespace, request.name):
+        if held.address not in wanted:
+            release(book, held, request)
+    for place in decision.placements:
+        others = place.claim.others(request.namespace, request.name) if place.claim and place.claim.in_use else ()
+        key = (
+            request.sharing_key
+            if place.how is not How.SHARED and not others
+            else place.claim.sharing_key
+            if place.claim
+            else ""
+        )
+        book.put(
+            Claim(
+                address=place.address,
+                pool=place.pool,
+                state=ClaimState.BOUND,
+                holders=(*others, request.as_holder()),
+                sharing_key=key,
+                version="1",
+            )
+        )
+
+
+def release(book: Ledger, held: Claim, request: ServiceRequest) -> None:
+    others = held.others(request.namespace, request.name)
+    if others:
+        book.put(
+            Claim(
+                address=held.address,
+                pool=held.pool,
+                state=held.state,
+                holders=others,
+                sharing_key=held.sharing_key,
+                version="1",
+            )
+        )
+    else:
+        book.put(
+            Claim(
+                address=held.address,
+                pool=held.pool,
+                state=ClaimState.COOLING,
+                holders=held.holders,
+                released_at="t1",
+                version="1",
+            )
+        )
+
+
+def decided(request: ServiceRequest, pools: list[Pool], *claims: Claim) -> Decision:
+    return decide(request, pools=pools, ledger=ledger(*claims))
+
+
+DUAL = (Family.IPV4, Family.IPV6)
