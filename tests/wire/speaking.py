@@ -1,0 +1,152 @@
+"""A speaker's announcing half on a host of the wire tests, and a client that looks at frames."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from prometheus_client import CollectorRegistry
+
+from allocator.core.addresses import Address
+from speaker.announcer import ANNOUNCEMENTS_AT_ONCE, ANNOUNCEMENTS_PER_SECOND, Announcer
+from speaker.arp_responder import ArpResponder
+from speaker.frames.arp import ArpFrame, Operation
+from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, UNKNOWN, MalformedFrame, mac_bytes
+from speaker.interfaces import InterfaceWatch
+from speaker.metrics import SpeakerMetrics
+from speaker.responder import PacketLoop
+from speaker.scope import EVERYWHERE, Scope
+from tests.lab.network import Host
+from tests.lab.waiting import wait_until
+
+
+class Speaking:
+    """Announces what it is told on a host, with the parts a speaker uses."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        announcements_per_second: float = ANNOUNCEMENTS_PER_SECOND,
+        announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
+    ) -> None:
+        self.host = host
+        self.registry = CollectorRegistry()
+        self.metrics = SpeakerMetrics(self.registry)
+        self.packets = PacketLoop()
+        self.announcer = Announcer(
+            packets=self.packets,
+            open_responders=lambda interface: [ArpResponder(interface, self.metrics)],
+            announcements_per_second=announcements_per_second,
+            announcements_at_once=announcements_at_once,
+        )
+        # Threads and sockets stay in the namespace they were made in.
+        with host.inside():
+            self.interfaces = InterfaceWatch(self.announcer.set_interfaces)
+            for part in (self.packets, self.announcer, self.interfaces):
+                part.start()
+        wait_until(lambda: self.announcer.interfaces_of(EVERYWHERE), 5, "the speaker has interfaces")
+
+    def announce(self, *addresses: str, scope: Scope = EVERYWHERE) -> None:
+        """Announce exactly these addresses."""
+        self.announcer.announce({Address.parse(address): scope for address in addresses})
+
+    def frames_received(self, interface: str = "eth0") -> int:
+        """How many frames the kernel's filter let through to Python."""
+        return int(
+            self.registry.get_sample_value("admitlb_layer2_frames_received_total", {"interface": interface}) or 0
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in (self.interfaces, self.announcer, self.packets):
+            part.stop()
+
+
+class Tap:
+    """A raw socket on a host's interface: sends any frame, sees every ARP frame that arrives."""
+
+    def __init__(self, host: Host, interface: str = "eth0") -> None:
+        self.mac = mac_bytes(host.mac(interface))
+        with host.inside():
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self._socket.bind((interface, ETHERTYPE_ARP))
+
+    def send(self, frame: bytes) -> None:
+        """Put a frame on the wire."""
+        self._socket.send(frame)
+
+    def ask(
+        self, address: str, *, sender: str = "192.0.2.2", destination: bytes = BROADCAST, mac: bytes | None = None
+    ) -> None:
+        """Send an ARP request."""
+        self.send(request(address, sender=sender, destination=destination, mac=mac or self.mac).encode())
+
+    def frames(self, within_seconds: float = 5) -> Iterator[ArpFrame]:
+        """Yield the ARP frames that arrive, up to the time."""
+        end = time.monotonic() + within_seconds
+        while (left := end - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                yield ArpFrame.decode(self._socket.recv(2048))
+            except TimeoutError:
+                return
+            except MalformedFrame:
+                continue
+
+    def until_reply(self, address: str) -> list[ArpFrame]:
+        """Return all frames up to and with the reply that says where `address` is; fails where none comes."""
+        seen = []
+        for frame in self.frames():
+            seen.append(frame)
+            if (
+                frame.operation is Operation.REPLY
+                and str(frame.sender_ip) == address
+                and frame.destination == self.mac
+            ):
+                return seen
+        raise AssertionError(f"no ARP reply for {address}; seen: {seen}")
+
+    def close(self) -> None:
+        """Free the socket."""
+        self._socket.close()
+
+
+def request(address: str, *, sender: str, destination: bytes = BROADCAST, mac: bytes) -> ArpFrame:
+    """An ARP request as a host's kernel sends it."""
+    return ArpFrame(
+        destination=destination,
+        source=mac,
+        operation=Operation.REQUEST,
+        sender_mac=mac,
+        sender_ip=Address.parse(sender),
+        target_mac=UNKNOWN,
+        target_ip=Address.parse(address),
+    )
+
+
+@contextmanager
+def tap(host: Host, interface: str = "eth0") -> Iterator[Tap]:
+    """Open a Tap for the block."""
+    opened = Tap(host, interface)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def resolve(host: Host, addresses: Iterable[str]) -> None:
+    """Make the host's kernel look for addresses: it sends each a datagram."""
+    with host.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for address in addresses:
+            sock.sendto(b"?", (address, 9))
+
+
+def resolved_as(host: Host, address: str, mac: str, timeout_seconds: float = 5) -> None:
+    """Wait until the host's kernel has `address` at `mac`."""
+    wait_until(lambda: host.neighbours().get(address) == mac, timeout_seconds, f"{host.name} has {address} at {mac}")

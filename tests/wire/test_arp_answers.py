@@ -1,0 +1,149 @@
+"""What the responder answers on a real wire, and what never reaches it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from speaker.frames.ethernet import BROADCAST
+from speaker.scope import Scope
+from tests.lab.network import Network
+from tests.lab.waiting import wait_until
+from tests.wire.conftest import Join
+from tests.wire.speaking import Speaking, request, resolve, resolved_as, tap
+
+VIP = "192.0.2.100"
+
+
+def test_a_client_kernel_finds_an_announced_address_at_the_announcing_interface(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking:
+        speaking.announce(VIP)
+        resolve(client, [VIP])
+        resolved_as(client, VIP, node.mac("eth0"))
+    assert VIP not in node.run("ip", "addr").stdout
+
+
+def test_the_answer_is_unicast_from_the_interface_and_names_it(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        wire.ask(VIP)
+        reply = wire.until_reply(VIP)[-1]
+    assert reply.source.hex(":") == reply.sender_mac.hex(":") == node.mac("eth0")
+    assert reply.destination == reply.target_mac == wire.mac
+    assert str(reply.target_ip) == "192.0.2.2"
+
+
+def test_a_probe_from_a_host_that_wants_the_address_is_answered_so_that_it_desists(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        wire.ask(VIP, sender="0.0.0.0")
+        assert str(wire.until_reply(VIP)[-1].target_ip) == "0.0.0.0"
+
+
+def test_a_unicast_request_to_the_node_is_answered(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        wire.ask(VIP, destination=bytes.fromhex(node.mac("eth0").replace(":", "")))
+        wire.until_reply(VIP)
+
+
+def test_an_address_not_announced_stays_unanswered(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        wire.ask("192.0.2.101")
+        wire.ask(VIP)
+        # Answers keep the order of the questions: one for the first would have come before.
+        replies = [frame for frame in wire.until_reply(VIP) if frame.destination == wire.mac]
+    assert [str(frame.sender_ip) for frame in replies] == [VIP]
+
+
+def test_a_withdrawn_address_is_not_answered_any_more(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP, "192.0.2.101")
+        wire.ask(VIP)
+        wire.until_reply(VIP)
+        speaking.announce("192.0.2.101")
+        wire.ask(VIP)
+        wire.ask("192.0.2.101")
+        replies = [frame for frame in wire.until_reply("192.0.2.101") if frame.destination == wire.mac]
+    assert [str(frame.sender_ip) for frame in replies] == ["192.0.2.101"]
+
+
+def test_foreign_traffic_never_reaches_python(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    node_mac = bytes.fromhex(node.mac("eth0").replace(":", ""))
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        wanted = request(VIP, sender="192.0.2.2", mac=wire.mac).encode()
+        for _ in range(20):
+            for host in range(1, 100):
+                wire.ask(f"192.0.2.{host}")
+            # Requests for the address that are not for us, tagged, or no requests.
+            wire.ask(VIP, destination=b"\x02\x00\x00\x00\x00\x77")
+            wire.send(BROADCAST + wire.mac + b"\x81\x00\x00\x05" + wanted[12:])
+            wire.send(node_mac + wanted[6:20] + b"\x00\x02" + wanted[22:])
+        assert speaking.frames_received() == 0
+        wire.ask(VIP)
+        wire.until_reply(VIP)
+        assert speaking.frames_received() == 1
+        assert speaking.metrics.requests_received.value(VIP) == speaking.metrics.responses_sent.value(VIP) == 1
+
+
+@pytest.mark.parametrize("count", [128, 300])
+def test_scattered_addresses_are_all_answered_and_no_other_however_many_they_are(join: Join, count: int) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    # Every other address: no two are neighbours, so more than 128 do not fit the filter one by one.
+    addresses = [f"198.18.{index // 100}.{index % 100 * 2}" for index in range(count)]
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(*addresses)
+        for address in addresses:
+            network, _, host = address.rpartition(".")
+            wire.ask(f"{network}.{int(host) + 1}")
+            wire.ask(address)
+            replies = [frame for frame in wire.until_reply(address) if frame.destination == wire.mac]
+            assert [str(frame.sender_ip) for frame in replies] == [address]
+        let_through = speaking.frames_received()
+    assert let_through == count if count <= 128 else let_through < 2 * count
+
+
+def test_an_address_is_announced_only_on_the_interfaces_of_its_scope(network: Network) -> None:
+    lans = [network.lan("scope0"), network.lan("scope1")]
+    node, first, second = (network.host(name) for name in ("scoped", "first", "second"))
+    node.plug(lans[0], "eth0", ["192.0.2.1/24"])
+    node.plug(lans[1], "eth1", ["198.51.100.1/24"])
+    first.plug(lans[0], "eth0", ["192.0.2.2/24"])
+    second.plug(lans[1], "eth0", ["192.0.2.3/24"])
+    with Speaking(node) as speaking, tap(first) as there, tap(second) as elsewhere:
+        wait_until(lambda: speaking.announcer.interfaces_of(Scope()) == ["eth0", "eth1"], 5, "both interfaces")
+        speaking.announcer.announce({})
+        speaking.announce(VIP, scope=Scope(frozenset({"eth0"})))
+        there.ask(VIP)
+        there.until_reply(VIP)
+        elsewhere.ask(VIP)
+        speaking.announce(VIP, "192.0.2.101", scope=Scope())
+        elsewhere.ask("192.0.2.101")
+        frames = elsewhere.until_reply("192.0.2.101")
+        assert [str(f.sender_ip) for f in frames if f.destination == elsewhere.mac] == ["192.0.2.101"]
+        # Each interface answers with its own hardware address.
+        assert frames[-1].sender_mac.hex(":") == node.mac("eth1")
+
+
+def test_answers_survive_a_flood_of_garbage(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        good = request(VIP, sender="192.0.2.2", mac=wire.mac).encode()
+        for length, position in itertools.product((14, 20, 41), range(12, 42, 3)):
+            mangled = bytearray(good)
+            mangled[position] ^= 0xFF
+            wire.send(bytes(mangled))
+            wire.send(good[:length])
+        wire.ask(VIP)
+        wire.until_reply(VIP)
