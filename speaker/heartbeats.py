@@ -53,7 +53,6 @@ class Heartbeats:
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
         self._interval = interval_seconds
-        self._dead_after = dead_after_seconds
         self._lock = threading.Lock()
         self._membership = Membership(
             node=node,
@@ -151,10 +150,9 @@ class Heartbeats:
 
     def _report(self, alive: frozenset[str], changes: list[PeerChange], stalled: float) -> None:
         _log_changes(changes)
-        # A peer that comes back may have had us for dead (a partition that healed), and after a stall longer than
-        # their patience all of them had: either way the LAN may have learned another holder.
-        absent = stalled >= self._dead_after
-        shaken = absent or any(change.alive for change in changes)
+        # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
+        # of them may have: either way the LAN may have learned another holder.
+        shaken = stalled > 0 or any(change.alive for change in changes)
         if stalled:
             log.warning("membership.stalled", seconds=f"{stalled:.3f}")
         if alive == self._reported and not shaken:

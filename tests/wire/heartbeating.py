@@ -1,0 +1,41 @@
+"""`python -m tests.wire.heartbeating NODE KEY NODE=ADDRESS...`: a speaker reduced to its heartbeats.
+
+Writes a line `{"at": CLOCK_MONOTONIC, "alive": [...], "shaken": bool}` for every report, and leaves on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+
+from prometheus_client import CollectorRegistry
+
+from speaker.heartbeats import Heartbeats, Liveness
+from speaker.metrics import SpeakerMetrics
+
+PORT = 7946
+
+
+def _report(liveness: Liveness) -> None:
+    line = {"at": time.monotonic(), "alive": sorted(liveness.alive), "shaken": liveness.shaken}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def main(node: str, key: str, *peers: str) -> None:
+    """Exchange heartbeats until SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    heartbeats = Heartbeats(node=node, key=key.encode(), port=PORT, metrics=SpeakerMetrics(CollectorRegistry()))
+    heartbeats.report_to(_report)
+    heartbeats.start()
+    heartbeats.set_peers(dict(peer.split("=") for peer in peers))
+    heartbeats.serve()
+    signal.sigwait({signal.SIGTERM})
+    heartbeats.leave()
+    heartbeats.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
