@@ -5,12 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.lab.capture import ETH_P_ALL, Capture
 from tests.lab.network import Host, Link, Network
+from tests.lab.outage import OutageMeter
 from tests.lab.topology import LANS, HostPlan, default_routes
+from tests.lab.who_has import who_has
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +74,25 @@ class Client:
     def forget_neighbours(self) -> None:
         """Empty the client's ARP and NDP table."""
         self.host.run_ip("neigh flush all")
+
+    def who_has(self, address: str, interface: str = "eth0", *, listen_seconds: float = 0.5) -> set[str]:
+        """Return every hardware address that answers for `address` on the LAN within the time."""
+        return who_has(self.host, address, interface, listen_seconds=listen_seconds)
+
+    def capture(
+        self, interface: str = "eth0", *, ethertype: int = ETH_P_ALL, keep: Callable[[bytes], bool] = lambda _: True
+    ) -> Capture:
+        """Collect the frames on an interface while the block runs."""
+        return Capture(self.host, interface, ethertype=ethertype, keep=keep)
+
+    def outage(
+        self, url: str, *, rate_per_second: float = 100.0, connect_seconds: float = 1.0, read_seconds: float = 1.0
+    ) -> OutageMeter:
+        """Ask the URL at that rate while the block runs; its `report` then tells every failure and gap."""
+        return OutageMeter(
+            self.host,
+            url,
+            rate_per_second=rate_per_second,
+            connect_seconds=connect_seconds,
+            read_seconds=read_seconds,
+        )

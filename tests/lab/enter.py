@@ -17,11 +17,11 @@ from types import FrameType
 from typing import NoReturn
 
 from tests.lab.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, writable_copy
-from tests.lab.namespaces import INSIDE, NAMED, mount
+from tests.lab.namespaces import INSIDE, MS_BIND, NAMED, mount
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 _INIT = "--init"
-_PRIVATE_RUN = frozenset({"netns", "xtables.lock", "lock", "secrets"})
+_PRIVATE_RUN = frozenset({"netns", "xtables.lock", "lock", "resolv.conf", "secrets"})
 """Entries of /run that the lab makes itself; all others stay visible."""
 
 CANNOT = 77
@@ -140,12 +140,16 @@ def _be_init(words: list[str]) -> NoReturn:
 
 
 def _set_up() -> None:
-    """Private /run and /sys, `lo` up: what ip, iptables and /sys/class/net need to see only this namespace."""
+    """Private /run and /sys, `lo` up, no DNS: what programs need to see of this namespace, and nothing else."""
     writable_copy(Path("/run"), without=_PRIVATE_RUN)
     NAMED.mkdir()
     Path("/run/lock").mkdir(mode=0o1777)
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     mount("sysfs", "/sys", "sysfs", flags=flags)
+    # The machine's name servers are out of reach here; without any, a look-up fails at once, not after seconds.
+    Path("/run/resolv.conf").touch()
+    if (configuration := Path("/etc/resolv.conf")).exists():
+        mount("/run/resolv.conf", str(configuration.resolve()), flags=MS_BIND)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
     subprocess.run(["hostname", "admitlb-lab"], check=False, timeout=10)
 

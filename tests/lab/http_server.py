@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -36,7 +37,8 @@ class _Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
+        # Not HTTPServer's, which looks its own name up, in a network without DNS.
+        TCPServer.server_bind(self)
 
 
 def main() -> None:

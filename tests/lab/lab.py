@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -48,6 +49,7 @@ class Lab:
         namespaces.require_inside()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="admitlb-lab-", dir="/run"))
         self._volumes = Path(tempfile.mkdtemp(prefix="admitlb-volumes-", dir="/run"))
+        self.start_seconds = 0.0
         self._network = Network()
         try:
             plans = [topology.node_plan(number + 1) for number in range(nodes)]
@@ -90,6 +92,7 @@ class Lab:
 
     def start(self) -> None:
         """Start everything; return when the API server, every node and its kube-proxy are ready."""
+        begun = time.monotonic()
         self.control_plane.start()
         self._pods.start()
         self._scheduler.start()
@@ -97,6 +100,7 @@ class Lab:
             node.start()
         for node in self.nodes.values():
             node.wait_proxy()
+        self.start_seconds = time.monotonic() - begun
 
     def stop(self) -> None:
         """Kill everything and remove the network. Logs stay in `directory` when it was given, else they go too."""

@@ -1,0 +1,31 @@
+"""One cluster in a box for the whole session; tests leave it as they found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.lab import Lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three nodes, one client, nothing installed."""
+    with Lab(nodes=3, clients=1) as lab:
+        yield lab
+
+
+@pytest.fixture(autouse=True)
+def _sound_lab(lab: Lab) -> Iterator[None]:
+    """Fail a test after which the lab itself is broken, rather than the tests that come after it."""
+    yield
+    assert lab.problems() == []
