@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from kubernetes import config as kubernetes_config
 from kubernetes.client import ApiClient, ApiException, Configuration
-from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
 
 from allocator.names import Resource
+from allocator.watch_stream import Interrupt, events
 
 Object = dict[str, Any]
 """A Kubernetes object exactly as the API server writes it."""
@@ -159,11 +159,11 @@ class Cluster:
         *,
         resource_version: str,
         timeout_seconds: int = 300,
-        watcher: Watch | None = None,
+        interrupt: Interrupt | None = None,
     ) -> Iterator[tuple[str, Object]]:
         """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch at its timeout.
 
-        `watcher.stop()`, called from another thread, ends it early. Raises Expired or Unavailable.
+        `interrupt.request()`, called from another thread, ends it early. Raises Expired or Unavailable.
         """
         query = {
             "watch": "true",
@@ -171,19 +171,19 @@ class Cluster:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
-
-        def start(**_: object) -> Any:
-            # The server ends the stream itself; the read timeout only catches one that died silently.
-            return self._send("GET", _path(resource, namespace), query=query, read_seconds=timeout_seconds + 15.0)
-
+        response = self._send("GET", _path(resource, namespace), query=query)
+        # The answer begins as promptly as any; from then on only a connection that died silently is cut.
+        response.connection.sock.settimeout(timeout_seconds + 15.0)
+        interrupt = interrupt or Interrupt()
         try:
-            for event in (watcher or Watch()).stream(start, timeout_seconds=timeout_seconds):
-                if event is not None:
-                    yield event["type"], event["object"]
-        except ApiException as error:
-            raise _api_error(error.status or 0, error.body, error.reason) from error
-        except (HTTPError, OSError) as error:
-            raise Unavailable(0, "Unavailable", f"watching {resource.plural}: {error}") from error
+            with interrupt.covering(response):
+                for kind, obj in events(response):
+                    if kind == "ERROR":
+                        raise _api_error(int(obj.get("code") or 0), json.dumps(obj), None)
+                    yield kind, obj
+        except (HTTPError, OSError, ValueError) as error:
+            if not interrupt.requested:
+                raise Unavailable(0, "Unavailable", f"watching {resource.plural}: {error}") from error
 
     def raw(self, method: str, path: str, *, query: dict[str, str] | None = None) -> Object:
         """Ask any path of the API server (`/version`, a discovery document)."""
@@ -224,7 +224,6 @@ class Cluster:
         query: dict[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
-        read_seconds: float | None = None,
     ) -> Any:
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -237,7 +236,7 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        timeout = (self._timeout_seconds, read_seconds or self._timeout_seconds)
+        timeout = (self._timeout_seconds, self._timeout_seconds)
         try:
             response = self._api.call_api(*request, _request_timeout=timeout).response
         except ApiException as error:

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubernetes.watch import Watch
-
 from allocator.cluster import ApiError, Cluster, Expired, Object
 from allocator.logs import EventLog
 from allocator.names import Resource
+from allocator.watch_stream import Interrupt
 
 log = EventLog("reflector")
 
@@ -62,7 +61,7 @@ class Reflector:
         self._lock = threading.Lock()
         self._synced = threading.Event()
         self._stopping = threading.Event()
-        self._watch = Watch()
+        self._interrupt = Interrupt()
         self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
 
@@ -73,7 +72,7 @@ class Reflector:
     def stop(self) -> None:
         """End the watch and its thread; the last copy stays readable."""
         self._stopping.set()
-        self._watch.stop()
+        self._interrupt.request()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -107,23 +106,26 @@ class Reflector:
 
     def _run(self) -> None:
         version: str | None = None
-        failures = 0
+        setbacks = 0
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 if version is None:
                     version = self._list()
                 version = self._follow(version)
-                failures = 0
             except Expired:
                 log.info("watch.expired", resource=self.resource.plural)
                 version = None
             except ApiError as error:
                 # The version is kept: a server that comes back may still serve the watch from it.
-                delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-                if failures == 0:
-                    log.warning("watch.interrupted", resource=self.resource.plural, error=error, retry_seconds=delay)
-                failures += 1
-                self._stopping.wait(delay)
+                if setbacks == 0:
+                    log.warning("watch.interrupted", resource=self.resource.plural, error=error)
+            # A server that ends every watch at once must not be asked again at once, whatever it says.
+            if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
+                setbacks = 0
+            else:
+                self._stopping.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
+                setbacks += 1
 
     def _list(self) -> str:
         listing = self._cluster.list(self.resource, self._namespace)
@@ -144,8 +146,9 @@ class Reflector:
         return version
 
     def _follow(self, version: str) -> str:
-        watch = self._watch = Watch()
-        events = self._cluster.watch(self.resource, self._namespace, resource_version=version, watcher=watch)
+        events = self._cluster.watch(
+            self.resource, self._namespace, resource_version=version, interrupt=self._interrupt
+        )
         for kind, obj in events:
             self._heard_at = time.monotonic()
             version = _version(obj)
