@@ -111,6 +111,9 @@ def register_node(
     with suppress(AlreadyExists):
         cluster.create(NODES, node)
     write_node_status(cluster, name, addresses=addresses, ready=True)
+    # Admission taints every new Node as not ready, and DaemonSets heed that; the node lifecycle controller, which
+    # would lift it, does not run here.
+    cluster.patch(NODES, name, {"spec": {"taints": None}})
 
 
 def write_node_status(cluster: Cluster, name: str, *, addresses: tuple[str, ...], ready: bool) -> None:
