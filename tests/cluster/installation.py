@@ -1,0 +1,150 @@
+"""AdmitLB without nodes: webhooks and reconcilers as processes under their real roles, on a real API server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from allocator.cluster import AlreadyExists, ApiError, Cluster, NotFound
+from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, NAMESPACES, SERVICES
+from tests.cluster.webhook_replica import Replica, route_webhook_service, wait_endpoints
+from tests.lab.control_plane import ControlPlane
+from tests.lab.processes import Process
+from tests.lab.waiting import wait_until
+
+OVERLAY = Path(__file__).parents[2] / "kustomize" / "overlays" / "default"
+TENTATIVE_AGE_SECONDS = 4
+
+Object = dict[str, Any]
+
+
+class Installation:
+    """Two webhooks behind the Service and two reconcilers, one of which leads; reservations age in seconds."""
+
+    def __init__(self, control_plane: ControlPlane, directory: Path, *, first_port: int = 19643) -> None:
+        self.control_plane = control_plane
+        self.cluster: Cluster = control_plane.cluster()
+        control_plane.kubectl("apply", "-k", str(OVERLAY))
+        route_webhook_service(control_plane)
+        self._directory = directory
+        self._ports = (first_port, first_port + 10)
+        self.webhooks = [Replica(control_plane, directory, name=f"webhook-{port}", port=port) for port in self._ports]
+        self.reconcilers = [self._reconciler(number) for number in range(2)]
+        for replica in self.webhooks:
+            replica.wait_ready()
+            replica.publish()
+        wait_endpoints(control_plane, set(self._ports))
+        # The API server's webhook dispatcher learns of configurations and endpoints from watches of its own.
+        wait_until(self._admits, 20, "the API server asks the webhook")
+
+    def _reconciler(self, number: int) -> Process:
+        kubeconfig = self.control_plane.kubeconfig_for(DEFAULT_NAMESPACE, "controller")
+        argv: list[str | Path] = [
+            Path(sys.executable).with_name("admitlb"),
+            "reconciler",
+            f"--kubeconfig={kubeconfig}",
+            f"--monitor-port={self._ports[0] + 5 + number}",
+            f"--tentative-age-seconds={TENTATIVE_AGE_SECONDS}",
+        ]
+        return Process(argv, name=f"reconciler-{number}", log=self._directory / f"reconciler-{number}.log")
+
+    def _admits(self) -> bool:
+        try:
+            self.cluster.create(IP_ADDRESS_POOLS, pool("probe", "not-an-address"), DEFAULT_NAMESPACE, dry_run=True)
+        except ApiError as error:
+            return error.status == 422
+        return False
+
+    def restart_webhook(self, number: int) -> None:
+        """Bring a killed webhook back and wait until it is ready."""
+        self.webhooks[number].restart()
+        self.webhooks[number].wait_ready()
+
+    def restart_reconciler(self, number: int) -> None:
+        """Bring a killed reconciler back."""
+        self.reconcilers[number] = self._reconciler(number)
+
+    def wait_led(self) -> None:
+        """Wait until a reconciler that runs now holds the lease and works."""
+        name = f"lead-{time.monotonic_ns()}"
+        self.cluster.create(IP_ADDRESS_POOLS, pool(name, "198.18.0.1"), DEFAULT_NAMESPACE)
+        wait_until(
+            lambda: "status" in self.cluster.get(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE),
+            30,
+            "a reconciler counts a new pool",
+        )
+        self.cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
+
+    def stop(self) -> None:
+        """Kill everything."""
+        for replica in self.webhooks:
+            replica.stop()
+        for process in self.reconcilers:
+            process.sigkill()
+
+    def log_of(self, name: str) -> str:
+        """Return what a component has logged so far."""
+        return (self._directory / f"{name}.log").read_text()
+
+    def service(self, namespace: str, name: str) -> Object:
+        """Return a Service as stored."""
+        return self.cluster.get(SERVICES, name, namespace)
+
+    def claims(self) -> dict[str, Object]:
+        """Return every IPAllocation's spec by address."""
+        items = self.cluster.list(IP_ALLOCATIONS)["items"]
+        return {item["spec"]["address"]: item["spec"] for item in items}
+
+    def holders(self, address: str) -> list[str]:
+        """Return who holds an address now, as namespace/name."""
+        spec = self.claims().get(address)
+        if spec is None or spec["state"] == "Cooling":
+            return []
+        return [f"{holder['namespace']}/{holder.get('name', '')}" for holder in spec["holders"]]
+
+    def wait_assigned(self, namespace: str, name: str, timeout_seconds: float = 15) -> list[str]:
+        """Wait for status.loadBalancer.ingress of a Service and return its addresses."""
+        return wait_until(
+            lambda: ingress(self.service(namespace, name)), timeout_seconds, f"{namespace}/{name} has an address"
+        )
+
+    def wait_released(self, address: str, timeout_seconds: float = 15) -> None:
+        """Wait until nobody holds the address (it may cool)."""
+        wait_until(lambda: not self.holders(address), timeout_seconds, f"{address} is released")
+
+
+def pool(name: str, *addresses: str, **spec: Any) -> Object:
+    """An IPAddressPool document; reuseDelaySeconds 0 unless said otherwise."""
+    return {
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "IPAddressPool",
+        "metadata": {"name": name, "namespace": DEFAULT_NAMESPACE},
+        "spec": {"addresses": list(addresses), "reuseDelaySeconds": 0, **spec},
+    }
+
+
+def service(name: str, annotations: dict[str, str] | None = None, **spec: Any) -> Object:
+    """A Service document of type LoadBalancer with one port."""
+    metadata = {"name": name, **({"annotations": annotations} if annotations else {})}
+    body = {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP"}], "selector": {"app": name}, **spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body}
+
+
+def ingress(obj: Object) -> list[str]:
+    """The addresses a Service's status shows."""
+    return [entry["ip"] for entry in obj.get("status", {}).get("loadBalancer", {}).get("ingress") or ()]
+
+
+def ensure_namespace(cluster: Cluster, name: str) -> None:
+    """Create a namespace unless it exists."""
+    with suppress(AlreadyExists):
+        cluster.create(NAMESPACES, {"metadata": {"name": name}})
+
+
+def remove(cluster: Cluster, namespace: str, name: str) -> None:
+    """Delete a Service if it is there."""
+    with suppress(NotFound):
+        cluster.delete(SERVICES, name, namespace)
