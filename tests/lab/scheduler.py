@@ -16,11 +16,16 @@ _RETRY_SECONDS = 0.25
 
 
 class Scheduler:
-    """A thread that binds what is unbound whenever `poke` says that Pods changed."""
+    """A thread that binds what is unbound whenever `poke` says that Pods changed.
+
+    `_chosen`, the thread's own, remembers by uid what it bound until the mirror shows it too: a round that
+    starts before would else put the next sibling on the same node.
+    """
 
     def __init__(self, cluster: Cluster, pods: Reflector) -> None:
         self._cluster = cluster
         self._pods = pods
+        self._chosen: dict[str, str] = {}
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lab-scheduler", daemon=True)
@@ -59,13 +64,18 @@ class Scheduler:
 
     def _bind_all(self) -> bool:
         """Bind every unbound Pod; tell whether all found a node."""
-        pods = self._pods.items()
-        unbound = [pod for pod in pods if not pod["spec"].get("nodeName") and not _ending(pod)]
+        pods = [pod for pod in self._pods.items() if not _ending(pod)]
+        unbound = [pod for pod in pods if not self._node_of(pod)]
+        self._chosen = {
+            uid: self._chosen[uid]
+            for uid in (pod["metadata"]["uid"] for pod in pods if not pod["spec"].get("nodeName"))
+            if uid in self._chosen
+        }
         if not unbound:
             return True
         nodes = [node for node in self._cluster.list(NODES)["items"] if not node["spec"].get("unschedulable")]
-        siblings = Counter((_owner(pod), pod["spec"].get("nodeName")) for pod in pods if not _ending(pod))
-        everyone = Counter(pod["spec"].get("nodeName") for pod in pods if not _ending(pod))
+        siblings = Counter((_owner(pod), self._node_of(pod)) for pod in pods)
+        everyone = Counter(self._node_of(pod) for pod in pods)
         all_bound = True
         for pod in sorted(
             unbound, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"])
@@ -81,6 +91,9 @@ class Scheduler:
             self._bind(pod, chosen)
         return all_bound
 
+    def _node_of(self, pod: Object) -> str | None:
+        return pod["spec"].get("nodeName") or self._chosen.get(pod["metadata"]["uid"])
+
     def _bind(self, pod: Object, node: str) -> None:
         metadata = pod["metadata"]
         binding = {
@@ -94,8 +107,9 @@ class Scheduler:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
-            # Deleted, or bound in an earlier round whose event has not come yet.
+            # Deleted, or bound by somebody else, before the mirror told.
             log.debug("bind.too_late", pod=metadata["name"], error=error)
+        self._chosen[metadata["uid"]] = node
 
 
 def _ending(pod: Object) -> bool:
