@@ -1,0 +1,144 @@
+"""Many clients, two webhooks, a pool too small for all, and components killed in the middle of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SERVICES
+from tests.cluster.churn import Churn
+from tests.cluster.installation import Installation, ingress, pool, service
+from tests.lab.binaries import find
+from tests.lab.control_plane import ControlPlane
+from tests.lab.waiting import wait_until
+
+CLIENTS = 30
+SECONDS = float(os.environ.get("ADMITLB_CHURN_SECONDS", "60"))
+SIZE = 40
+
+
+@pytest.fixture(scope="module")
+def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """AdmitLB on a control plane of this module's own, with one pool of 40 addresses."""
+    with ControlPlane(find(), tmp_path_factory.mktemp("races")) as control_plane:
+        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19743)
+        small = pool("small", f"192.0.2.1-192.0.2.{SIZE}", reuseDelaySeconds=1)
+        installation.cluster.create(IP_ADDRESS_POOLS, small, DEFAULT_NAMESPACE)
+        yield installation
+        installation.stop()
+
+
+@pytest.fixture
+def churn(admitlb: Installation) -> Iterator[Churn]:
+    """Clients at work, stopped and cleaned up after in any case."""
+    churn = Churn(admitlb.control_plane, clients=CLIENTS)
+    churn.start()
+    yield churn
+    churn.stop()
+    churn.finish()
+    for document in admitlb.cluster.list(SERVICES, "default")["items"]:
+        if document["spec"]["type"] == "LoadBalancer":
+            admitlb.cluster.delete(SERVICES, document["metadata"]["name"], "default")
+    wait_until(lambda: not admitlb.claims(), 60, "every claim is gone after its Service")
+
+
+def assert_settled(admitlb: Installation) -> None:
+    """Services, status and claims agree, and nobody waits beside a free address."""
+
+    def disagreement() -> str:
+        claims = {a: spec for a, spec in admitlb.claims().items() if spec["state"] != "Cooling"}
+        services = [
+            s for s in admitlb.cluster.list(SERVICES, "default")["items"] if s["spec"]["type"] == "LoadBalancer"
+        ]
+        shown: dict[str, str] = {}
+        for one in services:
+            for address in ingress(one):
+                if address in shown:
+                    return f"{address} is shown by {shown[address]} and {one['metadata']['name']}"
+                shown[address] = one["metadata"]["name"]
+        if set(shown) != set(claims):
+            return f"only claimed: {set(claims) - set(shown)}; only shown: {set(shown) - set(claims)}"
+        for address, spec in claims.items():
+            if [holder["name"] for holder in spec["holders"]] != [shown[address]]:
+                return f"{address} is shown by {shown[address]} and claimed by {spec['holders']}"
+        waiting = [one["metadata"]["name"] for one in services if not ingress(one)]
+        if waiting and len(claims) < SIZE:
+            return f"{waiting} wait beside {SIZE - len(claims)} free addresses"
+        return ""
+
+    last = [""]
+
+    def settled() -> bool:
+        last[0] = disagreement()
+        return not last[0]
+
+    try:
+        wait_until(settled, 30, "Services and claims agree")
+    except AssertionError as error:
+        raise AssertionError(last[0]) from error
+
+
+@pytest.mark.timeout(SECONDS * 2 + 120)
+def test_thirty_clients_on_a_pool_too_small_never_share_and_leak_nothing(admitlb: Installation, churn: Churn) -> None:
+    threading.Event().wait(SECONDS)
+    churn.stop()
+    assert_settled(admitlb)
+    churn.finish()
+    print(f"{SECONDS:.0f} s: {dict(churn.counts)}, {churn.witness.assigned} assigned, {len(churn.errors)} errors")
+    assert churn.errors == []
+    assert churn.witness.duplicates == []
+    assert churn.witness.moves == []
+    assert churn.counts["created with an address"] > SIZE
+    assert churn.counts["created, waiting"] > 0, "the pool was never exhausted, so nothing was tested"
+
+
+@pytest.mark.timeout(180)
+def test_components_killed_under_load_lose_move_and_double_nothing(admitlb: Installation, churn: Churn) -> None:
+    for victim in ("webhook-0", "reconciler-0", "webhook-1", "reconciler-1", "both reconcilers", "both webhooks"):
+        threading.Event().wait(2)
+        numbers = [int(victim[-1])] if victim[-1].isdigit() else [0, 1]
+        for number in numbers:
+            (admitlb.webhooks[number].process if "webhook" in victim else admitlb.reconcilers[number]).sigkill()
+        threading.Event().wait(1)
+        for number in numbers:
+            if "webhook" in victim:
+                admitlb.restart_webhook(number)
+            else:
+                admitlb.restart_reconciler(number)
+    churn.stop()
+    admitlb.wait_led()
+    assert_settled(admitlb)
+    churn.finish()
+    assert churn.witness.duplicates == []
+    assert churn.witness.moves == []
+
+
+def test_with_no_webhook_services_are_created_and_the_reconciler_assigns_them(admitlb: Installation) -> None:
+    for number in range(2):
+        admitlb.webhooks[number].process.sigkill()
+    try:
+        created = admitlb.cluster.create(SERVICES, service("orphan"), "default")
+        assert ASSIGNED_IPS_ANNOTATION not in created["metadata"].get("annotations", {})
+        shown = admitlb.wait_assigned("default", "orphan")
+        assert admitlb.holders(shown[0]) == ["default/orphan"]
+    finally:
+        for number in range(2):
+            admitlb.restart_webhook(number)
+        admitlb.cluster.delete(SERVICES, "orphan", "default")
+
+
+def test_the_api_server_killed_and_restarted_keeps_every_address(admitlb: Installation) -> None:
+    names = [f"stay-{number}" for number in range(5)]
+    for name in names:
+        admitlb.cluster.create(SERVICES, service(name), "default")
+    before = {name: admitlb.wait_assigned("default", name) for name in names}
+    admitlb.control_plane.kill("kube-apiserver")
+    admitlb.control_plane.start_api()
+    admitlb.cluster.create(SERVICES, service("after"), "default")
+    admitlb.wait_assigned("default", "after", timeout_seconds=40)
+    assert {name: ingress(admitlb.service("default", name)) for name in names} == before
+    for name in [*names, "after"]:
+        admitlb.cluster.delete(SERVICES, name, "default")
