@@ -12,6 +12,7 @@ from allocator.allocations import claim_from, cool_until
 from allocator.claiming import Claims, LostRace
 from allocator.cluster import ApiError, Cluster, Object
 from allocator.core.claims import ClaimState
+from allocator.core.pools import PriorityOrder
 from allocator.events import EventRecorder
 from allocator.leadership import NotLeading
 from allocator.logs import EventLog
@@ -35,6 +36,7 @@ class Settings:
 
     namespace: str
     lb_class: str = ""
+    order: PriorityOrder = PriorityOrder.LOWEST_FIRST
     tentative_age: timedelta = TENTATIVE_AGE
 
 
@@ -55,7 +57,7 @@ class Controller:
         self._stopping = threading.Event()
         self._leading = threading.Event()
         self._services = Reflector(cluster, names.SERVICES, on_change=self._service_changed)
-        self._view = View(cluster, namespace=settings.namespace, on_change=self._view_changed)
+        self._view = View(cluster, namespace=settings.namespace, order=settings.order, on_change=self._view_changed)
         self._claims = Claims(cluster, self._view)
         self._events = EventRecorder(cluster, component="metallb-controller")
         self._repair = Repair(

@@ -14,9 +14,11 @@ import click
 
 from allocator import logs, names
 from allocator.cluster import AlreadyExists, ApiError, Cluster
+from allocator.core.pools import PriorityOrder
 from allocator.leadership import Leadership
 from allocator.monitor import Monitor
 from allocator.reconciler.controller import Controller, Settings
+from allocator.reconciler.repair import TENTATIVE_AGE
 
 log = logs.EventLog("reconciler")
 
@@ -25,35 +27,76 @@ _START_RETRY_SECONDS = 1.0
 
 
 @click.command()
-@click.option("--namespace", default=names.DEFAULT_NAMESPACE, show_default=True, help="Where pools are read from.")
-@click.option("--lb-class", default="", help="Serve Services of this loadBalancerClass only.")
-@click.option("--monitor-port", default=9121, show_default=True, help="Port of /healthz, /readyz and /metrics.")
-@click.option("--log-level", type=click.Choice(logs.LEVEL_NAMES), default="info", show_default=True)
-@click.option("--log-json", is_flag=True, help="Write log lines as JSON.")
-@click.option("--kubeconfig", type=click.Path(exists=True), help="Outside a cluster: how to reach one.")
+@click.option(
+    "--namespace",
+    envvar="ADMITLB_NAMESPACE",
+    default=names.DEFAULT_NAMESPACE,
+    show_default=True,
+    help="Where pools, the leader's Lease and the speakers' key live.",
+)
+@click.option(
+    "--lb-class",
+    envvar="ADMITLB_LB_CLASS",
+    default="",
+    help="Only serve Services of this loadBalancerClass; by default those that name none.",
+)
+@click.option(
+    "--pool-priority",
+    envvar="ADMITLB_POOL_PRIORITY",
+    type=click.Choice([order.value for order in PriorityOrder]),
+    default=PriorityOrder.LOWEST_FIRST.value,
+    show_default=True,
+    help="Which pools' serviceAllocation.priority is tried first.",
+)
 @click.option(
     "--tentative-age-seconds",
-    default=90,
+    envvar="ADMITLB_TENTATIVE_AGE_SECONDS",
+    type=click.FloatRange(min=1),
+    default=TENTATIVE_AGE.total_seconds(),
     show_default=True,
     help="How long an address reserved at admission waits for its Service.",
+)
+@click.option(
+    "--monitor-port",
+    envvar="ADMITLB_MONITOR_PORT",
+    type=click.IntRange(0, 65535),
+    default=9121,
+    show_default=True,
+    help="HTTP port of /healthz, /readyz and /metrics.",
+)
+@click.option(
+    "--log-level",
+    envvar="ADMITLB_LOG_LEVEL",
+    type=click.Choice(logs.LEVEL_NAMES),
+    default="info",
+    show_default=True,
+)
+@click.option(
+    "--kubeconfig",
+    envvar="ADMITLB_KUBECONFIG",
+    type=click.Path(exists=True, dir_okay=False),
+    help="How to reach the API server when not run as a pod.",
 )
 def reconciler(
     namespace: str,
     lb_class: str,
+    pool_priority: str,
+    tentative_age_seconds: float,
     monitor_port: int,
     log_level: str,
-    log_json: bool,
     kubeconfig: str | None,
-    tentative_age_seconds: int,
 ) -> None:
     """Bind, release and repair addresses, and write Service status."""
-    logs.configure(log_level, as_json=log_json)
+    logs.configure(log_level)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     cluster = Cluster.from_environment(kubeconfig)
     settings = Settings(
-        namespace=namespace, lb_class=lb_class, tentative_age=timedelta(seconds=tentative_age_seconds)
+        namespace=namespace,
+        lb_class=lb_class,
+        order=PriorityOrder(pool_priority),
+        tentative_age=timedelta(seconds=tentative_age_seconds),
     )
     sys.exit(_run(cluster, settings, monitor_port, stopping))
 
