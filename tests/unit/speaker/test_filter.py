@@ -1,0 +1,110 @@
+"""The kernel filter, run by the kernel itself: a Unix datagram socket takes the same programs."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allocator.core.addresses import Address, Family
+from speaker import bpf
+from speaker.frames.arp import ArpFrame, Operation
+from speaker.frames.ethernet import BROADCAST
+
+MAC = b"\x02\x00\x00\x00\x00\x02"
+
+values = st.integers(0, 2**32 - 1)
+
+
+def addresses(numbers: Iterable[int]) -> frozenset[Address]:
+    return frozenset(Address(Family.IPV4, number) for number in numbers)
+
+
+def request(target: int, operation: Operation = Operation.REQUEST) -> bytes:
+    return ArpFrame(
+        destination=BROADCAST,
+        source=MAC,
+        operation=operation,
+        sender_mac=MAC,
+        sender_ip=Address.parse("192.0.2.2"),
+        target_mac=bytes(6),
+        target_ip=Address(Family.IPV4, target),
+    ).encode()
+
+
+def let_through(program: bpf.Program, frames: Iterable[bytes]) -> list[bytes]:
+    """Return the frames that the kernel delivers through the program."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with sender, receiver:
+        receiver.setblocking(False)
+        bpf.attach(receiver, program)
+        passed = []
+        for frame in frames:
+            sender.send(frame)
+            try:
+                passed.append(receiver.recv(2048))
+            except BlockingIOError:
+                continue
+        return passed
+
+
+@given(st.sets(values, max_size=40), st.lists(values, max_size=10))
+def test_requests_for_the_addresses_pass_whole_and_no_others(held: set[int], others: list[int]) -> None:
+    program = bpf.arp_requests_for(addresses(held))
+    asked = [*held, *others, *(number ^ 1 for number in held)]
+    expected = [request(number) for number in asked if number in held]
+    assert let_through(program, map(request, asked)) == expected
+
+
+@pytest.mark.parametrize("edge", [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF])
+def test_the_ends_of_the_address_space_are_exact(edge: int) -> None:
+    near = [number for number in (edge - 1, edge, edge + 1) if 0 <= number < 2**32]
+    assert let_through(bpf.arp_requests_for(addresses([edge])), map(request, near)) == [request(edge)]
+
+
+def test_nothing_but_arp_requests_for_ipv4_over_ethernet_passes() -> None:
+    held = 0xC0000264
+    good = request(held)
+    other_hardware = good[:14] + b"\x00\x06" + good[16:]
+    other_protocol = good[:16] + b"\x86\xdd" + good[18:]
+    other_sizes = good[:18] + b"\x08\x04" + good[20:]
+    program = bpf.arp_requests_for(addresses([held]))
+    frames = [other_hardware, other_protocol, other_sizes, request(held, Operation.REPLY), good[:41], b"\x00"]
+    assert let_through(program, frames) == []
+    assert let_through(program, [good]) == [good]
+
+
+def test_without_addresses_nothing_passes() -> None:
+    assert let_through(bpf.arp_requests_for(()), map(request, range(5))) == []
+
+
+def test_the_largest_program_is_accepted_by_the_kernel() -> None:
+    scattered = addresses(0x80000000 + 1000 * index for index in range(5000))
+    program = bpf.arp_requests_for(scattered)
+    asked = sorted(address.value for address in scattered)
+    assert let_through(program, map(request, asked)) == [request(number) for number in asked]
+
+
+@given(st.sets(values, max_size=200), st.integers(1, 20))
+def test_a_cover_holds_every_address_in_few_ascending_ranges(held: set[int], limit: int) -> None:
+    ranges = bpf.cover(addresses(held), limit=limit)
+    assert len(ranges) <= limit
+    assert all(first <= last for first, last in ranges)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
+    assert all(any(first <= number <= last for first, last in ranges) for number in held)
+
+
+@given(st.sets(values, max_size=100))
+def test_a_cover_is_exact_while_the_runs_fit(held: set[int]) -> None:
+    assert {number for first, last in bpf.cover(addresses(held)) for number in range(first, last + 1)} == held
+
+
+def test_neighbours_are_one_range_and_beyond_the_limit_the_smallest_gaps_close() -> None:
+    held = addresses([10, 11, 12, 20, 22, 100])
+    assert bpf.cover(held) == ((10, 12), (20, 20), (22, 22), (100, 100))
+    assert bpf.cover(held, limit=3) == ((10, 12), (20, 22), (100, 100))
+    assert bpf.cover(held, limit=1) == ((10, 100),)
