@@ -54,15 +54,15 @@ class Container:
         """Whether a process is there that has not ended."""
         return self.process is not None and self.process.alive
 
-    def start(self, *, netns: str, env: Mapping[str, str], mounts: Sequence[Mount]) -> None:
+    def start(self, *, netns: str, hostname: str, env: Mapping[str, str], mounts: Sequence[Mount]) -> None:
         """Start the process. Raises Unsupported where only an image would know the program."""
         command = [expanded(word, env) for word in self.spec.get("command") or []]
         command += [expanded(word, env) for word in self.spec.get("args") or []]
         if not command:
             raise Unsupported(f"container {self.name} without a command (the lab has no images)")
-        script = _mount_script(mounts, privilege_arguments(self.spec))
+        script = f"hostname {shlex.quote(hostname)}\n{_mount_script(mounts, privilege_arguments(self.spec))}"
         self.process = Process(
-            ["unshare", "--mount", "sh", "-ec", script, "container", *command],
+            ["unshare", "--mount", "--uts", "sh", "-ec", script, "container", *command],
             name=self.name,
             log=self.log,
             env={**base_environment(), **env},

@@ -43,6 +43,7 @@ def missing_capabilities() -> list[str]:
         ("nsenter", "util-linux"),
         ("setpriv", "util-linux"),
         ("ip", "iproute2"),
+        ("hostname", "hostname"),
         ("iptables", "iptables"),
         ("ip6tables", "iptables"),
     ):
@@ -151,7 +152,7 @@ def _set_up() -> None:
     if (configuration := Path("/etc/resolv.conf")).exists():
         mount("/run/resolv.conf", str(configuration.resolve()), flags=MS_BIND)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
-    subprocess.run(["hostname", "admitlb-lab"], check=False, timeout=10)
+    subprocess.run(["hostname", "admitlb-lab"], check=True, timeout=10)
 
 
 def _forward_signals_to_child_of(pid: int) -> None:

@@ -195,9 +195,9 @@ class Network:
         self.close()
 
 
-def new_port_name() -> str:
+def new_port_name(prefix: str = "port") -> str:
     """Return an interface name that nothing else in the lab has."""
-    return f"p{next(_serial)}"
+    return f"{prefix}{next(_serial)}"
 
 
 def run_ip(*commands: str, namespace: str | None = None) -> None:

@@ -219,9 +219,12 @@ class PodWorker:
         addresses = [{"ip": address} for address in network.addresses]
         status = {"hostIP": self._node.addresses[0], "podIP": network.addresses[0], "podIPs": addresses}
         try:
-            env = self._node.service_environment | {"HOSTNAME": self.name}
+            hostname = self._node.host.name if self.pod["spec"].get("hostNetwork") else self.name
+            env = self._node.service_environment | {"HOSTNAME": hostname}
             env |= environment(container.spec, {**self.pod, "status": status}, self._node.cluster)
-            container.start(netns=network.netns, env=env, mounts=self._mounts.get(container.name, []))
+            container.start(
+                netns=network.netns, hostname=hostname, env=env, mounts=self._mounts.get(container.name, [])
+            )
         except (NotYet, Unsupported, ApiError) as error:
             container.waiting_reason, container.waiting_message = "CreateContainerConfigError", str(error)
             return False

@@ -39,7 +39,8 @@ class PodNetworks:
         """Make the network of the Pod with this uid."""
         index = next(self._next)
         pod = Host(f"pod-{uid}", router=False)
-        port = new_port_name()
+        # Named as CNI plugins name theirs: speakers are told by name to leave these alone.
+        port = new_port_name("veth")
         addresses = [str(cidr[2 + (index - 2) % 250]) for cidr in self._cidrs]
         node_side = [f"link add {port} type veth peer name eth0 netns {pod.name}", f"link set {port} up"]
         pod_side = ["link set eth0 up"]
