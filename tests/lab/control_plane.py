@@ -39,7 +39,8 @@ CONTROLLERS = (
     "serviceaccount",
     "serviceaccount-token",
 )
-"""What a lab without cloud, volumes and eviction needs, by the names of Kubernetes 1.20."""
+"""What a lab without cloud, volumes and eviction needs, by the names of Kubernetes 1.20, which later versions keep
+as aliases (cmd/kube-controller-manager/names, "change policy")."""
 
 POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/48")
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
@@ -303,7 +304,7 @@ class ControlPlane:
             f"--cert-dir={self.directory / 'pki'}",
             f"--root-ca-file={self.authority.certificate}",
             f"--service-account-private-key-file={self._token_key}",
-            f"--controllers={known.controllers_named(self._controllers)}",
+            f"--controllers={','.join(self._controllers)}",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
             *known.only_known(port="0"),

@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.lab.progress import Progress
 
 SITE = "https://dl.k8s.io/release"
-VERSION = "v1.34.1"
+VERSION = "v1.31.4"
+"""A late one that still recommends etcd 3.4.22 and newer, which is what Debian 12 has."""
 
 _ANSWER_SECONDS = 2.0
 _READ_SECONDS = 60.0
@@ -23,9 +24,7 @@ class NoRelease(Exception):
     """The release site does not answer, or what it sent is not what its checksum says."""
 
 
-def download(
-    names: tuple[str, ...], into: Path, progress: Progress, *, version: str = VERSION, site: str = SITE
-) -> None:
+def download(names: tuple[str, ...], into: Path, progress: Progress, *, version: str = VERSION) -> None:
     """Put the programs `names` of `version` into the folder `into`, each checked against its published SHA-256.
 
     Raises NoRelease, within 2 s where the site cannot be reached.
@@ -33,7 +32,7 @@ def download(
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise NoRelease(f"no release is known for {machine}")
-    base = f"{site}/{version}/bin/linux/{_ARCHITECTURES[machine]}"
+    base = f"{SITE}/{version}/bin/linux/{_ARCHITECTURES[machine]}"
     try:
         # All checksums first: the first of them tells whether the site is there at all.
         sums = {name: _read(f"{base}/{name}.sha256").decode().split()[0] for name in names}

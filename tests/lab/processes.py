@@ -47,7 +47,7 @@ class Process:
         """Start `argv`, appending its output to `log`.
 
         `env` is its whole environment (this process's own where None); `netns` a network namespace as made by
-        `ip netns add`. Raises FileNotFoundError where the program does not exist.
+        `ip netns add`. A program that does not exist ends with 127 and says so in its log.
         """
         self.argv = [str(word) for word in argv]
         self.name = name or Path(self.argv[0]).name

@@ -13,41 +13,17 @@ _HELP_TIMEOUT_SECONDS = 30
 _FLAG = re.compile(r"^\s+(?:-\w, )?--([\w-]+)", re.MULTILINE)
 # Since 1.31 a gate's name carries the component that owns it ("kube:Name=true|false ...").
 _GATE = re.compile(r"\b(\w+)=true\|false \(\w+ - default=(true|false)\)")
-_CONTROLLERS = re.compile(r"All controllers: ([^\n]+)")
 
 FEATURE_GATES = ("IPv6DualStack", "MixedProtocolLBService", "ServiceLoadBalancerClass")
 """What every supported version can do, behind a gate or (then unknown as a gate) always."""
 
-_CONTROLLER_NAMES = {
-    "clusterrole-aggregation": "clusterrole-aggregation-controller",
-    "daemonset": "daemonset-controller",
-    "deployment": "deployment-controller",
-    "disruption": "disruption-controller",
-    "endpoint": "endpoints-controller",
-    "endpointslice": "endpointslice-controller",
-    "endpointslicemirroring": "endpointslice-mirroring-controller",
-    "garbagecollector": "garbage-collector-controller",
-    "namespace": "namespace-controller",
-    "nodelifecycle": "node-lifecycle-controller",
-    "replicaset": "replicaset-controller",
-    "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
-    "serviceaccount": "serviceaccount-controller",
-    "serviceaccount-token": "legacy-serviceaccount-token-controller",
-}
-"""Names up to Kubernetes 1.27, and since."""
-
-
-class UnknownController(ValueError):
-    """A controller was asked for that neither naming scheme knows in this version."""
-
 
 @dataclass(frozen=True, slots=True)
 class ProgramHelp:
-    """The flags, feature gates (with their defaults) and controllers one program knows."""
+    """The flags one program knows, and its feature gates with their defaults."""
 
     flags: frozenset[str]
     gates: dict[str, bool]
-    controllers: frozenset[str]
 
     def only_known(self, **flags: str) -> list[str]:
         """Return `--name=value` for those of `flags` that the program has (`_` stands for `-`)."""
@@ -58,16 +34,6 @@ class ProgramHelp:
         """Return the `--feature-gates` argument, if any, that turns on what is wanted and off by default."""
         off = [f"{gate}=true" for gate in wanted if self.gates.get(gate) is False]
         return ["--feature-gates=" + ",".join(off)] if off else []
-
-    def controllers_named(self, wanted: Iterable[str]) -> str:
-        """Return the `--controllers` value for names of Kubernetes 1.20, in the names this version uses."""
-        names = []
-        for old in wanted:
-            new = _CONTROLLER_NAMES.get(old, old)
-            if old not in self.controllers and new not in self.controllers:
-                raise UnknownController(f"this kube-controller-manager has neither {old} nor {new}")
-            names.append(old if old in self.controllers else new)
-        return ",".join(names)
 
 
 @cache
@@ -81,11 +47,9 @@ def program_help(program: Path) -> ProgramHelp:
 
 def read_help(text: str) -> ProgramHelp:
     """Read the text of `--help`."""
-    controllers = _CONTROLLERS.search(text)
     return ProgramHelp(
         flags=frozenset(_FLAG.findall(text)),
         gates={name: default == "true" for name, default in _GATE.findall(text)},
-        controllers=frozenset(controllers.group(1).split(", ") if controllers else ()),
     )
 
 

@@ -61,7 +61,3 @@ class Reporter:
                 self._status.update(f"{escape(self._stage)} ({seconds:.0f} s)")
             elif seconds >= interval:
                 self._console.print(f"           still: {self._stage} ({seconds:.0f} s)", markup=False)
-
-
-def silent(line: str) -> None:
-    """A Progress that says nothing."""
