@@ -9,7 +9,7 @@ from enum import IntEnum
 from struct import Struct
 
 _MAGIC = b"ALB1"
-_HEADER = Struct("!4sBQQQB")
+_HEADER = Struct("!4sBQQQQB")
 _MAC_BYTES = 32
 MAXIMUM_BYTES = _HEADER.size + 255 + _MAC_BYTES
 
@@ -34,21 +34,24 @@ class Phase(IntEnum):
 class Heartbeat:
     """One speaker's sign of life to one other speaker.
 
-    `incarnation` is a random number of the sending process; `echo` is the receiver's incarnation as the sender
-    last heard it (0 before), which proves that the datagram was written in the receiver's lifetime; `sequence`
-    grows with every heartbeat of a process. Together they make a recorded heartbeat worthless.
+    `incarnation` is a random number of the sending process, and `sequence` grows with every heartbeat of it;
+    `challenge` is a random number the receiver is to send back, `echo` the receiver's as the sender last heard it
+    (0 before). Together they make a recorded heartbeat worthless.
     """
 
     sender: str
     phase: Phase
     incarnation: int
+    challenge: int
     echo: int
     sequence: int
 
     def encode(self, key: bytes) -> bytes:
         """Write the datagram, authenticated with HMAC-SHA256."""
         name = self.sender.encode()
-        header = _HEADER.pack(_MAGIC, self.phase, self.incarnation, self.echo, self.sequence, len(name))
+        header = _HEADER.pack(
+            _MAGIC, self.phase, self.incarnation, self.challenge, self.echo, self.sequence, len(name)
+        )
         body = header + name
         return body + hmac.digest(key, body, hashlib.sha256)
 
@@ -60,7 +63,7 @@ class Heartbeat:
         body, code = datagram[:-_MAC_BYTES], datagram[-_MAC_BYTES:]
         if not hmac.compare_digest(code, hmac.digest(key, body, hashlib.sha256)):
             raise ForgedHeartbeat("the authentication code is not of this cluster's key")
-        _, phase, incarnation, echo, sequence, name_bytes = _HEADER.unpack_from(body)
+        _, phase, incarnation, challenge, echo, sequence, name_bytes = _HEADER.unpack_from(body)
         name = body[_HEADER.size :]
         if len(name) != name_bytes or phase not in tuple(Phase):
             raise MalformedHeartbeat("an authentic heartbeat of another version")
@@ -68,4 +71,11 @@ class Heartbeat:
             sender = name.decode()
         except UnicodeDecodeError:
             raise MalformedHeartbeat("the sender's name is not UTF-8") from None
-        return cls(sender=sender, phase=Phase(phase), incarnation=incarnation, echo=echo, sequence=sequence)
+        return cls(
+            sender=sender,
+            phase=Phase(phase),
+            incarnation=incarnation,
+            challenge=challenge,
+            echo=echo,
+            sequence=sequence,
+        )

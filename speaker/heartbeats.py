@@ -56,10 +56,9 @@ class Heartbeats:
         self._lock = threading.Lock()
         self._membership = Membership(
             node=node,
-            # Never 0, which a heartbeat writes for "not heard yet".
-            incarnation=secrets.randbits(63) + 1,
             dead_after_seconds=dead_after_seconds,
             now=time.monotonic(),
+            new_number=lambda: secrets.randbits(63) + 1,
         )
         self._targets: dict[str, str] = {}
         self._ready = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from enum import StrEnum
 
 from speaker.heartbeat import Heartbeat, Phase
@@ -32,12 +32,13 @@ class PeerChange:
 
 @dataclass(slots=True)
 class _Peer:
+    challenge: int
+    echo: int = 0
     incarnation: int | None = None
     sequence: int = -1
     phase: Phase = Phase.STARTING
     heard_at: float = 0.0
     fresh: bool = False
-    retired: set[int] = field(default_factory=set)
 
     @property
     def alive(self) -> bool:
@@ -48,8 +49,9 @@ class Membership:
     """Tells which speakers can announce, from this node's point of view. Every method takes the time it is.
 
     Invariants:
-    - a peer is alive only after a heartbeat that was written in this process's lifetime, by a process of the peer
-      that has not been superseded, and later than any heartbeat taken from it before;
+    - a peer is alive only after a heartbeat that echoes our present challenge to it and is later than any taken from
+      the same process before. The challenge changes when the peer is given up and when a new process of it is taken
+      in: nothing written before that counts again, neither a recording nor a straggler of the former process;
     - a peer that was alive is given up when nothing was heard from it for `dead_after_seconds` *of our listening*:
       if our own loop did not run, every peer gets that time anew, because the silence may have been ours;
     - a peer that says it leaves is given up at once.
@@ -57,9 +59,11 @@ class Membership:
     Not safe for several threads; its owner serialises.
     """
 
-    def __init__(self, *, node: str, incarnation: int, dead_after_seconds: float, now: float) -> None:
+    def __init__(self, *, node: str, dead_after_seconds: float, now: float, new_number: Callable[[], int]) -> None:
+        """`new_number` gives unpredictable numbers of 64 bits that are not 0."""
         self.node = node
-        self.incarnation = incarnation
+        self._new_number = new_number
+        self._incarnation = new_number()
         self.phase = Phase.STARTING
         self._dead_after = dead_after_seconds
         self._stall_after = dead_after_seconds / 2
@@ -73,28 +77,28 @@ class Membership:
         if self._expecting_since is None:
             self._expecting_since = now
         gone = [PeerChange(node, False, "node removed") for node, peer in self._peers.items() if peer.alive]
-        self._peers = {node: self._peers.get(node) or _Peer() for node in nodes if node != self.node}
+        self._peers = {
+            node: self._peers.get(node) or _Peer(self._new_number()) for node in nodes if node != self.node
+        }
         return [change for change in gone if change.node not in self._peers]
 
     def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
         """Take in an authentic heartbeat.
 
-        UNPROVEN asks for an answer at once, with the sender's incarnation echoed, so that its next one proves.
+        UNPROVEN asks for `answer_to` it at once: the sender learns our challenge, and its next one proves.
         """
         peer = self._peers.get(heartbeat.sender)
         if peer is None:
             return Verdict.UNKNOWN_SENDER, []
-        if heartbeat.incarnation in peer.retired:
-            return Verdict.REPLAYED, []
-        if heartbeat.echo != self.incarnation:
+        if heartbeat.echo != peer.challenge:
             return Verdict.UNPROVEN, []
-        was_alive = peer.alive
         if heartbeat.incarnation != peer.incarnation:
-            if peer.incarnation is not None:
-                peer.retired.add(peer.incarnation)
             peer.incarnation = heartbeat.incarnation
+            peer.challenge = self._new_number()
         elif heartbeat.sequence <= peer.sequence:
             return Verdict.REPLAYED, []
+        was_alive = peer.alive
+        peer.echo = heartbeat.challenge
         peer.sequence = heartbeat.sequence
         peer.phase = heartbeat.phase
         peer.heard_at = now
@@ -121,6 +125,7 @@ class Membership:
                 if peer.alive:
                     changes.append(PeerChange(node, False, f"silent for {now - peer.heard_at:.3f} s"))
                 peer.fresh = False
+                peer.challenge = self._new_number()
         return 0.0, changes
 
     def next_deadline(self) -> float | None:
@@ -143,20 +148,21 @@ class Membership:
         return everyone or now - self._expecting_since >= 2 * self._dead_after
 
     def heartbeat_to(self, node: str) -> Heartbeat:
-        """Compose the next heartbeat to a peer."""
-        peer = self._peers.get(node)
-        return self._compose(echo=(peer.incarnation if peer else None) or 0)
+        """Compose the next heartbeat to a peer. Raises KeyError for a node that is none."""
+        peer = self._peers[node]
+        return self._compose(peer, echo=peer.echo)
 
     def answer_to(self, heartbeat: Heartbeat) -> Heartbeat:
-        """Compose the answer to an unproven heartbeat."""
-        return self._compose(echo=heartbeat.incarnation)
+        """Compose the answer to an unproven heartbeat of a peer."""
+        return self._compose(self._peers[heartbeat.sender], echo=heartbeat.challenge)
 
-    def _compose(self, *, echo: int) -> Heartbeat:
+    def _compose(self, peer: _Peer, *, echo: int) -> Heartbeat:
         self._sequence += 1
         return Heartbeat(
             sender=self.node,
             phase=self.phase,
-            incarnation=self.incarnation,
+            incarnation=self._incarnation,
+            challenge=peer.challenge,
             echo=echo,
             sequence=self._sequence,
         )

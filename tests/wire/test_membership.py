@@ -161,12 +161,12 @@ def test_recorded_heartbeats_do_not_keep_a_dead_speaker_alive(members: Cluster, 
 
 
 def test_a_forged_farewell_moves_nothing(members: Cluster, hosts: dict[str, Host]) -> None:
-    farewell = Heartbeat(sender="node-2", phase=Phase.LEAVING, incarnation=1, echo=1, sequence=2**40)
+    farewell = Heartbeat(sender="node-2", phase=Phase.LEAVING, incarnation=1, challenge=1, echo=1, sequence=2**40)
     before = len(members["node-1"].reports())
     with hosts["stranger"].inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for key in (b"", b"guess", KEY[::-1].encode()):
             sock.sendto(farewell.encode(key), ("192.0.2.1", PORT))
-        # Even the right key does not help without the receiver's own number.
+        # Even the right key does not help without the receiver's challenge.
         sock.sendto(farewell.encode(KEY.encode()), ("192.0.2.1", PORT))
         sock.sendto(b"\x00" * 2000, ("192.0.2.1", PORT))
     # A later, true change shows that everything sent before it has been read.

@@ -1,0 +1,165 @@
+"""Which nodes may announce: MetalLB's rules, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from allocator.cluster import Object
+from allocator.documents import InvalidDocument, pool_from
+from speaker import endpoints
+from speaker.advertisements import advertisement_from
+from speaker.eligibility import Eligibility, Nobody, eligibility
+from speaker.nodes import node_from
+from speaker.scope import EVERYWHERE, Scope
+from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+
+NODES = (node("node-1", labels={"rack": "a"}), node("node-2", labels={"rack": "b"}), node("node-3"))
+ALL = ["node-1", "node-2", "node-3"]
+SERVED_ON_1 = (endpoint_slice(endpoint("node-1")),)
+
+
+def judge(
+    candidate: Object | None = None,
+    *,
+    of_pool: Object | None = None,
+    slices: Sequence[Object] = SERVED_ON_1,
+    advertisements: Sequence[Object] = (advertisement(),),
+    nodes: Sequence[Object] = NODES,
+) -> Eligibility:
+    return eligibility(
+        candidate or service("192.0.2.10"),
+        pool=pool_from(of_pool or pool()),
+        serving=endpoints.serving(slices),
+        advertisements=[advertisement_from(each) for each in advertisements],
+        nodes=[node_from(each) for each in nodes],
+    )
+
+
+def rack(value: str) -> dict[str, dict[str, str]]:
+    return {"matchLabels": {"rack": value}}
+
+
+def test_an_advertisement_that_says_nothing_covers_every_pool_node_and_interface() -> None:
+    assert judge() == Eligibility(dict.fromkeys(ALL, EVERYWHERE))
+
+
+def test_an_address_in_no_pool_is_announced_by_nobody() -> None:
+    verdict = eligibility(
+        service("192.0.2.10"),
+        pool=None,
+        serving=endpoints.serving(SERVED_ON_1),
+        advertisements=[advertisement_from(advertisement())],
+        nodes=[node_from(each) for each in NODES],
+    )
+    assert verdict == Eligibility(nobody=Nobody.NO_POOL)
+
+
+@pytest.mark.parametrize(
+    ("spec", "covered"),
+    [
+        ({"ipAddressPools": ["pool"]}, True),
+        ({"ipAddressPools": ["other"]}, False),
+        ({"ipAddressPools": ["no-such-pool", "pool"]}, True),
+        ({"ipAddressPoolSelectors": [{"matchLabels": {"tier": "public"}}]}, True),
+        ({"ipAddressPoolSelectors": [{"matchLabels": {"tier": "internal"}}]}, False),
+        ({"ipAddressPools": ["other"], "ipAddressPoolSelectors": [{"matchLabels": {"tier": "public"}}]}, True),
+        ({"ipAddressPoolSelectors": [{"matchLabels": {"tier": "x"}}, {"matchLabels": {"tier": "public"}}]}, True),
+        ({"serviceSelectors": [{"matchLabels": {"app": "web"}}]}, True),
+        ({"serviceSelectors": [{"matchLabels": {"app": "db"}}]}, False),
+    ],
+)
+def test_pools_are_covered_by_name_or_label_and_services_by_label(spec: Object, covered: bool) -> None:
+    verdict = judge(
+        service("192.0.2.10", labels={"app": "web"}),
+        of_pool=pool(tier="public"),
+        advertisements=[advertisement(**spec)],
+    )
+    assert (sorted(verdict.nodes) == ALL) if covered else verdict == Eligibility(nobody=Nobody.NO_ADVERTISEMENT)
+
+
+def test_node_selectors_choose_nodes_and_advertisements_add_up() -> None:
+    only_a = advertisement(nodeSelectors=[rack("a")], interfaces=["eth0"])
+    only_b = advertisement("l2-b", nodeSelectors=[rack("b")], interfaces=["eth1"])
+    eth0, eth1 = Scope(frozenset({"eth0"})), Scope(frozenset({"eth1"}))
+    assert judge(advertisements=[only_a]).nodes == {"node-1": eth0}
+    assert judge(advertisements=[only_a, only_b]).nodes == {"node-1": eth0, "node-2": eth1}
+
+
+def test_a_nodes_interfaces_are_those_of_all_its_advertisements_and_none_named_means_all() -> None:
+    first = advertisement(interfaces=["eth0"])
+    second = advertisement("more", interfaces=["eth1"], nodeSelectors=[rack("a")])
+    anywhere = advertisement("anywhere", nodeSelectors=[rack("b")])
+    verdict = judge(advertisements=[first, second, anywhere])
+    assert verdict.nodes == {
+        "node-1": Scope(frozenset({"eth0", "eth1"})),
+        "node-2": EVERYWHERE,
+        "node-3": Scope(frozenset({"eth0"})),
+    }
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        node("node-1", network_down=True),
+        node("node-1", labels={"node.kubernetes.io/exclude-from-external-load-balancers": ""}),
+        node("node-1", labels={"node.kubernetes.io/exclude-from-external-load-balancers": "false"}),
+    ],
+)
+def test_nodes_without_network_or_labelled_as_excluded_do_not_announce(unfit: Object) -> None:
+    assert sorted(judge(nodes=[unfit, node("node-2")]).nodes) == ["node-2"]
+    assert judge(nodes=[unfit]) == Eligibility(nobody=Nobody.NO_NODE)
+
+
+@pytest.mark.parametrize(
+    ("condition", "serves"),
+    [
+        (endpoint("node-2"), True),
+        (endpoint("node-2", ready=None), True),
+        (endpoint("node-2", ready=False), False),
+        (endpoint("node-2", ready=False, serving=False), False),
+        (endpoint("node-2", ready=False, serving=True), True),
+        (endpoint(None), True),
+    ],
+)
+def test_nobody_announces_a_service_that_nothing_serves(condition: Object, serves: bool) -> None:
+    verdict = judge(slices=[endpoint_slice(endpoint("node-1", ready=False)), endpoint_slice(condition)])
+    assert (sorted(verdict.nodes) == ALL) if serves else verdict == Eligibility(nobody=Nobody.NO_ENDPOINT)
+
+
+def test_no_slices_and_slices_without_endpoints_serve_nothing() -> None:
+    bare = endpoint_slice()
+    bare["endpoints"] = None
+    for slices in ([], [bare]):
+        assert judge(slices=slices).nobody is Nobody.NO_ENDPOINT
+
+
+def test_local_traffic_keeps_to_nodes_with_a_serving_endpoint() -> None:
+    local = service("192.0.2.10", externalTrafficPolicy="Local")
+    slices = [endpoint_slice(endpoint("node-2"), endpoint("node-3", ready=False), endpoint(None))]
+    assert sorted(judge(local, slices=slices).nodes) == ["node-2"]
+    elsewhere = [endpoint_slice(endpoint("node-9"))]
+    assert judge(local, slices=elsewhere) == Eligibility(nobody=Nobody.NO_LOCAL_ENDPOINT)
+
+
+def test_the_older_api_names_an_endpoints_node_in_its_topology() -> None:
+    old = {"conditions": {"ready": True}, "topology": {"kubernetes.io/hostname": "node-3"}}
+    assert endpoints.serving([endpoint_slice(old)]).nodes == {"node-3"}
+
+
+def test_a_node_is_reached_at_its_first_internal_ip_that_is_one() -> None:
+    written = node("node-1", address="nonsense")
+    written["status"]["addresses"] += [
+        {"type": "ExternalIP", "address": "198.51.100.1"},
+        {"type": "InternalIP", "address": "203.0.113.201"},
+        {"type": "InternalIP", "address": "2001:db8:1::c9"},
+    ]
+    assert node_from(written).internal_ip == "203.0.113.201"
+    assert node_from({"metadata": {"name": "bare"}}).internal_ip is None
+
+
+def test_an_advertisement_whose_selector_cannot_be_read_is_refused() -> None:
+    broken = advertisement(nodeSelectors=[{"matchExpressions": [{"key": "rack", "operator": "Like"}]}])
+    with pytest.raises(InvalidDocument, match=r"spec.nodeSelectors\[0\]"):
+        advertisement_from(broken)
