@@ -96,7 +96,15 @@ def _json_body() -> bytes:
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge as error:
+        _discard_body()
         raise RequestEntityTooLarge(f"an AdmissionReview is at most {BODY_LIMIT_BYTES} bytes here") from error
+
+
+def _discard_body() -> None:
+    """Read on for a while: a connection closed on a client that still sends loses it the answer."""
+    left = 4 * BODY_LIMIT_BYTES
+    while left > 0 and (chunk := request.environ["wsgi.input"].read(64 * 1024)):
+        left -= len(chunk)
 
 
 def _refuse(path: str, status: int, message: str) -> Response:

@@ -90,7 +90,8 @@ class CertificateManager:
                     self._write(secret, credentials)
                 except (AlreadyExists, Conflict):
                     continue
-                log.info("certificate.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=flaws)
+                why = flaws if secret is not None else "there was none"
+                log.info("certificate.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=why)
             self._adopt(credentials)
             return credentials
         raise Conflict(409, "Conflict", f"lost {_RACES} races for Secret {WEBHOOK_CERTIFICATE_SECRET}")

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +32,7 @@ KEY_FIELD = "tls.key"
 RENEW_BEFORE = timedelta(days=30)
 """A certificate with less than this left is replaced; a month of failed renewals is survived."""
 
+_CERTIFICATE_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _SMALLEST_KEY_BITS = {False: 256, True: 2048}
 """By whether the key is RSA (else EC): what OpenSSL and Go accept everywhere."""
 
@@ -71,11 +75,13 @@ def mend(
     flaws = []
     try:
         authority = _authority(content, now)
-        bundle = content[CA_BUNDLE_FIELD]
     except Flawed as flaw:
         flaws.append(str(flaw))
         authority = _fallback_authority(fallback, now) or new_authority(now=now)
-        bundle = _trusting(authority, content.get(CA_BUNDLE_FIELD, b""), now)
+    bundle = content.get(CA_BUNDLE_FIELD, b"")
+    if flaws or not _loads(bundle):
+        flaws = flaws or [f"{CA_BUNDLE_FIELD}: holds something that no TLS client takes for a certificate"]
+        bundle = _trusting(authority, bundle, now)
     try:
         serving = _serving(content, bundle=bundle, dns_names=dns_names, now=now)
     except Flawed as flaw:
@@ -96,47 +102,67 @@ def _fallback_authority(fallback: Credentials | None, now: datetime) -> KeyPair 
 def _authority(content: Mapping[str, bytes], now: datetime) -> KeyPair:
     key = content.get(CA_KEY_FIELD, b"")
     public_key = _public_key(key, CA_KEY_FIELD)
-    for certificate in _certificates(content.get(CA_BUNDLE_FIELD, b""), CA_BUNDLE_FIELD):
+    for certificate in _anchors(content.get(CA_BUNDLE_FIELD, b"")):
         if _belongs(certificate, public_key):
             _require_lifetime(certificate, CA_BUNDLE_FIELD, now)
-            if not _is_authority(certificate):
-                raise Flawed(f"{CA_BUNDLE_FIELD}: the certificate of {CA_KEY_FIELD} is not an authority's")
-            return KeyPair(certificate=certificate.public_bytes(serialization.Encoding.PEM), key=key)
-    raise Flawed(f"{CA_BUNDLE_FIELD}: holds no certificate of {CA_KEY_FIELD}")
+            return KeyPair(certificate=_pem(certificate), key=key)
+    raise Flawed(f"{CA_BUNDLE_FIELD}: holds no authority's certificate of {CA_KEY_FIELD}")
 
 
 def _serving(content: Mapping[str, bytes], *, bundle: bytes, dns_names: Sequence[str], now: datetime) -> KeyPair:
     pair = KeyPair(certificate=content.get(CERTIFICATE_FIELD, b""), key=content.get(KEY_FIELD, b""))
-    certificate = _certificates(pair.certificate, CERTIFICATE_FIELD)[0]
+    readable = _certificates(pair.certificate)
+    if not readable or not _loads(pair.certificate):
+        raise Flawed(f"{CERTIFICATE_FIELD}: holds no PEM certificate")
+    certificate = readable[0]
     if not _belongs(certificate, _public_key(pair.key, KEY_FIELD)):
         raise Flawed(f"{CERTIFICATE_FIELD}: does not belong to {KEY_FIELD}")
     _require_lifetime(certificate, CERTIFICATE_FIELD, now)
     missing = sorted(set(dns_names) - set(_dns_names(certificate)))
     if missing:
         raise Flawed(f"{CERTIFICATE_FIELD}: not valid for {', '.join(missing)}")
-    if not any(_issued(certificate, by=issuer) for issuer in _certificates(bundle, CA_BUNDLE_FIELD)):
+    if not any(_issued(certificate, by=anchor) for anchor in _anchors(bundle)):
         raise Flawed(f"{CERTIFICATE_FIELD}: not signed by any certificate of {CA_BUNDLE_FIELD}")
     return pair
 
 
 def _trusting(authority: KeyPair, stored_bundle: bytes, now: datetime) -> bytes:
-    try:
-        others = _certificates(stored_bundle, CA_BUNDLE_FIELD)
-    except Flawed:
-        others = []
     trusted = [authority.certificate]
-    for certificate in others:
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        if pem not in trusted and certificate.not_valid_after_utc > now:
-            trusted.append(pem)
+    for anchor in _anchors(stored_bundle):
+        if _pem(anchor) not in trusted and anchor.not_valid_after_utc > now:
+            trusted.append(_pem(anchor))
     return b"".join(trusted)
 
 
-def _certificates(pem: bytes, field_name: str) -> list[x509.Certificate]:
+def _anchors(bundle: bytes) -> list[x509.Certificate]:
+    """Return what a chain can end in: self-signed authorities, undamaged, that TLS clients can load."""
+    return [
+        certificate
+        for certificate in _certificates(bundle)
+        if _is_authority(certificate) and _issued(certificate, by=certificate) and _loads(_pem(certificate))
+    ]
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    """Return the certificates that can be read, passing over what cannot."""
+    found = []
+    for block in _CERTIFICATE_BLOCK.findall(pem):
+        with contextlib.suppress(ValueError):
+            found.append(x509.load_pem_x509_certificate(block))
+    return found
+
+
+def _loads(certificates: bytes) -> bool:
+    """Tell whether TLS clients can load every one of these: OpenSSL is stricter than the parser used here."""
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise Flawed(f"{field_name}: holds no PEM certificate") from error
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _public_key(pem: bytes, field_name: str) -> bytes:

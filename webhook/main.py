@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import click
+from kubernetes.config import ConfigException
 
 from allocator import logs
 from allocator.core.pools import PriorityOrder
 from allocator.logs import EventLog
 from allocator.names import DEFAULT_NAMESPACE
 from webhook.component import Settings, Webhook
-from webhook.serving import listen, serve
+from webhook.serving import FATAL, listen, serve
 
 log = EventLog("webhook")
 
@@ -106,4 +108,13 @@ def webhook(
     listener = listen(port)
     settings = replace(settings, port=listener.getsockname()[1])
     log.info("webhook.listening", port=settings.port, namespace=namespace)
-    serve(lambda: Webhook(settings), listener=listener, drain_seconds=drain_seconds)
+    serve(lambda: _build(settings), listener=listener, drain_seconds=drain_seconds)
+
+
+def _build(settings: Settings) -> Webhook:
+    try:
+        return Webhook(settings)
+    except (ConfigException, OSError) as error:
+        # No way to the API server, or the monitoring port is taken: trying again by ourselves would not help.
+        log.error("webhook.not_started", error=error)
+        sys.exit(FATAL)

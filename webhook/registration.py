@@ -36,6 +36,9 @@ class Registration:
             resource: Reflector(cluster, resource, on_change=self._look)
             for resource in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS)
         }
+        # Per resource the copy and the bundle last written from, by the writing thread alone: the mirror shows a
+        # write a moment late and must not cause it twice.
+        self._written: dict[Resource, tuple[str, bytes]] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
@@ -106,11 +109,13 @@ class Registration:
 
     def _patch(self, resource: Resource, configuration: Object, bundle: bytes) -> None:
         operations = bundle_patch(configuration, bundle)
-        if not operations:
+        basis = (configuration["metadata"]["resourceVersion"], bundle)
+        if not operations or self._written.get(resource) == basis:
             return
         self._cluster.patch(
             resource, WEBHOOK_CONFIGURATION, operations, content_type=JSON_PATCH, field_manager=FIELD_MANAGER
         )
+        self._written[resource] = basis
         log.info("ca_bundle.registered", kind=resource.kind, configuration=WEBHOOK_CONFIGURATION)
 
 

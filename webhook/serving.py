@@ -35,7 +35,8 @@ GRACE_SECONDS = 10
 """For requests in flight and idle connections, once the drain is over."""
 
 _PR_SET_PDEATHSIG = 1
-_ENDS_THE_PARENT = 3  # gunicorn's "worker failed to boot": the parent exits with this code, not respawning
+FATAL = 3
+"""A worker's exit code that ends its parent with the same code instead of being replaced (gunicorn's own)."""
 
 
 class Component(Protocol):
@@ -154,12 +155,12 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
             log.error("thread.died", threads=",".join(dead))
             sys.stderr.flush()
             # Not sys.exit: it would wait for serving threads, which may wait for the dead one.
-            os._exit(_ENDS_THE_PARENT)
+            os._exit(FATAL)
         if self._drained_at is not None and time.monotonic() >= self._drained_at:
             super().handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On SIGTERM: not ready now, no more kept-alive connections, and the end once the drain is over.
+        """On SIGTERM: not ready now, and the end once the drain is over.
 
         A signal handler may interrupt its thread inside a lock, so it only sets values; `notify` acts on them.
         """
@@ -167,8 +168,16 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
             super().handle_exit(sig, frame)
         elif self._drained_at is None:
             self.app.component.drain()
-            self.cfg.set("keepalive", 0)  # each answer from now on closes its connection: callers go elsewhere
             self._drained_at = time.monotonic() + self.app.drain_seconds
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer one request; while draining, close its connection with the answer, so that callers go elsewhere.
+
+        Not by setting keepalive to 0: that also closes connections whose last answer promised otherwise.
+        """
+        if self._drained_at is not None:
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def run(self) -> None:
         """Serve until the drain is over, then stop the component."""

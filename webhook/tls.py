@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+
 from webhook.certificates import Credentials
 
 _CLIENT_SECONDS = 10.0
@@ -40,16 +42,22 @@ def server_context(credentials: Credentials) -> ssl.SSLContext:
     with tempfile.TemporaryDirectory(prefix="admitlb-tls-") as directory:  # mode 0700
         pem = Path(directory, "serving.pem")
         pem.touch(mode=0o600)
-        pem.write_bytes(credentials.serving.key + b"\n" + credentials.serving.certificate)
+        pem.write_bytes(_rewritten(credentials.serving.key) + credentials.serving.certificate)
         context.load_cert_chain(pem)
     return context
+
+
+def _rewritten(key: bytes) -> bytes:
+    """The same key in the one form OpenSSL writes: what `mend` could read may be more than OpenSSL reads."""
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return serialization.load_pem_private_key(key, password=None).private_bytes(*form)
 
 
 def client_context(credentials: Credentials) -> ssl.SSLContext:
     """Return the context of a client that trusts the credentials' bundle only, as the API server does."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=credentials.ca_bundle.decode("ascii", "ignore"))
+    context.load_verify_locations(cadata=credentials.ca_bundle.decode("ascii"))
     return context
 
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from webhook.certificate_authority import AUTHORITY_LIFETIME, SERVING_LIFETIME, issue, new_authority
@@ -149,8 +149,25 @@ def test_any_damage_is_mended_and_mending_settles(damage: dict[str, bytes]) -> N
     assert mend(mended.secret_data(), dns_names=NAMES, now=NOW) == (mended, None)
 
 
+def test_junk_in_the_bundle_goes_while_its_sound_certificates_stay() -> None:
+    other = made()
+    junk = SOUND.ca_bundle.replace(b"MII", b"AAA", 1)
+    littered = Credentials(
+        ca_bundle=SOUND.ca_bundle + other.ca_bundle + junk, ca_key=SOUND.ca_key, serving=SOUND.serving
+    )
+    mended, why = mend(littered.secret_data(), dns_names=NAMES, now=NOW)
+    assert why is not None
+    assert (mended.ca_key, mended.serving) == (SOUND.ca_key, SOUND.serving)
+    handshake(client_context(mended), server_context(SOUND), NAMES[0])
+
+
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(FIELDS), st.integers(min_value=0, max_value=600), st.binary(min_size=1, max_size=3))
+@example(field="ca.crt", position=109, noise=b"/")
+@given(
+    field=st.sampled_from(FIELDS),
+    position=st.integers(min_value=0, max_value=600),
+    noise=st.binary(min_size=1, max_size=3),
+)
 def test_any_flipped_bytes_are_mended(field: str, position: int, noise: bytes) -> None:
     stored = dict(SOUND.secret_data())
     content = bytearray(base64.b64decode(stored[field]))

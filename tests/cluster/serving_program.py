@@ -1,0 +1,65 @@
+"""`python -m tests.cluster.serving_program PORT DIRECTORY`: the webhook's server around a component of no content.
+
+The component makes its own certificate and leaves its authority's in DIRECTORY/ca.crt. A file DIRECTORY/casualty
+stands for a dead thread.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask
+
+from allocator import logs
+from webhook import tls
+from webhook.app import create_app
+from webhook.certificates import mend
+from webhook.review import AdmissionRequest, Answer
+from webhook.serving import listen, serve
+from webhook.tls import ServingContext
+
+SERVER_NAME = "webhook.test"
+CLIENT_SECONDS = 1.0
+DRAIN_SECONDS = 2.0
+
+
+class Nothing:
+    """Admits everything."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._draining = False
+        self._tls = ServingContext()
+
+    def app(self) -> Flask:
+        return create_app({"/review": self._answer}, ready=lambda: ["shutting down"] if self._draining else [])
+
+    def start(self) -> None:
+        credentials, _ = mend({}, dns_names=(SERVER_NAME,), now=datetime.now(UTC))
+        self._tls.use(credentials)
+        (self._directory / "ca.crt").write_bytes(credentials.ca_bundle)
+
+    def casualties(self) -> list[str]:
+        return ["thread-of-the-test"] if (self._directory / "casualty").exists() else []
+
+    def drain(self) -> None:
+        self._draining = True
+
+    def stop(self) -> None:
+        (self._directory / "stopped").touch()
+
+    def tls_context(self) -> ssl.SSLContext:
+        return self._tls.current()
+
+    def _answer(self, request: AdmissionRequest) -> Answer:
+        return Answer(message=request.uid)
+
+
+if __name__ == "__main__":
+    logs.configure("info")
+    tls._CLIENT_SECONDS = CLIENT_SECONDS
+    folder = Path(sys.argv[2])
+    serve(lambda: Nothing(folder), listener=listen(int(sys.argv[1])), drain_seconds=DRAIN_SECONDS)

@@ -1,0 +1,151 @@
+"""One `admitlb webhook` process under the shipped RBAC, which the API server reaches through the shipped Service."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from allocator.cluster import NotFound
+from allocator.names import DEFAULT_NAMESPACE, SERVICES, WEBHOOK_SERVICE, Resource
+from tests.lab.control_plane import ControlPlane
+from tests.lab.processes import Process
+from tests.lab.waiting import wait_until
+
+PODS = Resource("", "v1", "pods", "Pod")
+SERVER_NAME = f"{WEBHOOK_SERVICE}.{DEFAULT_NAMESPACE}.svc"
+POD_ADDRESS = "198.51.100.7"
+"""Loopback addresses are no valid endpoints, so `lo` gets this one as well."""
+
+
+def route_webhook_service(control_plane: ControlPlane) -> None:
+    """Let the webhook's Service reach replicas that share one address and differ by port."""
+    subprocess.run(["ip", "address", "replace", f"{POD_ADDRESS}/32", "dev", "lo"], check=True, timeout=10)
+    ports = [{"name": "webhook", "port": 443, "protocol": "TCP", "targetPort": "webhook-server"}]
+    control_plane.cluster().patch(SERVICES, WEBHOOK_SERVICE, {"spec": {"ports": ports}}, DEFAULT_NAMESPACE)
+
+
+class Replica:
+    """A webhook process and the Pod object that stands for it; owned by one test or fixture."""
+
+    def __init__(
+        self, control_plane: ControlPlane, directory: Path, *, name: str, port: int, options: Sequence[str] = ()
+    ) -> None:
+        self._control_plane = control_plane
+        self._directory = directory
+        self._options = tuple(options)
+        self.name = name
+        self.port = port
+        self.monitor_port = port + 1
+        self.process = self._start()
+
+    def restart(self) -> None:
+        """Start the process again after its end."""
+        self.process = self._start()
+
+    def wait_ready(self, timeout_seconds: float = 20) -> None:
+        """Wait until the process says that it is ready to be sent requests."""
+        self.process.wait_until(
+            lambda: self.readiness()[0] == 200, timeout_seconds, f"{self.name} is ready", retry_on=(OSError,)
+        )
+
+    def readiness(self) -> tuple[int, str]:
+        """Return status and text of /readyz on the monitoring port."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.monitor_port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def publish(self) -> None:
+        """Make the process an endpoint of the webhook's Service, as a kubelet does with a Ready pod."""
+        cluster = self._control_plane.cluster()
+        container = {
+            "name": "webhook",
+            "image": "admitlb:latest",
+            "ports": [{"name": "webhook-server", "containerPort": self.port, "protocol": "TCP"}],
+        }
+        labels = {"app": "metallb", "component": "controller"}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self.name, "namespace": DEFAULT_NAMESPACE, "labels": labels},
+            "spec": {"nodeName": "none", "automountServiceAccountToken": False, "containers": [container]},
+        }
+        cluster.create(PODS, pod, DEFAULT_NAMESPACE)
+        self.take_part(True)
+
+    def take_part(self, ready: bool) -> None:
+        """Mark the Pod Ready or not, as a kubelet does by the probe's answer."""
+        status = {
+            "phase": "Running",
+            "podIP": POD_ADDRESS,
+            "podIPs": [{"ip": POD_ADDRESS}],
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+        }
+        cluster = self._control_plane.cluster()
+        cluster.patch(PODS, self.name, {"status": status}, DEFAULT_NAMESPACE, subresource="status")
+
+    def post(
+        self, path: str, body: bytes, *, trust: bytes, content_type: str = "application/json"
+    ) -> tuple[int, dict[str, Any]]:
+        """Send one request over TLS, verified against the PEM bundle `trust`; return status and JSON."""
+        connection = self._connect(trust)
+        try:
+            connection.request("POST", path, body, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def certificate_serial(self, *, trust: bytes) -> str:
+        """Return the serial number of the certificate the process serves with now."""
+        connection = self._connect(trust)
+        try:
+            assert isinstance(connection.sock, ssl.SSLSocket)
+            certificate = connection.sock.getpeercert() or {}
+            return str(certificate["serialNumber"])
+        finally:
+            connection.close()
+
+    def _connect(self, trust: bytes) -> http.client.HTTPConnection:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=trust.decode("ascii"))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection.connect()
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=SERVER_NAME)
+        return connection
+
+    def stop(self) -> None:
+        """Kill the process, whatever state it is in."""
+        self.process.sigkill()
+
+    def _start(self) -> Process:
+        kubeconfig = self._control_plane.kubeconfig_for(DEFAULT_NAMESPACE, "controller")
+        argv: list[str | Path] = [
+            Path(sys.executable).with_name("admitlb"),
+            "webhook",
+            f"--kubeconfig={kubeconfig}",
+            f"--port={self.port}",
+            f"--monitor-port={self.monitor_port}",
+            *self._options,
+        ]
+        return Process(argv, name=self.name, log=self._directory / f"{self.name}.log")
+
+
+def wait_endpoints(control_plane: ControlPlane, ports: set[int]) -> None:
+    """Wait until exactly these ports stand behind the webhook's Service."""
+    endpoints = Resource("", "v1", "endpoints", "Endpoints")
+
+    def seen() -> set[int]:
+        subsets = control_plane.cluster().get(endpoints, WEBHOOK_SERVICE, DEFAULT_NAMESPACE).get("subsets") or []
+        return {port["port"] for subset in subsets if subset.get("addresses") for port in subset["ports"]}
+
+    wait_until(lambda: seen() == ports, 20, f"the webhook's Service leads to {ports}", retry_on=(NotFound,))
