@@ -69,10 +69,11 @@ class View:
             if _put(self._nodes, name, node):
                 self._dirty |= self._services.keys()
         elif plural == IP_ADDRESS_POOLS.plural:
-            _put(self._pools, name, _read(change, pool_from))
+            _put(self._pools, name, _read(change, pool_from, otherwise=self._pools.get(name)))
             self._dirty |= self._services.keys()
         elif plural == L2_ADVERTISEMENTS.plural:
-            _put(self._advertisements, name, _read(change, advertisement_from))
+            known = self._advertisements.get(name)
+            _put(self._advertisements, name, _read(change, advertisement_from, otherwise=known))
             self._dirty |= self._services.keys()
         else:
             self._apply_slice(change)
@@ -163,15 +164,15 @@ def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
     return before != value
 
 
-def _read(change: Change, parse: Callable[[Document], _Value]) -> _Value | None:
+def _read(change: Change, parse: Callable[[Document], _Value], *, otherwise: _Value | None) -> _Value | None:
     if change.new is None:
         return None
     try:
         return parse(change.new)
     except InvalidDocument as error:
-        # Admission refuses these; one that came in before the webhook did counts as not there.
+        # Admission refuses these, but may not have been there. What is announced must not go down for it.
         log.warning("object.invalid", kind=change.resource.kind, name=change.key[1], error=error)
-        return None
+        return otherwise
 
 
 def _log_nobody(before: Iterable[Candidacy], after: Iterable[Candidacy]) -> None:

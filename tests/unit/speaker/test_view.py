@@ -1,0 +1,197 @@
+"""What one node announces, as the cluster changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from allocator.cluster import Object
+from allocator.names import (
+    ENDPOINT_SLICES_V1,
+    ENDPOINT_SLICES_V1BETA1,
+    IP_ADDRESS_POOLS,
+    L2_ADVERTISEMENTS,
+    NODES,
+    SERVICES,
+    Resource,
+)
+from allocator.reflector import Change
+from speaker.scope import Scope
+from speaker.view import View
+from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+
+# Of node-a, node-b and node-c, MetalLB ranks b, a, c for 10.0.0.1 and b, c, a for 10.0.0.2.
+FIRST, SECOND = "10.0.0.1", "10.0.0.2"
+ALIVE = frozenset({"node-a", "node-b", "node-c"})
+
+
+class Cluster:
+    """Applies objects to one View per node, as their reflectors would."""
+
+    def __init__(self, **options: Any) -> None:
+        self.views = {name: View(node=name, **options) for name in sorted(ALIVE)}
+        for name in sorted(ALIVE):
+            self.put(NODES, node(name, address=f"203.0.113.{ord(name[-1])}"))
+        self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
+        self.put(L2_ADVERTISEMENTS, advertisement())
+        self.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a")))
+
+    def put(self, resource: Resource, obj: Object) -> None:
+        self._apply(resource, obj, obj)
+
+    def remove(self, resource: Resource, obj: Object) -> None:
+        self._apply(resource, obj, None)
+
+    def _apply(self, resource: Resource, obj: Object, new: Object | None) -> None:
+        key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
+        for view in self.views.values():
+            view.apply(Change(resource, key, None, new, "1"))
+            view.refresh()
+
+    def holders(self, alive: frozenset[str] = ALIVE) -> dict[str, str]:
+        """Who announces what: every node is asked, and no address may have two."""
+        found: dict[str, str] = {}
+        for name, view in self.views.items():
+            for candidacy in view.elected(alive):
+                address = str(candidacy.address)
+                assert found.setdefault(address, name) == name, f"two announcers of {address}"
+        return found
+
+
+def test_each_address_is_announced_by_the_one_node_metallb_would_choose() -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    cluster.put(SERVICES, service(SECOND, name="other"))
+    cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-c"), of="other", name="other-1"))
+    assert cluster.holders() == {FIRST: "node-b", SECOND: "node-b"}
+    assert cluster.holders(ALIVE - {"node-b"}) == {FIRST: "node-a", SECOND: "node-c"}
+    assert cluster.holders(frozenset({"node-a"})) == {FIRST: "node-a", SECOND: "node-a"}
+    assert cluster.holders(frozenset()) == {}
+
+
+def test_both_addresses_of_a_dual_stack_service_are_announced_by_the_node_of_the_first() -> None:
+    cluster = Cluster()
+    cluster.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24", "2001:db8::/64"]))
+    cluster.put(SERVICES, service(SECOND, "2001:db8::a"))
+    for alive in (ALIVE, ALIVE - {"node-b"}, ALIVE - {"node-b", "node-c"}):
+        assert len(set(cluster.holders(alive).values())) == 1
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        service(FIRST, kind="ClusterIP"),
+        service(FIRST, loadBalancerClass="example.com/other"),
+        service("198.51.100.1"),
+        service(),
+        service("not an address"),
+    ],
+    ids=["no load balancer", "another class", "in no pool", "no address yet", "garbage in its status"],
+)
+def test_services_that_are_not_ours_are_left_alone(ignored: Object) -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, ignored)
+    assert cluster.holders() == {}
+
+
+def test_with_a_class_of_our_own_only_services_of_that_class_are_served() -> None:
+    cluster = Cluster(lb_class="example.com/ours")
+    cluster.put(SERVICES, service(FIRST))
+    assert cluster.holders() == {}
+    cluster.put(SERVICES, service(FIRST, loadBalancerClass="example.com/ours"))
+    assert cluster.holders() == {FIRST: "node-b"}
+
+
+def test_every_kind_of_change_is_followed() -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+
+    cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a", ready=False)))
+    assert cluster.holders() == {}
+    cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a")))
+    assert cluster.holders() == {FIRST: "node-b"}
+
+    cluster.put(NODES, node("node-b", network_down=True))
+    assert cluster.holders() == {FIRST: "node-a"}
+    cluster.remove(NODES, node("node-a"))
+    assert cluster.holders() == {FIRST: "node-c"}
+    cluster.put(NODES, node("node-b"))
+    assert cluster.holders() == {FIRST: "node-b"}
+
+    cluster.remove(L2_ADVERTISEMENTS, advertisement())
+    assert cluster.holders() == {}
+    cluster.put(L2_ADVERTISEMENTS, advertisement(interfaces=["eth1"]))
+    assert cluster.holders() == {FIRST: "node-b"}
+    assert {each.scope for each in cluster.views["node-b"].elected(ALIVE)} == {Scope(frozenset({"eth1"}))}
+
+    cluster.remove(IP_ADDRESS_POOLS, pool())
+    assert cluster.holders() == {}
+    cluster.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.1/32"]))
+    assert cluster.holders() == {FIRST: "node-b"}
+
+    cluster.put(SERVICES, service(SECOND))
+    assert cluster.holders() == {}
+    cluster.put(SERVICES, service(FIRST))
+    cluster.remove(SERVICES, service(FIRST))
+    assert cluster.holders() == {}
+
+
+def test_a_service_may_have_many_slices_of_either_api_version() -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    second = endpoint_slice(endpoint("node-b"), name="web-2")
+    cluster.put(ENDPOINT_SLICES_V1BETA1, second)
+    cluster.remove(ENDPOINT_SLICES_V1, endpoint_slice(name="web-1"))
+    assert cluster.holders() == {FIRST: "node-b"}
+    cluster.remove(ENDPOINT_SLICES_V1BETA1, second)
+    assert cluster.holders() == {}
+
+
+def test_a_slice_that_passes_to_another_service_serves_only_that_one() -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    cluster.put(SERVICES, service(SECOND, name="other"))
+    cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a"), of="other"))
+    assert cluster.holders() == {SECOND: "node-b"}
+
+
+def test_an_update_that_cannot_be_read_changes_nothing() -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    cluster.put(IP_ADDRESS_POOLS, pool(addresses=["nonsense"]))
+    cluster.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchExpressions": [{"operator": "Like"}]}]))
+    assert cluster.holders() == {FIRST: "node-b"}
+    cluster.remove(IP_ADDRESS_POOLS, pool(addresses=["nonsense"]))
+    assert cluster.holders() == {}
+
+
+def test_an_object_that_never_could_be_read_counts_as_not_there() -> None:
+    cluster = Cluster()
+    cluster.put(IP_ADDRESS_POOLS, pool("broken", addresses=["198.51.100.0/24", "nonsense"]))
+    cluster.put(SERVICES, service("198.51.100.1"))
+    assert cluster.holders() == {}
+
+
+def test_an_address_that_left_the_assignable_part_of_its_pool_stays_announced() -> None:
+    cluster = Cluster()
+    drained = pool(addresses=["10.0.0.0/24"])
+    drained["spec"]["excludeAddresses"] = [FIRST]
+    cluster.put(IP_ADDRESS_POOLS, drained)
+    cluster.put(SERVICES, service(FIRST))
+    assert cluster.holders() == {FIRST: "node-b"}
+
+
+def test_a_status_update_of_a_node_that_changes_nothing_costs_no_recomputation() -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    view = cluster.views["node-a"]
+    same = node("node-a", address=f"203.0.113.{ord('a')}")
+    view.apply(Change(NODES, ("", "node-a"), None, same, "1"))
+    assert not view.refresh()
+
+
+def test_the_peers_are_the_nodes_with_an_address() -> None:
+    cluster = Cluster()
+    cluster.put(NODES, node("node-c"))
+    assert cluster.views["node-a"].peers() == {"node-a": "203.0.113.97", "node-b": "203.0.113.98"}
