@@ -142,7 +142,7 @@ def test_discovery_tells_what_is_served(cluster: Cluster) -> None:
 
 def test_a_server_that_is_not_there_is_unavailable(control_plane: ControlPlane, tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
-    path.write_text(control_plane.kubeconfig().read_text().replace(f":{control_plane.port}", ":1"))
+    path.write_text(control_plane.kubeconfig().read_text().replace(control_plane.url, "https://127.0.0.1:1"))
 
     with pytest.raises(Unavailable):
         Cluster.from_environment(str(path)).list(SERVICES)

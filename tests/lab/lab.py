@@ -60,7 +60,6 @@ class Lab:
                 address=topology.API_ADDRESS,
                 port=topology.API_PORT,
                 fsync=fsync,
-                pod_cidrs=topology.POD_CIDRS,
                 service_cidrs=topology.SERVICE_CIDRS,
             )
             cluster = self.control_plane.cluster()
