@@ -11,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,6 +46,7 @@ as aliases (cmd/kube-controller-manager/names, "change policy")."""
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 
 _START_SECONDS = 60
+_NOT_YET = (OSError, HTTPException)
 _KUBECTL_SECONDS = 60
 _TOKEN_SECONDS = 6 * 3600
 
@@ -178,7 +180,7 @@ class ControlPlane:
     def wait_ready(self, timeout_seconds: float = _START_SECONDS) -> None:
         """Wait until `/readyz` says ok and the `default` namespace is there."""
         process = self._processes[API_SERVER]
-        process.wait_until(self._answers_ready, timeout_seconds, "the API server is ready", retry_on=(OSError,))
+        process.wait_until(self._answers_ready, timeout_seconds, "the API server is ready", retry_on=_NOT_YET)
         cluster = self.cluster()
         process.wait_until(
             lambda: cluster.get(NAMESPACES, "default"),
