@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if os.environ.get(INSIDE) == "1":
         os.execvp(words[0], words)
-    _complete_path()
+    complete_path()
     command = unshare_command(user_namespace=os.geteuid() != 0)
     init = [sys.executable, "-m", "tests.lab.enter", _INIT]
     # Init says through this pipe that it got as far as starting the command: what fails before is the machine's.
@@ -173,7 +173,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _complete_path() -> None:
+def complete_path() -> None:
     """Add the sbin folders that a plain user's PATH lacks: ip, iptables and etcd may live there."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     folders += [extra for extra in ("/usr/local/sbin", "/usr/sbin", "/sbin") if extra not in folders]
