@@ -21,7 +21,7 @@ help: ## Show this list
 
 .PHONY: demo
 demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leaves the cluster up
-	$(LAB) $(PY) -m tests.demo $(if $(KEEP),--keep)
+	$(if $(filter-out 0,$(KEEP)),$(PY) -m tests.lab up -- $(PY) -m tests.demo --keep,$(LAB) $(PY) -m tests.demo)
 
 .PHONY: test
 test: setup ## Run all tests
@@ -37,7 +37,7 @@ test-cluster: setup ## Run the tests against a real API server
 
 .PHONY: test-lab
 test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
-	$(LAB) $(PYTEST) tests/wire tests/endtoend
+	$(LAB) $(PYTEST) tests/wire tests/endtoend tests/demo
 
 .PHONY: lint
 lint: setup ## Check style, types, layers and that every overlay renders

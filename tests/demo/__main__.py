@@ -1,4 +1,4 @@
-"""`python -m tests.lab.enter -- python -m tests.demo [--keep]`."""
+"""`python -m tests.lab.enter -- python -m tests.demo`, or `python -m tests.lab up -- python -m tests.demo --keep`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from rich.console import Console
 
 from tests.demo.narration import DoesNotHold, Narrator
 from tests.demo.walk import NODE_LABELS, Walk
+from tests.lab import held
+from tests.lab.background import announce
 from tests.lab.lab import Lab
 
 _LOG_LINES = 12
 
 
 @click.command()
-def main() -> None:
+@click.option(
+    "--keep", is_flag=True, help="Leave the cluster up afterwards (needs `python -m tests.lab up` around it)."
+)
+def main(keep: bool) -> None:
     """Walk through what AdmitLB does, on a real cluster in a box; exit 1 at the first step that does not hold."""
     narrator = Narrator(Console())
     with Lab(node_labels=NODE_LABELS) as lab:
@@ -26,6 +31,9 @@ def main() -> None:
             _show_logs(lab, narrator)
             sys.exit(1)
         narrator.summary()
+        if keep:
+            narrator.plain("")
+            held.hold(lab, lambda: announce(lab))
 
 
 def _show_cluster(lab: Lab, narrator: Narrator) -> None:
