@@ -103,6 +103,10 @@ class Announcer:
             log.info("address.withdrawn", ip=address, protocol="arp", interfaces=before[address])
         for address in taken:
             log.info("address.announced", ip=address, protocol="arp", interfaces=wanted[address])
+            if not self.interfaces_of(wanted[address]):
+                log.warning(
+                    "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
+                )
 
     def announce_again(self) -> None:
         """Start every announced address's burst anew: the LAN may have learned another holder meanwhile."""

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import Protocol
 
+from allocator.cluster import Object
 from allocator.core.addresses import Address
 from allocator.reflector import Change, Key
-from speaker.events import EventRecorder
 from speaker.heartbeats import Liveness
 from speaker.metrics import SpeakerMetrics
 from speaker.scope import Scope, union
@@ -41,6 +41,14 @@ class Peers(Protocol):
         ...
 
 
+class Reports(Protocol):
+    """What tells people."""
+
+    def normal(self, about: Object, *, reason: str, message: str) -> None:
+        """Report something that went as it should, about an object; returns at once."""
+        ...
+
+
 class Decider:
     """Applies changes in order, on one thread that alone owns the view.
 
@@ -55,7 +63,7 @@ class Decider:
         view: View,
         announcer: Announces,
         peers: Peers,
-        events: EventRecorder,
+        events: Reports,
         metrics: SpeakerMetrics,
     ) -> None:
         self._node = node

@@ -150,8 +150,9 @@ class Heartbeats:
     def _report(self, alive: frozenset[str], changes: list[PeerChange], stalled: float) -> None:
         _log_changes(changes)
         # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
-        # of them may have: either way the LAN may have learned another holder.
-        shaken = stalled > 0 or any(change.alive for change in changes)
+        # of them may have: either way the LAN may have learned another holder of what we announce.
+        served = self._membership.node in self._reported
+        shaken = served and (stalled > 0 or any(change.alive for change in changes))
         if stalled:
             log.warning("membership.stalled", seconds=f"{stalled:.3f}")
         if alive == self._reported and not shaken:

@@ -1,0 +1,176 @@
+"""How news becomes announcements: order, and who is told what."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from allocator.cluster import Object
+from allocator.core.addresses import Address
+from allocator.names import ENDPOINT_SLICES_V1, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, NODES, SERVICES, Resource
+from allocator.reflector import Change
+from speaker.decider import Decider
+from speaker.heartbeats import Liveness
+from speaker.metrics import SpeakerMetrics
+from speaker.scope import EVERYWHERE, Scope
+from speaker.view import View
+from tests.lab.waiting import wait_until
+from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+
+VIP = Address.parse("10.0.0.1")  # node-b ranks first, node-a second
+NODE = "node-a"
+
+
+@dataclass
+class Surroundings:
+    """Takes down what the decider tells each of its neighbours, in one order."""
+
+    said: list[object] = field(default_factory=list)
+    announced: dict[Address, Scope] = field(default_factory=dict)
+    going: threading.Event = field(default_factory=threading.Event)
+    waiting: bool = False
+
+    def __post_init__(self) -> None:
+        self.going.set()
+
+    def announce(self, wanted: Mapping[Address, Scope]) -> None:
+        self.waiting = not self.going.is_set()
+        assert self.going.wait(10)
+        self.waiting = False
+        self.announced = dict(wanted)
+        self.said.append(sorted(str(address) for address in wanted))
+
+    def announce_again(self) -> None:
+        self.said.append("again")
+
+    def set_peers(self, addresses: Mapping[str, str]) -> None:
+        self.said.append(dict(addresses))
+
+    def serve(self) -> None:
+        self.said.append("serve")
+
+    def normal(self, about: Object, *, reason: str, message: str) -> None:
+        self.said.append(f"{about['metadata']['name']}: {reason}: {message}")
+
+    def says(self, sentence: object) -> None:
+        wait_until(lambda: sentence in self.said, 5, f"{sentence} in {self.said}")
+
+
+class Rig:
+    """A decider that is told about a cluster of one Service served by two nodes."""
+
+    def __init__(self) -> None:
+        self.around = Surroundings()
+        self.registry = CollectorRegistry()
+        self.decider = Decider(
+            node=NODE,
+            view=View(node=NODE),
+            announcer=self.around,
+            peers=self.around,
+            events=self.around,
+            metrics=SpeakerMetrics(self.registry),
+        )
+        self.decider.start()
+        self.put(NODES, node("node-a", address="203.0.113.1"))
+        self.put(NODES, node("node-b", address="203.0.113.2"))
+        self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
+        self.put(L2_ADVERTISEMENTS, advertisement())
+        self.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a")))
+        self.put(SERVICES, service(str(VIP)))
+
+    def put(self, resource: Resource, obj: Object) -> None:
+        key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
+        self.decider.on_change(Change(resource, key, None, obj, "1"))
+
+    def alive(self, *nodes: str, shaken: bool = False) -> None:
+        self.decider.on_liveness(Liveness(frozenset(nodes), shaken))
+
+    def gauge(self) -> float | None:
+        labels = {"service": "default/web", "protocol": "layer2", "node": NODE, "ip": str(VIP)}
+        return self.registry.get_sample_value("metallb_speaker_announced", labels)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.decider.stop()
+    assert not rig.decider.alive
+
+
+def test_nothing_is_decided_before_the_whole_cluster_is_known(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    assert rig.around.said[-2:] == [{"node-a": "203.0.113.1", "node-b": "203.0.113.2"}, "serve"]
+
+
+def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b")
+    rig.alive("node-a")
+    wait_until(lambda: rig.around.announced == {VIP: EVERYWHERE}, 5, "node-a takes over")
+    rig.around.says('web: nodeAssigned: announcing from node "node-a" with protocol "layer2"')
+    assert rig.gauge() == 1
+
+
+def test_its_return_moves_them_back(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    rig.alive("node-a", "node-b")
+    wait_until(lambda: rig.gauge() is None, 5, "node-a no longer announces")
+    assert rig.around.announced == {}
+
+
+def test_an_event_is_written_only_when_the_announcing_node_changes(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    rig.put(SERVICES, service(str(VIP), labels={"touched": "yes"}))
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-b")))
+    rig.put(SERVICES, service(str(VIP), "10.0.0.2"))
+    wait_until(lambda: len(rig.around.announced) == 2, 5, "the second address is announced too")
+    assert sum("nodeAssigned" in str(sentence) for sentence in rig.around.said) == 1
+
+
+def test_after_a_shake_the_lan_is_told_anew_even_though_nothing_moved(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    rig.alive("node-a", shaken=True)
+    rig.around.says("again")
+    assert rig.around.announced == {VIP: EVERYWHERE}
+
+
+def test_a_takeover_does_not_wait_for_a_backlog_of_changes(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b")
+    rig.around.going.clear()
+    rig.put(NODES, node("node-c"))
+    wait_until(lambda: rig.around.waiting, 5, "the decider is held up in an announcement")
+    before = len(rig.around.said)
+    # The backlog gives the Service a second address; the loss of node-b is told after it.
+    rig.put(SERVICES, service(str(VIP), "10.0.0.2"))
+    rig.alive("node-a")
+    rig.around.going.set()
+    wait_until(lambda: len(rig.around.announced) == 2, 5, "all is done")
+    lists = [sentence for sentence in rig.around.said[before:] if isinstance(sentence, list) and sentence]
+    assert lists == [[str(VIP)], [str(VIP), "10.0.0.2"]]
+
+
+def test_services_that_share_an_address_announce_it_once(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.put(SERVICES, service(str(VIP), name="sharer"))
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a"), of="sharer", name="sharer-1"))
+    rig.alive("node-a")
+    wait_until(lambda: sum("nodeAssigned" in str(sentence) for sentence in rig.around.said) == 2, 5, "both")
+    assert rig.around.announced == {VIP: EVERYWHERE}
