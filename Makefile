@@ -45,7 +45,7 @@ lint: setup ## Check style, types, layers and that every overlay renders
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	@kubectl=$$($(PY) -c 'import sys; from tests.lab.binaries import find; print(find(lambda line: print(line, file=sys.stderr)).kubectl)'); \
+	@kubectl=$$($(PY) -c 'from tests.lab.binaries import find; print(find().kubectl)'); \
 	for overlay in $(OVERLAYS); do echo "kubectl kustomize $$overlay"; "$$kubectl" kustomize "$$overlay" >/dev/null; done
 
 .PHONY: format
