@@ -134,7 +134,7 @@ def test_it_does_not_outlive_the_python_process_that_started_it(tmp_path: Path) 
     )
     assert owner.stdout is not None
     pid = int(owner.stdout.readline())
-    assert running(pid)
+    wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", 10, "the program itself runs")
 
     os.kill(owner.pid, signal.SIGKILL)
 
