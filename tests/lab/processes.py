@@ -31,8 +31,8 @@ class Process:
     """One running program with a log file, in a session and process group of its own.
 
     It is killed by the kernel when this Python process ends, however it ends (the few milliseconds before the
-    program itself runs excepted: those are the lab's process namespace's to clear up). Signals go to the whole group, so
-    that a program's own children never outlive a SIGKILL meant for it.
+    program itself runs excepted: those are the lab's process namespace's to clear up). Signals go to the whole
+    group, so that a program's own children never outlive a SIGKILL meant for it.
     """
 
     def __init__(
