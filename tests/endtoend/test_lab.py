@@ -138,6 +138,30 @@ def test_a_pod_speaks_as_its_service_account_and_has_no_other_rights(lab: Lab) -
     lab.kubectl("delete", "pod", "-n", "lab-test", "robot", "--wait=true", "--timeout=10s")
 
 
+def test_kubectl_shows_what_a_container_wrote(lab: Lab) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "writer", "namespace": "lab-test"},
+        "spec": {
+            "nodeName": "node-2",
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {"name": "say", "image": "sh", "command": ["sh", "-c", "echo one; echo two; exec sleep 60"]}
+            ],
+        },
+    }
+    lab.ensure_namespace("lab-test")
+    wait_until(lambda: lab.cluster().create(PODS, pod, "lab-test"), 10, "the Pod is admitted", retry_on=(ApiError,))
+    wait_until(
+        lambda: lab.kubectl("logs", "-n", "lab-test", "writer", "--tail=1", check=False).stdout == "two\n",
+        10,
+        "kubectl logs shows the last line",
+    )
+    assert lab.kubectl("logs", "-n", "lab-test", "writer").stdout == "one\ntwo\n"
+    lab.kubectl("delete", "pod", "-n", "lab-test", "writer", "--wait=true", "--timeout=10s")
+
+
 def test_a_killed_container_is_restarted_and_seen_unready_meanwhile(lab: Lab, web: list[Object]) -> None:
     pod = on_node(web, "node-3")
     name = pod["metadata"]["name"]

@@ -8,12 +8,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from allocator.cluster import Object
 from tests.lab.container_spec import Mount, Unsupported, expanded, privilege_arguments
 from tests.lab.mounts import ensure_mount_point
+from tests.lab.prober import Prober
 from tests.lab.processes import Process
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -35,19 +36,22 @@ class Container:
     pidfd: int = -1
     started_at: str = ""
     launched_at: float = 0.0
-    ready: bool = False
     waiting_reason: str = "ContainerCreating"
     waiting_message: str = ""
     last_exit: Object | None = None
     start_again_at: float = 0.0
     quick_failures: int = 0
-    probe_at: dict[str, float] = field(default_factory=dict)
-    probe_failures: dict[str, int] = field(default_factory=dict)
+    prober: Prober | None = None
 
     @property
     def name(self) -> str:
         """The container's name within its Pod."""
         return str(self.spec["name"])
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs and its readiness probe, if any, says so."""
+        return self.running and self.prober is not None and self.prober.ready
 
     @property
     def running(self) -> bool:
@@ -80,7 +84,6 @@ class Container:
         process.sigkill()
         os.close(self.pidfd)
         self.pidfd = -1
-        self.ready = False
         return process.returncode or 0
 
     def ask_to_end(self) -> None:

@@ -8,10 +8,11 @@ from contextlib import suppress
 from allocator.cluster import AlreadyExists, Cluster, Object
 from allocator.names import NODES
 from allocator.reflector import Reflector
-from tests.lab.pod import NodeSide, PodWorker
+from tests.lab.kubelet_server import KUBELET_PORT
+from tests.lab.node_side import NodeSide
+from tests.lab.pod import PodWorker
 from tests.lab.pod_status import timestamp
 
-KUBELET_PORT = 10250
 _JOIN_SECONDS = 10.0
 _NODE_INFO = (
     "architecture",

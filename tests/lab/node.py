@@ -13,8 +13,9 @@ from allocator.reflector import Reflector
 from tests.lab import namespaces, topology
 from tests.lab.control_plane import ControlPlane
 from tests.lab.kubelet import Kubelet, register_node, write_node_status
+from tests.lab.kubelet_server import KubeletServer
 from tests.lab.network import Host, Link, Network
-from tests.lab.pod import NodeSide
+from tests.lab.node_side import NodeSide
 from tests.lab.pod_network import PodNetworks
 from tests.lab.pod_status import PODS, timestamp
 from tests.lab.processes import Process, kill_all
@@ -50,6 +51,7 @@ class Node:
         self._dead = threading.Event()
         self.host: Host = self._make_host()
         self.kubelet: Kubelet | None = None
+        self._door: KubeletServer | None = None
         self.proxy: Process | None = None
 
     @property
@@ -101,6 +103,13 @@ class Node:
         )
         self.kubelet = Kubelet(self.name, side, self._settings.pods)
         self.kubelet.sync()
+        self._door = KubeletServer(
+            self.host,
+            pair=plane.authority.server(f"kubelet-{self.name}", self.addresses),
+            client_authority=plane.authority.certificate,
+            pods_directory=self._settings.directory / "pods",
+        )
+        self._door.start()
 
     def wait_proxy(self) -> None:
         """Wait until kube-proxy has written its first rules, of both families."""
@@ -138,8 +147,7 @@ class Node:
             link.down()
         kill_all(processes)
         self._sweep()
-        if self.kubelet is not None:
-            self.kubelet.join()
+        self._end_kubelet()
         self._sweep()
         return instant
 
@@ -182,8 +190,7 @@ class Node:
         """End everything on the node, without ceremony."""
         self._dead.set()
         kill_all(list(self.processes().values()))
-        if self.kubelet is not None:
-            self.kubelet.join()
+        self._end_kubelet()
         self._sweep()
 
     def problems(self) -> list[str]:
@@ -191,6 +198,8 @@ class Node:
         if self._dead.is_set():
             return []
         problems = self.kubelet.problems() if self.kubelet else []
+        if self._door is not None and not self._door.alive:
+            problems.append(f"{self.name}: the kubelet's server has ended")
         if self.proxy is not None and not self.proxy.alive:
             problems.append(f"{self.proxy.name} ended with {self.proxy.returncode}:\n{self.proxy.log_tail()}")
         return problems
@@ -207,6 +216,13 @@ class Node:
         routes = topology.routes_to_pods(self._settings.plans, besides=self.name)
         host.run_ip(*topology.default_routes(), *(route.format(eth0="eth0") for route in routes))
         return host
+
+    def _end_kubelet(self) -> None:
+        if self.kubelet is not None:
+            self.kubelet.join()
+        if self._door is not None:
+            self._door.stop()
+            self._door = None
 
     def _sweep(self) -> None:
         """Kill what is left in the node's namespaces: children that left their process group."""

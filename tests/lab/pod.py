@@ -6,44 +6,22 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from allocator.cluster import ApiError, Cluster, NotFound, Object
+from allocator.cluster import ApiError, NotFound, Object
 from allocator.logs import EventLog
 from tests.lab.container import Container, prepare_mount_points
-from tests.lab.container_spec import TOKEN_MOUNT, Mount, NotYet, Unsupported, environment, volume_files
-from tests.lab.network import Host
-from tests.lab.pod_network import PodNetwork, PodNetworks
+from tests.lab.container_spec import Mount, NotYet, Unsupported, environment
+from tests.lab.node_side import NodeSide
+from tests.lab.pod_network import PodNetwork
 from tests.lab.pod_status import PODS, pod_status, timestamp
-from tests.lab.probes import Probe
+from tests.lab.pod_volumes import PodVolumes
+from tests.lab.prober import Prober
 
 log = EventLog("lab.pod")
 
-_UNREADY_PROBE_SECONDS = 0.1
 _RETRY_SECONDS = 0.25
 _BACKOFF_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSide:
-    """What a Pod needs of its node."""
-
-    host: Host
-    addresses: tuple[str, ...]
-    networks: PodNetworks
-    cluster: Cluster
-    directory: Path
-    volumes: Path
-    service_environment: dict[str, str]
-    token: Callable[[str, str], str]
-    ca_certificate: Path
-    connected: threading.Event
-    """Cleared while the node is cut off or dead: nothing is reported then."""
-    dead: threading.Event
-    """Set when the node is killed: nothing is started, restarted or reported ever after."""
 
 
 class PodWorker:
@@ -65,7 +43,6 @@ class PodWorker:
         self._network: PodNetwork | None = None
         self._reported: Object | None = None
         self._mounts: dict[str, list[Mount]] = {}
-        self._probes: dict[tuple[str, str], Probe] = {}
         logs = node.directory / "pods" / f"{self.namespace}_{self.name}"
         earlier = {
             each["name"]: int(each.get("restartCount", 0)) + 1
@@ -133,30 +110,21 @@ class PodWorker:
 
     def _prepare(self) -> None:
         """Make network and volumes; waits for what does not exist yet."""
-        spec = self.pod["spec"]
-        if spec.get("hostNetwork"):
+        if self.pod["spec"].get("hostNetwork"):
             self._network = PodNetwork(self._node.host.name, self._node.addresses)
         else:
             self._network = self._node.networks.attach(self.uid[:8])
+        volumes = PodVolumes(self.pod, self._node)
         while self._ending is None and not self._node.dead.is_set():
             try:
-                volumes = self._make_volumes()
-                break
+                volumes.make()
+                for container in self.containers:
+                    container.prober = Prober(container.spec)
+                    self._mounts[container.name] = volumes.mounts(container.spec)
+                    prepare_mount_points(self._mounts[container.name])
+                return
             except (NotYet, Unsupported, ApiError) as error:
                 self._wait_for(error)
-        else:
-            return
-        for container in self.containers:
-            mounts = [_token_mount(self._volume_path("service-account-token"))] if self._has_token else []
-            for entry in container.spec.get("volumeMounts") or []:
-                if entry["mountPath"] != TOKEN_MOUNT:
-                    source = volumes[entry["name"]] / (entry.get("subPath") or "")
-                    mounts.append(Mount(source, Path(entry["mountPath"])))
-            prepare_mount_points(mounts)
-            self._mounts[container.name] = mounts
-            for kind in ("readinessProbe", "livenessProbe"):
-                if probe := Probe.parse(container.spec, kind):
-                    self._probes[container.name, kind] = probe
 
     def _wait_for(self, error: Exception) -> None:
         for container in self.containers:
@@ -164,41 +132,6 @@ class PodWorker:
             container.waiting_message = str(error)
         self._report()
         self._sleep_until(time.monotonic() + _RETRY_SECONDS)
-
-    @property
-    def _has_token(self) -> bool:
-        return self.pod["spec"].get("automountServiceAccountToken") is not False
-
-    def _volume_path(self, name: str) -> Path:
-        return self._node.volumes / self.uid / name
-
-    def _make_volumes(self) -> dict[str, Path]:
-        paths = {}
-        mounted = {
-            entry["name"]
-            for container in self.containers
-            for entry in container.spec.get("volumeMounts") or []
-            if entry["mountPath"] != TOKEN_MOUNT
-        }
-        for volume in self.pod["spec"].get("volumes") or []:
-            if volume["name"] in mounted:
-                files = volume_files(volume, self.namespace, self._node.cluster)
-                paths[volume["name"]] = self._write_volume(volume["name"], files or {})
-        if self._has_token:
-            account = self.pod["spec"].get("serviceAccountName") or "default"
-            token = self._node.token(self.namespace, account)
-            ca_certificate = self._node.ca_certificate.read_bytes()
-            files = {"token": token.encode(), "ca.crt": ca_certificate, "namespace": self.namespace.encode()}
-            self._write_volume("service-account-token", files)
-        return paths
-
-    def _write_volume(self, name: str, files: dict[str, bytes]) -> Path:
-        directory = self._volume_path(name)
-        directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o1777 if not files else 0o755)
-        for file, content in files.items():
-            (directory / file).write_bytes(content)
-        return directory
 
     def _tend(self, container: Container) -> float:
         """Do what this container needs now; return when to look again (monotonic)."""
@@ -210,7 +143,7 @@ class PodWorker:
                 return container.start_again_at
             if not self._start(container):
                 return time.monotonic() + _RETRY_SECONDS
-        return min(self._probe(container, kind) for kind in ("readinessProbe", "livenessProbe"))
+        return self._probe(container)
 
     def _start(self, container: Container) -> bool:
         network = self._network
@@ -228,14 +161,10 @@ class PodWorker:
         except (NotYet, Unsupported, ApiError) as error:
             container.waiting_reason, container.waiting_message = "CreateContainerConfigError", str(error)
             return False
-        now = container.launched_at = time.monotonic()
+        container.launched_at = time.monotonic()
         container.started_at = timestamp()
-        container.probe_failures.clear()
-        for kind in ("readinessProbe", "livenessProbe"):
-            probe = self._probes.get((container.name, kind))
-            # Asked from the start: a container that is ready is to be seen ready at once, whatever its delay.
-            delay = probe.initial_delay_seconds if probe and kind == "livenessProbe" else 0.0
-            container.probe_at[kind] = now + delay
+        if container.prober is not None:
+            container.prober.begin()
         return True
 
     def _take_exit(self, container: Container, now: float) -> None:
@@ -254,27 +183,15 @@ class PodWorker:
         container.waiting_reason, container.waiting_message = "CrashLoopBackOff", "restarting"
         log.info("container.ended", pod=f"{self.namespace}/{self.name}", container=container.name, code=code)
 
-    def _probe(self, container: Container, kind: str) -> float:
-        probe = self._probes.get((container.name, kind))
-        if probe is None or self._network is None:
-            if kind == "readinessProbe":
-                container.ready = container.running
+    def _probe(self, container: Container) -> float:
+        prober, network = container.prober, self._network
+        if prober is None or network is None or container.process is None:
             return float("inf")
-        if time.monotonic() < container.probe_at[kind]:
-            return container.probe_at[kind]
-        with self._node.host.inside():
-            problem = probe.ask(self._network.addresses[0])
-        failures = container.probe_failures.get(kind, 0) + 1 if problem else 0
-        container.probe_failures[kind] = failures
-        if kind == "readinessProbe":
-            if problem is None or failures >= probe.failure_threshold:
-                container.ready = problem is None and container.running
-        elif failures >= probe.failure_threshold and container.process is not None:
-            log.warning("container.unhealthy", pod=f"{self.namespace}/{self.name}", problem=problem)
+        due = prober.tend(self._node.host, network.addresses[0])
+        if prober.unhealthy:
+            log.warning("container.unhealthy", pod=f"{self.namespace}/{self.name}", problem=prober.unhealthy)
             container.process.sigkill()
-        waiting = kind == "readinessProbe" and not container.ready
-        container.probe_at[kind] = time.monotonic() + (_UNREADY_PROBE_SECONDS if waiting else probe.period_seconds)
-        return container.probe_at[kind]
+        return due
 
     def _report(self) -> bool:
         """Write the Pod's status if it changed; tell whether the API server has the present one."""
@@ -339,7 +256,3 @@ class PodWorker:
                 container.forget_process()
         if self._network is not None:
             self._network.close()
-
-
-def _token_mount(source: Path) -> Mount:
-    return Mount(source, Path(TOKEN_MOUNT).resolve())

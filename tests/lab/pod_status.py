@@ -22,7 +22,7 @@ def pod_status(
 ) -> Object:
     """Return the whole status; equal to `before` while nothing changed (transition times are kept)."""
     started = all(container.running or container.last_exit for container in containers)
-    ready = all(container.running and container.ready for container in containers)
+    ready = all(container.ready for container in containers)
     previous = before or pod.get("status") or {}
     conditions = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
     status: Object = {
@@ -52,7 +52,7 @@ def _container_status(container: Container) -> Object:
         "name": container.name,
         "image": image,
         "imageID": f"lab://{image}",
-        "ready": container.running and container.ready,
+        "ready": container.ready,
         "started": container.running,
         "restartCount": container.restarts,
         "lastState": {"terminated": container.last_exit} if container.last_exit else {},

@@ -1,0 +1,32 @@
+"""What a Pod needs of its node."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from allocator.cluster import Cluster
+from tests.lab.network import Host
+from tests.lab.pod_network import PodNetworks
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSide:
+    """One life of a node, as its Pods see it."""
+
+    host: Host
+    addresses: tuple[str, ...]
+    networks: PodNetworks
+    cluster: Cluster
+    directory: Path
+    volumes: Path
+    service_environment: dict[str, str]
+    token: Callable[[str, str], str]
+    """Returns a fresh token of (namespace, ServiceAccount)."""
+    ca_certificate: Path
+    connected: threading.Event
+    """Cleared while the node is cut off or dead: nothing is reported then."""
+    dead: threading.Event
+    """Set when the node is killed: nothing is started, restarted or reported ever after."""

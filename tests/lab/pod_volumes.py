@@ -1,0 +1,64 @@
+"""A Pod's volumes as directories, and where each of its containers sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from allocator.cluster import Object
+from tests.lab.container_spec import TOKEN_MOUNT, Mount, volume_files
+from tests.lab.node_side import NodeSide
+
+_TOKEN_VOLUME = "service-account-token"
+
+
+class PodVolumes:
+    """The volumes of one Pod on its node."""
+
+    def __init__(self, pod: Object, node: NodeSide) -> None:
+        self._spec = pod["spec"]
+        self._namespace = str(pod["metadata"]["namespace"])
+        self._directory = node.volumes / str(pod["metadata"]["uid"])
+        self._node = node
+
+    def make(self) -> None:
+        """Write every volume that a container mounts. Raises NotYet, Unsupported, ApiError."""
+        mounted = {entry["name"] for container in self._spec["containers"] for entry in _declared_mounts(container)}
+        for volume in self._spec.get("volumes") or []:
+            if volume["name"] in mounted:
+                files = volume_files(volume, self._namespace, self._node.cluster)
+                self._write(volume["name"], files or {}, everybody_writes=files is None)
+        if self._has_token:
+            token = self._node.token(self._namespace, self._spec.get("serviceAccountName") or "default")
+            files = {
+                "token": token.encode(),
+                "ca.crt": self._node.ca_certificate.read_bytes(),
+                "namespace": self._namespace.encode(),
+            }
+            self._write(_TOKEN_VOLUME, files, everybody_writes=False)
+
+    def mounts(self, container: Object) -> list[Mount]:
+        """Return what the container sees where; call after `make`."""
+        mounts = [
+            Mount(self._directory / entry["name"] / (entry.get("subPath") or ""), Path(entry["mountPath"]))
+            for entry in _declared_mounts(container)
+        ]
+        if self._has_token:
+            # /var/run is a link to /run: a mount point has to be named as what it is.
+            mounts.append(Mount(self._directory / _TOKEN_VOLUME, Path(TOKEN_MOUNT).resolve()))
+        return mounts
+
+    @property
+    def _has_token(self) -> bool:
+        return self._spec.get("automountServiceAccountToken") is not False
+
+    def _write(self, name: str, files: dict[str, bytes], *, everybody_writes: bool) -> None:
+        directory = self._directory / name
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o1777 if everybody_writes else 0o755)
+        for file, content in files.items():
+            (directory / file).write_bytes(content)
+
+
+def _declared_mounts(container: Object) -> list[Object]:
+    # The API server adds the token's mount (a Secret up to 1.20, projected since); nodes here make their own.
+    return [entry for entry in container.get("volumeMounts") or [] if entry["mountPath"] != TOKEN_MOUNT]
