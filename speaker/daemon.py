@@ -124,15 +124,15 @@ class Speaker:
                 (names.L2_ADVERTISEMENTS, settings.namespace),
             )
         ]
-        # In the order of stopping, reversed: what decides goes first, what answers goes last.
+        # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
+            **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
+            "events": events,
             "packets": packets,
             "announcer": announcer,
             "interfaces": InterfaceWatch(announcer.set_interfaces),
             "heartbeats": heartbeats,
-            "events": events,
             "decider": decider,
-            **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
         }
         for name, part in parts.items():
             part.start()
@@ -159,7 +159,10 @@ class Speaker:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Hand the addresses over, then end every part: no request goes unanswered in between."""
+        """Hand the addresses over, then end every part: no request goes unanswered in between.
+
+        The decider goes first, so that this node still answers when it no longer counts itself as alive.
+        """
         self._stopping.set()
         heartbeats = self._heartbeats
         for name, part in reversed(self._parts.items()):
