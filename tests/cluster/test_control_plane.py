@@ -16,7 +16,8 @@ from allocator.names import (
     SERVICES,
     Resource,
 )
-from tests.lab.control_plane import API_SERVER, CONTROLLER_MANAGER, ControlPlane, KubectlFailed
+from tests.lab.control_plane import API_SERVER, ControlPlane, KubectlFailed
+from tests.lab.kubeconfigs import CONTROLLER_MANAGER
 from tests.lab.waiting import wait_until
 
 PODS = Resource("", "v1", "pods", "Pod")
