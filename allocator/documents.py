@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from allocator import names
 from allocator.core.addresses import AddressError, AddressRange, unusable_part
-from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, ServiceAllocation, overlaps
+from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, ServiceAllocation, ShrinkPolicy, overlaps
 from allocator.core.selectors import Operator, Requirement, Selector
 
 Document = Mapping[str, Any]
@@ -70,6 +71,21 @@ def annotations_of(document: Document | None) -> Mapping[str, str]:
     """Return metadata.annotations, empty when absent."""
     annotations: Mapping[str, str] = ((document or {}).get("metadata") or {}).get("annotations") or {}
     return annotations
+
+
+def quota_of(namespace: Document | None) -> int | None:
+    """Read how many addresses a namespace may hold; None when it does not say. Raises InvalidDocument."""
+    text = annotations_of(namespace).get(names.QUOTA_ANNOTATION)
+    if text is None:
+        return None
+    stripped = text.strip()
+    if not (stripped.isascii() and stripped.isdigit()):
+        who = ((namespace or {}).get("metadata") or {}).get("name")
+        path = f"metadata.annotations[{names.QUOTA_ANNOTATION}]"
+        raise InvalidDocument(
+            [Problem(path, f"{text!r} on namespace {who} is not a number; write how many addresses it may hold")]
+        )
+    return int(stripped)
 
 
 def selector_from(document: Document, path: str = "selector", problems: Problems | None = None) -> Selector:
@@ -134,6 +150,9 @@ def pool_from(document: Document) -> Pool:
             problems.add(f"spec.addresses[{index}]", f"{owned} holds {unfit[0]} addresses; {unfit[1]}")
     excluded = _ranges_from(spec.get("excludeAddresses"), "spec.excludeAddresses", problems)
     allocation = _allocation_from(spec.get("serviceAllocation"), problems)
+    policy = spec.get("shrinkPolicy", str(ShrinkPolicy.REJECT))
+    if policy not in list(ShrinkPolicy):
+        problems.add("spec.shrinkPolicy", f"{policy!r} is unknown; use one of {', '.join(ShrinkPolicy)}")
     problems.raise_if_any()
     return Pool(
         name=document["metadata"]["name"],
@@ -144,6 +163,7 @@ def pool_from(document: Document) -> Pool:
         allocation=allocation,
         reuse_delay_seconds=spec.get("reuseDelaySeconds", DEFAULT_REUSE_DELAY_SECONDS),
         allow_cross_namespace_sharing=spec.get("allowCrossNamespaceSharing", True),
+        shrink_policy=ShrinkPolicy(policy),
         labels=labels_of(document),
     )
 

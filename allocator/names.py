@@ -30,6 +30,7 @@ EVENTS = Resource("", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 ENDPOINT_SLICES_V1 = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 ENDPOINT_SLICES_V1BETA1 = Resource("discovery.k8s.io", "v1beta1", "endpointslices", "EndpointSlice")
+SERVICE_CIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
 MUTATING_WEBHOOKS = Resource(
     "admissionregistration.k8s.io",
     "v1",
@@ -63,5 +64,6 @@ OUTPUT_ANNOTATIONS = (FROM_POOL_ANNOTATION, ASSIGNED_IPS_ANNOTATION)
 ADDRESS_POOL_ANNOTATIONS = ("metallb.io/address-pool", "metallb.universe.tf/address-pool")
 LOAD_BALANCER_IPS_ANNOTATIONS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
 ALLOW_SHARED_IP_ANNOTATIONS = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
+QUOTA_ANNOTATION = "admitlb.io/ip-quota"
 
 EXCLUDE_FROM_LB_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"

@@ -12,7 +12,7 @@ from allocator.core.addresses import Address, AddressError, Family
 from allocator.core.claims import Port
 from allocator.core.pools import Applicant
 from allocator.core.requests import FamilyPolicy, ServiceRequest
-from allocator.documents import Document, Problems, annotations_of, labels_of
+from allocator.documents import Document, Problems, annotations_of, labels_of, quota_of
 
 
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
@@ -27,15 +27,14 @@ def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
 def request_from(
     service: Document,
     *,
-    namespace_labels: Mapping[str, str],
+    namespace: Document | None = None,
     cluster_families: Sequence[Family] = (Family.IPV4,),
     current: tuple[Address, ...] = (),
-    namespace: str | None = None,
 ) -> ServiceRequest:
     """Read what the Service asks for. Raises InvalidDocument.
 
-    `cluster_families` (primary first) stands in where the API server has not set the families yet; `namespace`
-    where the object does not carry its own (an AdmissionRequest's may not); `current` is what its status lists.
+    `namespace` is the Namespace the Service is in (None when it is not known); `cluster_families` (primary first)
+    stands in where the API server has not set the families yet; `current` is what the Service's status lists.
     """
     problems = Problems()
     metadata, spec = service["metadata"], service.get("spec") or {}
@@ -47,7 +46,7 @@ def request_from(
     pins = _pins(service, problems)
     problems.raise_if_any()
     return ServiceRequest(
-        applicant=Applicant(namespace or metadata["namespace"], namespace_labels, labels_of(service)),
+        applicant=Applicant(metadata["namespace"], labels_of(namespace), labels_of(service), quota_of(namespace)),
         name=metadata.get("name") or "",
         generate_name=metadata.get("generateName") or "",
         uid=metadata.get("uid"),

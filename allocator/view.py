@@ -6,7 +6,8 @@ The view is a hint. What may not go wrong is decided by the API server when a cl
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from allocator import names
 from allocator.allocations import claim_from
@@ -14,10 +15,10 @@ from allocator.cluster import Cluster, Object
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
-from allocator.core.pools import Pool, PriorityOrder
+from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
-from allocator.documents import InvalidDocument, labels_of, pool_from
+from allocator.documents import InvalidDocument, pool_from
 from allocator.logs import EventLog
 from allocator.reflector import Change, Reflector
 
@@ -81,7 +82,7 @@ class View:
         return [mirror.resource.plural for mirror in self._reflectors if not mirror.alive]
 
     def pools(self) -> list[Pool]:
-        """Return every valid pool."""
+        """Return every valid pool; one that was deleted while its Services must move has no addresses."""
         with self._lock:
             return list(self._pools.values())
 
@@ -93,9 +94,13 @@ class View:
         """Return the stored IPAllocations as mirrored; this process's own last writes may not be in it yet."""
         return self._allocations.items()
 
-    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
-        """Return the labels of a namespace, empty when it is not known."""
-        return labels_of(self._namespaces.get("", namespace))
+    def namespace(self, name: str) -> Object | None:
+        """Return a Namespace as mirrored, None when it is not known."""
+        return self._namespaces.get("", name)
+
+    def namespaces(self) -> list[Object]:
+        """Return every Namespace as mirrored."""
+        return self._namespaces.items()
 
     def claims(self) -> list[Claim]:
         """Return every known claim."""
@@ -152,10 +157,14 @@ class View:
             log.warning("pool.ignored", pool=name, error=error)
             pool = None
         with self._lock:
-            if pool is None:
-                self._pools.pop(name, None)
-            else:
+            stored = self._pools.get(name)
+            if pool is not None:
                 self._pools[name] = pool
+            elif stored is not None and stored.shrink_policy is ShrinkPolicy.REASSIGN:
+                # Without addresses it serves nobody, but its last holders still learn that they must move.
+                self._pools[name] = replace(stored, ranges=())
+            else:
+                self._pools.pop(name, None)
         self._on_change(change)
 
     def _take_claim(self, change: Change) -> None:

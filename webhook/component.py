@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
+from allocator.admission import Rules
 from allocator.claiming import Claims
 from allocator.cluster import ApiError, Cluster
 from allocator.core.pools import PriorityOrder
@@ -17,7 +18,7 @@ from allocator.view import View
 from webhook.app import Handler, NotReady, create_app
 from webhook.certificate_manager import CertificateManager, service_dns_names
 from webhook.certificates import Credentials
-from webhook.config_admission import L2AdvertisementAdmission, PoolAdmission
+from webhook.config_admission import L2AdvertisementAdmission, NamespaceAdmission, PoolAdmission
 from webhook.registration import Registration
 from webhook.review import AdmissionRequest, Answer
 from webhook.self_check import SelfCheck
@@ -59,16 +60,23 @@ class Webhook:
         self._registration = Registration(cluster, ca_bundle=self._ca_bundle)
         self._self_check = SelfCheck(port=settings.port, server_name=names[0], credentials=self._certificates.current)
         self._monitor = Monitor(settings.monitor_port, ready=self.problems)
+        rules = Rules(
+            namespace=settings.namespace,
+            lb_class=settings.lb_class,
+            strict=settings.strict,
+            order=settings.priority_order,
+        )
         self._handlers: dict[str, Handler] = {
             "/mutate-v1-service": self._when_synced(
-                ServiceAdmission(
-                    self._view, Claims(cluster, self._view), lb_class=settings.lb_class, strict=settings.strict
-                ).answer
+                ServiceAdmission(self._view, Claims(cluster, self._view), rules=rules).answer
             ),
-            "/validate-metallb-io-v1beta1-ipaddresspool": PoolAdmission(cluster, namespace=settings.namespace).answer,
-            "/validate-metallb-io-v1beta1-l2advertisement": L2AdvertisementAdmission(
-                namespace=settings.namespace
-            ).answer,
+            "/validate-metallb-io-v1beta1-ipaddresspool": self._when_synced(
+                PoolAdmission(cluster, self._view, rules=rules).answer
+            ),
+            "/validate-metallb-io-v1beta1-l2advertisement": self._when_synced(
+                L2AdvertisementAdmission(self._view, rules=rules).answer
+            ),
+            "/validate-v1-namespace": NamespaceAdmission().answer,
         }
         # Both written once by the thread that starts the view, and by the main thread's signal handler.
         self._view_started = False

@@ -1,18 +1,14 @@
-"""Admission of a Service: decide, reserve, and show the address in the object that leaves admission."""
+"""Admission of a Service: the common review, with a reservation where the decision is meant to hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from allocator import names
+from allocator.admission import Rules, Verdict, assignment_of, review_service
 from allocator.claiming import Claims
 from allocator.cluster import ApiError, Object
-from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision, Outcome
-from allocator.documents import InvalidDocument, annotations_of
+from allocator.core.verdicts import Decision
 from allocator.logs import EventLog
-from allocator.services import addresses_in_status, deprecated_annotations, request_from, wants_address
 from allocator.view import View
 from webhook.json_patch import annotation_patch
 from webhook.review import AdmissionRequest, Answer
@@ -23,104 +19,60 @@ log = EventLog("admission")
 class ServiceAdmission:
     """Answers CREATE and UPDATE of Services. Holds no state of its own; safe to call from many threads."""
 
-    def __init__(self, view: View, claims: Claims, *, lb_class: str = "", strict: bool = False) -> None:
+    def __init__(self, view: View, claims: Claims, *, rules: Rules) -> None:
         self._view = view
         self._claims = claims
-        self._lb_class = lb_class
-        self._strict = strict
+        self._rules = rules
 
     def answer(self, review: AdmissionRequest) -> Answer:
-        """Admit, warn or deny; at worst, when the API server cannot be asked, leave the Service to the reconciler."""
-        service = review.object
-        if service is None or not wants_address(service, lb_class=self._lb_class):
+        """Admit, warn or deny; at worst, when the API server cannot be asked, leave it to the reconciler."""
+        if review.object is None:
             return Answer()
-        if (service.get("metadata") or {}).get("deletionTimestamp"):
-            return _admitted(service, _carried(review.old_object))
+        service = _completed(review, review.object)
         try:
-            return self._decide(review, service)
-        except InvalidDocument as error:
-            who = f"{review.namespace}/{review.name or '(new)'}"
-            return Answer(allowed=False, code=422, message=f"{who}: {error}")
-
-    def _decide(self, review: AdmissionRequest, service: Object) -> Answer:
-        request = self._request(review, service)
-        carried = _carried(review.old_object)
-        warnings = tuple(
-            f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
-            for key in deprecated_annotations(service)
-        )
-        if _has_assignment(carried) and self._same_wish(review, request):
-            return _admitted(service, carried, warnings)
-        try:
-            decision = self._view.propose(request) if review.dry_run else self._claims.reserve(request)
+            verdict = review_service(
+                service,
+                review.old_object,
+                namespace=self._view.namespace(review.namespace),
+                rules=replace(self._rules, families=self._view.families),
+                decide=self._view.propose if review.dry_run else self._claims.reserve,
+            )
         except ApiError as error:
-            log.warning("admission.undecided", service=request.label, error=error)
-            late = f"{request.label}: no address could be reserved now ({error.reason}); it is assigned shortly"
-            return _admitted(service, carried, (*warnings, late))
-        return self._render(review, service, request, decision, carried, warnings)
-
-    def _render(
-        self,
-        review: AdmissionRequest,
-        service: Object,
-        request: ServiceRequest,
-        decision: Decision,
-        carried: Mapping[str, str | None],
-        warnings: tuple[str, ...],
-    ) -> Answer:
-        refusal = decision.refusal
-        if refusal is not None and (decision.outcome is Outcome.DENIED or self._strict):
-            log.info("admission.denied", service=request.label, code=refusal.kind.code, why=refusal.message)
-            return Answer(allowed=False, code=refusal.kind.code, message=refusal.message, warnings=warnings)
-        told = (*warnings, *decision.warnings)
-        if not review.dry_run:
-            return _admitted(service, _assignment(decision), told)
-        if review.operation == "CREATE" and decision.placements:
-            listed = ", ".join(str(place.address) for place in decision.placements)
-            told = (*told, f"{request.label}: would get {listed} from pool {decision.pools} (dry run)")
-        return _admitted(service, carried, told)
-
-    def _request(self, review: AdmissionRequest, service: Object) -> ServiceRequest:
-        request = request_from(
-            service,
-            namespace=review.namespace,
-            namespace_labels=self._view.namespace_labels(review.namespace),
-            cluster_families=self._view.families,
-            current=addresses_in_status(review.old_object),
-        )
-        return replace(request, name=review.name or request.name)
-
-    def _same_wish(self, review: AdmissionRequest, request: ServiceRequest) -> bool:
-        """Whether the update leaves all that a decision reads as it was; then what is held simply stays."""
-        old = review.old_object
-        if old is None or not wants_address(old, lb_class=self._lb_class):
-            return False
-        try:
-            return self._request(review, old) == request
-        except InvalidDocument:
-            return False
+            who = f"{review.namespace}/{review.name or '(new)'}"
+            log.warning("admission.undecided", service=who, error=error)
+            late = f"{who}: no address could be reserved now ({error.reason}); it is assigned shortly"
+            verdict = Verdict(annotations=assignment_of(review.old_object), warnings=(late,))
+        if not verdict.allowed:
+            log.info("admission.denied", namespace=review.namespace, name=review.name, why=verdict.message)
+            return Answer(allowed=False, code=verdict.code, message=verdict.message, warnings=verdict.warnings)
+        if review.dry_run:
+            verdict = _on_paper(review, verdict)
+        if verdict.annotations is None:
+            return Answer(warnings=verdict.warnings)
+        # Whatever a user wrote under our own keys goes: only the verdict's assignment is shown.
+        current = (review.object.get("metadata") or {}).get("annotations")
+        return Answer(patch=annotation_patch(current, verdict.annotations), warnings=verdict.warnings)
 
 
-def _carried(old: Object | None) -> Mapping[str, str | None]:
-    """What the stored object says it has: an update that drops it, as a replace does, keeps its address."""
-    annotations = annotations_of(old)
-    return {key: annotations.get(key) for key in names.OUTPUT_ANNOTATIONS}
+def _completed(review: AdmissionRequest, service: Object) -> Object:
+    """The object with what only the review knows: its namespace, and a name given in the URL."""
+    metadata = {**(service.get("metadata") or {}), "namespace": review.namespace}
+    if review.name:
+        metadata["name"] = review.name
+    return {**service, "metadata": metadata}
 
 
-def _has_assignment(annotations: Mapping[str, str | None]) -> bool:
-    return bool(annotations.get(names.ASSIGNED_IPS_ANNOTATION))
+def _on_paper(review: AdmissionRequest, verdict: Verdict) -> Verdict:
+    """A dry run shows what the stored object shows, so that no diff ever sees an address come and go."""
+    warnings = verdict.warnings
+    decision = verdict.decision
+    if review.operation == "CREATE" and decision is not None and decision.placements:
+        warnings = (*warnings, _would_get(review, decision))
+    if verdict.annotations is None:
+        return replace(verdict, warnings=warnings)
+    return replace(verdict, warnings=warnings, annotations=assignment_of(review.old_object))
 
 
-def _assignment(decision: Decision) -> Mapping[str, str | None]:
-    if not decision.placements:
-        return dict.fromkeys(names.OUTPUT_ANNOTATIONS)
-    return {
-        names.FROM_POOL_ANNOTATION: decision.pools,
-        names.ASSIGNED_IPS_ANNOTATION: ",".join(str(place.address) for place in decision.placements),
-    }
-
-
-def _admitted(service: Object, wanted: Mapping[str, str | None], warnings: tuple[str, ...] = ()) -> Answer:
-    """Admit with exactly the assignment in `wanted`; whatever a user wrote under those keys goes."""
-    current = (service.get("metadata") or {}).get("annotations")
-    return Answer(patch=annotation_patch(current, wanted), warnings=warnings)
+def _would_get(review: AdmissionRequest, decision: Decision) -> str:
+    listed = ", ".join(str(place.address) for place in decision.placements)
+    return f"{review.namespace}/{review.name or '(new)'}: would get {listed} from pool {decision.pools} (dry run)"

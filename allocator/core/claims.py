@@ -13,7 +13,7 @@ A claim mirrors one IPAllocation object. Its life:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -115,6 +115,7 @@ class Ledger:
     def __init__(self) -> None:
         self._claims: dict[Address, Claim] = {}
         self._by_service: dict[tuple[str, str], set[Address]] = {}
+        self._by_namespace: dict[str, set[Address]] = {}
         self._by_sharing_key: dict[str, set[Address]] = {}
         self._cooling: set[Address] = set()
         self._taken = {family: _Intervals() for family in Family}
@@ -127,6 +128,8 @@ class Ledger:
         for holder in claim.holders:
             if holder.name:
                 self._by_service.setdefault((holder.namespace, holder.name), set()).add(claim.address)
+            if claim.in_use:
+                self._by_namespace.setdefault(holder.namespace, set()).add(claim.address)
         if claim.sharing_key and claim.in_use:
             self._by_sharing_key.setdefault(claim.sharing_key, set()).add(claim.address)
         if not claim.in_use:
@@ -140,6 +143,7 @@ class Ledger:
         self._taken[address.family].remove(address.value)
         for holder in claim.holders:
             _drop(self._by_service, (holder.namespace, holder.name), address)
+            _drop(self._by_namespace, holder.namespace, address)
         _drop(self._by_sharing_key, claim.sharing_key, address)
         self._cooling.discard(address)
 
@@ -158,6 +162,10 @@ class Ledger:
     def shared_under(self, sharing_key: str) -> list[Claim]:
         """Return the claims in use under a sharing key, in address order."""
         return [self._claims[address] for address in sorted(self._by_sharing_key.get(sharing_key, ()))]
+
+    def held_in(self, namespace: str) -> Set[Address]:
+        """Return the addresses that Services of the namespace hold; one they share stands once."""
+        return self._by_namespace.get(namespace, frozenset())
 
     def cooling(self) -> list[Claim]:
         """Return every cooling claim, the one that has cooled longest first."""

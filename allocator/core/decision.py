@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Ledger
-from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
+from allocator.core.claims import Claim, Ledger
+from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
 from allocator.core.sharing import clash
@@ -42,6 +42,8 @@ class _Case:
         self.ledger = ledger
         self.search = Search(request, ledger)
         self.warnings: list[str] = []
+        self.leaving: dict[Family, Placement] = {}
+        """What the Service holds and should leave (shrinkPolicy Reassign) as soon as it can have something else."""
         self.kept = self._holdings()
 
     def decide(self) -> Decision:
@@ -60,16 +62,19 @@ class _Case:
         kept: dict[Family, Placement] = {}
         held = self.ledger.held_by(request.namespace, request.name)
         for claim in sorted(held, key=lambda claim: claim.address not in request.current):
-            pool = next((pool for pool in self.pools if pool.spans(claim.address)), None)
+            pool = self._home(claim)
             why_not = clash(self.request, claim, pool)
+            name = pool.name if pool is not None else claim.pool
+            place = Placement(claim.address, name, How.KEPT, claim)
             if why_not is not None:
                 self.warnings.append(
                     f"{self.request.label}: gives up {claim.address}, because {why_not}; "
                     "it is tried again as soon as that changes"
                 )
+            elif pool is not None and self._must_leave(claim.address, pool):
+                self.leaving.setdefault(claim.address.family, place)
             else:
-                name = pool.name if pool is not None else claim.pool
-                kept.setdefault(claim.address.family, Placement(claim.address, name, How.KEPT, claim))
+                kept.setdefault(claim.address.family, place)
         for address in request.current:
             pool = next((pool for pool in self.pools if pool.contains(address)), None)
             if address.family not in kept and pool is not None:
@@ -77,6 +82,18 @@ class _Case:
                 if isinstance(adopted, Placement):
                     kept[address.family] = adopted
         return kept
+
+    def _home(self, claim: Claim) -> Pool | None:
+        """The pool the address belongs to now, else the one it was taken from; None when that is gone."""
+        spanning = (pool for pool in self.pools if pool.spans(claim.address))
+        named = (pool for pool in self.pools if pool.name == claim.pool)
+        return next(spanning, None) or next(named, None)
+
+    def _must_leave(self, address: Address, pool: Pool) -> bool:
+        return (
+            pool.shrink_policy is ShrinkPolicy.REASSIGN
+            and pool.takes_away(address, self.request.applicant) is not None
+        )
 
     def _malformed_pins(self) -> Refusal | None:
         request = self.request
@@ -184,10 +201,7 @@ class _Case:
             kept = self.kept
         kept = {family: place for family, place in kept.items() if family in request.families}
         placed = self._fill(open_pools, kept)
-        wanted = len(request.families) if request.policy is not FamilyPolicy.SINGLE else 1
-        if request.policy is FamilyPolicy.REQUIRE_DUAL:
-            wanted = 2
-        enough = wanted if request.policy is not FamilyPolicy.PREFER_DUAL else 1
+        enough = 2 if request.policy is FamilyPolicy.REQUIRE_DUAL else 1
         if len(placed) < enough:
             return self._refuse(self._nothing_left(open_pools))
         return self._assign([placed[family] for family in request.families if family in placed])
@@ -205,7 +219,8 @@ class _Case:
             together = self._find_in_one_pool(pools, families, kept)
             if together is not None:
                 return kept | together
-        return kept | {family: place for family, place in found.items() if place is not None}
+        apart = {family: place or self.leaving.get(family) for family, place in found.items()}
+        return kept | {family: place for family, place in apart.items() if place is not None}
 
     def _find_in_one_pool(
         self, pools: list[Pool], families: Sequence[Family], kept: dict[Family, Placement]
@@ -244,6 +259,8 @@ class _Case:
         """Name every pool and why it said no."""
         reasons = []
         for pool in self.pools:
+            if not pool.ranges:
+                continue
             closed = pool.refuses(self.request.applicant)
             missing = [family for family in self.request.families if not pool.has_family(family)]
             if closed is not None:
@@ -260,13 +277,45 @@ class _Case:
         return "; ".join(reasons) or "no pools"
 
     def _assign(self, placements: list[Placement]) -> Decision:
-        return Decision(Outcome.ASSIGNED, tuple(placements), warnings=tuple(self.warnings))
+        allowed = self._within_quota(placements)
+        if isinstance(allowed, Refusal):
+            return self._refuse(allowed)
+        return Decision(Outcome.ASSIGNED, tuple(allowed), warnings=tuple(self.warnings))
+
+    def _within_quota(self, placements: list[Placement]) -> list[Placement] | Refusal:
+        """Cut what PreferDualStack can do without; refuse what would put the namespace over its quota.
+
+        Moving from one address to another adds nothing, though both are held for a moment.
+        """
+        request = self.request
+        quota = request.applicant.quota
+        if quota is None:
+            return placements
+        held = self.ledger.held_in(request.namespace)
+        mine = {
+            claim.address
+            for claim in self.ledger.held_by(request.namespace, request.name)
+            if all(other.namespace != request.namespace for other in claim.others(request.namespace, request.name))
+        }
+        allowed = list(placements)
+        while len(held - mine | {place.address for place in allowed}) > quota and any(
+            place.address not in held for place in allowed
+        ):
+            optional = request.policy is FamilyPolicy.PREFER_DUAL and not request.pins and len(allowed) > 1
+            if not optional:
+                return self._refusal(
+                    RefusalKind.QUOTA,
+                    f"namespace {request.namespace} holds {len(held)} of the {quota} addresses its quota allows",
+                    "release one or raise admitlb.io/ip-quota on the namespace",
+                )
+            allowed.remove(next(place for place in reversed(allowed) if place.address not in held))
+        return allowed
 
     def _refuse(self, refusal: Refusal) -> Decision:
         if not refusal.kind.heals:
-            return Decision(Outcome.DENIED, tuple(self.kept.values()), refusal, tuple(self.warnings))
-        if self.kept:
-            placements = tuple(self.kept.values())
+            return Decision(Outcome.DENIED, tuple((self.leaving | self.kept).values()), refusal, tuple(self.warnings))
+        if self.kept or self.leaving:
+            placements = tuple((self.leaving | self.kept).values())
             held = ", ".join(str(place.address) for place in placements)
             kept = Refusal(refusal.kind, f"{refusal.message}; keeps {held} meanwhile")
             return Decision(Outcome.ASSIGNED, placements, kept, (*self.warnings, kept.message))

@@ -19,6 +19,17 @@ class PriorityOrder(StrEnum):
     HIGHEST_FIRST = "highest-first"
 
 
+class ShrinkPolicy(StrEnum):
+    """What becomes of addresses in use that a change takes out of the pool."""
+
+    REJECT = "Reject"
+    """The change is refused while Services are in its way."""
+    DRAIN = "Drain"
+    """They stay with their Services until released; nothing new is assigned there."""
+    REASSIGN = "Reassign"
+    """Their Services move at once where another address is free."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAllocation:
     """Who may have addresses of the pool. A restriction that is None was not written; one that matches
@@ -32,11 +43,13 @@ class ServiceAllocation:
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """Who asks: the Service's namespace with its labels, and the Service's own labels."""
+    """Who asks: the Service's namespace with its labels and quota, and the Service's own labels."""
 
     namespace: str
     namespace_labels: Mapping[str, str]
     service_labels: Mapping[str, str]
+    quota: int | None = None
+    """How many addresses the namespace may hold, shared ones counted once; None where nobody limits it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +64,7 @@ class Pool:
     allocation: ServiceAllocation | None = None
     reuse_delay_seconds: int = DEFAULT_REUSE_DELAY_SECONDS
     allow_cross_namespace_sharing: bool = True
+    shrink_policy: ShrinkPolicy = ShrinkPolicy.REJECT
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def contains(self, address: Address) -> bool:
@@ -60,6 +74,15 @@ class Pool:
     def spans(self, address: Address) -> bool:
         """Tell whether the address lies in one of the pool's ranges, assignable or not."""
         return any(address in owned for owned in self.ranges)
+
+    def takes_away(self, address: Address, applicant: Applicant) -> str | None:
+        """Say why the applicant could not be given this address of the pool now, or None when it could."""
+        if not self.spans(address):
+            return f"{address} is not in pool {self.name}"
+        if self.blocked_until(address) is not None:
+            return f"pool {self.name} keeps {address} out of use"
+        closed = self.refuses(applicant)
+        return f"pool {self.name} is {closed}" if closed is not None else None
 
     def blocked_until(self, address: Address) -> int | None:
         """Return the last value of the blocked stretch that starts at or spans `address`, None if it is free to use.
@@ -147,6 +170,22 @@ def in_order_of_trial(pools: Iterable[Pool], *, order: PriorityOrder = PriorityO
         return 0, unset, -priority if order is PriorityOrder.HIGHEST_FIRST else priority, pool.name
 
     return sorted(pools, key=rank)
+
+
+def shared_namespaces(one: Pool, two: Pool, namespaces: Mapping[str, Mapping[str, str]]) -> frozenset[str] | None:
+    """Return the namespaces both pools are open to, given the labels of those that exist; None means all of them."""
+    first, second = _open_namespaces(one, namespaces), _open_namespaces(two, namespaces)
+    if first is None:
+        return second
+    return first if second is None else first & second
+
+
+def _open_namespaces(pool: Pool, namespaces: Mapping[str, Mapping[str, str]]) -> frozenset[str] | None:
+    allocation = pool.allocation
+    if allocation is None or not (allocation.namespaces or allocation.namespace_selectors):
+        return None
+    selected = {name for name, labels in namespaces.items() if matches_any(allocation.namespace_selectors, labels)}
+    return allocation.namespaces | selected
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ class RefusalKind(StrEnum):
 
     MALFORMED = "malformed"
     POOL_CLOSED = "pool-closed"
+    QUOTA = "quota"
     HELD = "held"
     UNKNOWN_POOL = "unknown-pool"
     NOT_IN_POOL = "not-in-pool"
@@ -29,12 +30,13 @@ class RefusalKind(StrEnum):
     def heals(self) -> bool:
         """Whether a later change elsewhere can meet the wish: then, outside `strict`, the Service is admitted
         and waits."""
-        return self not in (RefusalKind.MALFORMED, RefusalKind.POOL_CLOSED)
+        return self not in (RefusalKind.MALFORMED, RefusalKind.POOL_CLOSED, RefusalKind.QUOTA)
 
 
 _CODES = {
     RefusalKind.MALFORMED: 422,
     RefusalKind.POOL_CLOSED: 403,
+    RefusalKind.QUOTA: 403,
     RefusalKind.HELD: 409,
     RefusalKind.UNKNOWN_POOL: 422,
     RefusalKind.NOT_IN_POOL: 422,

@@ -13,6 +13,7 @@ from allocator.claiming import Claims, LostRace
 from allocator.cluster import ApiError, Cluster, Object
 from allocator.core.claims import ClaimState
 from allocator.core.pools import PriorityOrder
+from allocator.documents import annotations_of, labels_of
 from allocator.events import EventRecorder
 from allocator.leadership import NotLeading
 from allocator.logs import EventLog
@@ -130,13 +131,23 @@ class Controller:
 
     def _view_changed(self, change: Change) -> None:
         if change.resource is not names.IP_ALLOCATIONS:
-            self._retry_waiting()
+            if _rules_changed(change):
+                self._retry_waiting()
+                self._revisit_holders(change)
             return
         stored = change.new or change.old
         for holder in (stored or {})["spec"]["holders"]:
             self._queue.add((holder["namespace"], holder.get("name") or ""))
         if change.old is not None and _frees_capacity(change):
             self._retry_waiting()
+
+    def _revisit_holders(self, change: Change) -> None:
+        """Queue the Services that hold something of a changed pool or in a changed namespace: they may have to go."""
+        name = change.key[1]
+        for claim in self._view.claims():
+            for holder in claim.holders if claim.in_use else ():
+                if name == (claim.pool if change.resource is names.IP_ADDRESS_POOLS else holder.namespace):
+                    self._queue.add((holder.namespace, holder.name))
 
     def _retry_waiting(self) -> None:
         """Queue the Services that wait, the oldest first."""
@@ -224,6 +235,15 @@ def _key(service: Object) -> Key:
 
 def _age(service: Object) -> tuple[str, Key]:
     return service["metadata"]["creationTimestamp"], _key(service)
+
+
+def _rules_changed(change: Change) -> bool:
+    """Whether a pool or namespace changed in what decisions read, which its status and heartbeats are not."""
+
+    def read(obj: Object | None) -> object:
+        return (obj or {}).get("spec"), labels_of(obj), annotations_of(obj).get(names.QUOTA_ANNOTATION)
+
+    return change.old is None or change.new is None or read(change.old) != read(change.new)
 
 
 def _frees_capacity(change: Change) -> bool:

@@ -163,7 +163,7 @@ class Repair:
     def _request(self, service: Object) -> ServiceRequest:
         return request_from(
             service,
-            namespace_labels=self._view.namespace_labels(service["metadata"]["namespace"]),
+            namespace=self._view.namespace(service["metadata"]["namespace"]),
             cluster_families=self._view.families,
             current=addresses_in_status(service),
         )

@@ -40,9 +40,9 @@ def admitlb(installed: Installation) -> Iterator[Installation]:
     for document in installed.cluster.list(SERVICES, "default")["items"]:
         if document["spec"]["type"] == "LoadBalancer":
             installed.cluster.delete(SERVICES, document["metadata"]["name"], "default")
+    wait_until(lambda: not installed.claims(), 30, "every claim is gone")
     for document in installed.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
         installed.cluster.delete(IP_ADDRESS_POOLS, document["metadata"]["name"], DEFAULT_NAMESPACE)
-    wait_until(lambda: not installed.claims(), 30, "every claim is gone")
 
 
 def test_the_created_object_already_names_its_address(admitlb: Installation) -> None:

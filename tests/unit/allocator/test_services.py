@@ -20,7 +20,7 @@ def service(annotations: dict[str, str] | None = None, **spec: Any) -> dict[str,
 
 
 def read(annotations: dict[str, str] | None = None, cluster: tuple[Family, ...] = (IPV4,), **spec: Any) -> Any:
-    return request_from(service(annotations, **spec), namespace_labels={}, cluster_families=cluster)
+    return request_from(service(annotations, **spec), cluster_families=cluster)
 
 
 def test_stable_annotations_win_over_legacy_ones() -> None:
