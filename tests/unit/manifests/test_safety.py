@@ -31,10 +31,11 @@ def test_a_webhook_that_is_down_blocks_no_service() -> None:
 def test_nothing_but_our_own_kinds_waits_for_a_webhook_that_must_answer() -> None:
     webhooks = named("ValidatingWebhookConfiguration", "metallb-webhook-configuration")["webhooks"]
 
-    assert {webhook["failurePolicy"] for webhook in webhooks} == {"Fail"}
-    assert {group for webhook in webhooks for rule in webhook["rules"] for group in rule["apiGroups"]} == {
-        "metallb.io"
-    }
+    demanding = [rule for webhook in webhooks if webhook["failurePolicy"] == "Fail" for rule in webhook["rules"]]
+
+    assert {group for rule in demanding for group in rule["apiGroups"]} == {"metallb.io"}
+    assert {operation for rule in demanding for operation in rule["operations"]} == {"CREATE", "UPDATE"}
+    assert {webhook["failurePolicy"] for webhook in webhooks} == {"Fail", "Ignore"}
 
 
 def test_our_own_services_do_not_wait_for_our_own_webhook() -> None:
