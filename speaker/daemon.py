@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +11,7 @@ from typing import Protocol, TypeVar
 from prometheus_client import CollectorRegistry
 
 from allocator import names
-from allocator.cluster import ApiError, Cluster, NotFound
+from allocator.cluster import ApiError, Cluster
 from allocator.logs import EventLog
 from allocator.names import Resource
 from allocator.reflector import Reflector
@@ -24,6 +22,7 @@ from speaker.decider import Decider
 from speaker.events import EventRecorder
 from speaker.heartbeats import Heartbeats
 from speaker.interfaces import InterfaceWatch
+from speaker.key import KeyWatch, read_key
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.responder import PacketLoop
@@ -88,7 +87,7 @@ class Speaker:
         """Fetch what is needed and start every part. Raises Stopped, and OSError when a socket is refused."""
         settings = self._settings
         require_raw_sockets()
-        key = self._retry("speaker.key", self._key)
+        key = self._retry("speaker.key", self._read_key)
         self._waiting_for = "the API server"
         slices = self._retry("speaker.discovery", self._endpoint_slices)
         self._waiting_for = "the first list of every watch"
@@ -113,7 +112,8 @@ class Speaker:
             events=events,
             metrics=self._metrics,
         )
-        heartbeats.report_to(decider.on_liveness)
+        keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
+        heartbeats.report_to(decider.on_liveness, on_forged=keys.doubt)
         reflectors = [
             Reflector(self._cluster, resource, namespace=namespace, on_change=decider.on_change)
             for resource, namespace in (
@@ -128,6 +128,7 @@ class Speaker:
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
             "events": events,
+            "key": keys,
             "packets": packets,
             "announcer": announcer,
             "interfaces": InterfaceWatch(announcer.set_interfaces),
@@ -172,17 +173,8 @@ class Speaker:
             log.debug("part.stopping", part=name)
             part.stop()
 
-    def _key(self) -> bytes:
-        secret = self._cluster.get(names.SECRETS, names.SPEAKER_KEY_SECRET, self._settings.namespace)
-        encoded = (secret.get("data") or {}).get(names.SPEAKER_KEY_FIELD) or ""
-        try:
-            key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            key = b""
-        if not key:
-            where = f"{self._settings.namespace}/{names.SPEAKER_KEY_SECRET}"
-            raise NotFound(404, "NoKey", f"Secret {where} has no field {names.SPEAKER_KEY_FIELD}")
-        return key
+    def _read_key(self) -> bytes:
+        return read_key(self._cluster, self._settings.namespace)
 
     def _endpoint_slices(self) -> Resource:
         if self._cluster.serves(names.ENDPOINT_SLICES_V1):

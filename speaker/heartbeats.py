@@ -33,8 +33,8 @@ class Liveness:
 class Heartbeats:
     """Sends a heartbeat to every peer each interval, listens for theirs, and tells its listener who is alive.
 
-    One thread runs it all. `_membership`, `_targets` and `_ready` are guarded by `_lock`; the listener is called
-    from the thread, outside the lock, and must be quick: while it runs nothing is heard.
+    One thread runs it all. `_membership`, `_targets`, `_key` and `_ready` are guarded by `_lock`; the listener
+    is called from the thread, outside the lock, and must be quick: while it runs nothing is heard.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Heartbeats:
         self._port = port
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
+        self._on_forged: Callable[[], None] = lambda: None
         self._interval = interval_seconds
         self._lock = threading.Lock()
         self._membership = Membership(
@@ -71,9 +72,17 @@ class Heartbeats:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
 
-    def report_to(self, on_change: Callable[[Liveness], None]) -> None:
-        """Name the listener; before `start`."""
+    def report_to(
+        self, on_change: Callable[[Liveness], None], *, on_forged: Callable[[], None] = lambda: None
+    ) -> None:
+        """Name the listener, and who is told of every heartbeat of another key; before `start`."""
         self._on_change = on_change
+        self._on_forged = on_forged
+
+    def use_key(self, key: bytes) -> None:
+        """Write and accept only heartbeats of this key from now on."""
+        with self._lock:
+            self._key = key
 
     def start(self) -> None:
         """Begin to send and to listen."""
@@ -178,6 +187,7 @@ class Heartbeats:
                 continue
             except ForgedHeartbeat:
                 self._metrics.heartbeats_dropped.labels("forged").inc()
+                self._on_forged()
                 continue
             verdict, changed = self._membership.heard(heartbeat, time.monotonic())
             changes += changed

@@ -75,7 +75,7 @@ class Membership:
     def set_peers(self, nodes: Collection[str], now: float) -> list[PeerChange]:
         """Expect heartbeats from these nodes; one no longer named is given up."""
         if self._expecting_since is None:
-            self._expecting_since = now
+            self._expecting_since = self._ticked_at = now
         gone = [PeerChange(node, False, "node removed") for node, peer in self._peers.items() if peer.alive]
         self._peers = {
             node: self._peers.get(node) or _Peer(self._new_number()) for node in nodes if node != self.node
