@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.lab import Lab
+
+_LOG_LINES = 25
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,6 +17,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.lab)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show, with a failure, the end of every log of the lab that was written to meanwhile."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and isinstance(lab, Lab):
+        for path in lab.log_files():
+            if path.stat().st_mtime >= call.start:
+                lines = path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                report.sections.append((f"end of {path.relative_to(lab.directory)}", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture(scope="session")

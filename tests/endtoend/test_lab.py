@@ -19,6 +19,7 @@ from tests.lab import namespaces
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.pod_status import PODS
+from tests.lab.topology import API_ADDRESS
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DEPLOYMENTS, HTTP_PORT
 
@@ -180,6 +181,7 @@ def test_a_killed_node_is_silent_at_once_and_comes_back_with_its_pods(lab: Lab, 
     node, pod = lab.node("node-3"), on_node(web, "node-3")
     assert answers(lab, url_of_pod(pod))
     host = node.host.path
+    gateway = lab.client().who_has(API_ADDRESS, listen_seconds=0.2)
     node.kill()
     assert not answers(lab, url_of_pod(pod))
     assert not answers(lab, url_of(node.addresses[0]))
@@ -199,6 +201,7 @@ def test_a_killed_node_is_silent_at_once_and_comes_back_with_its_pods(lab: Lab, 
         )
 
     wait_until(running_again, 30, "the Pod on the revived node answers")
+    assert lab.client().who_has(API_ADDRESS, listen_seconds=0.2) == gateway, "a bridge must not change its address"
     assert lab.client().who_has(node.addresses[0], listen_seconds=0.2) == {node.mac()}
 
 

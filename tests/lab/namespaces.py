@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -105,19 +105,26 @@ def in_own_thread(work: Callable[[], Result], name: str) -> Result:
 
 def kill_inside(paths: Collection[Path]) -> int:
     """SIGKILL every process in one of these network namespaces (never the caller); return how many there were."""
-    wanted = {path.stat().st_ino for path in paths if path.exists()}
+    wanted = {identity for path in paths if (identity := _identity(path))}
     killed = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
-            if (entry / "ns/net").stat().st_ino in wanted:
+        if _identity(entry / "ns/net") in wanted:
+            with suppress(ProcessLookupError):
                 os.kill(int(entry.name), signal.SIGKILL)
                 killed += 1
-        except (FileNotFoundError, ProcessLookupError):
-            # A zombie has no namespaces any more, and a process may end while it is looked at.
-            continue
     return killed
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what is equal for two paths exactly when they hold one namespace; None where there is none (more)."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, ProcessLookupError):
+        # A zombie has no namespaces, and either kind of path may go while it is looked at.
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _checked(result: int, what: str) -> None:

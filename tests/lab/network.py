@@ -162,8 +162,11 @@ class Network:
     def lan(self, name: str, addresses: Sequence[str] = ()) -> Lan:
         """Make a LAN; `addresses` are the outer namespace's own on it (none: it only listens in by bridging)."""
         bridge = f"br-{name}"
+        # Left to itself a bridge takes the lowest address of its ports, and a new one whenever a host comes or
+        # goes: the others would talk to the old one until their neighbour entries expire.
+        mac = f"02:00:00:ff:00:{next(_serial) & 0xFF:02x}"
         # mcast_snooping off: without a querier on the LAN the bridge would forget who joined which group.
-        run_ip(f"link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
+        run_ip(f"link add {bridge} address {mac} type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
         _write_sysctls((*_BRIDGE_SYSCTLS, (f"net/ipv6/conf/{bridge}/accept_dad", "0")))
         run_ip(*_addressing(bridge, addresses))
         lan = self.lans[name] = Lan(name, bridge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from allocator.cluster import Cluster, Object
 from allocator.reflector import Reflector
 from tests.lab import namespaces, topology
 from tests.lab.control_plane import ControlPlane
+from tests.lab.kube_proxy import start_kube_proxy, wait_for_rules
 from tests.lab.kubelet import Kubelet, register_node, write_node_status
 from tests.lab.kubelet_server import KubeletServer
 from tests.lab.network import Host, Link, Network
@@ -19,11 +21,10 @@ from tests.lab.node_side import NodeSide
 from tests.lab.pod_network import PodNetworks
 from tests.lab.pod_status import PODS, timestamp
 from tests.lab.processes import Process, kill_all
-from tests.lab.program_help import program_help
 from tests.lab.topology import LANS, HostPlan
 from tests.lab.waiting import wait_until
 
-_PROXY_SECONDS = 30.0
+_ONLINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,8 @@ class Node:
     def start(self) -> None:
         """Start kube-proxy and the kubelet; the API server must be ready."""
         plane = self._settings.control_plane
-        self.proxy = Process(
-            self._proxy_argv(),
-            name=f"{self.name}/kube-proxy",
-            log=self._settings.directory / f"{self.name}-kube-proxy.log",
-            netns=self.host.name,
-        )
+        # kube-proxy asks for its Node once, and after a failure only a second, then two, then four later.
+        wait_until(self._reaches_api, _ONLINE_SECONDS, f"{self.name} reaches the API server")
         register_node(
             plane.cluster(),
             self.name,
@@ -83,6 +80,7 @@ class Node:
             pod_cidrs=self.plan.pod_cidrs,
             labels=self._labels,
         )
+        self.proxy = start_kube_proxy(plane, self.host, log=self._settings.directory / f"{self.name}-kube-proxy.log")
         self._dead = threading.Event()
         self._connected.set()
         side = NodeSide(
@@ -115,12 +113,7 @@ class Node:
         """Wait until kube-proxy has written its first rules, of both families."""
         if self.proxy is None:
             raise RuntimeError(f"{self.name} was not started")
-        for program in ("iptables", "ip6tables"):
-            self.proxy.wait_until(
-                lambda program=program: "KUBE-SERVICES" in self._nat_rules(program),  # type: ignore[misc]
-                _PROXY_SECONDS,
-                f"kube-proxy on {self.name} writes its {program} rules",
-            )
+        wait_for_rules(self.proxy, self.host)
 
     def processes(self) -> dict[str, Process]:
         """Return everything that runs on the node, by `node/kube-proxy` or `namespace/pod/container`."""
@@ -204,6 +197,14 @@ class Node:
             problems.append(f"{self.proxy.name} ended with {self.proxy.returncode}:\n{self.proxy.log_tail()}")
         return problems
 
+    def _reaches_api(self) -> bool:
+        try:
+            with self.host.inside():
+                socket.create_connection((topology.API_ADDRESS, topology.API_PORT), timeout=0.3).close()
+        except OSError:
+            return False
+        return True
+
     def _make_host(self) -> Host:
         host = self._settings.network.host(self.name, router=True)
         for lan in LANS:
@@ -229,30 +230,6 @@ class Node:
         pods = [worker.netns for worker in self.kubelet.workers()] if self.kubelet else []
         paths = {self.host.path, *(namespaces.NAMED / name for name in pods if name)}
         wait_until(lambda: not namespaces.kill_inside(paths), 10, f"every process on {self.name} is gone")
-
-    def _nat_rules(self, program: str) -> str:
-        return self.host.run(program, "-w", "-t", "nat", "-S", check=False).stdout
-
-    def _proxy_argv(self) -> list[str | Path]:
-        program = self._settings.control_plane.binaries.kube_proxy
-        known = program_help(program)
-        return [
-            program,
-            f"--kubeconfig={self._settings.control_plane.kubeconfig('kube-proxy')}",
-            f"--hostname-override={self.name}",
-            "--proxy-mode=iptables",
-            # What is not from a Pod is masqueraded on its way to a ClusterIP, so that answers come back this way.
-            f"--cluster-cidr={','.join(topology.POD_CIDRS)}",
-            "--healthz-bind-address=127.0.0.1:10256",
-            "--metrics-bind-address=127.0.0.1:10249",
-            # The connection tracking limits are the machine's, not this namespace's.
-            "--conntrack-max-per-core=0",
-            "--conntrack-tcp-timeout-established=0",
-            "--conntrack-tcp-timeout-close-wait=0",
-            "--iptables-min-sync-period=100ms",
-            "--oom-score-adj=0",
-            *known.gates_to_open(),
-        ]
 
 
 def _declare_unready(cluster: Cluster, pod: Object) -> None:
