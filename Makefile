@@ -13,6 +13,8 @@ INSTALLED := $(VENV)/.installed
 # Everything that starts control-plane processes runs in namespaces of its own, and vanishes with them.
 LAB := $(PY) -m tests.lab.enter --
 PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+# The quick ones first. The wire comes before the whole lab, whose hosts stay until the session ends.
+TIERS := tests/unit tests/wire tests/cluster tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
 
 .PHONY: help
@@ -25,7 +27,7 @@ demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leave
 
 .PHONY: test
 test: setup ## Run all tests
-	$(LAB) $(PYTEST) tests
+	$(LAB) $(PYTEST) $(TIERS)
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## Run the tests that need no processes (seconds)
