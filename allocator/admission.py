@@ -13,7 +13,7 @@ from allocator import names
 from allocator.core.addresses import Family
 from allocator.core.pools import PriorityOrder
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision, Outcome
+from allocator.core.verdicts import Decision, Outcome, Refusal
 from allocator.documents import (
     Document,
     InvalidDocument,
@@ -85,13 +85,18 @@ def review_service(
     if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_wish(request, old, namespace, rules):
         return Verdict(annotations=carried, warnings=warnings)
     decision = decide(request)
-    refusal = decision.refusal
-    if refusal is not None and (decision.outcome is Outcome.DENIED or rules.strict):
-        verdict = denied(refusal.kind.code, refusal.message, warnings)
+    refusal = _reason_to_deny(decision, rules)
+    if refusal is not None:
         return Verdict(
-            allowed=False, code=verdict.code, message=verdict.message, warnings=warnings, decision=decision
+            allowed=False, code=refusal.kind.code, message=refusal.message, warnings=warnings, decision=decision
         )
     return Verdict(annotations=_shown(decision), warnings=(*warnings, *decision.warnings), decision=decision)
+
+
+def _reason_to_deny(decision: Decision, rules: Rules) -> Refusal | None:
+    if rules.strict:
+        return decision.refusal or decision.concession
+    return decision.refusal if decision.outcome is Outcome.DENIED else None
 
 
 def assignment_of(service: Document | None) -> Mapping[str, str | None]:

@@ -97,7 +97,7 @@ class Claims:
                 continue
             return decision
         why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"
-        return Decision(Outcome.PENDING, (), Refusal(RefusalKind.HELD, why), (why,))
+        return Decision(Outcome.PENDING, refusal=Refusal(RefusalKind.HELD, why), warnings=(why,))
 
     def _write(self, placements: Sequence[Placement], request: ServiceRequest, *, bind: bool) -> None:
         created: list[Claim] = []

@@ -61,6 +61,10 @@ class Leadership:
         """Whether leadership was had and lost, or the election died: the process must start afresh."""
         return self._ended.is_set() or not self._thread.is_alive()
 
+    def annotate(self, key: str, value: str) -> None:
+        """Leave a mark on the Lease that later leaders keep. Raises ApiError."""
+        self._lock.annotate(key, value)
+
     def require(self) -> None:
         """Raise NotLeading unless this process may act now."""
         if not self.holds:
@@ -133,6 +137,11 @@ class _LeaseLock:
         begun = time.monotonic()
         self._lease["spec"] = self._spec(election_record, self._lease.get("spec") or {})
         return self._write(lambda: self._cluster.replace(names.LEASES, self._lease), begun)
+
+    def annotate(self, key: str, value: str) -> None:
+        """Write one annotation; the next renewal reads the Lease anew and keeps it."""
+        body = {"metadata": {"annotations": {key: value}}}
+        self._cluster.patch(names.LEASES, self.name, body, self.namespace)
 
     def clear(self) -> None:
         """Hand the lease back: no holder, as client-go's ReleaseOnCancel does."""

@@ -56,6 +56,8 @@ WEBHOOK_CERTIFICATE_SECRET = "metallb-webhook-cert"  # noqa: S105  the object's 
 SPEAKER_KEY_SECRET = "memberlist"  # noqa: S105  MetalLB's name for the speakers' shared key
 SPEAKER_KEY_FIELD = "secretkey"
 RECONCILER_LEASE = "admitlb-reconciler"
+ADOPTED_ANNOTATION = "admitlb.io/existing-services-adopted"
+"""On the reconciler's Lease once a leader has claimed every address that Services showed before us."""
 
 FROM_POOL_ANNOTATION = "metallb.io/ip-allocated-from-pool"
 ASSIGNED_IPS_ANNOTATION = "admitlb.io/assigned-ips"

@@ -6,12 +6,14 @@ The view is a hint. What may not go wrong is decided by the API server when a cl
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from allocator import names
 from allocator.allocations import claim_from
-from allocator.cluster import Cluster, Object
+from allocator.cluster import ApiError, Cluster, Object
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
@@ -23,6 +25,8 @@ from allocator.logs import EventLog
 from allocator.reflector import Change, Reflector
 
 log = EventLog("view")
+
+_LOOK_AGAIN_SECONDS = 5.0
 
 Listener = Callable[[Change], None]
 
@@ -49,7 +53,9 @@ class View:
         self._order = order
         self._on_change = on_change
         self.families: tuple[Family, ...] = (Family.IPV4,)
-        """The cluster's families, primary first; set by `start` from the default/kubernetes Service's own."""
+        """The cluster's, primary first: found out by `start` and, until there are two, again by `look_for_families`.
+        A tuple is replaced whole, so readers need no lock."""
+        self._looked_at = 0.0
         self._cluster = cluster
         self._namespaces = Reflector(cluster, names.NAMESPACES, on_change=on_change)
         self._pool_documents = Reflector(
@@ -63,6 +69,18 @@ class View:
         self.families = _cluster_families(self._cluster)
         for reflector in self._reflectors:
             reflector.start()
+
+    def look_for_families(self) -> None:
+        """Ask again for the cluster's families while only one is known: nodes may have joined since.
+
+        Asks at most every few seconds, and keeps what is known when the API server does not answer.
+        """
+        now = time.monotonic()
+        if len(self.families) > 1 or now - self._looked_at < _LOOK_AGAIN_SECONDS:
+            return
+        self._looked_at = now
+        with suppress(ApiError):
+            self.families = _cluster_families(self._cluster)
 
     def stop(self) -> None:
         """End mirroring."""

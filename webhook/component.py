@@ -15,6 +15,7 @@ from allocator.core.pools import PriorityOrder
 from allocator.logs import EventLog
 from allocator.monitor import Monitor
 from allocator.view import View
+from webhook.adoption import Adoption
 from webhook.app import Handler, NotReady, create_app
 from webhook.certificate_manager import CertificateManager, service_dns_names
 from webhook.certificates import Credentials
@@ -59,6 +60,7 @@ class Webhook:
         )
         self._registration = Registration(cluster, ca_bundle=self._ca_bundle)
         self._self_check = SelfCheck(port=settings.port, server_name=names[0], credentials=self._certificates.current)
+        self._adoption = Adoption(cluster, namespace=settings.namespace)
         self._monitor = Monitor(settings.monitor_port, ready=self.problems)
         rules = Rules(
             namespace=settings.namespace,
@@ -95,6 +97,7 @@ class Webhook:
         self._certificates.start()
         self._registration.start()
         self._self_check.start()
+        self._adoption.start()
 
     def casualties(self) -> list[str]:
         """Name the parts one of whose threads should run and does not."""
@@ -103,6 +106,7 @@ class Webhook:
             "certificates": self._certificates.alive,
             "registration": self._registration.alive,
             "self-check": self._self_check.alive,
+            "adoption": self._adoption.alive,
             "view": not self._view.dead_threads() if self._view_started else self._starter.is_alive(),
         }
         return [name for name, living in alive.items() if not living]
@@ -114,6 +118,7 @@ class Webhook:
     def stop(self) -> None:
         """End every thread."""
         self._stopping.set()
+        self._adoption.stop()
         self._self_check.stop()
         self._registration.stop()
         self._certificates.stop()
@@ -133,6 +138,7 @@ class Webhook:
             *self._view.problems(),
             *self._registration.problems(),
             *self._self_check.problems(),
+            *self._adoption.problems(),
         ]
 
     def _use(self, credentials: Credentials) -> None:

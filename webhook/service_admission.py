@@ -7,6 +7,7 @@ from dataclasses import replace
 from allocator.admission import Rules, Verdict, assignment_of, review_service
 from allocator.claiming import Claims
 from allocator.cluster import ApiError, Object
+from allocator.core.requests import FamilyPolicy
 from allocator.core.verdicts import Decision
 from allocator.logs import EventLog
 from allocator.view import View
@@ -14,6 +15,8 @@ from webhook.json_patch import annotation_patch
 from webhook.review import AdmissionRequest, Answer
 
 log = EventLog("admission")
+
+_DUAL_STACK = (FamilyPolicy.PREFER_DUAL, FamilyPolicy.REQUIRE_DUAL)
 
 
 class ServiceAdmission:
@@ -29,6 +32,8 @@ class ServiceAdmission:
         if review.object is None:
             return Answer()
         service = _completed(review, review.object)
+        if (service.get("spec") or {}).get("ipFamilyPolicy") in _DUAL_STACK:
+            self._view.look_for_families()
         try:
             verdict = review_service(
                 service,

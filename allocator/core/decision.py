@@ -42,6 +42,7 @@ class _Case:
         self.ledger = ledger
         self.search = Search(request, ledger)
         self.warnings: list[str] = []
+        self.concession: Refusal | None = None
         self.leaving: dict[Family, Placement] = {}
         """What the Service holds and should leave (shrinkPolicy Reassign) as soon as it can have something else."""
         self.kept = self._holdings()
@@ -67,10 +68,12 @@ class _Case:
             name = pool.name if pool is not None else claim.pool
             place = Placement(claim.address, name, How.KEPT, claim)
             if why_not is not None:
-                self.warnings.append(
-                    f"{self.request.label}: gives up {claim.address}, because {why_not}; "
-                    "it is tried again as soon as that changes"
+                self.concession = self._refusal(
+                    RefusalKind.HELD,
+                    f"gives up {claim.address}, because {why_not}",
+                    "it is tried again as soon as that changes",
                 )
+                self.warnings.append(self.concession.message)
             elif pool is not None and self._must_leave(claim.address, pool):
                 self.leaving.setdefault(claim.address.family, place)
             else:
@@ -280,7 +283,7 @@ class _Case:
         allowed = self._within_quota(placements)
         if isinstance(allowed, Refusal):
             return self._refuse(allowed)
-        return Decision(Outcome.ASSIGNED, tuple(allowed), warnings=tuple(self.warnings))
+        return self._decision(Outcome.ASSIGNED, allowed)
 
     def _within_quota(self, placements: list[Placement]) -> list[Placement] | Refusal:
         """Cut what PreferDualStack can do without; refuse what would put the namespace over its quota.
@@ -312,14 +315,20 @@ class _Case:
         return allowed
 
     def _refuse(self, refusal: Refusal) -> Decision:
+        held = list((self.leaving | self.kept).values())
         if not refusal.kind.heals:
-            return Decision(Outcome.DENIED, tuple((self.leaving | self.kept).values()), refusal, tuple(self.warnings))
-        if self.kept or self.leaving:
-            placements = tuple((self.leaving | self.kept).values())
-            held = ", ".join(str(place.address) for place in placements)
-            kept = Refusal(refusal.kind, f"{refusal.message}; keeps {held} meanwhile")
-            return Decision(Outcome.ASSIGNED, placements, kept, (*self.warnings, kept.message))
-        return Decision(Outcome.PENDING, (), refusal, (*self.warnings, refusal.message))
+            return self._decision(Outcome.DENIED, held, refusal)
+        if held:
+            listed = ", ".join(str(place.address) for place in held)
+            kept = Refusal(refusal.kind, f"{refusal.message}; keeps {listed} meanwhile")
+            return self._decision(Outcome.ASSIGNED, held, kept)
+        return self._decision(Outcome.PENDING, [], refusal)
+
+    def _decision(
+        self, outcome: Outcome, placements: Sequence[Placement], refusal: Refusal | None = None
+    ) -> Decision:
+        told = [refusal.message] if refusal is not None and outcome is not Outcome.DENIED else []
+        return Decision(outcome, tuple(placements), refusal, self.concession, (*self.warnings, *told))
 
     def _refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
         return Refusal(kind, f"{self.request.label}: {why}; {remedy}")

@@ -90,6 +90,8 @@ class Decision:
     outcome: Outcome
     placements: tuple[Placement, ...] = ()
     refusal: Refusal | None = None
+    concession: Refusal | None = None
+    """Set when the Service has broken a sharing and gives its address up to the other holders."""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -108,7 +108,7 @@ def _run(cluster: Cluster, settings: Settings, monitor_port: int, stopping: thre
         namespace=settings.namespace,
         lease=names.RECONCILER_LEASE,
         identity=identity,
-        on_started=lambda: _lead(cluster, settings, controller),
+        on_started=lambda: _lead(cluster, settings, controller, leadership),
     )
     controller = Controller(cluster, settings, require_leadership=leadership.require)
     monitor = Monitor(monitor_port, ready=controller.problems)
@@ -145,9 +145,11 @@ def _start(controller: Controller, stopping: threading.Event) -> bool:
     return False
 
 
-def _lead(cluster: Cluster, settings: Settings, controller: Controller) -> None:
+def _lead(cluster: Cluster, settings: Settings, controller: Controller, leadership: Leadership) -> None:
     _ensure_speaker_key(cluster, settings.namespace)
     controller.lead()
+    # Only now may admission hand out addresses: any of them might have been shown by a Service all along.
+    leadership.annotate(names.ADOPTED_ANNOTATION, "true")
 
 
 def _ensure_speaker_key(cluster: Cluster, namespace: str) -> None:

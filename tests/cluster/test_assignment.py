@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,8 @@ from allocator.names import (
     IP_ALLOCATIONS,
     SERVICES,
 )
-from tests.cluster.installation import TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
+from tests.cluster.installation import OVERLAY, TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
+from tests.cluster.webhook_replica import Replica, mark_adopted
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -188,6 +190,21 @@ def test_sharers_hold_one_address_and_the_last_one_frees_it(admitlb: Installatio
     assert sorted(admitlb.holders(LAST)) == ["default/http", "default/https"]
     admitlb.cluster.delete(SERVICES, "http", "default")
     wait_until(lambda: admitlb.holders(LAST) == ["default/https"], 10, "one holder is left")
+
+
+def test_no_webhook_is_ready_before_existing_services_are_taken_over(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    control_plane.kubectl("apply", "-k", str(OVERLAY))
+    replica = Replica(control_plane, tmp_path, name="alone", port=19943)
+    waits = "the reconciler has not taken over the existing Services yet"
+    try:
+        wait_until(lambda: replica.readiness()[1].strip() == waits, 20, "it waits", retry_on=(OSError,))
+        assert replica.readiness()[0] == 503
+        mark_adopted(control_plane)
+        replica.wait_ready()
+    finally:
+        replica.stop()
 
 
 def test_pool_counters_and_service_events_tell_what_happened(admitlb: Installation) -> None:

@@ -26,7 +26,7 @@ from allocator.names import (
     WEBHOOK_CERTIFICATE_SECRET,
     WEBHOOK_CONFIGURATION,
 )
-from tests.cluster.webhook_replica import SERVER_NAME, Replica, route_webhook_service, wait_endpoints
+from tests.cluster.webhook_replica import SERVER_NAME, Replica, mark_adopted, route_webhook_service, wait_endpoints
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -54,6 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane
     with ControlPlane(find(), tmp_path_factory.mktemp("webhook")) as control_plane:
         control_plane.kubectl("apply", "-k", OVERLAY)
         route_webhook_service(control_plane)
+        mark_adopted(control_plane)
         yield control_plane
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from allocator.cluster import NotFound
-from allocator.names import DEFAULT_NAMESPACE, SERVICES, WEBHOOK_SERVICE, Resource
+from allocator.names import (
+    ADOPTED_ANNOTATION,
+    DEFAULT_NAMESPACE,
+    LEASES,
+    RECONCILER_LEASE,
+    SERVICES,
+    WEBHOOK_SERVICE,
+    Resource,
+)
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
@@ -28,6 +36,13 @@ def route_webhook_service(control_plane: ControlPlane) -> None:
     subprocess.run(["ip", "address", "replace", f"{POD_ADDRESS}/32", "dev", "lo"], check=True, timeout=10)
     ports = [{"name": "webhook", "port": 443, "protocol": "TCP", "targetPort": "webhook-server"}]
     control_plane.cluster().patch(SERVICES, WEBHOOK_SERVICE, {"spec": {"ports": ports}}, DEFAULT_NAMESPACE)
+
+
+def mark_adopted(control_plane: ControlPlane) -> None:
+    """Say what a leading reconciler says once it has taken over existing Services, where none runs."""
+    metadata = {"name": RECONCILER_LEASE, "annotations": {ADOPTED_ANNOTATION: "true"}}
+    lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
+    control_plane.cluster().create(LEASES, lease, DEFAULT_NAMESPACE)
 
 
 class Replica:

@@ -1,13 +1,14 @@
 """What a Service gets, and what it is told when it gets nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from allocator.core.addresses import Family
 from allocator.core.decision import decide
-from allocator.core.pools import PriorityOrder, ServiceAllocation
-from allocator.core.requests import FamilyPolicy
+from allocator.core.pools import PriorityOrder, ServiceAllocation, ShrinkPolicy
+from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import How, Outcome, RefusalKind
 from tests.unit.core.builders import DUAL, HTTPS, ask, claim, decided, given, ledger, pool
 
@@ -264,3 +265,57 @@ class TestSharing:
         assert given(decision) == ["10.0.0.1"]
         assert "gives up 10.0.0.4" in decision.warnings[0]
         assert "prod/web" in decision.warnings[0]
+        assert decision.concession is not None
+        assert decision.concession.kind.code == 409
+
+
+class TestShrinking:
+    def test_drain_and_reject_keep_what_is_held_and_reassign_moves_it(self) -> None:
+        mine = claim("10.0.0.3", "a", ask())
+        for policy, expected in (("Drain", "10.0.0.3"), ("Reject", "10.0.0.3"), ("Reassign", "10.0.0.8")):
+            shrunk = pool("a", "10.0.0.8-10.0.0.9", shrink_policy=ShrinkPolicy(policy))
+            assert given(decided(ask(), [shrunk], mine)) == [expected], policy
+
+    def test_reassign_keeps_it_while_nothing_else_is_free(self) -> None:
+        shrunk = pool("a", "10.0.0.8", shrink_policy=ShrinkPolicy.REASSIGN)
+        decision = decided(ask(), [shrunk], claim("10.0.0.3", "a", ask()), claim("10.0.0.8", "a"))
+        assert given(decision) == ["10.0.0.3"]
+        assert decision.outcome is Outcome.ASSIGNED
+
+    def test_reassign_of_a_pool_closed_to_the_service_moves_it_to_another(self) -> None:
+        closed = pool("a", "10.0.0.0/28", allocation=open_to("dev"), shrink_policy=ShrinkPolicy.REASSIGN)
+        decision = decided(ask(), [closed, pool("b", "10.1.0.1")], claim("10.0.0.3", "a", ask()))
+        assert given(decision) == ["10.1.0.1"]
+
+
+class TestQuota:
+    pools = [pool("a", "10.0.0.1-10.0.0.9", "2001:db8::1-2001:db8::9")]
+
+    def test_the_namespace_may_hold_so_many_and_not_one_more(self) -> None:
+        held = claim("10.0.0.1", "a", ask("one"))
+        assert given(decided(_limited("two", 2), self.pools, held)) == ["10.0.0.2"]
+        refused = decided(_limited("two", 1), self.pools, held)
+        assert refused.outcome is Outcome.DENIED
+        assert refused.refusal is not None
+        assert (refused.refusal.kind, refused.refusal.kind.code) == (RefusalKind.QUOTA, 403)
+
+    def test_what_it_holds_already_and_what_others_of_it_hold_costs_nothing(self) -> None:
+        one, two = _limited("one", 1, sharing_key="k"), _limited("two", 1, sharing_key="k", ports=HTTPS)
+        held = claim("10.0.0.1", "a", one, key="k")
+        assert given(decided(one, self.pools, held)) == ["10.0.0.1"]
+        pinned = _limited("two", 1, sharing_key="k", ports=HTTPS, pins=("10.0.0.1",))
+        assert given(decided(pinned, self.pools, held)) == ["10.0.0.1"]
+        assert decided(two, self.pools, claim("10.0.0.9", "a", ask("other"))).outcome is Outcome.DENIED
+
+    def test_moving_needs_no_second_place(self) -> None:
+        moving = _limited("web", 1, pins=("10.0.0.7",))
+        assert given(decided(moving, self.pools, claim("10.0.0.1", "a", ask("web")))) == ["10.0.0.7"]
+
+    def test_prefer_dual_stack_does_with_what_the_quota_leaves(self) -> None:
+        assert given(decided(_limited("web", 1, families=DUAL, policy=PREFER), self.pools)) == ["10.0.0.1"]
+        assert decided(_limited("web", 1, families=DUAL, policy=REQUIRE), self.pools).outcome is Outcome.DENIED
+
+
+def _limited(name: str, quota: int, **fields: Any) -> ServiceRequest:
+    wish = ask(name, **fields)
+    return replace(wish, applicant=replace(wish.applicant, quota=quota))
