@@ -122,10 +122,11 @@ def ask(verb: str, *arguments: str) -> dict[str, Any]:
 
 
 def take_down() -> None:
-    """End the held lab and wait until its namespaces are gone. Raises NoLab."""
+    """End the held lab, wait until it is gone, and forget it. Raises NoLab."""
     pid = _holder()
     ask("down")
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), _END_SECONDS, "the lab has ended")
+    shutil.rmtree(state_directory())
 
 
 def reaching(command: Sequence[str]) -> list[str]:

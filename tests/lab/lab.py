@@ -214,6 +214,11 @@ class Lab:
             for name, alive in (("scheduler", self._scheduler.alive), ("pods", self._pods.alive))
             if not alive
         ]
+        problems += [
+            f"{name} ended with {process.returncode}:\n{process.log_tail()}"
+            for name, process in self.control_plane.processes.items()
+            if not process.alive
+        ]
         return problems
 
     def _make_lans(self, plans: list[HostPlan]) -> None:

@@ -43,7 +43,8 @@ def join(network: Network) -> Join:
         lan = network.lan(f"wire{serial}")
         made = []
         for name, addresses in hosts.items():
-            host = network.host(f"{name}-{serial}")
+            # Not the bare name: the whole lab's node-1 may be up in the same session.
+            host = network.host(f"wire{serial}-{name}")
             host.plug(lan, "eth0", addresses)
             made.append(host)
         return tuple(made)
