@@ -66,7 +66,7 @@ class View:
 
     def start(self) -> None:
         """Learn the cluster's families and begin mirroring. Raises ApiError."""
-        self.families = _cluster_families(self._cluster)
+        self.families = cluster_families(self._cluster)
         for reflector in self._reflectors:
             reflector.start()
 
@@ -80,7 +80,7 @@ class View:
             return
         self._looked_at = now
         with suppress(ApiError):
-            self.families = _cluster_families(self._cluster)
+            self.families = cluster_families(self._cluster)
 
     def stop(self) -> None:
         """End mirroring."""
@@ -206,7 +206,7 @@ class View:
                 self._versions.pop(address, None)
 
 
-def _cluster_families(cluster: Cluster) -> tuple[Family, ...]:
+def cluster_families(cluster: Cluster) -> tuple[Family, ...]:
     """Return the families Services can have, primary first.
 
     The API server's own Service has the primary one; a second shows in the nodes' podCIDRs (there is no object

@@ -259,6 +259,9 @@ class _Case:
         )
 
     def _considered(self) -> str:
+        return "; ".join(f"{pool}: {reason}" for pool, reason in self._reasons()) or "no pools"
+
+    def _reasons(self) -> list[tuple[str, str]]:
         """Name every pool and why it said no."""
         reasons = []
         for pool in self.pools:
@@ -276,8 +279,8 @@ class _Case:
                 reason = "full"
             if self.request.pins and closed is None:
                 reason = _ranges_text(pool)
-            reasons.append(f"{pool.name}: {reason}")
-        return "; ".join(reasons) or "no pools"
+            reasons.append((pool.name, reason))
+        return reasons
 
     def _assign(self, placements: list[Placement]) -> Decision:
         allowed = self._within_quota(placements)
@@ -328,7 +331,8 @@ class _Case:
         self, outcome: Outcome, placements: Sequence[Placement], refusal: Refusal | None = None
     ) -> Decision:
         told = [refusal.message] if refusal is not None and outcome is not Outcome.DENIED else []
-        return Decision(outcome, tuple(placements), refusal, self.concession, (*self.warnings, *told))
+        considered = tuple(self._reasons()) if refusal is not None else ()
+        return Decision(outcome, tuple(placements), refusal, self.concession, (*self.warnings, *told), considered)
 
     def _refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
         return Refusal(kind, f"{self.request.label}: {why}; {remedy}")

@@ -93,6 +93,8 @@ class Decision:
     concession: Refusal | None = None
     """Set when the Service has broken a sharing and gives its address up to the other holders."""
     warnings: tuple[str, ...] = ()
+    considered: tuple[tuple[str, str], ...] = ()
+    """With a refusal: the pools in the order of trial, and why each did not serve."""
 
     @property
     def pools(self) -> str:
