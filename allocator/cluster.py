@@ -26,6 +26,8 @@ Body = dict[str, Any] | list[dict[str, Any]]
 """What a request may carry: an object, or the operations of a JSON patch."""
 
 MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+"""Merges lists by key where the kind says so; of the API server's own kinds only."""
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 

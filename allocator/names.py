@@ -47,6 +47,8 @@ VALIDATING_WEBHOOKS = Resource(
 )
 IP_ADDRESS_POOLS = Resource("metallb.io", "v1beta1", "ipaddresspools", "IPAddressPool")
 L2_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "l2advertisements", "L2Advertisement")
+CONFIGURATION_STATES = Resource("metallb.io", "v1beta1", "configurationstates", "ConfigurationState")
+SERVICE_L2_STATUSES = Resource("metallb.io", "v1beta1", "servicel2statuses", "ServiceL2Status")
 IP_ALLOCATIONS = Resource("admitlb.io", "v1alpha1", "ipallocations", "IPAllocation", namespaced=False)
 
 DEFAULT_NAMESPACE = "metallb-system"

@@ -17,8 +17,9 @@ from allocator.documents import annotations_of, labels_of
 from allocator.events import EventRecorder
 from allocator.leadership import NotLeading
 from allocator.logs import EventLog
-from allocator.reconciler import pool_status
+from allocator.reconciler.metrics import UPDATE_ERRORS, UPDATES, StateCollector
 from allocator.reconciler.repair import TENTATIVE_AGE, Key, Repair
+from allocator.reconciler.reporter import Reporter
 from allocator.reflector import Change, Reflector
 from allocator.services import addresses_in_status
 from allocator.view import View
@@ -28,6 +29,7 @@ log = EventLog("reconciler")
 
 _WORKERS = 4
 _SWEEP_SECONDS = 1.0
+_RENEWAL_SECONDS = 1.0
 _RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0, 15.0)
 
 
@@ -60,6 +62,9 @@ class Controller:
         self._services = Reflector(cluster, names.SERVICES, on_change=self._service_changed)
         self._view = View(cluster, namespace=settings.namespace, order=settings.order, on_change=self._view_changed)
         self._claims = Claims(cluster, self._view)
+        self._reporter = Reporter(
+            cluster, self._view, namespace=settings.namespace, require_leadership=require_leadership
+        )
         self._events = EventRecorder(cluster, component="metallb-controller")
         self._repair = Repair(
             cluster,
@@ -82,6 +87,7 @@ class Controller:
         self._view.start()
         self._view.wait_synced(timeout_seconds=60)
         self._services.start()
+        self._reporter.start()
         self._events.start()
 
     def stop(self) -> None:
@@ -91,6 +97,7 @@ class Controller:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=10)
+        self._reporter.stop()
         self._events.stop()
         self._services.stop()
         self._view.stop()
@@ -104,18 +111,32 @@ class Controller:
         dead = self._view.dead_threads()
         dead += [] if self._services.alive else ["services"]
         dead += [] if self._events.alive else ["events"]
+        dead += self._reporter.dead_threads()
         if self._leading.is_set():
             dead += [thread.name for thread in self._threads if not thread.is_alive()]
         return dead
 
+    def state(self) -> StateCollector:
+        """Return what tells the state to Prometheus."""
+        return StateCollector(
+            self._view,
+            leading=self._leading.is_set,
+            loaded=lambda: not self.problems(),
+            configuration=self._reporter.configuration,
+            waiting=lambda: len(self._waiting),
+        )
+
     def lead(self) -> None:
-        """Take up the work: first every Service that has an address, so that it keeps it, then the others by age."""
+        """Take up the work: first every Service that has an address, so that it keeps it, then the others by age.
+
+        Returns once each of those has its claims. Raises NotLeading when leadership ends meanwhile.
+        """
         self._view.wait_synced(timeout_seconds=60)
         self._services.wait_synced(timeout_seconds=60)
         everything = sorted(self._services.items(), key=_age)
         for service in everything:
             if addresses_in_status(service):
-                self._attempt(_key(service))
+                self._take_over(_key(service))
         for service in everything:
             if not addresses_in_status(service):
                 self._queue.add(_key(service))
@@ -124,12 +145,23 @@ class Controller:
                 self._queue.add((holder.namespace, holder.name))
         for thread in self._threads:
             thread.start()
+        self._reporter.lead()
         self._leading.set()
+
+    def _take_over(self, key: Key) -> None:
+        """Repair a Service that shows an address until that works: left for later, another could be given it.
+
+        One that cannot be repaired must not keep all others waiting: it is left to the workers in the end.
+        """
+        for delay in _RETRY_SECONDS:
+            if not self._attempt(key) or self._stopping.wait(delay):
+                return
 
     def _service_changed(self, change: Change) -> None:
         self._queue.add(change.key)
 
     def _view_changed(self, change: Change) -> None:
+        self._reporter.note(change)
         if change.resource is not names.IP_ALLOCATIONS:
             if _rules_changed(change):
                 self._retry_waiting()
@@ -160,21 +192,24 @@ class Controller:
         while (key := self._queue.take()) is not None:
             try:
                 self._attempt(key)
+            except NotLeading:
+                # A renewal that came late may still come; if it does not, the process ends.
+                self._queue.add_after(key, _RENEWAL_SECONDS)
             finally:
                 self._queue.done(key)
 
-    def _attempt(self, key: Key) -> None:
+    def _attempt(self, key: Key) -> int:
+        """Repair the Service once; return 0, or how often in a row that has failed by now. Raises NotLeading."""
+        UPDATES.inc()
         try:
             waits = self._repair.service(key)
         except NotLeading:
-            return
+            raise
         except (LostRace, ApiError) as error:
-            self._try_again(key, error)
-            return
+            return self._try_again(key, error)
         except Exception:
             log.exception("repair.failed", service="/".join(key))
-            self._try_again(key, None)
-            return
+            return self._try_again(key, None)
         service = self._services.get(*key)
         with self._waiting_lock:
             self._failures.pop(key, None)
@@ -182,14 +217,17 @@ class Controller:
                 self._waiting[key] = service["metadata"]["creationTimestamp"]
             else:
                 self._waiting.pop(key, None)
+        return 0
 
-    def _try_again(self, key: Key, error: Exception | None) -> None:
+    def _try_again(self, key: Key, error: Exception | None) -> int:
+        UPDATE_ERRORS.inc()
         with self._waiting_lock:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
         if failures > 2:
             log.warning("repair.retried", service="/".join(key), error=error, failures=failures, retry_seconds=delay)
         self._queue.add_after(key, delay)
+        return failures
 
     def _sweep(self) -> None:
         """Find what only time makes due: claims that have cooled or whose Service never came or silently went."""
@@ -197,7 +235,6 @@ class Controller:
             try:
                 self._require_leadership()
                 self._sweep_claims()
-                self._count_pools()
             except NotLeading:
                 continue
             except (LostRace, ApiError) as error:
@@ -219,14 +256,6 @@ class Controller:
                         self._repair.collect_unnamed(claim)
                     elif holder.uid is None or self._services.get(holder.namespace, holder.name) is None:
                         self._queue.add((holder.namespace, holder.name))
-
-    def _count_pools(self) -> None:
-        claims = self._view.claims()
-        pools = {pool.name: pool for pool in self._view.pools()}
-        for document in self._view.pool_documents():
-            pool = pools.get(document["metadata"]["name"])
-            if pool is not None:
-                pool_status.write(self._cluster, document, pool_status.counters(pool, claims))
 
 
 def _key(service: Object) -> Key:

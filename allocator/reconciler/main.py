@@ -11,11 +11,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import click
+from prometheus_client import REGISTRY
 
 from allocator import logs, names
 from allocator.cluster import AlreadyExists, ApiError, Cluster
 from allocator.core.pools import PriorityOrder
-from allocator.leadership import Leadership
+from allocator.leadership import Leadership, NotLeading
 from allocator.monitor import Monitor
 from allocator.reconciler.controller import Controller, Settings
 from allocator.reconciler.repair import TENTATIVE_AGE
@@ -108,9 +109,11 @@ def _run(cluster: Cluster, settings: Settings, monitor_port: int, stopping: thre
         namespace=settings.namespace,
         lease=names.RECONCILER_LEASE,
         identity=identity,
-        on_started=lambda: _lead(cluster, settings, controller, leadership),
+        on_started=lambda: _lead(cluster, settings, controller, leadership, failed),
     )
+    failed = threading.Event()
     controller = Controller(cluster, settings, require_leadership=leadership.require)
+    REGISTRY.register(controller.state())
     monitor = Monitor(monitor_port, ready=controller.problems)
     monitor.start()
     if not _start(controller, stopping):
@@ -120,6 +123,7 @@ def _run(cluster: Cluster, settings: Settings, monitor_port: int, stopping: thre
     while not stopping.wait(_SUPERVISION_SECONDS):
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         failure = f"threads ended: {', '.join(dead)}" if dead else "leadership ended" if leadership.ended else ""
+        failure = failure or ("could not take up the lead" if failed.is_set() else "")
         if failure:
             # Start afresh: the restarted process reads everything anew and stands for election again.
             log.error("reconciler.failed", why=failure)
@@ -145,11 +149,22 @@ def _start(controller: Controller, stopping: threading.Event) -> bool:
     return False
 
 
-def _lead(cluster: Cluster, settings: Settings, controller: Controller, leadership: Leadership) -> None:
-    _ensure_speaker_key(cluster, settings.namespace)
-    controller.lead()
-    # Only now may admission hand out addresses: any of them might have been shown by a Service all along.
-    leadership.annotate(names.ADOPTED_ANNOTATION, "true")
+def _lead(
+    cluster: Cluster, settings: Settings, controller: Controller, leadership: Leadership, failed: threading.Event
+) -> None:
+    """Take up the lead, or set `failed`: a leader that does nothing would keep everybody else from leading."""
+    try:
+        _ensure_speaker_key(cluster, settings.namespace)
+        controller.lead()
+        leadership.require()
+        # Only now may admission hand out addresses: any of them might have been shown by a Service all along.
+        leadership.annotate(names.ADOPTED_ANNOTATION, "true")
+    except (ApiError, NotLeading) as error:
+        log.warning("reconciler.not-leading", error=error)
+        failed.set()
+    except Exception:
+        log.exception("reconciler.not-leading")
+        failed.set()
 
 
 def _ensure_speaker_key(cluster: Cluster, namespace: str) -> None:

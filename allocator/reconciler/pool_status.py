@@ -1,44 +1,49 @@
-"""The counters in IPAddressPool.status, derived from the claims."""
+"""What IPAddressPool.status says: counters, and whether the pool works."""
 
 from __future__ import annotations
 
-from allocator import names
-from allocator.cluster import Cluster, Object
 from allocator.core.addresses import Family
 from allocator.core.claims import Claim
-from allocator.core.pools import Pool
-from allocator.documents import Document
+from allocator.core.pools import Pool, ShrinkPolicy
+from allocator.reconciler.conditions import Condition, ready, reconciling, stalled
+from allocator.reconciler.configuration import Fault
+from allocator.reconciler.pool_usage import Usage
 
 _INT64_MAX = (1 << 63) - 1
+_LISTED = 5
 
 
-def counters(pool: Pool, claims: list[Claim]) -> dict[str, int]:
-    """Count what is assigned and what is still available; a cooling address is available.
+def counters(pool: Pool | None, usage: Usage) -> dict[str, int]:
+    """Say what is assigned and what is still available; nothing is where the pool cannot be read (None).
 
     What does not fit an int64 (an IPv6 /64) is written as the largest that does, never as a negative number.
     """
     counts: dict[str, int] = {}
     for family in Family:
-        assigned = [
-            claim for claim in claims if claim.in_use and claim.address.family is family and pool.spans(claim.address)
-        ]
-        inside = sum(pool.contains(claim.address) for claim in assigned)
-        counts[f"assigned{family}"] = len(assigned)
-        counts[f"available{family}"] = min(max(pool.capacity(family) - inside, 0), _INT64_MAX)
+        available = usage.available(pool, family) if pool is not None else 0
+        counts[f"assigned{family}"] = usage.assigned[family]
+        counts[f"available{family}"] = min(available, _INT64_MAX)
     return counts
 
 
-def write(cluster: Cluster, document: Object, counts: dict[str, int]) -> bool:
-    """Write the counters if they differ from what the pool shows, and tell whether they did. Raises ApiError."""
-    if all(_shown(document).get(key) == value for key, value in counts.items()):
-        return False
-    metadata = document["metadata"]
-    cluster.patch(
-        names.IP_ADDRESS_POOLS, metadata["name"], {"status": counts}, metadata["namespace"], subresource="status"
-    )
-    return True
+def conditions(pool: Pool | None, fault: Fault | None, usage: Usage) -> tuple[Condition, ...]:
+    """Say whether the pool works, and what of it is on the move."""
+    if fault is not None:
+        return stalled(fault.reason, fault.message)
+    if pool is not None and usage.strays:
+        listed = _listed(usage.strays)
+        if pool.shrink_policy is ShrinkPolicy.REASSIGN:
+            return reconciling("Reassigning", f"Services still hold addresses taken out of the pool: {listed}")
+        return ready("Draining", f"in use until released, though taken out of the pool: {listed}")
+    return ready("Valid", "addresses of the pool are assigned")
 
 
-def _shown(document: Document) -> Document:
-    status: Document = document.get("status") or {}
-    return status
+def _listed(strays: list[Claim]) -> str:
+    ordered = sorted(strays, key=lambda claim: claim.address)
+    shown = [f"{claim.address} ({', '.join(_who(claim))})" for claim in ordered[:_LISTED]]
+    more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""
+    return ", ".join(shown) + more
+
+
+def _who(claim: Claim) -> list[str]:
+    return [f"{holder.namespace}/{holder.name or holder.generate_name + '*'}" for holder in claim.holders]

@@ -24,6 +24,7 @@ Service missing from the mirror is looked up live before anything is taken away:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -38,14 +39,20 @@ from allocator.core.verdicts import Decision
 from allocator.documents import InvalidDocument
 from allocator.events import EventRecorder
 from allocator.logs import EventLog
-from allocator.reconciler import service_status
-from allocator.services import (
-    addresses_in_annotation,
-    addresses_in_status,
-    deprecated_annotations,
-    request_from,
-    wants_address,
+from allocator.reconciler.conditions import Condition
+from allocator.reconciler.metrics import REPAIRS
+from allocator.reconciler.service_report import (
+    News,
+    condition_for,
+    condition_for_malformed,
+    news_of_addresses,
+    news_of_losses,
+    news_of_malformed,
+    news_of_wish,
+    stored_condition,
 )
+from allocator.reconciler.service_status import ServiceStatus
+from allocator.services import addresses_in_annotation, addresses_in_status, request_from, wants_address
 from allocator.view import View
 
 log = EventLog("reconciler")
@@ -57,7 +64,11 @@ TENTATIVE_AGE = timedelta(seconds=90)
 
 
 class Repair:
-    """Repairs one Service at a time; safe to call from several threads for different Services."""
+    """Repairs one Service at a time; safe to call from several threads for different Services.
+
+    `_told` holds what each Service was last told, so that a repeated try is no news. Whoever repairs a Service
+    owns its entry.
+    """
 
     def __init__(
         self,
@@ -79,6 +90,8 @@ class Repair:
         self._require_leadership = require_leadership
         self._lb_class = lb_class
         self._tentative_age = tentative_age
+        self._status = ServiceStatus(cluster)
+        self._told: dict[Key, tuple[str, Condition]] = {}
 
     def service(self, key: Key) -> bool:
         """Repair the Service and tell whether it waits for an address.
@@ -89,6 +102,7 @@ class Repair:
         held = self._view.held_by(*key)
         service = self._find_service(*key)
         if service is None:
+            self._told.pop(key, None)
             self._abandoned(key, held)
             return False
         if not wants_address(service, lb_class=self._lb_class):
@@ -103,6 +117,7 @@ class Repair:
         self._require_leadership()
         if all(not holder.name and self._aged(holder) for holder in claim.holders):
             self._claims.delete(claim)
+            REPAIRS.labels("collected").inc()
             log.info("address.collected", ip=claim.address, service=claim.holders[0], pool=claim.pool)
 
     def _serve(self, key: Key, service: Object) -> bool:
@@ -110,8 +125,7 @@ class Repair:
         try:
             request = self._request(service)
         except InvalidDocument as error:
-            message = f"invalid requested loadbalancer IPs: {error}"
-            self._events.record(service, kind="Service", reason="LoadBalancerFailed", message=message, normal=False)
+            self._refuse_malformed(key, service, error)
             return False
         ours = {claim.address for claim in self._view.held_by(*key)} | self._held_by_others(key, service)
         decision = self._claims.bind(request)
@@ -119,7 +133,7 @@ class Repair:
         extra = [claim for claim in self._view.held_by(*key) if claim.address not in addresses]
         self._require_leadership()
         try:
-            self._show(service, request, decision, addresses, ours=ours)
+            self._show(key, service, request, decision, ours=ours, extra=extra)
         except (NotFound, Conflict):
             # Deleted or recreated since it was mirrored: the change is on its way and brings us back here.
             return False
@@ -132,33 +146,73 @@ class Repair:
         claims = (self._view.claim_at(address) for address in addresses_in_status(service))
         return {claim.address for claim in claims if claim is not None and claim.in_use and not claim.holder(*key)}
 
+    def _refuse_malformed(self, key: Key, service: Object, error: InvalidDocument) -> None:
+        condition = condition_for_malformed(service, error)
+        news = [news_of_malformed(error)] if self._is_news(key, service, condition) else []
+        try:
+            self._status.tell(service, condition)
+        except (NotFound, Conflict):
+            return
+        self._tell(key, service, condition, news)
+
     def _show(
         self,
+        key: Key,
         service: Object,
         request: ServiceRequest,
         decision: Decision,
-        addresses: Sequence[Address],
         *,
         ours: set[Address],
+        extra: Sequence[Claim],
     ) -> None:
-        if decision.refusal is not None:
-            failed = f'Failed to allocate IP for "{request.label}": {decision.refusal.message}'
-            self._events.record(service, kind="Service", reason="AllocationFailed", message=failed, normal=False)
-        if not addresses:
-            if service_status.clear(self._cluster, service, ours):
-                log.info("address.withdrawn", service=request.label, was=_listed(addresses_in_status(service)))
-            return
-        if service_status.shows(service, addresses, decision.pools):
-            return
-        service_status.show(self._cluster, service, addresses, decision.pools)
-        if addresses_in_status(service) == tuple(addresses):
-            return
-        log.info("address.assigned", ip=_listed(addresses), service=request.label, pool=decision.pools)
-        quoted = " ".join(f'"{address}"' for address in addresses)
-        self._events.record(service, kind="Service", reason="IPAllocated", message=f"Assigned IP [{quoted}]")
-        for key in deprecated_annotations(service):
-            message = f"Service uses deprecated annotation {key}"
-            self._events.record(service, kind="Service", reason="deprecatedAnnotation", message=message, normal=False)
+        before = addresses_in_status(service)
+        addresses = [place.address for place in decision.placements]
+        condition = condition_for(request, decision)
+        news = news_of_losses(request, decision, self._taken_away(request, extra, shown=before))
+        if self._is_news(key, service, condition):
+            news += news_of_wish(request, decision)
+        if addresses:
+            self._status.show(service, addresses, decision.pools, condition)
+            news += news_of_addresses(service, addresses)
+        else:
+            self._status.clear(service, ours, condition)
+        if addresses and before != tuple(addresses):
+            REPAIRS.labels("assigned").inc()
+            log.info("address.assigned", ip=_listed(addresses), service=request.label, pool=decision.pools)
+        elif not addresses and ours.intersection(before):
+            REPAIRS.labels("withdrawn").inc()
+            log.info("address.withdrawn", service=request.label, was=_listed(before))
+        self._tell(key, service, condition, news)
+
+    def _is_news(self, key: Key, service: Object, condition: Condition) -> bool:
+        """Whether the Service has not been told this yet, by us or by the leader before us."""
+        uid, told = self._told.get(key, ("", condition))
+        if uid == service["metadata"]["uid"]:
+            return told != condition
+        shown = stored_condition(service)
+        return shown is None or any(
+            shown.get(name) != value for name, value in (("reason", condition.reason), ("message", condition.message))
+        )
+
+    def _tell(self, key: Key, service: Object, condition: Condition, news: Sequence[News]) -> None:
+        self._told[key] = (service["metadata"]["uid"], condition)
+        for one in news:
+            self._events.record(service, kind="Service", reason=one.reason, message=one.message, normal=one.normal)
+
+    def _taken_away(
+        self, request: ServiceRequest, extra: Sequence[Claim], *, shown: Sequence[Address]
+    ) -> dict[Address, str]:
+        """Which addresses the Service showed and loses to a change of their pool, and to which."""
+        pools = {pool.name: pool for pool in self._view.pools()}
+        lost = {}
+        for claim in extra:
+            if claim.address not in shown:
+                continue
+            pool = pools.get(claim.pool)
+            why = f"pool {claim.pool} is gone" if pool is None else pool.takes_away(claim.address, request.applicant)
+            if why is not None:
+                lost[claim.address] = why
+        return lost
 
     def _request(self, service: Object) -> ServiceRequest:
         return request_from(
@@ -183,9 +237,11 @@ class Repair:
                     break
 
     def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:
+        self._told.pop(key, None)
         ripe = [claim for claim in held if self._ripe(claim, key)]
-        if ripe:
-            service_status.clear(self._cluster, service, {claim.address for claim in ripe})
+        if ripe or stored_condition(service) is not None:
+            with suppress(NotFound, Conflict):
+                self._status.clear(service, {claim.address for claim in ripe}, None)
         for claim in ripe:
             self._release(claim, key, why="the Service no longer wants a load balancer address")
 
@@ -205,6 +261,7 @@ class Repair:
             if holder is not None and holder.uid is None and len(claim.holders) == 1:
                 self._require_leadership()
                 self._claims.delete(claim)
+                REPAIRS.labels("collected").inc()
                 log.info("address.collected", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool)
             else:
                 self._release(claim, key, why="the Service was deleted")
@@ -215,6 +272,7 @@ class Repair:
         self._require_leadership()
         delay = next((pool.reuse_delay_seconds for pool in self._view.pools() if pool.name == claim.pool), 0)
         self._claims.release(claim, namespace=key[0], name=key[1], reuse_delay=timedelta(seconds=delay), why=why)
+        REPAIRS.labels("released").inc()
 
     def _ripe(self, claim: Claim, key: Key) -> bool:
         """Whether the Service may be taken off the claim: it was seen holding it, or it never came in time."""

@@ -1,71 +1,106 @@
-"""What a Service shows of its addresses: status.loadBalancer and the two annotations, in one write."""
+"""What a Service shows of its addresses: status.loadBalancer, one condition and two annotations, in one write."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from allocator import names
-from allocator.cluster import Cluster, Object
+from allocator.cluster import STRATEGIC_MERGE_PATCH, Cluster, Object
 from allocator.core.addresses import Address
 from allocator.documents import annotations_of
+from allocator.reconciler.conditions import Condition, merged
+from allocator.reconciler.service_report import IP_ASSIGNED, stored_condition
 from allocator.services import addresses_in_status
 
 FIELD_MANAGER = "admitlb-reconciler"
 
 
-def shows(service: Object, addresses: Sequence[Address], pools: str) -> bool:
-    """Tell whether the Service already shows exactly these addresses, in this order, from these pools."""
-    return addresses_in_status(service) == tuple(addresses) and _annotations_show(service, addresses, pools)
+class ServiceStatus:
+    """Writes to Services what differs from what they show; safe to call from several threads.
 
-
-def show(cluster: Cluster, service: Object, addresses: Sequence[Address], pools: str) -> None:
-    """Write the addresses to the Service. Raises NotFound, Conflict (it was recreated), ApiError."""
-    annotations = {
-        names.FROM_POOL_ANNOTATION: pools,
-        names.ASSIGNED_IPS_ANNOTATION: ",".join(str(address) for address in addresses),
-    }
-    ingress = [{"ip": str(address)} for address in addresses]
-    _patch(cluster, service, annotations=dict(annotations), ingress=ingress)
-
-
-def clear(cluster: Cluster, service: Object, ours: Collection[Address]) -> bool:
-    """Remove what we assigned from the Service and tell whether there was any of it.
-
-    Addresses that are not in `ours` were written by somebody else and stay (MetalLB wipes them).
+    Some API servers have no status.conditions (Kubernetes 1.20 to 1.23 drop them unless a feature gate is open).
+    Their answers tell; from then on no write is made for the condition alone, or it would be made for ever.
+    `_keeps_conditions` is a flag that any of the threads may set: whoever is last has the newest answer.
     """
-    shown = addresses_in_status(service)
-    foreign = [address for address in shown if address not in ours]
-    stale = {key: None for key in names.OUTPUT_ANNOTATIONS if key in annotations_of(service)}
-    if len(foreign) == len(shown):
-        if stale:
-            _patch(cluster, service, annotations=dict(stale), ingress=None)
-        return bool(stale)
-    _patch(cluster, service, annotations=dict(stale), ingress=[{"ip": str(address)} for address in foreign])
-    return True
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._keeps_conditions = True
+
+    def show(self, service: Object, addresses: Sequence[Address], pools: str, condition: Condition) -> bool:
+        """Make the Service show these addresses, in this order, from these pools; tell whether that took a write.
+
+        Raises NotFound, Conflict (it was recreated), ApiError.
+        """
+        annotations = {
+            names.FROM_POOL_ANNOTATION: pools,
+            names.ASSIGNED_IPS_ANNOTATION: ",".join(str(address) for address in addresses),
+        }
+        ingress = [{"ip": str(address)} for address in addresses]
+        if addresses_in_status(service) == tuple(addresses):
+            ingress = _ingress(service)
+        return self._write(service, ingress, annotations, condition)
+
+    def clear(self, service: Object, ours: Collection[Address], condition: Condition | None) -> bool:
+        """Make the Service show none of our addresses, and no condition where there is nothing to say (None).
+
+        What is not in `ours` was written by somebody else and stays (MetalLB wipes it). Raises as `show`.
+        """
+        texts = {str(address) for address in ours}
+        foreign = [entry for entry in _ingress(service) if entry.get("ip") not in texts]
+        return self._write(service, foreign, dict.fromkeys(names.OUTPUT_ANNOTATIONS), condition)
+
+    def tell(self, service: Object, condition: Condition) -> bool:
+        """Change nothing but the condition. Raises as `show`."""
+        return self._write(service, _ingress(service), {}, condition)
+
+    def _write(
+        self,
+        service: Object,
+        ingress: list[Object],
+        annotations: Mapping[str, str | None],
+        condition: Condition | None,
+    ) -> bool:
+        shown = annotations_of(service)
+        wanted_conditions = _conditions(service, condition)
+        status: dict[str, Any] = {}
+        if ingress != _ingress(service):
+            status["loadBalancer"] = {"ingress": ingress or None}
+        stale = {key: value for key, value in annotations.items() if shown.get(key) != value}
+        if not status and not stale and not (wanted_conditions and self._keeps_conditions):
+            return False
+        if wanted_conditions:
+            status["conditions"] = wanted_conditions
+        metadata = service["metadata"]
+        # The uid makes a write to a Service of the same name, created since, a Conflict instead of a mistake.
+        body: Object = {"metadata": {"uid": metadata["uid"], "annotations": stale}, "status": status}
+        stored = self._cluster.patch(
+            names.SERVICES,
+            metadata["name"],
+            body,
+            metadata["namespace"],
+            subresource="status",
+            # Conditions of others are merged with by type instead of overwritten from a mirror.
+            content_type=STRATEGIC_MERGE_PATCH,
+            field_manager=FIELD_MANAGER,
+        )
+        if condition is not None:
+            self._keeps_conditions = stored_condition(stored) is not None
+        return True
 
 
-def _annotations_show(service: Object, addresses: Sequence[Address], pools: str) -> bool:
-    annotations = annotations_of(service)
-    listed = ",".join(str(address) for address in addresses)
-    return (
-        annotations.get(names.FROM_POOL_ANNOTATION) == pools
-        and annotations.get(names.ASSIGNED_IPS_ANNOTATION) == listed
-    )
+def _ingress(service: Object) -> list[Object]:
+    load_balancer = (service.get("status") or {}).get("loadBalancer") or {}
+    return list(load_balancer.get("ingress") or ())
 
 
-def _patch(
-    cluster: Cluster, service: Object, *, annotations: dict[str, str | None], ingress: list[Object] | None
-) -> None:
-    metadata = service["metadata"]
-    # The uid makes a write to a Service of the same name, created since, a Conflict instead of a mistake.
-    body: Object = {"metadata": {"uid": metadata["uid"], "annotations": annotations}}
-    if ingress is not None:
-        body["status"] = {"loadBalancer": {"ingress": ingress or None}}
-    cluster.patch(
-        names.SERVICES,
-        metadata["name"],
-        body,
-        metadata["namespace"],
-        subresource="status",
-        field_manager=FIELD_MANAGER,
-    )
+def _conditions(service: Object, condition: Condition | None) -> list[dict[str, Any]]:
+    """Return what the patch must say about conditions; nothing when the Service shows it already."""
+    stored = stored_condition(service)
+    if condition is None:
+        return [{"$patch": "delete", "type": IP_ASSIGNED}] if stored is not None else []
+    known = [stored] if stored is not None else []
+    wanted = merged(known, [condition], owned={IP_ASSIGNED}, now=datetime.now(UTC))
+    return [] if wanted == known else wanted

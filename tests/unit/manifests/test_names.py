@@ -15,7 +15,17 @@ def test_every_manifest_is_applied() -> None:
     assert [name for name in sorted(files - {"kustomization.yaml"}) if f"- {name}\n" not in text] == []
 
 
-@pytest.mark.parametrize("resource", [names.IP_ADDRESS_POOLS, names.L2_ADVERTISEMENTS, names.IP_ALLOCATIONS])
+@pytest.mark.parametrize(
+    "resource",
+    [
+        names.IP_ADDRESS_POOLS,
+        names.L2_ADVERTISEMENTS,
+        names.IP_ALLOCATIONS,
+        names.CONFIGURATION_STATES,
+        names.SERVICE_L2_STATUSES,
+    ],
+    ids=lambda resource: resource.plural,
+)
 def test_a_definition_matches_the_resource_the_code_asks_for(resource: names.Resource) -> None:
     definition = named("CustomResourceDefinition", f"{resource.plural}.{resource.group}")["spec"]
 

@@ -1,0 +1,171 @@
+"""Reports what the configuration has come to: status of pools and advertisements, and ConfigurationState.
+
+A new or changed object is answered for at once, because kstatus takes one without conditions for finished;
+counters follow the claims once a second at most. What nobody changed costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from allocator import names
+from allocator.cluster import ApiError, Cluster, Object
+from allocator.documents import labels_of
+from allocator.leadership import NotLeading
+from allocator.logs import EventLog
+from allocator.reconciler import advertisement_status, configuration, pool_status
+from allocator.reconciler.advertisement_status import labels_by_name
+from allocator.reconciler.conditions import KSTATUS_TYPES, Condition, merged
+from allocator.reconciler.configuration import Configuration
+from allocator.reconciler.configuration_state import NAME, ConfigurationState
+from allocator.reconciler.pool_usage import Usage, usage_of
+from allocator.reconciler.status_writer import StatusWriter
+from allocator.reflector import Change, Reflector
+from allocator.view import View
+
+log = EventLog("reporter")
+
+_COUNTERS_SECONDS = 1.0
+_PACE_SECONDS = 0.05
+
+
+class Reporter:
+    """Watches always; writes from a thread of its own between `lead` and `stop`.
+
+    `_changed` and `_urgent` are set by any thread and cleared by the reporter's before it looks, so that nothing
+    that changes while it looks is missed. The writers belong to the reporter's thread.
+    """
+
+    def __init__(
+        self, cluster: Cluster, view: View, *, namespace: str, require_leadership: Callable[[], None]
+    ) -> None:
+        self._view = view
+        self._namespace = namespace
+        self._require_leadership = require_leadership
+        self._writer = StatusWriter(cluster)
+        self._state = ConfigurationState(cluster, namespace=namespace)
+        self._changed = threading.Event()
+        self._urgent = threading.Event()
+        self._stopping = threading.Event()
+        watched = (names.L2_ADVERTISEMENTS, names.CONFIGURATION_STATES)
+        self._advertisements, self._states = (
+            Reflector(cluster, resource, namespace=namespace, on_change=self.note) for resource in watched
+        )
+        self._nodes = Reflector(cluster, names.NODES, on_change=self.note)
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+
+    def start(self) -> None:
+        """Begin watching."""
+        for mirror in self._mirrors:
+            mirror.start()
+
+    def lead(self) -> None:
+        """Begin writing."""
+        self._urgent.set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End both."""
+        self._stopping.set()
+        self._urgent.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        for mirror in self._mirrors:
+            mirror.stop()
+
+    def dead_threads(self) -> list[str]:
+        """Name the mirrors, and once it was started the thread, that have ended though nobody stopped them."""
+        dead = [mirror.resource.plural for mirror in self._mirrors if not mirror.alive]
+        return dead + (["reporter"] if self._thread.ident is not None and not self._thread.is_alive() else [])
+
+    def note(self, change: Change) -> None:
+        """Take in that something changed: here, or in the view."""
+        if change.resource is names.NAMESPACES:
+            return
+        self._changed.set()
+        if change.resource is not names.IP_ALLOCATIONS and _told(change.old) != _told(change.new):
+            self._urgent.set()
+
+    def configuration(self) -> Configuration:
+        """Return what pools and advertisements say now, and what is wrong with them."""
+        return configuration.read(self._view.pool_documents(), self._advertisements.items())
+
+    @property
+    def _mirrors(self) -> tuple[Reflector, ...]:
+        return self._advertisements, self._states, self._nodes
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            if not self._urgent.wait(_COUNTERS_SECONDS) and not self._changed.is_set():
+                continue
+            self._changed.clear()
+            self._urgent.clear()
+            try:
+                self._report()
+            except NotLeading:
+                self._again()
+            except ApiError as error:
+                log.debug("report.interrupted", error=error)
+                self._again()
+            except Exception:
+                log.exception("report.failed")
+                self._again()
+            else:
+                self._stopping.wait(_PACE_SECONDS)
+
+    def _again(self) -> None:
+        self._changed.set()
+        self._stopping.wait(_COUNTERS_SECONDS)
+
+    def _report(self) -> None:
+        self._require_leadership()
+        found = self.configuration()
+        usage = usage_of(found.pools, self._view.claims())
+        now = datetime.now(UTC)
+        documents = self._view.pool_documents()
+        for document in documents:
+            self._report_pool(document, found, usage, now)
+        pools = labels_by_name(one for one in documents if one["metadata"]["name"] not in found.pool_faults)
+        nodes = labels_by_name(self._nodes.items())
+        for document in self._advertisements.items():
+            fault = found.advertisement_faults.get(document["metadata"]["name"])
+            told = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
+            self._write(names.L2_ADVERTISEMENTS, document, {}, told, now)
+        if all(mirror.synced for mirror in self._mirrors):
+            self._require_leadership()
+            self._state.write(self._states.get(self._namespace, NAME), found.errors(), now=now)
+
+    def _report_pool(self, document: Object, found: Configuration, usage: dict[str, Usage], now: datetime) -> None:
+        name = document["metadata"]["name"]
+        pool, used = found.pools.get(name), usage.get(name, Usage())
+        told = pool_status.conditions(pool, found.pool_faults.get(name), used)
+        self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), told, now)
+
+    def _write(
+        self,
+        resource: names.Resource,
+        document: Object,
+        counters: dict[str, int],
+        told: tuple[Condition, ...],
+        now: datetime,
+    ) -> None:
+        self._require_leadership()
+        stored = (document.get("status") or {}).get("conditions") or ()
+        generation = document["metadata"]["generation"]
+        wanted: dict[str, Any] = {
+            **counters,
+            "observedGeneration": generation,
+            "conditions": merged(stored, told, owned=KSTATUS_TYPES, now=now, generation=generation),
+        }
+        self._writer.write(resource, document, wanted)
+
+
+def _told(obj: Object | None) -> object:
+    """What of an object must be answered for at once: neither counters nor a node's heartbeats are."""
+    if obj is None:
+        return None
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    return metadata.get("generation"), labels_of(obj), status.get("observedGeneration"), status.get("result")
