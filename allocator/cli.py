@@ -1,31 +1,67 @@
-"""The `admitlb` command: a thin frame whose sub-commands are found by entry point.
+"""The `admitlb` command: a thin frame that imports a sub-command only when it is asked for.
 
-The packages above this one (webhook, speaker) register their commands in `admitlb.commands`, so the frame
-imports none of them and a command that is not asked for costs no import.
+The packages above this one (webhook, speaker) register their commands as entry points in `admitlb.commands`, so
+that the frame imports none of them. The commands of this package are named here, because looking entry points up
+costs a pre-commit hook more than its own work.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points, version
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
-_GROUP = "admitlb.commands"
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+_ENTRY_POINTS = "admitlb.commands"
+_OWN = {
+    "completion": "allocator.commands.completion",
+    "explain": "allocator.commands.explain",
+    "lint": "allocator.commands.lint",
+    "plan": "allocator.commands.plan",
+    "pools": "allocator.commands.pools",
+}
 
 
-class _Components(click.Group):
+class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *(entry.name for entry in entry_points(group=_GROUP))})
+        registered = {entry.name for entry in _registered()}
+        return sorted({*super().list_commands(ctx), *_OWN, *registered})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for entry in entry_points(group=_GROUP, name=cmd_name):
-            command = entry.load()
-            if isinstance(command, click.Command):
-                return command
-        return super().get_command(ctx, cmd_name)
+        command: Any = None
+        if cmd_name in _OWN:
+            command = getattr(import_module(_OWN[cmd_name]), cmd_name)
+        else:
+            command = next((entry.load() for entry in _registered() if entry.name == cmd_name), None)
+        return command if isinstance(command, click.Command) else super().get_command(ctx, cmd_name)
 
 
-@click.command(cls=_Components, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("admitlb"), prog_name="admitlb")
+def _registered() -> Iterator[EntryPoint]:
+    from importlib.metadata import entry_points  # noqa: PLC0415  costs more than all of click
+
+    return iter(entry_points(group=_ENTRY_POINTS))
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"admitlb, version {version('admitlb')}")
+        ctx.exit()
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """LoadBalancer IPs for bare-metal Kubernetes, assigned at admission."""

@@ -1,0 +1,186 @@
+"""`admitlb explain`: why a Service has its addresses, or none."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from allocator import names
+from allocator.commands.live import age, connected, live_options
+from allocator.core.pools import PriorityOrder
+from allocator.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from allocator.cluster import Cluster, Object
+
+NOT_FOUND = 1
+
+
+class ServiceName(click.ParamType[tuple[str, str]]):
+    """A Service as `NAMESPACE/NAME`; completed with the LoadBalancer Services of the cluster."""
+
+    name = "service"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        namespace, slash, name = str(value).partition("/")
+        if not slash:
+            namespace, name = "default", namespace
+        if not namespace or not name or "/" in name:
+            self.fail(f"{value!r} is not NAMESPACE/NAME", param, ctx)
+        return namespace, name
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  click's signature
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        from allocator.cluster import Cluster  # noqa: PLC0415
+
+        try:
+            cluster = Cluster.from_environment(ctx.params.get("kubeconfig"), timeout_seconds=2.0)
+            services = cluster.list(names.SERVICES).get("items") or ()
+        except Exception:
+            # A shell that completes has nowhere to show an error.
+            return []
+        found = (
+            f"{service['metadata']['namespace']}/{service['metadata']['name']}"
+            for service in services
+            if service["spec"].get("type") == "LoadBalancer"
+        )
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("service", metavar="NAMESPACE/NAME", type=ServiceName())
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--lb-class",
+    envvar="ADMITLB_LB_CLASS",
+    default="",
+    help="The loadBalancerClass AdmitLB serves there; by default Services that name none.",
+)
+@click.option(
+    "--pool-priority",
+    envvar="ADMITLB_POOL_PRIORITY",
+    type=click.Choice([order.value for order in PriorityOrder]),
+    default=PriorityOrder.LOWEST_FIRST.value,
+    show_default=True,
+    help="Which pools' serviceAllocation.priority is tried first there.",
+)
+@live_options
+def explain(
+    service: tuple[str, str],
+    output: str,
+    lb_class: str,
+    pool_priority: str,
+    namespace: str,
+    kubeconfig: str | None,
+) -> None:
+    """Say why a Service is pending, or who announces its addresses, where and since when."""
+    with connected(kubeconfig) as cluster:
+        facts = _facts(cluster, *service, home=namespace)
+    if facts is None:
+        click.echo(f"Error: there is no Service {'/'.join(service)}", err=True)
+        sys.exit(NOT_FOUND)
+    found = explanation_of(facts, lb_class=lb_class, order=PriorityOrder(pool_priority))
+    if output == "json":
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _show(found)
+
+
+def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts | None:
+    from allocator.cluster import NotFound  # noqa: PLC0415
+    from allocator.view import cluster_families  # noqa: PLC0415
+
+    try:
+        service = cluster.get(names.SERVICES, name, namespace)
+    except NotFound:
+        return None
+    return Facts(
+        service=service,
+        namespace=cluster.get(names.NAMESPACES, namespace),
+        pools=cluster.list(names.IP_ADDRESS_POOLS, home).get("items") or (),
+        allocations=cluster.list(names.IP_ALLOCATIONS).get("items") or (),
+        announcements=_announcements(cluster, namespace, name, home),
+        events=_events(cluster, service),
+        families=cluster_families(cluster),
+    )
+
+
+def _announcements(cluster: Cluster, namespace: str, name: str, home: str) -> list[Object]:
+    """The Service's ServiceL2Status objects, where the cluster has the kind."""
+    from allocator.cluster import NotFound  # noqa: PLC0415
+
+    labels = f"metallb.io/service-name={name},metallb.io/service-namespace={namespace}"
+    try:
+        return list(cluster.list(names.SERVICE_L2_STATUSES, home, label_selector=labels).get("items") or ())
+    except NotFound:
+        return []
+
+
+def _events(cluster: Cluster, service: Object) -> list[Object]:
+    metadata = service["metadata"]
+    fields = {"involvedObject.name": metadata["name"], "involvedObject.uid": metadata["uid"]}
+    selector = ",".join(f"{field}={value}" for field, value in fields.items())
+    path = f"/api/v1/namespaces/{metadata['namespace']}/events"
+    return list(cluster.raw("GET", path, query={"fieldSelector": selector}).get("items") or ())
+
+
+def _show(found: Explanation) -> None:
+    click.echo(f"{found.namespace}/{found.name}: {_colour(found.state)}")
+    if found.message:
+        click.echo(f"  {found.message}")
+    for held in found.addresses:
+        click.echo(f"  {held.ip} from pool {held.pool}, {held.state}{_since(held.since)}")
+        click.echo(f"    {_announcement(held)}")
+        if held.sharers:
+            click.echo(f"    shared with {', '.join(held.sharers)}")
+    _section("Pools considered", [f"{pool}: {reason}" for pool, reason in found.considered])
+    _section(
+        "Conditions",
+        [
+            f"{one.get('type')}={one.get('status')} {one.get('reason', '')}: {one.get('message', '')}"
+            for one in found.conditions
+        ],
+    )
+    _section(
+        "Events",
+        [
+            f"{age(last_seen(one)):>4} {one.get('type')} {one.get('reason')}: {one.get('message')}"
+            for one in found.events
+        ],
+    )
+
+
+def _announcement(held: HeldAddress) -> str:
+    if not held.node:
+        return "announced by no node, as far as the API tells"
+    where = f" on {', '.join(held.interfaces)}" if held.interfaces else " on all interfaces"
+    return f"announced by {held.node}{where}{_since(held.announced_since)}"
+
+
+def _since(moment: str) -> str:
+    return f" since {moment} ({age(moment)})" if moment else ""
+
+
+def _section(title: str, lines: list[str]) -> None:
+    if lines:
+        click.echo(f"{title}:")
+        for line in lines:
+            click.echo(f"  {line}")
+
+
+def _colour(state: str) -> str:
+    colours = {"Assigned": "green", "Pending": "yellow", "Ignored": "bright_black"}
+    return click.style(state, fg=colours.get(state))

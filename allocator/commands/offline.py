@@ -1,0 +1,113 @@
+"""What `lint` and `plan` have in common: their options, reading the input, replaying it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from allocator import names
+from allocator.admission import Rules
+from allocator.core.addresses import Family
+from allocator.core.pools import PriorityOrder
+from allocator.input_documents import InputDocument, UnreadableInput, read
+from allocator.replay import Answer, Replay
+from allocator.schemas import Schemas
+
+UNREADABLE = 2
+"""The exit code when the input cannot be read; click uses the same for a wrong command line."""
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+class Families(click.ParamType[tuple[Family, ...]]):
+    """The cluster's IP families, primary first, written `IPv4`, `IPv6` or both with a comma."""
+
+    name = "families"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Family, ...]:
+        if isinstance(value, tuple):
+            return value
+        by_name = {family.lower(): family for family in Family}
+        written = [part.strip().lower() for part in str(value).split(",")]
+        if len(set(written)) < len(written) or not set(written) <= set(by_name):
+            self.fail(f"{value!r} is not IPv4, IPv6, IPv4,IPv6 or IPv6,IPv4", param, ctx)
+        return tuple(by_name[part] for part in written)
+
+
+def offline_options(command: _Command) -> _Command:
+    """Add the options that say what the cluster is like."""
+    options = (
+        click.option(
+            "--strict", envvar="ADMITLB_STRICT", is_flag=True, help="Deny what would otherwise stay pending."
+        ),
+        click.option(
+            "--lb-class",
+            envvar="ADMITLB_LB_CLASS",
+            default="",
+            help="Only serve Services of this loadBalancerClass; by default those that name none.",
+        ),
+        click.option(
+            "--cluster-families",
+            type=Families(),
+            default="IPv4",
+            show_default=True,
+            help="The cluster's IP families, primary first.",
+        ),
+        click.option(
+            "--pool-priority",
+            envvar="ADMITLB_POOL_PRIORITY",
+            type=click.Choice([order.value for order in PriorityOrder]),
+            default=PriorityOrder.LOWEST_FIRST.value,
+            show_default=True,
+            help="Which pools' serviceAllocation.priority is tried first.",
+        ),
+        click.option(
+            "--namespace",
+            envvar="ADMITLB_NAMESPACE",
+            default=names.DEFAULT_NAMESPACE,
+            show_default=True,
+            help="The namespace AdmitLB reads its pools from.",
+        ),
+        click.option(
+            "--default-namespace",
+            default="default",
+            show_default=True,
+            help="Where documents go that name no namespace, as with kubectl's own --namespace.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def replayed(
+    paths: Sequence[str],
+    *,
+    strict: bool,
+    lb_class: str,
+    cluster_families: tuple[Family, ...],
+    pool_priority: str,
+    namespace: str,
+    default_namespace: str,
+    on_unreadable: Callable[[UnreadableInput], None],
+) -> tuple[Replay, list[Answer]]:
+    """Replay the input. What cannot be read is told on stderr and to `on_unreadable`, and ends the program."""
+    try:
+        documents: list[InputDocument] = read(paths)
+    except UnreadableInput as error:
+        on_unreadable(error)
+        for fault in error.faults:
+            click.echo(f"Error: {fault}", err=True)
+        sys.exit(UNREADABLE)
+    rules = Rules(
+        namespace=namespace,
+        lb_class=lb_class,
+        strict=strict,
+        order=PriorityOrder(pool_priority),
+        families=cluster_families,
+    )
+    replay = Replay(rules, Schemas.shipped(), default_namespace=default_namespace)
+    return replay, replay.run(documents)

@@ -1,0 +1,83 @@
+"""Tables: coloured and framed on a terminal, aligned columns of plain text everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+
+from allocator.outlook import PoolOutlook, ServiceOutlook, State
+
+_BAR = 20
+_STYLES = {
+    State.ASSIGNED: "green",
+    State.PENDING: "yellow",
+    State.DENIED: "red",
+    State.IGNORED: "dim",
+}
+_NEARLY_FULL, _FULL = 0.85, 1.0
+
+Row = Sequence[str]
+
+
+def print_services(services: Sequence[ServiceOutlook]) -> None:
+    """Print one line a Service."""
+    rows = [
+        (f"{one.namespace}/{one.name}", str(one.state), ", ".join(one.ips) or "-", one.pool or "-", one.message)
+        for one in services
+    ]
+    styles = [_STYLES[one.state] for one in services]
+    _print(("SERVICE", "STATE", "ADDRESSES", "POOL", "MESSAGE"), rows, styles)
+
+
+def print_pools(pools: Sequence[PoolOutlook]) -> None:
+    """Print one line a pool and family, with a bar of its use."""
+    rows, styles = [], []
+    for pool in pools:
+        by_family = (
+            ("IPv4", pool.assigned_ipv4, pool.available_ipv4),
+            ("IPv6", pool.assigned_ipv6, pool.available_ipv6),
+        )
+        for family, assigned, available in by_family:
+            if assigned or available:
+                share = assigned / (assigned + available)
+                rows.append((pool.name, family, str(assigned), str(available), _bar(share), f"{share:.0%}"))
+                styles.append("red" if share >= _FULL else "yellow" if share >= _NEARLY_FULL else "green")
+        if not any(assigned or available for _, assigned, available in by_family):
+            rows.append((pool.name, "-", "0", "0", _bar(1.0), "-"))
+            styles.append("dim")
+    _print(("POOL", "FAMILY", "ASSIGNED", "AVAILABLE", "USE", ""), rows, styles)
+
+
+def _bar(share: float) -> str:
+    # Somebody is there as soon as one address is used, and room is left until the last one is.
+    filled = max(round(share * _BAR), 1) if share else 0
+    filled = min(filled, _BAR - 1) if share < 1 else _BAR
+    return "█" * filled + "░" * (_BAR - filled)
+
+
+def _print(header: Row, rows: Sequence[Row], styles: Sequence[str]) -> None:
+    if rows:
+        printer: Callable[[Row, Sequence[Row], Sequence[str]], None] = _framed if sys.stdout.isatty() else _plain
+        printer(header, rows, styles)
+
+
+def _plain(header: Row, rows: Sequence[Row], _: Sequence[str]) -> None:
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _framed(header: Row, rows: Sequence[Row], styles: Sequence[str]) -> None:
+    # Only on a terminal: rich takes longer to import than the rest of a command to run.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in header:
+        table.add_column(title, no_wrap=title not in ("MESSAGE", "ADDRESSES"), overflow="fold")
+    for row, style in zip(rows, styles, strict=True):
+        table.add_row(*(Text(cell, style=style if column in (1, 4) else "") for column, cell in enumerate(row)))
+    Console().print(table)
