@@ -20,8 +20,8 @@ OpenResponders = Callable[[Interface], Iterable[Responder]]
 
 ANNOUNCEMENTS_PER_SECOND = 2000.0
 ANNOUNCEMENTS_AT_ONCE = 500.0
-"""Both in addresses; each is two frames an interface. A node that takes over 1000 addresses has announced all of
-them after a quarter of a second, at 2 Mbit/s."""
+"""Both in addresses; each is two ARP frames an interface, or one of NDP. A node that takes over 1000 addresses has
+announced all of them after a quarter of a second, at 2 Mbit/s."""
 
 
 class Announcer:
@@ -100,9 +100,9 @@ class Announcer:
             self._changed.notify_all()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
         for address in sorted(released):
-            log.info("address.withdrawn", ip=address, protocol="arp", interfaces=before[address])
+            log.info("address.withdrawn", ip=address, protocol="layer2", interfaces=before[address])
         for address in taken:
-            log.info("address.announced", ip=address, protocol="arp", interfaces=wanted[address])
+            log.info("address.announced", ip=address, protocol="layer2", interfaces=wanted[address])
             if not self.interfaces_of(wanted[address]):
                 log.warning(
                     "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
@@ -141,7 +141,7 @@ class Announcer:
         self._responders[interface] = responders
         for responder in responders:
             self._packets.add(responder)
-        log.info("interface.ready", interface=interface.name, mac=interface.mac.hex(":"), protocol="arp")
+        log.info("interface.ready", interface=interface.name, mac=interface.mac.hex(":"))
         return interface
 
     def _retire(self, responders: Iterable[Responder]) -> None:
@@ -180,7 +180,7 @@ class Announcer:
                 if scope.includes(interface.name) and responder.covers(address):
                     responder.announce(address)
         if step == 0:
-            log.info("arp.gratuitous", ip=address, interfaces=scope)
+            log.info("address.told", ip=address, interfaces=scope)
 
 
 def _identity(interface: Interface) -> Interface:

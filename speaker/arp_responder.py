@@ -6,17 +6,14 @@ from collections.abc import Set as AbstractSet
 
 from allocator.core.addresses import Address, Family
 from allocator.logs import EventLog
-from speaker import bpf
-from speaker.arp_socket import ArpSocket
+from speaker import filters
 from speaker.frames.arp import ArpFrame, Operation, gratuitous, reply_to
-from speaker.frames.ethernet import BROADCAST, MalformedFrame
+from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, MalformedFrame
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
+from speaker.packet_socket import PacketSocket
 
 log = EventLog("arp")
-
-_FRAMES_A_TURN = 64
-"""Frames taken from one interface before the others get their turn."""
 
 
 def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) -> ArpFrame | None:
@@ -37,12 +34,14 @@ class ArpResponder:
     a hint that may let more through; `_addresses` decides.
     """
 
+    protocol = "arp"
+
     def __init__(self, interface: Interface, metrics: SpeakerMetrics) -> None:
         """Open the socket, answering for nothing yet. Raises OSError."""
         self.interface = interface
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
-        self._socket = ArpSocket(interface)
+        self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""
@@ -59,56 +58,36 @@ class ArpResponder:
             return
         # Both orders of filter and set are safe: what only one of them knows is not answered.
         self._addresses = mine
-        try:
-            self._socket.set_filter(bpf.arp_requests_for(mine))
-        except OSError as error:
-            self._failed("filter", error)
+        self._socket.set_filter(filters.arp_requests_for(mine))
 
     def handle_readable(self) -> None:
         """Take in waiting frames and answer them."""
-        for _ in range(_FRAMES_A_TURN):
-            try:
-                data = self._socket.receive()
-            except OSError as error:
-                self._failed("receive", error)
-                return
-            if data is None:
-                return
-            self._metrics.frames_received.labels(self.interface.name).inc()
+        for data in self._socket.frames():
             try:
                 request = ArpFrame.decode(data)
             except MalformedFrame as error:
+                self._socket.dropped(error.reason)
                 log.debug("arp.malformed", interface=self.interface.name, error=error)
                 continue
-            self._answer(request)
+            reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
+            if reply is None:
+                self._socket.dropped("not-ours")
+                continue
+            address = str(request.target_ip)
+            self._metrics.requests_received.add(address)
+            if self._socket.send(reply.encode()):
+                self._metrics.responses_sent.add(address)
 
     def announce(self, address: Address) -> None:
         """Broadcast the address in both gratuitous forms, request and reply."""
         for operation in Operation:
-            if self._send(gratuitous(operation, address, self.interface.mac)):
+            if self._socket.send(gratuitous(operation, address, self.interface.mac).encode()):
                 self._metrics.gratuitous_sent.add(str(address))
+
+    def count_overflow(self) -> None:
+        """Count the frames lost because they came faster than they were taken."""
+        self._socket.count_overflow()
 
     def close(self) -> None:
         """Free the socket."""
         self._socket.close()
-
-    def _answer(self, request: ArpFrame) -> None:
-        reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
-        if reply is None:
-            return
-        address = str(request.target_ip)
-        self._metrics.requests_received.add(address)
-        if self._send(reply):
-            self._metrics.responses_sent.add(address)
-
-    def _send(self, frame: ArpFrame) -> bool:
-        try:
-            self._socket.send(frame.encode())
-        except OSError as error:
-            self._failed("send", error)
-            return False
-        return True
-
-    def _failed(self, operation: str, error: OSError) -> None:
-        self._metrics.errors.labels(self.interface.name, operation).inc()
-        log.debug("arp.failed", interface=self.interface.name, operation=operation, error=error)

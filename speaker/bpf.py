@@ -1,6 +1,7 @@
-"""Classic BPF programs that keep foreign traffic in the kernel, as annotated data.
+"""Classic BPF: programs as annotated data, the pieces they are made of, and putting one before a socket.
 
-A program sees the frame from its Ethernet header on, as an AF_PACKET SOCK_RAW socket receives it.
+A program sees the frame from its Ethernet header on, as an AF_PACKET SOCK_RAW socket receives it. Its conditions
+follow one another: each piece here either falls through to the next or ends the program.
 """
 
 from __future__ import annotations
@@ -11,27 +12,41 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from allocator.core.addresses import Address
 
 RANGE_LIMIT = 128
 """How many separate ranges one program tests. The kernel charges the translated program (up to eight
-instructions of eight bytes a range) to net.core.optmem_max, 20 KiB by default: 128 ranges take under half."""
+instructions of eight bytes a range) to net.core.optmem_max, 20 KiB by default before Linux 6.7; the old program is
+still charged while a new one takes its place, so each may take half."""
 
 _SO_ATTACH_FILTER = 26
 
 # linux/bpf_common.h
-_LD_W = 0x20  # load a word from an absolute offset
-_JEQ, _JGT, _JGE = 0x15, 0x25, 0x35
+_LD_W, _LD_H, _LD_B = 0x20, 0x28, 0x30  # load a word, half-word or byte from an absolute offset
+_JA, _JEQ, _JGT, _JGE = 0x05, 0x15, 0x25, 0x35
 _RET = 0x06
 
 # linux/filter.h: offsets that read packet metadata instead of bytes
 _AD_OFF = 0xFFFFF000
 _AD_PKTTYPE = _AD_OFF + 4
 
-_PACKET_BROADCAST = 1  # 0 is "to this host"; everything above is multicast, for others, or sent by us
 _ACCEPT_ALL_BYTES = 0x40000
 _DROP = 0
+
+
+class PacketType(IntEnum):
+    """To whom the kernel found a frame addressed (linux/if_packet.h); what it sent itself, it never shows us.
+
+    Naming the types wanted also rejects tagged frames: a VLAN tag that no VLAN device of the interface claims
+    makes the kernel mark the frame as another host's before it hides the tag (net/core/dev.c). A frame that has
+    only a priority (VLAN 0) is as good as untagged.
+    """
+
+    HOST = 0
+    BROADCAST = 1
+    MULTICAST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,12 @@ def cover(addresses: Iterable[Address], *, limit: int = RANGE_LIMIT) -> tuple[tu
     Exact while the addresses form at most `limit` runs of neighbours; beyond that the smallest gaps are closed,
     so that the fewest foreign addresses pass: the reader must still check each frame.
     """
-    values = sorted({address.value for address in addresses})
+    return cover_values((address.value for address in addresses), limit=limit)
+
+
+def cover_values(numbers: Iterable[int], *, limit: int = RANGE_LIMIT) -> tuple[tuple[int, int], ...]:
+    """As `cover`, of plain numbers."""
+    values = sorted(set(numbers))
     if not values:
         return ()
     gaps = [(after - before, index) for index, (before, after) in enumerate(itertools.pairwise(values))]
@@ -65,15 +85,34 @@ def cover(addresses: Iterable[Address], *, limit: int = RANGE_LIMIT) -> tuple[tu
     return tuple(zip(firsts, lasts, strict=True))
 
 
-def arp_requests_for(addresses: Iterable[Address]) -> Program:
-    """Accept ARP requests for IPv4 over Ethernet, addressed to this host or broadcast, that ask for an address.
+NOTHING: Program = (Instruction(_RET, 0, 0, _DROP),)
+"""Accepts no frame."""
 
-    The packet type also rejects tagged frames: a tag that no VLAN device of this interface claims makes the
-    kernel mark the frame as another host's before it hides the tag (net/core/dev.c).
-    """
-    ranges = cover(addresses)
-    if not ranges:
-        return (Instruction(_RET, 0, 0, _DROP),)
+
+def addressed_to(*types: PacketType) -> Program:
+    """Drop frames of all other packet types."""
+    tests = [Instruction(_JEQ, len(types) - index, 0, kind) for index, kind in enumerate(types)]
+    return (Instruction(_LD_W, 0, 0, _AD_PKTTYPE), *tests, *NOTHING)
+
+
+def word_is(offset: int, value: int) -> Program:
+    """Drop frames whose four bytes at `offset` are something else."""
+    return (Instruction(_LD_W, 0, 0, offset), Instruction(_JEQ, 1, 0, value), *NOTHING)
+
+
+def half_word_is(offset: int, *values: int) -> Program:
+    """Drop frames whose two bytes at `offset` are none of `values`."""
+    tests = [Instruction(_JEQ, len(values) - index, 0, value) for index, value in enumerate(values)]
+    return (Instruction(_LD_H, 0, 0, offset), *tests, *NOTHING)
+
+
+def byte_is(offset: int, value: int) -> Program:
+    """Drop frames whose byte at `offset` is something else."""
+    return (Instruction(_LD_B, 0, 0, offset), Instruction(_JEQ, 1, 0, value), *NOTHING)
+
+
+def accept_words(offset: int, ranges: Iterable[tuple[int, int]]) -> Program:
+    """Accept frames whose four bytes at `offset` are in one of the ranges (first, last), drop all others."""
     tests = [
         test
         for first, last in ranges
@@ -83,18 +122,22 @@ def arp_requests_for(addresses: Iterable[Address]) -> Program:
             Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES),
         )
     ]
-    return (
-        Instruction(_LD_W, 0, 0, _AD_PKTTYPE),
-        Instruction(_JGT, 4, 0, _PACKET_BROADCAST),
-        Instruction(_LD_W, 0, 0, 14),  # hardware type 1, protocol 0x0800
-        Instruction(_JEQ, 0, 2, 0x0001_0800),
-        Instruction(_LD_W, 0, 0, 18),  # sizes 6 and 4, operation 1 (request)
-        Instruction(_JEQ, 1, 0, 0x0604_0001),
-        Instruction(_RET, 0, 0, _DROP),
-        Instruction(_LD_W, 0, 0, 38),  # target IPv4 address
-        *tests,
-        Instruction(_RET, 0, 0, _DROP),
-    )
+    return (Instruction(_LD_W, 0, 0, offset), *tests, *NOTHING)
+
+
+def if_words(offset: int, values: Iterable[int], then: Program) -> Program:
+    """Run `then`, which must end the program, on frames that have these words from `offset` on; else fall through."""
+    tests = [
+        (Instruction(_LD_W, 0, 0, offset + 4 * index), Instruction(_JEQ, 1, 0, value))
+        for index, value in enumerate(values)
+    ]
+    length = 3 * len(tests) + len(then)
+    program: Program = ()
+    for load, compare in tests:
+        # A conditional jump reaches 255 instructions, an unconditional one any.
+        skip = Instruction(_JA, 0, 0, length - len(program) - 3)
+        program += (load, compare, skip)
+    return program + then
 
 
 def attach(sock: socket.socket, program: Program) -> None:

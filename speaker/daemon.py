@@ -16,8 +16,6 @@ from allocator.logs import EventLog
 from allocator.names import Resource
 from allocator.reflector import Reflector
 from speaker.announcer import Announcer
-from speaker.arp_responder import ArpResponder
-from speaker.arp_socket import require_raw_sockets
 from speaker.decider import Decider
 from speaker.events import EventRecorder
 from speaker.heartbeats import Heartbeats
@@ -25,7 +23,9 @@ from speaker.interfaces import InterfaceWatch
 from speaker.key import KeyWatch, read_key
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.metrics import SpeakerMetrics
+from speaker.packet_socket import require_raw_sockets
 from speaker.responder import PacketLoop
+from speaker.responders import responders
 from speaker.view import View
 
 log = EventLog("speaker")
@@ -92,9 +92,7 @@ class Speaker:
         slices = self._retry("speaker.discovery", self._endpoint_slices)
         self._waiting_for = "the first list of every watch"
         packets = PacketLoop()
-        announcer = Announcer(
-            packets=packets, open_responders=lambda interface: [ArpResponder(interface, self._metrics)]
-        )
+        announcer = Announcer(packets=packets, open_responders=responders(self._metrics))
         heartbeats = Heartbeats(
             node=settings.node,
             key=key,

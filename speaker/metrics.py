@@ -66,6 +66,12 @@ class SpeakerMetrics:
             ["interface"],
             registry=registry,
         )
+        self.frames_dropped = Counter(
+            "admitlb_layer2_frames_dropped",
+            "Frames the kernel's filter let through that deserved nothing, and frames lost to a full queue",
+            ["interface", "reason"],
+            registry=registry,
+        )
         self.errors = Counter(
             "admitlb_layer2_errors", "Failed socket operations", ["interface", "operation"], registry=registry
         )

@@ -15,6 +15,7 @@ class Responder(Protocol):
     """Answers for addresses of one family on one interface."""
 
     interface: Interface
+    protocol: str
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""
@@ -34,6 +35,10 @@ class Responder(Protocol):
 
     def announce(self, address: Address) -> None:
         """Tell the LAN, unasked, that the address is here now."""
+        ...
+
+    def count_overflow(self) -> None:
+        """Count the frames lost because they came faster than they were taken."""
         ...
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from enum import IntEnum
 from struct import Struct
 
 from allocator.core.addresses import Address, Family
-from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, MINIMUM_FRAME_BYTES, MalformedFrame
+from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, MINIMUM_FRAME_BYTES, UNKNOWN, MalformedFrame
 
 _HARDWARE_ETHERNET = 1
 _PROTOCOL_IPV4 = 0x0800
@@ -105,5 +105,18 @@ def gratuitous(operation: Operation, address: Address, mac: bytes) -> ArpFrame:
         sender_mac=mac,
         sender_ip=address,
         target_mac=BROADCAST,
+        target_ip=address,
+    )
+
+
+def probe(address: Address, mac: bytes) -> ArpFrame:
+    """The question whether anyone has `address` already, by a sender that has none yet (RFC 5227 2.1.1)."""
+    return ArpFrame(
+        destination=BROADCAST,
+        source=mac,
+        operation=Operation.REQUEST,
+        sender_mac=mac,
+        sender_ip=Address(Family.IPV4, 0),
+        target_mac=UNKNOWN,
         target_ip=address,
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 ETHERTYPE_ARP = 0x0806
+ETHERTYPE_IPV6 = 0x86DD
 BROADCAST = b"\xff" * 6
 UNKNOWN = b"\x00" * 6
 MINIMUM_FRAME_BYTES = 60
 
 
 class MalformedFrame(ValueError):
-    """Bytes that are not a frame of the expected kind; the message says which field is wrong."""
+    """Bytes that are not a frame of the expected kind; the message says which field is wrong, `reason` counts it."""
+
+    def __init__(self, message: str, *, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def mac_text(mac: bytes) -> str:
@@ -26,3 +31,8 @@ def mac_bytes(text: str) -> bytes:
     if len(mac) != 6:
         raise MalformedFrame(f"{text!r} is not an Ethernet address of six bytes")
     return mac
+
+
+def is_group(mac: bytes) -> bool:
+    """Tell whether the address names a group (multicast or broadcast) rather than one interface."""
+    return bool(mac[0] & 1)

@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
 from speaker.announcer import ANNOUNCEMENTS_AT_ONCE, ANNOUNCEMENTS_PER_SECOND, Announcer
-from speaker.arp_responder import ArpResponder
 from speaker.frames.arp import ArpFrame, Operation
-from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, UNKNOWN, MalformedFrame, mac_bytes
+from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, UNKNOWN, MalformedFrame, mac_bytes
+from speaker.frames.ndp import Advertisement, decode
 from speaker.interfaces import InterfaceWatch
 from speaker.metrics import SpeakerMetrics
 from speaker.responder import PacketLoop
+from speaker.responders import responders
 from speaker.scope import EVERYWHERE, Scope
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until
@@ -39,7 +40,7 @@ class Speaking:
         self.packets = PacketLoop()
         self.announcer = Announcer(
             packets=self.packets,
-            open_responders=lambda interface: [ArpResponder(interface, self.metrics)],
+            open_responders=responders(self.metrics),
             announcements_per_second=announcements_per_second,
             announcements_at_once=announcements_at_once,
         )
@@ -52,7 +53,14 @@ class Speaking:
 
     def announce(self, *addresses: str, scope: Scope = EVERYWHERE) -> None:
         """Announce exactly these addresses."""
-        self.announcer.announce({Address.parse(address): scope for address in addresses})
+        # Inside the host, where joining a group opens a socket.
+        with self.host.inside():
+            self.announcer.announce({Address.parse(address): scope for address in addresses})
+
+    def frames_dropped(self, reason: str, interface: str = "eth0") -> int:
+        """How many frames came through the filter and were not answered, for this reason."""
+        labels = {"interface": interface, "reason": reason}
+        return int(self.registry.get_sample_value("admitlb_layer2_frames_dropped_total", labels) or 0)
 
     def frames_received(self, interface: str = "eth0") -> int:
         """How many frames the kernel's filter let through to Python."""
@@ -117,6 +125,58 @@ class Tap:
         self._socket.close()
 
 
+class NeighbourTap:
+    """A raw socket on a host's interface: sends any frame, sees every neighbour message that arrives."""
+
+    def __init__(self, host: Host, interface: str = "eth0") -> None:
+        self.mac = mac_bytes(host.mac(interface))
+        with host.inside():
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self._socket.bind((interface, ETHERTYPE_IPV6))
+
+    def send(self, frame: bytes) -> None:
+        """Put a frame on the wire."""
+        self._socket.send(frame)
+
+    def advertisements(self, within_seconds: float = 5) -> Iterator[Advertisement]:
+        """Yield the neighbour advertisements that arrive, up to the time."""
+        end = time.monotonic() + within_seconds
+        while (left := end - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                frame = decode(self._socket.recv(2048))
+            except TimeoutError:
+                return
+            except MalformedFrame:
+                continue
+            if isinstance(frame, Advertisement):
+                yield frame
+
+    def answers_until(self, address: str) -> list[Advertisement]:
+        """Return the solicited advertisements that arrive, up to and with that of `address`."""
+        seen = []
+        for frame in self.advertisements():
+            if frame.solicited:
+                seen.append(frame)
+                if str(frame.target) == address:
+                    return seen
+        raise AssertionError(f"nobody advertised {address}; seen: {seen}")
+
+    def close(self) -> None:
+        """Free the socket."""
+        self._socket.close()
+
+
+@contextmanager
+def neighbour_tap(host: Host, interface: str = "eth0") -> Iterator[NeighbourTap]:
+    """Open a NeighbourTap for the block."""
+    opened = NeighbourTap(host, interface)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
 def request(address: str, *, sender: str, destination: bytes = BROADCAST, mac: bytes) -> ArpFrame:
     """An ARP request as a host's kernel sends it."""
     return ArpFrame(
@@ -142,8 +202,9 @@ def tap(host: Host, interface: str = "eth0") -> Iterator[Tap]:
 
 def resolve(host: Host, addresses: Iterable[str]) -> None:
     """Make the host's kernel look for addresses: it sends each a datagram."""
-    with host.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for address in addresses:
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with host.inside(), socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"?", (address, 9))
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker import bpf
-from speaker.frames.arp import ArpFrame, Operation
+from speaker import bpf, filters
+from speaker.frames import ndp
+from speaker.frames.arp import ArpFrame, Operation, gratuitous
 from speaker.frames.ethernet import BROADCAST
 
 MAC = b"\x02\x00\x00\x00\x00\x02"
@@ -36,6 +37,22 @@ def request(target: int, operation: Operation = Operation.REQUEST) -> bytes:
     ).encode()
 
 
+def solicitation(target: int) -> bytes:
+    return ndp.probe(Address(Family.IPV6, target), MAC).encode()
+
+
+def advertisement(target: int) -> bytes:
+    return ndp.unsolicited(Address(Family.IPV6, target), MAC).encode()
+
+
+def claim(sender: int, operation: Operation = Operation.REQUEST) -> bytes:
+    return gratuitous(operation, Address(Family.IPV4, sender), MAC).encode()
+
+
+def addresses6(numbers: Iterable[int]) -> frozenset[Address]:
+    return frozenset(Address(Family.IPV6, number) for number in numbers)
+
+
 def let_through(program: bpf.Program, frames: Iterable[bytes]) -> list[bytes]:
     """Return the frames that the kernel delivers through the program."""
     sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -54,7 +71,7 @@ def let_through(program: bpf.Program, frames: Iterable[bytes]) -> list[bytes]:
 
 @given(st.sets(values, max_size=40), st.lists(values, max_size=10))
 def test_requests_for_the_addresses_pass_whole_and_no_others(held: set[int], others: list[int]) -> None:
-    program = bpf.arp_requests_for(addresses(held))
+    program = filters.arp_requests_for(addresses(held))
     asked = [*held, *others, *(number ^ 1 for number in held)]
     expected = [request(number) for number in asked if number in held]
     assert let_through(program, map(request, asked)) == expected
@@ -63,7 +80,7 @@ def test_requests_for_the_addresses_pass_whole_and_no_others(held: set[int], oth
 @pytest.mark.parametrize("edge", [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF])
 def test_the_ends_of_the_address_space_are_exact(edge: int) -> None:
     near = [number for number in (edge - 1, edge, edge + 1) if 0 <= number < 2**32]
-    assert let_through(bpf.arp_requests_for(addresses([edge])), map(request, near)) == [request(edge)]
+    assert let_through(filters.arp_requests_for(addresses([edge])), map(request, near)) == [request(edge)]
 
 
 def test_nothing_but_arp_requests_for_ipv4_over_ethernet_passes() -> None:
@@ -72,21 +89,73 @@ def test_nothing_but_arp_requests_for_ipv4_over_ethernet_passes() -> None:
     other_hardware = good[:14] + b"\x00\x06" + good[16:]
     other_protocol = good[:16] + b"\x86\xdd" + good[18:]
     other_sizes = good[:18] + b"\x08\x04" + good[20:]
-    program = bpf.arp_requests_for(addresses([held]))
+    program = filters.arp_requests_for(addresses([held]))
     frames = [other_hardware, other_protocol, other_sizes, request(held, Operation.REPLY), good[:41], b"\x00"]
     assert let_through(program, frames) == []
     assert let_through(program, [good]) == [good]
 
 
 def test_without_addresses_nothing_passes() -> None:
-    assert let_through(bpf.arp_requests_for(()), map(request, range(5))) == []
+    for no_addresses in (filters.arp_requests_for, filters.arp_claims_of):
+        assert let_through(no_addresses(()), map(request, range(5))) == []
+    for no_addresses in (filters.solicitations_for, filters.ndp_claims_of):
+        assert let_through(no_addresses(()), map(solicitation, range(5))) == []
 
 
 def test_the_largest_program_is_accepted_by_the_kernel() -> None:
     scattered = addresses(0x80000000 + 1000 * index for index in range(5000))
-    program = bpf.arp_requests_for(scattered)
+    program = filters.arp_requests_for(scattered)
     asked = sorted(address.value for address in scattered)
     assert let_through(program, map(request, asked)) == [request(number) for number in asked]
+
+
+@given(st.sets(values, max_size=40), st.lists(values, max_size=10), st.sampled_from(Operation))
+def test_claims_of_the_addresses_pass_whatever_the_operation(
+    held: set[int], others: list[int], operation: Operation
+) -> None:
+    program = filters.arp_claims_of(addresses(held))
+    claimed = [*held, *others, *(number ^ 1 for number in held)]
+    expected = [claim(number, operation) for number in claimed if number in held]
+    assert let_through(program, (claim(number, operation) for number in claimed)) == expected
+
+
+def test_a_question_for_an_address_is_no_claim_of_it() -> None:
+    assert let_through(filters.arp_claims_of(addresses([0xC0000264])), [request(0xC0000264)]) == []
+
+
+values6 = st.one_of(
+    st.integers(0, 2**128 - 1),
+    st.integers(0, 2**20).map(lambda low: 0x20010DB8 << 96 | low),
+    # The first and last words of neighbouring prefixes.
+    st.integers(-3, 3).map(lambda step: (0x20010DB8 << 96 | 5 << 32) + step),
+)
+
+
+@given(st.sets(values6, max_size=8), st.lists(values6, max_size=10))
+def test_solicitations_for_the_addresses_pass_whole_and_no_others(held: set[int], others: list[int]) -> None:
+    asked = [*held, *others, *(number ^ 1 for number in held), *(number ^ 1 << 40 for number in held)]
+    expected = [solicitation(number) for number in asked if number in held]
+    assert let_through(filters.solicitations_for(addresses6(held)), map(solicitation, asked)) == expected
+    assert let_through(filters.ndp_claims_of(addresses6(held)), map(solicitation, asked)) == []
+    expected = [advertisement(number) for number in asked if number in held]
+    assert let_through(filters.ndp_claims_of(addresses6(held)), map(advertisement, asked)) == expected
+
+
+@given(st.sets(st.integers(0, 2**128 - 1), max_size=300))
+def test_solicitations_for_any_of_the_addresses_pass_however_scattered_they_are(held: set[int]) -> None:
+    asked = [*map(solicitation, held)]
+    assert let_through(filters.solicitations_for(addresses6(held)), asked) == asked
+
+
+def test_ipv6_that_is_no_solicitation_never_passes() -> None:
+    held = 0x20010DB8 << 96 | 1
+    good = solicitation(held)
+    program = filters.solicitations_for(addresses6([held]))
+    other_header = good[:20] + b"\x11" + good[21:]
+    router_solicitation = good[:54] + b"\x85" + good[55:]
+    other_code = good[:55] + b"\x01" + good[56:]
+    assert let_through(program, [other_header, router_solicitation, other_code, good[:77], b"\x00"]) == []
+    assert let_through(program, [good]) == [good]
 
 
 @given(st.sets(values, max_size=200), st.integers(1, 20))

@@ -1,0 +1,118 @@
+"""Answers neighbour solicitations on one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from allocator.core.addresses import Address, Family
+from allocator.logs import EventLog
+from speaker import filters
+from speaker.frames.ethernet import ETHERTYPE_IPV6, MalformedFrame
+from speaker.frames.ipv6 import group_mac, is_multicast, solicited_node
+from speaker.frames.ndp import Advertisement, Solicitation, decode, reply_to, unsolicited
+from speaker.groups import GroupMemberships
+from speaker.interfaces import Interface
+from speaker.metrics import SpeakerMetrics
+from speaker.packet_socket import PacketSocket
+
+log = EventLog("ndp")
+
+
+def answer(
+    frame: Solicitation | Advertisement, *, mac: bytes, addresses: AbstractSet[Address]
+) -> Advertisement | None:
+    """Return the advertisement that `frame` deserves from the holder of `addresses` at `mac`, None if none.
+
+    Solicitations for an address we hold, sent to a group or to us, multicast or (NUD) unicast, with or without the
+    asker's link-layer address; a probe for it is answered so that the prober desists (RFC 4862 5.4.3).
+    """
+    if not isinstance(frame, Solicitation) or frame.target not in addresses:
+        return None
+    to_all = is_multicast(frame.receiver) and frame.destination == group_mac(frame.receiver)
+    if not to_all and frame.destination != mac:
+        return None
+    # A loop in the LAN may bring back what this node sent itself.
+    return None if frame.source == mac else reply_to(frame, mac)
+
+
+class NdpResponder:
+    """Answers and announces IPv6 addresses on one interface, with that interface's own MAC.
+
+    `_addresses` is replaced whole by the announcer's caller and read by the packet thread; `_groups` and `_members`
+    belong to the caller. The kernel's filter is a hint that may let more through; `_addresses` decides.
+    """
+
+    protocol = "ndp"
+
+    def __init__(self, interface: Interface, metrics: SpeakerMetrics) -> None:
+        """Open the socket, answering for nothing yet. Raises OSError."""
+        self.interface = interface
+        self._metrics = metrics
+        self._addresses: frozenset[Address] = frozenset()
+        self._groups: frozenset[Address] = frozenset()
+        self._members = GroupMemberships(interface)
+        self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a frame waits."""
+        return self._socket.fileno()
+
+    def covers(self, address: Address) -> bool:
+        """Tell whether the address is of this responder's family."""
+        return address.family is Family.IPV6
+
+    def answer_for(self, addresses: frozenset[Address]) -> None:
+        """From now on answer for exactly the IPv6 addresses among these, and be in exactly their groups."""
+        mine = frozenset(address for address in addresses if self.covers(address))
+        if mine == self._addresses:
+            return
+        # Addresses that end alike share a group: it is the set of groups that is joined, so none is left too early.
+        groups = frozenset(solicited_node(address) for address in mine)
+        for group in groups - self._groups:
+            self._join(group)
+        self._addresses = mine
+        self._socket.set_filter(filters.solicitations_for(mine))
+        for group in self._groups - groups:
+            self._socket.leave(group_mac(group))
+            self._members.leave(group)
+        self._groups = groups
+
+    def handle_readable(self) -> None:
+        """Take in waiting frames and answer them."""
+        for data in self._socket.frames():
+            try:
+                frame = decode(data)
+            except MalformedFrame as error:
+                self._socket.dropped(error.reason)
+                log.debug("ndp.malformed", interface=self.interface.name, error=error)
+                continue
+            reply = answer(frame, mac=self.interface.mac, addresses=self._addresses)
+            if reply is None:
+                self._socket.dropped("not-ours")
+                continue
+            address = str(frame.target)
+            self._metrics.requests_received.add(address)
+            if self._socket.send(reply.encode()):
+                self._metrics.responses_sent.add(address)
+
+    def announce(self, address: Address) -> None:
+        """Tell all nodes where the address is, overriding what they had."""
+        if self._socket.send(unsolicited(address, self.interface.mac).encode()):
+            self._metrics.gratuitous_sent.add(str(address))
+
+    def count_overflow(self) -> None:
+        """Count the frames lost because they came faster than they were taken."""
+        self._socket.count_overflow()
+
+    def close(self) -> None:
+        """Free the sockets, and with them leave every group."""
+        self._socket.close()
+        self._members.close()
+
+    def _join(self, group: Address) -> None:
+        self._socket.join(group_mac(group))
+        try:
+            self._members.join(group)
+        except OSError as error:
+            # Without IPv6 on the interface there are no reports; only a switch that snoops them minds.
+            self._socket.failed("join", error)
