@@ -66,6 +66,9 @@ class Tenancy:
         awaited = self._awaited.pop(key, None)
         tenant = self._tenants.setdefault(key, Tenant())
         old = tenant.stored
+        if old is None:
+            # Refused before, if at all: its age counts from here.
+            self._tenants[key] = self._tenants.pop(key)
         new = document if old is None else _updated(old, document)
         verdict = review_service(new, old, namespace=self._namespace(key[0]), rules=self._rules, decide=self._decide)
         if not verdict.allowed:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 from allocator.input_documents import STDIN, UnreadableInput
 from allocator.replay import Answer
 
 _FIELD = re.compile(r"\b(?:spec|metadata|status|apiVersion)(?:\.\w+|\[[^\]\s]*\])*(?=:)")
+_COLOURS = {"error": "red", "warning": "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ def as_text(answers: Sequence[Answer]) -> Iterator[str]:
     remarks = list(_remarks(answers))
     for remark in remarks:
         code = f" {remark.code}" if remark.code is not None else ""
-        yield f"{remark.source}:{remark.line}: {remark.level}{code}: {remark.text}"
+        level = click.style(f"{remark.level}{code}", fg=_COLOURS[remark.level], bold=True)
+        yield f"{remark.source}:{remark.line}: {level}: {remark.text}"
     denied = sum(not answer.verdict.allowed for answer in answers)
     warned = sum(remark.level == "warning" for remark in remarks)
     yield f"{_count(len(answers), 'document')} checked: {denied} denied, {_count(warned, 'warning')}"

@@ -1,0 +1,337 @@
+"""`admitlb plan`: documents replayed in order, as a cluster would see them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.commands.manifests import Object, deleted, namespace, plan, pool, service
+
+FOUR = pool("four", "192.0.2.10-192.0.2.13")
+ONE = pool("one", "192.0.2.10")
+DUAL = ("--cluster-families", "IPv4,IPv6")
+
+
+def test_the_json_has_these_fields_and_no_others() -> None:
+    ran = plan(FOUR, service("web"))
+    assert ran.code == 0
+    assert ran.told == {
+        "documents": [
+            {
+                "index": 0,
+                "source": "-",
+                "kind": "IPAddressPool",
+                "namespace": "metallb-system",
+                "name": "four",
+                "allowed": True,
+                "code": 200,
+                "message": "",
+                "warnings": [],
+            },
+            {
+                "index": 1,
+                "source": "-",
+                "kind": "Service",
+                "namespace": "prod",
+                "name": "web",
+                "allowed": True,
+                "code": 200,
+                "message": "",
+                "warnings": [],
+            },
+        ],
+        "services": [
+            {
+                "namespace": "prod",
+                "name": "web",
+                "state": "Assigned",
+                "ips": ["192.0.2.10"],
+                "pool": "four",
+                "message": "",
+            }
+        ],
+        "pools": [{"name": "four", "assignedIPv4": 1, "assignedIPv6": 0, "availableIPv4": 3, "availableIPv6": 0}],
+    }
+
+
+def test_a_later_document_of_the_same_name_is_an_update() -> None:
+    pinned = service("web", annotations={"loadBalancerIPs": "192.0.2.13"})
+    ran = plan(FOUR, service("web"), pinned)
+    assert ran.ips == {"web": ["192.0.2.13"]}
+    assert ran.pools["four"]["assignedIPv4"] == 1
+
+
+def test_one_with_a_deletion_timestamp_is_a_delete() -> None:
+    ran = plan(FOUR, service("web"), service("api"), deleted(service("web")))
+    assert ran.ips == {"api": ["192.0.2.11"]}
+    assert ran.pools["four"]["availableIPv4"] == 3
+
+
+def test_the_deletion_of_what_never_was_changes_nothing() -> None:
+    ran = plan(FOUR, deleted(service("web")), deleted(pool("other", "192.0.2.99")))
+    assert (ran.code, ran.told["services"], list(ran.pools)) == (0, [], ["four"])
+
+
+def test_what_waits_is_served_when_its_pool_comes() -> None:
+    ran = plan(service("web"), FOUR)
+    assert ran.ips == {"web": ["192.0.2.10"]}
+    assert ran.warnings == ["prod/web: there are no pools; create an IPAddressPool"]
+    assert ran.code == 0
+
+
+def test_of_several_that_wait_the_oldest_is_served_first() -> None:
+    ran = plan(ONE, service("first"), service("b"), service("a"), deleted(service("first")))
+    assert ran.states == {"b": "Assigned", "a": "Pending"}
+    assert ran.code == 1
+
+
+def test_the_age_of_a_service_counts_from_its_last_creation() -> None:
+    ran = plan(ONE, service("first"), service("b"), service("a"), deleted(service("b")), service("b"))
+    assert ran.states == {"first": "Assigned", "a": "Pending", "b": "Pending"}
+    again = plan(
+        ONE,
+        service("first"),
+        service("b"),
+        service("a"),
+        deleted(service("b")),
+        service("b"),
+        deleted(service("first")),
+    )
+    assert again.states == {"a": "Assigned", "b": "Pending"}
+
+
+def test_what_waits_is_retried_when_a_pool_grows() -> None:
+    ran = plan(ONE, service("a"), service("b"), pool("one", "192.0.2.10-192.0.2.11"))
+    assert ran.ips == {"a": ["192.0.2.10"], "b": ["192.0.2.11"]}
+
+
+def test_what_waits_is_retried_when_a_namespace_changes() -> None:
+    open_to = pool(
+        "tenants", "192.0.2.10", serviceAllocation={"namespaceSelectors": [{"matchLabels": {"lb": "yes"}}]}
+    )
+    asking = service("web")
+    ran = plan(open_to, asking, namespace("prod", lb="yes"))
+    assert ran.ips == {"web": ["192.0.2.10"]}
+
+
+def test_what_waits_is_retried_when_a_quota_is_raised() -> None:
+    first = plan(namespace("prod", quota="1"), FOUR, service("a"), service("b"))
+    assert first.states == {"a": "Assigned", "b": "Denied"}
+    assert first.codes[-1] == 403
+    raised = plan(namespace("prod", quota="1"), FOUR, service("a"), namespace("prod", quota="2"), service("b"))
+    assert raised.ips == {"a": ["192.0.2.10"], "b": ["192.0.2.11"]}
+
+
+def test_what_waits_is_retried_when_a_sharing_key_appears() -> None:
+    shared = {"allow-shared-ip": "k", "loadBalancerIPs": "192.0.2.10"}
+    alone = service("http", annotations={"loadBalancerIPs": "192.0.2.10"})
+    tls = service("https", annotations=shared, ports=[{"port": 443, "protocol": "TCP"}])
+    assert plan(FOUR, alone, tls).states == {"http": "Assigned", "https": "Pending"}
+    ran = plan(FOUR, alone, tls, service("http", annotations=shared))
+    assert ran.ips == {"http": ["192.0.2.10"], "https": ["192.0.2.10"]}
+    assert ran.pools["four"]["assignedIPv4"] == 1
+
+
+def test_two_sharers_changed_one_after_the_other_converge() -> None:
+    def sharer(name: str, port: int, key: str) -> dict[str, object]:
+        wish = {"allow-shared-ip": key, "loadBalancerIPs": "192.0.2.10"}
+        return service(name, annotations=wish, ports=[{"port": port, "protocol": "TCP"}])
+
+    before = (FOUR, sharer("http", 80, "old"), sharer("https", 443, "old"))
+    between = plan(*before, sharer("http", 80, "new"))
+    assert between.states == {"http": "Pending", "https": "Assigned"}
+    assert "prod/https" in between.warnings[0]
+    after = plan(*before, sharer("http", 80, "new"), sharer("https", 443, "new"))
+    assert after.ips == {"http": ["192.0.2.10"], "https": ["192.0.2.10"]}
+
+
+def test_a_released_address_goes_to_others_only_when_nothing_else_is_free() -> None:
+    two = pool("two", "192.0.2.10-192.0.2.11")
+    ran = plan(two, service("a"), deleted(service("a")), service("b"), service("c"))
+    assert ran.ips == {"b": ["192.0.2.11"], "c": ["192.0.2.10"]}
+
+
+def test_a_released_address_goes_back_to_the_same_name() -> None:
+    ran = plan(FOUR, service("a"), service("b"), deleted(service("b")), service("c"), service("b"))
+    assert ran.ips == {"a": ["192.0.2.10"], "c": ["192.0.2.12"], "b": ["192.0.2.11"]}
+
+
+def test_a_denied_update_leaves_the_old_object() -> None:
+    broken = service("web", annotations={"loadBalancerIPs": "nonsense"})
+    ran = plan(FOUR, service("web"), broken)
+    assert ran.codes == [200, 200, 422]
+    assert ran.services["prod/web"]["ips"] == ["192.0.2.10"]
+    assert ran.states == {"web": "Assigned"}
+    assert ran.code == 1
+
+
+def test_a_denied_creation_is_a_denied_service_until_it_is_corrected_or_removed() -> None:
+    broken = service("web", annotations={"loadBalancerIPs": "nonsense"})
+    denied = plan(FOUR, broken).services["prod/web"]
+    assert (denied["state"], denied["ips"], denied["pool"]) == ("Denied", [], "")
+    assert "not an IP address" in denied["message"]
+    assert plan(FOUR, broken, service("web")).states == {"web": "Assigned"}
+    assert plan(FOUR, broken, deleted(broken)).states == {}
+
+
+def test_a_changed_wish_that_cannot_be_met_keeps_the_old_address_and_says_what_is_wanted() -> None:
+    ran = plan(FOUR, service("web"), service("web", annotations={"address-pool": "later"}))
+    web = ran.services["prod/web"]
+    assert (web["state"], web["ips"]) == ("Assigned", ["192.0.2.10"])
+    assert "there is no pool later" in web["message"]
+    assert ran.code == 0
+    met = plan(
+        FOUR, service("web"), service("web", annotations={"address-pool": "later"}), pool("later", "192.0.2.99")
+    )
+    assert met.services["prod/web"] == {
+        "namespace": "prod",
+        "name": "web",
+        "state": "Assigned",
+        "ips": ["192.0.2.99"],
+        "pool": "later",
+        "message": "",
+    }
+
+
+def test_a_change_of_type_gives_the_address_to_one_that_waits() -> None:
+    ran = plan(ONE, service("a"), service("b"), service("a", type="ClusterIP"))
+    assert ran.states == {"a": "Ignored", "b": "Assigned"}
+    assert "ClusterIP" in ran.services["prod/a"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("lb_class", "spec", "state"),
+    [
+        ("", {}, "Assigned"),
+        ("", {"loadBalancerClass": "example.com/x"}, "Ignored"),
+        ("example.com/x", {}, "Ignored"),
+        ("example.com/x", {"loadBalancerClass": "example.com/x"}, "Assigned"),
+        ("", {"type": "NodePort"}, "Ignored"),
+    ],
+)
+def test_services_of_another_class_or_type_are_ignored(lb_class: str, spec: Object, state: str) -> None:
+    ran = plan(FOUR, service("web", **spec), options=("--lb-class", lb_class))
+    assert ran.states == {"web": state}
+    assert ran.code == 0
+
+
+def test_addresses_in_a_status_are_adopted_before_anything_new_is_assigned() -> None:
+    ran = plan(FOUR, service("new"), service("old", shows=("192.0.2.10",)))
+    assert ran.ips == {"new": ["192.0.2.11"], "old": ["192.0.2.10"]}
+    late_pool = plan(service("new"), service("old", shows=("192.0.2.10",)), FOUR)
+    assert late_pool.ips == {"new": ["192.0.2.11"], "old": ["192.0.2.10"]}
+
+
+def test_an_address_in_a_status_that_is_in_no_pool_is_not_adopted() -> None:
+    assert plan(FOUR, service("web", shows=("198.51.100.1",))).ips == {"web": ["192.0.2.10"]}
+
+
+def test_a_service_that_is_refused_gives_up_what_its_status_shows() -> None:
+    broken = service("old", annotations={"loadBalancerIPs": "nonsense"}, shows=("192.0.2.10",))
+    ran = plan(ONE, service("new"), broken)
+    assert ran.states == {"new": "Assigned", "old": "Denied"}
+
+
+def test_two_statuses_that_show_one_address_leave_it_to_the_first() -> None:
+    ran = plan(FOUR, service("a", shows=("192.0.2.12",)), service("b", shows=("192.0.2.12",)))
+    assert ran.ips == {"a": ["192.0.2.12"], "b": ["192.0.2.10"]}
+
+
+def test_the_cluster_is_ipv4_unless_said_otherwise_and_the_first_family_is_the_primary() -> None:
+    both = pool("both", "192.0.2.10", "2001:db8::10")
+    assert plan(both, service("web")).ips == {"web": ["192.0.2.10"]}
+    six = plan(both, service("web"), options=("--cluster-families", "IPv6,IPv4"))
+    assert six.ips == {"web": ["2001:db8::10"]}
+
+
+def test_cluster_ips_win_over_the_clusters_families() -> None:
+    both = pool("both", "192.0.2.10", "2001:db8::10")
+    assert plan(both, service("web", clusterIPs=["fd00::1"])).ips == {"web": ["2001:db8::10"]}
+    assert plan(both, service("web", clusterIPs=["fd00::1"]), service("web")).ips == {"web": ["2001:db8::10"]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "state", "ips"),
+    [
+        ("PreferDualStack", (), "Assigned", ["192.0.2.10"]),
+        ("PreferDualStack", DUAL, "Assigned", ["192.0.2.10", "2001:db8::10"]),
+        ("RequireDualStack", (), "Pending", []),
+        ("RequireDualStack", DUAL, "Assigned", ["192.0.2.10", "2001:db8::10"]),
+    ],
+)
+def test_dual_stack_needs_a_cluster_of_both_families(
+    policy: str, options: tuple[str, ...], state: str, ips: list[str]
+) -> None:
+    ran = plan(pool("both", "192.0.2.10", "2001:db8::10"), service("web", ipFamilyPolicy=policy), options=options)
+    assert (ran.states["web"], ran.ips["web"]) == (state, ips)
+
+
+def test_two_pools_that_serve_are_joined_by_a_comma() -> None:
+    pools = pool("four", "192.0.2.10"), pool("six", "2001:db8::10")
+    ran = plan(*pools, service("web", ipFamilyPolicy="RequireDualStack"), options=DUAL)
+    assert ran.services["prod/web"]["pool"] == "four,six"
+
+
+def test_strict_denies_what_would_wait() -> None:
+    ran = plan(service("web"), ONE, service("a"), service("b"), options=("--strict",))
+    assert ran.states == {"web": "Denied", "a": "Assigned", "b": "Denied"}
+    assert ran.codes == [422, 200, 200, 409]
+
+
+def test_strict_keeps_the_old_object_when_an_update_asks_for_what_is_held() -> None:
+    grab = service("b", annotations={"loadBalancerIPs": "192.0.2.10"})
+    ran = plan(FOUR, service("a"), service("b"), grab, options=("--strict",))
+    assert ran.codes == [200, 200, 200, 409]
+    assert ran.ips == {"a": ["192.0.2.10"], "b": ["192.0.2.11"]}
+
+
+def test_a_pool_in_use_cannot_be_narrowed_or_deleted_unless_its_policy_says_so() -> None:
+    narrowed = plan(FOUR, service("web"), pool("four", "192.0.2.13"))
+    assert (narrowed.codes[-1], narrowed.ips) == (409, {"web": ["192.0.2.10"]})
+    assert "prod/web" in narrowed.messages[-1]
+    kept = plan(FOUR, service("web"), deleted(FOUR))
+    assert (kept.codes[-1], list(kept.pools)) == (409, ["four"])
+
+
+def test_drain_keeps_what_is_assigned_and_assigns_nothing_new_there() -> None:
+    ran = plan(FOUR, service("a"), pool("four", "192.0.2.13", shrinkPolicy="Drain"), service("b"), service("c"))
+    assert ran.ips == {"a": ["192.0.2.10"], "b": ["192.0.2.13"], "c": []}
+
+
+def test_reassign_moves_at_once_also_when_the_pool_goes() -> None:
+    moving = pool("four", "192.0.2.13", shrinkPolicy="Reassign")
+    assert plan(FOUR, service("a"), moving).ips == {"a": ["192.0.2.13"]}
+    gone = plan(FOUR, service("a"), moving, pool("spare", "198.51.100.9"), deleted(moving))
+    assert gone.ips == {"a": ["198.51.100.9"]}
+    assert list(gone.pools) == ["spare"]
+
+
+def test_every_namespace_has_the_label_with_its_name() -> None:
+    selected = {"namespaceSelectors": [{"matchLabels": {"kubernetes.io/metadata.name": "prod"}}]}
+    closed = pool("prod-only", "192.0.2.10", serviceAllocation=selected)
+    assert plan(closed, service("web")).states == {"web": "Assigned"}
+    assert plan(closed, namespace("prod", team="a"), service("web")).states == {"web": "Assigned"}
+    assert plan(closed, service("web", namespace="other")).states == {"web": "Pending"}
+
+
+def test_with_a_namespace_go_its_services() -> None:
+    ran = plan(ONE, service("a", namespace="gone"), service("b"), deleted(namespace("gone")))
+    assert ran.ips == {"b": ["192.0.2.10"]}
+
+
+def test_a_service_made_by_generate_name_is_one_of_its_own_each_time() -> None:
+    nameless = service("x")
+    nameless["metadata"] = {"generateName": "web-", "namespace": "prod"}
+    ran = plan(FOUR, nameless, nameless)
+    assert [one["ips"] for one in ran.told["services"]] == [["192.0.2.10"], ["192.0.2.11"]]
+    assert [one["name"] for one in ran.documents[1:]] == list(ran.ips)
+
+
+def test_counters_do_not_overflow() -> None:
+    ran = plan(pool("huge", "2001:db8::/64", "192.0.2.0/28"))
+    assert ran.pools["huge"] == {
+        "name": "huge",
+        "assignedIPv4": 0,
+        "assignedIPv6": 0,
+        "availableIPv4": 16,
+        "availableIPv6": 2**63 - 1,
+    }
