@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, NotFound
+from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
 from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
 from allocator.reflector import Change, Reflector
 from tests.cluster.installation import ingress, service
@@ -109,7 +109,8 @@ class Churn:
                 cluster.delete(SERVICES, name, NAMESPACE)
                 self._count("deleted")
         else:
-            with suppress(NotFound):
+            # The API server gives up a patch that others overtake too often, as deletion and status writes may.
+            with suppress(NotFound, Conflict):
                 labels = {"metadata": {"labels": {"touched": str(chance.randrange(1000))}}}
                 cluster.patch(SERVICES, name, labels, NAMESPACE)
                 self._count("updated")

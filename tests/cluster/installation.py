@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, NotFound
+from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, NAMESPACES, SERVICES
 from tests.cluster.webhook_replica import Replica, route_webhook_service, wait_endpoints
 from tests.lab.control_plane import ControlPlane
@@ -70,13 +70,34 @@ class Installation:
     def wait_led(self) -> None:
         """Wait until a reconciler that runs now holds the lease and works."""
         name = f"lead-{time.monotonic_ns()}"
-        self.cluster.create(IP_ADDRESS_POOLS, pool(name, "198.18.0.1"), DEFAULT_NAMESPACE)
+        self.cluster.create(IP_ADDRESS_POOLS, pool(name, "198.18.0.1", autoAssign=False), DEFAULT_NAMESPACE)
         wait_until(
             lambda: "status" in self.cluster.get(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE),
             30,
             "a reconciler counts a new pool",
         )
         self.cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
+
+    def release_all(self) -> None:
+        """Delete every load balancer Service in `default` and wait until nothing is held."""
+        for document in self.cluster.list(SERVICES, "default")["items"]:
+            if document["spec"]["type"] == "LoadBalancer":
+                remove(self.cluster, "default", document["metadata"]["name"])
+        wait_until(lambda: not self.claims(), 60, "every claim is gone after its Service")
+
+    def clean(self) -> None:
+        """Release everything and delete every pool."""
+        self.release_all()
+        # Admission knows of a release a moment after it, and until then protects the pool.
+        wait_until(self._without_pools, 10, "every pool is deleted")
+
+    def _without_pools(self) -> bool:
+        for document in self.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
+            try:
+                self.cluster.delete(IP_ADDRESS_POOLS, document["metadata"]["name"], DEFAULT_NAMESPACE)
+            except Conflict:
+                return False
+        return True
 
     def stop(self) -> None:
         """Kill everything."""

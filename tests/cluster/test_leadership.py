@@ -10,7 +10,7 @@ from allocator.names import LEASES
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
-SOON = 3.0
+SOON = 10.0
 LAPSED = LEASE_SECONDS + 6.0
 
 

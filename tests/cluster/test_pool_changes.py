@@ -31,12 +31,7 @@ def admitlb(installed: Installation) -> Iterator[Installation]:
     installed.wait_assigned("default", "web")
     installed.cluster.create(IP_ADDRESS_POOLS, pool("spare", "192.0.2.20-192.0.2.29"), DEFAULT_NAMESPACE)
     yield installed
-    for document in installed.cluster.list(SERVICES, "default")["items"]:
-        if document["spec"]["type"] == "LoadBalancer":
-            installed.cluster.delete(SERVICES, document["metadata"]["name"], "default")
-    wait_until(lambda: not installed.claims(), 30, "every claim is gone")
-    for document in installed.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
-        installed.cluster.delete(IP_ADDRESS_POOLS, document["metadata"]["name"], DEFAULT_NAMESPACE)
+    installed.clean()
 
 
 def shrink(admitlb: Installation, policy: str) -> None:

@@ -39,10 +39,7 @@ def churn(admitlb: Installation) -> Iterator[Churn]:
     yield churn
     churn.stop()
     churn.finish()
-    for document in admitlb.cluster.list(SERVICES, "default")["items"]:
-        if document["spec"]["type"] == "LoadBalancer":
-            admitlb.cluster.delete(SERVICES, document["metadata"]["name"], "default")
-    wait_until(lambda: not admitlb.claims(), 60, "every claim is gone after its Service")
+    admitlb.release_all()
 
 
 def assert_settled(admitlb: Installation) -> None:
