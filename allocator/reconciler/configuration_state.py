@@ -27,7 +27,8 @@ def status_of(stored: Object | None, errors: Sequence[str], *, now: datetime) ->
         type=CONDITION,
         status="False" if errors else "True",
         reason="ConfigurationError" if errors else "Reconciled",
-        message=summary,
+        # MetalLB writes an empty message, which server-side apply before Kubernetes 1.21 stores as null and refuses.
+        message=summary or "no errors",
     )
     known = _own_conditions((stored or {}).get("status") or {})
     status: dict[str, Any] = {

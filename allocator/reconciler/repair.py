@@ -50,6 +50,7 @@ from allocator.reconciler.service_report import (
     news_of_malformed,
     news_of_wish,
     stored_condition,
+    waits,
 )
 from allocator.reconciler.service_status import ServiceStatus
 from allocator.services import addresses_in_annotation, addresses_in_status, request_from, wants_address
@@ -103,8 +104,10 @@ class Repair:
         service = self._find_service(*key)
         if service is None:
             self._told.pop(key, None)
+            self._status.forget(key)
             self._abandoned(key, held)
             return False
+        service = self._status.latest(service)
         if not wants_address(service, lb_class=self._lb_class):
             self._unwanted(key, service, held)
             return False
@@ -139,7 +142,7 @@ class Repair:
             return False
         for claim in extra:
             self._release(claim, key, why="no longer asked for")
-        return decision.refusal is not None or not addresses
+        return waits(request, decision)
 
     def _held_by_others(self, key: Key, service: Object) -> set[Address]:
         """What the status lists though other Services hold it (a backup restored in part): it may not go on."""

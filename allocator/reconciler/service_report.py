@@ -47,6 +47,11 @@ def condition_for_malformed(service: Object, error: Exception) -> Condition:
     return _condition(bool(addresses_in_status(service)), _reason(RefusalKind.MALFORMED), str(error))
 
 
+def waits(request: ServiceRequest, decision: Decision) -> bool:
+    """Tell whether the Service wants more than it has, so that it is tried again when capacity or rules change."""
+    return decision.refusal is not None or not decision.placements or bool(_lacking(request, decision))
+
+
 def stored_condition(service: Document) -> Document | None:
     """Return our condition as the Service shows it."""
     conditions: Iterable[Document] = (service.get("status") or {}).get("conditions") or ()

@@ -23,11 +23,30 @@ class ServiceStatus:
     Some API servers have no status.conditions (Kubernetes 1.20 to 1.23 drop them unless a feature gate is open).
     Their answers tell; from then on no write is made for the condition alone, or it would be made for ever.
     `_keeps_conditions` is a flag that any of the threads may set: whoever is last has the newest answer.
+    `_answers` has the API server's answers to our writes that the mirror may not show yet; whoever repairs a
+    Service owns its entry.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._keeps_conditions = True
+        self._answers: dict[tuple[str, str], Object] = {}
+
+    def latest(self, mirrored: Object) -> Object:
+        """Return the Service as mirrored, or as our own last write left it where the mirror is behind that.
+
+        Without it every write would be made a second time, by whatever comes before its echo.
+        """
+        key = _key(mirrored)
+        answer = self._answers.get(key)
+        if answer is not None and _version(answer) > _version(mirrored):
+            return answer
+        self._answers.pop(key, None)
+        return mirrored
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """Drop what is remembered of a Service that is gone."""
+        self._answers.pop(key, None)
 
     def show(self, service: Object, addresses: Sequence[Address], pools: str, condition: Condition) -> bool:
         """Make the Service show these addresses, in this order, from these pools; tell whether that took a write.
@@ -86,9 +105,18 @@ class ServiceStatus:
             content_type=STRATEGIC_MERGE_PATCH,
             field_manager=FIELD_MANAGER,
         )
+        self._answers[_key(service)] = stored
         if condition is not None:
             self._keeps_conditions = stored_condition(stored) is not None
         return True
+
+
+def _key(service: Object) -> tuple[str, str]:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
+
+
+def _version(service: Object) -> int:
+    return int(service["metadata"]["resourceVersion"])
 
 
 def _ingress(service: Object) -> list[Object]:

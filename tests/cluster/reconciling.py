@@ -1,0 +1,150 @@
+"""Reconcilers as processes under their real role, without a webhook: nothing is checked at admission."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+from pathlib import Path
+
+from allocator.cluster import Cluster, Object
+from allocator.names import (
+    CONFIGURATION_STATES,
+    DEFAULT_NAMESPACE,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    L2_ADVERTISEMENTS,
+    LEASES,
+    RECONCILER_LEASE,
+    SERVICES,
+)
+from tests.lab.control_plane import ControlPlane
+from tests.lab.processes import Process
+from tests.lab.waiting import wait_until
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+TENTATIVE_AGE_SECONDS = 3
+OURS = (IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, CONFIGURATION_STATES)
+
+
+class Reconciling:
+    """Kinds and roles of AdmitLB on a control plane, and as many reconcilers as a test starts."""
+
+    def __init__(self, control_plane: ControlPlane, directory: Path) -> None:
+        self.control_plane = control_plane
+        self.cluster: Cluster = control_plane.cluster()
+        self._directory = directory
+        self._processes: list[Process] = []
+        for part in ("namespace.yaml", "crds", "rbac-controller.yaml"):
+            control_plane.kubectl("apply", "-f", str(MANIFESTS / part))
+        wait_until(
+            lambda: all(self.cluster.serves(kind) for kind in (*OURS, IP_ALLOCATIONS)), 10, "our kinds are served"
+        )
+
+    def start(self, name: str = "reconciler") -> Reconciler:
+        """Start one more; it stands for election at once."""
+        reconciler = Reconciler(self.control_plane, self._directory, name=name)
+        self._processes.append(reconciler.process)
+        return reconciler
+
+    def stop(self) -> None:
+        """Kill every reconciler."""
+        for process in self._processes:
+            process.sigkill()
+
+    def leader(self) -> str:
+        """Return who holds the lease, empty when nobody does."""
+        leases = {lease["metadata"]["name"]: lease for lease in self.cluster.list(LEASES, DEFAULT_NAMESPACE)["items"]}
+        return str((leases.get(RECONCILER_LEASE) or {"spec": {}})["spec"].get("holderIdentity") or "")
+
+    def claims(self) -> dict[str, Object]:
+        """Return every IPAllocation's spec by address."""
+        return {item["spec"]["address"]: item["spec"] for item in self.cluster.list(IP_ALLOCATIONS)["items"]}
+
+    def clear(self) -> None:
+        """Delete the Services, claims and objects of our kinds that a test has left, claims before pools."""
+        for document in self.cluster.list(SERVICES, "default")["items"]:
+            if document["metadata"]["name"] != "kubernetes":
+                self.cluster.delete(SERVICES, document["metadata"]["name"], "default")
+        wait_until(lambda: not self.claims(), 30, "every claim is gone")
+        for kind in (IP_ADDRESS_POOLS, L2_ADVERTISEMENTS):
+            for document in self.cluster.list(kind, DEFAULT_NAMESPACE)["items"]:
+                self.cluster.delete(kind, document["metadata"]["name"], DEFAULT_NAMESPACE)
+
+
+class Reconciler:
+    """One `admitlb reconciler`; `process` is its handle."""
+
+    def __init__(self, control_plane: ControlPlane, directory: Path, *, name: str) -> None:
+        kubeconfig = control_plane.kubeconfig_for(DEFAULT_NAMESPACE, "controller")
+        self._monitor_port = _free_port()
+        self._log = directory / f"{name}-{self._monitor_port}.log"
+        argv: list[str | Path] = [
+            Path(sys.executable).with_name("admitlb"),
+            "reconciler",
+            f"--kubeconfig={kubeconfig}",
+            f"--monitor-port={self._monitor_port}",
+            f"--tentative-age-seconds={TENTATIVE_AGE_SECONDS}",
+            "--log-level=debug",
+        ]
+        self.process = Process(argv, name=name, log=self._log)
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return self._log.read_text()
+
+    def wait_leading(self, timeout_seconds: float = 30) -> None:
+        """Wait until it has taken up the lead."""
+        self.process.wait_until(
+            lambda: self.metrics().get("admitlb_reconciler_leading") == 1,
+            timeout_seconds,
+            "it leads",
+            retry_on=(OSError, http.client.HTTPException),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Return the value of every sample by its name and labels, as written."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._monitor_port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def advertisement(name: str, **spec: object) -> Object:
+    """An L2Advertisement document."""
+    return {
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "L2Advertisement",
+        "metadata": {"name": name, "namespace": DEFAULT_NAMESPACE},
+        "spec": spec,
+    }
+
+
+def conditions(obj: Object) -> dict[str, Object]:
+    """The object's conditions by type."""
+    return {one["type"]: one for one in (obj.get("status") or {}).get("conditions") or ()}
+
+
+def kstatus(obj: Object) -> str:
+    """What Flux makes of the object (sigs.k8s.io/cli-utils/pkg/kstatus/status/core.go)."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    seen = {name: one["status"] for name, one in conditions(obj).items()}
+    if metadata.get("deletionTimestamp"):
+        return "Terminating"
+    if status.get("observedGeneration", metadata["generation"]) != metadata["generation"]:
+        return "InProgress"
+    if seen.get("Reconciling") == "True":
+        return "InProgress"
+    if seen.get("Stalled") == "True":
+        return "Failed"
+    return "Current" if seen.get("Ready", "True") == "True" else "InProgress"
