@@ -8,10 +8,9 @@ from dataclasses import replace
 import click
 from kubernetes.config import ConfigException
 
-from allocator import logs
+from allocator import logs, options
 from allocator.core.pools import PriorityOrder
 from allocator.logs import EventLog
-from allocator.names import DEFAULT_NAMESPACE
 from webhook.component import Settings, Webhook
 from webhook.serving import FATAL, listen, serve
 
@@ -19,13 +18,7 @@ log = EventLog("webhook")
 
 
 @click.command()
-@click.option(
-    "--namespace",
-    envvar="ADMITLB_NAMESPACE",
-    default=DEFAULT_NAMESPACE,
-    show_default=True,
-    help="Where pools, the certificate Secret and the webhook's Service live.",
-)
+@options.namespace
 @click.option(
     "--port",
     envvar="ADMITLB_WEBHOOK_PORT",
@@ -34,34 +27,15 @@ log = EventLog("webhook")
     show_default=True,
     help="HTTPS port the API server calls; 0 takes a free one.",
 )
-@click.option(
-    "--monitor-port",
-    envvar="ADMITLB_MONITOR_PORT",
-    type=click.IntRange(0, 65535),
-    default=9120,
-    show_default=True,
-    help="HTTP port of /healthz, /readyz and /metrics.",
-)
-@click.option(
-    "--lb-class",
-    envvar="ADMITLB_LB_CLASS",
-    default="",
-    help="Only serve Services of this loadBalancerClass; by default those that name none.",
-)
+@options.monitor_port(9120)
+@options.lb_class
 @click.option(
     "--strict",
     envvar="ADMITLB_STRICT",
     is_flag=True,
     help="Deny what would otherwise be admitted and left pending.",
 )
-@click.option(
-    "--pool-priority",
-    envvar="ADMITLB_POOL_PRIORITY",
-    type=click.Choice([order.value for order in PriorityOrder]),
-    default=PriorityOrder.LOWEST_FIRST.value,
-    show_default=True,
-    help="Which pools' serviceAllocation.priority is tried first.",
-)
+@options.pool_priority
 @click.option(
     "--drain-seconds",
     envvar="ADMITLB_DRAIN_SECONDS",
@@ -70,19 +44,8 @@ log = EventLog("webhook")
     show_default=True,
     help="How long to answer on, not ready any more, once told to stop.",
 )
-@click.option(
-    "--log-level",
-    envvar="ADMITLB_LOG_LEVEL",
-    type=click.Choice(logs.LEVEL_NAMES),
-    default="info",
-    show_default=True,
-)
-@click.option(
-    "--kubeconfig",
-    envvar="ADMITLB_KUBECONFIG",
-    type=click.Path(exists=True, dir_okay=False),
-    help="How to reach the API server when not run as a pod.",
-)
+@options.log_level
+@options.kubeconfig
 def webhook(
     namespace: str,
     port: int,

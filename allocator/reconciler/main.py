@@ -13,7 +13,7 @@ from uuid import uuid4
 import click
 from prometheus_client import REGISTRY
 
-from allocator import logs, names
+from allocator import logs, names, options
 from allocator.cluster import AlreadyExists, ApiError, Cluster
 from allocator.core.pools import PriorityOrder
 from allocator.leadership import Leadership, NotLeading
@@ -28,27 +28,9 @@ _START_RETRY_SECONDS = 1.0
 
 
 @click.command()
-@click.option(
-    "--namespace",
-    envvar="ADMITLB_NAMESPACE",
-    default=names.DEFAULT_NAMESPACE,
-    show_default=True,
-    help="Where pools, the leader's Lease and the speakers' key live.",
-)
-@click.option(
-    "--lb-class",
-    envvar="ADMITLB_LB_CLASS",
-    default="",
-    help="Only serve Services of this loadBalancerClass; by default those that name none.",
-)
-@click.option(
-    "--pool-priority",
-    envvar="ADMITLB_POOL_PRIORITY",
-    type=click.Choice([order.value for order in PriorityOrder]),
-    default=PriorityOrder.LOWEST_FIRST.value,
-    show_default=True,
-    help="Which pools' serviceAllocation.priority is tried first.",
-)
+@options.namespace
+@options.lb_class
+@options.pool_priority
 @click.option(
     "--tentative-age-seconds",
     envvar="ADMITLB_TENTATIVE_AGE_SECONDS",
@@ -57,27 +39,9 @@ _START_RETRY_SECONDS = 1.0
     show_default=True,
     help="How long an address reserved at admission waits for its Service.",
 )
-@click.option(
-    "--monitor-port",
-    envvar="ADMITLB_MONITOR_PORT",
-    type=click.IntRange(0, 65535),
-    default=9121,
-    show_default=True,
-    help="HTTP port of /healthz, /readyz and /metrics.",
-)
-@click.option(
-    "--log-level",
-    envvar="ADMITLB_LOG_LEVEL",
-    type=click.Choice(logs.LEVEL_NAMES),
-    default="info",
-    show_default=True,
-)
-@click.option(
-    "--kubeconfig",
-    envvar="ADMITLB_KUBECONFIG",
-    type=click.Path(exists=True, dir_okay=False),
-    help="How to reach the API server when not run as a pod.",
-)
+@options.monitor_port(9121)
+@options.log_level
+@options.kubeconfig
 def reconciler(
     namespace: str,
     lb_class: str,

@@ -1,0 +1,62 @@
+"""Command-line options that several commands share; each reads the same ADMITLB_ environment variable everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from allocator import logs, names
+from allocator.core.pools import PriorityOrder
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Option = Callable[[Decorated], Decorated]
+
+namespace: Option[Any] = click.option(
+    "--namespace",
+    envvar="ADMITLB_NAMESPACE",
+    default=names.DEFAULT_NAMESPACE,
+    show_default=True,
+    help="The namespace AdmitLB is installed in: pools, certificate, leases and keys live there.",
+)
+lb_class: Option[Any] = click.option(
+    "--lb-class",
+    envvar="ADMITLB_LB_CLASS",
+    default="",
+    help="Only serve Services of this loadBalancerClass; by default those that name none.",
+)
+pool_priority: Option[Any] = click.option(
+    "--pool-priority",
+    envvar="ADMITLB_POOL_PRIORITY",
+    type=click.Choice([order.value for order in PriorityOrder]),
+    default=PriorityOrder.LOWEST_FIRST.value,
+    show_default=True,
+    help="Which pools' serviceAllocation.priority is tried first.",
+)
+log_level: Option[Any] = click.option(
+    "--log-level",
+    envvar="ADMITLB_LOG_LEVEL",
+    type=click.Choice(logs.LEVEL_NAMES),
+    default="info",
+    show_default=True,
+    help="Log from this level on.",
+)
+kubeconfig: Option[Any] = click.option(
+    "--kubeconfig",
+    envvar="ADMITLB_KUBECONFIG",
+    type=click.Path(exists=True, dir_okay=False),
+    help="How to reach the API server; by default as a pod does, else as kubectl does.",
+)
+
+
+def monitor_port(default: int) -> Option[Any]:
+    """The option for a component's port of probes and metrics; each component has a default of its own."""
+    return click.option(
+        "--monitor-port",
+        envvar="ADMITLB_MONITOR_PORT",
+        type=click.IntRange(0, 65535),
+        default=default,
+        show_default=True,
+        help="HTTP port of /healthz, /readyz and /metrics.",
+    )
