@@ -168,7 +168,7 @@ def test_nothing_to_check_is_allowed() -> None:
 
 def test_the_guides_manifests_are_allowed_but_for_its_overlapping_pools() -> None:
     files = sorted(GUIDE.glob("*.yaml"))
-    denied = {}
+    denied: dict[tuple[str, str], str] = {}
     for file in files:
         told = json.loads(invoke(str(file), "-o", "json").stdout)["documents"]
         denied |= {(file.stem, one["name"]): one["message"] for one in told if not one["allowed"]}
