@@ -7,6 +7,7 @@ What a Service and a claim that names it can be to each other, and what is done:
       claim without uid                 admitted just before: bind (write the uid)
       claim with the uid                nothing, or follow changed ports
       claim with another uid            the Service was recreated under its name: bind anew
+      status of somebody else's         leave it alone: another controller serves the Service
       claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
                                         belong to an update that is being admitted right now
       unnamed claim of a generateName   give it the name, if our annotation lists its address
@@ -36,7 +37,7 @@ from allocator.core.addresses import Address
 from allocator.core.claims import Claim, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
-from allocator.documents import InvalidDocument
+from allocator.documents import InvalidDocument, annotations_of
 from allocator.events import EventRecorder
 from allocator.logs import EventLog
 from allocator.reconciler.conditions import Condition
@@ -125,6 +126,8 @@ class Repair:
 
     def _serve(self, key: Key, service: Object) -> bool:
         self._adopt_unnamed(service)
+        if self._served_by_another(key, service):
+            return True
         try:
             request = self._request(service)
         except InvalidDocument as error:
@@ -143,6 +146,16 @@ class Repair:
         for claim in extra:
             self._release(claim, key, why="no longer asked for")
         return waits(request, decision)
+
+    def _served_by_another(self, key: Key, service: Object) -> bool:
+        """Whether status shows what neither we nor MetalLB can have assigned (MetalLB takes such Services over)."""
+        status = service.get("status") or {}
+        if not (status.get("loadBalancer") or {}).get("ingress") or self._view.held_by(*key):
+            return False
+        if any(name in annotations_of(service) for name in names.OUTPUT_ANNOTATIONS):
+            return False
+        pools = self._view.pools()
+        return not any(pool.spans(address) for pool in pools for address in addresses_in_status(service))
 
     def _held_by_others(self, key: Key, service: Object) -> set[Address]:
         """What the status lists though other Services hold it (a backup restored in part): it may not go on."""

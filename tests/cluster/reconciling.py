@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from allocator.cluster import Cluster, Object
+from allocator.cluster import Cluster, NotFound, Object
 from allocator.names import (
     CONFIGURATION_STATES,
     DEFAULT_NAMESPACE,
@@ -17,6 +18,7 @@ from allocator.names import (
     LEASES,
     RECONCILER_LEASE,
     SERVICES,
+    Resource,
 )
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
@@ -57,19 +59,36 @@ class Reconciling:
         leases = {lease["metadata"]["name"]: lease for lease in self.cluster.list(LEASES, DEFAULT_NAMESPACE)["items"]}
         return str((leases.get(RECONCILER_LEASE) or {"spec": {}})["spec"].get("holderIdentity") or "")
 
+    def forget_leader(self) -> None:
+        """Delete the lease, so that nobody waits for a leader that was killed."""
+        with suppress(NotFound):
+            self.cluster.delete(LEASES, RECONCILER_LEASE, DEFAULT_NAMESPACE)
+
     def claims(self) -> dict[str, Object]:
         """Return every IPAllocation's spec by address."""
         return {item["spec"]["address"]: item["spec"] for item in self.cluster.list(IP_ALLOCATIONS)["items"]}
 
     def clear(self) -> None:
-        """Delete the Services, claims and objects of our kinds that a test has left, claims before pools."""
+        """Delete what a test has left, pools once the reconciler has let go of what is in them."""
+        self._delete_services()
+        wait_until(lambda: not self.claims(), 30, "every claim is gone")
+        self._delete_all(IP_ADDRESS_POOLS, L2_ADVERTISEMENTS)
+
+    def wipe(self) -> None:
+        """Delete what a test has left where no reconciler runs."""
+        self._delete_services()
+        self._delete_all(IP_ALLOCATIONS, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS)
+        self.forget_leader()
+
+    def _delete_services(self) -> None:
         for document in self.cluster.list(SERVICES, "default")["items"]:
             if document["metadata"]["name"] != "kubernetes":
                 self.cluster.delete(SERVICES, document["metadata"]["name"], "default")
-        wait_until(lambda: not self.claims(), 30, "every claim is gone")
-        for kind in (IP_ADDRESS_POOLS, L2_ADVERTISEMENTS):
-            for document in self.cluster.list(kind, DEFAULT_NAMESPACE)["items"]:
-                self.cluster.delete(kind, document["metadata"]["name"], DEFAULT_NAMESPACE)
+
+    def _delete_all(self, *kinds: Resource) -> None:
+        for kind in kinds:
+            for document in self.cluster.list(kind)["items"]:
+                self.cluster.delete(kind, document["metadata"]["name"], document["metadata"].get("namespace"))
 
 
 class Reconciler:
