@@ -1,0 +1,131 @@
+"""The schemas that documents are held to offline are the very ones that are shipped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from allocator.schemas import Checked, Kind, Schemas
+from tests.unit.commands.manifests import Object, advertisement, pool, service
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = ROOT / "manifests" / "crds"
+
+
+def kind_of(document: Object) -> Kind:
+    (kind,) = Schemas.shipped().versions(document)
+    return kind
+
+
+def checked(document: Object) -> Checked:
+    return kind_of(document).check(document)
+
+
+def test_every_shipped_definition_is_applied() -> None:
+    definitions = [one for file in SHIPPED.glob("*.yaml") for one in yaml.safe_load_all(file.read_text())]
+    assert definitions
+    for definition in definitions:
+        spec = definition["spec"]
+        document = {"apiVersion": f"{spec['group']}/{spec['versions'][0]['name']}", "kind": spec["names"]["kind"]}
+        assert [kind.api_version for kind in Schemas.shipped().versions(document)] == [
+            f"{spec['group']}/{version['name']}" for version in spec["versions"] if version["served"]
+        ]
+
+
+def test_a_build_packs_exactly_the_shipped_definitions(tmp_path: Path) -> None:
+    """There is one copy in the tree; this is what keeps a wheel from carrying another."""
+    argv = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "egg_info",
+        "-e",
+        str(tmp_path),
+        "build_py",
+        "-d",
+        str(tmp_path / "lib"),
+    ]
+    subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
+    packed = {file.name: file.read_bytes() for file in (tmp_path / "lib" / "allocator" / "crds").iterdir()}
+    assert packed == {file.name: file.read_bytes() for file in SHIPPED.glob("*.yaml")}
+
+
+def test_what_was_packed_is_what_an_installed_copy_applies(tmp_path: Path) -> None:
+    argv = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "egg_info",
+        "-e",
+        str(tmp_path),
+        "build_py",
+        "-d",
+        str(tmp_path / "lib"),
+    ]
+    subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
+    installed = tmp_path / "lib"
+    (installed / "allocator" / "crds" / "metallb.io_l2advertisements.yaml").unlink()
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from allocator.schemas import Schemas\n"
+        "served = Schemas.shipped().versions\n"
+        "print(*(len(served({'apiVersion': 'metallb.io/v1beta1', 'kind': kind})) for kind in sys.argv[2:]))\n"
+    )
+    argv = [sys.executable, "-c", script, str(installed), "IPAddressPool", "L2Advertisement"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "1 0\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (pool("p", 1), "spec.addresses[0]: 1 is no text (quote it)"),  # type: ignore[arg-type]
+        (pool("p", ""), "spec.addresses[0]: is empty"),
+        (pool("p") | {"spec": None}, "spec: is required"),
+        (
+            pool("p", "10.0.0.1", reuseDelaySeconds=1 << 31),
+            "spec.reuseDelaySeconds: 2147483648 does not fit an int32",
+        ),
+        (pool("p", "10.0.0.1", reuseDelaySeconds=-1), "spec.reuseDelaySeconds: -1 is too small; use 0 or more"),
+        (advertisement("a", interfaces="eth0"), "spec.interfaces: 'eth0' is no list"),
+        (
+            advertisement("a", preferredNodeSelectors=[{"weight": 101, "preference": {}}]),
+            "spec.preferredNodeSelectors[0].weight: 101 is too large; use 100 or less",
+        ),
+        (service("s", ports=[{"port": "http"}]), "spec.ports[0].port: 'http' is no whole number"),
+        (
+            service("s", ports=[{"port": 80, "protocol": "HTTP"}]),
+            "spec.ports[0].protocol: 'HTTP' is unknown; use one",
+        ),
+        (service("s", labels={"a": 1}), "metadata.labels.a: 1 is no text (quote it)"),  # type: ignore[dict-item]
+    ],
+)
+def test_a_problem_names_field_value_and_remedy(document: Object, problem: str) -> None:
+    assert [str(found)[: len(problem)] for found in checked(document).problems] == [problem]
+
+
+def test_several_problems_come_in_the_order_of_the_fields() -> None:
+    found = checked(pool("p", *[""] * 11, autoAssign=3)).problems
+    assert [problem.path for problem in found] == [f"spec.addresses[{index}]" for index in range(11)] + [
+        "spec.autoAssign"
+    ]
+
+
+def test_unknown_fields_go_at_any_depth_and_metadata_is_left_alone() -> None:
+    document = pool(
+        "p", "10.0.0.1", serviceAllocation={"prio": 1, "namespaceSelectors": [{"matchlabels": {"a": "b"}}]}
+    )
+    document["metadata"]["finalizers"] = ["x/y"]
+    result = checked(document)
+    assert [problem.path for problem in result.unknown] == [
+        "spec.serviceAllocation.prio",
+        "spec.serviceAllocation.namespaceSelectors[0].matchlabels",
+    ]
+    spec: dict[str, Any] = result.content["spec"]
+    assert spec["serviceAllocation"] == {"namespaceSelectors": [{}]}
+    assert result.content["metadata"]["finalizers"] == ["x/y"]
