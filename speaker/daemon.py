@@ -24,8 +24,8 @@ from speaker.key import KeyWatch, read_key
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.packet_socket import require_raw_sockets
+from speaker.presence import opener
 from speaker.responder import PacketLoop
-from speaker.responders import responders
 from speaker.view import View
 
 log = EventLog("speaker")
@@ -92,7 +92,7 @@ class Speaker:
         slices = self._retry("speaker.discovery", self._endpoint_slices)
         self._waiting_for = "the first list of every watch"
         packets = PacketLoop()
-        announcer = Announcer(packets=packets, open_responders=responders(self._metrics))
+        announcer = Announcer(packets=packets, open_presence=opener(self._metrics), metrics=self._metrics)
         heartbeats = Heartbeats(
             node=settings.node,
             key=key,

@@ -72,6 +72,18 @@ class SpeakerMetrics:
             ["interface", "reason"],
             registry=registry,
         )
+        self.announcements = Counter(
+            "admitlb_layer2_announcements",
+            "Unasked announcements, by reason; each is one address on one interface",
+            ["reason"],
+            registry=registry,
+        )
+        self.conflicts = Counter(
+            "admitlb_address_conflicts",
+            "Reports of somebody else claiming an announced address, at most one in ten seconds an address",
+            ["ip", "claimant"],
+            registry=registry,
+        )
         self.errors = Counter(
             "admitlb_layer2_errors", "Failed socket operations", ["interface", "operation"], registry=registry
         )

@@ -1,17 +1,22 @@
-"""When gratuitous announcements go out: a burst for every address taken, and one rate for all of them."""
+"""When announcements go out: a burst for every address taken, a slow refresh, and one rate for all of them."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 from allocator.core.addresses import Address
 
 BURST_SECONDS = (0.0, 0.1, 0.3, 0.7, 1.5, 3.0, 5.0)
 """After taking an address. The first moves the clients; the others are for those that missed it (a switch port
 that was still learning, a host that limits how often an entry may change)."""
+
+REFRESH_SECONDS = 60.0
+"""For hosts and switches that missed all of the burst: a thousand addresses are then 33 frames a second."""
 
 
 class TokenBucket:
@@ -41,52 +46,88 @@ class TokenBucket:
         self._at = max(self._at, now)
 
 
-class BurstSchedule:
+class Reason(StrEnum):
+    """Why the LAN is told of an address."""
+
+    TAKEN = "taken"
+    """This node begins to answer for it, or for it on other interfaces than before."""
+    INTERFACE = "interface"
+    """An interface has appeared on which it is answered."""
+    DOUBT = "doubt"
+    """The LAN may have learned another holder meanwhile."""
+    REPEAT = "repeat"
+    """A later part of the burst that one of the above began."""
+    REFRESH = "refresh"
+    """Nothing has happened for long."""
+    DEFENCE = "defence"
+    """Somebody else claims it."""
+
+
+class AnnouncementSchedule:
     """Which address is to be announced next. Pure: every method takes the time.
 
     First announcements come before repeats, however late the repeats are: when thousands of addresses move at
-    once, each is announced once before any is announced twice. A released address never comes up again.
+    once, each is announced once before any is announced twice. After its burst an address comes up again and again,
+    `refresh_seconds` apart (0: never), a quarter more or less as `chance` (uniform in [0, 1)) has it, so that
+    addresses taken together drift apart. A released address never comes up again.
     """
 
-    def __init__(self, offsets_seconds: Sequence[float] = BURST_SECONDS) -> None:
+    def __init__(
+        self,
+        offsets_seconds: Sequence[float] = BURST_SECONDS,
+        *,
+        refresh_seconds: float = REFRESH_SECONDS,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._offsets = tuple(offsets_seconds)
-        self._bursts: dict[Address, int] = {}
+        self._refresh = refresh_seconds
+        self._chance = chance
+        self._started: dict[Address, int] = {}
         self._numbers = itertools.count()
-        self._first: deque[tuple[int, Address]] = deque()
-        self._repeats: list[tuple[float, int, int, Address]] = []
+        self._first: deque[tuple[int, Address, Reason]] = deque()
+        self._later: list[tuple[float, int, int, Address]] = []
 
-    def start(self, address: Address) -> None:
+    def start(self, address: Address, reason: Reason = Reason.TAKEN) -> None:
         """Begin a burst for the address, in place of one that still runs."""
         number = next(self._numbers)
-        self._bursts[address] = number
-        self._first.append((number, address))
+        self._started[address] = number
+        self._first.append((number, address, reason))
 
     def release(self, address: Address) -> None:
         """Forget the address."""
-        self._bursts.pop(address, None)
+        self._started.pop(address, None)
 
-    def pop(self, now: float) -> tuple[Address, int] | None:
-        """Return an address due now and which announcement of its burst this is (from 0), None if none is due."""
+    def pop(self, now: float) -> tuple[Address, Reason] | None:
+        """Return an address due now and why, None if none is due."""
         while self._first:
-            number, address = self._first.popleft()
-            if self._bursts.get(address) == number:
+            number, address, reason = self._first.popleft()
+            if self._started.get(address) == number:
                 self._plan(now, number=number, step=1, address=address, started=now)
-                return address, 0
-        while self._repeats and self._repeats[0][0] <= now:
-            due, number, step, address = heapq.heappop(self._repeats)
-            if self._bursts.get(address) == number:
-                self._plan(now, number=number, step=step + 1, address=address, started=due - self._offsets[step])
-                return address, step
+                return address, reason
+        while self._later and self._later[0][0] <= now:
+            due, number, step, address = heapq.heappop(self._later)
+            if self._started.get(address) != number:
+                continue
+            if step == len(self._offsets):
+                self._plan_refresh(now, number=number, address=address)
+                return address, Reason.REFRESH
+            self._plan(now, number=number, step=step + 1, address=address, started=due - self._offsets[step])
+            return address, Reason.REPEAT
         return None
 
     def next_due(self) -> float | None:
         """When `pop` may next return something, None if never; a time long past means now."""
         if self._first:
             return 0.0
-        return self._repeats[0][0] if self._repeats else None
+        return self._later[0][0] if self._later else None
 
     def _plan(self, now: float, *, number: int, step: int, address: Address, started: float) -> None:
         if step < len(self._offsets):
-            heapq.heappush(self._repeats, (max(now, started + self._offsets[step]), number, step, address))
+            heapq.heappush(self._later, (max(now, started + self._offsets[step]), number, step, address))
         else:
-            del self._bursts[address]
+            self._plan_refresh(now, number=number, address=address)
+
+    def _plan_refresh(self, now: float, *, number: int, address: Address) -> None:
+        if self._refresh:
+            due = now + self._refresh * (0.75 + self._chance() / 2)
+            heapq.heappush(self._later, (due, number, len(self._offsets), address))

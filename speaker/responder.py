@@ -1,4 +1,4 @@
-"""What every responder can do, and the one thread that waits for frames on all of them."""
+"""What waits for frames, and the one thread that runs it all."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from allocator.core.addresses import Address
 from speaker.interfaces import Interface
 
 
-class Responder(Protocol):
-    """Answers for addresses of one family on one interface."""
+class Listener(Protocol):
+    """Waits for frames of one protocol on one interface."""
 
     interface: Interface
     protocol: str
@@ -21,20 +21,8 @@ class Responder(Protocol):
         """The descriptor that becomes readable when a frame waits."""
         ...
 
-    def covers(self, address: Address) -> bool:
-        """Tell whether the address is of this responder's family."""
-        ...
-
-    def answer_for(self, addresses: frozenset[Address]) -> None:
-        """From now on answer for exactly these addresses; others of the set are ignored."""
-        ...
-
     def handle_readable(self) -> None:
-        """Take in waiting frames and answer them. Never raises for what a frame or the network does."""
-        ...
-
-    def announce(self, address: Address) -> None:
-        """Tell the LAN, unasked, that the address is here now."""
+        """Take in waiting frames and do what they deserve. Never raises for what a frame or the network does."""
         ...
 
     def count_overflow(self) -> None:
@@ -46,10 +34,42 @@ class Responder(Protocol):
         ...
 
 
-class PacketLoop:
-    """Runs every responder's `handle_readable` on one thread, and closes responders there.
+class Responder(Listener, Protocol):
+    """Answers for addresses of one family."""
 
-    `_responders` and `_retired` are guarded by `_lock`. A socket is closed by this thread alone: closed elsewhere,
+    def covers(self, address: Address) -> bool:
+        """Tell whether the address is of this responder's family."""
+        ...
+
+    def answer_for(self, addresses: frozenset[Address]) -> None:
+        """From now on answer for exactly these addresses; others of the set are ignored."""
+        ...
+
+    def announce(self, address: Address) -> None:
+        """Tell the LAN, unasked, that the address is here now."""
+        ...
+
+
+class Watch(Listener, Protocol):
+    """Hears others claim addresses of one family."""
+
+    def covers(self, address: Address) -> bool:
+        """Tell whether the address is of this watch's family."""
+        ...
+
+    def watch_for(self, addresses: frozenset[Address]) -> None:
+        """From now on report claims of exactly these addresses; others of the set are ignored."""
+        ...
+
+    def probe(self, address: Address) -> None:
+        """Ask the LAN whether anyone has the address."""
+        ...
+
+
+class PacketLoop:
+    """Runs every listener's `handle_readable` on one thread, and closes listeners there.
+
+    `_listeners` and `_retired` are guarded by `_lock`. A socket is closed by this thread alone: closed elsewhere,
     its descriptor could be reused by another file between a wake-up and the read.
     """
 
@@ -57,8 +77,8 @@ class PacketLoop:
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
-        self._responders: dict[int, Responder] = {}
-        self._retired: list[Responder] = []
+        self._listeners: dict[int, Listener] = {}
+        self._retired: list[Listener] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="packets", daemon=True)
@@ -68,14 +88,14 @@ class PacketLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and close every responder."""
+        """End the thread and close every listener."""
         self._stopping.set()
         os.eventfd_write(self._wake, 1)
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         with self._lock:
-            self._retired += self._responders.values()
-            self._responders.clear()
+            self._retired += self._listeners.values()
+            self._listeners.clear()
         self._close_retired()
         self._epoll.close()
         os.close(self._wake)
@@ -85,19 +105,19 @@ class PacketLoop:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def add(self, responder: Responder) -> None:
-        """Serve this responder from now on."""
+    def add(self, listener: Listener) -> None:
+        """Serve this listener from now on."""
         with self._lock:
-            self._responders[responder.fileno()] = responder
-            self._epoll.register(responder.fileno(), select.EPOLLIN)
+            self._listeners[listener.fileno()] = listener
+            self._epoll.register(listener.fileno(), select.EPOLLIN)
 
-    def retire(self, responder: Responder) -> None:
-        """Stop serving the responder and close it; the caller must no longer use it."""
+    def retire(self, listener: Listener) -> None:
+        """Stop serving the listener and close it; the caller must no longer use it."""
         with self._lock:
-            if self._responders.pop(responder.fileno(), None) is None:
+            if self._listeners.pop(listener.fileno(), None) is None:
                 return
-            self._epoll.unregister(responder.fileno())
-            self._retired.append(responder)
+            self._epoll.unregister(listener.fileno())
+            self._retired.append(listener)
         os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
@@ -107,13 +127,13 @@ class PacketLoop:
                     os.eventfd_read(self._wake)
                     continue
                 with self._lock:
-                    responder = self._responders.get(descriptor)
-                if responder is not None:
-                    responder.handle_readable()
+                    listener = self._listeners.get(descriptor)
+                if listener is not None:
+                    listener.handle_readable()
             self._close_retired()
 
     def _close_retired(self) -> None:
         with self._lock:
             retired, self._retired = self._retired, []
-        for responder in retired:
-            responder.close()
+        for listener in retired:
+            listener.close()

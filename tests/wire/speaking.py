@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -12,13 +12,15 @@ from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
 from speaker.announcer import ANNOUNCEMENTS_AT_ONCE, ANNOUNCEMENTS_PER_SECOND, Announcer
+from speaker.conflicts import ConflictListener
 from speaker.frames.arp import ArpFrame, Operation
 from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, UNKNOWN, MalformedFrame, mac_bytes
 from speaker.frames.ndp import Advertisement, decode
 from speaker.interfaces import InterfaceWatch
 from speaker.metrics import SpeakerMetrics
+from speaker.presence import opener
+from speaker.probing import RETRY_SECONDS
 from speaker.responder import PacketLoop
-from speaker.responders import responders
 from speaker.scope import EVERYWHERE, Scope
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until
@@ -33,16 +35,35 @@ class Speaking:
         *,
         announcements_per_second: float = ANNOUNCEMENTS_PER_SECOND,
         announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
+        refresh_seconds: float = 0,
+        retry_seconds: float = RETRY_SECONDS,
+        whose: Callable[[bytes], str | None] = lambda _: None,
     ) -> None:
         self.host = host
+        self.conflicts: list[tuple[str, str, str]] = []
+        self.over: list[str] = []
+        self.rivals: list[tuple[str, str]] = []
         self.registry = CollectorRegistry()
         self.metrics = SpeakerMetrics(self.registry)
         self.packets = PacketLoop()
         self.announcer = Announcer(
             packets=self.packets,
-            open_responders=responders(self.metrics),
+            open_presence=opener(self.metrics),
+            metrics=self.metrics,
             announcements_per_second=announcements_per_second,
             announcements_at_once=announcements_at_once,
+            refresh_seconds=refresh_seconds,
+            retry_seconds=retry_seconds,
+        )
+        self.announcer.report_to(
+            ConflictListener(
+                on_conflict=lambda address, interface, mac: self.conflicts.append(
+                    (str(address), interface, mac.hex(":"))
+                ),
+                on_over=lambda address: self.over.append(str(address)),
+                on_rival=lambda address, node: self.rivals.append((str(address), node)),
+                whose=whose,
+            )
         )
         # Threads and sockets stay in the namespace they were made in.
         with host.inside():
@@ -51,11 +72,12 @@ class Speaking:
                 part.start()
         wait_until(lambda: self.announcer.interfaces_of(EVERYWHERE), 5, "the speaker has interfaces")
 
-    def announce(self, *addresses: str, scope: Scope = EVERYWHERE) -> None:
-        """Announce exactly these addresses."""
+    def announce(self, *addresses: str, scope: Scope = EVERYWHERE, unheld: bool = False) -> None:
+        """Announce exactly these addresses; `unheld` if nobody has announced them before."""
         # Inside the host, where joining a group opens a socket.
         with self.host.inside():
-            self.announcer.announce({Address.parse(address): scope for address in addresses})
+            wanted = {Address.parse(address): scope for address in addresses}
+            self.announcer.announce(wanted, unheld=frozenset(wanted) if unheld else frozenset())
 
     def frames_dropped(self, reason: str, interface: str = "eth0") -> int:
         """How many frames came through the filter and were not answered, for this reason."""

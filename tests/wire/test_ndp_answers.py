@@ -204,15 +204,15 @@ def test_an_interface_that_appears_later_joins_the_groups_of_what_is_announced(j
 def test_more_groups_than_one_socket_can_hold_are_all_joined_and_all_left(wire: tuple[Host, Host]) -> None:
     node, client = wire
     addresses = [f"2001:db8::{index:x}" for index in range(0x1000, 0x1000 + 2000)]
-    with Speaking(node) as speaking, neighbour_tap(client) as tap:
+    with Speaking(node) as speaking:
         before = groups_of(node)
         speaking.announce(*addresses)
         assert groups_of(node).count("ff02::1:ff00:1") >= 2000
         assert speaking.registry.get_sample_value(
             "admitlb_layer2_errors_total", {"interface": "eth0", "operation": "join"}
         ) in (None, 0)
-        tap.send(solicitation(tap, addresses[-1]).encode())
-        tap.answers_until(addresses[-1])
+        resolve(client, addresses[-1:])
+        resolved_as(client, addresses[-1], node.mac("eth0"))
         speaking.announce()
         assert groups_of(node) == before
 

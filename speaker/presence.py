@@ -1,0 +1,72 @@
+"""This node on one interface: everything that answers, announces, asks and listens there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from allocator.core.addresses import Address
+from speaker.arp_responder import ArpResponder
+from speaker.arp_watch import ArpWatch
+from speaker.conflicts import Claim
+from speaker.interfaces import Interface
+from speaker.metrics import SpeakerMetrics
+from speaker.ndp_responder import NdpResponder
+from speaker.ndp_watch import NdpWatch
+from speaker.responder import Listener, Responder, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One responder and one watch per family, addressed together: each takes what is of its family."""
+
+    responders: tuple[Responder, ...]
+    watches: tuple[Watch, ...]
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """All that waits for frames."""
+        return (*self.responders, *self.watches)
+
+    def answer_for(self, addresses: frozenset[Address], *, watched: frozenset[Address]) -> None:
+        """From now on answer for exactly these addresses, and report claims of exactly those watched."""
+        for responder in self.responders:
+            responder.answer_for(addresses)
+        for watch in self.watches:
+            watch.watch_for(watched)
+
+    def announce(self, address: Address) -> None:
+        """Tell the LAN, unasked, that the address is here now."""
+        for responder in self.responders:
+            if responder.covers(address):
+                responder.announce(address)
+
+    def probe(self, address: Address) -> None:
+        """Ask the LAN whether anyone has the address."""
+        for watch in self.watches:
+            if watch.covers(address):
+                watch.probe(address)
+
+
+OpenPresence = Callable[[Interface, Callable[[Claim], None]], Presence]
+"""Opens what there is on an interface and who is told of claims heard there. Raises OSError."""
+
+
+def opener(metrics: SpeakerMetrics) -> OpenPresence:
+    """Return what opens an interface: everything, or nothing where one part raises OSError."""
+
+    def open_presence(interface: Interface, on_claim: Callable[[Claim], None]) -> Presence:
+        with ExitStack() as undo:
+            responders: list[Responder] = []
+            for responder in (ArpResponder, NdpResponder):
+                responders.append(responder(interface, metrics))
+                undo.callback(responders[-1].close)
+            watches: list[Watch] = []
+            for watch in (ArpWatch, NdpWatch):
+                watches.append(watch(interface, metrics, on_claim))
+                undo.callback(watches[-1].close)
+            undo.pop_all()
+        return Presence(tuple(responders), tuple(watches))
+
+    return open_presence

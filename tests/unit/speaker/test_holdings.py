@@ -1,0 +1,196 @@
+"""From wanting an address to answering for it, and what becomes of claims by others."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from allocator.core.addresses import Address, Family
+from speaker.conflicts import HANDOVER_SECONDS, REPORT_SECONDS, Claim
+from speaker.holdings import Due, Holdings, Turn
+from speaker.pacing import Reason
+from speaker.probing import PROBE_SECONDS, PROBES
+from speaker.scope import EVERYWHERE, Scope
+
+VIP, OTHER = Address.parse("192.0.2.100"), Address.parse("192.0.2.101")
+MAC, MAC2 = b"\x02\x00\x00\x00\x00\x77", b"\x02\x00\x00\x00\x00\x78"
+RETRY = 10.0
+NONE: frozenset[Address] = frozenset()
+
+
+def holdings() -> Holdings:
+    return Holdings(refresh_seconds=60.0, retry_seconds=RETRY)
+
+
+def claim(address: Address = VIP, mac: bytes = MAC) -> Claim:
+    return Claim(address=address, interface="eth0", mac=mac)
+
+
+def run(held: Holdings, until: float) -> list[tuple[float, Due | Turn]]:
+    """Do everything as soon as it is due."""
+    done, now = [], 0.0
+    while (due := held.next_due()) is not None and due <= until:
+        now = max(now, due)
+        if (popped := held.pop(now)) is not None:
+            done.append((now, popped))
+    return done
+
+
+def settle(held: Holdings, until: float) -> list[Due | Turn]:
+    return [what for _, what in run(held, until)]
+
+
+def test_what_one_of_ours_had_before_is_answered_and_announced_at_once() -> None:
+    held = holdings()
+    assert held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0).taken == (VIP,)
+    assert held.answered() == {VIP}
+    assert held.pop(0.0) == Due(VIP, Reason.TAKEN)
+
+
+def test_what_nobody_had_before_is_probed_for_and_not_answered_until_then() -> None:
+    held = holdings()
+    assert held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0) == Turn()
+    done = settle(held, PROBES * PROBE_SECONDS - 0.001)
+    assert done == [Due(VIP, None)] * PROBES
+    assert held.answered() == NONE
+    assert settle(held, PROBES * PROBE_SECONDS + 0.001) == [Turn(taken=(VIP,)), Due(VIP, Reason.TAKEN)]
+    assert held.answered() == {VIP}
+
+
+def test_only_the_new_are_probed_for_whatever_is_said_of_the_old() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    turn = held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP, OTHER}), now=0.0)
+    assert turn == Turn()
+    assert held.answered() == {VIP}
+
+
+def test_a_change_of_interfaces_announces_anew_but_cuts_no_probation_short() -> None:
+    held = holdings()
+    eth0, eth1 = Scope(frozenset({"eth0"})), Scope(frozenset({"eth1"}))
+    held.want({VIP: eth0, OTHER: eth0}, unheld=frozenset({OTHER}), now=0.0)
+    assert held.want({VIP: eth1, OTHER: eth1}, unheld=NONE, now=0.01).taken == (VIP,)
+    assert held.answered() == {VIP}
+
+
+def test_an_address_somebody_has_is_left_alone_and_taken_when_it_is_free() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    held.pop(0.0)
+    assert held.claimed(claim(), 0.001)
+    assert [(conflict.mac, conflict.yielded) for conflict in held.conflicts()] == [(MAC, True)]
+    assert settle(held, RETRY) == []
+    assert held.answered() == NONE
+    assert settle(held, RETRY + 1)[: PROBES + 2] == [
+        *[Due(VIP, None)] * PROBES,
+        Turn(taken=(VIP,), settled=(VIP,)),
+        Due(VIP, Reason.TAKEN),
+    ]
+    assert held.answered() == {VIP}
+    assert held.conflicts() == ()
+
+
+def test_a_later_claim_is_reported_and_looked_into_while_the_address_stays_answered() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    settle(held, 20.0)
+    assert held.claimed(claim(), 20.0)
+    assert held.answered() == {VIP}
+    assert [conflict.yielded for conflict in held.conflicts()] == [False]
+    probed = [what for what in settle(held, 31.0) if what != Due(VIP, Reason.REFRESH)]
+    assert probed == [*[Due(VIP, None)] * PROBES, Turn(settled=(VIP,))]
+    assert held.conflicts() == ()
+
+
+def test_a_fight_is_reported_at_most_every_ten_seconds_however_many_take_part() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    reported = [tick / 10 for tick in range(305) if held.claimed(claim(mac=(MAC, MAC2)[tick % 2]), tick / 10)]
+    assert reported == [0.0, REPORT_SECONDS, 2 * REPORT_SECONDS, 3 * REPORT_SECONDS]
+
+
+def test_claims_of_what_is_not_wanted_are_nobodys_business() -> None:
+    held = holdings()
+    assert not held.claimed(claim(), 0.0)
+    assert not held.rivalled(claim(), "node-2", 0.0)
+    assert held.conflicts() == ()
+
+
+def test_a_withdrawn_address_ends_its_conflict_and_its_probes() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    held.claimed(claim(), 0.0)
+    turn = held.want({OTHER: EVERYWHERE}, unheld=NONE, now=1.0)
+    assert (turn.released, turn.settled, held.conflicts()) == ((VIP,), (VIP,), ())
+    assert all(not (isinstance(what, Due) and what.address == VIP) for what in settle(held, 100.0))
+
+
+def test_our_own_speakers_may_both_claim_while_an_address_moves_and_are_reported_when_it_lasts() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    heard = [at for at in (0.0, 0.1, 0.3, 0.7) if held.rivalled(claim(), "node-2", at)]
+    assert heard == []
+    assert held.rivalled(claim(), "node-2", HANDOVER_SECONDS)
+    # A second handover long after the first is no rivalry.
+    assert not held.rivalled(claim(), "node-2", HANDOVER_SECONDS + REPORT_SECONDS + 1)
+    assert held.conflicts() == ()
+
+
+def test_a_probe_answered_by_the_speaker_that_hands_over_does_not_hold_the_address_back() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    held.pop(0.0)
+    assert not held.rivalled(claim(), "node-2", 0.001)
+    settle(held, 1.0)
+    assert held.answered() == {VIP}
+
+
+def test_whoever_waits_for_a_first_announcement_goes_before_any_probe() -> None:
+    held = holdings()
+    held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    assert [held.pop(0.0), held.pop(0.0)] == [Due(OTHER, Reason.TAKEN), Due(VIP, None)]
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens in whatever order, an address somebody else had first is not answered until it is free."""
+
+    addresses = st.integers(1, 3).map(lambda value: Address(Family.IPV4, value))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = holdings()
+        self.now = 0.0
+        self.foreign: dict[Address, float] = {}
+
+    @rule(wanted=st.sets(addresses), unheld=st.sets(addresses))
+    def want(self, wanted: set[Address], unheld: set[Address]) -> None:
+        released = self.held.wanted.keys() - wanted
+        self.held.want(dict.fromkeys(wanted, EVERYWHERE), unheld=frozenset(unheld), now=self.now)
+        for address in released:
+            self.foreign.pop(address, None)
+
+    @rule(address=addresses)
+    def claim(self, address: Address) -> None:
+        if address in self.held.wanted and address not in self.held.answered():
+            self.foreign[address] = self.now
+        self.held.claimed(claim(address), self.now)
+
+    @rule(passed=st.floats(0, 12))
+    def wait(self, passed: float) -> None:
+        end = self.now + passed
+        while (due := self.held.next_due()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.held.pop(self.now)
+        self.now = end
+        self.foreign = {address: at for address, at in self.foreign.items() if self.now < at + RETRY + 0.09}
+
+    @invariant()
+    def the_first_keeps_it(self) -> None:
+        assert not self.held.answered() & self.foreign.keys()
+        assert self.held.answered() <= self.held.wanted.keys()
+        assert {conflict.address for conflict in self.held.conflicts()} <= self.held.wanted.keys()
+
+
+AnyOrder.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestAnyOrder = AnyOrder.TestCase
