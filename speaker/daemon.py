@@ -91,7 +91,7 @@ class Speaker:
         self._waiting_for = "the API server"
         slices = self._retry("speaker.discovery", self._endpoint_slices)
         self._waiting_for = "the first list of every watch"
-        packets = PacketLoop()
+        packets = PacketLoop(self._metrics.packet_loop_lag.observe)
         announcer = Announcer(packets=packets, open_presence=opener(self._metrics), metrics=self._metrics)
         heartbeats = Heartbeats(
             node=settings.node,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
@@ -82,6 +82,12 @@ class SpeakerMetrics:
             "admitlb_address_conflicts",
             "Reports of somebody else claiming an announced address, at most one in ten seconds an address",
             ["ip", "claimant"],
+            registry=registry,
+        )
+        self.packet_loop_lag = Histogram(
+            "admitlb_packet_loop_lag_seconds",
+            "How much later than due the thread that answers woke, sampled once a second",
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
             registry=registry,
         )
         self.errors = Counter(

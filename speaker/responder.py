@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import threading
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from allocator.core.addresses import Address
 from speaker.interfaces import Interface
+
+LOOK_SECONDS = 1.0
+"""Between two looks at how late the thread comes and at what the kernel had to drop."""
 
 
 class Listener(Protocol):
@@ -73,7 +79,9 @@ class PacketLoop:
     its descriptor could be reused by another file between a wake-up and the read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_lag: Callable[[float], None] = lambda _: None) -> None:
+        """`on_lag` gets, about once a second, the seconds by which the thread woke later than it should have."""
+        self._on_lag = on_lag
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -121,8 +129,18 @@ class PacketLoop:
         os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
+        look_at = time.monotonic() + LOOK_SECONDS
         while not self._stopping.is_set():
-            for descriptor, _ in self._epoll.poll():
+            started = time.monotonic()
+            # The kernel waits whole milliseconds; what is rounded up here is no lag.
+            wait_seconds = math.ceil(max(0.0, look_at - started) * 1000) / 1000
+            ready = self._epoll.poll(wait_seconds)
+            now = time.monotonic()
+            if now >= look_at:
+                self._on_lag(max(0.0, now - max(look_at, started + wait_seconds)))
+                self._count_overflow()
+                look_at = now + LOOK_SECONDS
+            for descriptor, _ in ready:
                 if descriptor == self._wake:
                     os.eventfd_read(self._wake)
                     continue
@@ -131,6 +149,12 @@ class PacketLoop:
                 if listener is not None:
                     listener.handle_readable()
             self._close_retired()
+
+    def _count_overflow(self) -> None:
+        with self._lock:
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            listener.count_overflow()
 
     def _close_retired(self) -> None:
         with self._lock:

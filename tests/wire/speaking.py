@@ -45,7 +45,7 @@ class Speaking:
         self.rivals: list[tuple[str, str]] = []
         self.registry = CollectorRegistry()
         self.metrics = SpeakerMetrics(self.registry)
-        self.packets = PacketLoop()
+        self.packets = PacketLoop(self.metrics.packet_loop_lag.observe)
         self.announcer = Announcer(
             packets=self.packets,
             open_presence=opener(self.metrics),
@@ -78,6 +78,10 @@ class Speaking:
         with self.host.inside():
             wanted = {Address.parse(address): scope for address in addresses}
             self.announcer.announce(wanted, unheld=frozenset(wanted) if unheld else frozenset())
+
+    def announcements(self, reason: str) -> int:
+        """How many announcements have gone out for this reason."""
+        return int(self.registry.get_sample_value("admitlb_layer2_announcements_total", {"reason": reason}) or 0)
 
     def frames_dropped(self, reason: str, interface: str = "eth0") -> int:
         """How many frames came through the filter and were not answered, for this reason."""

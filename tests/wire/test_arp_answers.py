@@ -5,8 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from allocator.core.addresses import Address
+from speaker.arp_responder import ArpResponder
 from speaker.frames.ethernet import BROADCAST
+from speaker.interfaces import Interface
+from speaker.metrics import SpeakerMetrics
 from speaker.scope import Scope
 from tests.lab.network import Network
 from tests.lab.waiting import wait_until
@@ -94,6 +99,36 @@ def test_foreign_traffic_never_reaches_python(join: Join) -> None:
         wire.until_reply(VIP)
         assert speaking.frames_received() == 1
         assert speaking.metrics.requests_received.value(VIP) == speaking.metrics.responses_sent.value(VIP) == 1
+
+
+def test_a_frame_with_only_a_priority_in_its_tag_is_answered_like_one_without(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        frame = request(VIP, sender="192.0.2.2", mac=wire.mac).encode()
+        wire.send(frame[:12] + b"\x81\x00\xa0\x00" + frame[12:])
+        wire.until_reply(VIP)
+
+
+def test_frames_that_came_faster_than_they_were_taken_are_counted(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    interface = Interface(index=node.ip_json("link", "show", "dev", "eth0")[0]["ifindex"], name="eth0", mac=bytes(6))
+    registry = CollectorRegistry()
+    with tap(client) as wire:
+        # Nobody takes anything from this one.
+        responder = node.call(lambda: ArpResponder(interface, SpeakerMetrics(registry)))
+        responder.answer_for(frozenset({Address.parse(VIP)}))
+        for _ in range(2000):
+            wire.ask(VIP)
+
+        def lost() -> float:
+            responder.count_overflow()
+            labels = {"interface": "eth0", "reason": "overflow"}
+            return registry.get_sample_value("admitlb_layer2_frames_dropped_total", labels) or 0
+
+        wait_until(lambda: lost() > 0, 5, "the loss is counted")
+        assert lost() < 2000
+        responder.close()
 
 
 @pytest.mark.parametrize("count", [128, 300])

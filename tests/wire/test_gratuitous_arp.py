@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from speaker.frames.arp import ArpFrame, Operation
@@ -69,14 +70,28 @@ def test_nothing_is_sent_for_an_address_once_it_is_withdrawn(join: Join) -> None
 def test_many_addresses_go_out_at_a_limited_rate_and_each_once_before_any_again(join: Join) -> None:
     node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
     addresses = [f"198.18.{index // 200}.{index % 200}" for index in range(300)]
-    limits = {"announcements_per_second": 1000.0, "announcements_at_once": 50.0}
-    with Speaking(node, **limits) as speaking, tap(client) as wire:
+    speaking = Speaking(node, announcements_per_second=1000.0, announcements_at_once=50.0)
+    with speaking, tap(client) as wire:
         started = time.monotonic()
         speaking.announce(*addresses)
         frames = gratuitous_frames(wire, 2 * len(addresses))
     # Repeats of the first were due after 100 ms, while most had not been announced at all.
     assert [str(frame.sender_ip) for _, frame in frames[::2]] == addresses
     assert frames[-1][0] - started >= 0.25
+
+
+def test_an_address_is_announced_again_and_again_at_a_slow_pace(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
+    with Speaking(node, refresh_seconds=0.4) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        frames = gratuitous_frames(wire, 20, within_seconds=10)
+        # The burst has seven announcements of two frames.
+        gaps = [after - before for (before, _), (after, _) in itertools.pairwise(frames[14::2])]
+        assert gaps
+        assert min(gaps) >= 0.28
+        assert speaking.announcements("refresh") >= 3
+        assert speaking.announcements("taken") == 1
+        assert speaking.announcements("repeat") == 6
 
 
 def test_an_interface_that_comes_back_is_announced_on_again(join: Join) -> None:
