@@ -13,8 +13,8 @@ from allocator.core.decision import decide
 from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.verdicts import Decision
 from allocator.documents import Document, InvalidDocument, pool_from
-from allocator.outlook import State, why_ignored
-from allocator.services import addresses_in_status, request_from, wants_address
+from allocator.outlook import State, served_elsewhere, why_ignored
+from allocator.services import addresses_in_status, request_from, served_by_another, wants_address
 
 _SHOWN_EVENTS = 10
 
@@ -150,6 +150,9 @@ def _state(
     service = facts.service
     if not wants_address(service, lb_class=lb_class):
         return State.IGNORED, why_ignored(service, lb_class), ()
+    pools = pools_from(facts.pools)
+    if not holds and served_by_another(service, pools):
+        return State.IGNORED, served_elsewhere(service), ()
     state = State.ASSIGNED if holds else State.PENDING
     try:
         request = request_from(
@@ -163,7 +166,7 @@ def _state(
     ledger = Ledger()
     for claim in claims:
         ledger.put(claim)
-    decision = decide(request, pools=pools_from(facts.pools), ledger=ledger, order=order)
+    decision = decide(request, pools=pools, ledger=ledger, order=order)
     return state, _message(decision, state), decision.considered
 
 

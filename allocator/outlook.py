@@ -13,7 +13,7 @@ from allocator.documents import Document
 from allocator.reconciler.pool_status import counters
 from allocator.reconciler.pool_usage import Usage, usage_of
 from allocator.replay import Replay
-from allocator.services import wants_address
+from allocator.services import addresses_in_status, wants_address
 from allocator.tenancy import Key, Tenant
 
 
@@ -25,7 +25,7 @@ class State(StrEnum):
     DENIED = "Denied"
     """Admission refused to create it."""
     IGNORED = "Ignored"
-    """Not ours to serve: of another type, or of another loadBalancerClass."""
+    """Not ours to serve: of another type, of another loadBalancerClass, or served by another controller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +105,17 @@ def _service(key: Key, tenant: Tenant, lb_class: str) -> ServiceOutlook:
             namespace=namespace, name=name, state=State.IGNORED, message=why_ignored(tenant.stored, lb_class)
         )
     decision = tenant.decision
-    unmet = decision.refusal.message if decision is not None and decision.refusal is not None else ""
-    placements = decision.placements if decision is not None else ()
+    if decision is None:
+        return ServiceOutlook(
+            namespace=namespace, name=name, state=State.IGNORED, message=served_elsewhere(tenant.stored)
+        )
+    unmet = decision.refusal.message if decision.refusal is not None else ""
     return ServiceOutlook(
         namespace=namespace,
         name=name,
-        state=State.ASSIGNED if placements else State.PENDING,
-        ips=tuple(str(place.address) for place in placements),
-        pool=decision.pools if decision is not None else "",
+        state=State.ASSIGNED if decision.placements else State.PENDING,
+        ips=tuple(str(place.address) for place in decision.placements),
+        pool=decision.pools,
         message=unmet,
     )
 
@@ -125,3 +128,9 @@ def why_ignored(service: Document, lb_class: str) -> str:
     theirs = spec.get("loadBalancerClass")
     served = f"only {lb_class} is" if lb_class else "only Services without a class are"
     return f"loadBalancerClass {theirs or '(none)'} is not served here; {served}"
+
+
+def served_elsewhere(service: Document) -> str:
+    """Say by what a Service shows that another controller serves it."""
+    shown = ", ".join(str(address) for address in addresses_in_status(service)) or "a host name"
+    return f"its status shows {shown}, of no pool here: another controller serves it"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from allocator import names
 from allocator.core.addresses import Address, AddressError, Family
 from allocator.core.claims import Port
-from allocator.core.pools import Applicant
+from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.documents import Document, Problems, annotations_of, labels_of, quota_of
 
@@ -73,6 +73,20 @@ def addresses_in_status(service: Document | None) -> tuple[Address, ...]:
     status = (service or {}).get("status") or {}
     ingress: Iterable[Document] = (status.get("loadBalancer") or {}).get("ingress") or ()
     return _readable(entry.get("ip") for entry in ingress)
+
+
+def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
+    """Tell whether status shows what neither we nor MetalLB can have assigned (MetalLB takes such Services over).
+
+    Only for Services that hold no claim.
+    """
+    status = service.get("status") or {}
+    if not (status.get("loadBalancer") or {}).get("ingress"):
+        return False
+    if any(name in annotations_of(service) for name in names.OUTPUT_ANNOTATIONS):
+        return False
+    shown = addresses_in_status(service)
+    return not any(pool.spans(address) for pool in pools for address in shown)
 
 
 def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:

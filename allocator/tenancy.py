@@ -14,7 +14,8 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.documents import Document, InvalidDocument, annotations_of, labels_of
 from allocator.paper_claims import PaperClaims
-from allocator.services import addresses_in_status, request_from, wants_address
+from allocator.reconciler.service_report import waits
+from allocator.services import addresses_in_status, request_from, served_by_another, wants_address
 
 Key = tuple[str, str]
 """A Service's namespace and name."""
@@ -22,17 +23,16 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Tenant:
-    """One Service. `stored` is None while admission has refused every document of it, with `refused` saying why."""
+    """One Service. `stored` is None while admission has refused every document of it, with `refused` saying why.
+
+    `decision` is None where nothing is decided: for Services that want no address, or are served by another.
+    """
 
     stored: Document | None = None
     decision: Decision | None = None
+    waits: bool = False
+    """Whether a change elsewhere may give it what it lacks."""
     refused: str = ""
-
-    @property
-    def waits(self) -> bool:
-        """Whether a change elsewhere may give it what it lacks."""
-        decision = self.decision
-        return decision is not None and (decision.refusal is not None or not decision.placements)
 
 
 class Tenancy:
@@ -70,16 +70,18 @@ class Tenancy:
             # Refused before, if at all: its age counts from here.
             self._tenants[key] = self._tenants.pop(key)
         new = document if old is None else _updated(old, document)
+        if self._foreign(key, new):
+            tenant.stored, tenant.decision, tenant.waits = _named(new, key), None, True
+            return Verdict()
         verdict = review_service(new, old, namespace=self._namespace(key[0]), rules=self._rules, decide=self._decide)
         if not verdict.allowed:
             tenant.refused = verdict.message
             if awaited is not None:
                 self._release(key)
             return verdict
-        tenant.refused = ""
         tenant.stored = _named(_with_assignment(new, verdict), key)
         if not wants_address(new, lb_class=self._rules.lb_class):
-            tenant.decision = None
+            tenant.decision, tenant.waits = None, False
             self._release(key)
         elif verdict.decision is not None:
             self._settle(key, tenant.stored, verdict.decision)
@@ -154,8 +156,14 @@ class Tenancy:
         for key in keys:
             service = self._tenants[key].stored
             request = self._request(key, service) if service is not None else None
-            if service is not None and request is not None:
+            if service is not None and request is not None and not self._foreign(key, service):
                 self._settle(key, service, self._decide(request))
+
+    def _foreign(self, key: Key, service: Document) -> bool:
+        """Whether another controller serves it, whose work is left alone."""
+        if not wants_address(service, lb_class=self._rules.lb_class) or self._claims.ledger.held_by(*key):
+            return False
+        return served_by_another(service, self._pools())
 
     def _settle(self, key: Key, service: Document, decision: Decision) -> None:
         request = self._request(key, service)
@@ -164,7 +172,7 @@ class Tenancy:
         self._hold(request, decision)
         tenant = self._tenants[key]
         had = tenant.decision is not None and bool(tenant.decision.placements)
-        tenant.decision = decision
+        tenant.decision, tenant.waits = decision, waits(request, decision)
         if decision.placements or had:
             tenant.stored = _with_status(service, decision)
 

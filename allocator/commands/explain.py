@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocator import names
-from allocator.commands.live import age, connected, live_options
+from allocator import names, options
+from allocator.commands.live import age, connected
 from allocator.core.pools import PriorityOrder
 from allocator.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
 
@@ -63,21 +63,10 @@ class ServiceName(click.ParamType[tuple[str, str]]):
 @click.command()
 @click.argument("service", metavar="NAMESPACE/NAME", type=ServiceName())
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--lb-class",
-    envvar="ADMITLB_LB_CLASS",
-    default="",
-    help="The loadBalancerClass AdmitLB serves there; by default Services that name none.",
-)
-@click.option(
-    "--pool-priority",
-    envvar="ADMITLB_POOL_PRIORITY",
-    type=click.Choice([order.value for order in PriorityOrder]),
-    default=PriorityOrder.LOWEST_FIRST.value,
-    show_default=True,
-    help="Which pools' serviceAllocation.priority is tried first there.",
-)
-@live_options
+@options.lb_class
+@options.pool_priority
+@options.namespace
+@options.kubeconfig
 def explain(
     service: tuple[str, str],
     output: str,

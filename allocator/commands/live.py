@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from allocator import names
 from allocator.allocations import read_time
 
 if TYPE_CHECKING:
@@ -18,30 +17,7 @@ if TYPE_CHECKING:
 
 UNREACHABLE = 2
 
-_Command = TypeVar("_Command", bound=Callable[..., None])
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-
-
-def live_options(command: _Command) -> _Command:
-    """Add the options that say which cluster, and how AdmitLB is installed there."""
-    options = (
-        click.option(
-            "--namespace",
-            envvar="ADMITLB_NAMESPACE",
-            default=names.DEFAULT_NAMESPACE,
-            show_default=True,
-            help="The namespace AdmitLB is installed in.",
-        ),
-        click.option(
-            "--kubeconfig",
-            envvar="ADMITLB_KUBECONFIG",
-            type=click.Path(exists=True, dir_okay=False),
-            help="How to reach the API server; by default as kubectl does.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from allocator import names
+from allocator import options
 from allocator.admission import Rules
 from allocator.core.addresses import Family
 from allocator.core.pools import PriorityOrder
@@ -39,16 +39,11 @@ class Families(click.ParamType[tuple[Family, ...]]):
 
 def offline_options(command: _Command) -> _Command:
     """Add the options that say what the cluster is like."""
-    options = (
+    added = (
         click.option(
             "--strict", envvar="ADMITLB_STRICT", is_flag=True, help="Deny what would otherwise stay pending."
         ),
-        click.option(
-            "--lb-class",
-            envvar="ADMITLB_LB_CLASS",
-            default="",
-            help="Only serve Services of this loadBalancerClass; by default those that name none.",
-        ),
+        options.lb_class,
         click.option(
             "--cluster-families",
             type=Families(),
@@ -56,21 +51,8 @@ def offline_options(command: _Command) -> _Command:
             show_default=True,
             help="The cluster's IP families, primary first.",
         ),
-        click.option(
-            "--pool-priority",
-            envvar="ADMITLB_POOL_PRIORITY",
-            type=click.Choice([order.value for order in PriorityOrder]),
-            default=PriorityOrder.LOWEST_FIRST.value,
-            show_default=True,
-            help="Which pools' serviceAllocation.priority is tried first.",
-        ),
-        click.option(
-            "--namespace",
-            envvar="ADMITLB_NAMESPACE",
-            default=names.DEFAULT_NAMESPACE,
-            show_default=True,
-            help="The namespace AdmitLB reads its pools from.",
-        ),
+        options.pool_priority,
+        options.namespace,
         click.option(
             "--default-namespace",
             default="default",
@@ -78,7 +60,7 @@ def offline_options(command: _Command) -> _Command:
             help="Where documents go that name no namespace, as with kubectl's own --namespace.",
         ),
     )
-    for option in reversed(options):
+    for option in reversed(added):
         command = option(command)
     return command
 

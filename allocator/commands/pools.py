@@ -6,8 +6,8 @@ import json
 
 import click
 
-from allocator import names
-from allocator.commands.live import connected, live_options
+from allocator import names, options
+from allocator.commands.live import connected
 from allocator.commands.tables import print_pools
 from allocator.explanation import claims_from, pools_from
 from allocator.outlook import PoolOutlook, count_pools
@@ -15,7 +15,8 @@ from allocator.outlook import PoolOutlook, count_pools
 
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@live_options
+@options.namespace
+@options.kubeconfig
 def pools(output: str, namespace: str, kubeconfig: str | None) -> None:
     """Show how much of every pool is in use."""
     with connected(kubeconfig) as cluster:

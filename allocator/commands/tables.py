@@ -24,11 +24,16 @@ Row = Sequence[str]
 def print_services(services: Sequence[ServiceOutlook]) -> None:
     """Print one line a Service."""
     rows = [
-        (f"{one.namespace}/{one.name}", str(one.state), ", ".join(one.ips) or "-", one.pool or "-", one.message)
+        (f"{one.namespace}/{one.name}", str(one.state), ", ".join(one.ips) or "-", one.pool or "-", _message(one))
         for one in services
     ]
     styles = [_STYLES[one.state] for one in services]
     _print(("SERVICE", "STATE", "ADDRESSES", "POOL", "MESSAGE"), rows, styles)
+
+
+def _message(service: ServiceOutlook) -> str:
+    """The message without the Service's name, which the line begins with."""
+    return service.message.removeprefix(f"{service.namespace}/{service.name}: ")
 
 
 def print_pools(pools: Sequence[PoolOutlook]) -> None:
@@ -45,7 +50,7 @@ def print_pools(pools: Sequence[PoolOutlook]) -> None:
                 rows.append((pool.name, family, str(assigned), str(available), _bar(share), f"{share:.0%}"))
                 styles.append("red" if share >= _FULL else "yellow" if share >= _NEARLY_FULL else "green")
         if not any(assigned or available for _, assigned, available in by_family):
-            rows.append((pool.name, "-", "0", "0", _bar(1.0), "-"))
+            rows.append((pool.name, "-", "0", "0", _bar(0), "-"))
             styles.append("dim")
     _print(("POOL", "FAMILY", "ASSIGNED", "AVAILABLE", "USE", ""), rows, styles)
 

@@ -207,7 +207,9 @@ class _Case:
         enough = 2 if request.policy is FamilyPolicy.REQUIRE_DUAL else 1
         if len(placed) < enough:
             return self._refuse(self._nothing_left(open_pools))
-        return self._assign([placed[family] for family in request.families if family in placed])
+        placements = [placed[family] for family in request.families if family in placed]
+        stuck = any(place in self.leaving.values() for place in placements)
+        return self._assign(placements, self._nothing_left(open_pools) if stuck else None)
 
     def _fill(self, pools: list[Pool], kept: dict[Family, Placement]) -> dict[Family, Placement]:
         """Find an address for every family wanted: from one pool if one has them all, else from several."""
@@ -282,10 +284,12 @@ class _Case:
             reasons.append((pool.name, reason))
         return reasons
 
-    def _assign(self, placements: list[Placement]) -> Decision:
+    def _assign(self, placements: list[Placement], wanted: Refusal | None = None) -> Decision:
         allowed = self._within_quota(placements)
         if isinstance(allowed, Refusal):
             return self._refuse(allowed)
+        if wanted is not None:
+            return self._refuse(wanted, allowed)
         return self._decision(Outcome.ASSIGNED, allowed)
 
     def _within_quota(self, placements: list[Placement]) -> list[Placement] | Refusal:
@@ -317,8 +321,8 @@ class _Case:
             allowed.remove(next(place for place in reversed(allowed) if place.address not in held))
         return allowed
 
-    def _refuse(self, refusal: Refusal) -> Decision:
-        held = list((self.leaving | self.kept).values())
+    def _refuse(self, refusal: Refusal, held: Sequence[Placement] = ()) -> Decision:
+        held = held or list((self.leaving | self.kept).values())
         if not refusal.kind.heals:
             return self._decision(Outcome.DENIED, held, refusal)
         if held:

@@ -37,7 +37,7 @@ from allocator.core.addresses import Address
 from allocator.core.claims import Claim, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
-from allocator.documents import InvalidDocument, annotations_of
+from allocator.documents import InvalidDocument
 from allocator.events import EventRecorder
 from allocator.logs import EventLog
 from allocator.reconciler.conditions import Condition
@@ -54,7 +54,13 @@ from allocator.reconciler.service_report import (
     waits,
 )
 from allocator.reconciler.service_status import ServiceStatus
-from allocator.services import addresses_in_annotation, addresses_in_status, request_from, wants_address
+from allocator.services import (
+    addresses_in_annotation,
+    addresses_in_status,
+    request_from,
+    served_by_another,
+    wants_address,
+)
 from allocator.view import View
 
 log = EventLog("reconciler")
@@ -148,14 +154,7 @@ class Repair:
         return waits(request, decision)
 
     def _served_by_another(self, key: Key, service: Object) -> bool:
-        """Whether status shows what neither we nor MetalLB can have assigned (MetalLB takes such Services over)."""
-        status = service.get("status") or {}
-        if not (status.get("loadBalancer") or {}).get("ingress") or self._view.held_by(*key):
-            return False
-        if any(name in annotations_of(service) for name in names.OUTPUT_ANNOTATIONS):
-            return False
-        pools = self._view.pools()
-        return not any(pool.spans(address) for pool in pools for address in addresses_in_status(service))
+        return not self._view.held_by(*key) and served_by_another(service, self._view.pools())
 
     def _held_by_others(self, key: Key, service: Object) -> set[Address]:
         """What the status lists though other Services hold it (a backup restored in part): it may not go on."""

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from allocator.cluster import Object
 from allocator.core.addresses import Address
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Decision, Refusal, RefusalKind
 from allocator.documents import Document
 from allocator.reconciler.conditions import MESSAGE_LIMIT, Condition
 from allocator.services import addresses_in_status, deprecated_annotations
+
+if TYPE_CHECKING:
+    # `plan` asks here what waits, and the cluster's client takes longer to import than `plan` to run.
+    from allocator.cluster import Object
 
 IP_ASSIGNED = "admitlb.io/IPAssigned"
 """The type of the condition in Service.status.conditions: True while it has an address of ours."""

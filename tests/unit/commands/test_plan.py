@@ -221,8 +221,17 @@ def test_addresses_in_a_status_are_adopted_before_anything_new_is_assigned() -> 
     assert late_pool.ips == {"new": ["192.0.2.11"], "old": ["192.0.2.10"]}
 
 
-def test_an_address_in_a_status_that_is_in_no_pool_is_not_adopted() -> None:
-    assert plan(FOUR, service("web", shows=("198.51.100.1",))).ips == {"web": ["192.0.2.10"]}
+def test_a_service_that_another_controller_serves_is_left_alone_until_a_pool_has_its_address() -> None:
+    theirs = service("web", shows=("198.51.100.1",))
+    ran = plan(FOUR, theirs)
+    assert (ran.code, ran.states, ran.ips) == (0, {"web": "Ignored"}, {"web": []})
+    assert "198.51.100.1" in ran.services["prod/web"]["message"]
+    assert plan(FOUR, theirs, pool("more", "198.51.100.0/24")).ips == {"web": ["198.51.100.1"]}
+
+
+def test_an_address_that_was_ours_and_is_in_no_pool_any_more_is_replaced() -> None:
+    ours = service("web", annotations={"ip-allocated-from-pool": "gone"}, shows=("198.51.100.1",))
+    assert plan(FOUR, ours).ips == {"web": ["192.0.2.10"]}
 
 
 def test_a_service_that_is_refused_gives_up_what_its_status_shows() -> None:
@@ -303,6 +312,20 @@ def test_reassign_moves_at_once_also_when_the_pool_goes() -> None:
     gone = plan(FOUR, service("a"), moving, pool("spare", "198.51.100.9"), deleted(moving))
     assert gone.ips == {"a": ["198.51.100.9"]}
     assert list(gone.pools) == ["spare"]
+
+
+def test_what_must_move_and_cannot_moves_as_soon_as_it_can() -> None:
+    closed = pool("one", "192.0.2.10", excludeAddresses=["192.0.2.10"], shrinkPolicy="Reassign")
+    stuck = plan(ONE, service("a"), closed)
+    assert stuck.ips == {"a": ["192.0.2.10"]}
+    assert "keeps 192.0.2.10 meanwhile" in stuck.services["prod/a"]["message"]
+    assert plan(ONE, service("a"), closed, pool("spare", "198.51.100.9")).ips == {"a": ["198.51.100.9"]}
+
+
+def test_what_prefers_two_families_gets_the_second_when_it_is_there() -> None:
+    wish = service("web", ipFamilyPolicy="PreferDualStack")
+    ran = plan(ONE, wish, pool("six", "2001:db8::10"), options=DUAL)
+    assert ran.ips == {"web": ["192.0.2.10", "2001:db8::10"]}
 
 
 def test_every_namespace_has_the_label_with_its_name() -> None:
