@@ -1,0 +1,78 @@
+"""What `explain` makes of what the cluster holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allocator.commands.live import age
+from allocator.explanation import Explanation, Facts, explanation_of
+from allocator.outlook import State
+from tests.unit.commands.manifests import Object, pool, service
+
+FOUR = pool("four", "192.0.2.10-192.0.2.13")
+
+
+def allocation(ip: str, *holders: str, state: str = "Bound", status: Object | None = None) -> Object:
+    listed = [
+        {"namespace": "prod", "name": name, "uid": f"uid-{name}", "since": "2026-01-01T00:00:00Z", "ports": []}
+        for name in holders
+    ]
+    spec = {"address": ip, "pool": "four", "state": state, "since": "2026-01-01T00:00:00Z", "holders": listed}
+    return {"metadata": {"name": ip, "resourceVersion": "1"}, "spec": spec, "status": status or {}}
+
+
+def explain(document: Object, *, lb_class: str = "", **facts: Any) -> Explanation:
+    given = {"namespace": None, "pools": [FOUR], "allocations": [], **facts}
+    return explanation_of(Facts(service=document, **given), lb_class=lb_class)
+
+
+def test_a_cooling_address_is_not_held() -> None:
+    found = explain(service("web"), allocations=[allocation("192.0.2.10", "web", state="Cooling")])
+    assert (found.state, found.addresses) == (State.PENDING, ())
+    assert found.message == ("192.0.2.10 from pool four is due to it; it is assigned as soon as a reconciler leads")
+
+
+def test_what_is_still_wanted_stands_beside_what_is_held() -> None:
+    wish = service("web", annotations={"loadBalancerIPs": "192.0.2.13"})
+    claims = [allocation("192.0.2.10", "web"), allocation("192.0.2.13", "api")]
+    found = explain(wish, allocations=claims)
+    assert (found.state, [held.ip for held in found.addresses]) == (State.ASSIGNED, ["192.0.2.10"])
+    assert "192.0.2.13 is held by prod/api" in found.message
+
+
+def test_a_wish_that_cannot_be_read_is_the_explanation() -> None:
+    found = explain(service("web", annotations={"loadBalancerIPs": "nonsense"}))
+    assert (found.state, found.considered) == (State.PENDING, ())
+    assert "'nonsense' is not an IP address" in found.message
+
+
+def test_objects_that_cannot_be_read_do_not_keep_the_rest_from_being_explained() -> None:
+    stray: Object = {"metadata": {"name": "not-an-address", "resourceVersion": "1"}, "spec": {}}
+    found = explain(service("web"), pools=[pool("bad", "nonsense"), FOUR], allocations=[stray])
+    assert "192.0.2.10 from pool four is due to it" in found.message
+
+
+def test_a_service_that_another_controller_serves_is_ignored_and_so_is_one_of_another_class() -> None:
+    assert explain(service("web", shows=("198.51.100.1",))).state is State.IGNORED
+    assert explain(service("web"), lb_class="example.com/x").state is State.IGNORED
+
+
+def test_the_last_events_are_shown_in_the_order_they_happened() -> None:
+    def event(reason: str, **times: Any) -> Object:
+        return {"reason": reason, "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, **times}
+
+    events = [
+        event("third", lastTimestamp="2026-01-04T00:00:00Z"),
+        event("first"),
+        event("second", eventTime="2026-01-03T00:00:00.000000Z"),
+        *(event(f"old-{number}", lastTimestamp="2025-01-01T00:00:00Z") for number in range(20)),
+    ]
+    shown = [one["reason"] for one in explain(service("web"), events=events).events]
+    assert shown[-3:] == ["first", "second", "third"]
+    assert len(shown) == 10
+
+
+def test_ages_are_written_as_kubectl_writes_them() -> None:
+    assert age("") == ""
+    assert age("2020-01-01T00:00:00Z").endswith("d")
+    assert age("2999-01-01T00:00:00Z") == "0s", "clocks differ"
