@@ -50,15 +50,20 @@ class Announcer:
         packets: PacketLoop,
         open_presence: OpenPresence,
         metrics: SpeakerMetrics,
+        probe: bool = True,
         announcements_per_second: float = ANNOUNCEMENTS_PER_SECOND,
         announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
         refresh_seconds: float = REFRESH_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has."""
+        """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has.
+
+        Without `probe` every address is answered at once; who else claims it is reported all the same.
+        """
         self._packets = packets
         self._open_presence = open_presence
         self._metrics = metrics
+        self._probe = probe
         self._listener = ConflictListener()
         self._changed = threading.Condition()
         self._holdings = Holdings(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
@@ -120,7 +125,7 @@ class Announcer:
             before = self._holdings.wanted
             if before == wanted:
                 return
-            turn = self._holdings.want(wanted, unheld=unheld, now=time.monotonic())
+            turn = self._holdings.want(wanted, unheld=unheld if self._probe else _NONE, now=time.monotonic())
             self._answer()
             self._changed.notify_all()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.

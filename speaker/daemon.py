@@ -24,6 +24,7 @@ from speaker.key import KeyWatch, read_key
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.packet_socket import require_raw_sockets
+from speaker.pacing import REFRESH_SECONDS
 from speaker.presence import opener
 from speaker.responder import PacketLoop
 from speaker.view import View
@@ -65,6 +66,8 @@ class Settings:
     lb_class: str = ""
     heartbeat_interval_seconds: float = DEFAULT_INTERVAL_SECONDS
     dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS
+    announce_refresh_seconds: float = REFRESH_SECONDS
+    probe: bool = True
 
 
 class Stopped(Exception):
@@ -92,7 +95,13 @@ class Speaker:
         slices = self._retry("speaker.discovery", self._endpoint_slices)
         self._waiting_for = "the first list of every watch"
         packets = PacketLoop(self._metrics.packet_loop_lag.observe)
-        announcer = Announcer(packets=packets, open_presence=opener(self._metrics), metrics=self._metrics)
+        announcer = Announcer(
+            packets=packets,
+            open_presence=opener(self._metrics),
+            metrics=self._metrics,
+            probe=settings.probe,
+            refresh_seconds=settings.announce_refresh_seconds,
+        )
         heartbeats = Heartbeats(
             node=settings.node,
             key=key,

@@ -18,6 +18,7 @@ from allocator.monitor import Monitor
 from allocator.names import DEFAULT_NAMESPACE
 from speaker.daemon import Settings, Speaker, Stopped
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+from speaker.pacing import REFRESH_SECONDS
 
 log = EventLog("speaker")
 
@@ -46,6 +47,20 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
     show_default=True,
     help="Seconds of silence after which a node's addresses move.",
 )
+@click.option(
+    "--announce-refresh",
+    type=click.FloatRange(0.0),
+    default=REFRESH_SECONDS,
+    show_default=True,
+    help="Seconds, about, after which the LAN is told again where an address is; 0 for never.",
+)
+@click.option(
+    "--probe/--no-probe",
+    default=True,
+    show_default=True,
+    help="Ask the LAN before announcing a new address, and leave it to a host that has it. "
+    "Turn it off where a router answers ARP for addresses that are not its own.",
+)
 @click.option("--log-level", type=click.Choice(logs.LEVEL_NAMES), default="info", show_default=True)
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Instead of the pod's own credentials.")
 def speaker(
@@ -56,10 +71,12 @@ def speaker(
     lb_class: str,
     heartbeat_interval: float,
     dead_after: float,
+    announce_refresh: float,
+    probe: bool,
     log_level: str,
     kubeconfig: str | None,
 ) -> None:
-    """Answer ARP on this node for the addresses elected to it."""
+    """Answer ARP and neighbour solicitations on this node for the addresses elected to it."""
     if dead_after < 2 * heartbeat_interval:
         raise click.UsageError("--dead-after must be at least twice --heartbeat-interval")
     logs.configure(log_level)
@@ -74,6 +91,8 @@ def speaker(
         lb_class=lb_class,
         heartbeat_interval_seconds=heartbeat_interval,
         dead_after_seconds=dead_after,
+        announce_refresh_seconds=announce_refresh,
+        probe=probe,
     )
     sys.exit(_run(Speaker(cluster, settings, REGISTRY), monitor_port=monitor_port))
 

@@ -37,7 +37,7 @@ class AnswerTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """CPU time the speaker's process took, in percent of one core, while that many frames a second reached its node."""
+    """CPU time of the speaker's process in percent of one core, while that many frames a second reached its node."""
 
     frames_per_second: float
     seconds: float
@@ -91,6 +91,7 @@ def measure_flood(*, frames_per_second: int = 50_000, seconds: float = 5.0, addr
             before = _frames_arrived(speaking.host)
             cost = _cost(speaking, seconds)
             arrived = _frames_arrived(speaking.host) - before
+            flood.communicate()
         return replace(cost, frames_per_second=arrived / cost.seconds)
 
 
