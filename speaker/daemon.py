@@ -23,8 +23,8 @@ from speaker.interfaces import InterfaceWatch
 from speaker.key import KeyWatch, read_key
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import require_raw_sockets
 from speaker.pacing import REFRESH_SECONDS
+from speaker.packet_socket import require_raw_sockets
 from speaker.presence import opener
 from speaker.responder import PacketLoop
 from speaker.view import View
