@@ -16,13 +16,14 @@ import base64
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
-from allocator.cluster import AlreadyExists, ApiError, Object
+from allocator.cluster import AlreadyExists, ApiError, Conflict, Object
 from allocator.names import (
     ASSIGNED_IPS_ANNOTATION,
     DEFAULT_NAMESPACE,
@@ -66,7 +67,16 @@ def admitlb(installed: Installation) -> Iterator[Installation]:
             installed.cluster.delete(SERVICES, document["metadata"]["name"], "default")
     wait_until(lambda: not installed.claims(), 30, "every claim is gone")
     for document in installed.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
-        installed.cluster.delete(IP_ADDRESS_POOLS, document["metadata"]["name"], DEFAULT_NAMESPACE)
+        # Refused while the webhook asked has not seen the last claim go.
+        wait_until(lambda name=document["metadata"]["name"]: _deleted(installed, name), 10, "the pool is deleted")  # type: ignore[misc]
+
+
+def _deleted(admitlb: Installation, pool_name: str) -> bool:
+    try:
+        admitlb.cluster.delete(IP_ADDRESS_POOLS, pool_name, DEFAULT_NAMESPACE)
+    except Conflict:
+        return False
+    return True
 
 
 def _asked(admitlb: Installation, replica: Replica, *, uid: str = "1", dry_run: bool = False) -> Object:
@@ -114,11 +124,15 @@ def _together(*calls: Callable[[], object]) -> list[object]:
         return list(threads.map(made, calls))
 
 
-def _counted(admitlb: Installation, pattern: str) -> float:
-    """Sum up the API server's samples whose name and labels match."""
+def _counted(admitlb: Installation, pattern: str) -> Counter[str]:
+    """Sum up the API server's samples whose name and labels match, by the pattern's groups."""
     text = admitlb.control_plane.kubectl("get", "--raw", "/metrics").stdout
     samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return sum(float(value) for name, value in samples if re.search(pattern, name))
+    counted: Counter[str] = Counter()
+    for name, value in samples:
+        if found := re.search(pattern, name):
+            counted[" ".join(found.groups())] += int(float(value))
+    return counted
 
 
 def test_01_a_request_that_fails_after_us_leaks_no_claim(admitlb: Installation) -> None:
@@ -251,13 +265,13 @@ def test_14_writing_status_does_not_call_the_webhook(admitlb: Installation) -> N
     admitlb.wait_assigned("default", "web")
     pattern = r'^apiserver_admission_webhook_admission_duration_seconds_count\{.*name="[^"]*service'
     before = _counted(admitlb, pattern)
-    assert before > 0, "the webhook's calls are counted under another name"
+    assert before, "the webhook's calls are counted under another name"
     for number in range(3):
         note = {"metadata": {"annotations": {"example.com/note": str(number)}}}
         admitlb.cluster.patch(SERVICES, "web", note, "default", subresource="status")
     assert _counted(admitlb, pattern) == before
     admitlb.cluster.patch(SERVICES, "web", {"metadata": {"labels": {"touched": "yes"}}}, "default")
-    assert _counted(admitlb, pattern) == before + 1
+    assert (_counted(admitlb, pattern) - before).total() == 1
 
 
 def test_a_service_costs_at_most_six_writes_from_creation_to_collection(admitlb: Installation) -> None:
@@ -267,9 +281,10 @@ def test_a_service_costs_at_most_six_writes_from_creation_to_collection(admitlb:
     wish = {"metallb.io/address-pool": "cooling"}
     names = [f"life-{number}" for number in range(20)]
     wait_until(lambda: _known(admitlb, "cooling"), 10, "the webhooks know the pool")
-    # Counters in a pool's status are written once a second, however many Services come and go.
+    # Counters in a pool's status are written once a second, however many Services come and go. What is refused is
+    # not written: a webhook that has not seen yet what the other has just claimed tries the next address.
     ours = (
-        r'^apiserver_request_total\{(?=.*verb="(POST|PUT|PATCH|APPLY|DELETE)")'
+        r'^apiserver_request_total\{(?=.*verb="(POST|PUT|PATCH|APPLY|DELETE)")(?=.*code="2)'
         r'(?=.*resource="(ipallocations|events|services)")(?!.*resource="services".*subresource="")'
     )
     before = _counted(admitlb, ours)
@@ -280,9 +295,8 @@ def test_a_service_costs_at_most_six_writes_from_creation_to_collection(admitlb:
     for name in names:
         admitlb.cluster.delete(SERVICES, name, "default")
     wait_until(lambda: not admitlb.claims(), 30, "every claim has cooled and is gone")
-    writes = (_counted(admitlb, ours) - before) / len(names)
-    print(f"{writes:.2f} writes a Service")
-    assert 5 <= writes <= 6
+    writes = _counted(admitlb, ours) - before
+    assert 5 <= writes.total() / len(names) <= 6, writes
 
 
 def _known(admitlb: Installation, name: str) -> bool:
