@@ -296,13 +296,14 @@ def test_the_outage_meter_measures_an_outage_of_known_length(lab: Lab, web: list
             lambda: time.monotonic() - cut >= 0.5, 5, "the outage has lasted half a second", interval_seconds=0.005
         )
         healed = node.heal()
-        wait_until(lambda: time.monotonic() - healed > 0.7, 5, "requests succeed again")
+        wait_until(lambda: time.monotonic() - healed > 1.7, 5, "requests succeed again")
     report = meter.report
     gap = report.longest_gap
     assert gap.begun <= cut + 0.05
     assert gap.ended >= healed
-    # Nothing can succeed while the cable is out; afterwards the next request on schedule does.
-    assert (healed - cut) * 1000 - 50 <= gap.milliseconds <= (healed - cut) * 1000 + 250
+    # Nothing can succeed while the cable is out; afterwards the next request on schedule does, unless the client's
+    # kernel had begun to ask for the node's address meanwhile: it asks again a second after it last did.
+    assert (healed - cut) * 1000 - 50 <= gap.milliseconds <= (healed - cut) * 1000 + 1250
     assert {failure.reason for failure in report.failures} <= {"connect timed out", "read timed out"}
     assert len(report.failures) >= 20
 
