@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from allocator.cli import main
 from tests.unit.commands.manifests import Object, advertisement, deleted, lint, namespace, pool, service
 
-GUIDE = Path(__file__).parents[2] / "guide"
+ROOT = Path(__file__).parents[3]
+GUIDE = ROOT / "tests" / "guide"
 MAIN = pool("main", "192.0.2.0/28")
 
 
@@ -242,6 +243,18 @@ def test_github_gets_workflow_commands(tmp_path: Path) -> None:
     file.write_text("a: [\n")
     broken = invoke(str(file), "-o", "github")
     assert (broken.exit_code, broken.stdout.split(",title")[0]) == (2, f"::error file={path},line=2")
+
+
+def test_the_pre_commit_hook_runs_lint_on_the_files_it_is_given(tmp_path: Path) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert (hook["language"], hook["require_serial"]) == ("python", True), "one run sees all files"
+    program, *arguments = hook["entry"].split()
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump(pool("bad", "nonsense")))
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments, file], check=False, capture_output=True
+    )
+    assert (done.returncode, done.stdout.count(b"error 422")) == (1, 1)
 
 
 def test_lint_imports_nothing_that_is_slow_to_import(tmp_path: Path) -> None:
