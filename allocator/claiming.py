@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,9 @@ log = EventLog("claims")
 
 _ATTEMPTS = 12
 """Races lost in a row before the Service is left to the reconciler; each costs two short API calls."""
+
+_WIDEST_STEP = 256
+"""Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's view."""
 
 _REFRESH_AFTER = timedelta(seconds=20)
 
@@ -86,14 +90,16 @@ class Claims:
         return self._swap(_with_holder(claim, unnamed, named))
 
     def _settle(self, request: ServiceRequest, *, bind: bool) -> Decision:
-        for _ in range(_ATTEMPTS):
-            decision = self._view.propose(request, mark=lambda found: _marks(found, request))
+        for lost in range(_ATTEMPTS):
+            step = random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
+            decision = self._view.propose(request, mark=lambda found: _marks(found, request), pass_over=step)
             if decision.outcome is not Outcome.ASSIGNED:
                 return decision
             try:
                 self._write(decision.placements, request, bind=bind)
             except LostRace:
-                # The view now has what stands there, so the next decision is a different one.
+                # The view now has what stands there. Whoever won goes on to the next address as well, so that
+                # following closely would lose again and again; chance parts the two.
                 continue
             return decision
         why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"

@@ -140,10 +140,20 @@ class View:
         request: ServiceRequest,
         *,
         mark: Callable[[Decision], Sequence[Claim]] = lambda _: (),
+        pass_over: int = 0,
     ) -> Decision:
-        """Decide on what is known. `mark` returns claims about to be created, which count from now on."""
+        """Decide on what is known. `mark` returns claims about to be created, which count from now on.
+
+        `pass_over` free addresses are left to others, as `decide` has it.
+        """
         with self._lock:
-            decision = decide(request, pools=list(self._pools.values()), ledger=self._ledger, order=self._order)
+            decision = decide(
+                request,
+                pools=list(self._pools.values()),
+                ledger=self._ledger,
+                order=self._order,
+                pass_over=pass_over,
+            )
             for claim in mark(decision):
                 self._ledger.put(claim)
             return decision

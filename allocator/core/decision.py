@@ -22,9 +22,14 @@ def decide(
     pools: Sequence[Pool],
     ledger: Ledger,
     order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
+    pass_over: int = 0,
 ) -> Decision:
-    """Decide from values alone; never raises for anything a Service can say."""
-    return _Case(request, pools, ledger, order).decide()
+    """Decide from values alone; never raises for anything a Service can say.
+
+    `pass_over` is how many free addresses to leave to others that are deciding at this moment, where a range has
+    as many; the lowest is right for everybody who is alone.
+    """
+    return _Case(request, pools, ledger, order, pass_over).decide()
 
 
 class _Case:
@@ -36,11 +41,12 @@ class _Case:
         pools: Sequence[Pool],
         ledger: Ledger,
         order: PriorityOrder,
+        pass_over: int,
     ) -> None:
         self.request = request
         self.pools = in_order_of_trial(pools, order=order)
         self.ledger = ledger
-        self.search = Search(request, ledger)
+        self.search = Search(request, ledger, pass_over)
         self.warnings: list[str] = []
         self.concession: Refusal | None = None
         self.leaving: dict[Family, Placement] = {}

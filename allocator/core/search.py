@@ -19,6 +19,8 @@ class Search:
 
     request: ServiceRequest
     ledger: Ledger
+    pass_over: int = 0
+    """How many free addresses of a range to leave free, if it has more."""
 
     def first(self, pools: Sequence[Pool], family: Family) -> Placement | None:
         """Return the best address of the family in the pools, tried in their order, or None."""
@@ -66,6 +68,8 @@ class Search:
         ]
 
     def _first_free(self, pool: Pool, owned: AddressRange) -> Address | None:
+        found = None
+        left = self.pass_over
         value = self.ledger.next_unclaimed(owned.family, owned.first)
         while value <= owned.last:
             address = Address(owned.family, value)
@@ -74,7 +78,11 @@ class Search:
                 value = blocked + 1
             elif value == owned.anycast:
                 value += 1
-            else:
+            elif left == 0:
                 return address
+            else:
+                found = address
+                left -= 1
+                value += 1
             value = self.ledger.next_unclaimed(owned.family, value)
-        return None
+        return found

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from allocator.core.addresses import Family
+from allocator.core.addresses import AddressRange, Family
 from allocator.core.decision import decide
 from allocator.core.pools import PriorityOrder, ServiceAllocation, ShrinkPolicy
 from allocator.core.requests import FamilyPolicy, ServiceRequest
@@ -319,3 +319,15 @@ class TestQuota:
 def _limited(name: str, quota: int, **fields: Any) -> ServiceRequest:
     wish = ask(name, **fields)
     return replace(wish, applicant=replace(wish.applicant, quota=quota))
+
+
+def test_who_lost_a_race_leaves_the_next_addresses_to_others() -> None:
+    pools = [pool("p", "10.0.0.1-10.0.0.9", excluded=(AddressRange.parse("10.0.0.3"),))]
+    book = ledger(claim("10.0.0.1", "p"))
+    assert given(decide(ask(), pools=pools, ledger=book, pass_over=0)) == ["10.0.0.2"]
+    assert given(decide(ask(), pools=pools, ledger=book, pass_over=2)) == ["10.0.0.5"]
+
+
+def test_no_address_is_too_near_when_it_is_the_last_one() -> None:
+    book = ledger(claim("10.0.0.1", "p"))
+    assert given(decide(ask(), pools=[pool("p", "10.0.0.1-10.0.0.2")], ledger=book, pass_over=100)) == ["10.0.0.2"]
