@@ -31,6 +31,8 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+_PAGE_SECONDS = 15.0
+
 
 class ApiError(Exception):
     """The API server refused a request: `status` is its HTTP code, `reason` its machine-readable reason."""
@@ -97,6 +99,22 @@ class Cluster:
         """Return the List object: `items`, and in `metadata.resourceVersion` where a watch may start."""
         query = {"labelSelector": label_selector} if label_selector else {}
         return self._call("GET", _path(resource, namespace), query=query)
+
+    def pages(self, resource: Resource, namespace: str | None = None, *, size: int = 500) -> Iterator[Object]:
+        """Yield what `list` returns as several List objects of at most `size` items, all of one moment.
+
+        No more than one page is held at a time. Nobody waits for a list as they do for an answer, and begun anew it
+        would burden the API server again: a page may take longer than other requests. Raises Expired when the moment
+        is gone before the last page.
+        """
+        query = {"limit": str(size)}
+        while True:
+            page = self._call("GET", _path(resource, namespace), query=query, timeout_seconds=_PAGE_SECONDS)
+            yield page
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query = {"limit": str(size), "continue": token}
 
     def create(
         self, resource: Resource, obj: Object, namespace: str | None = None, *, dry_run: bool = False
@@ -208,8 +226,11 @@ class Cluster:
         query: dict[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
+        timeout_seconds: float | None = None,
     ) -> Object:
-        response = self._send(method, path, query=query, body=body, content_type=content_type)
+        response = self._send(
+            method, path, query=query, body=body, content_type=content_type, timeout_seconds=timeout_seconds
+        )
         try:
             result: Object = json.loads(response.data)
         except (HTTPError, OSError) as error:
@@ -226,6 +247,7 @@ class Cluster:
         query: dict[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
+        timeout_seconds: float | None = None,
     ) -> Any:
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -238,7 +260,7 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        timeout = (self._timeout_seconds, self._timeout_seconds)
+        timeout = (self._timeout_seconds, timeout_seconds or self._timeout_seconds)
         try:
             response = self._api.call_api(*request, _request_timeout=timeout).response
         except ApiException as error:

@@ -38,7 +38,8 @@ class Change:
 
 
 class Reflector:
-    """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts.
+    """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for
+    metadata.managedFields: nobody here reads them, and they can be half of an object.
 
     The mapping is written under `_lock`, by the reflector's thread and by `learn`; readers take the lock for a lookup
     and must not change what they get. `on_change` runs on the reflector's thread, in the order of the changes, after
@@ -139,10 +140,12 @@ class Reflector:
                 setbacks += 1
 
     def _list(self) -> str:
-        listing = self._cluster.list(self.resource, self._namespace)
-        self._heard_at = time.monotonic()
-        fresh = {_key(obj): obj for obj in listing.get("items") or []}
-        version = str(listing["metadata"]["resourceVersion"])
+        fresh: dict[Key, Object] = {}
+        version = ""
+        for page in self._cluster.pages(self.resource, self._namespace):
+            self._heard_at = time.monotonic()
+            fresh.update((_key(obj), _slim(obj)) for obj in page.get("items") or ())
+            version = str(page["metadata"]["resourceVersion"])
         with self._lock:
             stale = self._objects
             self._objects = dict(fresh)
@@ -164,7 +167,7 @@ class Reflector:
             self._heard_at = time.monotonic()
             version = _version(obj)
             if kind != "BOOKMARK":
-                self._take(obj, gone=kind == "DELETED")
+                self._take(_slim(obj), gone=kind == "DELETED")
             if self._stopping.is_set():
                 break
         self._heard_at = time.monotonic()
@@ -195,6 +198,11 @@ class Reflector:
 def _key(obj: Object) -> Key:
     metadata = obj["metadata"]
     return metadata.get("namespace") or "", metadata["name"]
+
+
+def _slim(obj: Object) -> Object:
+    obj["metadata"].pop("managedFields", None)
+    return obj
 
 
 def _version(obj: Object) -> str:

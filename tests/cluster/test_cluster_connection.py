@@ -53,6 +53,21 @@ def test_a_list_can_be_narrowed_by_label(cluster: Cluster, namespace: str) -> No
     assert [item["metadata"]["name"] for item in found["items"]] == ["red"]
 
 
+def test_a_long_list_comes_in_pages_of_one_moment(cluster: Cluster, namespace: str) -> None:
+    for number in range(5):
+        cluster.create(CONFIG_MAPS, config_map(f"one-of-{number}"), namespace)
+
+    pages = cluster.pages(CONFIG_MAPS, namespace, size=2)
+    first = next(pages)
+    cluster.create(CONFIG_MAPS, config_map("one-of-9-that-came-later"), namespace)
+    rest = list(pages)
+
+    found = [item["metadata"]["name"] for page in (first, *rest) for item in page["items"]]
+    assert [name for name in found if name.startswith("one-of")] == [f"one-of-{number}" for number in range(5)]
+    assert all(len(page["items"]) <= 2 for page in (first, *rest))
+    assert len({page["metadata"]["resourceVersion"] for page in (first, *rest)}) == 1
+
+
 def test_a_dry_run_creates_nothing(cluster: Cluster, namespace: str) -> None:
     cluster.create(CONFIG_MAPS, config_map("dry"), namespace, dry_run=True)
 
