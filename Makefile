@@ -41,6 +41,10 @@ test-cluster: setup ## Run the tests against a real API server
 test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
 	$(LAB) $(PYTEST) tests/wire tests/endtoend tests/demo
 
+.PHONY: bench
+bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
+	$(LAB) $(PY) -m tests.bench
+
 .PHONY: lint
 lint: setup ## Check style, types, layers and that every overlay renders
 	$(VENV)/bin/ruff check .

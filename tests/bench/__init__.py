@@ -1,1 +1,2 @@
-"""Programs that measure; each prints its figures, and other programs call its `measure_*` functions."""
+"""What AdmitLB costs, each figure beside a baseline of the same run: `make bench` for allocation, and programs that
+measure the speaker on the wire, whose `measure_*` functions others call."""

@@ -72,11 +72,13 @@ class ControlPlane:
         fsync: bool = False,
         service_cidrs: Sequence[str] = SERVICE_CIDRS,
         controllers: Sequence[str] = CONTROLLERS,
+        node_ports: str = "30000-32767",
     ) -> None:
         """Prepare, without starting anything.
 
         `address` is where the API server is reached, by this machine and by pods; a free port is taken where
-        none is given. Without `fsync` a power failure would lose data, a SIGKILL does not.
+        none is given. Without `fsync` a power failure would lose data, a SIGKILL does not. Every LoadBalancer
+        Service takes one of `node_ports`, so that the usual range ends at 2,768 of them.
         """
         self.binaries = binaries
         self.directory = directory
@@ -93,6 +95,7 @@ class ControlPlane:
             fsync=fsync,
             service_cidrs=tuple(service_cidrs),
             controllers=tuple(controllers),
+            node_ports=node_ports,
             authority_certificate=self.authority.certificate,
             server=self.authority.server("apiserver", list(dict.fromkeys(hosts))),
             kubelet_client=self.authority.client("apiserver-kubelet-client", "kube-apiserver-kubelet-client"),

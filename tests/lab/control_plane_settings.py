@@ -26,6 +26,7 @@ class Settings:
     fsync: bool
     service_cidrs: tuple[str, ...]
     controllers: tuple[str, ...]
+    node_ports: str
     authority_certificate: Path
     server: KeyPair
     kubelet_client: KeyPair
@@ -77,6 +78,7 @@ class Settings:
             f"--kubelet-client-key={self.kubelet_client.key}",
             "--kubelet-preferred-address-types=InternalIP",
             f"--service-cluster-ip-range={','.join(self.service_cidrs)}",
+            f"--service-node-port-range={self.node_ports}",
             f"--service-account-issuer={ISSUER}",
             f"--service-account-key-file={self.token_public_key}",
             f"--service-account-signing-key-file={self.token_key}",
