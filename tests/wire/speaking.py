@@ -83,6 +83,11 @@ class Speaking:
         """How many announcements have gone out for this reason."""
         return int(self.registry.get_sample_value("admitlb_layer2_announcements_total", {"reason": reason}) or 0)
 
+    def errors(self, operation: str, interface: str = "eth0") -> int:
+        """How many operations of this kind the kernel has refused."""
+        labels = {"interface": interface, "operation": operation}
+        return int(self.registry.get_sample_value("admitlb_layer2_errors_total", labels) or 0)
+
     def frames_dropped(self, reason: str, interface: str = "eth0") -> int:
         """How many frames came through the filter and were not answered, for this reason."""
         labels = {"interface": interface, "reason": reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -129,6 +130,27 @@ def test_frames_that_came_faster_than_they_were_taken_are_counted(join: Join) ->
         wait_until(lambda: lost() > 0, 5, "the loss is counted")
         assert lost() < 2000
         responder.close()
+
+
+def test_the_largest_filters_can_be_replaced_where_the_kernel_allows_little_memory_for_them(join: Join) -> None:
+    (node,) = join(node=["192.0.2.1/24"])
+    # What a socket may take for its filters and options, as it was before Linux 6.7.
+    node.call(lambda: _write_optmem("20480"))
+    with Speaking(node) as speaking:
+        for start in (0, 1):
+            speaking.announce(
+                *(f"198.{18 + index % 100}.{index // 100}.{2 * start}" for index in range(1000)),
+                *(f"2001:db8:{index % 8}::{index * 2 + start:x}" for index in range(200)),
+            )
+        speaking.announce(*(f"2001:db8:{index}::1" for index in range(500)))
+        assert speaking.errors("filter") == 0
+
+
+def _write_optmem(value: str) -> None:
+    setting = Path("/proc/sys/net/core/optmem_max")
+    if not setting.exists():
+        pytest.skip("before Linux 6.8 this is set for the machine, which a test must not change")
+    setting.write_text(value)
 
 
 @pytest.mark.parametrize("count", [128, 300])
