@@ -20,6 +20,7 @@ class Advertisement:
     pool_selectors: tuple[Selector, ...] = ()
     node_selectors: tuple[Selector, ...] = ()
     service_selectors: tuple[Selector, ...] = ()
+    preferences: tuple[tuple[int, Selector], ...] = ()
     scope: Scope = EVERYWHERE
 
     def covers_pool(self, pool: Pool) -> bool:
@@ -40,6 +41,10 @@ class Advertisement:
         """Tell whether a node with these labels may announce."""
         return not self.node_selectors or matches_any(self.node_selectors, labels)
 
+    def weight_of(self, labels: Mapping[str, str]) -> int:
+        """Sum the weights of the preferences that match a node with these labels."""
+        return sum(weight for weight, selector in self.preferences if selector.matches(labels))
+
 
 def advertisement_from(document: Document) -> Advertisement:
     """Read an L2Advertisement. Raises InvalidDocument."""
@@ -51,11 +56,19 @@ def advertisement_from(document: Document) -> Advertisement:
         )
 
     interfaces = spec.get("interfaces")
+    preferences = tuple(
+        (
+            int(each.get("weight") or 0),
+            selector_from(each.get("preference") or {}, f"spec.preferredNodeSelectors[{index}].preference"),
+        )
+        for index, each in enumerate(spec.get("preferredNodeSelectors") or ())
+    )
     return Advertisement(
         name=document["metadata"]["name"],
         pool_names=frozenset(spec.get("ipAddressPools") or ()),
         pool_selectors=selectors("ipAddressPoolSelectors"),
         node_selectors=selectors("nodeSelectors"),
         service_selectors=selectors("serviceSelectors"),
+        preferences=preferences,
         scope=Scope(frozenset(interfaces)) if interfaces else EVERYWHERE,
     )

@@ -11,7 +11,7 @@ from speaker.frames.arp import ArpFrame, Operation, gratuitous, reply_to
 from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, MalformedFrame
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import PacketSocket
+from speaker.packet_socket import MaySend, PacketSocket, always
 
 log = EventLog("arp")
 
@@ -36,12 +36,12 @@ class ArpResponder:
 
     protocol = "arp"
 
-    def __init__(self, interface: Interface, metrics: SpeakerMetrics) -> None:
+    def __init__(self, interface: Interface, metrics: SpeakerMetrics, may_send: MaySend = always) -> None:
         """Open the socket, answering for nothing yet. Raises OSError."""
         self.interface = interface
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
-        self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics)
+        self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics, may_send)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""

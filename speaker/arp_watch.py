@@ -12,7 +12,7 @@ from speaker.frames.arp import ArpFrame, probe
 from speaker.frames.ethernet import ETHERTYPE_ARP, MalformedFrame
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import PacketSocket
+from speaker.packet_socket import MaySend, PacketSocket, always
 
 log = EventLog("arp")
 
@@ -26,12 +26,18 @@ class ArpWatch:
 
     protocol = "arp"
 
-    def __init__(self, interface: Interface, metrics: SpeakerMetrics, on_claim: Callable[[Claim], None]) -> None:
+    def __init__(
+        self,
+        interface: Interface,
+        metrics: SpeakerMetrics,
+        on_claim: Callable[[Claim], None],
+        may_send: MaySend = always,
+    ) -> None:
         """Open the socket, watching nothing yet. Raises OSError."""
         self.interface = interface
         self._on_claim = on_claim
         self._addresses: frozenset[Address] = frozenset()
-        self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics)
+        self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics, may_send)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -12,28 +11,34 @@ from prometheus_client import CollectorRegistry
 
 from allocator import names
 from allocator.cluster import ApiError, Cluster
+from allocator.core.addresses import Address
 from allocator.logs import EventLog
 from allocator.names import Resource
 from allocator.reflector import Reflector
 from speaker.announcer import Announcer
+from speaker.conflicts import ConflictListener
 from speaker.decider import Decider
 from speaker.events import EventRecorder
 from speaker.heartbeats import Heartbeats
-from speaker.interfaces import InterfaceWatch
+from speaker.interfaces import Interface, InterfaceWatch
 from speaker.key import KeyWatch, read_key
+from speaker.leases import LeaseKeeper
+from speaker.links import reachable_at
+from speaker.liveness import Liveness
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.pacing import REFRESH_SECONDS
 from speaker.packet_socket import require_raw_sockets
 from speaker.presence import opener
 from speaker.responder import PacketLoop
+from speaker.status import Reporter
 from speaker.view import View
 
 log = EventLog("speaker")
 
-LINGER_SECONDS = 0.25
-"""How long a leaving speaker goes on answering. The others take over within milliseconds of its word; this covers
-a lost datagram (two more follow in that time) and clients whose entry is renewed in between."""
+HANDOVER_SECONDS = 1.0
+"""How long a leaving speaker waits at most until others are heard to announce what it announced; with others there
+it takes milliseconds."""
 
 _RETRY_SECONDS = 0.5
 _Value = TypeVar("_Value")
@@ -85,6 +90,7 @@ class Speaker:
         self._parts: dict[str, Part] = {}
         self._waiting_for = "the speakers' key"
         self._heartbeats: Heartbeats | None = None
+        self._decider: Decider | None = None
 
     def start(self) -> None:
         """Fetch what is needed and start every part. Raises Stopped, and OSError when a socket is refused."""
@@ -94,14 +100,6 @@ class Speaker:
         self._waiting_for = "the API server"
         slices = self._retry("speaker.discovery", self._endpoint_slices)
         self._waiting_for = "the first list of every watch"
-        packets = PacketLoop(self._metrics.packet_loop_lag.observe)
-        announcer = Announcer(
-            packets=packets,
-            open_presence=opener(self._metrics),
-            metrics=self._metrics,
-            probe=settings.probe,
-            refresh_seconds=settings.announce_refresh_seconds,
-        )
         heartbeats = Heartbeats(
             node=settings.node,
             key=key,
@@ -110,17 +108,45 @@ class Speaker:
             interval_seconds=settings.heartbeat_interval_seconds,
             dead_after_seconds=settings.dead_after_seconds,
         )
+        fence = heartbeats.fence
+        packets = PacketLoop(self._metrics.packet_loop_lag.observe)
+        announcer = Announcer(
+            packets=packets,
+            open_presence=opener(self._metrics, lambda: fence.open),
+            metrics=self._metrics,
+            probe=settings.probe,
+            refresh_seconds=settings.announce_refresh_seconds,
+        )
         events = EventRecorder(self._cluster, node=settings.node)
         decider = Decider(
             node=settings.node,
-            view=View(node=settings.node, lb_class=settings.lb_class),
+            view=View(lb_class=settings.lb_class),
             announcer=announcer,
             peers=heartbeats,
-            events=events,
+            reports=Reporter(node=settings.node, events=events),
             metrics=self._metrics,
         )
+        lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
+
+        def on_rival(address: Address, node: str) -> None:
+            # It announces though it may not be heard: then it lives all the same, and the election counts it.
+            log.warning("address.rival", ip=address, node=node)
+            self._metrics.double_announcers.inc()
+            heartbeats.renewed(node)
+
+        announcer.report_to(ConflictListener(on_rival=on_rival, whose=decider.whose))
+
+        def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
+            announcer.set_interfaces(interfaces)
+            decider.on_interfaces(interfaces)
+            lease.reach_at(reachable_at(interfaces))
+
+        def on_liveness(liveness: Liveness) -> None:
+            decider.on_liveness(liveness)
+            lease.serve(settings.node in liveness.alive)
+
         keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
-        heartbeats.report_to(decider.on_liveness, on_forged=keys.doubt)
+        heartbeats.report_to(on_liveness, on_forged=keys.doubt)
         reflectors = [
             Reflector(self._cluster, resource, namespace=namespace, on_change=decider.on_change)
             for resource, namespace in (
@@ -129,23 +155,25 @@ class Speaker:
                 (names.NODES, None),
                 (names.IP_ADDRESS_POOLS, settings.namespace),
                 (names.L2_ADVERTISEMENTS, settings.namespace),
+                (names.LEASES, settings.namespace),
             )
         ]
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
+            "lease": lease,
             "events": events,
             "key": keys,
             "packets": packets,
             "announcer": announcer,
-            "interfaces": InterfaceWatch(announcer.set_interfaces),
+            "interfaces": InterfaceWatch(on_interfaces),
             "heartbeats": heartbeats,
             "decider": decider,
         }
         for name, part in parts.items():
             part.start()
             self._parts[name] = part
-        self._heartbeats = heartbeats
+        self._heartbeats, self._decider = heartbeats, decider
         self._await_synced(reflectors)
         decider.on_synced()
         self._waiting_for = "the other speakers' heartbeats"
@@ -167,16 +195,16 @@ class Speaker:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Hand the addresses over, then end every part: no request goes unanswered in between.
+        """Hand the addresses over, then end every part: no question goes unanswered in between.
 
-        The decider goes first, so that this node still answers when it no longer counts itself as alive.
+        The others are told first; what is announced here stays so until its successor is heard to announce it.
         """
         self._stopping.set()
-        heartbeats = self._heartbeats
+        if self._heartbeats is not None and self._decider is not None and self._heartbeats.serving:
+            self._heartbeats.leave()
+            given = self._decider.wait_given_away(HANDOVER_SECONDS)
+            log.info("speaker.left", given_away=given)
         for name, part in reversed(self._parts.items()):
-            if part is heartbeats and heartbeats is not None:
-                heartbeats.leave()
-                time.sleep(LINGER_SECONDS)
             log.debug("part.stopping", part=name)
             part.stop()
 

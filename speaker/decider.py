@@ -1,27 +1,38 @@
-"""Decides what this node announces, whenever the cluster or the living speakers change."""
+"""Decides what this node announces, whenever the cluster, the living speakers or the interfaces change."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Protocol
 
-from allocator.cluster import Object
 from allocator.core.addresses import Address
+from allocator.logs import EventLog
 from allocator.reflector import Change, Key
-from speaker.heartbeats import Liveness
+from speaker.contest import Contest
+from speaker.fence import clock
+from speaker.interfaces import Interface
+from speaker.links import LinkMemory
+from speaker.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
-from speaker.scope import Scope, union
-from speaker.view import Candidacy, View
+from speaker.scope import Scope
+from speaker.statement import Link, Statement
+from speaker.tenure import Surroundings, Tenancy, Tenure
+from speaker.view import View
 
-_PROTOCOL = "layer2"
+log = EventLog("decider")
+
+PROTOCOL = "layer2"
 
 
 class Announces(Protocol):
     """What carries out a decision."""
 
-    def announce(self, wanted: Mapping[Address, Scope]) -> None:
-        """Announce exactly this from now on."""
+    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address]) -> None:
+        """Announce exactly this from now on; what is new and `unheld` only once nobody turns out to have it."""
         ...
 
     def announce_again(self) -> None:
@@ -30,56 +41,69 @@ class Announces(Protocol):
 
 
 class Peers(Protocol):
-    """What follows the nodes there are."""
+    """What the other speakers are told and asked through."""
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Exchange heartbeats with these nodes from now on."""
+        ...
+
+    def renewed(self, node: str) -> None:
+        """The node's Lease was seen to be renewed."""
         ...
 
     def serve(self) -> None:
         """This node knows enough of the cluster to announce."""
         ...
 
+    def state(self, statement: Statement) -> None:
+        """Tell what this node announces and where it can."""
+        ...
+
+    def unfence(self) -> None:
+        """What is known of the others has been acted upon."""
+        ...
+
 
 class Reports(Protocol):
     """What tells people."""
 
-    def normal(self, about: Object, *, reason: str, message: str) -> None:
-        """Report something that went as it should, about an object; returns at once."""
+    def report(self, view: View, contests: Iterable[Contest], tenancy: Tenancy) -> None:
+        """This node announces that from now on; returns at once."""
         ...
 
 
 class Decider:
-    """Applies changes in order, on one thread that alone owns the view.
+    """Applies changes in order, on one thread that alone owns the view and the tenure.
 
-    `_changes`, `_liveness`, `_synced` and `_stopping` are guarded by `_wake`; everything else belongs to the thread.
-    News of the living comes first: a takeover never waits for a backlog of watch events.
+    `_changes`, `_liveness`, `_links`, `_memory`, `_synced` and `_stopping` are guarded by `_wake`; everything else
+    belongs to the thread. News of the living and of the interfaces comes first: a takeover never waits for a backlog
+    of watch events.
     """
 
     def __init__(
-        self,
-        *,
-        node: str,
-        view: View,
-        announcer: Announces,
-        peers: Peers,
-        events: Reports,
-        metrics: SpeakerMetrics,
+        self, *, node: str, view: View, announcer: Announces, peers: Peers, reports: Reports, metrics: SpeakerMetrics
     ) -> None:
         self._node = node
         self._view = view
         self._announcer = announcer
         self._peers = peers
-        self._events = events
+        self._reports = reports
         self._metrics = metrics
+        self._tenure = Tenure(node)
         self._wake = threading.Condition()
         self._changes: list[Change] = []
         self._liveness: Liveness | None = None
+        self._links: tuple[Link, ...] | None = None
+        self._memory = LinkMemory()
         self._synced = False
         self._stopping = False
-        self._alive: frozenset[str] = frozenset()
-        self._known: dict[str, str] | None = None
-        self._ours: frozenset[tuple[Key, Address]] = frozenset()
+        self._around = Surroundings(frozenset())
+        self._known: dict[str, tuple[str, ...]] | None = None
+        self._renewals: dict[str, str] = {}
+        self._tenancy = Tenancy()
+        self._shown: dict[Address, frozenset[Key]] = {}
+        self._macs: dict[bytes, str] = {}
+        self._given_away = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decider", daemon=True)
 
     def start(self) -> None:
@@ -99,6 +123,14 @@ class Decider:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
+    def whose(self, mac: bytes) -> str | None:
+        """Return the node whose speaker announces with this hardware address."""
+        return self._macs.get(mac)
+
+    def wait_given_away(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is announced here any more; tell whether that came to be."""
+        return self._given_away.wait(timeout_seconds)
+
     def on_change(self, change: Change) -> None:
         """Take note of a change in the cluster (called by the reflectors)."""
         with self._wake:
@@ -115,30 +147,66 @@ class Decider:
         """Take note of who is alive (called by the heartbeats)."""
         with self._wake:
             unseen = self._liveness is not None and self._liveness.shaken
-            self._liveness = Liveness(liveness.alive, liveness.shaken or unseen)
+            self._liveness = replace(liveness, shaken=liveness.shaken or unseen)
+            self._wake.notify()
+
+    def on_interfaces(self, interfaces: Iterable[Interface]) -> None:
+        """Take note of the node's interfaces (called by their watch)."""
+        with self._wake:
+            self._links = self._memory.links(interfaces)
             self._wake.notify()
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(self._has_news)
+                self._wake.wait_for(self._has_news, self._patience())
                 if self._stopping:
                     return
                 liveness, self._liveness = self._liveness, None
+                links, self._links = self._links, None
+                urgent = liveness is not None or links is not None or self._overdue()
                 changes: list[Change] = []
-                if liveness is None:
+                if not urgent and self._synced:
                     changes, self._changes = self._changes, changes
-            if liveness is not None:
-                self._alive = liveness.alive
-                self._act()
-                if liveness.shaken:
-                    self._announcer.announce_again()
+            if urgent:
+                self._move(liveness, links)
             else:
                 self._follow(changes)
 
     def _has_news(self) -> bool:
         cluster = self._synced and (bool(self._changes) or self._known is None)
-        return self._stopping or self._liveness is not None or cluster
+        return self._stopping or self._liveness is not None or self._links is not None or cluster
+
+    def _patience(self) -> float | None:
+        deadline = self._tenancy.deadline
+        return None if deadline is None else max(0.0, deadline - clock())
+
+    def _overdue(self) -> bool:
+        return self._tenancy.deadline is not None and self._tenancy.deadline <= clock()
+
+    def _move(self, liveness: Liveness | None, links: tuple[Link, ...] | None) -> None:
+        begun = time.monotonic()
+        around = self._around
+        before = around.alive
+        if liveness is not None:
+            self._macs = {link.mac: node for node, stated in liveness.statements.items() for link in stated.links}
+            around = Surroundings(liveness.alive, liveness.unheard, liveness.statements, around.links)
+        if links is not None:
+            around = replace(around, links=links)
+        self._around = around
+        self._act(lost=frozenset(before) - frozenset(around.alive))
+        if liveness is None:
+            return
+        if before != around.alive:
+            self._metrics.decision_seconds.observe(time.monotonic() - begun)
+        if liveness.shaken:
+            for address, node in sorted(self._tenancy.contested.items()):
+                log.warning("address.announced-twice", ip=address, also=node)
+                self._metrics.double_announcers.inc()
+        if not liveness.fenced:
+            self._peers.unfence()
+        if liveness.shaken:
+            self._announcer.announce_again()
 
     def _follow(self, changes: list[Change]) -> None:
         for change in changes:
@@ -152,31 +220,44 @@ class Decider:
             self._peers.set_peers(peers)
             if first:
                 self._peers.serve()
+        renewals = self._view.renewals()
+        for node, renewed in renewals.items():
+            if node in self._renewals and renewed != self._renewals[node]:
+                self._peers.renewed(node)
+        self._renewals = renewals
 
-    def _act(self) -> None:
-        won = self._view.elected(self._alive)
-        self._announcer.announce(_wanted(won))
-        ours = frozenset((candidacy.service, candidacy.address) for candidacy in won)
-        taken, released = ours - self._ours, self._ours - ours
-        newly = {key for key, _ in taken} - {key for key, _ in self._ours}
-        self._ours = ours
-        for key, address in released:
+    def _act(self, *, lost: frozenset[str] = frozenset()) -> None:
+        before = self._tenancy
+        tenancy = self._tenure.decide(self._view.contests(), self._around, clock())
+        self._tenancy = tenancy
+        # Answer first: the others go by the claim, and whoever had the address until now stops at its word.
+        self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld)
+        self._peers.state(Statement(claims=tenancy.claims, links=self._around.links))
+        if tenancy.scopes:
+            self._given_away.clear()
+        else:
+            self._given_away.set()
+        taken = tenancy.scopes.keys() - before.scopes.keys()
+        if taken:
+            reason = "lost" if lost else "handed-over"
+            self._metrics.takeovers.labels("new").inc(len(tenancy.unheld))
+            self._metrics.takeovers.labels(reason).inc(len(taken) - len(tenancy.unheld))
+        self._show(tenancy)
+        self._reports.report(self._view, self._view.contests(), tenancy)
+
+    def _show(self, tenancy: Tenancy) -> None:
+        shown: dict[Address, frozenset[Key]] = {}
+        for contest in self._view.contests():
+            for key, address in contest.services:
+                if address in tenancy.scopes:
+                    shown[address] = shown.get(address, frozenset()) | {key}
+        before = {(key, address) for address, keys in self._shown.items() for key in keys}
+        after = {(key, address) for address, keys in shown.items() for key in keys}
+        for key, address in before - after:
             self._metrics.announced.remove(*self._labels(key, address))
-        for key, address in taken:
+        for key, address in after - before:
             self._metrics.announced.labels(*self._labels(key, address)).set(1)
-        for key in newly:
-            service = self._view.service(key)
-            if service is not None:
-                message = f'announcing from node "{self._node}" with protocol "{_PROTOCOL}"'
-                self._events.normal(service, reason="nodeAssigned", message=message)
+        self._shown = shown
 
     def _labels(self, key: Key, address: Address) -> tuple[str, str, str, str]:
-        return "/".join(key), _PROTOCOL, self._node, str(address)
-
-
-def _wanted(won: list[Candidacy]) -> dict[Address, Scope]:
-    """Sum up per address: Services that share one announce it together, on the interfaces of all of them."""
-    scopes: dict[Address, list[Scope]] = {}
-    for candidacy in won:
-        scopes.setdefault(candidacy.address, []).append(candidacy.scope)
-    return {address: union(*parts) for address, parts in scopes.items()}
+        return "/".join(key), PROTOCOL, self._node, str(address)

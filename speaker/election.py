@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from allocator.core.addresses import Address
 
-_NO_WEIGHTS: Mapping[str, int] = {}
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A node that may announce an address and whose speaker is alive.
 
-def rank(*, address: Address, candidates: Iterable[str], weights: Mapping[str, int] = _NO_WEIGHTS) -> tuple[str, ...]:
-    """Order the candidate nodes for an address, best first.
-
-    Highest weight first (a node without one has 0), then `sha256(node + "#" + address)` ascending, byte by byte,
-    as MetalLB (speaker/layer2_controller.go ShouldAnnounce). The order of two nodes depends on nothing but the
-    two and the address: whatever other node comes or goes, they keep it.
+    `handicap` says how much speaks against the node (0: nothing), `weight` how much its administrators prefer it.
+    `term` is that of its claim, 0 where it does not announce the address now.
     """
 
-    def place(node: str) -> tuple[int, bytes]:
-        return -weights.get(node, 0), hashlib.sha256(f"{node}#{address}".encode()).digest()
+    node: str
+    handicap: int = 0
+    weight: int = 0
+    term: int = 0
 
-    return tuple(sorted(set(candidates), key=place))
 
+def rank(*, address: Address, candidates: Iterable[str]) -> tuple[str, ...]:
+    """Order nodes by `sha256(node + "#" + address)` ascending, byte by byte (MetalLB speaker/layer2_controller.go).
 
-def first_alive(
-    ranking: Iterable[str],
-    alive: Collection[str],
-    *,
-    holder: str | None = None,
-    weights: Mapping[str, int] = _NO_WEIGHTS,
-) -> str | None:
-    """Return the node that announces, given the ranking and who is alive; None when nobody can.
-
-    `holder`, the node announcing so far, stays while it is alive, ranked and nobody alive outweighs it.
+    The order of two nodes depends on nothing but the two and the address: whatever other node comes or goes, they
+    keep it.
     """
-    living = [node for node in ranking if node in alive]
-    if not living:
-        return None
-    best = living[0]
-    stays = holder in living and weights.get(holder or "", 0) == weights.get(best, 0)
-    return holder if stays else best
+    return tuple(sorted(set(candidates), key=lambda node: hashlib.sha256(f"{node}#{address}".encode()).digest()))
 
 
-def elect(
-    *,
-    address: Address,
-    candidates: Collection[str],
-    weights: Mapping[str, int] = _NO_WEIGHTS,
-    holder: str | None = None,
-) -> str | None:
-    """Return the one node among `candidates` (eligible and alive) that announces `address`.
+def elect(ranked: Iterable[Contender]) -> Contender | None:
+    """Return the one that announces, given the contenders in the order of `rank`; None when there is none.
 
-    Invariant: speakers that agree on the arguments agree on the answer, whatever order they learned them in; and
-    a candidate that was not elected can leave without the answer changing, so one lost node moves only the
-    addresses it announced.
+    The least handicap wins, then the highest weight, then the highest term (who announces already stays, and of two
+    that do the later taker), then the rank.
+
+    Invariants, given that who takes an address claims it with a term above every term it has heard of, and tells:
+    - speakers that agree on the contenders agree on the answer, whatever order they learned them in;
+    - the elected stays elected when others come, unless they outdo it in handicap or weight: a node that returns
+      takes nothing back;
+    - a contender that was not elected can go without the answer changing: a lost node moves only what it announced;
+    - of several that announce, all but one see, as soon as they hear of each other, that they must stop, and the
+      one sees that it must not: views that have exchanged their claims have exactly one holder.
     """
-    ranking = rank(address=address, candidates=candidates, weights=weights)
-    return first_alive(ranking, candidates, holder=holder, weights=weights)
+    return min(ranked, key=lambda each: (each.handicap, -each.weight, -each.term), default=None)

@@ -49,10 +49,11 @@ class EventRecorder:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def normal(self, about: Object, *, reason: str, message: str) -> None:
-        """Report something that went as it should, about an object; returns at once."""
+    def record(self, about: Object, *, reason: str, message: str, warning: bool = False) -> None:
+        """Report something about an object, as a warning or as what is normal; returns at once."""
         try:
-            self._waiting.put_nowait(self._event(about, kind="Normal", reason=reason, message=message))
+            kind = "Warning" if warning else "Normal"
+            self._waiting.put_nowait(self._event(about, kind=kind, reason=reason, message=message))
         except queue.Full:
             log.debug("event.dropped", reason=reason, name=about["metadata"]["name"])
 

@@ -1,39 +1,32 @@
-"""Exchanges heartbeats with the other speakers over UDP and reports who is alive."""
+"""Exchanges heartbeats with the other speakers over UDP and reports who is alive and what they announce."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
 import select
-import socket
 import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from allocator.logs import EventLog
+from speaker.fence import Fence, clock
 from speaker.heartbeat import MAXIMUM_BYTES, ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
+from speaker.liveness import Liveness
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS, Membership, PeerChange, Verdict
 from speaker.metrics import SpeakerMetrics
+from speaker.statement import Statement
+from speaker.udp import HeartbeatSocket
 
 log = EventLog("membership")
 
 _DATAGRAMS_A_TURN = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """Who can announce now; `shaken` says that others may have announced in our place meanwhile."""
-
-    alive: frozenset[str]
-    shaken: bool = False
-
-
 class Heartbeats:
-    """Sends a heartbeat to every peer each interval, listens for theirs, and tells its listener who is alive.
+    """Sends the heartbeats that are due, listens for others', and tells its listener who is alive.
 
-    One thread runs it all. `_membership`, `_targets`, `_key` and `_ready` are guarded by `_lock`; the listener
+    One thread runs it all. `_membership`, `_socket`, `_key` and `_ready` are guarded by `_lock`; the listener
     is called from the thread, outside the lock, and must be quick: while it runs nothing is heard.
     """
 
@@ -49,22 +42,22 @@ class Heartbeats:
     ) -> None:
         """Bind the port. Raises OSError when it is taken."""
         self._key = key
-        self._port = port
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
         self._on_forged: Callable[[], None] = lambda: None
-        self._interval = interval_seconds
         self._lock = threading.Lock()
         self._membership = Membership(
             node=node,
+            interval_seconds=interval_seconds,
             dead_after_seconds=dead_after_seconds,
-            now=time.monotonic(),
+            now=clock(),
             new_number=lambda: secrets.randbits(63) + 1,
         )
-        self._targets: dict[str, str] = {}
+        self.fence = Fence(self._membership.fence_after_seconds)
         self._ready = False
-        self._reported: frozenset[str] = frozenset()
-        self._socket, self._mapped = _listen(port)
+        self._everywhere = False
+        self._reported = Liveness(frozenset())
+        self._socket = HeartbeatSocket(port)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -102,14 +95,18 @@ class Heartbeats:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
-        """Exchange heartbeats with these nodes, by name and IP address (this node's own entry is ignored)."""
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Exchange heartbeats with these nodes, by name and IP addresses (this node's own entry is ignored)."""
         with self._lock:
-            changes = self._membership.set_peers(addresses, time.monotonic())
-            own = self._membership.node
-            self._targets = {node: self._wire_address(address) for node, address in addresses.items() if node != own}
+            self._socket.set_addresses(addresses)
+            changes = self._membership.set_peers(addresses, clock())
         _log_changes(changes)
         os.eventfd_write(self._wake, 1)
+
+    def renewed(self, node: str) -> None:
+        """The node's Lease was seen to be renewed."""
+        with self._lock:
+            self._membership.renewed(node, clock())
 
     @property
     def serving(self) -> bool:
@@ -123,58 +120,83 @@ class Heartbeats:
             self._ready = True
         os.eventfd_write(self._wake, 1)
 
+    def state(self, statement: Statement) -> None:
+        """Tell the others at once what this node announces and where it can, and go on telling them."""
+        with self._lock:
+            self._membership.state(statement)
+            # With a cable out, the usual way to a peer may be the one that is gone.
+            self._everywhere = any(link.lost for link in statement.links)
+            self._send_due()
+
+    def unfence(self) -> None:
+        """What was reported last has been acted upon: answering is allowed again, unless it was not even then."""
+        with self._lock:
+            if not self._membership.fenced:
+                self.fence.reopen()
+
     def leave(self) -> None:
         """Tell the others at once to take over, and keep telling them until `stop`."""
         with self._lock:
             self._membership.phase = Phase.LEAVING
-            self._send_to_all()
+            self._everywhere = True
+            self._send_due()
+        os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
-        send_at = time.monotonic()
         while not self._stopping.is_set():
             with self._lock:
                 changes = self._receive()
-                now = time.monotonic()
+                now = clock()
+                # Last: what had waited in the socket is no proof of what happened during a standstill.
                 stalled, gone = self._membership.tick(now)
+                self.fence.keep_up(closed=self._membership.fenced)
                 if self._ready and self._membership.phase is Phase.STARTING and self._membership.settled(now):
-                    # The others learn it with the next regular heartbeat, when this node has begun to answer:
-                    # whoever answered until now stops only then.
                     self._membership.phase = Phase.SERVING
-                    send_at = now + self._interval / 2
-                alive = self._membership.alive()
-                if now >= send_at:
-                    self._send_to_all()
-                    send_at = max(send_at + self._interval, now)
-                deadline = min(send_at, self._membership.next_deadline() or send_at)
-            self._report(alive, changes + gone, stalled)
+                    log.info("speaker.serving")
+                self._send_due()
+                liveness = Liveness(
+                    self._membership.alive(now),
+                    fenced=self._membership.fenced,
+                    unheard=self._membership.by_lease(now),
+                    statements=self._membership.statements(),
+                )
+                deadline = self._membership.next_deadline()
+            self._report(liveness, changes + gone, stalled)
             self._wait(deadline)
 
     def _wait(self, deadline: float) -> None:
         # Rounded up to poll's milliseconds: a wait that ends too early would spin until the deadline.
-        remaining = max(0.0, deadline - time.monotonic())
+        remaining = max(0.0, deadline - clock())
         for descriptor, _ in self._poll.poll(int(remaining * 1000) + 1):
             if descriptor == self._wake:
                 os.eventfd_read(self._wake)
 
-    def _report(self, alive: frozenset[str], changes: list[PeerChange], stalled: float) -> None:
+    def _report(self, liveness: Liveness, changes: list[PeerChange], stalled: float) -> None:
         _log_changes(changes)
+        for change in changes:
+            if change.silence is not None:
+                self._metrics.detection_seconds.observe(change.silence)
+        for node in sorted(liveness.unheard - self._reported.unheard):
+            reason = "its Lease is renewed but none of its heartbeats arrives: is UDP blocked?"
+            log.warning("peer.unheard", node=node, reason=reason)
         # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
         # of them may have: either way the LAN may have learned another holder of what we announce.
-        served = self._membership.node in self._reported
+        served = self._membership.node in self._reported.alive
         shaken = served and (stalled > 0 or any(change.alive for change in changes))
         if stalled:
-            log.warning("membership.stalled", seconds=f"{stalled:.3f}")
-        if alive == self._reported and not shaken:
+            log.warning("membership.stalled", seconds=f"{stalled:.3f}", answering=not liveness.fenced)
+        if liveness == self._reported and not shaken:
             return
-        self._reported = alive
-        self._metrics.peers_alive.set(len(alive))
-        self._on_change(Liveness(alive, shaken))
+        self._reported = liveness
+        self._metrics.peers_alive.set(len(liveness.alive))
+        self._metrics.peers_by_lease.set(len(liveness.unheard))
+        self._on_change(replace(liveness, shaken=shaken))
 
     def _receive(self) -> list[PeerChange]:
         changes: list[PeerChange] = []
         for _ in range(_DATAGRAMS_A_TURN):
             try:
-                datagram = self._socket.recv(MAXIMUM_BYTES + 1)
+                datagram, source = self._socket.receive(MAXIMUM_BYTES + 1)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -189,47 +211,21 @@ class Heartbeats:
                 self._metrics.heartbeats_dropped.labels("forged").inc()
                 self._on_forged()
                 continue
-            verdict, changed = self._membership.heard(heartbeat, time.monotonic())
+            verdict, changed = self._membership.heard(heartbeat, clock())
             changes += changed
-            if verdict is not Verdict.ACCEPTED:
+            if verdict is Verdict.ACCEPTED:
+                self._socket.heard(heartbeat.sender, source)
+            else:
                 self._metrics.heartbeats_dropped.labels(verdict).inc()
-            if verdict is Verdict.UNPROVEN:
-                self._send(heartbeat.sender, self._membership.answer_to(heartbeat))
         return changes
 
-    def _send_to_all(self) -> None:
-        for node in self._targets:
-            self._send(node, self._membership.heartbeat_to(node))
-
-    def _send(self, node: str, heartbeat: Heartbeat) -> None:
-        # To the node's own address, never to where a datagram claims to come from.
-        try:
-            self._socket.sendto(heartbeat.encode(self._key), (self._targets[node], self._port))
-        except OSError as error:
-            log.debug("heartbeat.failed", operation="send", node=node, error=error)
-
-    def _wire_address(self, address: str) -> str:
-        mapped = self._mapped and ipaddress.ip_address(address).version == 4
-        return f"::ffff:{address}" if mapped else address
-
-
-def _listen(port: int) -> tuple[socket.socket, bool]:
-    """Return a socket for both families, and whether it writes IPv4 addresses as IPv4-mapped."""
-    try:
-        both = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    except OSError:
-        return _bound(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK), "0.0.0.0", port), False  # noqa: S104
-    both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    return _bound(both, "::", port), True
-
-
-def _bound(sock: socket.socket, address: str, port: int) -> socket.socket:
-    try:
-        sock.bind((address, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    def _send_due(self) -> None:
+        for node, heartbeat in self._membership.outgoing(clock()):
+            everywhere = self._everywhere or not self._membership.hears(node)
+            try:
+                self._socket.send(node, heartbeat.encode(self._key), everywhere=everywhere)
+            except OSError as error:
+                log.debug("heartbeat.failed", operation="send", node=node, error=error)
 
 
 def _log_changes(changes: list[PeerChange]) -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import itertools
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from speaker.heartbeat import Heartbeat, Phase
+from speaker.heartbeat import NEWS_BYTES, Heartbeat, News, Phase, Tidings
+from speaker.peer import Peer
+from speaker.ring import EVERYONE_UP_TO, Ring
+from speaker.statement import Chunk, MalformedStatement, Spoken, Statement
 
 DEFAULT_INTERVAL_SECONDS = 0.1
 DEFAULT_DEAD_AFTER_SECONDS = 0.5
+BACKGROUND_PER_SECOND = 20.0
+"""Heartbeats to those who do not watch this node, all of them together."""
+LEASE_COUNTS_SECONDS = 25.0
+"""How long a renewed Lease speaks for a node that is not heard."""
+LEASE_DOUBT_SECONDS = 2.0
+"""A renewal seen so soon after the silence began may have been written before."""
+
+_WANTED_SECONDS = 10.0
+_NEWS_ENTRY_BYTES = 10
 
 
 class Verdict(StrEnum):
@@ -23,90 +36,128 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerChange:
-    """A peer became alive (able to announce) or stopped being so, and why."""
+    """A peer became alive (able to announce) or stopped being so, and why; `silence` where that was the reason."""
 
     node: str
     alive: bool
     reason: str
-
-
-@dataclass(slots=True)
-class _Peer:
-    challenge: int
-    echo: int = 0
-    incarnation: int | None = None
-    sequence: int = -1
-    phase: Phase = Phase.STARTING
-    heard_at: float = 0.0
-    fresh: bool = False
-
-    @property
-    def alive(self) -> bool:
-        return self.fresh and self.phase is Phase.SERVING
+    silence: float | None = None
 
 
 class Membership:
     """Tells which speakers can announce, from this node's point of view. Every method takes the time it is.
 
-    Invariants:
+    Each node sends frequent heartbeats to those that watch it (`Ring`: in small clusters everybody) and rare ones to
+    the others. Invariants:
     - a peer is alive only after a heartbeat that echoes our present challenge to it and is later than any taken from
       the same process before. The challenge changes when the peer is given up and when a new process of it is taken
       in: nothing written before that counts again, neither a recording nor a straggler of the former process;
-    - a peer that was alive is given up when nothing was heard from it for `dead_after_seconds` *of our listening*:
-      if our own loop did not run, every peer gets that time anew, because the silence may have been ours;
-    - a peer that says it leaves is given up at once.
+    - a watcher that has heard nothing for `dead_after_seconds` *of its listening* asks the peer's other watchers; it
+      gives the peer up when one of them does not hear it either, or none can be asked, or none answers within half
+      that time again; not while one vouches for it. If our own loop did not run, every peer gets that time anew,
+      because the silence may have been ours. Who gives a peer up tells everybody, who then give it up too unless
+      they have just heard it;
+    - a peer that says it leaves is given up at once;
+    - after a standstill in which the others may have given this node up, `fenced` holds until every peer that was
+      alive has told its present statement or was given up: until then nothing may be answered.
 
     Not safe for several threads; its owner serialises.
     """
 
-    def __init__(self, *, node: str, dead_after_seconds: float, now: float, new_number: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        now: float,
+        new_number: Callable[[], int],
+        interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
+    ) -> None:
         """`new_number` gives unpredictable numbers of 64 bits that are not 0."""
         self.node = node
+        self.fenced = False
+        self.fence_after_seconds = dead_after_seconds - 1.5 * interval_seconds
         self._new_number = new_number
         self._incarnation = new_number()
-        self.phase = Phase.STARTING
+        self._phase = Phase.STARTING
+        self._interval = interval_seconds
         self._dead_after = dead_after_seconds
         self._stall_after = dead_after_seconds / 2
         self._expecting_since: float | None = None
         self._ticked_at = now
+        self._regular_at = now
         self._sequence = 0
-        self._peers: dict[str, _Peer] = {}
+        self._spoken = Spoken()
+        self._peers: dict[str, Peer] = {}
+        self._ring = Ring((node,))
+        self._closely: frozenset[str] = frozenset()
+        self._rotation: Iterator[str] = iter(())
+        self._background = 0.0
+        self._answers: list[tuple[str, Heartbeat]] = []
+        self._obituaries: dict[str, tuple[News, float]] = {}
+        self._unproven: set[str] = set()
+
+    @property
+    def phase(self) -> Phase:
+        """Where this speaker stands."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
+        self._hurry()
+
+    def state(self, statement: Statement) -> None:
+        """Tell everybody from now on that this is what this node announces, and where it could."""
+        if self._spoken.state(statement):
+            self._hurry()
+
+    def statements(self) -> dict[str, Statement]:
+        """What each peer was last heard to state, the dead ones included."""
+        return {node: peer.heard.statement for node, peer in self._peers.items() if peer.stated}
 
     def set_peers(self, nodes: Collection[str], now: float) -> list[PeerChange]:
         """Expect heartbeats from these nodes; one no longer named is given up."""
         if self._expecting_since is None:
-            self._expecting_since = self._ticked_at = now
+            self._expecting_since = self._ticked_at = self._regular_at = now
         gone = [PeerChange(node, False, "node removed") for node, peer in self._peers.items() if peer.alive]
         self._peers = {
-            node: self._peers.get(node) or _Peer(self._new_number()) for node in nodes if node != self.node
+            node: self._peers.get(node) or Peer(self._new_number(), silent_since=now)
+            for node in nodes
+            if node != self.node
         }
+        self._unproven &= self._peers.keys()
+        self._rotation = itertools.cycle(sorted(self._peers))
+        self._regroup(now)
         return [change for change in gone if change.node not in self._peers]
 
-    def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
-        """Take in an authentic heartbeat.
+    def renewed(self, node: str, now: float) -> None:
+        """The node's Lease was seen to be renewed: it lives, heard or not."""
+        peer = self._peers.get(node)
+        if peer is not None and not peer.fresh and now - peer.silent_since >= LEASE_DOUBT_SECONDS:
+            peer.renewed_at = now
 
-        UNPROVEN asks for `answer_to` it at once: the sender learns our challenge, and its next one proves.
-        """
+    def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
+        """Take in an authentic heartbeat; what it asks for is in the next `outgoing`."""
         peer = self._peers.get(heartbeat.sender)
         if peer is None:
             return Verdict.UNKNOWN_SENDER, []
         if heartbeat.echo != peer.challenge:
+            # The sender learns our challenge, and its next heartbeat proves.
+            self._answers.append((heartbeat.sender, self._compose(peer, echo=heartbeat.challenge, have=0)))
             return Verdict.UNPROVEN, []
+        was_alive, was_fresh = peer.alive, peer.fresh
         if heartbeat.incarnation != peer.incarnation:
-            peer.incarnation = heartbeat.incarnation
-            peer.challenge = self._new_number()
+            peer = self._take_in(heartbeat.sender, peer, heartbeat.incarnation)
         elif heartbeat.sequence <= peer.sequence:
             return Verdict.REPLAYED, []
-        was_alive = peer.alive
-        peer.echo = heartbeat.challenge
-        peer.sequence = heartbeat.sequence
-        peer.phase = heartbeat.phase
-        peer.heard_at = now
-        peer.fresh = True
-        if peer.alive == was_alive:
-            return Verdict.ACCEPTED, []
-        reason = "heard" if peer.alive else peer.phase.name.lower()
-        return Verdict.ACCEPTED, [PeerChange(heartbeat.sender, peer.alive, reason)]
+        self._take(peer, heartbeat, now)
+        if not was_fresh:
+            self._regroup(now)
+        changes = [] if peer.alive == was_alive else [self._change(heartbeat.sender, peer)]
+        for news in heartbeat.news:
+            changes += self._hear_news(heartbeat.sender, news, now)
+        return Verdict.ACCEPTED, changes
 
     def tick(self, now: float) -> tuple[float, list[PeerChange]]:
         """Give up silent peers; call it after everything received was taken in.
@@ -116,53 +167,275 @@ class Membership:
         since = now - self._ticked_at
         self._ticked_at = now
         if since > self._stall_after:
-            for peer in self._peers.values():
-                peer.heard_at = now
+            self._stood_still(since, now)
             return since, []
+        self._obituaries = {node: entry for node, entry in self._obituaries.items() if now < entry[1]}
         changes = []
-        for node, peer in self._peers.items():
-            if peer.fresh and now - peer.heard_at >= self._dead_after:
-                if peer.alive:
-                    changes.append(PeerChange(node, False, f"silent for {now - peer.heard_at:.3f} s"))
-                peer.fresh = False
-                peer.challenge = self._new_number()
+        for node, peer in list(self._peers.items()):
+            if peer.fresh and self._is_lost(node, peer, now):
+                changes += self._give_up(node, peer, now, reason=f"silent for {peer.silence(now):.3f} s")
+                news = News(about=node, tidings=Tidings.DEAD, incarnation=peer.incarnation or 0)
+                self._obituaries[node] = (news, now + self._dead_after)
+                self._regular_at = now
+        if self.fenced and not self._unproven:
+            self.fenced = False
         return 0.0, changes
 
-    def next_deadline(self) -> float | None:
-        """When `tick` may next give up a peer if nothing is heard, None if there is none to give up."""
-        return min((peer.heard_at + self._dead_after for peer in self._peers.values() if peer.fresh), default=None)
+    def next_deadline(self) -> float:
+        """When `tick` and `outgoing` may next have something to do, if nothing is heard or said."""
+        deadline = self._regular_at
+        for peer in self._peers.values():
+            if peer.asked_at is not None:
+                deadline = min(deadline, peer.asked_at + self._dead_after / 4)
+            elif peer.watched_since is not None:
+                deadline = min(deadline, max(peer.silent_since, peer.watched_since) + self._dead_after)
+        return deadline
 
-    def alive(self) -> frozenset[str]:
+    def alive(self, now: float) -> frozenset[str]:
         """The nodes whose speakers can announce, this one included once it serves."""
-        alive = {node for node, peer in self._peers.items() if peer.alive}
-        return frozenset(alive | {self.node}) if self.phase is Phase.SERVING else frozenset(alive)
+        alive = {node for node, peer in self._peers.items() if peer.alive} | self.by_lease(now)
+        return frozenset(alive | {self.node}) if self._phase is Phase.SERVING else frozenset(alive)
+
+    def by_lease(self, now: float) -> frozenset[str]:
+        """The nodes that are not heard, yet keep renewing their Lease: the network swallows heartbeats."""
+        return frozenset(
+            node
+            for node, peer in self._peers.items()
+            if not peer.fresh and peer.renewed_at is not None and now - peer.renewed_at < LEASE_COUNTS_SECONDS
+        )
+
+    def hears(self, node: str) -> bool:
+        """Tell whether nothing is wrong with how the peer is heard."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.fresh and peer.asked_at is None
 
     def settled(self, now: float) -> bool:
-        """Tell whether every peer was heard, or has had the time to be since the peers are known.
+        """Tell whether every peer was heard out, or has had the time to be since the peers are known.
 
         A speaker that announced before would take every address from speakers it has merely not heard yet.
         """
         if self._expecting_since is None:
             return False
-        everyone = all(peer.incarnation is not None for peer in self._peers.values())
+        everyone = all(peer.stated for peer in self._peers.values())
         return everyone or now - self._expecting_since >= 2 * self._dead_after
 
     def heartbeat_to(self, node: str) -> Heartbeat:
-        """Compose the next heartbeat to a peer. Raises KeyError for a node that is none."""
+        """Compose a heartbeat to a peer. Raises KeyError for a node that is none."""
         peer = self._peers[node]
         return self._compose(peer, echo=peer.echo)
 
-    def answer_to(self, heartbeat: Heartbeat) -> Heartbeat:
-        """Compose the answer to an unproven heartbeat of a peer."""
-        return self._compose(self._peers[heartbeat.sender], echo=heartbeat.challenge)
+    def outgoing(self, now: float) -> list[tuple[str, Heartbeat]]:
+        """Return the heartbeats due now, each with the node it goes to."""
+        sent, self._answers = self._answers, []
+        regular = self._regular_nodes(now) if now >= self._regular_at else frozenset()
+        for node, peer in self._peers.items():
+            if peer.urgent or node in regular:
+                sent += self._due(node, peer, now)
+        return sent
 
-    def _compose(self, peer: _Peer, *, echo: int) -> Heartbeat:
+    def _due(self, node: str, peer: Peer, now: float) -> list[tuple[str, Heartbeat]]:
+        news = peer.news + [entry for entry, _ in self._obituaries.values() if peer.fresh and entry.about != node]
+        chunks: list[Chunk] = []
+        # Said again an interval later, unless the peer says that it has it.
+        if peer.fresh and peer.acknowledged != self._spoken.version and now - peer.told_at >= self._interval / 2:
+            chunks = self._spoken.since(peer.acknowledged)
+            peer.told_at = now
+        parcels = [self._compose(peer, echo=peer.echo, chunks=(chunk,)) for chunk in chunks]
+        if news or not parcels:
+            parcels.insert(0, self._compose(peer, echo=peer.echo, news=_that_fits(news)))
+        peer.news.clear()
+        peer.urgent = peer.probe = False
+        return [(node, parcel) for parcel in parcels]
+
+    def _regular_nodes(self, now: float) -> Collection[str]:
+        self._regular_at = max(self._regular_at + self._interval, now)
+        few = len(self._peers) <= EVERYONE_UP_TO
+        if few or self._phase is not Phase.SERVING or self._obituaries:
+            return self._peers.keys()
+        due = {
+            node
+            for node, peer in self._peers.items()
+            if node in self._closely
+            or peer.wants_until > now
+            or (peer.fresh and peer.acknowledged != self._spoken.version)
+        }
+        self._background += BACKGROUND_PER_SECOND * self._interval
+        while self._background >= 1.0:
+            self._background -= 1.0
+            due.add(next(self._rotation))
+        return due
+
+    def _compose(
+        self,
+        peer: Peer,
+        *,
+        echo: int,
+        have: int | None = None,
+        chunks: tuple[Chunk, ...] = (),
+        news: tuple[News, ...] = (),
+    ) -> Heartbeat:
         self._sequence += 1
         return Heartbeat(
             sender=self.node,
-            phase=self.phase,
+            phase=self._phase,
             incarnation=self._incarnation,
             challenge=peer.challenge,
             echo=echo,
             sequence=self._sequence,
+            version=self._spoken.version,
+            have=peer.heard.version if have is None else have,
+            probe=peer.probe,
+            chunks=chunks,
+            news=news,
         )
+
+    def _take_in(self, node: str, former: Peer, incarnation: int) -> Peer:
+        """Begin anew with another process of the node."""
+        peer = self._peers[node] = Peer(
+            self._new_number(),
+            silent_since=former.silent_since,
+            incarnation=incarnation,
+            watched_since=former.watched_since,
+            urgent=True,
+        )
+        return peer
+
+    def _take(self, peer: Peer, heartbeat: Heartbeat, now: float) -> None:
+        if heartbeat.challenge != peer.echo or heartbeat.probe:
+            peer.urgent = True
+        if heartbeat.probe:
+            peer.wants_until = now + _WANTED_SECONDS
+        peer.echo = heartbeat.challenge
+        peer.sequence = heartbeat.sequence
+        peer.phase = heartbeat.phase
+        peer.version = heartbeat.version
+        peer.acknowledged = heartbeat.have
+        peer.silent_since = now
+        peer.fresh = True
+        peer.asked_at = peer.renewed_at = None
+        peer.accusers.clear()
+        self._obituaries.pop(heartbeat.sender, None)
+        for chunk in heartbeat.chunks:
+            try:
+                # Acknowledged at once, or it would be said again.
+                peer.urgent |= peer.heard.take(chunk)
+            except MalformedStatement:
+                continue
+        peer.stated |= peer.known
+        if peer.known:
+            self._unproven.discard(heartbeat.sender)
+
+    def _hear_news(self, sender: str, news: News, now: float) -> list[PeerChange]:
+        peer, teller = self._peers.get(news.about), self._peers[sender]
+        if peer is None or peer.incarnation != news.incarnation:
+            return []
+        silent = peer.silence(now) >= self._dead_after / 2
+        if news.tidings is Tidings.VOUCHED:
+            peer.vouched_at = now
+        elif not peer.fresh:
+            if news.tidings is Tidings.SUSPECTED:
+                self._say(teller, news.about, Tidings.DEAD)
+        elif news.tidings is Tidings.DEAD:
+            return self._give_up(news.about, peer, now, reason=f"reported by {sender}") if silent else []
+        elif silent and peer.watched_since is not None:
+            if sender not in peer.accusers:
+                peer.accusers.add(sender)
+                self._say(teller, news.about, Tidings.SUSPECTED)
+        elif peer.watched_since is not None:
+            self._say(teller, news.about, Tidings.VOUCHED)
+        return []
+
+    def _is_lost(self, node: str, peer: Peer, now: float) -> bool:
+        silence = peer.silence(now)
+        if silence < self._patience(peer):
+            return False
+        if peer.watched_since is None or peer.accusers:
+            return True
+        jurors = [
+            self._peers[juror]
+            for juror in self._ring.watchers_of(node)
+            if juror != self.node and self._can_judge(self._peers[juror], now)
+        ]
+        if not jurors:
+            return True
+        if peer.asked_at is None:
+            peer.suspected_at = now
+        elif now - max(peer.suspected_at, peer.vouched_at) >= self._dead_after / 2:
+            return True
+        elif now - peer.asked_at < self._dead_after / 4:
+            return False
+        peer.asked_at = now
+        peer.probe = peer.urgent = True
+        for juror in jurors:
+            self._say(juror, node, Tidings.SUSPECTED)
+        return False
+
+    def _can_judge(self, juror: Peer, now: float) -> bool:
+        if not juror.fresh or juror.phase is not Phase.SERVING:
+            return False
+        return juror.watched_since is None or juror.silence(now) < self._dead_after / 2
+
+    def _patience(self, peer: Peer) -> float:
+        if peer.watched_since is not None:
+            return self._dead_after
+        return self._dead_after + 3 * len(self._peers) / BACKGROUND_PER_SECOND
+
+    def _say(self, listener: Peer, about: str, tidings: Tidings) -> None:
+        incarnation = self._peers[about].incarnation or 0
+        listener.news.append(News(about=about, tidings=tidings, incarnation=incarnation))
+        listener.urgent = True
+
+    def _give_up(self, node: str, peer: Peer, now: float, *, reason: str) -> list[PeerChange]:
+        changes = [PeerChange(node, False, reason, peer.silence(now))] if peer.alive else []
+        peer.fresh = False
+        peer.challenge = self._new_number()
+        peer.asked_at = peer.renewed_at = None
+        peer.accusers.clear()
+        # Should it live after all, its answer brings it back at once.
+        peer.urgent = True
+        self._unproven.discard(node)
+        self._regroup(now)
+        return changes
+
+    def _stood_still(self, seconds: float, now: float) -> None:
+        for node, peer in self._peers.items():
+            if not peer.fresh:
+                continue
+            peer.silent_since = now
+            peer.asked_at = None
+            if seconds >= self.fence_after_seconds and self._phase is not Phase.STARTING:
+                self.fenced = True
+                self._unproven.add(node)
+                peer.probe = peer.urgent = True
+
+    def _regroup(self, now: float) -> None:
+        self._ring = Ring({self.node} | {node for node, peer in self._peers.items() if peer.fresh})
+        self._closely = frozenset(self._ring.watchers_of(self.node))
+        watched = self._ring.watched_by(self.node)
+        for node, peer in self._peers.items():
+            if node not in watched:
+                peer.watched_since = None
+            elif peer.watched_since is None:
+                peer.watched_since = now
+                peer.probe |= len(self._peers) > EVERYONE_UP_TO
+                peer.urgent |= peer.probe
+
+    def _change(self, node: str, peer: Peer) -> PeerChange:
+        return PeerChange(node, peer.alive, "heard" if peer.alive else peer.phase.name.lower())
+
+    def _hurry(self) -> None:
+        for peer in self._peers.values():
+            peer.urgent = True
+            peer.told_at = -1.0
+
+
+def _that_fits(news: list[News]) -> tuple[News, ...]:
+    """As much of it as one heartbeat takes, the latest rather than the first; what matters is said again."""
+    room = NEWS_BYTES
+    fitting = []
+    for entry in reversed(news):
+        room -= _NEWS_ENTRY_BYTES + len(entry.about.encode())
+        if room < 0:
+            break
+        fitting.append(entry)
+    return tuple(fitting)

@@ -103,3 +103,31 @@ class SpeakerMetrics:
             "admitlb_heartbeats_dropped", "Heartbeats not accepted, by reason", ["reason"], registry=registry
         )
         self.peers_alive = Gauge("admitlb_speakers_alive", "Speakers alive, this one included", registry=registry)
+        self.peers_by_lease = Gauge(
+            "admitlb_speakers_alive_by_lease_only",
+            "Speakers that renew their Lease but whose heartbeats do not arrive",
+            registry=registry,
+        )
+        self.detection_seconds = Histogram(
+            "admitlb_speaker_detection_seconds",
+            "Silence after which another speaker was given up",
+            buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.5, 2.0, 5.0, 30.0),
+            registry=registry,
+        )
+        self.takeovers = Counter(
+            "admitlb_takeovers",
+            "Addresses taken by this node, by why: new, handed over, or lost by their last node",
+            ["reason"],
+            registry=registry,
+        )
+        self.double_announcers = Counter(
+            "admitlb_double_announcers",
+            "Addresses found to be announced by another speaker too after a partition healed",
+            registry=registry,
+        )
+        self.decision_seconds = Histogram(
+            "admitlb_speaker_decision_seconds",
+            "Time from the news of a lost or returned speaker to answering for what it moved here",
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0),
+            registry=registry,
+        )

@@ -13,7 +13,7 @@ from speaker.frames.ndp import Advertisement, Solicitation, decode, reply_to, un
 from speaker.groups import GroupMemberships
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import PacketSocket
+from speaker.packet_socket import MaySend, PacketSocket, always
 
 log = EventLog("ndp")
 
@@ -44,14 +44,14 @@ class NdpResponder:
 
     protocol = "ndp"
 
-    def __init__(self, interface: Interface, metrics: SpeakerMetrics) -> None:
+    def __init__(self, interface: Interface, metrics: SpeakerMetrics, may_send: MaySend = always) -> None:
         """Open the socket, answering for nothing yet. Raises OSError."""
         self.interface = interface
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
         self._groups: frozenset[Address] = frozenset()
         self._members = GroupMemberships(interface)
-        self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics)
+        self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics, may_send)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""

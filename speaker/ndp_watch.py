@@ -12,7 +12,7 @@ from speaker.frames.ethernet import ETHERTYPE_IPV6, MalformedFrame
 from speaker.frames.ndp import Advertisement, decode, probe
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import PacketSocket
+from speaker.packet_socket import MaySend, PacketSocket, always
 
 log = EventLog("ndp")
 
@@ -26,12 +26,18 @@ class NdpWatch:
 
     protocol = "ndp"
 
-    def __init__(self, interface: Interface, metrics: SpeakerMetrics, on_claim: Callable[[Claim], None]) -> None:
+    def __init__(
+        self,
+        interface: Interface,
+        metrics: SpeakerMetrics,
+        on_claim: Callable[[Claim], None],
+        may_send: MaySend = always,
+    ) -> None:
         """Open the socket, watching nothing yet. Raises OSError."""
         self.interface = interface
         self._on_claim = on_claim
         self._addresses: frozenset[Address] = frozenset()
-        self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics)
+        self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics, may_send)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""

@@ -7,35 +7,42 @@ from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, AddressError
 from allocator.documents import Document, labels_of
-from allocator.names import EXCLUDE_FROM_LB_LABEL
+from allocator.names import EXCLUDE_FROM_LB_LABEL, OUT_OF_SERVICE_TAINT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node. Readiness, cordon and taints are left out: like MetalLB, a node whose kubelet is in trouble keeps
-    its addresses while its speaker lives."""
+    """One node. A cordoned one announces like any other, as with MetalLB."""
 
     name: str
+    uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     network_unavailable: bool = False
+    out_of_service: bool = False
+    deleted: bool = False
+    ready: bool = True
     internal_ip: str | None = None
 
     @property
     def may_announce(self) -> bool:
-        """Whether the node itself rules out announcing (MetalLB speaker/layer2_controller.go, step 3)."""
-        return not self.network_unavailable and EXCLUDE_FROM_LB_LABEL not in self.labels
+        """Whether the node itself rules out announcing (MetalLB speaker/layer2_controller.go, and two signs more)."""
+        excluded = EXCLUDE_FROM_LB_LABEL in self.labels
+        return not (excluded or self.network_unavailable or self.out_of_service or self.deleted)
 
 
 def node_from(document: Document) -> Node:
     """Read a Node; an InternalIP that is not an address is passed over."""
     status: Document = document.get("status") or {}
+    conditions = {each.get("type"): each.get("status") for each in status.get("conditions") or ()}
+    taints = (document.get("spec") or {}).get("taints") or ()
     return Node(
         name=document["metadata"]["name"],
+        uid=document["metadata"].get("uid") or "",
         labels=dict(labels_of(document)),
-        network_unavailable=any(
-            condition.get("type") == "NetworkUnavailable" and condition.get("status") == "True"
-            for condition in status.get("conditions") or ()
-        ),
+        network_unavailable=conditions.get("NetworkUnavailable") == "True",
+        out_of_service=any(taint.get("key") == OUT_OF_SERVICE_TAINT for taint in taints),
+        deleted="deletionTimestamp" in document["metadata"],
+        ready=conditions.get("Ready", "True") == "True",
         internal_ip=_internal_ip(status),
     )
 

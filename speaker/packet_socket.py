@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from allocator.logs import EventLog
 from speaker import bpf
@@ -32,6 +32,15 @@ def require_raw_sockets() -> None:
         raise PermissionError("raw sockets are refused; the speaker needs the capability NET_RAW") from None
 
 
+MaySend = Callable[[], bool]
+"""Asked before every frame: a process that was paused wakes up with frames waiting, and may hold nothing any more."""
+
+
+def always() -> bool:
+    """No reason against sending."""
+    return True
+
+
 class PacketSocket:
     """Sends and receives whole Ethernet frames; needs CAP_NET_RAW.
 
@@ -40,10 +49,13 @@ class PacketSocket:
     whole.
     """
 
-    def __init__(self, interface: Interface, ethertype: int, metrics: SpeakerMetrics) -> None:
+    def __init__(
+        self, interface: Interface, ethertype: int, metrics: SpeakerMetrics, may_send: MaySend = always
+    ) -> None:
         """Open the socket with a filter that accepts nothing. Raises OSError (no such interface, no capability)."""
         self.interface = interface
         self._metrics = metrics
+        self._may_send = may_send
         self._received = metrics.frames_received.labels(interface.name)
         # Protocol 0 receives nothing: the filter is in place before bind() names one, so no frame ever reaches
         # the queue unfiltered and there is nothing to drain.
@@ -92,7 +104,9 @@ class PacketSocket:
             yield frame
 
     def send(self, frame: bytes) -> bool:
-        """Hand a frame to the driver; tell whether it took it (no: link down, queue full)."""
+        """Hand a frame to the driver; tell whether it took it (no: link down, queue full, not allowed now)."""
+        if not self._may_send():
+            return False
         try:
             self._socket.send(frame)
         except OSError as error:

@@ -14,6 +14,7 @@ from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
 from speaker.ndp_responder import NdpResponder
 from speaker.ndp_watch import NdpWatch
+from speaker.packet_socket import MaySend, always
 from speaker.responder import Listener, Responder, Watch
 
 
@@ -53,18 +54,21 @@ OpenPresence = Callable[[Interface, Callable[[Claim], None]], Presence]
 """Opens what there is on an interface and who is told of claims heard there. Raises OSError."""
 
 
-def opener(metrics: SpeakerMetrics) -> OpenPresence:
-    """Return what opens an interface: everything, or nothing where one part raises OSError."""
+def opener(metrics: SpeakerMetrics, may_send: MaySend = always) -> OpenPresence:
+    """Return what opens an interface: everything, or nothing where one part raises OSError.
+
+    While `may_send` says no, nothing is answered, announced or asked.
+    """
 
     def open_presence(interface: Interface, on_claim: Callable[[Claim], None]) -> Presence:
         with ExitStack() as undo:
             responders: list[Responder] = []
             for responder in (ArpResponder, NdpResponder):
-                responders.append(responder(interface, metrics))
+                responders.append(responder(interface, metrics, may_send))
                 undo.callback(responders[-1].close)
             watches: list[Watch] = []
             for watch in (ArpWatch, NdpWatch):
-                watches.append(watch(interface, metrics, on_claim))
+                watches.append(watch(interface, metrics, on_claim, may_send))
                 undo.callback(watches[-1].close)
             undo.pop_all()
         return Presence(tuple(responders), tuple(watches))

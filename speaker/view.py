@@ -1,13 +1,12 @@
 """The cluster as the speaker sees it, kept up to date change by change, with every election prepared.
 
-Data flow: watch event -> `View.apply` -> `View.refresh` (who could announce what, best first) ->
-`View.elected` (with who is alive now). The last step is all that a node's death has to wait for.
+Data flow: watch event -> `View.apply` -> `View.refresh` (who could announce what) -> `View.contests`, which are held
+among those alive (`Tenure.decide`). The last step is all that a node's death has to wait for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from allocator.cluster import Object
@@ -15,15 +14,15 @@ from allocator.core.addresses import Address
 from allocator.core.pools import Pool
 from allocator.documents import Document, InvalidDocument, pool_from
 from allocator.logs import EventLog
-from allocator.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, NODES, SERVICES
+from allocator.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, LEASES, NODES, SERVICES
 from allocator.reflector import Change, Key
 from allocator.services import addresses_in_status, wants_address
 from speaker import endpoints
 from speaker.advertisements import Advertisement, advertisement_from
-from speaker.election import first_alive, rank
-from speaker.eligibility import Nobody, eligibility
+from speaker.contest import Candidacy, Contest, contests
+from speaker.eligibility import eligibility
+from speaker.leases import SpeakerLease, lease_from
 from speaker.nodes import Node, node_from
-from speaker.scope import EVERYWHERE, Scope
 
 log = EventLog("view")
 
@@ -31,22 +30,10 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidacy:
-    """One address of one Service: the nodes that may announce it, best first, and where this node would."""
-
-    service: Key
-    address: Address
-    ranking: tuple[str, ...] = ()
-    scope: Scope = EVERYWHERE
-    nobody: Nobody | None = None
-
-
 class View:
     """Mirrors what decides about announcements. Owned by one thread."""
 
-    def __init__(self, *, node: str, lb_class: str = "") -> None:
-        self._node = node
+    def __init__(self, *, lb_class: str = "") -> None:
         self._lb_class = lb_class
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
@@ -54,7 +41,11 @@ class View:
         self._nodes: dict[str, Node] = {}
         self._pools: dict[str, Pool] = {}
         self._advertisements: dict[str, Advertisement] = {}
+        self._leases: dict[str, SpeakerLease] = {}
         self._candidacies: dict[Key, tuple[Candidacy, ...]] = {}
+        self._uses: dict[Key, frozenset[Address]] = {}
+        self._users: dict[Address, set[Key]] = {}
+        self._contests: tuple[Contest, ...] | None = ()
         self._dirty: set[Key] = set()
 
     def apply(self, change: Change) -> None:
@@ -62,7 +53,10 @@ class View:
         plural, name = change.resource.plural, change.key[1]
         if plural == SERVICES.plural:
             _put(self._services, change.key, change.new)
-            self._dirty.add(change.key)
+            self._note_service(change.key)
+        elif plural == LEASES.plural:
+            lease = None if change.new is None else lease_from(change.new)
+            _put(self._leases, name, lease)
         elif plural == NODES.plural:
             # Nodes report their status all day; only what decides may cost a recomputation.
             node = None if change.new is None else node_from(change.new)
@@ -93,24 +87,33 @@ class View:
             else:
                 self._candidacies.pop(key, None)
         self._dirty.clear()
+        if changed:
+            self._contests = None
         return changed
 
-    def elected(self, alive: Collection[str]) -> list[Candidacy]:
-        """Return the candidacies this node wins among the living."""
-        return [
-            candidacy
-            for candidacies in self._candidacies.values()
-            for candidacy in candidacies
-            if first_alive(candidacy.ranking, alive) == self._node
-        ]
+    def contests(self) -> tuple[Contest, ...]:
+        """Return every election there is to hold, as of the last `refresh`."""
+        if self._contests is None:
+            self._contests = contests(self._candidacies.values())
+        return self._contests
 
     def service(self, key: Key) -> Object | None:
         """Return the Service as last seen."""
         return self._services.get(key)
 
-    def peers(self) -> dict[str, str]:
-        """Return every node that can be reached, this one included: name to InternalIP."""
-        return {node.name: node.internal_ip for node in self._nodes.values() if node.internal_ip}
+    def peers(self) -> dict[str, tuple[str, ...]]:
+        """Return every node with a speaker, this one included: name to the addresses it is reached at."""
+        found = {}
+        for lease in self._leases.values():
+            node = self._nodes.get(lease.node)
+            if node is not None:
+                addresses = lease.addresses or ((node.internal_ip,) if node.internal_ip else ())
+                found[lease.node] = addresses
+        return found
+
+    def renewals(self) -> dict[str, str]:
+        """Return when each speaker that serves last renewed its Lease, as it wrote."""
+        return {lease.node: lease.renewed for lease in self._leases.values() if lease.serving}
 
     def _apply_slice(self, change: Change) -> None:
         # The label that ties a slice to its Service may change or go.
@@ -125,6 +128,22 @@ class View:
             self._slice_owners[change.key] = owner
             self._slices.setdefault(owner, {})[change.key[1]] = change.new
             self._dirty.add(owner)
+
+    def _note_service(self, key: Key) -> None:
+        """Keep track of who shares addresses: what one Service does may be the others' affair."""
+        service = self._services.get(key)
+        wanted = service is not None and wants_address(service, lb_class=self._lb_class)
+        now = frozenset(addresses_in_status(service)) if service is not None and wanted else frozenset()
+        before = self._uses.pop(key, frozenset())
+        if now:
+            self._uses[key] = now
+        self._dirty.add(key)
+        for address in before ^ now:
+            users = self._users.setdefault(address, set())
+            self._dirty |= users
+            users.symmetric_difference_update({key})
+            if not users:
+                del self._users[address]
 
     def _candidates(self, key: Key) -> tuple[Candidacy, ...]:
         service = self._services.get(key)
@@ -143,15 +162,9 @@ class View:
             serving=serving,
             advertisements=self._advertisements.values(),
             nodes=self._nodes.values(),
+            shared=len(self._users.get(address, ())) > 1,
         )
-        return Candidacy(
-            service=key,
-            address=address,
-            # Both addresses of a dual-stack Service hash as its first, so that one node announces both.
-            ranking=rank(address=first, candidates=who.nodes),
-            scope=who.nodes.get(self._node, EVERYWHERE),
-            nobody=who.nobody,
-        )
+        return Candidacy(service=key, address=address, first=first, nodes=who.nodes, nobody=who.nobody)
 
 
 def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m tests.wire.heartbeating NODE KEY NODE=ADDRESS...`: a speaker reduced to its heartbeats.
+"""`python -m tests.wire.heartbeating NODE KEY NODE=ADDRESS[,ADDRESS]...`: a speaker reduced to its heartbeats.
 
 Writes a line `{"at": CLOCK_MONOTONIC, "alive": [...], "shaken": bool}` for every report, and leaves on SIGTERM.
 """
@@ -12,7 +12,8 @@ import time
 
 from prometheus_client import CollectorRegistry
 
-from speaker.heartbeats import Heartbeats, Liveness
+from speaker.heartbeats import Heartbeats
+from speaker.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
 
 PORT = 7946
@@ -30,7 +31,8 @@ def main(node: str, key: str, *peers: str) -> None:
     heartbeats = Heartbeats(node=node, key=key.encode(), port=PORT, metrics=SpeakerMetrics(CollectorRegistry()))
     heartbeats.report_to(_report)
     heartbeats.start()
-    heartbeats.set_peers(dict(peer.split("=") for peer in peers))
+    addresses = (peer.split("=") for peer in peers)
+    heartbeats.set_peers({name: known.split(",") for name, known in addresses})
     heartbeats.serve()
     signal.sigwait({signal.SIGTERM})
     heartbeats.leave()

@@ -48,14 +48,43 @@ def endpoint_slice(*endpoints: Object, of: str = "web", name: str = "web-1") -> 
 
 
 def node(
-    name: str, *, labels: Mapping[str, str] | None = None, address: str | None = None, network_down: bool = False
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    address: str | None = None,
+    network_down: bool = False,
+    ready: bool = True,
+    taint: str | None = None,
 ) -> Object:
     """A Node with its InternalIP."""
-    condition = {"type": "NetworkUnavailable", "status": "True" if network_down else "False"}
+    conditions = [
+        {"type": "NetworkUnavailable", "status": "True" if network_down else "False"},
+        {"type": "Ready", "status": "True" if ready else "Unknown"},
+    ]
     addresses = [{"type": "Hostname", "address": name}]
     if address is not None:
         addresses.append({"type": "InternalIP", "address": address})
-    return {"metadata": metadata(name, None, labels), "status": {"conditions": [condition], "addresses": addresses}}
+    return {
+        "metadata": metadata(name, None, labels),
+        "spec": {"taints": [{"key": taint, "effect": "NoExecute"}] if taint else []},
+        "status": {"conditions": conditions, "addresses": addresses},
+    }
+
+
+def lease(
+    node_name: str,
+    *,
+    addresses: Sequence[str] = (),
+    renewed: str = "2026-01-01T00:00:00.000000Z",
+    serving: bool = True,
+) -> Object:
+    """The Lease of a node's speaker."""
+    written = metadata(f"speaker-{node_name}", "metallb-system")
+    written["annotations"] = {"admitlb.io/heartbeat-addresses": ",".join(addresses)}
+    return {
+        "metadata": written,
+        "spec": {"holderIdentity": node_name if serving else None, "renewTime": renewed},
+    }
 
 
 def pool(name: str = "pool", *, addresses: Sequence[str] = ("192.0.2.0/24",), **labels: str) -> Object:

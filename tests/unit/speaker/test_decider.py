@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,18 +12,31 @@ from prometheus_client import CollectorRegistry
 
 from allocator.cluster import Object
 from allocator.core.addresses import Address
-from allocator.names import ENDPOINT_SLICES_V1, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, NODES, SERVICES, Resource
+from allocator.names import (
+    ENDPOINT_SLICES_V1,
+    IP_ADDRESS_POOLS,
+    L2_ADVERTISEMENTS,
+    LEASES,
+    NODES,
+    SERVICES,
+    Resource,
+)
 from allocator.reflector import Change
 from speaker.decider import Decider
-from speaker.heartbeats import Liveness
+from speaker.interfaces import Interface
+from speaker.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
 from speaker.scope import EVERYWHERE, Scope
+from speaker.statement import NOTHING, Link, Statement
+from speaker.status import Reporter
 from speaker.view import View
 from tests.lab.waiting import wait_until
-from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
 
 VIP = Address.parse("10.0.0.1")  # node-b ranks first, node-a second
 NODE = "node-a"
+UP, NO_CARRIER = 0x10003, 0x1003
+LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x0b"),)
 
 
 @dataclass
@@ -31,30 +45,43 @@ class Surroundings:
 
     said: list[object] = field(default_factory=list)
     announced: dict[Address, Scope] = field(default_factory=dict)
+    unheld: set[Address] = field(default_factory=set)
+    stated: Statement = NOTHING
     going: threading.Event = field(default_factory=threading.Event)
     waiting: bool = False
 
     def __post_init__(self) -> None:
         self.going.set()
 
-    def announce(self, wanted: Mapping[Address, Scope]) -> None:
+    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address]) -> None:
         self.waiting = not self.going.is_set()
         assert self.going.wait(10)
         self.waiting = False
         self.announced = dict(wanted)
+        self.unheld |= unheld
         self.said.append(sorted(str(address) for address in wanted))
 
     def announce_again(self) -> None:
         self.said.append("again")
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
         self.said.append(dict(addresses))
+
+    def renewed(self, node: str) -> None:
+        self.said.append(f"{node} renewed")
 
     def serve(self) -> None:
         self.said.append("serve")
 
-    def normal(self, about: Object, *, reason: str, message: str) -> None:
+    def state(self, statement: Statement) -> None:
+        self.stated = statement
+
+    def unfence(self) -> None:
+        self.said.append("unfence")
+
+    def record(self, about: Object, *, reason: str, message: str, warning: bool = False) -> None:
         self.said.append(f"{about['metadata']['name']}: {reason}: {message}")
+        assert warning == (reason == "announceFailed")
 
     def says(self, sentence: object) -> None:
         wait_until(lambda: sentence in self.said, 5, f"{sentence} in {self.said}")
@@ -65,29 +92,45 @@ class Rig:
 
     def __init__(self) -> None:
         self.around = Surroundings()
+        self.statements: dict[str, Statement] = {}
         self.registry = CollectorRegistry()
         self.decider = Decider(
             node=NODE,
-            view=View(node=NODE),
+            view=View(),
             announcer=self.around,
             peers=self.around,
-            events=self.around,
+            reports=Reporter(node=NODE, events=self.around),
             metrics=SpeakerMetrics(self.registry),
         )
         self.decider.start()
+        self.interfaces("eth0")
         self.put(NODES, node("node-a", address="203.0.113.1"))
         self.put(NODES, node("node-b", address="203.0.113.2"))
         self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
         self.put(L2_ADVERTISEMENTS, advertisement())
         self.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a")))
         self.put(SERVICES, service(str(VIP)))
+        for name in ("node-a", "node-b"):
+            self.put(LEASES, lease(name))
+
+    def interfaces(self, *up: str, down: Sequence[str] = ()) -> None:
+        self.decider.on_interfaces(
+            [
+                Interface(index=1, name=name, mac=bytes(6), flags=UP if name in up else NO_CARRIER)
+                for name in (*up, *down)
+            ]
+        )
 
     def put(self, resource: Resource, obj: Object) -> None:
         key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
         self.decider.on_change(Change(resource, key, None, obj, "1"))
 
-    def alive(self, *nodes: str, shaken: bool = False) -> None:
-        self.decider.on_liveness(Liveness(frozenset(nodes), shaken))
+    def alive(self, *nodes: str, shaken: bool = False, fenced: bool = False, holding: Sequence[str] = ()) -> None:
+        """These are alive; of the others those `holding` announce the address."""
+        for name in nodes:
+            if name != NODE:
+                self.statements[name] = Statement(claims={VIP: 5} if name in holding else {}, links=LINKS)
+        self.decider.on_liveness(Liveness(frozenset(nodes), shaken, fenced, statements=dict(self.statements)))
 
     def gauge(self) -> float | None:
         labels = {"service": "default/web", "protocol": "layer2", "node": NODE, "ip": str(VIP)}
@@ -105,7 +148,7 @@ def rig() -> Iterator[Rig]:
 def test_nothing_is_decided_before_the_whole_cluster_is_known(rig: Rig) -> None:
     rig.decider.on_synced()
     rig.around.says("serve")
-    assert rig.around.said[-2:] == [{"node-a": "203.0.113.1", "node-b": "203.0.113.2"}, "serve"]
+    assert rig.around.said[-2:] == [{"node-a": ("203.0.113.1",), "node-b": ("203.0.113.2",)}, "serve"]
 
 
 def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> None:
@@ -118,14 +161,95 @@ def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> N
     assert rig.gauge() == 1
 
 
-def test_its_return_moves_them_back(rig: Rig) -> None:
+def test_its_return_takes_nothing_back(rig: Rig) -> None:
     rig.decider.on_synced()
     rig.around.says("serve")
     rig.alive("node-a")
     wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    rig.alive("node-a", "node-b", shaken=True)
+    rig.around.says("again")
+    assert rig.around.announced == {VIP: EVERYWHERE}
+
+
+def test_an_address_is_kept_until_its_next_holder_is_heard_to_announce_it(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    assert rig.around.stated.claims == {VIP: 6}, "a term above the former holder's"
+    assert rig.around.unheld == set(), "nobody else can have it: it was ours all along"
+    # This node leaves: it no longer counts itself.
+    rig.alive("node-b", shaken=True, holding=())
+    rig.around.says("again")
+    assert rig.around.announced == {VIP: EVERYWHERE}
+    assert not rig.decider.wait_given_away(0)
+    rig.alive("node-b", holding=["node-b"])
+    assert rig.decider.wait_given_away(5)
+    wait_until(lambda: rig.around.announced == {}, 5, "node-a stops")
+
+
+def test_an_address_that_its_next_holder_never_takes_is_let_go_after_a_while(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    rig.alive("node-b")
+    wait_until(lambda: rig.around.announced == {}, 5, "node-a stops")
+
+
+def test_an_address_that_nobody_was_ever_heard_to_announce_is_probed_for_first(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    assert rig.around.unheld == {VIP}
+
+
+def test_a_lost_carrier_ends_the_announcement_at_once_and_the_others_are_told(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
     rig.alive("node-a", "node-b")
-    wait_until(lambda: rig.gauge() is None, 5, "node-a no longer announces")
-    assert rig.around.announced == {}
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    rig.interfaces(down=["eth0"])
+    wait_until(lambda: rig.around.announced == {}, 5, "node-a stops")
+    wait_until(lambda: [link.lost for link in rig.around.stated.links] == [True], 5, "it says why")
+    assert rig.around.stated.claims == {}
+    rig.around.says(
+        f'web: announceFailed: the interfaces specified by LB IP "{VIP}" doesn\'t exist in assigned node "node-a" '
+        'with protocol "layer2"'
+    )
+
+
+def test_answering_is_allowed_again_only_after_what_was_learned_is_acted_upon(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", fenced=True)
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    assert "unfence" not in rig.around.said
+    rig.alive("node-a", "node-b", holding=["node-b"], shaken=True)
+    rig.around.says("unfence")
+    assert rig.around.said.index([]) < rig.around.said.index("unfence")
+
+
+def test_a_renewed_lease_is_passed_on_but_not_the_first_sight_of_it(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.put(LEASES, lease("node-b", renewed="2026-01-01T00:00:10.000000Z"))
+    rig.around.says("node-b renewed")
+    assert "node-a renewed" not in rig.around.said
+
+
+def test_two_announcers_after_a_partition_are_counted(rig: Rig) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    rig.alive("node-a", "node-b", holding=["node-b"], shaken=True)
+    wait_until(lambda: rig.around.announced == {}, 5, "the later taker keeps it")
+    rig.around.says("again")
+    assert rig.registry.get_sample_value("admitlb_double_announcers_total") == 1
 
 
 def test_an_event_is_written_only_when_the_announcing_node_changes(rig: Rig) -> None:

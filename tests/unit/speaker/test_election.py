@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.election import elect, first_alive, rank
+from speaker.election import Contender, elect, rank
 
 node_names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 nodes = st.lists(node_names, min_size=1, max_size=8, unique=True)
@@ -41,72 +45,80 @@ def test_the_order_is_metallbs(address: str, prefix: str, suffixes: str, order: 
     assert ranking == tuple(prefix + suffix for suffix in order)
 
 
+@st.composite
+def contenders(draw: st.DrawFn) -> list[Contender]:
+    names = draw(nodes)
+    small = st.integers(0, 2)
+    ranking = rank(address=draw(addresses), candidates=names)
+    return [
+        Contender(node=name, handicap=draw(small), weight=draw(small), term=draw(st.integers(0, 3)))
+        for name in ranking
+    ]
+
+
+def elected(among: Sequence[Contender]) -> str | None:
+    winner = elect(among)
+    return None if winner is None else winner.node
+
+
 @given(addresses, nodes, st.randoms(use_true_random=False))
 def test_the_order_in_which_nodes_are_learned_does_not_matter(
     address: Address,
     candidates: list[str],
-    random: object,
+    random: Random,
 ) -> None:
     shuffled = list(candidates)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert rank(address=address, candidates=shuffled) == rank(address=address, candidates=candidates)
-    assert elect(address=address, candidates=shuffled) == elect(address=address, candidates=candidates)
 
 
-@given(addresses, nodes, st.data())
-def test_a_node_that_was_not_elected_can_leave_without_moving_the_address(
-    address: Address, candidates: list[str], data: st.DataObject
+@given(contenders(), st.data())
+def test_a_node_that_was_not_elected_can_go_without_moving_the_address(
+    among: list[Contender], data: st.DataObject
 ) -> None:
-    winner = elect(address=address, candidates=candidates)
-    loser = data.draw(st.sampled_from(candidates))
-    remaining = [node for node in candidates if node != loser]
-    after = elect(address=address, candidates=remaining)
-    assert after == winner if loser != winner else after != loser
+    loser = data.draw(st.sampled_from(among))
+    remaining = [each for each in among if each is not loser]
+    if elected(among) != loser.node:
+        assert elected(remaining) == elected(among)
 
 
-@given(addresses, nodes, node_names)
-def test_a_node_that_joins_takes_an_address_or_leaves_it_where_it_is(
-    address: Address, candidates: list[str], newcomer: str
+@given(contenders())
+def test_who_was_elected_and_claims_with_a_term_above_all_stays_elected(among: list[Contender]) -> None:
+    winner = elect(among)
+    assert winner is not None
+    claimed = replace(winner, term=max(each.term for each in among) + 1)
+    assert elect([claimed if each is winner else each for each in among]) == claimed
+
+
+@given(contenders(), st.data())
+def test_a_holder_stays_unless_another_outdoes_it_in_handicap_or_weight(
+    among: list[Contender], data: st.DataObject
 ) -> None:
-    before = elect(address=address, candidates=candidates)
-    after = elect(address=address, candidates=[*candidates, newcomer])
-    assert after in (before, newcomer)
+    holder = data.draw(st.sampled_from(among))
+    claimed = replace(holder, term=9)
+    winner = elect([claimed if each is holder else each for each in among])
+    assert winner is not None
+    better = (winner.handicap, -winner.weight) < (holder.handicap, -holder.weight)
+    assert winner == claimed or better
 
 
-@given(addresses, nodes, st.data())
-def test_a_prepared_ranking_gives_the_same_answer_as_an_election_among_the_living(
-    address: Address, candidates: list[str], data: st.DataObject
+@given(contenders())
+def test_the_least_handicapped_come_first_then_the_heaviest_then_the_latest_holder_then_the_rank(
+    among: list[Contender],
 ) -> None:
-    alive = data.draw(st.sets(st.sampled_from(candidates)))
-    assert first_alive(rank(address=address, candidates=candidates), alive) == elect(
-        address=address, candidates=alive
-    )
-
-
-@given(addresses, nodes, st.data())
-def test_the_holder_stays_while_nobody_outweighs_it(
-    address: Address, candidates: list[str], data: st.DataObject
-) -> None:
-    weights = data.draw(st.dictionaries(st.sampled_from(candidates), st.integers(0, 3)))
-    holder = data.draw(st.sampled_from(candidates))
-    elected = elect(address=address, candidates=candidates, weights=weights, holder=holder)
-    heaviest = max(weights.get(node, 0) for node in candidates)
-    assert elected is not None
-    assert weights.get(elected, 0) == heaviest
-    if weights.get(holder, 0) == heaviest:
-        assert elected == holder
-    assert elect(address=address, candidates=candidates, weights=weights, holder="gone") == elect(
-        address=address, candidates=candidates, weights=weights
-    )
+    winner = elect(among)
+    assert winner is not None
+    best = min((each.handicap, -each.weight, -each.term) for each in among)
+    assert winner == next(each for each in among if (each.handicap, -each.weight, -each.term) == best)
 
 
 def test_without_candidates_nobody_is_elected() -> None:
-    assert elect(address=Address.parse("192.0.2.1"), candidates=[]) is None
+    assert elect([]) is None
 
 
-def test_addresses_spread_over_the_nodes() -> None:
+def test_addresses_nobody_holds_yet_spread_over_the_nodes() -> None:
     candidates = [f"node-{index}" for index in range(4)]
     winners = [
-        elect(address=Address(Family.IPV4, 0xC0A80000 + value), candidates=candidates) for value in range(1000)
+        rank(address=Address(Family.IPV4, 0xC0A80000 + value), candidates=candidates)[0] for value in range(1000)
     ]
     assert all(winners.count(node) > 150 for node in candidates)

@@ -10,7 +10,7 @@ from allocator.cluster import Object
 from allocator.documents import InvalidDocument, pool_from
 from speaker import endpoints
 from speaker.advertisements import advertisement_from
-from speaker.eligibility import Eligibility, Nobody, eligibility
+from speaker.eligibility import NOT_READY_HANDICAP, Eligibility, Nobody, Standing, eligibility
 from speaker.nodes import node_from
 from speaker.scope import EVERYWHERE, Scope
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
@@ -27,6 +27,7 @@ def judge(
     slices: Sequence[Object] = SERVED_ON_1,
     advertisements: Sequence[Object] = (advertisement(),),
     nodes: Sequence[Object] = NODES,
+    shared: bool = False,
 ) -> Eligibility:
     return eligibility(
         candidate or service("192.0.2.10"),
@@ -34,7 +35,12 @@ def judge(
         serving=endpoints.serving(slices),
         advertisements=[advertisement_from(each) for each in advertisements],
         nodes=[node_from(each) for each in nodes],
+        shared=shared,
     )
+
+
+def scopes(verdict: Eligibility) -> dict[str, Scope]:
+    return {name: standing.scope for name, standing in verdict.nodes.items()}
 
 
 def rack(value: str) -> dict[str, dict[str, str]]:
@@ -42,7 +48,7 @@ def rack(value: str) -> dict[str, dict[str, str]]:
 
 
 def test_an_advertisement_that_says_nothing_covers_every_pool_node_and_interface() -> None:
-    assert judge() == Eligibility(dict.fromkeys(ALL, EVERYWHERE))
+    assert judge() == Eligibility(dict.fromkeys(ALL, Standing(scope=EVERYWHERE)))
 
 
 def test_an_address_in_no_pool_is_announced_by_nobody() -> None:
@@ -83,8 +89,8 @@ def test_node_selectors_choose_nodes_and_advertisements_add_up() -> None:
     only_a = advertisement(nodeSelectors=[rack("a")], interfaces=["eth0"])
     only_b = advertisement("l2-b", nodeSelectors=[rack("b")], interfaces=["eth1"])
     eth0, eth1 = Scope(frozenset({"eth0"})), Scope(frozenset({"eth1"}))
-    assert judge(advertisements=[only_a]).nodes == {"node-1": eth0}
-    assert judge(advertisements=[only_a, only_b]).nodes == {"node-1": eth0, "node-2": eth1}
+    assert scopes(judge(advertisements=[only_a])) == {"node-1": eth0}
+    assert scopes(judge(advertisements=[only_a, only_b])) == {"node-1": eth0, "node-2": eth1}
 
 
 def test_a_nodes_interfaces_are_those_of_all_its_advertisements_and_none_named_means_all() -> None:
@@ -92,7 +98,7 @@ def test_a_nodes_interfaces_are_those_of_all_its_advertisements_and_none_named_m
     second = advertisement("more", interfaces=["eth1"], nodeSelectors=[rack("a")])
     anywhere = advertisement("anywhere", nodeSelectors=[rack("b")])
     verdict = judge(advertisements=[first, second, anywhere])
-    assert verdict.nodes == {
+    assert scopes(verdict) == {
         "node-1": Scope(frozenset({"eth0", "eth1"})),
         "node-2": EVERYWHERE,
         "node-3": Scope(frozenset({"eth0"})),
@@ -105,11 +111,48 @@ def test_a_nodes_interfaces_are_those_of_all_its_advertisements_and_none_named_m
         node("node-1", network_down=True),
         node("node-1", labels={"node.kubernetes.io/exclude-from-external-load-balancers": ""}),
         node("node-1", labels={"node.kubernetes.io/exclude-from-external-load-balancers": "false"}),
+        node("node-1", taint="node.kubernetes.io/out-of-service"),
+        {**node("node-1"), "metadata": {"name": "node-1", "deletionTimestamp": "2026-01-01T00:00:00Z"}},
     ],
+    ids=["no network", "excluded", "excluded whatever the value", "out of service", "being deleted"],
 )
-def test_nodes_without_network_or_labelled_as_excluded_do_not_announce(unfit: Object) -> None:
+def test_nodes_that_cannot_or_must_not_do_not_announce(unfit: Object) -> None:
     assert sorted(judge(nodes=[unfit, node("node-2")]).nodes) == ["node-2"]
     assert judge(nodes=[unfit]) == Eligibility(nobody=Nobody.NO_NODE)
+
+
+def test_a_node_that_is_not_ready_announces_only_where_no_better_is_found() -> None:
+    verdict = judge(nodes=[node("node-1", ready=False), node("node-2")])
+    assert {name: standing.handicap for name, standing in verdict.nodes.items()} == {
+        "node-1": NOT_READY_HANDICAP,
+        "node-2": 0,
+    }
+
+
+def test_the_weights_of_matching_preferences_add_up_for_nodes_the_advertisement_covers() -> None:
+    first = advertisement(
+        preferredNodeSelectors=[
+            {"weight": 10, "preference": rack("a")},
+            {"weight": 5, "preference": {"matchExpressions": [{"key": "rack", "operator": "Exists"}]}},
+        ]
+    )
+    second = advertisement(
+        "second", nodeSelectors=[rack("a")], preferredNodeSelectors=[{"weight": 7, "preference": {}}]
+    )
+    verdict = judge(advertisements=[first, second])
+    assert {name: standing.weight for name, standing in verdict.nodes.items()} == {
+        "node-1": 22,
+        "node-2": 5,
+        "node-3": 0,
+    }
+
+
+def test_a_shared_address_is_not_announced_by_an_advertisement_that_chooses_services() -> None:
+    chosen = service("192.0.2.10", labels={"app": "web"})
+    choosy = advertisement(serviceSelectors=[{"matchLabels": {"app": "web"}}])
+    assert judge(chosen, advertisements=[choosy], shared=True) == Eligibility(nobody=Nobody.SHARED_AND_SELECTED)
+    assert sorted(judge(chosen, advertisements=[choosy]).nodes) == ALL
+    assert sorted(judge(chosen, shared=True).nodes) == ALL
 
 
 @pytest.mark.parametrize(

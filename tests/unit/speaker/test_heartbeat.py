@@ -6,10 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker.heartbeat import MAXIMUM_BYTES, ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
+from speaker.heartbeat import (
+    MAXIMUM_BYTES,
+    ForgedHeartbeat,
+    Heartbeat,
+    MalformedHeartbeat,
+    News,
+    Phase,
+    Tidings,
+)
+from speaker.statement import CHUNK_BYTES, Chunk
 
 KEY = b"key"
 numbers = st.integers(0, 2**64 - 1)
+chunks = st.builds(
+    Chunk,
+    base=numbers,
+    version=numbers,
+    index=st.integers(0, 2**16 - 1),
+    count=st.integers(0, 2**16 - 1),
+    data=st.binary(max_size=CHUNK_BYTES),
+)
 heartbeats = st.builds(
     Heartbeat,
     sender=st.text(max_size=63),
@@ -18,6 +35,13 @@ heartbeats = st.builds(
     challenge=numbers,
     echo=numbers,
     sequence=numbers,
+    version=numbers,
+    have=numbers,
+    probe=st.booleans(),
+    chunks=st.lists(chunks, max_size=1).map(tuple),
+    news=st.lists(
+        st.builds(News, about=st.text(max_size=15), tidings=st.sampled_from(Tidings), incarnation=numbers), max_size=1
+    ).map(tuple),
 )
 EXAMPLE = Heartbeat(sender="node-1", phase=Phase.SERVING, incarnation=7, challenge=6, echo=8, sequence=9)
 
@@ -53,7 +77,7 @@ def test_garbage_is_refused_and_nothing_worse(datagram: bytes) -> None:
         Heartbeat.decode(datagram, KEY)
 
 
-@pytest.mark.parametrize("length", [0, 4, 69])
+@pytest.mark.parametrize("length", [0, 4, 80])
 def test_a_cut_datagram_is_malformed(length: int) -> None:
     with pytest.raises(MalformedHeartbeat):
         Heartbeat.decode(EXAMPLE.encode(KEY)[:length], KEY)

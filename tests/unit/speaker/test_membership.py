@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from speaker.heartbeat import Heartbeat, Phase
-from speaker.membership import Membership, PeerChange, Verdict
+from allocator.core.addresses import Address
+from speaker.heartbeat import Heartbeat, News, Phase, Tidings
+from speaker.membership import LEASE_COUNTS_SECONDS, Membership, PeerChange, Verdict
+from speaker.statement import Spoken, Statement
 
 DEAD_AFTER = 0.5
+NOW = 0.0
+"""For questions whose answer time alone does not change."""
 
 
 def membership(*peers: str, node: str = "me") -> Membership:
@@ -37,52 +42,65 @@ def beat(
     )
 
 
-def tick_through(members: Membership, start: float, end: float) -> list[PeerChange]:
-    """Let the loop run every 10 ms, as it does, and return what it noticed."""
+def tick_through(members: Membership, start: float, end: float) -> list[str]:
+    """Let the loop run every 10 ms, as it does, and return who was given up."""
     changes = []
     steps = round((end - start) / 0.01)
     for step in range(1, steps + 1):
-        changes += members.tick(start + step * 0.01)[1]
-    return changes
+        now = start + step * 0.01
+        changes += members.tick(now)[1]
+        members.outgoing(now)
+    assert not any(change.alive for change in changes)
+    return [change.node for change in changes]
+
+
+def told(verdict: tuple[Verdict, list[PeerChange]]) -> list[tuple[str, bool, str]]:
+    """What an accepted heartbeat changed."""
+    assert verdict[0] is Verdict.ACCEPTED
+    return [(change.node, change.alive, change.reason) for change in verdict[1]]
+
+
+def answers(members: Membership, now: float) -> dict[str, Heartbeat]:
+    """The last heartbeat due to each node."""
+    return dict(members.outgoing(now))
 
 
 def test_a_peer_is_alive_once_heard_and_dead_after_half_a_second_of_silence() -> None:
     members = membership("peer")
-    assert members.alive() == frozenset()
-    assert members.heard(beat(members), 0.1) == (Verdict.ACCEPTED, [PeerChange("peer", True, "heard")])
-    assert members.alive() == {"peer"}
+    assert members.alive(NOW) == frozenset()
+    assert told(members.heard(beat(members), 0.1)) == [("peer", True, "heard")]
+    assert members.alive(NOW) == {"peer"}
+    assert tick_through(members, 0.0, 0.55) == []
     assert members.next_deadline() == pytest.approx(0.6)
-    assert tick_through(members, 0.0, 0.59) == []
-    assert tick_through(members, 0.59, 0.62) == [PeerChange("peer", False, "silent for 0.500 s")]
-    assert members.alive() == frozenset()
-    assert members.next_deadline() is None
+    assert tick_through(members, 0.55, 0.62) == ["peer"]
+    assert members.alive(NOW) == frozenset()
 
 
 def test_a_node_never_heard_is_never_alive() -> None:
     members = membership("peer", "mute")
     members.heard(beat(members), 0.0)
     tick_through(members, 0.0, 3.0)
-    assert "mute" not in members.alive()
+    assert "mute" not in members.alive(NOW)
 
 
 def test_this_node_is_alive_only_while_it_serves() -> None:
     members = membership()
-    assert members.alive() == frozenset()
+    assert members.alive(NOW) == frozenset()
     members.phase = Phase.SERVING
-    assert members.alive() == {"me"}
+    assert members.alive(NOW) == {"me"}
     members.phase = Phase.LEAVING
-    assert members.alive() == frozenset()
+    assert members.alive(NOW) == frozenset()
 
 
 def test_a_peer_that_starts_or_leaves_cannot_announce() -> None:
     members = membership("peer")
     members.heard(beat(members, sequence=1, phase=Phase.STARTING), 0.0)
-    assert members.alive() == frozenset()
+    assert members.alive(NOW) == frozenset()
     members.heard(beat(members, sequence=2), 0.1)
-    assert members.alive() == {"peer"}
-    verdict = members.heard(beat(members, sequence=3, phase=Phase.LEAVING), 0.2)
-    assert verdict == (Verdict.ACCEPTED, [PeerChange("peer", False, "leaving")])
-    assert members.alive() == frozenset()
+    assert members.alive(NOW) == {"peer"}
+    leaving = members.heard(beat(members, sequence=3, phase=Phase.LEAVING), 0.2)
+    assert told(leaving) == [("peer", False, "leaving")]
+    assert members.alive(NOW) == frozenset()
 
 
 @pytest.mark.parametrize("sequence", [1, 2])
@@ -97,8 +115,8 @@ def test_a_heartbeat_without_our_challenge_proves_nothing_and_gets_an_answer() -
     members = membership("peer")
     stale = beat(members, echo=5)
     assert members.heard(stale, 0.0) == (Verdict.UNPROVEN, [])
-    assert members.alive() == frozenset()
-    assert members.answer_to(stale).echo == stale.challenge
+    assert members.alive(NOW) == frozenset()
+    assert members.outgoing(0.0)[0][1].echo == stale.challenge
 
 
 def test_two_processes_that_do_not_know_each_other_agree_after_one_answer_each() -> None:
@@ -106,9 +124,10 @@ def test_two_processes_that_do_not_know_each_other_agree_after_one_answer_each()
     here.phase = there.phase = Phase.SERVING
     hello = here.heartbeat_to("peer")
     assert there.heard(hello, 0.0)[0] is Verdict.UNPROVEN
-    assert here.heard(there.answer_to(hello), 0.0)[0] is Verdict.ACCEPTED
-    assert there.heard(here.heartbeat_to("peer"), 0.0)[0] is Verdict.ACCEPTED
-    assert here.alive() == there.alive() == {"me", "peer"}
+    assert here.heard(there.outgoing(0.0)[0][1], 0.0)[0] is Verdict.ACCEPTED
+    assert there.heard(answers(here, 0.0)["peer"], 0.0)[0] is Verdict.ACCEPTED
+    assert here.heard(answers(there, 0.0)["me"], 0.0)[0] is Verdict.ACCEPTED
+    assert here.alive(NOW) == there.alive(NOW) == {"me", "peer"}
 
 
 def test_a_restarted_peer_replaces_its_former_self_for_good() -> None:
@@ -126,7 +145,7 @@ def test_a_heartbeat_held_back_until_its_sender_was_given_up_revives_nobody() ->
     held_back = beat(members, sequence=2)
     tick_through(members, 0.0, 0.6)
     assert members.heard(held_back, 0.6) == (Verdict.UNPROVEN, [])
-    assert members.alive() == frozenset()
+    assert members.alive(NOW) == frozenset()
 
 
 def test_strangers_and_ourselves_are_not_heard() -> None:
@@ -139,8 +158,9 @@ def test_a_node_that_is_removed_is_given_up_and_others_are_kept() -> None:
     members = membership("peer", "other")
     members.heard(beat(members, "peer"), 0.0)
     members.heard(beat(members, "other"), 0.0)
-    assert members.set_peers(["me", "other", "new"], 0.1) == [PeerChange("peer", False, "node removed")]
-    assert members.alive() == {"other"}
+    gone = members.set_peers(["me", "other", "new"], 0.1)
+    assert [(change.node, change.alive) for change in gone] == [("peer", False)]
+    assert members.alive(NOW) == {"other"}
 
 
 def test_after_a_stall_of_our_own_nobody_is_given_up_before_a_fresh_silence() -> None:
@@ -148,10 +168,124 @@ def test_after_a_stall_of_our_own_nobody_is_given_up_before_a_fresh_silence() ->
     for peer in ("peer", "other"):
         members.heard(beat(members, peer), 0.0)
     assert members.tick(10.0) == (10.0, [])
-    assert members.alive() == {"peer", "other"}
-    members.heard(beat(members, "peer", sequence=2), 10.2)
-    changes = tick_through(members, 10.0, 10.55)
-    assert [change.node for change in changes] == ["other"]
+    assert members.alive(NOW) == {"peer", "other"}
+    members.heard(beat(members, "peer", sequence=2), 10.4)
+    # "peer" is asked about "other", and does not answer.
+    assert tick_through(members, 10.0, 10.6) == []
+    members.heard(beat(members, "peer", sequence=3), 10.6)
+    assert tick_through(members, 10.6, 10.8) == ["other"]
+
+
+def fenced(members: Membership) -> bool:
+    return members.fenced
+
+
+def news_to(members: Membership, node: str, now: float) -> list[tuple[str, Tidings]]:
+    """What this member tells the node about others."""
+    return [(news.about, news.tidings) for to, sent in members.outgoing(now) if to == node for news in sent.news]
+
+
+def three() -> Membership:
+    """Me, and two others just heard; "suspect" says nothing from then on."""
+    members = membership("suspect", "witness")
+    for peer in ("suspect", "witness"):
+        members.heard(beat(members, peer), 0.0)
+    tick_through(members, 0.0, 0.3)
+    members.heard(beat(members, "witness", sequence=2), 0.3)
+    return members
+
+
+def says(members: Membership, tidings: Tidings, *, sequence: int, sender: str = "witness") -> Heartbeat:
+    """A heartbeat with tidings about "suspect"."""
+    news = News(about="suspect", tidings=tidings, incarnation=1)
+    return replace(beat(members, sender, sequence=sequence), news=(news,))
+
+
+def test_a_silent_peer_is_given_up_at_once_when_another_does_not_hear_it_either() -> None:
+    members = three()
+    assert tick_through(members, 0.3, 0.49) == []
+    members.heard(says(members, Tidings.SUSPECTED, sequence=3), 0.49)
+    assert tick_through(members, 0.49, 0.51) == ["suspect"]
+    assert ("suspect", Tidings.DEAD) in news_to(members, "witness", 0.65), "said again and again"
+
+
+def test_a_silent_peer_that_another_hears_stays_alive() -> None:
+    members = three()
+    for step in range(20):
+        now = 0.5 + step * 0.1
+        members.heard(says(members, Tidings.VOUCHED, sequence=3 + step), now)
+        assert tick_through(members, now, now + 0.1) == []
+    assert "suspect" in members.alive(NOW)
+
+
+def test_whoever_hears_a_suspect_vouches_and_whoever_does_not_joins_the_suspicion() -> None:
+    members = membership("suspect", "witness")
+    for peer in ("suspect", "witness"):
+        members.heard(beat(members, peer), 0.0)
+    members.heard(says(members, Tidings.SUSPECTED, sequence=2), 0.1)
+    assert news_to(members, "witness", 0.1) == [("suspect", Tidings.VOUCHED)]
+    tick_through(members, 0.1, 0.3)
+    members.heard(says(members, Tidings.SUSPECTED, sequence=3), 0.3)
+    assert news_to(members, "witness", 0.3) == [("suspect", Tidings.SUSPECTED)]
+
+
+def test_a_peer_that_the_others_gave_up_is_given_up_unless_it_was_just_heard() -> None:
+    members = three()
+    members.heard(beat(members, "suspect", sequence=2), 0.3)
+    assert told(members.heard(says(members, Tidings.DEAD, sequence=3), 0.31)) == []
+    assert tick_through(members, 0.31, 0.6) == []
+    given_up = told(members.heard(says(members, Tidings.DEAD, sequence=4), 0.6))
+    assert given_up == [("suspect", False, "reported by witness")]
+
+
+def test_news_of_a_former_process_harms_nobody() -> None:
+    members = three()
+    members.heard(beat(members, "suspect", sequence=1, incarnation=2), 0.3)
+    assert told(members.heard(says(members, Tidings.DEAD, sequence=3), 0.6)) == []
+
+
+def test_after_a_long_standstill_it_is_fenced_until_everyone_has_spoken_anew() -> None:
+    members = membership("peer", "other")
+    members.phase = Phase.SERVING
+    for peer in ("peer", "other"):
+        members.heard(beat(members, peer), 0.0)
+    members.tick(3.0)
+    assert fenced(members)
+    assert {node for node, heartbeat in members.outgoing(3.0) if heartbeat.probe} == {"peer", "other"}
+    members.heard(beat(members, "peer", sequence=2), 3.01)
+    # "other" announces more than we know of: what, must come first.
+    behind = replace(beat(members, "other", sequence=2), version=1)
+    members.heard(behind, 3.02)
+    members.tick(3.02)
+    assert fenced(members)
+    news = Spoken()
+    news.state(Statement(claims={Address.parse("192.0.2.1"): 7}))
+    members.heard(replace(beat(members, "other", sequence=3), version=1, chunks=tuple(news.since(0))), 3.03)
+    members.tick(3.03)
+    assert not fenced(members)
+    assert members.statements()["other"].claims == {Address.parse("192.0.2.1"): 7}
+
+
+def test_a_standstill_too_short_for_others_to_notice_fences_nothing() -> None:
+    members = membership("peer")
+    members.phase = Phase.SERVING
+    members.heard(beat(members), 0.0)
+    assert members.tick(0.3)[0] > 0
+    assert not fenced(members)
+
+
+def test_a_peer_that_only_its_lease_speaks_for_is_alive_until_the_lease_is_old() -> None:
+    members = membership("peer")
+    tick_through(members, 0.0, 1.0)
+    members.renewed("peer", 1.0)
+    assert members.alive(1.0) == frozenset(), "it may have been written before the silence began"
+    members.renewed("peer", 11.0)
+    assert members.alive(11.0) == members.by_lease(11.0) == {"peer"}
+    assert members.alive(11.0 + LEASE_COUNTS_SECONDS) == frozenset()
+    members.renewed("peer", 40.0)
+    members.heard(beat(members), 41.0)
+    assert members.by_lease(41.0) == frozenset()
+    assert members.alive(41.0) == {"peer"}
 
 
 def test_it_settles_when_all_were_heard_or_had_a_second_to_be() -> None:
@@ -220,12 +354,12 @@ class Network(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.3, 30))
     def stall(self, seconds: float) -> None:
-        before = self.members.alive()
+        before = self.members.alive(NOW)
         self.now += seconds
         stalled, changes = self.members.tick(self.now)
         assert stalled > 0
         assert changes == []
-        assert self.members.alive() == before
+        assert self.members.alive(NOW) == before
         if before:
             self.last_proof = self.now
 
@@ -240,7 +374,7 @@ class Network(RuleBasedStateMachine):
 
     @invariant()
     def silence_is_bounded(self) -> None:
-        if "peer" in self.members.alive():
+        if "peer" in self.members.alive(NOW):
             assert self.now - self.last_proof < DEAD_AFTER + 0.25
         elif self.accepted:
             assert self.now - self.last_proof >= DEAD_AFTER

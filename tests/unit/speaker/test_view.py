@@ -1,4 +1,4 @@
-"""What one node announces, as the cluster changes."""
+"""Which nodes may announce what, as the cluster changes."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from allocator.names import (
     ENDPOINT_SLICES_V1BETA1,
     IP_ADDRESS_POOLS,
     L2_ADVERTISEMENTS,
+    LEASES,
     NODES,
     SERVICES,
     Resource,
 )
 from allocator.reflector import Change
 from speaker.scope import Scope
+from speaker.statement import Link, Statement
+from speaker.tenure import Surroundings, Tenure
 from speaker.view import View
-from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
 
 # Of node-a, node-b and node-c, MetalLB ranks b, a, c for 10.0.0.1 and b, c, a for 10.0.0.2.
 FIRST, SECOND = "10.0.0.1", "10.0.0.2"
+LINKS = (Link(name="eth0", mac=bytes(6)), Link(name="eth1", mac=bytes(6)))
 ALIVE = frozenset({"node-a", "node-b", "node-c"})
 
 
 class Cluster:
-    """Applies objects to one View per node, as their reflectors would."""
+    """Applies objects to a View, as its reflectors would, and holds the elections as every node would."""
 
     def __init__(self, **options: Any) -> None:
-        self.views = {name: View(node=name, **options) for name in sorted(ALIVE)}
+        self.view = View(**options)
         for name in sorted(ALIVE):
             self.put(NODES, node(name, address=f"203.0.113.{ord(name[-1])}"))
         self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
@@ -45,18 +49,23 @@ class Cluster:
 
     def _apply(self, resource: Resource, obj: Object, new: Object | None) -> None:
         key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
-        for view in self.views.values():
-            view.apply(Change(resource, key, None, new, "1"))
-            view.refresh()
+        self.view.apply(Change(resource, key, None, new, "1"))
+        self.view.refresh()
 
     def holders(self, alive: frozenset[str] = ALIVE) -> dict[str, str]:
-        """Who announces what: every node is asked, and no address may have two."""
+        """Who would announce what, if nobody announced anything yet: every node is asked."""
         found: dict[str, str] = {}
-        for name, view in self.views.items():
-            for candidacy in view.elected(alive):
-                address = str(candidacy.address)
-                assert found.setdefault(address, name) == name, f"two announcers of {address}"
+        for name in alive:
+            statements = {other: Statement(links=LINKS) for other in alive - {name}}
+            around = Surroundings(alive, statements=statements, links=LINKS)
+            for address in Tenure(name).decide(self.view.contests(), around, 0.0).scopes:
+                assert found.setdefault(str(address), name) == name, f"two announcers of {address}"
         return found
+
+    def scopes(self, node_name: str) -> set[Scope]:
+        """Where the node would announce."""
+        places = [contest.places[node_name] for contest in self.view.contests()]
+        return {scope for place in places for scope in place.scopes.values()}
 
 
 def test_each_address_is_announced_by_the_one_node_metallb_would_choose() -> None:
@@ -123,7 +132,7 @@ def test_every_kind_of_change_is_followed() -> None:
     assert cluster.holders() == {}
     cluster.put(L2_ADVERTISEMENTS, advertisement(interfaces=["eth1"]))
     assert cluster.holders() == {FIRST: "node-b"}
-    assert {each.scope for each in cluster.views["node-b"].elected(ALIVE)} == {Scope(frozenset({"eth1"}))}
+    assert cluster.scopes("node-b") == {Scope(frozenset({"eth1"}))}
 
     cluster.remove(IP_ADDRESS_POOLS, pool())
     assert cluster.holders() == {}
@@ -185,13 +194,72 @@ def test_an_address_that_left_the_assignable_part_of_its_pool_stays_announced() 
 def test_a_status_update_of_a_node_that_changes_nothing_costs_no_recomputation() -> None:
     cluster = Cluster()
     cluster.put(SERVICES, service(FIRST))
-    view = cluster.views["node-a"]
+    view = cluster.view
     same = node("node-a", address=f"203.0.113.{ord('a')}")
     view.apply(Change(NODES, ("", "node-a"), None, same, "1"))
     assert not view.refresh()
 
 
-def test_the_peers_are_the_nodes_with_an_address() -> None:
+def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:
     cluster = Cluster()
-    cluster.put(NODES, node("node-c"))
-    assert cluster.views["node-a"].peers() == {"node-a": "203.0.113.97", "node-b": "203.0.113.98"}
+    assert cluster.view.peers() == {}
+    cluster.put(LEASES, lease("node-a", addresses=["203.0.113.97", " 10.0.0.97", "nonsense", "2001:DB8::61"]))
+    cluster.put(LEASES, lease("node-b"))
+    cluster.put(LEASES, lease("long-gone", addresses=["203.0.113.1"]))
+    cluster.put(LEASES, {"metadata": {"name": "admitlb-reconciler", "namespace": "metallb-system"}, "spec": {}})
+    assert cluster.view.peers() == {
+        "node-a": ("203.0.113.97", "10.0.0.97", "2001:db8::61"),
+        "node-b": ("203.0.113.98",),
+    }
+
+
+def test_a_renewal_counts_only_from_a_speaker_that_serves() -> None:
+    cluster = Cluster()
+    cluster.put(LEASES, lease("node-a", renewed="today"))
+    cluster.put(LEASES, lease("node-b", renewed="today", serving=False))
+    assert cluster.view.renewals() == {"node-a": "today"}
+
+
+def test_services_that_share_an_address_are_one_contest_where_all_of_them_may_be() -> None:
+    cluster = Cluster()
+    for name, place in (("web", "node-a"), ("other", "node-c")):
+        cluster.put(
+            ENDPOINT_SLICES_V1, endpoint_slice(endpoint(place), endpoint("node-b"), of=name, name=f"{name}-1")
+        )
+        cluster.put(SERVICES, service(FIRST, name=name, externalTrafficPolicy="Local"))
+    (contest,) = cluster.view.contests()
+    assert list(contest.places) == ["node-b"]
+    assert [key for key, _ in contest.services] == [("default", "other"), ("default", "web")]
+
+
+def test_services_with_nothing_in_common_still_announce_a_shared_address_once() -> None:
+    cluster = Cluster()
+    for name, place in (("web", "node-a"), ("other", "node-c")):
+        cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint(place), of=name, name=f"{name}-1"))
+        cluster.put(SERVICES, service(FIRST, name=name, externalTrafficPolicy="Local"))
+    assert cluster.holders() == {FIRST: "node-a"}
+
+
+def test_addresses_that_no_node_may_announce_together_go_their_own_ways() -> None:
+    cluster = Cluster()
+    cluster.put(IP_ADDRESS_POOLS, pool("first", addresses=["10.0.0.1/32"]))
+    cluster.put(IP_ADDRESS_POOLS, pool("second", addresses=["10.0.0.2/32"]))
+    cluster.remove(IP_ADDRESS_POOLS, pool())
+    for name, host in (("first", "node-a"), ("second", "node-c")):
+        cluster.put(NODES, node(host, labels={"for": name}))
+        selectors = [{"matchLabels": {"for": name}}]
+        cluster.put(L2_ADVERTISEMENTS, advertisement(name, ipAddressPools=[name], nodeSelectors=selectors))
+    cluster.remove(L2_ADVERTISEMENTS, advertisement())
+    cluster.put(SERVICES, service(FIRST, SECOND))
+    assert cluster.holders() == {FIRST: "node-a", SECOND: "node-c"}
+
+
+def test_a_second_service_on_an_address_makes_it_shared_and_its_end_unshares_it() -> None:
+    cluster = Cluster()
+    cluster.put(L2_ADVERTISEMENTS, advertisement(serviceSelectors=[{"matchLabels": {"app": "web"}}]))
+    cluster.put(SERVICES, service(FIRST, labels={"app": "web"}))
+    assert cluster.holders() == {FIRST: "node-b"}
+    cluster.put(SERVICES, service(FIRST, name="other"))
+    assert cluster.holders() == {}
+    cluster.remove(SERVICES, service(FIRST, name="other"))
+    assert cluster.holders() == {FIRST: "node-b"}

@@ -1,0 +1,94 @@
+"""The heartbeats' socket: both address families, every way to a node, none that a datagram merely claims."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+
+
+class HeartbeatSocket:
+    """Sends to nodes by name over the addresses they are known by.
+
+    A node is reached where it was last heard from, as long as that is one of its own addresses, else at its first;
+    `everywhere` tries all of them. Owned by one thread but for `set_addresses`, which replaces `_addresses` whole.
+    """
+
+    def __init__(self, port: int) -> None:
+        """Bind the port. Raises OSError when it is taken."""
+        self._port = port
+        self._socket, self._mapped = _listen(port)
+        self._addresses: Mapping[str, tuple[str, ...]] = {}
+        self._paths: dict[str, str] = {}
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a datagram waits."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Free the port."""
+        self._socket.close()
+
+    def set_addresses(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Know these nodes by these addresses."""
+        self._addresses = {node: tuple(map(self._wire_address, known)) for node, known in addresses.items()}
+
+    def receive(self, limit_bytes: int) -> tuple[bytes, str]:
+        """Return a waiting datagram and the address it claims to come from. Raises BlockingIOError, OSError."""
+        datagram, source = self._socket.recvfrom(limit_bytes)
+        return datagram, source[0]
+
+    def heard(self, node: str, source: str) -> None:
+        """An authentic, timely heartbeat of the node came from there."""
+        if self._paths.get(node) != source and source in self._addresses.get(node, ()):
+            self._paths[node] = source
+
+    def send(self, node: str, datagram: bytes, *, everywhere: bool) -> None:
+        """Send to a node; of the failures the last is raised, if nothing succeeded. Raises OSError."""
+        addresses = self._addresses.get(node, ())
+        path = self._paths.get(node)
+        if not everywhere and addresses:
+            addresses = (path,) if path in addresses else addresses[:1]
+        failure: OSError | None = None
+        for address in addresses:
+            try:
+                self._socket.sendto(datagram, (address, self._port))
+            except OSError as error:
+                failure = error
+        if failure is not None and len(addresses) == 1:
+            raise failure
+
+    def _wire_address(self, address: str) -> str:
+        mapped = self._mapped and ipaddress.ip_address(address).version == 4
+        return f"::ffff:{address}" if mapped else address
+
+
+def _listen(port: int) -> tuple[socket.socket, bool]:
+    """Return a socket for both families, and whether it writes IPv4 addresses as IPv4-mapped."""
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    try:
+        both = socket.socket(socket.AF_INET6, kind)
+    except OSError:
+        return _bound(socket.socket(socket.AF_INET, kind), "0.0.0.0", port), False  # noqa: S104
+    both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return _bound(both, "::", port), True
+
+
+def _bound(sock: socket.socket, address: str, port: int) -> socket.socket:
+    try:
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def known_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Return the valid ones in order, each once and in its usual form."""
+    found: dict[str, None] = {}
+    for text in addresses:
+        try:
+            found[str(ipaddress.ip_address(text.strip()))] = None
+        except ValueError:
+            continue
+    return tuple(found)
