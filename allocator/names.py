@@ -71,3 +71,7 @@ ALLOW_SHARED_IP_ANNOTATIONS = ("metallb.io/allow-shared-ip", "metallb.universe.t
 QUOTA_ANNOTATION = "admitlb.io/ip-quota"
 
 EXCLUDE_FROM_LB_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
+SPEAKER_LEASE_PREFIX = "speaker-"
+HEARTBEAT_ADDRESSES_ANNOTATION = "admitlb.io/heartbeat-addresses"
+"""On a speaker's Lease: where its heartbeats are to be sent, the first for choice, comma-separated."""
