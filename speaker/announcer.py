@@ -198,7 +198,9 @@ class Announcer:
                 defend = report and claim.address in self._holdings.answered() and self._bucket.take(now)
             if defend:
                 self._send(claim.address, Reason.DEFENCE)
-            self._changed.notify_all()
+            if report:
+                # A conflict has begun, and with it a probation; later claims only put that off.
+                self._changed.notify_all()
         if not report:
             return
         self._metrics.conflicts.labels(str(claim.address), "host" if node is None else "speaker").inc()
