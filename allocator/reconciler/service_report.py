@@ -38,7 +38,7 @@ class News:
 def condition_for(request: ServiceRequest, decision: Decision) -> Condition:
     """Say what the Service has, and what it still wants with the reason why it has not got it."""
     if decision.refusal is not None:
-        return _condition(bool(decision.placements), _reason(decision.refusal.kind), decision.refusal.message)
+        return _condition(bool(decision.placements), reason_of(decision.refusal.kind), decision.refusal.message)
     given = " and ".join(f"{place.address} from pool {place.pool}" for place in decision.placements)
     lacking = _lacking(request, decision)
     if lacking:
@@ -48,7 +48,7 @@ def condition_for(request: ServiceRequest, decision: Decision) -> Condition:
 
 def condition_for_malformed(service: Object, error: Exception) -> Condition:
     """Say that the wish cannot even be read; what the Service has it keeps."""
-    return _condition(bool(addresses_in_status(service)), _reason(RefusalKind.MALFORMED), str(error))
+    return _condition(bool(addresses_in_status(service)), reason_of(RefusalKind.MALFORMED), str(error))
 
 
 def waits(request: ServiceRequest, decision: Decision) -> bool:
@@ -115,7 +115,7 @@ def _condition(assigned: bool, reason: str, message: str) -> Condition:
     )
 
 
-def _reason(kind: RefusalKind) -> str:
+def reason_of(kind: RefusalKind) -> str:
     """`not-in-pool` as a condition spells it: NotInPool."""
     return "".join(part.title() for part in kind.split("-"))
 

@@ -1,0 +1,268 @@
+"""What can be asked for and not be had, each with what is there before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allocator.core.addresses import Family
+from tests.unit.commands.manifests import Object, advertisement, deleted, namespace, pool, service
+
+BOTH = (Family.IPV4, Family.IPV6)
+
+FOUR = pool("four", "192.0.2.10-192.0.2.13")
+ONE = pool("one", "192.0.2.10")
+SIX = pool("six", "2001:db8::/64")
+GOLD = pool("gold", "198.51.100.0/28", serviceAllocation={"namespaces": ["finance"]})
+SELECTED = pool(
+    "selected", "198.51.100.16/28", serviceAllocation={"serviceSelectors": [{"matchLabels": {"tier": "edge"}}]}
+)
+RESERVED = pool("reserved", "203.0.113.0/28", autoAssign=False)
+EXCLUDING = pool("excluding", "192.0.2.0/28", excludeAddresses=["192.0.2.1"])
+SHARED = {"allow-shared-ip": "key", "loadBalancerIPs": "192.0.2.10"}
+HTTPS = [{"port": 443, "protocol": "TCP"}]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The last document is the one that is answered; those before it are there already."""
+
+    title: str
+    documents: tuple[Object, ...]
+    families: tuple[Family, ...] = (Family.IPV4,)
+
+
+def _case(title: str, *documents: Object, families: tuple[Family, ...] = (Family.IPV4,)) -> Case:
+    return Case(title=title, documents=documents, families=families)
+
+
+def _pinned(*addresses: str, name: str = "web", **spec: object) -> Object:
+    return service(name, annotations={"loadBalancerIPs": ",".join(addresses)}, **spec)
+
+
+def _from_pool(name: str, **spec: object) -> Object:
+    return service("web", annotations={"address-pool": name}, **spec)
+
+
+SERVICES = {
+    "A request that contradicts itself": (
+        _case("not an address", FOUR, _pinned("nonsense")),
+        _case("leading zeros", FOUR, _pinned("192.0.2.010")),
+        _case("IPv4-mapped IPv6", FOUR, _pinned("::ffff:192.0.2.10")),
+        _case("two addresses of one family", FOUR, _pinned("192.0.2.10", "192.0.2.11")),
+        _case(
+            "annotation and spec.loadBalancerIP both set", FOUR, _pinned("192.0.2.10", loadBalancerIP="192.0.2.11")
+        ),
+        _case("an address of a family the Service does not have", FOUR, SIX, _pinned("2001:db8::1")),
+        _case(
+            "RequireDualStack with one address",
+            FOUR,
+            SIX,
+            _pinned("192.0.2.10", ipFamilyPolicy="RequireDualStack"),
+            families=BOTH,
+        ),
+        _case(
+            "an address outside the requested pool",
+            FOUR,
+            RESERVED,
+            service("web", annotations={"address-pool": "reserved", "loadBalancerIPs": "192.0.2.10"}),
+        ),
+        _case("an empty pool name", FOUR, _from_pool("")),
+    ),
+    "A pool that is not open to the Service": (
+        _case("the requested pool is for other namespaces", FOUR, GOLD, _from_pool("gold")),
+        _case("the requested pool is for other labels", FOUR, SELECTED, _from_pool("selected")),
+        _case("the requested address is in a pool for other namespaces", FOUR, GOLD, _pinned("198.51.100.1")),
+    ),
+    "A quota": (
+        _case("reached", FOUR, namespace("prod", quota="1"), service("first"), service("web")),
+        _case(
+            "reached by the second address of RequireDualStack",
+            FOUR,
+            SIX,
+            namespace("prod", quota="1"),
+            service("web", ipFamilyPolicy="RequireDualStack"),
+            families=BOTH,
+        ),
+    ),
+    "An address that another Service holds": (
+        _case("no sharing asked for", FOUR, service("api"), _pinned("192.0.2.10")),
+        _case(
+            "another sharing key",
+            FOUR,
+            service("api", annotations=SHARED),
+            service("web", annotations={**SHARED, "allow-shared-ip": "other"}, ports=HTTPS),
+        ),
+        _case("the same port", FOUR, service("api", annotations=SHARED), service("web", annotations=SHARED)),
+        _case(
+            "another traffic policy",
+            FOUR,
+            service("api", annotations=SHARED),
+            service("web", annotations=SHARED, ports=HTTPS, externalTrafficPolicy="Local", selector={"app": "web"}),
+        ),
+        _case(
+            "another namespace, under externalTrafficPolicy Local",
+            FOUR,
+            service("api", annotations=SHARED, externalTrafficPolicy="Local", selector={"app": "x"}),
+            service(
+                "web",
+                namespace="dev",
+                annotations=SHARED,
+                ports=HTTPS,
+                externalTrafficPolicy="Local",
+                selector={"app": "x"},
+            ),
+        ),
+        _case(
+            "another namespace, in a pool that forbids it",
+            pool("four", "192.0.2.10-192.0.2.13", allowCrossNamespaceSharing=False),
+            service("api", annotations=SHARED),
+            service("web", namespace="dev", annotations=SHARED, ports=HTTPS),
+        ),
+        _case(
+            "a sharer changes its key and gives the address up",
+            FOUR,
+            service("api", annotations={"allow-shared-ip": "key"}),
+            service("web", annotations={"allow-shared-ip": "key"}, ports=HTTPS),
+            service("web", annotations={"allow-shared-ip": "other"}, ports=HTTPS),
+        ),
+        _case(
+            "a sharer takes the other's port and cannot go elsewhere",
+            ONE,
+            service("api", annotations={"allow-shared-ip": "key"}),
+            service("web", annotations={"allow-shared-ip": "key"}, ports=HTTPS),
+            service("web", annotations={"allow-shared-ip": "key"}),
+        ),
+    ),
+    "What is not there, or not there yet": (
+        _case("no pools at all", service("web")),
+        _case("the requested pool does not exist", FOUR, _from_pool("fuor")),
+        _case("the requested address is in no pool", FOUR, GOLD, _pinned("203.0.113.99")),
+        _case("the requested address is excluded by its pool", EXCLUDING, _pinned("192.0.2.1")),
+        _case(
+            "the requested address ends in .0 under avoidBuggyIPs",
+            pool("careful", "192.0.2.0/28", avoidBuggyIPs=True),
+            _pinned("192.0.2.0"),
+        ),
+        _case("no pool is open to the Service", GOLD, SELECTED, RESERVED, service("web")),
+        _case("no pool of the Service's family", SIX, service("web")),
+        _case("the requested pool has no address of the family", FOUR, SIX, _from_pool("six")),
+        _case("every pool open to it is full", ONE, GOLD, RESERVED, service("first"), service("web")),
+        _case("the requested pool is full", ONE, RESERVED, service("first"), _from_pool("one")),
+    ),
+    "Dual stack": (
+        _case(
+            "RequireDualStack, and only one family has a pool",
+            FOUR,
+            service("web", ipFamilyPolicy="RequireDualStack"),
+            families=BOTH,
+        ),
+        _case("RequireDualStack on a single-stack cluster", FOUR, service("web", ipFamilyPolicy="RequireDualStack")),
+        _case(
+            "PreferDualStack, and only one family has a pool",
+            FOUR,
+            service("web", ipFamilyPolicy="PreferDualStack"),
+            families=BOTH,
+        ),
+        _case(
+            "PreferDualStack, and the quota allows one address",
+            FOUR,
+            SIX,
+            namespace("prod", quota="1"),
+            service("web", ipFamilyPolicy="PreferDualStack"),
+            families=BOTH,
+        ),
+    ),
+    "A change that cannot be met keeps the old address": (
+        _case("another address, which is held", FOUR, service("api"), service("web"), _pinned("192.0.2.10")),
+        _case("another pool, which does not exist", FOUR, service("web"), _from_pool("fuor")),
+        _case("another pool, which is not open", FOUR, GOLD, service("web"), _from_pool("gold")),
+        _case(
+            "RequireDualStack, and only one family has a pool",
+            FOUR,
+            service("web"),
+            service("web", ipFamilyPolicy="RequireDualStack"),
+            families=BOTH,
+        ),
+    ),
+    "Only a warning": (
+        _case(
+            "a deprecated annotation",
+            FOUR,
+            {
+                **service("web"),
+                "metadata": {
+                    "name": "web",
+                    "namespace": "prod",
+                    "annotations": {"metallb.universe.tf/address-pool": "four"},
+                },
+            },
+        ),
+    ),
+}
+"""Of Services, by what is wrong."""
+
+CONFIGURATION = {
+    "IPAddressPool: addresses": (
+        _case("no addresses", pool("p")),
+        _case("not an address", pool("p", "nonsense")),
+        _case("a range that ends before it starts", pool("p", "192.0.2.9-192.0.2.1")),
+        _case("a range of two families", pool("p", "192.0.2.1-2001:db8::1")),
+        _case("not a CIDR", pool("p", "192.0.2.0/33")),
+        _case("loopback", pool("p", "127.0.0.0/8")),
+        _case("multicast", pool("p", "224.0.0.0/8")),
+        _case("link-local", pool("p", "fe80::/64")),
+        _case("unspecified", pool("p", "0.0.0.0/0")),
+        _case("overlap within the pool", pool("p", "192.0.2.0/28", "192.0.2.8-192.0.2.20")),
+        _case("overlap with another pool", FOUR, pool("p", "192.0.2.0/24")),
+        _case("an excluded address that is none", pool("p", "192.0.2.0/28", excludeAddresses=["x"])),
+    ),
+    "IPAddressPool: who may have them": (
+        _case("negative priority", pool("p", "192.0.2.0/28", serviceAllocation={"priority": -1})),
+        _case("a namespace twice", pool("p", "192.0.2.0/28", serviceAllocation={"namespaces": ["a", "a"]})),
+        _case(
+            "an operator without values",
+            pool(
+                "p",
+                "192.0.2.0/28",
+                serviceAllocation={"serviceSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]},
+            ),
+        ),
+        _case(
+            "another priority for the same namespace (a warning)",
+            pool("ten", "192.0.2.0/28", serviceAllocation={"priority": 10, "namespaces": ["prod"]}),
+            pool("p", "198.51.100.0/28", serviceAllocation={"priority": 20, "namespaces": ["prod"]}),
+        ),
+    ),
+    "IPAddressPool: changes while Services use it": (
+        _case("a range taken away", FOUR, service("web"), pool("four", "192.0.2.11-192.0.2.13")),
+        _case(
+            "an address excluded",
+            FOUR,
+            service("web"),
+            pool("four", "192.0.2.10-192.0.2.13", excludeAddresses=["192.0.2.10"]),
+        ),
+        _case(
+            "closed to the Service's namespace",
+            FOUR,
+            service("web"),
+            pool("four", "192.0.2.10-192.0.2.13", serviceAllocation={"namespaces": ["finance"]}),
+        ),
+        _case("deleted", FOUR, service("web"), deleted(FOUR)),
+    ),
+    "IPAddressPool, L2Advertisement: where": (
+        _case("a pool in another namespace", pool("p", "192.0.2.0/28", namespace="default")),
+        _case("an advertisement in another namespace", advertisement("a", namespace="default")),
+    ),
+    "L2Advertisement": (
+        _case("a pool twice", FOUR, advertisement("a", ipAddressPools=["four", "four"])),
+        _case("an interface twice", FOUR, advertisement("a", interfaces=["eth0", "eth0"])),
+        _case(
+            "the same selector twice",
+            FOUR,
+            advertisement("a", nodeSelectors=[{"matchLabels": {"a": "b"}}, {"matchLabels": {"a": "b"}}]),
+        ),
+        _case("a pool that does not exist (a warning)", FOUR, advertisement("a", ipAddressPools=["four", "fuor"])),
+    ),
+    "Namespace": (_case("a quota that is no number", namespace("prod", quota="many")),),
+}
+"""Of everything else, by kind."""
