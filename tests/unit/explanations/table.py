@@ -110,7 +110,7 @@ def _configuration() -> Iterator[str]:
 def _conditions() -> Iterator[str]:
     yield from ("## Conditions of pools and advertisements", "")
     yield "What came in while nothing checked it, and what waits. kstatus, and with it Flux and Argo CD, reads"
-    yield "`Stalled` as failed, `Reconciling` as in progress, and an object whose only condition is `Ready` as current."
+    yield "`Stalled` as failed, `Reconciling` as in progress, and an object with `Ready` alone as current."
     yield from ("", "| case | conditions | reason | message |", "| --- | --- | --- | --- |")
     for title, conditions in _reported():
         shown = ", ".join(f"{one.type}={one.status}" for one in conditions)
