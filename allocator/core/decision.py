@@ -176,10 +176,13 @@ class _Case:
         if why_not is None:
             how = How.KEPT if claim.holder(self.request.namespace, self.request.name) else How.SHARED
             return Placement(address, pool.name, how, claim)
+        shares = bool(self.request.sharing_key and claim.sharing_key)
         return self._refusal(
             RefusalKind.HELD,
             why_not,
-            "release it or add the same metallb.io/allow-shared-ip key to both, with different ports",
+            "share it under one key, with different ports and a like traffic policy, or ask for another address"
+            if shares
+            else "release it or add the same metallb.io/allow-shared-ip key to both, with different ports",
         )
 
     def _requested_pool(self) -> Pool | Refusal | None:
@@ -252,11 +255,14 @@ class _Case:
         considered = self._considered()
         if not self.pools:
             return self._refusal(RefusalKind.NO_POOL, "there are no pools", "create an IPAddressPool")
-        if not any(pool.has_family(family) for pool in open_pools for family in self.request.families):
+        both = self.request.policy is FamilyPolicy.REQUIRE_DUAL
+        unserved = [family for family in self.request.families if not _any_has(open_pools, family)]
+        if len(unserved) == len(self.request.families) or (both and unserved):
+            lacking = " and ".join(unserved)
             return self._refusal(
-                RefusalKind.NO_POOL, f"no pool serves it {families} ({considered})", "open or create a pool for it"
+                RefusalKind.NO_POOL, f"no pool serves it {lacking} ({considered})", "open or create a pool for it"
             )
-        if self.request.policy is FamilyPolicy.REQUIRE_DUAL and len(self.request.families) < 2:
+        if both and len(self.request.families) < 2:
             return self._refusal(
                 RefusalKind.NO_POOL,
                 "RequireDualStack on a single-stack cluster",
@@ -279,6 +285,8 @@ class _Case:
             missing = [family for family in self.request.families if not pool.has_family(family)]
             if closed is not None:
                 reason = closed
+            elif self.request.pool_name not in (None, pool.name):
+                reason = "not the pool asked for"
             elif not pool.auto_assign and self.request.pool_name != pool.name:
                 reason = "only on request (autoAssign: false)"
             elif missing:
@@ -319,9 +327,11 @@ class _Case:
         ):
             optional = request.policy is FamilyPolicy.PREFER_DUAL and not request.pins and len(allowed) > 1
             if not optional:
+                more = sum(place.address not in held for place in allowed)
+                allows = f"its quota allows{f' and this takes {more}' if more > 1 else ''}"
                 return self._refusal(
                     RefusalKind.QUOTA,
-                    f"namespace {request.namespace} holds {len(held)} of the {quota} addresses its quota allows",
+                    f"namespace {request.namespace} holds {len(held)} of the {quota} addresses {allows}",
                     "release one or raise admitlb.io/ip-quota on the namespace",
                 )
             allowed.remove(next(place for place in reversed(allowed) if place.address not in held))
@@ -346,6 +356,10 @@ class _Case:
 
     def _refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
         return Refusal(kind, f"{self.request.label}: {why}; {remedy}")
+
+
+def _any_has(pools: Sequence[Pool], family: Family) -> bool:
+    return any(pool.has_family(family) for pool in pools)
 
 
 def _ranges_text(pool: Pool) -> str:
