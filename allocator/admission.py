@@ -62,12 +62,15 @@ def review_service(
     namespace: Document | None,
     rules: Rules,
     decide: Callable[[ServiceRequest], Decision],
+    foreign: bool = False,
 ) -> Verdict:
     """Answer the creation (`old` is None) or change of a Service; what `decide` raises goes to the caller.
 
+    `foreign` says that another controller serves it (`services.served_by_another`): then it is left alone.
+
     An update that leaves the wish as it was keeps what the stored object shows, without a decision.
     """
-    if not wants_address(new, lb_class=rules.lb_class):
+    if foreign or not wants_address(new, lb_class=rules.lb_class):
         return Verdict()
     carried = assignment_of(old)
     if new["metadata"].get("deletionTimestamp"):

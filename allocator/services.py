@@ -38,12 +38,13 @@ def request_from(
     """
     problems = Problems()
     metadata, spec = service["metadata"], service.get("spec") or {}
-    policy = FamilyPolicy(spec.get("ipFamilyPolicy") or FamilyPolicy.SINGLE)
+    policy = _policy(spec, problems)
     local = spec.get("externalTrafficPolicy") == "Local"
     pool_key, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
     if pool_key is not None and not pool_name:
         problems.add(f"metadata.annotations[{pool_key}]", "is empty; name a pool or remove the annotation")
     pins = _pins(service, problems)
+    _check_families(spec, problems)
     problems.raise_if_any()
     return ServiceRequest(
         applicant=Applicant(metadata["namespace"], labels_of(namespace), labels_of(service), quota_of(namespace)),
@@ -135,6 +136,20 @@ def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
     texts = listed.split(",") if listed else [field_text] if field_text else []
     pins = (problems.read(path, lambda text=text: Address.parse(text)) for text in texts)  # type: ignore[misc]
     return tuple(pin for pin in pins if pin is not None)
+
+
+def _policy(spec: Document, problems: Problems) -> FamilyPolicy:
+    text = spec.get("ipFamilyPolicy") or str(FamilyPolicy.SINGLE)
+    if text not in list(FamilyPolicy):
+        problems.add("spec.ipFamilyPolicy", f"{text!r} is unknown; use one of {', '.join(FamilyPolicy)}")
+        return FamilyPolicy.SINGLE
+    return FamilyPolicy(text)
+
+
+def _check_families(spec: Document, problems: Problems) -> None:
+    for index, text in enumerate(spec.get("ipFamilies") or ()):
+        if text not in list(Family):
+            problems.add(f"spec.ipFamilies[{index}]", f"{text!r} is unknown; use {' or '.join(Family)}")
 
 
 def _families(spec: Document, policy: FamilyPolicy, cluster: tuple[Family, ...]) -> tuple[Family, ...]:

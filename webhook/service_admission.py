@@ -10,6 +10,7 @@ from allocator.cluster import ApiError, Object
 from allocator.core.requests import FamilyPolicy
 from allocator.core.verdicts import Decision
 from allocator.logs import EventLog
+from allocator.services import served_by_another
 from allocator.view import View
 from webhook.json_patch import annotation_patch
 from webhook.review import AdmissionRequest, Answer
@@ -41,6 +42,7 @@ class ServiceAdmission:
                 namespace=self._view.namespace(review.namespace),
                 rules=replace(self._rules, families=self._view.families),
                 decide=self._view.propose if review.dry_run else self._claims.reserve,
+                foreign=self._foreign(review),
             )
         except ApiError as error:
             who = f"{review.namespace}/{review.name or '(new)'}"
@@ -57,6 +59,13 @@ class ServiceAdmission:
         # Whatever a user wrote under our own keys goes: only the verdict's assignment is shown.
         current = (review.object.get("metadata") or {}).get("annotations")
         return Answer(patch=annotation_patch(current, verdict.annotations), warnings=verdict.warnings)
+
+
+    def _foreign(self, review: AdmissionRequest) -> bool:
+        old = review.old_object
+        if old is None or self._view.held_by(review.namespace, review.name):
+            return False
+        return served_by_another(old, self._view.pools())
 
 
 def _completed(review: AdmissionRequest, service: Object) -> Object:

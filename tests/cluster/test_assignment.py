@@ -258,3 +258,23 @@ def test_a_hand_made_claim_without_service_is_collected(admitlb: Installation) -
     }
     admitlb.cluster.create(IP_ALLOCATIONS, stray)
     wait_until(lambda: not admitlb.claims(), 15, "the stray claim is gone")
+
+
+def test_an_update_of_a_service_that_another_controller_serves_reserves_nothing(admitlb: Installation) -> None:
+    # No class tells them apart before Kubernetes 1.21; what the status shows does. Without a pool nobody races us.
+    admitlb.cluster.delete(IP_ADDRESS_POOLS, "small", DEFAULT_NAMESPACE)
+    admitlb.cluster.create(SERVICES, service("foreign"), "default")
+    theirs = {"status": {"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}}
+    admitlb.cluster.patch(SERVICES, "foreign", theirs, "default", subresource="status")
+    admitlb.cluster.create(IP_ADDRESS_POOLS, pool("small", f"{FIRST}-{LAST}"), DEFAULT_NAMESPACE)
+    ours = admitlb.cluster.create(SERVICES, service("ours"), "default")
+    assert ours["metadata"]["annotations"][ASSIGNED_IPS_ANNOTATION] == FIRST
+
+    changed = {"metadata": {"labels": {"touched": "yes"}}, "spec": {"ports": [{"port": 81, "protocol": "TCP"}]}}
+    admitlb.cluster.patch(SERVICES, "foreign", changed, "default")
+    admitlb.wait_assigned("default", "ours")
+
+    stored = admitlb.service("default", "foreign")
+    assert stored["status"]["loadBalancer"]["ingress"] == [{"hostname": "lb.example.com"}]
+    assert ASSIGNED_IPS_ANNOTATION not in stored["metadata"].get("annotations", {})
+    assert list(admitlb.claims()) == [FIRST]

@@ -72,6 +72,12 @@ def test_families_follow_cluster_ips_then_spec_then_the_cluster(
     assert read(cluster=cluster, **spec).families == families
 
 
+def test_families_and_policies_that_do_not_exist_are_named() -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        read(ipFamilyPolicy="TripleStack", ipFamilies=["IPv4", "IPv5"])
+    assert [problem.path for problem in refused.value.problems] == ["spec.ipFamilyPolicy", "spec.ipFamilies[1]"]
+
+
 def test_backends_pin_sharing_only_under_policy_local() -> None:
     assert read(selector={"app": "web"}).backend_key == ""
     assert read(selector={"b": "2", "a": "1"}, externalTrafficPolicy="Local").backend_key == "a=1,b=2"
