@@ -131,6 +131,7 @@ class Repair:
             log.info("address.collected", ip=claim.address, service=claim.holders[0], pool=claim.pool)
 
     def _serve(self, key: Key, service: Object) -> bool:
+        self._catch_up(service)
         self._adopt_unnamed(service)
         if self._served_by_another(key, service):
             return True
@@ -236,6 +237,13 @@ class Repair:
             cluster_families=self._view.families,
             current=addresses_in_status(service),
         )
+
+    def _catch_up(self, service: Object) -> None:
+        """Read what the Service was admitted with where the mirror does not have it yet: two watches, two speeds."""
+        for address in addresses_in_annotation(service)[:2]:
+            if self._view.claim_at(address) is None:
+                with suppress(NotFound):
+                    self._view.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
 
     def _adopt_unnamed(self, service: Object) -> None:
         metadata = service["metadata"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from allocator.core.addresses import Family
 from tests.unit.commands.manifests import Object, advertisement, deleted, namespace, pool, service
@@ -35,11 +36,11 @@ def _case(title: str, *documents: Object, families: tuple[Family, ...] = (Family
     return Case(title=title, documents=documents, families=families)
 
 
-def _pinned(*addresses: str, name: str = "web", **spec: object) -> Object:
+def _pinned(*addresses: str, name: str = "web", **spec: Any) -> Object:
     return service(name, annotations={"loadBalancerIPs": ",".join(addresses)}, **spec)
 
 
-def _from_pool(name: str, **spec: object) -> Object:
+def _from_pool(name: str, **spec: Any) -> Object:
     return service("web", annotations={"address-pool": name}, **spec)
 
 
