@@ -73,9 +73,11 @@ class ArpResponder:
             if reply is None:
                 self._socket.dropped("not-ours")
                 continue
+            # Counted when the answer is on its way: nobody waits for the counters.
+            sent = self._socket.send(reply.encode())
             address = str(request.target_ip)
             self._metrics.requests_received.add(address)
-            if self._socket.send(reply.encode()):
+            if sent:
                 self._metrics.responses_sent.add(address)
 
     def announce(self, address: Address) -> None:

@@ -90,9 +90,11 @@ class NdpResponder:
             if reply is None:
                 self._socket.dropped("not-ours")
                 continue
+            # Counted when the answer is on its way: nobody waits for the counters.
+            sent = self._socket.send(reply.encode())
             address = str(frame.target)
             self._metrics.requests_received.add(address)
-            if self._socket.send(reply.encode()):
+            if sent:
                 self._metrics.responses_sent.add(address)
 
     def announce(self, address: Address) -> None:

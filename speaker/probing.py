@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from allocator.core.addresses import Address
 
 PROBES = 3
-PROBE_SECONDS = 0.03
+PROBE_SECONDS = 0.02
 """Between two probes, and from the last to the verdict. RFC 5227 1.1 takes seconds, for hosts that may be asleep;
 a host on a wired LAN answers within a millisecond, and three chances cover a lost frame. Who answers later is found
 while the address is announced."""

@@ -11,6 +11,7 @@ from allocator.core.addresses import Address
 from speaker.frames import ndp
 from speaker.frames.arp import Operation, gratuitous
 from speaker.frames.ethernet import mac_bytes
+from speaker.probing import PROBE_SECONDS, PROBES
 from speaker.scope import EVERYWHERE
 from tests.lab.capture import ETH_P_ARP, ETH_P_IPV6, Capture
 from tests.lab.network import Host, Network
@@ -62,7 +63,7 @@ def test_a_free_address_is_asked_for_three_times_and_then_announced(wire: tuple[
         assert [data[28:32] for data in frames[:3]] == [bytes(4)] * 3
         assert frames[3] == gratuitous(Operation.REQUEST, address, mac).encode()
     # Spread over what a frame needs to get lost or answered, not sent as one.
-    assert capture.frames[3].at - asked_at >= 0.09
+    assert capture.frames[3].at - asked_at >= PROBES * PROBE_SECONDS
     assert speaking.conflicts == []
 
 

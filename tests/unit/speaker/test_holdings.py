@@ -183,7 +183,9 @@ class AnyOrder(RuleBasedStateMachine):
             self.now = max(self.now, due)
             self.held.pop(self.now)
         self.now = end
-        self.foreign = {address: at for address, at in self.foreign.items() if self.now < at + RETRY + 0.09}
+        self.foreign = {
+            address: at for address, at in self.foreign.items() if self.now < at + RETRY + PROBES * PROBE_SECONDS
+        }
 
     @invariant()
     def the_first_keeps_it(self) -> None:
