@@ -40,10 +40,9 @@ from allocator.core.verdicts import Decision
 from allocator.documents import InvalidDocument
 from allocator.events import EventRecorder
 from allocator.logs import EventLog
-from allocator.reconciler.conditions import Condition
 from allocator.reconciler.metrics import REPAIRS
+from allocator.reconciler.service_events import ServiceEvents
 from allocator.reconciler.service_report import (
-    News,
     condition_for,
     condition_for_malformed,
     news_of_addresses,
@@ -72,11 +71,7 @@ TENTATIVE_AGE = timedelta(seconds=90)
 
 
 class Repair:
-    """Repairs one Service at a time; safe to call from several threads for different Services.
-
-    `_told` holds what each Service was last told, so that a repeated try is no news. Whoever repairs a Service
-    owns its entry.
-    """
+    """Repairs one Service at a time; safe to call from several threads for different Services."""
 
     def __init__(
         self,
@@ -93,13 +88,12 @@ class Repair:
         self._cluster = cluster
         self._view = view
         self._claims = claims
-        self._events = events
+        self._events = ServiceEvents(events)
         self._find_service = find_service
         self._require_leadership = require_leadership
         self._lb_class = lb_class
         self._tentative_age = tentative_age
         self._status = ServiceStatus(cluster)
-        self._told: dict[Key, tuple[str, Condition]] = {}
 
     def service(self, key: Key) -> bool:
         """Repair the Service and tell whether it waits for an address.
@@ -110,7 +104,7 @@ class Repair:
         held = self._view.held_by(*key)
         service = self._find_service(*key)
         if service is None:
-            self._told.pop(key, None)
+            self._events.forget(key)
             self._status.forget(key)
             self._abandoned(key, held)
             return False
@@ -138,7 +132,7 @@ class Repair:
         try:
             request = self._request(service)
         except InvalidDocument as error:
-            self._refuse_malformed(key, service, error)
+            self._refuse_malformed(service, error)
             return False
         ours = {claim.address for claim in self._view.held_by(*key)} | self._held_by_others(key, service)
         decision = self._claims.bind(request)
@@ -146,7 +140,7 @@ class Repair:
         extra = [claim for claim in self._view.held_by(*key) if claim.address not in addresses]
         self._require_leadership()
         try:
-            self._show(key, service, request, decision, ours=ours, extra=extra)
+            self._show(service, request, decision, ours=ours, extra=extra)
         except (NotFound, Conflict):
             # Deleted or recreated since it was mirrored: the change is on its way and brings us back here.
             return False
@@ -162,18 +156,17 @@ class Repair:
         claims = (self._view.claim_at(address) for address in addresses_in_status(service))
         return {claim.address for claim in claims if claim is not None and claim.in_use and not claim.holder(*key)}
 
-    def _refuse_malformed(self, key: Key, service: Object, error: InvalidDocument) -> None:
+    def _refuse_malformed(self, service: Object, error: InvalidDocument) -> None:
         condition = condition_for_malformed(service, error)
-        news = [news_of_malformed(error)] if self._is_news(key, service, condition) else []
+        news = [news_of_malformed(error)] if self._events.is_news(service, condition) else []
         try:
             self._status.tell(service, condition)
         except (NotFound, Conflict):
             return
-        self._tell(key, service, condition, news)
+        self._events.tell(service, condition, news)
 
     def _show(
         self,
-        key: Key,
         service: Object,
         request: ServiceRequest,
         decision: Decision,
@@ -185,7 +178,7 @@ class Repair:
         addresses = [place.address for place in decision.placements]
         condition = condition_for(request, decision)
         news = news_of_losses(request, decision, self._taken_away(request, extra, shown=before))
-        if self._is_news(key, service, condition):
+        if self._events.is_news(service, condition):
             news += news_of_wish(request, decision)
         if addresses:
             self._status.show(service, addresses, decision.pools, condition)
@@ -198,22 +191,7 @@ class Repair:
         elif not addresses and ours.intersection(before):
             REPAIRS.labels("withdrawn").inc()
             log.info("address.withdrawn", service=request.label, was=_listed(before))
-        self._tell(key, service, condition, news)
-
-    def _is_news(self, key: Key, service: Object, condition: Condition) -> bool:
-        """Whether the Service has not been told this yet, by us or by the leader before us."""
-        uid, told = self._told.get(key, ("", condition))
-        if uid == service["metadata"]["uid"]:
-            return told != condition
-        shown = stored_condition(service)
-        return shown is None or any(
-            shown.get(name) != value for name, value in (("reason", condition.reason), ("message", condition.message))
-        )
-
-    def _tell(self, key: Key, service: Object, condition: Condition, news: Sequence[News]) -> None:
-        self._told[key] = (service["metadata"]["uid"], condition)
-        for one in news:
-            self._events.record(service, kind="Service", reason=one.reason, message=one.message, normal=one.normal)
+        self._events.tell(service, condition, news)
 
     def _taken_away(
         self, request: ServiceRequest, extra: Sequence[Claim], *, shown: Sequence[Address]
@@ -260,7 +238,7 @@ class Repair:
                     break
 
     def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:
-        self._told.pop(key, None)
+        self._events.forget(key)
         ripe = [claim for claim in held if self._ripe(claim, key)]
         if ripe or stored_condition(service) is not None:
             with suppress(NotFound, Conflict):
