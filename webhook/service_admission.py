@@ -60,7 +60,6 @@ class ServiceAdmission:
         current = (review.object.get("metadata") or {}).get("annotations")
         return Answer(patch=annotation_patch(current, verdict.annotations), warnings=verdict.warnings)
 
-
     def _foreign(self, review: AdmissionRequest) -> bool:
         old = review.old_object
         if old is None or self._view.held_by(review.namespace, review.name):
