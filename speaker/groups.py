@@ -43,8 +43,12 @@ class GroupMemberships:
                 self._joined[group] = sock
                 return
         fresh = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        try:
+            self._request(fresh, socket.IPV6_JOIN_GROUP, group)
+        except OSError:
+            fresh.close()
+            raise
         self._sockets.append(fresh)
-        self._request(fresh, socket.IPV6_JOIN_GROUP, group)
         self._joined[group] = fresh
 
     def leave(self, group: Address) -> None:

@@ -120,8 +120,13 @@ class PacketSocket:
 
     def count_overflow(self) -> None:
         """Count the frames that the kernel dropped since the last call because none were taken for too long."""
-        # Reading the counters sets them to zero.
-        _, overflowed = _COUNTERS.unpack(self._socket.getsockopt(_SOL_PACKET, _STATISTICS, _COUNTERS.size))
+        try:
+            # Reading the counters sets them to zero.
+            counters = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, _COUNTERS.size)
+        except OSError as error:
+            self.failed("statistics", error)
+            return
+        _, overflowed = _COUNTERS.unpack(counters)
         if overflowed:
             self._metrics.frames_dropped.labels(self.interface.name, "overflow").inc(overflowed)
 
