@@ -32,7 +32,9 @@ from speaker.packet_socket import require_raw_sockets
 from speaker.presence import opener
 from speaker.responder import PacketLoop
 from speaker.status import Reporter
+from speaker.status_writer import StatusWriter
 from speaker.view import View
+from speaker.write_pace import WritePace
 
 log = EventLog("speaker")
 
@@ -117,13 +119,16 @@ class Speaker:
             probe=settings.probe,
             refresh_seconds=settings.announce_refresh_seconds,
         )
-        events = EventRecorder(self._cluster, node=settings.node)
+        pace = WritePace()
+        events = EventRecorder(self._cluster, node=settings.node, pace=pace)
+        statuses = StatusWriter(self._cluster, node=settings.node, namespace=settings.namespace, pace=pace)
+        reporter = Reporter(node=settings.node, events=events, statuses=statuses)
         decider = Decider(
             node=settings.node,
             view=View(lb_class=settings.lb_class),
             announcer=announcer,
             peers=heartbeats,
-            reports=Reporter(node=settings.node, events=events),
+            reports=reporter,
             metrics=self._metrics,
         )
         lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
@@ -134,7 +139,14 @@ class Speaker:
             self._metrics.double_announcers.inc()
             heartbeats.renewed(node)
 
-        announcer.report_to(ConflictListener(on_rival=on_rival, whose=decider.whose))
+        announcer.report_to(
+            ConflictListener(
+                on_conflict=reporter.conflict,
+                on_over=reporter.conflict_over,
+                on_rival=on_rival,
+                whose=decider.whose,
+            )
+        )
 
         def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
             announcer.set_interfaces(interfaces)
@@ -161,6 +173,10 @@ class Speaker:
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
+            "watch of what was reported": Reflector(
+                self._cluster, names.SERVICE_L2_STATUSES, namespace=settings.namespace, on_change=statuses.on_change
+            ),
+            "status": statuses,
             "lease": lease,
             "events": events,
             "key": keys,

@@ -243,7 +243,9 @@ class Decider:
             self._metrics.takeovers.labels("new").inc(len(tenancy.unheld))
             self._metrics.takeovers.labels(reason).inc(len(taken) - len(tenancy.unheld))
         self._show(tenancy)
-        self._reports.report(self._view, self._view.contests(), tenancy)
+        # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
+        if self._node in self._around.alive:
+            self._reports.report(self._view, self._view.contests(), tenancy)
 
     def _show(self, tenancy: Tenancy) -> None:
         shown: dict[Address, frozenset[Key]] = {}

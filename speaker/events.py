@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from allocator.cluster import ApiError, Cluster, Object, Unavailable
 from allocator.logs import EventLog
 from allocator.names import EVENTS
+from speaker.write_pace import WritePace
 
 log = EventLog("events")
 
 _COMPONENT = "metallb-speaker"
-_WAITING_LIMIT = 1000
+_WAITING_LIMIT = 100
 _RETRY_SECONDS = 2.0
 
 
@@ -22,9 +23,10 @@ class EventRecorder:
     """Posts Events in the order given. While the API server is away the oldest wait, up to a limit, and later ones
     are dropped: an Event tells people what happened, nothing depends on it."""
 
-    def __init__(self, cluster: Cluster, *, node: str) -> None:
+    def __init__(self, cluster: Cluster, *, node: str, pace: WritePace) -> None:
         self._cluster = cluster
         self._node = node
+        self._pace = pace
         self._waiting: queue.Queue[Object | None] = queue.Queue(_WAITING_LIMIT)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
@@ -87,7 +89,7 @@ class EventRecorder:
     def _run(self) -> None:
         while not self._stopping.is_set():
             event = self._waiting.get()
-            if event is not None:
+            if event is not None and self._pace.wait_turn(self._stopping):
                 self._post(event)
 
     def _post(self, event: Object) -> None:

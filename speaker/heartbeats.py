@@ -124,7 +124,8 @@ class Heartbeats:
         """Tell the others at once what this node announces and where it can, and go on telling them."""
         with self._lock:
             self._membership.state(statement)
-            # With a cable out, the usual way to a peer may be the one that is gone.
+            # With a cable out, the usual way to a peer may be the one that is gone. With the cable in, a way that
+            # fails means that clients do not get through either: going round it would keep this node elected.
             self._everywhere = any(link.lost for link in statement.links)
             self._send_due()
 
@@ -138,7 +139,6 @@ class Heartbeats:
         """Tell the others at once to take over, and keep telling them until `stop`."""
         with self._lock:
             self._membership.phase = Phase.LEAVING
-            self._everywhere = True
             self._send_due()
         os.eventfd_write(self._wake, 1)
 
@@ -221,9 +221,13 @@ class Heartbeats:
 
     def _send_due(self) -> None:
         for node, heartbeat in self._membership.outgoing(clock()):
-            everywhere = self._everywhere or not self._membership.hears(node)
             try:
-                self._socket.send(node, heartbeat.encode(self._key), everywhere=everywhere)
+                self._socket.send(
+                    node,
+                    heartbeat.encode(self._key),
+                    everywhere=self._everywhere,
+                    in_trouble=self._membership.in_trouble(node),
+                )
             except OSError as error:
                 log.debug("heartbeat.failed", operation="send", node=node, error=error)
 

@@ -204,10 +204,9 @@ class Membership:
             if not peer.fresh and peer.renewed_at is not None and now - peer.renewed_at < LEASE_COUNTS_SECONDS
         )
 
-    def hears(self, node: str) -> bool:
-        """Tell whether nothing is wrong with how the peer is heard."""
-        peer = self._peers.get(node)
-        return peer is not None and peer.fresh and peer.asked_at is None
+    def in_trouble(self, node: str) -> bool:
+        """Tell whether the peer has lost one of its interfaces, by its own word."""
+        return any(link.lost for link in self._peers[node].heard.statement.links)
 
     def settled(self, now: float) -> bool:
         """Tell whether every peer was heard out, or has had the time to be since the peers are known.

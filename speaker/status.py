@@ -6,7 +6,6 @@ All of it is written by threads of their own: nothing that moves an address wait
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,21 +15,14 @@ from allocator.core.addresses import Address
 from allocator.logs import EventLog
 from allocator.reflector import Key
 from speaker.contest import Contest
+from speaker.frames.ethernet import mac_text
+from speaker.status_writer import Announcement, Contested
 from speaker.tenure import Tenancy
 from speaker.view import View
 
 log = EventLog("status")
 
 _PROTOCOL = "layer2"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
-    """Who announces an address, on which interfaces (empty: on all), since when."""
-
-    node: str
-    interfaces: tuple[str, ...]
-    since: str
 
 
 class Recorder(Protocol):
@@ -41,18 +33,35 @@ class Recorder(Protocol):
         ...
 
 
-class Reporter:
-    """Turns decisions into reports, each only when something changed. Owned by the decider's thread."""
+class Statuses(Protocol):
+    """What writes objects' statuses."""
 
-    def __init__(self, *, node: str, events: Recorder) -> None:
+    def announce(self, wanted: Mapping[tuple[Key, Address], Announcement]) -> None:
+        """This node announces exactly this; returns at once."""
+        ...
+
+    def contest(self, address: Address, contested: Contested) -> None:
+        """Another host claims the address, or no longer does; returns at once."""
+        ...
+
+
+class Reporter:
+    """Turns decisions and conflicts into reports, each only when something changed.
+
+    `report` is the decider's thread's; conflicts come from others, which read only `_services`, replaced whole.
+    """
+
+    def __init__(self, *, node: str, events: Recorder, statuses: Statuses) -> None:
         self._node = node
         self._events = events
+        self._statuses = statuses
+        self._services: Mapping[Address, tuple[Object, ...]] = {}
         self._announced: dict[tuple[Key, Address], Announcement] = {}
         self._unreachable: frozenset[Address] = frozenset()
 
     def report(self, view: View, contests: Iterable[Contest], tenancy: Tenancy) -> None:
         """Compare with what was said last, and say what is new."""
-        now = write_time(datetime.now(UTC))
+        now = _now()
         announced: dict[tuple[Key, Address], Announcement] = {}
         unreachable: dict[Address, Key] = {}
         for contest in contests:
@@ -64,11 +73,26 @@ class Reporter:
                 interfaces = tuple(sorted(tenancy.scopes[address].interfaces or ()))
                 known = self._announced.get((key, address))
                 if known is None or known.interfaces != interfaces:
-                    known = Announcement(node=self._node, interfaces=interfaces, since=known.since if known else now)
+                    known = Announcement(interfaces=interfaces, since=known.since if known else now)
                 announced[key, address] = known
+        self._services = _services(view, announced)
         self._tell_events(view, announced, unreachable)
         self._announced = announced
         self._unreachable = frozenset(unreachable)
+        self._statuses.announce(announced)
+
+    def conflict(self, address: Address, interface: str, mac: bytes) -> None:
+        """A host that is none of ours claims an address that is ours (RFC 5227)."""
+        message = f'{address} is also claimed by {mac_text(mac)} on {interface} of node "{self._node}"'
+        log.warning("address.conflict", ip=address, interface=interface, mac=mac_text(mac))
+        for service in self._services.get(address, ()):
+            self._event(service, "addressConflict", message, warning=True)
+        self._statuses.contest(address, Contested(claimed=True, message=message, since=_now()))
+
+    def conflict_over(self, address: Address) -> None:
+        """Nobody else claims the address any more."""
+        message = f'nobody but node "{self._node}" claims {address}'
+        self._statuses.contest(address, Contested(claimed=False, message=message, since=_now()))
 
     def _tell_events(
         self, view: View, announced: Mapping[tuple[Key, Address], Announcement], unreachable: Mapping[Address, Key]
@@ -87,3 +111,16 @@ class Reporter:
     def _event(self, service: Object | None, reason: str, message: str, *, warning: bool = False) -> None:
         if service is not None:
             self._events.record(service, reason=reason, message=message, warning=warning)
+
+
+def _services(view: View, announced: Iterable[tuple[Key, Address]]) -> dict[Address, tuple[Object, ...]]:
+    found: dict[Address, tuple[Object, ...]] = {}
+    for key, address in announced:
+        service = view.service(key)
+        if service is not None:
+            found[address] = (*found.get(address, ()), service)
+    return found
+
+
+def _now() -> str:
+    return write_time(datetime.now(UTC))

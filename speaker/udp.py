@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 class HeartbeatSocket:
     """Sends to nodes by name over the addresses they are known by.
 
-    A node is reached where it was last heard from, as long as that is one of its own addresses, else at its first;
-    `everywhere` tries all of them. Owned by one thread but for `set_addresses`, which replaces `_addresses` whole.
+    A node is reached at the first of them; one in trouble where it was last heard from, as long as that is one of its
+    own. `everywhere` tries all of them. Guarded by its owner's lock.
     """
 
     def __init__(self, port: int) -> None:
@@ -43,12 +43,14 @@ class HeartbeatSocket:
         if self._paths.get(node) != source and source in self._addresses.get(node, ()):
             self._paths[node] = source
 
-    def send(self, node: str, datagram: bytes, *, everywhere: bool) -> None:
-        """Send to a node; of the failures the last is raised, if nothing succeeded. Raises OSError."""
+    def send(self, node: str, datagram: bytes, *, everywhere: bool, in_trouble: bool) -> None:
+        """Send to a node. Raises OSError where there was one way and it failed."""
         addresses = self._addresses.get(node, ())
         path = self._paths.get(node)
-        if not everywhere and addresses:
-            addresses = (path,) if path in addresses else addresses[:1]
+        if in_trouble and path in addresses and not everywhere:
+            addresses = (path,)
+        elif not everywhere:
+            addresses = addresses[:1]
         failure: OSError | None = None
         for address in addresses:
             try:

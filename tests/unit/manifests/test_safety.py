@@ -69,7 +69,7 @@ def test_secrets_can_be_read_and_changed_by_name_only() -> None:
     assert open_verbs == {"create"}
 
 
-def test_the_speaker_writes_nothing_but_events() -> None:
+def test_the_speaker_writes_nothing_but_its_lease_and_what_it_reports() -> None:
     speaker = [named("ClusterRole", "metallb-system:speaker"), named("Role", "speaker")]
     written = {
         resource
@@ -79,7 +79,13 @@ def test_the_speaker_writes_nothing_but_events() -> None:
         for resource in rule["resources"]
     }
 
-    assert written == {"events"}
+    assert written == {
+        "events",
+        "leases",
+        "servicel2statuses",
+        "servicel2statuses/status",
+        "ipallocations/status",
+    }
 
 
 @pytest.mark.parametrize("container", containers(), ids=lambda container: str(container["name"]))

@@ -21,7 +21,7 @@ from allocator.names import (
     SERVICES,
     Resource,
 )
-from allocator.reflector import Change
+from allocator.reflector import Change, Key
 from speaker.decider import Decider
 from speaker.interfaces import Interface
 from speaker.liveness import Liveness
@@ -29,6 +29,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.scope import EVERYWHERE, Scope
 from speaker.statement import NOTHING, Link, Statement
 from speaker.status import Reporter
+from speaker.status_writer import Announcement, Contested
 from speaker.view import View
 from tests.lab.waiting import wait_until
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
@@ -87,11 +88,25 @@ class Surroundings:
         wait_until(lambda: sentence in self.said, 5, f"{sentence} in {self.said}")
 
 
+class Statuses:
+    """Takes down what is to be shown on objects."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, Announcement] = {}
+
+    def announce(self, wanted: Mapping[tuple[Key, Address], Announcement]) -> None:
+        self.wanted = {f"{'/'.join(key)} {address}": announcement for (key, address), announcement in wanted.items()}
+
+    def contest(self, address: Address, contested: Contested) -> None:
+        raise AssertionError(f"{address} is not contested here: {contested}")
+
+
 class Rig:
     """A decider that is told about a cluster of one Service served by two nodes."""
 
     def __init__(self) -> None:
         self.around = Surroundings()
+        self.statuses = Statuses()
         self.statements: dict[str, Statement] = {}
         self.registry = CollectorRegistry()
         self.decider = Decider(
@@ -99,7 +114,7 @@ class Rig:
             view=View(),
             announcer=self.around,
             peers=self.around,
-            reports=Reporter(node=NODE, events=self.around),
+            reports=Reporter(node=NODE, events=self.around, statuses=self.statuses),
             metrics=SpeakerMetrics(self.registry),
         )
         self.decider.start()
@@ -159,6 +174,7 @@ def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> N
     wait_until(lambda: rig.around.announced == {VIP: EVERYWHERE}, 5, "node-a takes over")
     rig.around.says('web: nodeAssigned: announcing from node "node-a" with protocol "layer2"')
     assert rig.gauge() == 1
+    assert list(rig.statuses.wanted) == [f"default/web {VIP}"]
 
 
 def test_its_return_takes_nothing_back(rig: Rig) -> None:
