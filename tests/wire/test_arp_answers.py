@@ -112,6 +112,18 @@ def test_a_frame_with_only_a_priority_in_its_tag_is_answered_like_one_without(jo
         wire.until_reply(VIP)
 
 
+def test_how_late_the_answering_thread_wakes_is_sampled_all_the_time(join: Join) -> None:
+    (node,) = join(node=["192.0.2.1/24"])
+
+    def samples() -> float:
+        return speaking.registry.get_sample_value("admitlb_packet_loop_lag_seconds_count") or 0
+
+    with Speaking(node) as speaking:
+        wait_until(lambda: samples() >= 2, 10, "the lag is sampled")
+        # Nothing is to be done here, so nothing can have taken a second.
+        assert (speaking.registry.get_sample_value("admitlb_packet_loop_lag_seconds_sum") or 0) < samples()
+
+
 def test_frames_that_came_faster_than_they_were_taken_are_counted(join: Join) -> None:
     node, client = join(node=["192.0.2.1/24"], client=["192.0.2.2/24"])
     interface = Interface(index=node.ip_json("link", "show", "dev", "eth0")[0]["ifindex"], name="eth0", mac=bytes(6))
