@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import Object
+from allocator.cluster import Conflict, Object
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
@@ -26,7 +26,7 @@ def admitlb(lab: Lab) -> Iterator[Lab]:
     lab.deploy_http("taken")
     yield lab
     lab.cluster().delete(L2_ADVERTISEMENTS, "taken", DEFAULT_NAMESPACE)
-    lab.cluster().delete(IP_ADDRESS_POOLS, "taken", DEFAULT_NAMESPACE)
+    wait_until(lambda: _pool_deleted(lab), 20, "the pool is free to go", retry_on=(Conflict,))
     lab.kubectl("delete", "deployment", "taken")
 
 
@@ -54,6 +54,12 @@ def _conflict_lines(lab: Lab) -> list[str]:
         log = lab.logs(pod["metadata"]["name"], "speaker")
         lines += [line for line in log.splitlines() if "event=address.conflict " in line and f"ip={VIP}" in line]
     return lines
+
+
+def _pool_deleted(lab: Lab) -> bool:
+    """Delete the pool; refused as long as a claim of the deleted Service is there."""
+    lab.cluster().delete(IP_ADDRESS_POOLS, "taken", DEFAULT_NAMESPACE)
+    return True
 
 
 def _ours(resource: Resource, spec: Object) -> Object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import Object
+from allocator.cluster import Conflict, Object
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
 from tests.lab.capture import ETH_P_IPV6
 from tests.lab.lab import Lab
@@ -17,6 +19,7 @@ from tests.lab.waiting import wait_until
 VIPS = ("203.0.113.40", "2001:db8:1::40")
 URLS = {VIPS[0]: f"http://{VIPS[0]}/", VIPS[1]: f"http://[{VIPS[1]}]/"}
 OUTAGE_LIMIT_MS = 2000.0
+KILLS = int(os.environ.get("ADMITLB_NODE_KILLS", "3"))
 BACKEND = "node-3"
 
 
@@ -35,7 +38,7 @@ def dual_stack(lab: Lab) -> Iterator[Lab]:
     yield lab
     lab.cluster().delete(SERVICES, "six", "default")
     lab.cluster().delete(L2_ADVERTISEMENTS, "dual", DEFAULT_NAMESPACE)
-    lab.cluster().delete(IP_ADDRESS_POOLS, "dual", DEFAULT_NAMESPACE)
+    wait_until(lambda: _pool_deleted(lab), 20, "the pool is free to go", retry_on=(Conflict,))
     lab.kubectl("delete", "deployment", "six")
     lab.kubectl("label", "node", BACKEND, "metallb/external-speaker=true")
 
@@ -55,26 +58,33 @@ def test_no_node_has_the_address_on_an_interface(dual_stack: Lab) -> None:
 
 
 def test_an_ipv6_client_follows_when_the_announcing_node_dies(dual_stack: Lab) -> None:
-    vip = VIPS[1]
-    client = dual_stack.client()
-    announcer = wait_announced(dual_stack, vip)
-    wait_until(lambda: _status(dual_stack, vip) == 200, 20, f"{vip} serves", retry_on=(OSError,))
+    outages = [_outage_of_a_kill(dual_stack, VIPS[1]) for _ in range(KILLS)]
+    told, gaps = zip(*outages, strict=True)
+    print(
+        f"IPv6 over {KILLS} node kills: first advertisement median {statistics.median(told):.0f} ms, "
+        f"outage median {statistics.median(gaps):.0f} ms, worst {max(gaps):.0f} ms"
+    )
+    assert max(gaps) < OUTAGE_LIMIT_MS
+
+
+def _outage_of_a_kill(lab: Lab, vip: str) -> tuple[float, float]:
+    """Kill the announcing node; return when another announced the address and the longest gap in HTTP, in ms."""
+    client = lab.client()
+    announcer = wait_announced(lab, vip)
+    wait_until(lambda: _status(lab, vip) == 200, 20, f"{vip} serves", retry_on=(OSError,))
     with client.capture(ethertype=ETH_P_IPV6) as capture, client.outage(URLS[vip], rate_per_second=100) as meter:
         # The meter sees undisturbed service on both sides of the gap.
         threading.Event().wait(0.5)
         killed = announcer.kill()
-        successor = wait_announced(dual_stack, vip, other_than=announcer)
-        wait_until(lambda: _status(dual_stack, vip) == 200, 20, f"{vip} serves", retry_on=(OSError,))
+        successor = wait_announced(lab, vip, other_than=announcer)
+        wait_until(lambda: _status(lab, vip) == 200, 20, f"{vip} serves", retry_on=(OSError,))
         threading.Event().wait(0.5)
     announcer.revive()
-    dual_stack.kubectl("rollout", "status", "daemonset/speaker", "-n", DEFAULT_NAMESPACE, "--timeout=60s")
+    lab.kubectl("rollout", "status", "daemonset/speaker", "-n", DEFAULT_NAMESPACE, "--timeout=60s")
     assert successor is not announcer
-    told = [frame for frame in capture.frames if _tells(frame.data, successor) and frame.at > killed]
-    gap = meter.report.longest_gap
-    told_ms = 1000 * (told[0].at - killed)
-    print(f"IPv6: first advertisement {told_ms:.0f} ms after the kill, {gap.milliseconds:.0f} ms gap")
-    assert gap.ended < meter.report.ended, "HTTP did not come back"
-    assert meter.report.longest_gap_ms < OUTAGE_LIMIT_MS
+    assert meter.report.longest_gap.ended < meter.report.ended, "HTTP did not come back"
+    told = next(frame.at for frame in capture.frames if _tells(frame.data, successor) and frame.at > killed)
+    return 1000 * (told - killed), meter.report.longest_gap_ms
 
 
 def wait_announced(lab: Lab, vip: str, *, other_than: Node | None = None) -> Node:
@@ -95,6 +105,12 @@ def _tells(frame: bytes, node: Node) -> bool:
 
 def _status(lab: Lab, vip: str) -> int:
     return lab.client().http_get(URLS[vip]).status
+
+
+def _pool_deleted(lab: Lab) -> bool:
+    """Delete the pool; refused as long as a claim of the deleted Service is there."""
+    lab.cluster().delete(IP_ADDRESS_POOLS, "dual", DEFAULT_NAMESPACE)
+    return True
 
 
 def _ours(resource: Resource, name: str, spec: Object) -> Object:
