@@ -14,19 +14,21 @@ from dataclasses import replace
 from allocator import names
 from allocator.allocations import claim_from
 from allocator.cluster import ApiError, Cluster, Object
+from allocator.configuration import read
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
-from allocator.documents import InvalidDocument, pool_from
 from allocator.logs import EventLog
 from allocator.reflector import Change, Reflector
 
 log = EventLog("view")
 
 _LOOK_AGAIN_SECONDS = 5.0
+_GRAVES = 10_000
+"""How many deleted claims are remembered; an answer that is overtaken by its own deletion is seconds old."""
 
 Listener = Callable[[Change], None]
 
@@ -34,8 +36,8 @@ Listener = Callable[[Change], None]
 class View:
     """Pools, namespace labels and claims as far as they are known here.
 
-    `_lock` owns `_ledger`, `_versions` and `_pools`: the reflectors' threads write them, deciding threads read
-    and write (their own claims, at once, so that a thread never offers what another has just taken).
+    `_lock` owns `_ledger`, `_versions`, `_gone` and `_pools`: the reflectors' threads write them, deciding threads
+    read and write (their own claims, at once, so that a thread never offers what another has just taken).
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class View:
         self._lock = threading.RLock()
         self._ledger = Ledger()
         self._versions: dict[Address, int] = {}
+        self._gone: dict[Address, int] = {}
         self._pools: dict[str, Pool] = {}
         self._order = order
         self._on_change = on_change
@@ -163,7 +166,8 @@ class View:
         claim = claim_from(stored)
         with self._lock:
             version = int(claim.version)
-            if version >= self._versions.get(claim.address, 0):
+            newest = max(self._versions.get(claim.address, 0), self._gone.get(claim.address, 0) + 1)
+            if version >= newest:
                 self._versions[claim.address] = version
                 self._ledger.put(claim)
         return claim
@@ -173,26 +177,30 @@ class View:
         with self._lock:
             known = self._ledger.at(claim.address)
             if known is not None and known.version == claim.version:
-                self._ledger.discard(claim.address)
-                self._versions.pop(claim.address, None)
+                self._bury(claim.address, int(claim.version or 0))
+
+    def _bury(self, address: Address, version: int) -> None:
+        """Drop a claim and remember at which version it was gone: an answer read before then may still come in."""
+        self._ledger.discard(address)
+        self._versions.pop(address, None)
+        self._gone.pop(address, None)
+        self._gone[address] = version
+        if len(self._gone) > _GRAVES:
+            del self._gone[next(iter(self._gone))]
 
     def _take_pool(self, change: Change) -> None:
-        name = change.key[1]
-        try:
-            pool = pool_from(change.new) if change.new is not None else None
-        except InvalidDocument as error:
-            # Admission refuses such pools; this one came in while nothing checked it.
-            log.warning("pool.ignored", pool=name, error=error)
-            pool = None
+        # Admission refuses unsound pools; these came in while nothing checked them.
+        configuration = read(self._pool_documents.items(), ())
+        fault = configuration.pool_faults.get(change.key[1])
+        if fault is not None:
+            log.warning("pool.ignored", pool=change.key[1], error=fault.message)
         with self._lock:
-            stored = self._pools.get(name)
-            if pool is not None:
-                self._pools[name] = pool
-            elif stored is not None and stored.shrink_policy is ShrinkPolicy.REASSIGN:
-                # Without addresses it serves nobody, but its last holders still learn that they must move.
-                self._pools[name] = replace(stored, ranges=())
-            else:
-                self._pools.pop(name, None)
+            sound = configuration.sound_pools()
+            for name, known in self._pools.items():
+                if name not in configuration.pools and known.shrink_policy is ShrinkPolicy.REASSIGN:
+                    # Without addresses it serves nobody, but its last holders still learn that they must move.
+                    sound[name] = replace(known, ranges=())
+            self._pools = sound
         self._on_change(change)
 
     def _take_claim(self, change: Change) -> None:
@@ -211,9 +219,8 @@ class View:
         with self._lock:
             known = self._ledger.at(address)
             # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
-            if known is not None and known.version and int(known.version) <= int(change.version):
-                self._ledger.discard(address)
-                self._versions.pop(address, None)
+            if known is None or (known.version and int(known.version) <= int(change.version)):
+                self._bury(address, int(change.version))
 
 
 def cluster_families(cluster: Cluster) -> tuple[Family, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from allocator.configuration import Fault
 from allocator.core.selectors import Selector, matches_any
 from allocator.documents import Document, Problems, labels_of, selectors_from
 from allocator.reconciler.conditions import Condition, ready, reconciling, stalled
-from allocator.reconciler.configuration import Fault
 
 _LISTED = 5
 

@@ -12,9 +12,9 @@ from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from allocator.configuration import Configuration
 from allocator.core.addresses import Family
 from allocator.core.claims import ClaimState
-from allocator.reconciler.configuration import Configuration
 from allocator.reconciler.pool_usage import Usage, usage_of
 from allocator.view import View
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from allocator.configuration import Fault
 from allocator.core.addresses import Family
 from allocator.core.claims import Claim
 from allocator.core.pools import Pool, ShrinkPolicy
 from allocator.reconciler.conditions import Condition, ready, reconciling, stalled
-from allocator.reconciler.configuration import Fault
 from allocator.reconciler.pool_usage import Usage
 
 _INT64_MAX = (1 << 63) - 1

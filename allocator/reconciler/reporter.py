@@ -11,15 +11,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from allocator import names
+from allocator import configuration, names
 from allocator.cluster import ApiError, Cluster, Object
+from allocator.configuration import Configuration
 from allocator.documents import labels_of
 from allocator.leadership import NotLeading
 from allocator.logs import EventLog
-from allocator.reconciler import advertisement_status, configuration, pool_status
+from allocator.reconciler import advertisement_status, pool_status
 from allocator.reconciler.advertisement_status import labels_by_name
 from allocator.reconciler.conditions import KSTATUS_TYPES, Condition, merged
-from allocator.reconciler.configuration import Configuration
 from allocator.reconciler.configuration_state import NAME, ConfigurationState
 from allocator.reconciler.pool_usage import Usage, usage_of
 from allocator.reconciler.status_writer import StatusWriter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import sys
 import time
 from contextlib import suppress
@@ -9,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, NAMESPACES, SERVICES
+from allocator.names import (
+    DEFAULT_NAMESPACE,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    NAMESPACES,
+    SECRETS,
+    SERVICES,
+    WEBHOOK_CERTIFICATE_SECRET,
+)
 from tests.cluster.webhook_replica import Replica, route_webhook_service, wait_endpoints
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
@@ -77,6 +87,39 @@ class Installation:
             "a reconciler counts a new pool",
         )
         self.cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
+
+    def add_pool(self, document: Object) -> None:
+        """Create a pool and wait until both webhooks know it."""
+        self.cluster.create(IP_ADDRESS_POOLS, document, DEFAULT_NAMESPACE)
+        wish = service("probe", {"metallb.io/address-pool": document["metadata"]["name"]})
+        unknown = f"there is no pool {document['metadata']['name']} "
+
+        def known() -> bool:
+            answers = [self.ask(replica, wish, dry_run=True) for replica in self.webhooks]
+            return not any(unknown in warning for answer in answers for warning in answer.get("warnings", ()))
+
+        wait_until(known, 10, "both webhooks know the pool")
+
+    def ask(self, replica: Replica, wish: Object, *, uid: str = "1", dry_run: bool = False) -> Object:
+        """Ask one webhook about the creation of a Service in `default`, as the API server does."""
+        authority = self.cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)["data"]["ca.crt"]
+        request = {
+            "uid": uid,
+            "kind": {"group": "", "version": "v1", "kind": "Service"},
+            "resource": {"group": "", "version": "v1", "resource": "services"},
+            "name": wish["metadata"]["name"],
+            "namespace": "default",
+            "operation": "CREATE",
+            "object": wish,
+            "oldObject": None,
+            "dryRun": dry_run,
+        }
+        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+        body = json.dumps(review).encode()
+        code, answer = replica.post("/mutate-v1-service", body, trust=base64.b64decode(authority))
+        assert code == 200, answer
+        response: Object = answer["response"]
+        return response
 
     def release_all(self) -> None:
         """Delete every load balancer Service in `default` and wait until nothing is held."""

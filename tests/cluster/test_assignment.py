@@ -37,7 +37,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
 @pytest.fixture
 def admitlb(installed: Installation) -> Iterator[Installation]:
     """The same, with one small pool and nothing held."""
-    installed.cluster.create(IP_ADDRESS_POOLS, pool("small", f"{FIRST}-{LAST}"), DEFAULT_NAMESPACE)
+    installed.add_pool(pool("small", f"{FIRST}-{LAST}"))
     yield installed
     installed.clean()
 
@@ -69,7 +69,7 @@ def test_a_deleted_service_frees_its_address(admitlb: Installation) -> None:
 
 def test_a_released_address_cools_and_returns_to_the_same_name(admitlb: Installation) -> None:
     cooling = pool("cooling", "192.0.2.100-192.0.2.101", reuseDelaySeconds=4)
-    admitlb.cluster.create(IP_ADDRESS_POOLS, cooling, DEFAULT_NAMESPACE)
+    admitlb.add_pool(cooling)
     wish = {"metallb.io/address-pool": "cooling"}
     admitlb.cluster.create(SERVICES, service("one", wish), "default")
     assert admitlb.wait_assigned("default", "one") == ["192.0.2.100"]
@@ -96,7 +96,7 @@ def test_what_waits_gets_the_address_that_becomes_free(admitlb: Installation) ->
 def test_a_service_before_its_pool_gets_its_address_when_the_pool_comes(admitlb: Installation) -> None:
     early = service("early", {"metallb.io/address-pool": "later"})
     admitlb.cluster.create(SERVICES, early, "default")
-    admitlb.cluster.create(IP_ADDRESS_POOLS, pool("later", "192.0.2.200"), DEFAULT_NAMESPACE)
+    admitlb.add_pool(pool("later", "192.0.2.200"))
     assert admitlb.wait_assigned("default", "early") == ["192.0.2.200"]
 
 
@@ -234,9 +234,9 @@ def test_a_malformed_or_overlapping_pool_is_refused_with_field_and_remedy(admitl
     with pytest.raises(
         ApiError, match=r"spec.addresses\[0\]: 192.0.2.0/24 overlaps 192.0.2.10-192.0.2.13 of pool small"
     ):
-        admitlb.cluster.create(IP_ADDRESS_POOLS, pool("wide", "192.0.2.0/24"), DEFAULT_NAMESPACE)
+        admitlb.add_pool(pool("wide", "192.0.2.0/24"))
     with pytest.raises(ApiError, match=r"spec.addresses\[1\]: '10.0.0.9-10.0.0.1' starts after it ends"):
-        admitlb.cluster.create(IP_ADDRESS_POOLS, pool("odd", "10.0.0.0/28", "10.0.0.9-10.0.0.1"), DEFAULT_NAMESPACE)
+        admitlb.add_pool(pool("odd", "10.0.0.0/28", "10.0.0.9-10.0.0.1"))
     elsewhere = pool("elsewhere", "10.0.0.0/28")
     elsewhere["metadata"]["namespace"] = "default"
     with pytest.raises(ApiError, match="create it in metallb-system"):
@@ -266,7 +266,7 @@ def test_an_update_of_a_service_that_another_controller_serves_reserves_nothing(
     admitlb.cluster.create(SERVICES, service("foreign"), "default")
     theirs = {"status": {"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}}
     admitlb.cluster.patch(SERVICES, "foreign", theirs, "default", subresource="status")
-    admitlb.cluster.create(IP_ADDRESS_POOLS, pool("small", f"{FIRST}-{LAST}"), DEFAULT_NAMESPACE)
+    admitlb.add_pool(pool("small", f"{FIRST}-{LAST}"))
     ours = admitlb.cluster.create(SERVICES, service("ours"), "default")
     assert ours["metadata"]["annotations"][ASSIGNED_IPS_ANNOTATION] == FIRST
 

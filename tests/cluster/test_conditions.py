@@ -121,6 +121,10 @@ class TestPools:
         assert conditions(found)["Stalled"]["reason"] == "Overlap"
         assert "192.0.2.8-192.0.2.20 overlaps 192.0.2.0/28 of pool first" in conditions(found)["Stalled"]["message"]
         assert kstatus(admitlb.cluster.get(IP_ADDRESS_POOLS, "first", DEFAULT_NAMESPACE)) == "Current"
+        admitlb.cluster.create(SERVICES, service("web", {"metallb.io/address-pool": "second"}), "default")
+        found = when(admitlb, SERVICES, "web", conditions, "it has a condition")
+        assert conditions(found)[IP_ASSIGNED]["reason"] == "UnknownPool", "nothing is assigned from it meanwhile"
+        admitlb.cluster.delete(SERVICES, "web", "default")
         admitlb.cluster.delete(IP_ADDRESS_POOLS, "first", DEFAULT_NAMESPACE)
         when(admitlb, IP_ADDRESS_POOLS, "second", lambda obj: kstatus(obj) == "Current", "it is alone and ready")
 

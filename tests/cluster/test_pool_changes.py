@@ -26,10 +26,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
 @pytest.fixture
 def admitlb(installed: Installation) -> Iterator[Installation]:
     """The same, with Service default/web on 192.0.2.10 of pool `main`, and pool `spare` beside it."""
-    installed.cluster.create(IP_ADDRESS_POOLS, pool("main", "192.0.2.10-192.0.2.11"), DEFAULT_NAMESPACE)
+    installed.add_pool(pool("main", "192.0.2.10-192.0.2.11"))
     installed.cluster.create(SERVICES, service("web"), "default")
     installed.wait_assigned("default", "web")
-    installed.cluster.create(IP_ADDRESS_POOLS, pool("spare", "192.0.2.20-192.0.2.29"), DEFAULT_NAMESPACE)
+    installed.add_pool(pool("spare", "192.0.2.20-192.0.2.29"))
     yield installed
     installed.clean()
 

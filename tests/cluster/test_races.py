@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SERVICES
+from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
 from tests.cluster.churn import Churn
 from tests.cluster.installation import Installation, ingress, pool, service
 from tests.lab.binaries import find
@@ -26,7 +26,7 @@ def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with ControlPlane(find(), tmp_path_factory.mktemp("races")) as control_plane:
         installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19743)
         small = pool("small", f"192.0.2.1-192.0.2.{SIZE}", reuseDelaySeconds=1)
-        installation.cluster.create(IP_ADDRESS_POOLS, small, DEFAULT_NAMESPACE)
+        installation.add_pool(small)
         yield installation
         installation.stop()
 

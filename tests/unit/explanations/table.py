@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from allocator import configuration
 from allocator.admission import Rules, Verdict
 from allocator.input_documents import InputDocument
-from allocator.reconciler import advertisement_status, configuration, pool_status
+from allocator.reconciler import advertisement_status, pool_status
 from allocator.reconciler.conditions import Condition
 from allocator.reconciler.pool_usage import Usage
 from allocator.reconciler.service_report import condition_for

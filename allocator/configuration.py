@@ -5,7 +5,7 @@ Admission refuses what is wrong; what is found here came in while nothing checke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from allocator.core.pools import Pool
@@ -28,6 +28,10 @@ class Configuration:
     pool_faults: dict[str, Fault] = field(default_factory=dict)
     advertisement_faults: dict[str, Fault] = field(default_factory=dict)
 
+    def sound_pools(self) -> dict[str, Pool]:
+        """Return the pools that may be used; of two that overlap only the older one."""
+        return {name: pool for name, pool in self.pools.items() if name not in self.pool_faults}
+
     def errors(self) -> list[str]:
         """Say each fault in one line that names its object."""
         found = [("IPAddressPool", name, fault) for name, fault in sorted(self.pool_faults.items())]
@@ -45,8 +49,7 @@ def read(pools: Iterable[Document], advertisements: Iterable[Document]) -> Confi
         except InvalidDocument as error:
             found.pool_faults[name] = Fault("Invalid", str(error))
             continue
-        sound: Sequence[Pool] = [other for other in found.pools.values() if other.name not in found.pool_faults]
-        overlaps = pool_overlaps(pool, sound)
+        overlaps = pool_overlaps(pool, found.sound_pools().values())
         if overlaps:
             found.pool_faults[name] = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
         found.pools[name] = pool
