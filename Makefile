@@ -45,6 +45,10 @@ test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
 bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
 	$(LAB) $(PY) -m tests.bench
 
+.PHONY: chaos
+chaos: setup ## Let 50 clients change Services for five minutes while components are killed
+	$(LAB) $(PY) -m tests.chaos $(CHAOS_ARGS)
+
 .PHONY: lint
 lint: setup ## Check style, types, layers and that every overlay renders
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,131 @@
+"""Clients that create, change, share and delete Services, each with names of its own, as fast as patience allows."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from typing import Any
+
+from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Unavailable
+from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
+from tests.cluster.installation import service
+
+NAMESPACE = "default"
+
+_NAMES = 3
+_KEYS = 8
+_PORTS = range(80, 86)
+_PINS = "metallb.io/loadBalancerIPs"
+_KEY = "metallb.io/allow-shared-ip"
+
+Object = dict[str, Any]
+
+
+class Clients:
+    """`count` threads; `pinnable` are the addresses that some Services ask for by name.
+
+    `_lock` owns `counts` and `surprises`.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, count: int, pinnable: list[str], patience_seconds: float, seed: int
+    ) -> None:
+        self._cluster = cluster
+        self._pinnable = pinnable
+        self._patience_seconds = patience_seconds
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        """What the API server did as asked, by kind; also how often it was away."""
+        self.surprises: list[str] = []
+        """Answers that no client should get."""
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(number, random.Random(seed + number)), name=f"client-{number}", daemon=True
+            )
+            for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; what the clients have created last stays."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=60)
+            if thread.is_alive():
+                raise AssertionError(f"{thread.name} does not end")
+
+    def _run(self, number: int, chance: random.Random) -> None:
+        names = [f"c{number}-{index}" for index in range(_NAMES)]
+        while not self._stopping.wait(chance.uniform(0, self._patience_seconds)):
+            name = chance.choice(names)
+            try:
+                self._count(self._step(name, chance))
+            except (NotFound, AlreadyExists, Conflict):
+                self._count("came too late")
+            except Unavailable:
+                self._count("API server away")
+            except ApiError as error:
+                with self._lock:
+                    self.surprises.append(f"{name}: {error}")
+
+    def _step(self, name: str, chance: random.Random) -> str:
+        action = chance.choices(
+            (self._create, self._delete, self._touch, self._change_type, self._change_sharing, self._change_pin),
+            weights=(48, 24, 10, 6, 6, 6),
+        )[0]
+        return action(name, chance)
+
+    def _create(self, name: str, chance: random.Random) -> str:
+        annotations: dict[str, str] = {}
+        kind = chance.choices(("plain", "sharing", "pinned"), weights=(5, 4, 1))[0]
+        if kind == "sharing":
+            annotations[_KEY] = _a_key(chance)
+        elif kind == "pinned":
+            annotations[_PINS] = chance.choice(self._pinnable)
+        made = self._cluster.create(SERVICES, service(name, annotations, ports=[_a_port(chance)]), NAMESPACE)
+        served = ASSIGNED_IPS_ANNOTATION in (made["metadata"].get("annotations") or {})
+        return f"created {kind}, {'address known at once' if served else 'waiting'}"
+
+    def _delete(self, name: str, _: random.Random) -> str:
+        self._cluster.delete(SERVICES, name, NAMESPACE)
+        return "deleted"
+
+    def _touch(self, name: str, chance: random.Random) -> str:
+        return self._patch("touched", name, {"metadata": {"labels": {"touched": str(chance.randrange(1000))}}})
+
+    def _change_type(self, name: str, chance: random.Random) -> str:
+        # A node port stands in the way of ClusterIP unless it goes with the type.
+        ports = [{**_a_port(chance), "nodePort": None}]
+        wanted = chance.choice(("ClusterIP", "LoadBalancer"))
+        return self._patch(f"changed type to {wanted}", name, {"spec": {"type": wanted, "ports": ports}})
+
+    def _change_sharing(self, name: str, chance: random.Random) -> str:
+        key = chance.choice((_a_key(chance), None))
+        changed = {"metadata": {"annotations": {_KEY: key}}, "spec": {"ports": [_a_port(chance)]}}
+        return self._patch("changed sharing key and port", name, changed)
+
+    def _change_pin(self, name: str, chance: random.Random) -> str:
+        pin = chance.choice((*chance.choices(self._pinnable, k=2), None))
+        return self._patch("changed address asked for", name, {"metadata": {"annotations": {_PINS: pin}}})
+
+    def _patch(self, what: str, name: str, change: Object) -> str:
+        self._cluster.patch(SERVICES, name, change, NAMESPACE)
+        return what
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self.counts[what] += 1
+
+
+def _a_key(chance: random.Random) -> str:
+    return f"key-{chance.randrange(_KEYS)}"
+
+
+def _a_port(chance: random.Random) -> Object:
+    return {"port": chance.choice(_PORTS), "protocol": "TCP"}

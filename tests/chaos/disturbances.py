@@ -1,0 +1,116 @@
+"""What befalls a running installation: processes killed or frozen at any moment, one misfortune after another."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from allocator.leadership import LEASE_SECONDS
+from tests.cluster.installation import Installation
+from tests.lab.control_plane import API_SERVER
+from tests.lab.processes import Process
+
+
+class Disturbances:
+    """One thread that has something happen every few seconds, each kind before any kind a second time.
+
+    `counts` and `failure` are written by that thread alone and read after `stop`.
+    """
+
+    def __init__(self, installation: Installation, *, pause_seconds: tuple[float, float], seed: int) -> None:
+        self._installation = installation
+        self._pause_seconds = pause_seconds
+        self._chance = random.Random(seed)
+        self._stopping = threading.Event()
+        self.counts: Counter[str] = Counter()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="disturbances", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End with everything running again. Raises what kept a process from coming back."""
+        self._stopping.set()
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+        self._revive()
+        for replica in self._installation.webhooks:
+            replica.wait_ready(60)
+
+    def _run(self) -> None:
+        kinds: dict[str, Callable[[], None]] = {
+            "one webhook killed": lambda: self._kill_webhooks([self._chance.randrange(2)]),
+            "one reconciler killed": lambda: self._kill_reconcilers([self._chance.randrange(2)]),
+            "both webhooks killed": lambda: self._kill_webhooks([0, 1]),
+            "both reconcilers killed": lambda: self._kill_reconcilers([0, 1]),
+            "a webhook frozen": self._freeze_webhook,
+            "a reconciler frozen past its lease": self._freeze_reconciler,
+            "API server killed": self._kill_api_server,
+            "API server frozen": self._freeze_api_server,
+        }
+        due: list[str] = []
+        try:
+            while not self._stopping.wait(self._chance.uniform(*self._pause_seconds)):
+                if not due:
+                    due = list(kinds)
+                    self._chance.shuffle(due)
+                kind = due.pop()
+                kinds[kind]()
+                self.counts[kind] += 1
+                self._revive()
+        except BaseException as error:  # told to whoever stops it
+            self.failure = error
+
+    def _revive(self) -> None:
+        """Start reconcilers again that ended, as they do on losing the lease; a webhook never ends by itself."""
+        for replica in self._installation.webhooks:
+            if not replica.process.alive:
+                raise AssertionError(f"{replica.name} ended by itself:\n{replica.process.log_tail()}")
+        for number, process in enumerate(self._installation.reconcilers):
+            if not process.alive:
+                self.counts["reconciler ended by itself, restarted"] += 1
+                self._installation.restart_reconciler(number)
+
+    def _kill_webhooks(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._installation.webhooks[number].process.sigkill()
+        self._wait(0, 2)
+        for number in numbers:
+            self._installation.webhooks[number].restart()
+
+    def _kill_reconcilers(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._installation.reconcilers[number].sigkill()
+        self._wait(0, 2)
+        for number in numbers:
+            self._installation.restart_reconciler(number)
+
+    def _freeze_webhook(self) -> None:
+        self._freeze(self._chance.choice(self._installation.webhooks).process, 1, 4)
+
+    def _freeze_reconciler(self) -> None:
+        self._freeze(self._chance.choice(self._installation.reconcilers), LEASE_SECONDS + 1, LEASE_SECONDS + 3)
+
+    def _freeze(self, process: Process, least_seconds: float, most_seconds: float) -> None:
+        process.sigstop()
+        self._wait(least_seconds, most_seconds)
+        process.sigcont()
+
+    def _kill_api_server(self) -> None:
+        self._installation.control_plane.kill(API_SERVER)
+        self._wait(0, 1)
+        self._installation.control_plane.start_api()
+
+    def _freeze_api_server(self) -> None:
+        self._installation.control_plane.pause_api()
+        self._wait(1, 4)
+        self._installation.control_plane.resume_api()
+
+    def _wait(self, least_seconds: float, most_seconds: float) -> None:
+        # Not on `_stopping`: whatever is broken is made whole before the end.
+        threading.Event().wait(self._chance.uniform(least_seconds, most_seconds))

@@ -1,0 +1,151 @@
+"""The witness: follows every Service by watch and notes what may never be.
+
+Between a decision and the write that shows it the Service may change its mind, and so may whoever it shares with:
+what it asked for within the last `RECENT_SECONDS` counts as asked. A Service that asks for nothing new never moves,
+and two that never shared a key never show one address, not for a moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from allocator.reflector import Change
+from tests.chaos.wishes import Wish
+
+RECENT_SECONDS = 10.0
+
+_FOREVER = float("inf")
+
+_ASSIGNED = "admitlb.io/assigned-ips"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One Service, by uid."""
+
+    name: str
+    wishes: list[tuple[float, Wish]]
+    """With the moment each was replaced; the last one stands."""
+    asked: bool = False
+    told: frozenset[str] = frozenset()
+    """What its creation was answered with."""
+    shown: tuple[str, ...] = ()
+
+    @property
+    def wish(self) -> Wish:
+        return self.wishes[-1][1]
+
+    def recent(self, now: float) -> list[Wish]:
+        return [wish for until, wish in self.wishes if until > now - RECENT_SECONDS]
+
+
+@dataclass(slots=True)
+class Witness:
+    """Written by one mirror's thread alone; read after that has stopped."""
+
+    clock: Callable[[], float] = time.monotonic
+    duplicates: list[str] = field(default_factory=list)
+    moves: list[str] = field(default_factory=list)
+    assigned: int = 0
+    """How often a Service came to show an address."""
+    shared: int = 0
+    """How often it was one that another showed already, rightly."""
+    moved_as_asked: int = 0
+    _seen: dict[str, _Seen] = field(default_factory=dict)
+    _holders: dict[str, set[str]] = field(default_factory=dict)
+
+    def see(self, change: Change) -> None:
+        """Take in one change of a Service, in the order the API server stored them."""
+        old_uid = change.old["metadata"]["uid"] if change.old is not None else None
+        if old_uid is not None and (change.new is None or change.new["metadata"]["uid"] != old_uid):
+            self._gone(old_uid)
+        if change.new is not None:
+            self._stands(change.new)
+
+    def _gone(self, uid: str) -> None:
+        seen = self._seen.pop(uid, None)
+        for address in seen.shown if seen is not None else ():
+            self._let_go(address, uid)
+
+    def _stands(self, service: dict[str, Any]) -> None:
+        now = self.clock()
+        uid = service["metadata"]["uid"]
+        wish = Wish.of(service)
+        seen = self._seen.get(uid)
+        if seen is None:
+            told = (service["metadata"].get("annotations") or {}).get(_ASSIGNED) or ""
+            addresses = frozenset(filter(None, told.split(",")))
+            seen = self._seen[uid] = _Seen(service["metadata"]["name"], [(_FOREVER, wish)], told=addresses)
+        elif wish != seen.wish:
+            replaced = (now, seen.wish)
+            past = [entry for entry in seen.wishes[:-1] if entry[0] > now - RECENT_SECONDS]
+            seen.wishes = [*past, replaced, (_FOREVER, wish)]
+            seen.asked = True
+        shown = _ingress(service)
+        if shown != seen.shown:
+            self._shows(uid, seen, shown, now)
+
+    def _shows(self, uid: str, seen: _Seen, shown: tuple[str, ...], now: float) -> None:
+        before = seen.shown or tuple(sorted(seen.told))
+        if before and set(before) != set(shown):
+            if seen.asked:
+                self.moved_as_asked += 1
+            else:
+                self.moves.append(f"{seen.name}: {', '.join(before)} -> {', '.join(shown) or 'none'}, unasked")
+        for address in set(seen.shown) - set(shown):
+            self._let_go(address, uid)
+        for address in set(shown) - set(seen.shown):
+            self._take(address, uid, seen, now)
+        self.assigned += len(shown) > len(seen.shown)
+        seen.shown = shown
+        seen.told = frozenset()
+        seen.asked = len(seen.recent(now)) > 1
+
+    def _take(self, address: str, uid: str, seen: _Seen, now: float) -> None:
+        for other_uid in self._holders.get(address, ()):
+            other = self._seen[other_uid]
+            mine, theirs = seen.recent(now), other.recent(now)
+            if any(one.may_share_with(two) for one in mine for two in theirs):
+                self.shared += 1
+            else:
+                self.duplicates.append(f"{address}: {seen.name} ({seen.wish}) and {other.name} ({other.wish})")
+        self._holders.setdefault(address, set()).add(uid)
+
+    def _let_go(self, address: str, uid: str) -> None:
+        holders = self._holders.get(address, set())
+        holders.discard(uid)
+        if not holders:
+            self._holders.pop(address, None)
+
+
+@dataclass(slots=True)
+class ClaimWitness:
+    """Follows every IPAllocation: at no version may two of its holders be at odds, whatever Services say by then."""
+
+    duplicates: list[str] = field(default_factory=list)
+    versions: int = 0
+
+    def see(self, change: Change) -> None:
+        """Take in one change of a claim."""
+        if change.new is None:
+            return
+        self.versions += 1
+        spec = change.new["spec"]
+        if spec["state"] == "Cooling":
+            return
+        holders = spec["holders"]
+        if len(holders) > 1 and not spec.get("sharingKey"):
+            self.duplicates.append(f"{spec['address']} has {len(holders)} holders without a sharing key: {holders}")
+        ports = [(port["protocol"], port["port"]) for holder in holders for port in holder.get("ports") or ()]
+        if len(set(ports)) < len(ports):
+            self.duplicates.append(f"{spec['address']} has two holders of one port: {holders}")
+        if len({holder.get("backendKey") for holder in holders}) > 1:
+            self.duplicates.append(f"{spec['address']} has holders of different backends: {holders}")
+
+
+def _ingress(service: dict[str, Any]) -> tuple[str, ...]:
+    entries = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+    return tuple(entry["ip"] for entry in entries)

@@ -1,0 +1,142 @@
+"""The witness of a chaos run sees what it is there for, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allocator.names import IP_ALLOCATIONS, SERVICES
+from allocator.reflector import Change
+from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Witness
+
+Object = dict[str, Any]
+
+
+class Story:
+    """Services as stored one after another, and the witness who watches."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.witness = Witness(clock=lambda: self.now)
+        self._stored: dict[str, Object] = {}
+
+    def store(
+        self, name: str, *shown: str, key: str = "", port: int = 80, pin: str = "", told: str = "", uid: str = ""
+    ) -> None:
+        annotations = {
+            "metallb.io/allow-shared-ip": key,
+            "metallb.io/loadBalancerIPs": pin,
+            "admitlb.io/assigned-ips": told,
+        }
+        new = {
+            "metadata": {
+                "name": name,
+                "uid": uid or name,
+                "annotations": {k: v for k, v in annotations.items() if v},
+            },
+            "spec": {"type": "LoadBalancer", "ports": [{"port": port}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": address} for address in shown]}},
+        }
+        self._tell(name, new)
+        self._stored[name] = new
+
+    def delete(self, name: str) -> None:
+        self._tell(name, None)
+        del self._stored[name]
+
+    def later(self, seconds: float = RECENT_SECONDS * 2) -> None:
+        self.now += seconds
+
+    def _tell(self, name: str, new: Object | None) -> None:
+        self.witness.see(Change(SERVICES, ("default", name), self._stored.get(name), new, "1"))
+
+
+def test_two_services_without_a_key_on_one_address_are_a_duplicate() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1")
+    story.store("b", "192.0.2.1")
+    assert len(story.witness.duplicates) == 1
+
+
+def test_an_address_that_was_left_first_is_none() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1")
+    story.delete("a")
+    story.store("b", "192.0.2.1")
+    story.store("b", "192.0.2.1", uid="another-b-that-was-created-unseen")
+    assert story.witness.duplicates == []
+
+
+def test_sharers_with_one_key_and_different_ports_are_none() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1", key="k", port=80)
+    story.store("b", "192.0.2.1", key="k", port=81)
+    assert story.witness.duplicates == []
+    assert story.witness.shared == 1
+
+
+def test_sharers_with_one_port_or_two_keys_are_duplicates() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1", key="k", port=80)
+    story.store("b", "192.0.2.1", key="k", port=80)
+    story.store("c", "192.0.2.1", key="l", port=81)
+    assert len(story.witness.duplicates) == 3
+
+
+def test_who_changed_its_mind_a_moment_ago_may_still_be_met_where_it_was() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1", key="k", port=80)
+    story.store("a", "192.0.2.1", key="k", port=81)
+    story.store("b", "192.0.2.1", key="k", port=81)
+    assert story.witness.duplicates == []
+    story.later()
+    story.store("c", "192.0.2.1", key="k", port=80)
+    story.store("d", "192.0.2.1", key="k", port=81)
+    assert [text.split(" (")[0] for text in story.witness.duplicates] == ["192.0.2.1: d", "192.0.2.1: d"]
+
+
+def test_an_address_that_changes_or_goes_unasked_is_a_move() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1")
+    story.store("b", "192.0.2.2")
+    story.store("a", "192.0.2.3")
+    story.store("b")
+    assert len(story.witness.moves) == 2
+
+
+def test_showing_another_address_than_the_creation_was_answered_with_is_a_move() -> None:
+    story = Story()
+    story.store("a", told="192.0.2.1")
+    story.store("a", "192.0.2.2", told="192.0.2.2")
+    story.store("b", told="192.0.2.3")
+    story.store("b", "192.0.2.3", told="192.0.2.3")
+    assert story.witness.moves == ["a: 192.0.2.1 -> 192.0.2.2, unasked"]
+
+
+def test_a_move_that_was_asked_for_is_one_move_and_no_more() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1")
+    story.store("a", "192.0.2.1", pin="192.0.2.9")
+    story.later()
+    story.store("a", "192.0.2.9", pin="192.0.2.9")
+    assert (story.witness.moves, story.witness.moved_as_asked) == ([], 1)
+    story.later()
+    story.store("a", "192.0.2.8", pin="192.0.2.9")
+    assert len(story.witness.moves) == 1
+
+
+def claim(state: str = "Bound", key: str = "", *ports: int) -> Object:
+    holders = [{"name": str(at), "ports": [{"protocol": "TCP", "port": port}]} for at, port in enumerate(ports)]
+    return {"spec": {"address": "192.0.2.1", "state": state, "sharingKey": key, "holders": holders}}
+
+
+def witnessed(document: Object) -> int:
+    witness = ClaimWitness()
+    witness.see(Change(IP_ALLOCATIONS, ("", "192.0.2.1"), None, document, "1"))
+    return len(witness.duplicates)
+
+
+def test_a_claim_has_holders_that_may_share_only() -> None:
+    assert witnessed(claim("Bound", "", 80)) == 0
+    assert witnessed(claim("Bound", "k", 80, 81)) == 0
+    assert witnessed(claim("Bound", "k", 80, 80)) == 1
+    assert witnessed(claim("Tentative", "", 80, 81)) == 1
