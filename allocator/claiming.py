@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 
 from allocator import names
 from allocator.allocations import document_of, read_time, write_time
@@ -25,7 +26,18 @@ _ATTEMPTS = 12
 _WIDEST_STEP = 256
 """Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's view."""
 
-_REFRESH_AFTER = timedelta(seconds=20)
+_REFRESH_AFTER = timedelta(seconds=5)
+
+
+class _Occasion(Enum):
+    """Why a claim is written."""
+
+    CREATION = auto()
+    """A Service is admitted that does not exist yet."""
+    CHANGE = auto()
+    """A change of a Service is admitted."""
+    SEEN = auto()
+    """The Service exists, as it asks."""
 
 
 class LostRace(Exception):
@@ -52,11 +64,12 @@ class Claims:
         The holder is written without uid: the reconciler adds it when it sees the Service, and collects the
         claim when it never does.
         """
-        return self._settle(replace(request, uid=None), bind=False)
+        occasion = _Occasion.CREATION if request.uid is None else _Occasion.CHANGE
+        return self._settle(replace(request, uid=None), occasion)
 
     def bind(self, request: ServiceRequest) -> Decision:
         """Decide and claim for a Service that exists, so that every claim carries its uid. Raises ApiError."""
-        return self._settle(request, bind=True)
+        return self._settle(request, _Occasion.SEEN)
 
     def release(self, claim: Claim, *, namespace: str, name: str, reuse_delay: timedelta, why: str) -> None:
         """Take the named Service off the claim. Raises LostRace, ApiError.
@@ -89,14 +102,14 @@ class Claims:
         """Give the claim of a Service made by generateName its name. Raises LostRace, ApiError."""
         return self._swap(_with_holder(claim, unnamed, named))
 
-    def _settle(self, request: ServiceRequest, *, bind: bool) -> Decision:
+    def _settle(self, request: ServiceRequest, occasion: _Occasion) -> Decision:
         for lost in range(_ATTEMPTS):
             step = random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
             decision = self._view.propose(request, mark=lambda found: _marks(found, request), pass_over=step)
             if decision.outcome is not Outcome.ASSIGNED:
                 return decision
             try:
-                self._write(decision.placements, request, bind=bind)
+                self._write(decision.placements, request, occasion)
             except LostRace:
                 # The view now has what stands there. Whoever won goes on to the next address as well, so that
                 # following closely would lose again and again; chance parts the two.
@@ -105,12 +118,12 @@ class Claims:
         why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"
         return Decision(Outcome.PENDING, refusal=Refusal(RefusalKind.HELD, why), warnings=(why,))
 
-    def _write(self, placements: Sequence[Placement], request: ServiceRequest, *, bind: bool) -> None:
+    def _write(self, placements: Sequence[Placement], request: ServiceRequest, occasion: _Occasion) -> None:
         created: list[Claim] = []
         unwritten = [place for place in placements if place.how is How.FREE]
         try:
             for place in placements:
-                wanted = _wanted(place, request, bind=bind, now=self._now())
+                wanted = _wanted(place, request, occasion, now=self._now())
                 if place.how is How.FREE:
                     created.append(self._create(wanted))
                     unwritten.remove(place)
@@ -173,7 +186,7 @@ def _marked(place: Placement, request: ServiceRequest) -> Claim:
     )
 
 
-def _wanted(place: Placement, request: ServiceRequest, *, bind: bool, now: datetime) -> Claim:
+def _wanted(place: Placement, request: ServiceRequest, occasion: _Occasion, *, now: datetime) -> Claim:
     """What the claim at the placement shall become; equal to what stands there when nothing need be written."""
     me = replace(request.as_holder(), since=write_time(now))
     claim = place.claim
@@ -191,15 +204,22 @@ def _wanted(place: Placement, request: ServiceRequest, *, bind: bool, now: datet
     if mine is None:
         holders = (*claim.holders, me)
         return replace(claim, holders=holders, state=_state(holders))
-    if not bind:
-        # What it holds already stays as recorded until the change under admission is seen to have happened; only a
-        # reservation that has aged is made young again, so that it is not collected under this request.
-        aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
-        return _with_holder(claim, mine, replace(mine, since=write_time(now))) if aged else claim
     others = claim.others(request.namespace, request.name)
-    key = claim.sharing_key if others else request.sharing_key
-    bound = _with_holder(claim, mine, replace(me, since=mine.since))
-    return replace(bound, pool=place.pool, sharing_key=key)
+    if occasion is _Occasion.SEEN:
+        key = claim.sharing_key if others else request.sharing_key
+        return replace(_with_holder(claim, mine, replace(me, since=mine.since)), pool=place.pool, sharing_key=key)
+    if occasion is _Occasion.CREATION:
+        # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
+        # would be in the way of either. The reconciler narrows the claim to the one it sees.
+        both = replace(me, ports=me.ports | mine.ports)
+        alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
+        key = claim.sharing_key if alike else ""
+        if (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
+            return replace(_with_holder(claim, mine, both), sharing_key=key)
+    # A change is recorded once it is seen to have happened. A reservation that has aged is made young again, so that
+    # it is not collected under this request.
+    aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
+    return _with_holder(claim, mine, replace(mine, since=write_time(now))) if aged else claim
 
 
 def _with_holder(claim: Claim, old: Holder, new: Holder) -> Claim:

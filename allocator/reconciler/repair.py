@@ -251,14 +251,12 @@ class Repair:
         if not ripe:
             return
         namespace, name = key
-        try:
-            live_uid = self._cluster.get(names.SERVICES, name, namespace)["metadata"]["uid"]
-        except NotFound:
-            live_uid = None
+        with suppress(NotFound):
+            self._cluster.get(names.SERVICES, name, namespace)
+            # It was created again, and its own event is on the way: then it keeps what its predecessor held.
+            return
         for claim in ripe:
             holder = claim.holder(*key)
-            if live_uid is not None and holder is not None and holder.uid in (None, live_uid):
-                continue
             if holder is not None and holder.uid is None and len(claim.holders) == 1:
                 self._require_leadership()
                 self._claims.delete(claim)

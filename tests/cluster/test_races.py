@@ -139,3 +139,32 @@ def test_the_api_server_killed_and_restarted_keeps_every_address(admitlb: Instal
     assert {name: ingress(admitlb.service("default", name)) for name in names} == before
     for name in [*names, "after"]:
         admitlb.cluster.delete(SERVICES, name, "default")
+
+
+def test_a_service_created_again_before_its_release_is_seen_keeps_others_off_its_new_ports(
+    admitlb: Installation,
+) -> None:
+    key = {"metallb.io/allow-shared-ip": "again"}
+
+    def create(name: str, port: int) -> str:
+        created = admitlb.cluster.create(SERVICES, service(name, key, ports=[{"port": port}]), "default")
+        return str(created["metadata"].get("annotations", {}).get(ASSIGNED_IPS_ANNOTATION))
+
+    create("again", 80)
+    [address] = admitlb.wait_assigned("default", "again")
+    wait_until(lambda: admitlb.claims()[address]["state"] == "Bound", 10, "the claim is bound")
+    for process in admitlb.reconcilers:
+        process.sigkill()
+    try:
+        admitlb.cluster.delete(SERVICES, "again", "default")
+        assert create("again", 81) == address
+        assert create("joining-on-another", 82) == address
+        assert create("in-the-way-of-the-new", 81) != address
+        assert create("in-the-way-of-the-old", 80) != address
+    finally:
+        for number in range(2):
+            admitlb.restart_reconciler(number)
+    assert admitlb.wait_assigned("default", "again", timeout_seconds=40) == [address]
+    assert admitlb.wait_assigned("default", "joining-on-another") == [address]
+    for name in ("again", "joining-on-another", "in-the-way-of-the-new", "in-the-way-of-the-old"):
+        admitlb.cluster.delete(SERVICES, name, "default")
