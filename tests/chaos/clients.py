@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Unavailable
 from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
+from tests.chaos.wishes import CHANGED
 from tests.cluster.installation import service
 
 NAMESPACE = "default"
@@ -35,6 +38,8 @@ class Clients:
         self._pinnable = pinnable
         self._patience_seconds = patience_seconds
         self._stopping = threading.Event()
+        self._let = threading.Event()
+        self._let.set()
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         """What the API server did as asked, by kind; also how often it was away."""
@@ -60,9 +65,19 @@ class Clients:
             if thread.is_alive():
                 raise AssertionError(f"{thread.name} does not end")
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no client begin a request while the block runs."""
+        self._let.clear()
+        try:
+            yield
+        finally:
+            self._let.set()
+
     def _run(self, number: int, chance: random.Random) -> None:
         names = [f"c{number}-{index}" for index in range(_NAMES)]
         while not self._stopping.wait(chance.uniform(0, self._patience_seconds)):
+            self._let.wait()
             name = chance.choice(names)
             try:
                 self._count(self._step(name, chance))
@@ -97,24 +112,27 @@ class Clients:
         return "deleted"
 
     def _touch(self, name: str, chance: random.Random) -> str:
-        return self._patch("touched", name, {"metadata": {"labels": {"touched": str(chance.randrange(1000))}}})
+        self._cluster.patch(
+            SERVICES, name, {"metadata": {"labels": {"touched": str(chance.randrange(1000))}}}, NAMESPACE
+        )
+        return "touched"
 
     def _change_type(self, name: str, chance: random.Random) -> str:
         # A node port stands in the way of ClusterIP unless it goes with the type.
         ports = [{**_a_port(chance), "nodePort": None}]
         wanted = chance.choice(("ClusterIP", "LoadBalancer"))
-        return self._patch(f"changed type to {wanted}", name, {"spec": {"type": wanted, "ports": ports}})
+        return self._ask(f"changed type to {wanted}", name, {}, {"type": wanted, "ports": ports})
 
     def _change_sharing(self, name: str, chance: random.Random) -> str:
         key = chance.choice((_a_key(chance), None))
-        changed = {"metadata": {"annotations": {_KEY: key}}, "spec": {"ports": [_a_port(chance)]}}
-        return self._patch("changed sharing key and port", name, changed)
+        return self._ask("changed sharing key and port", name, {_KEY: key}, {"ports": [_a_port(chance)]})
 
     def _change_pin(self, name: str, chance: random.Random) -> str:
         pin = chance.choice((*chance.choices(self._pinnable, k=2), None))
-        return self._patch("changed address asked for", name, {"metadata": {"annotations": {_PINS: pin}}})
+        return self._ask("changed address asked for", name, {_PINS: pin}, {})
 
-    def _patch(self, what: str, name: str, change: Object) -> str:
+    def _ask(self, what: str, name: str, annotations: dict[str, str | None], spec: Object) -> str:
+        change = {"metadata": {"annotations": {**annotations, CHANGED: "true"}}, "spec": spec}
         self._cluster.patch(SERVICES, name, change, NAMESPACE)
         return what
 

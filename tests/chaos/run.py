@@ -24,6 +24,8 @@ from tests.lab.waiting import NeverHappened, wait_until
 
 POOL_SIZE = 60
 _FIRST_PORT = 19943
+_TENTATIVE_AGE_SECONDS = 20
+"""Far less than the usual 90, and yet longer than a request may hang while the API server is frozen."""
 _SETTLE_SECONDS = 90
 _COLLECT_SECONDS = 90
 
@@ -73,7 +75,9 @@ def run(plan: Plan) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="admitlb-chaos-", ignore_cleanup_errors=True) as folder:
         directory = Path(folder)
         with ControlPlane(find(), directory / "control-plane") as control_plane:
-            installation = Installation(control_plane, directory, first_port=_FIRST_PORT)
+            installation = Installation(
+                control_plane, directory, first_port=_FIRST_PORT, tentative_age_seconds=_TENTATIVE_AGE_SECONDS
+            )
             try:
                 return _run(plan, control_plane, installation)
             finally:
@@ -97,7 +101,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) ->
         patience_seconds=plan.patience_seconds,
         seed=plan.seed,
     )
-    disturbances = Disturbances(installation, pause_seconds=plan.pause_seconds, seed=plan.seed)
+    disturbances = Disturbances(installation, clients, pause_seconds=plan.pause_seconds, seed=plan.seed)
     for mirror in mirrors:
         mirror.start()
     clients.start()

@@ -8,6 +8,9 @@ from typing import Any, Self
 _PINS = "metallb.io/loadBalancerIPs"
 _KEY = "metallb.io/allow-shared-ip"
 
+CHANGED = "chaos.admitlb.io/changed"
+"""Annotation of a Service that no longer asks for what it was created with: the witness may have been away then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:

@@ -8,15 +8,17 @@ and two that never shared a key never show one address, not for a moment.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from allocator.reflector import Change
-from tests.chaos.wishes import Wish
+from tests.chaos.wishes import CHANGED, Wish
 
 RECENT_SECONDS = 10.0
 
+_STORY = 6
 _FOREVER = float("inf")
 
 _ASSIGNED = "admitlb.io/assigned-ips"
@@ -29,10 +31,12 @@ class _Seen:
     name: str
     wishes: list[tuple[float, Wish]]
     """With the moment each was replaced; the last one stands."""
-    asked: bool = False
-    told: frozenset[str] = frozenset()
+    asked: bool
+    told: frozenset[str]
     """What its creation was answered with."""
     shown: tuple[str, ...] = ()
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=_STORY))
+    """What was last seen of it."""
 
     @property
     def wish(self) -> Wish:
@@ -76,15 +80,21 @@ class Witness:
         wish = Wish.of(service)
         seen = self._seen.get(uid)
         if seen is None:
-            told = (service["metadata"].get("annotations") or {}).get(_ASSIGNED) or ""
-            addresses = frozenset(filter(None, told.split(",")))
-            seen = self._seen[uid] = _Seen(service["metadata"]["name"], [(_FOREVER, wish)], told=addresses)
+            annotations = service["metadata"].get("annotations") or {}
+            seen = self._seen[uid] = _Seen(
+                name=service["metadata"]["name"],
+                wishes=[(_FOREVER, wish)],
+                asked=CHANGED in annotations,
+                told=frozenset(filter(None, (annotations.get(_ASSIGNED) or "").split(","))),
+            )
         elif wish != seen.wish:
             replaced = (now, seen.wish)
             past = [entry for entry in seen.wishes[:-1] if entry[0] > now - RECENT_SECONDS]
             seen.wishes = [*past, replaced, (_FOREVER, wish)]
             seen.asked = True
         shown = _ingress(service)
+        version = service["metadata"].get("resourceVersion")
+        seen.story.append(f"{version}: {wish} shows {', '.join(shown) or 'none'}")
         if shown != seen.shown:
             self._shows(uid, seen, shown, now)
 
@@ -94,7 +104,9 @@ class Witness:
             if seen.asked:
                 self.moved_as_asked += 1
             else:
-                self.moves.append(f"{seen.name}: {', '.join(before)} -> {', '.join(shown) or 'none'}, unasked")
+                self.moves.append(
+                    f"{seen.name}: {', '.join(before)} -> {', '.join(shown) or 'none'}, unasked: {list(seen.story)}"
+                )
         for address in set(seen.shown) - set(shown):
             self._let_go(address, uid)
         for address in set(shown) - set(seen.shown):

@@ -34,12 +34,20 @@ Object = dict[str, Any]
 class Installation:
     """Two webhooks behind the Service and two reconcilers, one of which leads; reservations age in seconds."""
 
-    def __init__(self, control_plane: ControlPlane, directory: Path, *, first_port: int = 19643) -> None:
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        directory: Path,
+        *,
+        first_port: int = 19643,
+        tentative_age_seconds: float = TENTATIVE_AGE_SECONDS,
+    ) -> None:
         self.control_plane = control_plane
         self.cluster: Cluster = control_plane.cluster()
         control_plane.kubectl("apply", "-k", str(OVERLAY))
         route_webhook_service(control_plane)
         self._directory = directory
+        self._tentative_age_seconds = tentative_age_seconds
         self._ports = (first_port, first_port + 10)
         self.webhooks = [Replica(control_plane, directory, name=f"webhook-{port}", port=port) for port in self._ports]
         self.reconcilers = [self._reconciler(number) for number in range(2)]
@@ -57,7 +65,7 @@ class Installation:
             "reconciler",
             f"--kubeconfig={kubeconfig}",
             f"--monitor-port={self._ports[0] + 5 + number}",
-            f"--tentative-age-seconds={TENTATIVE_AGE_SECONDS}",
+            f"--tentative-age-seconds={self._tentative_age_seconds}",
         ]
         return Process(argv, name=f"reconciler-{number}", log=self._directory / f"reconciler-{number}.log")
 

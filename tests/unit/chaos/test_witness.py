@@ -6,6 +6,7 @@ from typing import Any
 
 from allocator.names import IP_ALLOCATIONS, SERVICES
 from allocator.reflector import Change
+from tests.chaos.wishes import CHANGED
 from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Witness
 
 Object = dict[str, Any]
@@ -20,12 +21,21 @@ class Story:
         self._stored: dict[str, Object] = {}
 
     def store(
-        self, name: str, *shown: str, key: str = "", port: int = 80, pin: str = "", told: str = "", uid: str = ""
+        self,
+        name: str,
+        *shown: str,
+        key: str = "",
+        port: int = 80,
+        pin: str = "",
+        told: str = "",
+        uid: str = "",
+        changed: bool = False,
     ) -> None:
         annotations = {
             "metallb.io/allow-shared-ip": key,
             "metallb.io/loadBalancerIPs": pin,
             "admitlb.io/assigned-ips": told,
+            CHANGED: "true" if changed else "",
         }
         new = {
             "metadata": {
@@ -109,7 +119,14 @@ def test_showing_another_address_than_the_creation_was_answered_with_is_a_move()
     story.store("a", "192.0.2.2", told="192.0.2.2")
     story.store("b", told="192.0.2.3")
     story.store("b", "192.0.2.3", told="192.0.2.3")
-    assert story.witness.moves == ["a: 192.0.2.1 -> 192.0.2.2, unasked"]
+    assert [move.split(",")[0] for move in story.witness.moves] == ["a: 192.0.2.1 -> 192.0.2.2"]
+
+
+def test_what_changed_while_the_witness_was_away_counts_as_asked() -> None:
+    story = Story()
+    story.store("a", told="192.0.2.1", changed=True)
+    story.store("a", "192.0.2.2", told="192.0.2.2", changed=True)
+    assert story.witness.moves == []
 
 
 def test_a_move_that_was_asked_for_is_one_move_and_no_more() -> None:
