@@ -102,7 +102,8 @@ class Leadership:
 class _LeaseLock:
     """The lock the package's LeaderElection asks for, on plain dicts and with timeouts.
 
-    `safe_until` is written by the election's thread (and set to zero once on resigning); a float is read whole.
+    `safe_until` is written by the election's thread (and set to zero once on resigning), `resigned` once by the
+    thread that resigns; both are read whole.
     """
 
     def __init__(self, cluster: Cluster, *, namespace: str, name: str, identity: str) -> None:
@@ -111,9 +112,13 @@ class _LeaseLock:
         self.name = name
         self.identity = identity
         self.safe_until = 0.0
+        self.resigned = False
         self._lease: Object = {}
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
+        if self.resigned:
+            # The election's loop cannot be stopped; it must not take back what was handed over.
+            return False, SimpleNamespace(body="{}", reason="resigned")
         try:
             self._lease = self._cluster.get(names.LEASES, name, namespace)
         except NotFound:
@@ -145,9 +150,13 @@ class _LeaseLock:
 
     def clear(self) -> None:
         """Hand the lease back: no holder, as client-go's ReleaseOnCancel does."""
-        self._lease["spec"] = {**self._lease.get("spec", {}), "holderIdentity": "", "leaseDurationSeconds": 1}
+        self.resigned = True
         try:
-            self._cluster.replace(names.LEASES, self._lease)
+            # A renewal may have been under way: what is handed back is the Lease as it stands now.
+            lease = self._cluster.get(names.LEASES, self.name, self.namespace)
+            if lease["spec"].get("holderIdentity") == self.identity:
+                lease["spec"] = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                self._cluster.replace(names.LEASES, lease)
         except ApiError as error:
             log.info("leadership.not-handed-back", lease=self.name, error=error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -185,6 +186,7 @@ def _clear(admitlb: Installation) -> None:
         lambda: not [spec for spec in admitlb.claims().values() if spec["state"] != "Cooling"], 20, "nothing is held"
     )
     for claim in cluster.list(IP_ALLOCATIONS)["items"]:
-        cluster.delete(IP_ALLOCATIONS, claim["metadata"]["name"])
+        with suppress(NotFound):
+            cluster.delete(IP_ALLOCATIONS, claim["metadata"]["name"])
     for name in HOMES:
         _put(cluster, NAMESPACES, namespace(name))
