@@ -21,6 +21,8 @@ from speaker.udp import HeartbeatSocket
 log = EventLog("membership")
 
 _DATAGRAMS_A_TURN = 4096
+_BATCH_SECONDS = 0.05
+"""Where many nodes send, waking up for each datagram would cost more than reading it."""
 
 
 class Heartbeats:
@@ -39,8 +41,9 @@ class Heartbeats:
         metrics: SpeakerMetrics,
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
+        address: str | None = None,
     ) -> None:
-        """Bind the port. Raises OSError when it is taken."""
+        """Bind the port, on every address or on one. Raises OSError when it is taken."""
         self._key = key
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
@@ -57,11 +60,13 @@ class Heartbeats:
         self._ready = False
         self._everywhere = False
         self._reported = Liveness(frozenset())
-        self._socket = HeartbeatSocket(port)
+        self._socket = HeartbeatSocket(port, address)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        self._poll.register(self._wake, select.POLLIN)
+        self._woken = select.poll()
+        for poll in (self._poll, self._woken):
+            poll.register(self._wake, select.POLLIN)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
 
@@ -162,14 +167,24 @@ class Heartbeats:
                 )
                 deadline = self._membership.next_deadline()
             self._report(liveness, changes + gone, stalled)
-            self._wait(deadline)
+            self._wait(now, deadline)
 
-    def _wait(self, deadline: float) -> None:
+    def _wait(self, begun: float, deadline: float) -> None:
+        """Wait until something arrives or is due; in a crowd, take what arrives in batches."""
+        if self._membership.crowded:
+            rest_until = min(begun + _BATCH_SECONDS, deadline)
+            if self._poll_until(self._woken, rest_until):
+                return
+        self._poll_until(self._poll, deadline)
+
+    def _poll_until(self, poll: select.poll, deadline: float) -> bool:
+        """Tell whether this process itself asked for a turn."""
         # Rounded up to poll's milliseconds: a wait that ends too early would spin until the deadline.
         remaining = max(0.0, deadline - clock())
-        for descriptor, _ in self._poll.poll(int(remaining * 1000) + 1):
-            if descriptor == self._wake:
-                os.eventfd_read(self._wake)
+        woken = any(descriptor == self._wake for descriptor, _ in poll.poll(int(remaining * 1000) + 1))
+        if woken:
+            os.eventfd_read(self._wake)
+        return woken
 
     def _report(self, liveness: Liveness, changes: list[PeerChange], stalled: float) -> None:
         _log_changes(changes)

@@ -14,15 +14,19 @@ from speaker.statement import Chunk, MalformedStatement, Spoken, Statement
 
 DEFAULT_INTERVAL_SECONDS = 0.1
 DEFAULT_DEAD_AFTER_SECONDS = 0.5
-BACKGROUND_PER_SECOND = 20.0
+BACKGROUND_PER_SECOND = 10.0
 """Heartbeats to those who do not watch this node, all of them together."""
 LEASE_COUNTS_SECONDS = 25.0
 """How long a renewed Lease speaks for a node that is not heard."""
 LEASE_DOUBT_SECONDS = 2.0
 """A renewal seen so soon after the silence began may have been written before."""
 
-_WANTED_SECONDS = 10.0
+WANTED_SECONDS = 10.0
+"""How long a peer that asked for frequent heartbeats gets them, though by this node's view it need not."""
 _NEWS_ENTRY_BYTES = 10
+_PATROL_SECONDS = 0.5
+"""How often those are looked after whom others watch."""
+_NONE: frozenset[str] = frozenset()
 
 
 class Verdict(StrEnum):
@@ -96,6 +100,13 @@ class Membership:
         self._answers: list[tuple[str, Heartbeat]] = []
         self._obituaries: dict[str, tuple[News, float]] = {}
         self._unproven: set[str] = set()
+        self._urgent: set[str] = set()
+        """To whom a heartbeat is due now."""
+        self._watched: tuple[str, ...] = ()
+        self._alive: frozenset[str] | None = None
+        self._statements: dict[str, Statement] | None = None
+        self._leases_speak = False
+        self._patrol_at = now
 
     @property
     def phase(self) -> Phase:
@@ -113,8 +124,10 @@ class Membership:
             self._hurry()
 
     def statements(self) -> dict[str, Statement]:
-        """What each peer was last heard to state, the dead ones included."""
-        return {node: peer.heard.statement for node, peer in self._peers.items() if peer.stated}
+        """What each peer was last heard to state, the dead ones included; not to be changed."""
+        if self._statements is None:
+            self._statements = {node: peer.heard.statement for node, peer in self._peers.items() if peer.stated}
+        return self._statements
 
     def set_peers(self, nodes: Collection[str], now: float) -> list[PeerChange]:
         """Expect heartbeats from these nodes; one no longer named is given up."""
@@ -127,6 +140,8 @@ class Membership:
             if node != self.node
         }
         self._unproven &= self._peers.keys()
+        self._urgent &= self._peers.keys()
+        self._alive = self._statements = None
         self._rotation = itertools.cycle(sorted(self._peers))
         self._regroup(now)
         return [change for change in gone if change.node not in self._peers]
@@ -136,6 +151,7 @@ class Membership:
         peer = self._peers.get(node)
         if peer is not None and not peer.fresh and now - peer.silent_since >= LEASE_DOUBT_SECONDS:
             peer.renewed_at = now
+            self._leases_speak = True
 
     def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
         """Take in an authentic heartbeat; what it asks for is in the next `outgoing`."""
@@ -150,11 +166,15 @@ class Membership:
         if heartbeat.incarnation != peer.incarnation:
             peer = self._take_in(heartbeat.sender, peer, heartbeat.incarnation)
         elif heartbeat.sequence <= peer.sequence:
+            # No sign of life; but what it states may only have been overtaken, and versions do not go back.
+            self._take_chunks(heartbeat.sender, peer, heartbeat)
             return Verdict.REPLAYED, []
         self._take(peer, heartbeat, now)
         if not was_fresh:
             self._regroup(now)
         changes = [] if peer.alive == was_alive else [self._change(heartbeat.sender, peer)]
+        if changes:
+            self._alive = None
         for news in heartbeat.news:
             changes += self._hear_news(heartbeat.sender, news, now)
         return Verdict.ACCEPTED, changes
@@ -169,14 +189,18 @@ class Membership:
         if since > self._stall_after:
             self._stood_still(since, now)
             return since, []
-        self._obituaries = {node: entry for node, entry in self._obituaries.items() if now < entry[1]}
+        if self._obituaries:
+            self._obituaries = {node: entry for node, entry in self._obituaries.items() if now < entry[1]}
         changes = []
-        for node, peer in list(self._peers.items()):
+        for node in self._watched if now < self._patrol_at else list(self._peers):
+            peer = self._peers[node]
             if peer.fresh and self._is_lost(node, peer, now):
                 changes += self._give_up(node, peer, now, reason=f"silent for {peer.silence(now):.3f} s")
                 news = News(about=node, tidings=Tidings.DEAD, incarnation=peer.incarnation or 0)
                 self._obituaries[node] = (news, now + self._dead_after)
                 self._regular_at = now
+        if now >= self._patrol_at:
+            self._patrol_at = now + _PATROL_SECONDS
         if self.fenced and not self._unproven:
             self.fenced = False
         return 0.0, changes
@@ -184,29 +208,40 @@ class Membership:
     def next_deadline(self) -> float:
         """When `tick` and `outgoing` may next have something to do, if nothing is heard or said."""
         deadline = self._regular_at
-        for peer in self._peers.values():
+        for peer in map(self._peers.__getitem__, self._watched):
             if peer.asked_at is not None:
                 deadline = min(deadline, peer.asked_at + self._dead_after / 4)
-            elif peer.watched_since is not None:
-                deadline = min(deadline, max(peer.silent_since, peer.watched_since) + self._dead_after)
+            elif peer.fresh:
+                deadline = min(deadline, max(peer.silent_since, peer.watched_since or 0.0) + self._dead_after)
         return deadline
 
     def alive(self, now: float) -> frozenset[str]:
         """The nodes whose speakers can announce, this one included once it serves."""
-        alive = {node for node, peer in self._peers.items() if peer.alive} | self.by_lease(now)
-        return frozenset(alive | {self.node}) if self._phase is Phase.SERVING else frozenset(alive)
+        if self._alive is None:
+            own = {self.node} if self._phase is Phase.SERVING else set()
+            self._alive = frozenset(own | {node for node, peer in self._peers.items() if peer.alive})
+        return self._alive | self.by_lease(now) if self._leases_speak else self._alive
 
     def by_lease(self, now: float) -> frozenset[str]:
         """The nodes that are not heard, yet keep renewing their Lease: the network swallows heartbeats."""
-        return frozenset(
+        if not self._leases_speak:
+            return _NONE
+        found = frozenset(
             node
             for node, peer in self._peers.items()
             if not peer.fresh and peer.renewed_at is not None and now - peer.renewed_at < LEASE_COUNTS_SECONDS
         )
+        self._leases_speak = bool(found)
+        return found
 
     def in_trouble(self, node: str) -> bool:
         """Tell whether the peer has lost one of its interfaces, by its own word."""
         return any(link.lost for link in self._peers[node].heard.statement.links)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are too many peers for everybody to watch everybody."""
+        return len(self._peers) > EVERYONE_UP_TO
 
     def settled(self, now: float) -> bool:
         """Tell whether every peer was heard out, or has had the time to be since the peers are known.
@@ -226,10 +261,11 @@ class Membership:
     def outgoing(self, now: float) -> list[tuple[str, Heartbeat]]:
         """Return the heartbeats due now, each with the node it goes to."""
         sent, self._answers = self._answers, []
-        regular = self._regular_nodes(now) if now >= self._regular_at else frozenset()
-        for node, peer in self._peers.items():
-            if peer.urgent or node in regular:
-                sent += self._due(node, peer, now)
+        due, self._urgent = self._urgent, set()
+        if now >= self._regular_at:
+            due.update(self._regular_nodes(now))
+        for node in due:
+            sent += self._due(node, self._peers[node], now)
         return sent
 
     def _due(self, node: str, peer: Peer, now: float) -> list[tuple[str, Heartbeat]]:
@@ -243,20 +279,19 @@ class Membership:
         if news or not parcels:
             parcels.insert(0, self._compose(peer, echo=peer.echo, news=_that_fits(news)))
         peer.news.clear()
-        peer.urgent = peer.probe = False
+        peer.probe = False
         return [(node, parcel) for parcel in parcels]
 
     def _regular_nodes(self, now: float) -> Collection[str]:
         self._regular_at = max(self._regular_at + self._interval, now)
-        few = len(self._peers) <= EVERYONE_UP_TO
-        if few or self._phase is not Phase.SERVING or self._obituaries:
+        if not self.crowded or self._phase is Phase.LEAVING or self._obituaries:
             return self._peers.keys()
         due = {
             node
             for node, peer in self._peers.items()
             if node in self._closely
             or peer.wants_until > now
-            or (peer.fresh and peer.acknowledged != self._spoken.version)
+            or (peer.acknowledged != self._spoken.version if peer.fresh else self._phase is Phase.STARTING)
         }
         self._background += BACKGROUND_PER_SECOND * self._interval
         while self._background >= 1.0:
@@ -295,15 +330,16 @@ class Membership:
             silent_since=former.silent_since,
             incarnation=incarnation,
             watched_since=former.watched_since,
-            urgent=True,
         )
+        self._urgent.add(node)
+        self._statements = None
         return peer
 
     def _take(self, peer: Peer, heartbeat: Heartbeat, now: float) -> None:
         if heartbeat.challenge != peer.echo or heartbeat.probe:
-            peer.urgent = True
+            self._urgent.add(heartbeat.sender)
         if heartbeat.probe:
-            peer.wants_until = now + _WANTED_SECONDS
+            peer.wants_until = now + WANTED_SECONDS
         peer.echo = heartbeat.challenge
         peer.sequence = heartbeat.sequence
         peer.phase = heartbeat.phase
@@ -314,18 +350,26 @@ class Membership:
         peer.asked_at = peer.renewed_at = None
         peer.accusers.clear()
         self._obituaries.pop(heartbeat.sender, None)
-        for chunk in heartbeat.chunks:
-            try:
-                # Acknowledged at once, or it would be said again.
-                peer.urgent |= peer.heard.take(chunk)
-            except MalformedStatement:
-                continue
-        peer.stated |= peer.known
+        self._take_chunks(heartbeat.sender, peer, heartbeat)
+        if peer.known and not peer.stated:
+            peer.stated = True
+            self._statements = None
         if peer.known:
             self._unproven.discard(heartbeat.sender)
 
+    def _take_chunks(self, node: str, peer: Peer, heartbeat: Heartbeat) -> None:
+        for chunk in heartbeat.chunks:
+            try:
+                complete = peer.heard.take(chunk)
+            except MalformedStatement:
+                continue
+            if complete:
+                # Acknowledged at once, or it would be said again.
+                self._urgent.add(node)
+                self._statements = None
+
     def _hear_news(self, sender: str, news: News, now: float) -> list[PeerChange]:
-        peer, teller = self._peers.get(news.about), self._peers[sender]
+        peer = self._peers.get(news.about)
         if peer is None or peer.incarnation != news.incarnation:
             return []
         silent = peer.silence(now) >= self._dead_after / 2
@@ -333,15 +377,15 @@ class Membership:
             peer.vouched_at = now
         elif not peer.fresh:
             if news.tidings is Tidings.SUSPECTED:
-                self._say(teller, news.about, Tidings.DEAD)
+                self._say(sender, news.about, Tidings.DEAD)
         elif news.tidings is Tidings.DEAD:
             return self._give_up(news.about, peer, now, reason=f"reported by {sender}") if silent else []
         elif silent and peer.watched_since is not None:
             if sender not in peer.accusers:
                 peer.accusers.add(sender)
-                self._say(teller, news.about, Tidings.SUSPECTED)
+                self._say(sender, news.about, Tidings.SUSPECTED)
         elif peer.watched_since is not None:
-            self._say(teller, news.about, Tidings.VOUCHED)
+            self._say(sender, news.about, Tidings.VOUCHED)
         return []
 
     def _is_lost(self, node: str, peer: Peer, now: float) -> bool:
@@ -351,7 +395,7 @@ class Membership:
         if peer.watched_since is None or peer.accusers:
             return True
         jurors = [
-            self._peers[juror]
+            juror
             for juror in self._ring.watchers_of(node)
             if juror != self.node and self._can_judge(self._peers[juror], now)
         ]
@@ -364,7 +408,8 @@ class Membership:
         elif now - peer.asked_at < self._dead_after / 4:
             return False
         peer.asked_at = now
-        peer.probe = peer.urgent = True
+        peer.probe = True
+        self._urgent.add(node)
         for juror in jurors:
             self._say(juror, node, Tidings.SUSPECTED)
         return False
@@ -379,10 +424,10 @@ class Membership:
             return self._dead_after
         return self._dead_after + 3 * len(self._peers) / BACKGROUND_PER_SECOND
 
-    def _say(self, listener: Peer, about: str, tidings: Tidings) -> None:
+    def _say(self, listener: str, about: str, tidings: Tidings) -> None:
         incarnation = self._peers[about].incarnation or 0
-        listener.news.append(News(about=about, tidings=tidings, incarnation=incarnation))
-        listener.urgent = True
+        self._peers[listener].news.append(News(about=about, tidings=tidings, incarnation=incarnation))
+        self._urgent.add(listener)
 
     def _give_up(self, node: str, peer: Peer, now: float, *, reason: str) -> list[PeerChange]:
         changes = [PeerChange(node, False, reason, peer.silence(now))] if peer.alive else []
@@ -391,8 +436,9 @@ class Membership:
         peer.asked_at = peer.renewed_at = None
         peer.accusers.clear()
         # Should it live after all, its answer brings it back at once.
-        peer.urgent = True
+        self._urgent.add(node)
         self._unproven.discard(node)
+        self._alive = None
         self._regroup(now)
         return changes
 
@@ -405,26 +451,30 @@ class Membership:
             if seconds >= self.fence_after_seconds and self._phase is not Phase.STARTING:
                 self.fenced = True
                 self._unproven.add(node)
-                peer.probe = peer.urgent = True
+                peer.probe = True
+                self._urgent.add(node)
 
     def _regroup(self, now: float) -> None:
         self._ring = Ring({self.node} | {node for node, peer in self._peers.items() if peer.fresh})
         self._closely = frozenset(self._ring.watchers_of(self.node))
-        watched = self._ring.watched_by(self.node)
+        self._watched = self._ring.watched_by(self.node)
+        watched = frozenset(self._watched)
         for node, peer in self._peers.items():
             if node not in watched:
                 peer.watched_since = None
             elif peer.watched_since is None:
                 peer.watched_since = now
-                peer.probe |= len(self._peers) > EVERYONE_UP_TO
-                peer.urgent |= peer.probe
+                if self.crowded:
+                    peer.probe = True
+                    self._urgent.add(node)
 
     def _change(self, node: str, peer: Peer) -> PeerChange:
         return PeerChange(node, peer.alive, "heard" if peer.alive else peer.phase.name.lower())
 
     def _hurry(self) -> None:
+        self._alive = None
+        self._urgent.update(self._peers)
         for peer in self._peers.values():
-            peer.urgent = True
             peer.told_at = -1.0
 
 

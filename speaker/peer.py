@@ -41,8 +41,6 @@ class Peer:
     suspected_at: float = 0.0
     accusers: set[str] = field(default_factory=set)
     vouched_at: float = -1.0
-    urgent: bool = False
-    """A heartbeat is due to it now."""
     probe: bool = False
     """The next heartbeat to it asks for one in return."""
     news: list[News] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from functools import lru_cache
 
 WATCHERS = 4
 EVERYONE_UP_TO = 8
@@ -18,7 +19,7 @@ class Ring:
     """
 
     def __init__(self, members: Collection[str]) -> None:
-        self._order = sorted(members, key=lambda node: hashlib.sha256(node.encode()).digest())
+        self._order = sorted(members, key=_place)
         self._place = {node: index for index, node in enumerate(self._order)}
         self._all = len(self._order) - 1 <= EVERYONE_UP_TO
 
@@ -39,3 +40,8 @@ class Ring:
         place = self._place[node]
         count = others if self._all else min(WATCHERS, others)
         return tuple(self._order[(place + step * (1 + index)) % len(self._order)] for index in range(count))
+
+
+@lru_cache(maxsize=4096)
+def _place(node: str) -> bytes:
+    return hashlib.sha256(node.encode()).digest()

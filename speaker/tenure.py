@@ -11,8 +11,11 @@ from speaker.election import Contender, elect
 from speaker.scope import Scope
 from speaker.statement import NOTHING, Link, Statement
 
-HANDOVER_SECONDS = 0.5
-"""How long an address is kept for a successor that does not take it."""
+HANDOVER_SECONDS = 2.0
+"""How long an address is kept for a successor that does not take it: it may see changes a little later."""
+
+UNHEARD_HANDOVER_SECONDS = 0.5
+"""The same for a successor that cannot be heard to take it."""
 
 LOST_LINK_HANDICAP = 2
 """More than not being Ready: what the node would answer, the clients may not hear."""
@@ -79,7 +82,9 @@ class Tenure:
                 if winner is not None and winner.node == self._node and own is not None:
                     scopes[address] = own.scopes[address]
                 elif self._still_served(address, around.links):
-                    deadline = self._keep_until(address, winner, rivals, now)
+                    unheard = winner is not None and winner.node in around.unheard
+                    patience = UNHEARD_HANDOVER_SECONDS if unheard else self._patience
+                    deadline = self._keep_until(address, winner, rivals, now=now, patience=patience)
                     if deadline is not None:
                         scopes[address] = self._held.scopes[address]
                         deadlines[address] = deadline
@@ -147,12 +152,12 @@ class Tenure:
         return found
 
     def _keep_until(
-        self, address: Address, winner: Contender | None, rivals: Mapping[str, int], now: float
+        self, address: Address, winner: Contender | None, rivals: Mapping[str, int], *, now: float, patience: float
     ) -> float | None:
         """Until when to keep an address that this node does not win; None to let go now."""
         if winner is not None and winner.node in rivals:
             return None
-        deadline = self._deadlines.get(address, now + self._patience)
+        deadline = self._deadlines.get(address, now + patience)
         return deadline if now < deadline else None
 
     def _term(self, address: Address) -> int:

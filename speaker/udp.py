@@ -14,10 +14,10 @@ class HeartbeatSocket:
     own. `everywhere` tries all of them. Guarded by its owner's lock.
     """
 
-    def __init__(self, port: int) -> None:
-        """Bind the port. Raises OSError when it is taken."""
+    def __init__(self, port: int, address: str | None = None) -> None:
+        """Bind the port, on every address or on one. Raises OSError when it is taken."""
         self._port = port
-        self._socket, self._mapped = _listen(port)
+        self._socket, self._mapped = _listen(port, address)
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._paths: dict[str, str] = {}
 
@@ -65,9 +65,12 @@ class HeartbeatSocket:
         return f"::ffff:{address}" if mapped else address
 
 
-def _listen(port: int) -> tuple[socket.socket, bool]:
+def _listen(port: int, address: str | None) -> tuple[socket.socket, bool]:
     """Return a socket for both families, and whether it writes IPv4 addresses as IPv4-mapped."""
     kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    if address is not None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return _bound(socket.socket(family, kind), address, port), False
     try:
         both = socket.socket(socket.AF_INET6, kind)
     except OSError:

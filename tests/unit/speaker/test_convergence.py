@@ -20,7 +20,7 @@ NODES = ("node-1", "node-2", "node-3", "node-4")
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 6))
 BOUND_SECONDS = 2.5
 """From the last disturbance until every address has one holder again: a start may take a second to settle, a loss
-half a second to notice and a quarter to confirm, a handover half a second where the successor does not follow."""
+half a second to notice and a quarter to confirm."""
 
 
 def holders(cluster: Cluster) -> dict[str, set[str]]:

@@ -1,0 +1,76 @@
+"""Many speakers: a few watch each one, and everybody soon knows what they saw, however many datagrams are lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from speaker.ring import EVERYONE_UP_TO, WATCHERS, Ring
+from tests.unit.speaker.simulated import Cluster
+
+MANY = tuple(f"node-{number}" for number in range(40))
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Cluster:
+    """Forty speakers that lose one datagram in a hundred, and the ten seconds they need to become calm."""
+    cluster = Cluster(MANY, loss=0.01)
+    cluster.run(12.0)
+    return cluster
+
+
+def given_up(cluster: Cluster, node: str) -> list[float | None]:
+    """When each other speaker gave the node up, None where one did not."""
+    found = []
+    for name, member in cluster.members.items():
+        times = [at for at, change in member.changes if change.node == node and not change.alive]
+        found += [times[-1] if times else None] if name != node else []
+    return found
+
+
+def test_every_node_has_its_watchers_and_all_agree_on_whom() -> None:
+    ring = Ring(MANY)
+    for node in MANY:
+        watchers = ring.watchers_of(node)
+        assert len(set(watchers) - {node}) == WATCHERS
+        assert all(node in ring.watched_by(watcher) for watcher in watchers)
+
+
+def test_in_a_small_cluster_everybody_watches_everybody() -> None:
+    few = MANY[: EVERYONE_UP_TO + 1]
+    ring = Ring(few)
+    assert all(set(ring.watchers_of(node)) == set(few) - {node} for node in few)
+
+
+def test_a_stranger_to_the_ring_watches_nobody() -> None:
+    assert Ring(MANY).watchers_of("stranger") == Ring(MANY).watched_by("stranger") == ()
+
+
+def test_nobody_is_given_up_for_lost_datagrams_alone_and_few_are_sent(crowd: Cluster) -> None:
+    began, sent = crowd.now, crowd.sent
+    crowd.run(30.0)
+    assert all(crowd.members[name].membership.alive(crowd.now) == set(MANY) for name in MANY)
+    assert not [change for member in crowd.members.values() for at, change in member.changes if at > began]
+    per_node_and_second = (crowd.sent - sent) / 30.0 / len(MANY)
+    assert per_node_and_second < 10 * WATCHERS + 20
+
+
+def test_everybody_knows_of_a_loss_within_a_second(crowd: Cluster) -> None:
+    died_at = crowd.now
+    crowd.kill("node-7")
+    crowd.run(1.0)
+    for at in given_up(crowd, "node-7"):
+        assert at is not None
+        assert 0.35 < at - died_at < 1.0
+    crowd.start("node-7")
+    crowd.run(12.0)
+    assert all(len(member.membership.alive(crowd.now)) == len(MANY) for member in crowd.members.values())
+
+
+def test_a_node_and_all_of_its_watchers_may_die_at_once(crowd: Cluster) -> None:
+    died_at = crowd.now
+    gone = ("node-3", *Ring(MANY).watchers_of("node-3"))
+    for name in gone:
+        crowd.kill(name)
+    crowd.run(3.0)
+    for name in gone:
+        assert all(at is not None and at > died_at for at in given_up(crowd, name))
