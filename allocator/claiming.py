@@ -129,6 +129,8 @@ class Claims:
                     unwritten.remove(place)
                 elif wanted != place.claim:
                     self._swap(wanted)
+                elif occasion is _Occasion.CREATION:
+                    self._confirm(wanted)
         except BaseException:
             self._undo(created)
             for place in unwritten:
@@ -152,6 +154,13 @@ class Claims:
         except (Conflict, NotFound):
             self._refresh(claim)
             raise LostRace(claim.address) from None
+
+    def _confirm(self, claim: Claim) -> None:
+        """Make sure that what is kept without a write stands: the view may be behind, by as long as a pause."""
+        self._refresh(claim)
+        known = self._view.claim_at(claim.address)
+        if known is None or known.version != claim.version:
+            raise LostRace(claim.address)
 
     def _refresh(self, claim: Claim) -> None:
         """Read what stands at the address now, so that the next decision sees it."""
