@@ -101,7 +101,7 @@ class Witness:
     def _shows(self, uid: str, seen: _Seen, shown: tuple[str, ...], now: float) -> None:
         before = seen.shown or tuple(sorted(seen.told))
         if before and set(before) != set(shown):
-            if seen.asked:
+            if seen.asked or set(shown) == set(seen.wish.pins.split(",")):
                 self.moved_as_asked += 1
             else:
                 self.moves.append(

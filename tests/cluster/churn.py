@@ -1,4 +1,4 @@
-"""Clients that create and delete Services as fast as they can, and a witness that looks for what may never be."""
+"""Clients that create and delete Services as fast as they can, watched by a witness."""
 
 from __future__ import annotations
 
@@ -7,47 +7,15 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
 from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
-from allocator.reflector import Change, Reflector
-from tests.cluster.installation import ingress, service
+from allocator.reflector import Reflector
+from tests.chaos.witness import Witness
+from tests.cluster.installation import service
 from tests.lab.control_plane import ControlPlane
 
 NAMESPACE = "default"
-
-
-@dataclass
-class Witness:
-    """Follows every Service by watch and notes each moment at which two show one address, or one changes its own.
-
-    Written by the reflector's thread alone; read after it has stopped.
-    """
-
-    duplicates: list[str] = field(default_factory=list)
-    moves: list[str] = field(default_factory=list)
-    assigned: int = 0
-    _holder: dict[str, str] = field(default_factory=dict)
-    _shown: dict[str, list[str]] = field(default_factory=dict)
-
-    def see(self, change: Change) -> None:
-        """Take in one change of a Service, in the order the API server stored them."""
-        name = change.key[1]
-        uid = (change.new or change.old or {})["metadata"]["uid"]
-        before = self._shown.get(uid, [])
-        after = ingress(change.new) if change.new is not None else []
-        if before and after and before != after:
-            self.moves.append(f"{name}: {before} -> {after}")
-        for address in before:
-            if address not in after and self._holder.get(address) == uid:
-                del self._holder[address]
-        for address in after:
-            owner = self._holder.setdefault(address, uid)
-            if owner != uid:
-                self.duplicates.append(f"{address}: {name} and another Service")
-        self.assigned += len(after) > len(before)
-        self._shown[uid] = after
 
 
 class Churn:

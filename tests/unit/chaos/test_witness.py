@@ -122,6 +122,16 @@ def test_showing_another_address_than_the_creation_was_answered_with_is_a_move()
     assert [move.split(",")[0] for move in story.witness.moves] == ["a: 192.0.2.1 -> 192.0.2.2"]
 
 
+def test_the_address_asked_for_may_come_at_any_time() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1", pin="192.0.2.9")
+    story.later()
+    story.store("a", "192.0.2.9", pin="192.0.2.9")
+    assert story.witness.moves == []
+    story.store("a", "192.0.2.1", pin="192.0.2.9")
+    assert len(story.witness.moves) == 1
+
+
 def test_what_changed_while_the_witness_was_away_counts_as_asked() -> None:
     story = Story()
     story.store("a", told="192.0.2.1", changed=True)
