@@ -12,16 +12,18 @@ from rich.console import Console
 
 from tests.bench import core, creation, life, webhook_start
 from tests.bench.figures import Figure, Report
-from tests.bench.site import site
+from tests.bench.site import bare_site, site
 
 
 def _with_fsync() -> Iterator[Figure]:
-    with site(fsync=True) as durable:
-        yield from creation.measure(durable, durability="etcd with fsync")
+    with bare_site(fsync=True) as control_plane:
+        bare_rate = creation.measure_bare(control_plane)
+        with site(control_plane) as durable:
+            yield from creation.measure(durable, bare_rate=bare_rate, durability="etcd with fsync")
 
 
 def _without_fsync() -> Iterator[Figure]:
-    with site(fsync=False) as quick:
+    with bare_site(fsync=False) as control_plane, site(control_plane) as quick:
         yield from life.measure(quick)
 
 

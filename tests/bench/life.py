@@ -11,7 +11,7 @@ from allocator.names import SERVICES
 from allocator.reflector import Change, Reflector
 from tests.bench.api_writes import ApiWrites
 from tests.bench.figures import Figure, quantile
-from tests.bench.site import NAMESPACE, Site
+from tests.bench.site import NAMESPACE, Site, connections, new_service
 from tests.cluster.installation import ingress
 
 SECTION = "a Service's life, one after another (etcd without fsync)"
@@ -88,14 +88,14 @@ def measure(site: Site) -> Iterator[Figure]:
 def _lives(site: Site, *, past_the_webhook: bool) -> tuple[list[float], list[float]]:
     """Create Services one after another, each once the last one's status was seen; both waits in ms."""
     arrivals = _Arrivals()
-    mirror = Reflector(site.connections(1)[0], SERVICES, namespace=NAMESPACE, on_change=arrivals.see)
+    mirror = Reflector(connections(site.control_plane, 1)[0], SERVICES, namespace=NAMESPACE, on_change=arrivals.see)
     mirror.start()
     known: list[float] = []
     shown: list[float] = []
     try:
         mirror.wait_synced(10)
         for _ in range(_LIVES):
-            document = site.document(past_the_webhook=past_the_webhook)
+            document = new_service(past_the_webhook=past_the_webhook)
             # Without a selector Kubernetes' own controllers write nothing, so that every write counted is ours.
             del document["spec"]["selector"]
             started = time.perf_counter()

@@ -46,28 +46,10 @@ class Site:
         wait_until(lambda: not self._answers(past=True), 20, "the API server knows the way past the webhook")
         self.clean()
 
-    def document(self, *, past_the_webhook: bool = False) -> Object:
-        """A new LoadBalancer Service of a name of its own."""
-        document = service(f"bench-{next(_serial)}")
-        if past_the_webhook:
-            document["metadata"]["labels"] = {PAST_THE_WEBHOOK: ""}
-        return document
-
-    def connections(self, count: int) -> list[Cluster]:
-        """Connections of clients' own to the API server."""
-        kubeconfig = str(self.control_plane.kubeconfig())
-        return [Cluster.from_environment(kubeconfig) for _ in range(count)]
-
     def clean(self) -> None:
         """Delete every Service and wait until the claims are gone too."""
-        names = [item["metadata"]["name"] for item in self.cluster.list(SERVICES, NAMESPACE)["items"]]
-        with ThreadPoolExecutor(4) as deleting:
-            list(deleting.map(self._delete, [name for name in names if name != "kubernetes"]))
+        delete_services(self.cluster)
         wait_until(lambda: not self.installation.claims(), 120, "every claim is gone after its Service")
-
-    def _delete(self, name: str) -> None:
-        with suppress(NotFound):
-            self.cluster.delete(SERVICES, name, NAMESPACE)
 
     def _let_pass(self) -> None:
         past = {"matchExpressions": [{"key": PAST_THE_WEBHOOK, "operator": "DoesNotExist"}]}
@@ -75,7 +57,7 @@ class Site:
         self.cluster.patch(MUTATING_WEBHOOKS, WEBHOOK_CONFIGURATION, [operation], content_type=JSON_PATCH)
 
     def _answers(self, *, past: bool) -> bool:
-        return has_address(self.cluster.create(SERVICES, self.document(past_the_webhook=past), NAMESPACE))
+        return has_address(self.cluster.create(SERVICES, new_service(past_the_webhook=past), NAMESPACE))
 
 
 def has_address(created: Object) -> bool:
@@ -83,14 +65,47 @@ def has_address(created: Object) -> bool:
     return ASSIGNED_IPS_ANNOTATION in (created["metadata"].get("annotations") or {})
 
 
+def new_service(*, past_the_webhook: bool = False) -> Object:
+    """A LoadBalancer Service of a name of its own, not created yet."""
+    document = service(f"bench-{next(_serial)}")
+    if past_the_webhook:
+        document["metadata"]["labels"] = {PAST_THE_WEBHOOK: ""}
+    return document
+
+
+def connections(control_plane: ControlPlane, count: int) -> list[Cluster]:
+    """Connections of clients' own to the API server."""
+    kubeconfig = str(control_plane.kubeconfig())
+    return [Cluster.from_environment(kubeconfig) for _ in range(count)]
+
+
+def delete_services(cluster: Cluster) -> None:
+    """Delete every Service but the API server's own."""
+
+    def delete(name: str) -> None:
+        with suppress(NotFound):
+            cluster.delete(SERVICES, name, NAMESPACE)
+
+    names = [item["metadata"]["name"] for item in cluster.list(SERVICES, NAMESPACE)["items"]]
+    with ThreadPoolExecutor(4, thread_name_prefix="delete") as deleting:
+        list(deleting.map(delete, [name for name in names if name != "kubernetes"]))
+
+
 @contextmanager
-def site(*, fsync: bool) -> Iterator[Site]:
-    """A control plane with AdmitLB, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="admitlb-bench-", ignore_cleanup_errors=True) as folder:
-        directory = Path(folder)
-        with ControlPlane(find(), directory / "control-plane", fsync=fsync) as control_plane:
-            installation = Installation(control_plane, directory)
-            try:
-                yield Site(control_plane, installation)
-            finally:
-                installation.stop()
+def bare_site(*, fsync: bool) -> Iterator[ControlPlane]:
+    """A control plane without AdmitLB, gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="admitlb-bench-", ignore_cleanup_errors=True) as folder,
+        ControlPlane(find(), Path(folder), fsync=fsync) as control_plane,
+    ):
+        yield control_plane
+
+
+@contextmanager
+def site(control_plane: ControlPlane) -> Iterator[Site]:
+    """AdmitLB on the control plane, killed afterwards."""
+    installation = Installation(control_plane, control_plane.directory / "admitlb")
+    try:
+        yield Site(control_plane, installation)
+    finally:
+        installation.stop()
