@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from allocator.names import SERVICES
-from allocator.reflector import Change, Reflector
 from tests.bench.api_writes import ApiWrites
+from tests.bench.arrivals import Arrivals
 from tests.bench.figures import Figure, quantile
-from tests.bench.site import NAMESPACE, Site, connections, new_service
-from tests.cluster.installation import ingress
+from tests.bench.site import Site, new_service
 
 SECTION = "a Service's life, one after another (etcd without fsync)"
 
 _LIVES = 200
-_STATUS_SECONDS = 10.0
-
-
-@dataclass(slots=True)
-class _Arrivals:
-    """When each Service's status first showed an address; `_arrived` owns `_at`."""
-
-    _arrived: threading.Condition = field(default_factory=threading.Condition)
-    _at: dict[str, float] = field(default_factory=dict)
-
-    def see(self, change: Change) -> None:
-        """Take in a change of a Service."""
-        if change.new is not None and ingress(change.new):
-            with self._arrived:
-                self._at.setdefault(change.key[1], time.perf_counter())
-                self._arrived.notify_all()
-
-    def wait(self, name: str) -> float:
-        """Return when the Service's status showed an address."""
-        with self._arrived:
-            if not self._arrived.wait_for(lambda: name in self._at, _STATUS_SECONDS):
-                raise AssertionError(f"{name} has no address in its status after {_STATUS_SECONDS:g} s")
-            return self._at[name]
 
 
 def measure(site: Site) -> Iterator[Figure]:
@@ -87,21 +59,14 @@ def measure(site: Site) -> Iterator[Figure]:
 
 def _lives(site: Site, *, past_the_webhook: bool) -> tuple[list[float], list[float]]:
     """Create Services one after another, each once the last one's status was seen; both waits in ms."""
-    arrivals = _Arrivals()
-    mirror = Reflector(connections(site.control_plane, 1)[0], SERVICES, namespace=NAMESPACE, on_change=arrivals.see)
-    mirror.start()
     known: list[float] = []
     shown: list[float] = []
-    try:
-        mirror.wait_synced(10)
+    with Arrivals.of(site.control_plane) as arrivals:
         for _ in range(_LIVES):
             document = new_service(past_the_webhook=past_the_webhook)
             # Without a selector Kubernetes' own controllers write nothing, so that every write counted is ours.
             del document["spec"]["selector"]
-            started = time.perf_counter()
-            site.cluster.create(SERVICES, document, NAMESPACE)
-            known.append((time.perf_counter() - started) * 1000)
-            shown.append((arrivals.wait(document["metadata"]["name"]) - started) * 1000)
-    finally:
-        mirror.stop()
+            waited = arrivals.create(document)
+            known.append(waited.known_ms)
+            shown.append(waited.shown_ms)
     return known, shown
