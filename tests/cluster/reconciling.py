@@ -20,6 +20,8 @@ from allocator.names import (
     SERVICES,
     Resource,
 )
+from allocator.reconciler.service_report import IP_ASSIGNED
+from tests.cluster.installation import service
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
@@ -73,6 +75,20 @@ class Reconciling:
         self._delete_services()
         wait_until(lambda: not self.claims(), 30, "every claim is gone")
         self._delete_all(IP_ADDRESS_POOLS, L2_ADVERTISEMENTS)
+        wait_until(self._finds_no_pool, 30, "the reconciler has seen the last pool go")
+
+    def _finds_no_pool(self) -> bool:
+        """Ask for an address, and tell whether the reconciler answers that there are no pools."""
+        self.cluster.create(SERVICES, service("probe"), "default")
+
+        def told() -> str:
+            found = conditions(self.cluster.get(SERVICES, "probe", "default")).get(IP_ASSIGNED)
+            return str(found["reason"]) if found else ""
+
+        reason = wait_until(told, 10, "a Service is told about its address")
+        self._delete_services()
+        wait_until(lambda: not self.claims(), 30, "every claim is gone")
+        return reason == "NoPool"
 
     def wipe(self) -> None:
         """Delete what a test has left where no reconciler runs."""
