@@ -3,13 +3,16 @@
 Between a decision and the write that shows it the Service may change its mind, and so may whoever it shares with:
 what it asked for within the last `RECENT_SECONDS` counts as asked. A Service that asks for nothing new never moves,
 and two that never shared a key never show one address, not for a moment.
+
+Where the watch broke, the mirror lists anew, and tells what it missed in no order: who seems to show what another has
+taken is acquitted if its next change turns out to have been stored before.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +49,16 @@ class _Seen:
         return [wish for until, wish in self.wishes if until > now - RECENT_SECONDS]
 
 
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """Somebody seemed to show `address` still when a Service with the wish `taker` came to, at `version`."""
+
+    address: str
+    taker: Wish
+    version: int
+    text: str
+
+
 @dataclass(slots=True)
 class Witness:
     """Written by one mirror's thread alone; read after that has stopped."""
@@ -60,12 +73,17 @@ class Witness:
     moved_as_asked: int = 0
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _holders: dict[str, set[str]] = field(default_factory=dict)
+    _charges: dict[str, list[_Charge]] = field(default_factory=dict)
+    """By the uid of who showed the address first, until its next change."""
 
     def see(self, change: Change) -> None:
         """Take in one change of a Service, in the order the API server stored them."""
         old_uid = change.old["metadata"]["uid"] if change.old is not None else None
         if old_uid is not None and (change.new is None or change.new["metadata"]["uid"] != old_uid):
             self._gone(old_uid)
+            if change.new is not None:
+                # Its deletion went unseen, so nobody knows what came after it.
+                self._acquit(self._charges.pop(old_uid, []))
         if change.new is not None:
             self._stands(change.new)
 
@@ -93,12 +111,18 @@ class Witness:
             seen.wishes = [*past, replaced, (_FOREVER, wish)]
             seen.asked = True
         shown = _ingress(service)
-        version = service["metadata"].get("resourceVersion")
+        version = int(service["metadata"]["resourceVersion"])
+        self._acquit(
+            charge
+            for charge in self._charges.pop(uid, [])
+            if version < charge.version
+            and (charge.address not in shown or any(past.may_share_with(charge.taker) for past in seen.recent(now)))
+        )
         seen.story.append(f"{version}: {wish} shows {', '.join(shown) or 'none'}")
         if shown != seen.shown:
-            self._shows(uid, seen, shown, now)
+            self._shows(uid, seen, shown, now, version)
 
-    def _shows(self, uid: str, seen: _Seen, shown: tuple[str, ...], now: float) -> None:
+    def _shows(self, uid: str, seen: _Seen, shown: tuple[str, ...], now: float, version: int) -> None:
         before = seen.shown or tuple(sorted(seen.told))
         if before and set(before) != set(shown):
             if seen.asked or set(shown) == set(seen.wish.pins.split(",")):
@@ -110,21 +134,27 @@ class Witness:
         for address in set(seen.shown) - set(shown):
             self._let_go(address, uid)
         for address in set(shown) - set(seen.shown):
-            self._take(address, uid, seen, now)
+            self._take(address, uid, seen, now, version)
         self.assigned += len(shown) > len(seen.shown)
         seen.shown = shown
         seen.told = frozenset()
         seen.asked = len(seen.recent(now)) > 1
 
-    def _take(self, address: str, uid: str, seen: _Seen, now: float) -> None:
+    def _take(self, address: str, uid: str, seen: _Seen, now: float, version: int) -> None:
         for other_uid in self._holders.get(address, ()):
             other = self._seen[other_uid]
             mine, theirs = seen.recent(now), other.recent(now)
             if any(one.may_share_with(two) for one in mine for two in theirs):
                 self.shared += 1
             else:
-                self.duplicates.append(f"{address}: {seen.name} ({seen.wish}) and {other.name} ({other.wish})")
+                text = f"{address}: {seen.name} ({seen.wish}) and {other.name} ({other.wish})"
+                self.duplicates.append(text)
+                self._charges.setdefault(other_uid, []).append(_Charge(address, seen.wish, version, text))
         self._holders.setdefault(address, set()).add(uid)
+
+    def _acquit(self, charges: Iterable[_Charge]) -> None:
+        for charge in charges:
+            self.duplicates.remove(charge.text)
 
     def _let_go(self, address: str, uid: str) -> None:
         holders = self._holders.get(address, set())

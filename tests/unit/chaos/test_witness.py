@@ -19,6 +19,7 @@ class Story:
         self.now = 1000.0
         self.witness = Witness(clock=lambda: self.now)
         self._stored: dict[str, Object] = {}
+        self._version = 1000
 
     def store(
         self,
@@ -30,7 +31,9 @@ class Story:
         told: str = "",
         uid: str = "",
         changed: bool = False,
+        version: int = 0,
     ) -> None:
+        self._version += 1
         annotations = {
             "metallb.io/allow-shared-ip": key,
             "metallb.io/loadBalancerIPs": pin,
@@ -41,6 +44,7 @@ class Story:
             "metadata": {
                 "name": name,
                 "uid": uid or name,
+                "resourceVersion": str(version or self._version),
                 "annotations": {k: v for k, v in annotations.items() if v},
             },
             "spec": {"type": "LoadBalancer", "ports": [{"port": port}]},
@@ -74,6 +78,18 @@ def test_an_address_that_was_left_first_is_none() -> None:
     story.store("b", "192.0.2.1")
     story.store("b", "192.0.2.1", uid="another-b-that-was-created-unseen")
     assert story.witness.duplicates == []
+
+
+def test_who_left_while_the_witness_was_away_is_acquitted() -> None:
+    story = Story()
+    story.store("b", "192.0.2.1")
+    story.store("c", "192.0.2.2")
+    story.store("a", "192.0.2.1", version=3000)
+    story.store("d", "192.0.2.2", version=3001)
+    assert len(story.witness.duplicates) == 2
+    story.store("b", version=2999)
+    story.store("c", version=3002)
+    assert [text.split(" (")[0] for text in story.witness.duplicates] == ["192.0.2.2: d"]
 
 
 def test_sharers_with_one_key_and_different_ports_are_none() -> None:
