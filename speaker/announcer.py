@@ -28,6 +28,7 @@ ANNOUNCEMENTS_AT_ONCE = 500.0
 announced all of them after a quarter of a second, at 2 Mbit/s."""
 
 _NONE: frozenset[Address] = frozenset()
+_NOTHING: Mapping[Address, Mapping[str, bytes]] = {}
 
 
 class Announcer:
@@ -69,6 +70,7 @@ class Announcer:
         self._holdings = Holdings(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
         self._presences: dict[Interface, Presence] = {}
         self._own_macs: frozenset[bytes] = frozenset()
+        self._lent: Mapping[Address, Mapping[str, bytes]] = _NOTHING
         self._bucket = TokenBucket(
             rate_per_second=announcements_per_second, burst=announcements_at_once, now=time.monotonic()
         )
@@ -116,17 +118,27 @@ class Announcer:
         with self._changed:
             return sorted({interface.name for interface in self._presences if scope.includes(interface.name)})
 
-    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address] = _NONE) -> None:
+    def announce(
+        self,
+        wanted: Mapping[Address, Scope],
+        *,
+        unheld: AbstractSet[Address] = _NONE,
+        lent: Mapping[Address, Mapping[str, bytes]] = _NOTHING,
+    ) -> None:
         """From now on announce exactly `wanted`: answer first, then tell the LAN about what is new.
 
         What is new and among `unheld` (as far as is known, none of ours has announced it before) is probed for first.
+        What is `lent` a hardware address, by interface, is answered with that one and not announced unasked.
         """
         with self._changed:
             before = self._holdings.wanted
-            if before == wanted:
+            if before == wanted and lent == self._lent:
                 return
+            returned = [address for address in self._lent if address in wanted and address not in lent]
+            self._lent = dict(lent)
             turn = self._holdings.want(wanted, unheld=unheld if self._probe else _NONE, now=time.monotonic())
             self._answer()
+            self._holdings.announce_again(returned, Reason.TAKEN)
             self._changed.notify_all()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
         for address in sorted(turn.released):
@@ -181,7 +193,8 @@ class Announcer:
         for interface, presence in self._presences.items():
             wanted = self._holdings.wanted.items()
             here = frozenset(address for address, scope in wanted if scope.includes(interface.name))
-            presence.answer_for(here & answered, watched=here)
+            lent = {address: macs[interface.name] for address, macs in self._lent.items() if interface.name in macs}
+            presence.answer_for(here & answered, watched=here, lent=lent)
 
     def _claimed(self, claim: Claim) -> None:
         node = self._listener.whose(claim.mac)

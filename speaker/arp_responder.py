@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from allocator.core.addresses import Address, Family
 from allocator.logs import EventLog
@@ -14,6 +16,9 @@ from speaker.metrics import SpeakerMetrics
 from speaker.packet_socket import MaySend, PacketSocket, always
 
 log = EventLog("arp")
+
+_OWN: Mapping[Address, bytes] = {}
+"""Nothing is lent: the interface's own hardware address is the answer."""
 
 
 def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) -> ArpFrame | None:
@@ -30,8 +35,8 @@ def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) ->
 class ArpResponder:
     """Answers and announces IPv4 addresses on one interface, with that interface's own MAC.
 
-    `_addresses` is replaced whole by the announcer's caller and read by the packet thread. The kernel's filter is
-    a hint that may let more through; `_addresses` decides.
+    `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread. The kernel's
+    filter is a hint that may let more through; `_addresses` decides.
     """
 
     protocol = "arp"
@@ -41,6 +46,7 @@ class ArpResponder:
         self.interface = interface
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
+        self._lent: Mapping[Address, bytes] = _OWN
         self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics, may_send)
 
     def fileno(self) -> int:
@@ -51,9 +57,10 @@ class ArpResponder:
         """Tell whether the address is of this responder's family."""
         return address.family is Family.IPV4
 
-    def answer_for(self, addresses: frozenset[Address]) -> None:
+    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
         """From now on answer for exactly the IPv4 addresses among these."""
         mine = frozenset(address for address in addresses if self.covers(address))
+        self._lent = lent
         if mine == self._addresses:
             return
         # Both orders of filter and set are safe: what only one of them knows is not answered.
@@ -73,6 +80,10 @@ class ArpResponder:
             if reply is None:
                 self._socket.dropped("not-ours")
                 continue
+            lent = self._lent.get(request.target_ip)
+            if lent is not None:
+                # Only inside: the frame itself comes from here, or switches would send that node's traffic here.
+                reply = replace(reply, sender_mac=lent)
             # Counted when the answer is on its way: nobody waits for the counters.
             sent = self._socket.send(reply.encode())
             address = str(request.target_ip)
@@ -82,6 +93,8 @@ class ArpResponder:
 
     def announce(self, address: Address) -> None:
         """Broadcast the address in both gratuitous forms, request and reply."""
+        if address in self._lent:
+            return
         for operation in Operation:
             if self._socket.send(gratuitous(operation, address, self.interface.mac).encode()):
                 self._metrics.gratuitous_sent.add(str(address))

@@ -20,6 +20,7 @@ from speaker.conflicts import ConflictListener
 from speaker.decider import Decider
 from speaker.events import EventRecorder
 from speaker.heartbeats import Heartbeats
+from speaker.host_watch import HostWatch
 from speaker.interfaces import Interface, InterfaceWatch
 from speaker.key import KeyWatch, read_key
 from speaker.leases import LeaseKeeper
@@ -123,14 +124,17 @@ class Speaker:
         events = EventRecorder(self._cluster, node=settings.node, pace=pace)
         statuses = StatusWriter(self._cluster, node=settings.node, namespace=settings.namespace, pace=pace)
         reporter = Reporter(node=settings.node, events=events, statuses=statuses)
+        hosts = HostWatch(settings.heartbeat_port)
         decider = Decider(
             node=settings.node,
             view=View(lb_class=settings.lb_class),
             announcer=announcer,
             peers=heartbeats,
+            hosts=hosts,
             reports=reporter,
             metrics=self._metrics,
         )
+        hosts.report_to(decider.on_gone)
         lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
 
         def on_rival(address: Address, node: str) -> None:
@@ -183,6 +187,7 @@ class Speaker:
             "packets": packets,
             "announcer": announcer,
             "interfaces": InterfaceWatch(on_interfaces),
+            "hosts": hosts,
             "heartbeats": heartbeats,
             "decider": decider,
         }

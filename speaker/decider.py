@@ -31,8 +31,17 @@ PROTOCOL = "layer2"
 class Announces(Protocol):
     """What carries out a decision."""
 
-    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address]) -> None:
-        """Announce exactly this from now on; what is new and `unheld` only once nobody turns out to have it."""
+    def announce(
+        self,
+        wanted: Mapping[Address, Scope],
+        *,
+        unheld: AbstractSet[Address],
+        lent: Mapping[Address, Mapping[str, bytes]],
+    ) -> None:
+        """Announce exactly this from now on; what is new and `unheld` only once nobody turns out to have it.
+
+        What is `lent` is answered with another's hardware address, by interface, and not announced unasked.
+        """
         ...
 
     def announce_again(self) -> None:
@@ -64,6 +73,14 @@ class Peers(Protocol):
         ...
 
 
+class Hosts(Protocol):
+    """What watches nodes without a speaker."""
+
+    def watch(self, hosts: Mapping[str, str]) -> None:
+        """Watch exactly these, by name and address; returns at once."""
+        ...
+
+
 class Reports(Protocol):
     """What tells people."""
 
@@ -75,18 +92,27 @@ class Reports(Protocol):
 class Decider:
     """Applies changes in order, on one thread that alone owns the view and the tenure.
 
-    `_changes`, `_liveness`, `_links`, `_memory`, `_synced` and `_stopping` are guarded by `_wake`; everything else
-    belongs to the thread. News of the living and of the interfaces comes first: a takeover never waits for a backlog
-    of watch events.
+    `_changes`, `_liveness`, `_links`, `_gone`, `_memory`, `_synced` and `_stopping` are guarded by `_wake`; all
+    else belongs to the thread. News of the living and of the interfaces comes first: a takeover never waits for a
+    backlog of watch events.
     """
 
     def __init__(
-        self, *, node: str, view: View, announcer: Announces, peers: Peers, reports: Reports, metrics: SpeakerMetrics
+        self,
+        *,
+        node: str,
+        view: View,
+        announcer: Announces,
+        peers: Peers,
+        hosts: Hosts,
+        reports: Reports,
+        metrics: SpeakerMetrics,
     ) -> None:
         self._node = node
         self._view = view
         self._announcer = announcer
         self._peers = peers
+        self._hosts = hosts
         self._reports = reports
         self._metrics = metrics
         self._tenure = Tenure(node)
@@ -94,12 +120,15 @@ class Decider:
         self._changes: list[Change] = []
         self._liveness: Liveness | None = None
         self._links: tuple[Link, ...] | None = None
+        self._gone: frozenset[str] | None = None
         self._memory = LinkMemory()
         self._synced = False
         self._stopping = False
         self._around = Surroundings(frozenset())
+        self._unreachable: frozenset[str] = frozenset()
         self._known: dict[str, tuple[str, ...]] | None = None
         self._renewals: dict[str, str] = {}
+        self._staying: frozenset[str] = frozenset()
         self._tenancy = Tenancy()
         self._shown: dict[Address, frozenset[Key]] = {}
         self._macs: dict[bytes, str] = {}
@@ -156,6 +185,12 @@ class Decider:
             self._links = self._memory.links(interfaces)
             self._wake.notify()
 
+    def on_gone(self, nodes: frozenset[str]) -> None:
+        """Take note of the nodes without a speaker that do not run any more (called by the host watch)."""
+        with self._wake:
+            self._gone = nodes
+            self._wake.notify()
+
     def _run(self) -> None:
         while True:
             with self._wake:
@@ -164,10 +199,13 @@ class Decider:
                     return
                 liveness, self._liveness = self._liveness, None
                 links, self._links = self._links, None
-                urgent = liveness is not None or links is not None or self._overdue()
+                gone, self._gone = self._gone, None
+                urgent = liveness is not None or links is not None or gone is not None or self._overdue()
                 changes: list[Change] = []
                 if not urgent and self._synced:
                     changes, self._changes = self._changes, changes
+            if gone is not None:
+                self._unreachable = gone
             if urgent:
                 self._move(liveness, links)
             else:
@@ -175,7 +213,8 @@ class Decider:
 
     def _has_news(self) -> bool:
         cluster = self._synced and (bool(self._changes) or self._known is None)
-        return self._stopping or self._liveness is not None or self._links is not None or cluster
+        urgent = (self._liveness, self._links, self._gone) != (None, None, None)
+        return self._stopping or urgent or cluster
 
     def _patience(self) -> float | None:
         deadline = self._tenancy.deadline
@@ -189,8 +228,12 @@ class Decider:
         around = self._around
         before = around.alive
         if liveness is not None:
-            self._macs = {link.mac: node for node, stated in liveness.statements.items() for link in stated.links}
-            around = Surroundings(liveness.alive, liveness.unheard, liveness.statements, around.links)
+            # Kept when a speaker restarts: it announces before it has told its interfaces to everybody.
+            macs = {link.mac: node for node, stated in liveness.statements.items() for link in stated.links}
+            self._macs = {**self._macs, **macs}
+            around = Surroundings(
+                liveness.alive, liveness.unheard, liveness.statements, around.links, liveness.leaving
+            )
         if links is not None:
             around = replace(around, links=links)
         self._around = around
@@ -211,8 +254,11 @@ class Decider:
     def _follow(self, changes: list[Change]) -> None:
         for change in changes:
             self._view.apply(change)
-        if self._view.refresh():
+        staying = self._view.staying()
+        if self._view.refresh() or (staying != self._staying and self._tenancy.loans):
+            self._staying = staying
             self._act()
+        self._staying = staying
         peers = self._view.peers()
         if peers != self._known:
             first = self._known is None
@@ -228,11 +274,17 @@ class Decider:
 
     def _act(self, *, lost: frozenset[str] = frozenset()) -> None:
         before = self._tenancy
-        tenancy = self._tenure.decide(self._view.contests(), self._around, clock())
+        around = replace(self._around, doubtful=self._doubtful())
+        tenancy = self._tenure.decide(self._view.contests(), around, clock())
         self._tenancy = tenancy
         # Answer first: the others go by the claim, and whoever had the address until now stops at its word.
-        self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld)
-        self._peers.state(Statement(claims=tenancy.claims, links=self._around.links))
+        lent = {address: loan.macs for address, loan in tenancy.loans.items()}
+        self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld, lent=lent)
+        lenders = {address: loan.lender for address, loan in tenancy.loans.items()}
+        self._peers.state(Statement(claims=tenancy.claims, lenders=lenders, links=self._around.links))
+        self._unreachable &= frozenset(lenders.values())
+        known = self._known or {}
+        self._hosts.watch({node: known[node][0] for node in lenders.values() if known.get(node)})
         if tenancy.scopes:
             self._given_away.clear()
         else:
@@ -246,6 +298,11 @@ class Decider:
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in self._around.alive:
             self._reports.report(self._view, self._view.contests(), tenancy)
+
+    def _doubtful(self) -> frozenset[str]:
+        """The nodes that may not go on forwarding while their speaker is away."""
+        lenders = {loan.lender for loan in self._tenancy.loans.values()}
+        return self._unreachable | ((lenders | set(self._around.leaving)) - self._staying)
 
     def _show(self, tenancy: Tenancy) -> None:
         shown: dict[Address, frozenset[Key]] = {}

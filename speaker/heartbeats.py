@@ -163,6 +163,7 @@ class Heartbeats:
                     self._membership.alive(now),
                     fenced=self._membership.fenced,
                     unheard=self._membership.by_lease(now),
+                    leaving=self._membership.leaving(),
                     statements=self._membership.statements(),
                 )
                 deadline = self._membership.next_deadline()

@@ -105,6 +105,7 @@ class Membership:
         self._watched: tuple[str, ...] = ()
         self._alive: frozenset[str] | None = None
         self._statements: dict[str, Statement] | None = None
+        self._leavers: frozenset[str] | None = None
         self._leases_speak = False
         self._patrol_at = now
 
@@ -141,7 +142,7 @@ class Membership:
         }
         self._unproven &= self._peers.keys()
         self._urgent &= self._peers.keys()
-        self._alive = self._statements = None
+        self._alive = self._statements = self._leavers = None
         self._rotation = itertools.cycle(sorted(self._peers))
         self._regroup(now)
         return [change for change in gone if change.node not in self._peers]
@@ -174,7 +175,7 @@ class Membership:
             self._regroup(now)
         changes = [] if peer.alive == was_alive else [self._change(heartbeat.sender, peer)]
         if changes:
-            self._alive = None
+            self._alive = self._leavers = None
         for news in heartbeat.news:
             changes += self._hear_news(heartbeat.sender, news, now)
         return Verdict.ACCEPTED, changes
@@ -233,6 +234,13 @@ class Membership:
         )
         self._leases_speak = bool(found)
         return found
+
+    def leaving(self) -> frozenset[str]:
+        """The peers whose last word was that they leave."""
+        if self._leavers is None:
+            leavers = (node for node, peer in self._peers.items() if peer.stated and peer.phase is Phase.LEAVING)
+            self._leavers = frozenset(leavers)
+        return self._leavers
 
     def in_trouble(self, node: str) -> bool:
         """Tell whether the peer has lost one of its interfaces, by its own word."""
@@ -332,7 +340,7 @@ class Membership:
             watched_since=former.watched_since,
         )
         self._urgent.add(node)
-        self._statements = None
+        self._statements = self._leavers = None
         return peer
 
     def _take(self, peer: Peer, heartbeat: Heartbeat, now: float) -> None:
@@ -392,8 +400,10 @@ class Membership:
         silence = peer.silence(now)
         if silence < self._patience(peer):
             return False
-        if peer.watched_since is None or peer.accusers:
+        if peer.accusers:
             return True
+        # Who is not watched from here is looked after more rarely.
+        answer_time = self._dead_after / 2 if peer.watched_since is not None else 2 * _PATROL_SECONDS
         jurors = [
             juror
             for juror in self._ring.watchers_of(node)
@@ -403,7 +413,7 @@ class Membership:
             return True
         if peer.asked_at is None:
             peer.suspected_at = now
-        elif now - max(peer.suspected_at, peer.vouched_at) >= self._dead_after / 2:
+        elif now - max(peer.suspected_at, peer.vouched_at) >= answer_time:
             return True
         elif now - peer.asked_at < self._dead_after / 4:
             return False

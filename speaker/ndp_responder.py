@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from allocator.core.addresses import Address, Family
 from allocator.logs import EventLog
@@ -16,6 +18,9 @@ from speaker.metrics import SpeakerMetrics
 from speaker.packet_socket import MaySend, PacketSocket, always
 
 log = EventLog("ndp")
+
+_OWN: Mapping[Address, bytes] = {}
+"""Nothing is lent: the interface's own hardware address is the answer."""
 
 
 def answer(
@@ -38,8 +43,8 @@ def answer(
 class NdpResponder:
     """Answers and announces IPv6 addresses on one interface, with that interface's own MAC.
 
-    `_addresses` is replaced whole by the announcer's caller and read by the packet thread; `_groups` and `_members`
-    belong to the caller. The kernel's filter is a hint that may let more through; `_addresses` decides.
+    `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread; `_groups` and
+    `_members` belong to the caller. The kernel's filter is a hint that may let more through; `_addresses` decides.
     """
 
     protocol = "ndp"
@@ -49,6 +54,7 @@ class NdpResponder:
         self.interface = interface
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
+        self._lent: Mapping[Address, bytes] = _OWN
         self._groups: frozenset[Address] = frozenset()
         self._members = GroupMemberships(interface)
         self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics, may_send)
@@ -61,9 +67,10 @@ class NdpResponder:
         """Tell whether the address is of this responder's family."""
         return address.family is Family.IPV6
 
-    def answer_for(self, addresses: frozenset[Address]) -> None:
+    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
         """From now on answer for exactly the IPv6 addresses among these, and be in exactly their groups."""
         mine = frozenset(address for address in addresses if self.covers(address))
+        self._lent = lent
         if mine == self._addresses:
             return
         # Addresses that end alike share a group: it is the set of groups that is joined, so none is left too early.
@@ -90,6 +97,9 @@ class NdpResponder:
             if reply is None:
                 self._socket.dropped("not-ours")
                 continue
+            lent = self._lent.get(frame.target)
+            if lent is not None:
+                reply = replace(reply, link_address=lent)
             # Counted when the answer is on its way: nobody waits for the counters.
             sent = self._socket.send(reply.encode())
             address = str(frame.target)
@@ -99,6 +109,8 @@ class NdpResponder:
 
     def announce(self, address: Address) -> None:
         """Tell all nodes where the address is, overriding what they had."""
+        if address in self._lent:
+            return
         if self._socket.send(unsolicited(address, self.interface.mac).encode()):
             self._metrics.gratuitous_sent.add(str(address))
 

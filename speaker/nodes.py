@@ -21,6 +21,7 @@ class Node:
     out_of_service: bool = False
     deleted: bool = False
     ready: bool = True
+    cordoned: bool = False
     internal_ip: str | None = None
 
     @property
@@ -28,6 +29,11 @@ class Node:
         """Whether the node itself rules out announcing (MetalLB speaker/layer2_controller.go, and two signs more)."""
         excluded = EXCLUDE_FROM_LB_LABEL in self.labels
         return not (excluded or self.network_unavailable or self.out_of_service or self.deleted)
+
+    @property
+    def stays(self) -> bool:
+        """Whether nothing says that the node is about to go, or has gone."""
+        return self.may_announce and self.ready and not self.cordoned
 
 
 def node_from(document: Document) -> Node:
@@ -42,6 +48,7 @@ def node_from(document: Document) -> Node:
         network_unavailable=conditions.get("NetworkUnavailable") == "True",
         out_of_service=any(taint.get("key") == OUT_OF_SERVICE_TAINT for taint in taints),
         deleted="deletionTimestamp" in document["metadata"],
+        cordoned=bool((document.get("spec") or {}).get("unschedulable")),
         ready=conditions.get("Ready", "True") == "True",
         internal_ip=_internal_ip(status),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -30,10 +30,19 @@ class Presence:
         """All that waits for frames."""
         return (*self.responders, *self.watches)
 
-    def answer_for(self, addresses: frozenset[Address], *, watched: frozenset[Address]) -> None:
-        """From now on answer for exactly these addresses, and report claims of exactly those watched."""
+    def answer_for(
+        self,
+        addresses: frozenset[Address],
+        *,
+        watched: frozenset[Address],
+        lent: Mapping[Address, bytes],
+    ) -> None:
+        """From now on answer for exactly these addresses, and report claims of exactly those watched.
+
+        What is `lent` is said to be at that hardware address instead of the interface's, and not announced.
+        """
         for responder in self.responders:
-            responder.answer_for(addresses)
+            responder.answer_for(addresses, lent)
         for watch in self.watches:
             watch.watch_for(watched)
 

@@ -7,7 +7,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from allocator.core.addresses import Address
@@ -47,8 +47,11 @@ class Responder(Listener, Protocol):
         """Tell whether the address is of this responder's family."""
         ...
 
-    def answer_for(self, addresses: frozenset[Address]) -> None:
-        """From now on answer for exactly these addresses; others of the set are ignored."""
+    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = ...) -> None:
+        """From now on answer for exactly these addresses; others of the set are ignored.
+
+        What is `lent` is said to be at that hardware address instead of the interface's, and not announced.
+        """
         ...
 
     def announce(self, address: Address) -> None:

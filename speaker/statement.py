@@ -7,7 +7,7 @@ it is cut into chunks that each fit into a heartbeat.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from struct import Struct, error
 
@@ -38,9 +38,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """The addresses a node announces, each with the term of its claim (from 1), and the node's interfaces."""
+    """The addresses a node announces, each with the term of its claim (from 1), and the node's interfaces.
+
+    `lenders` names, for some of them, the node whose speaker is away and for which this one stands in.
+    """
 
     claims: Mapping[Address, int] = field(default_factory=dict)
+    lenders: Mapping[Address, str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
 
 
@@ -89,7 +93,7 @@ class Spoken:
             entries = {address: self.statement.claims.get(address, 0) for address in touched}
         else:
             base, entries = 0, dict(self.statement.claims)
-        data = _encode(self.statement.links, entries)
+        data = _encode(self.statement, entries)
         pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         return [
             Chunk(base=base, version=self.version, index=index, count=len(pieces), data=piece)
@@ -116,29 +120,41 @@ class Heard:
         self._pieces[chunk.index] = chunk.data
         if len(self._pieces) < chunk.count:
             return False
-        links, entries = _decode(b"".join(self._pieces[index] for index in sorted(self._pieces)))
+        links, lenders, entries = _decode(b"".join(self._pieces[index] for index in sorted(self._pieces)))
         self._collecting, self._pieces = (0, 0, 0), {}
         claims = dict(self.statement.claims) if chunk.base else {}
         claims.update(entries)
-        self.statement = Statement(claims={each: term for each, term in claims.items() if term}, links=links)
+        held = {each: term for each, term in claims.items() if term}
+        self.statement = Statement(claims=held, lenders=lenders, links=links)
         self.version = chunk.version
         return True
 
 
-def _encode(links: Iterable[Link], entries: Mapping[Address, int]) -> bytes:
-    written = list(links)
-    parts = [_COUNT.pack(len(written))]
-    for link in written:
+def _encode(statement: Statement, entries: Mapping[Address, int]) -> bytes:
+    """Write the links and the lenders, always whole, and of the claims the entries, 0 for one that is gone."""
+    parts = [_COUNT.pack(len(statement.links))]
+    for link in statement.links:
         name = link.name.encode()
         parts += [_LINK.pack(_LOST if link.lost else 0, link.mac, len(name)), name]
+    lenders = sorted(set(statement.lenders.values()))
+    parts.append(_COUNT.pack(len(lenders)))
+    for lender in lenders:
+        name = lender.encode()
+        parts += [_COUNT.pack(len(name)), name]
+        parts += _write({each: 1 for each, node in statement.lenders.items() if node == lender})
+    return b"".join([*parts, *_write(entries)])
+
+
+def _write(entries: Mapping[Address, int]) -> list[bytes]:
+    parts = []
     for family, layout in ((Family.IPV4, _V4), (Family.IPV6, _V6)):
         these = [(address.value, term) for address, term in entries.items() if address.family is family]
         parts.append(_ENTRIES.pack(len(these)))
         parts += [layout.pack(value.to_bytes(family.bits // 8, "big"), term) for value, term in these]
-    return b"".join(parts)
+    return parts
 
 
-def _decode(data: bytes) -> tuple[tuple[Link, ...], dict[Address, int]]:
+def _decode(data: bytes) -> tuple[tuple[Link, ...], dict[Address, str], dict[Address, int]]:
     try:
         (count,) = _COUNT.unpack_from(data)
         at = _COUNT.size
@@ -148,14 +164,28 @@ def _decode(data: bytes) -> tuple[tuple[Link, ...], dict[Address, int]]:
             at += _LINK.size
             links.append(Link(name=data[at : at + length].decode(), mac=mac, lost=bool(flags & _LOST)))
             at += length
-        entries = {}
-        for family, layout in ((Family.IPV4, _V4), (Family.IPV6, _V6)):
-            (count,) = _ENTRIES.unpack_from(data, at)
-            at += _ENTRIES.size
-            for _ in range(count):
-                value, term = layout.unpack_from(data, at)
-                at += layout.size
-                entries[Address(family, int.from_bytes(value, "big"))] = term
+        lenders: dict[Address, str] = {}
+        (count,) = _COUNT.unpack_from(data, at)
+        at += _COUNT.size
+        for _ in range(count):
+            (length,) = _COUNT.unpack_from(data, at)
+            at += _COUNT.size
+            lender = data[at : at + length].decode()
+            lent, at = _read(data, at + length)
+            lenders.update(dict.fromkeys(lent, lender))
+        entries, _ = _read(data, at)
     except (error, UnicodeDecodeError) as problem:
         raise MalformedStatement(str(problem)) from None
-    return tuple(links), entries
+    return tuple(links), lenders, entries
+
+
+def _read(data: bytes, at: int) -> tuple[dict[Address, int], int]:
+    entries = {}
+    for family, layout in ((Family.IPV4, _V4), (Family.IPV6, _V6)):
+        (count,) = _ENTRIES.unpack_from(data, at)
+        at += _ENTRIES.size
+        for _ in range(count):
+            value, term = layout.unpack_from(data, at)
+            at += layout.size
+            entries[Address(family, int.from_bytes(value, "big"))] = term
+    return entries, at

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address
 from speaker.contest import Contest, Place
 from speaker.election import Contender, elect
+from speaker.loans import Loan, borrowed
 from speaker.scope import Scope
 from speaker.statement import NOTHING, Link, Statement
 
@@ -26,26 +27,31 @@ class Surroundings:
     """What the other speakers and this node's interfaces are like at one moment.
 
     `statements` are what each peer was last heard to say, the dead ones included. What the `unheard` of `alive`
-    announce, who live by their Lease alone, is not known. `links` are this node's own.
+    announce, who live by their Lease alone, is not known. `links` are this node's own. The `leaving` have said
+    good-bye last; the `doubtful` nodes may not go on forwarding without their speaker.
     """
 
     alive: Collection[str]
     unheard: Collection[str] = frozenset()
     statements: Mapping[str, Statement] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
+    leaving: Collection[str] = frozenset()
+    doubtful: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
     """What to announce now, with the claims to tell the others; `unheld` of it nobody was ever heard to announce.
 
-    `deadline` is when to decide again though nothing happens; `leaving` are the addresses kept for a successor,
+    `loans` are those answered for a speaker that is away, whose claim they return to when it is back. `deadline` is
+    when to decide again though nothing happens; `leaving` are the addresses kept for a successor,
     `contested` those a peer announces too, `unreachable` those this node would win if it had the interfaces.
     """
 
     scopes: Mapping[Address, Scope] = field(default_factory=dict)
     unheld: frozenset[Address] = frozenset()
     claims: Mapping[Address, int] = field(default_factory=dict)
+    loans: Mapping[Address, Loan] = field(default_factory=dict)
     deadline: float | None = None
     leaving: frozenset[Address] = frozenset()
     contested: Mapping[Address, str] = field(default_factory=dict)
@@ -72,6 +78,7 @@ class Tenure:
         claims = self._claims(around)
         scopes: dict[Address, Scope] = {}
         deadlines: dict[Address, float] = {}
+        loans: dict[Address, Loan] = {}
         contested: dict[Address, str] = {}
         unreachable: set[Address] = set()
         for contest in contests:
@@ -81,6 +88,9 @@ class Tenure:
                 rivals = claims.get(address, {})
                 if winner is not None and winner.node == self._node and own is not None:
                     scopes[address] = own.scopes[address]
+                    loan = self._loan(address, around, now)
+                    if loan is not None and loan.lender in contest.places:
+                        loans[address] = loan
                 elif self._still_served(address, around.links):
                     unheard = winner is not None and winner.node in around.unheard
                     patience = UNHEARD_HANDOVER_SECONDS if unheard else self._patience
@@ -88,8 +98,13 @@ class Tenure:
                     if deadline is not None:
                         scopes[address] = self._held.scopes[address]
                         deadlines[address] = deadline
-                if address in self._held.scopes and rivals and address not in self._deadlines:
-                    contested[address] = next(iter(rivals))
+                        if address in self._held.loans:
+                            loans[address] = self._held.loans[address]
+                if address in self._held.scopes and address not in self._deadlines:
+                    loan = self._held.loans.get(address)
+                    others = [node for node in rivals if loan is None or node != loan.lender]
+                    if others:
+                        contested[address] = others[0]
             if winner is None and own is not None and self._node in around.alive:
                 first = next(node for node in contest.places if node in around.alive)
                 unreachable |= set(contest.addresses) if first == self._node else set()
@@ -99,12 +114,20 @@ class Tenure:
             scopes=scopes,
             unheld=frozenset(address for address in new if address not in self._highest),
             claims={address: self._term(address) for address in scopes},
-            deadline=min(deadlines.values(), default=None),
+            loans=loans,
+            deadline=min([*deadlines.values(), *(loan.until for loan in loans.values())], default=None),
             leaving=frozenset(deadlines),
             contested=contested,
             unreachable=frozenset(unreachable),
         )
         return self._held
+
+    def _loan(self, address: Address, around: Surroundings, now: float) -> Loan | None:
+        """On what loan to hold an address that this node wins: made on taking the address, and once over, over."""
+        loan = self._held.loans.get(address)
+        if address not in self._held.scopes:
+            loan = borrowed(address, around.statements, around.leaving, now=now)
+        return loan if loan is not None and now < loan.until and loan.lender not in around.doubtful else None
 
     def _still_served(self, address: Address, links: Iterable[Link]) -> bool:
         scope = self._held.scopes.get(address)
@@ -141,6 +164,8 @@ class Tenure:
                 self._held.claims.get(address, 0) if own else claims.get(address, {}).get(node, 0)
                 for address in contest.addresses
             ]
+            # Who stands in for a node that is back has its claim no longer.
+            terms += [term + 1 for term in self._lent_by(node, contest, around, claims)]
             found.append(
                 Contender(
                     node=node,
@@ -150,6 +175,17 @@ class Tenure:
                 )
             )
         return found
+
+    def _lent_by(
+        self, node: str, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]]
+    ) -> Iterator[int]:
+        for address in contest.addresses:
+            own = self._held.loans.get(address)
+            if own is not None and own.lender == node:
+                yield self._held.claims[address]
+            for holder, term in claims.get(address, {}).items():
+                if around.statements[holder].lenders.get(address) == node:
+                    yield term
 
     def _keep_until(
         self, address: Address, winner: Contender | None, rivals: Mapping[str, int], *, now: float, patience: float

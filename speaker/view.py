@@ -7,6 +7,7 @@ among those alive (`Tenure.decide`). The last step is all that a node's death ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from allocator.cluster import Object
@@ -60,7 +61,8 @@ class View:
         elif plural == NODES.plural:
             # Nodes report their status all day; only what decides may cost a recomputation.
             node = None if change.new is None else node_from(change.new)
-            if _put(self._nodes, name, node):
+            before = self._nodes.get(name)
+            if _put(self._nodes, name, node) and not _alike(before, node):
                 self._dirty |= self._services.keys()
         elif plural == IP_ADDRESS_POOLS.plural:
             _put(self._pools, name, _read(change, pool_from, otherwise=self._pools.get(name)))
@@ -110,6 +112,10 @@ class View:
                 addresses = lease.addresses or ((node.internal_ip,) if node.internal_ip else ())
                 found[lease.node] = addresses
         return found
+
+    def staying(self) -> frozenset[str]:
+        """Return the nodes of which nothing says that they are about to go."""
+        return frozenset(node.name for node in self._nodes.values() if node.stays)
 
     def renewals(self) -> dict[str, str]:
         """Return when each speaker that serves last renewed its Lease, as it wrote."""
@@ -175,6 +181,11 @@ def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
     else:
         values[key] = value
     return before != value
+
+
+def _alike(before: Node | None, after: Node | None) -> bool:
+    """Tell whether both may announce, and how, is the same."""
+    return before is not None and after is not None and replace(before, cordoned=after.cordoned) == after
 
 
 def _read(change: Change, parse: Callable[[Document], _Value], *, otherwise: _Value | None) -> _Value | None:

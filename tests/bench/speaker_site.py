@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from allocator.cluster import Conflict, Object
+from allocator.cluster import ApiError, Conflict, Object
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
 from tests.lab.lab import Lab
 from tests.lab.network import run_ip
@@ -55,8 +55,25 @@ class SpeakerSite:
             delete = partial(self._deleted, resource, namespace, name)
             wait_until(delete, 20, f"{name} is deleted", retry_on=(Conflict,))
         self.lab.kubectl("delete", "deployment", "web")
+        self._admission_works()
         for name in self.lab.nodes:
             self.lab.kubectl("label", "node", name, f"{_LABEL}-")
+
+    def _admission_works(self) -> None:
+        """Ask until the API server has noticed which of its connections to webhooks died with a node."""
+        document: Object = {
+            "apiVersion": L2_ADVERTISEMENTS.api_version,
+            "kind": L2_ADVERTISEMENTS.kind,
+            "metadata": {"name": "asking", "namespace": DEFAULT_NAMESPACE},
+            "spec": {},
+        }
+
+        def asked() -> bool:
+            for _ in range(8):
+                self.lab.cluster().create(L2_ADVERTISEMENTS, document, DEFAULT_NAMESPACE, dry_run=True)
+            return True
+
+        wait_until(asked, 30, "admission works", retry_on=(ApiError,))
 
     def _deleted(self, resource: Resource, namespace: str, name: str) -> bool:
         self.lab.cluster().delete(resource, name, namespace)
@@ -124,9 +141,14 @@ class SpeakerSite:
                 return (asked_at - since) * 1000
         raise AssertionError(f"{VIP} does not come to have one node that answers")
 
-    def outage(self, *, rate_per_second: float = 100.0) -> OutageMeter:
+    def outage(self, *, rate_per_second: float = 100.0, patience_seconds: float = 1.0) -> OutageMeter:
         """Ask the application while the block runs."""
-        return self.lab.client().outage(self.url, rate_per_second=rate_per_second)
+        return self.lab.client().outage(
+            self.url,
+            rate_per_second=rate_per_second,
+            connect_seconds=patience_seconds,
+            read_seconds=patience_seconds,
+        )
 
     def let_it_run(self, seconds: float) -> None:
         """Let a meter see undisturbed service, so that a gap has an edge on both sides."""

@@ -55,6 +55,7 @@ def node(
     network_down: bool = False,
     ready: bool = True,
     taint: str | None = None,
+    cordoned: bool = False,
 ) -> Object:
     """A Node with its InternalIP."""
     conditions = [
@@ -66,7 +67,10 @@ def node(
         addresses.append({"type": "InternalIP", "address": address})
     return {
         "metadata": metadata(name, None, labels),
-        "spec": {"taints": [{"key": taint, "effect": "NoExecute"}] if taint else []},
+        "spec": {
+            "taints": [{"key": taint, "effect": "NoExecute"}] if taint else [],
+            "unschedulable": cordoned,
+        },
         "status": {"conditions": conditions, "addresses": addresses},
     }
 

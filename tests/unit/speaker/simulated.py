@@ -47,6 +47,11 @@ class Member:
     acted_on: object = None
     closed: bool = False
 
+    def leads_to(self, address: Address) -> str:
+        """The node whose hardware address it would name."""
+        loan = self.tenancy.loans.get(address)
+        return self.name if loan is None else loan.lender
+
     def answers(self, address: Address) -> bool:
         """Whether it would answer for the address now."""
         return not (self.stopped or self.closed) and address in self.tenancy.scopes
@@ -211,14 +216,19 @@ class Cluster:
     def _decide(self, member: Member) -> None:
         membership = member.membership
         around = Surroundings(
-            membership.alive(self.now), membership.by_lease(self.now), membership.statements(), member.links
+            membership.alive(self.now),
+            membership.by_lease(self.now),
+            membership.statements(),
+            member.links,
+            membership.leaving(),
         )
         deadline = member.tenancy.deadline
         if around == member.acted_on and (deadline is None or self.now < deadline):
             return
         member.acted_on = around
         member.tenancy = member.tenure.decide(member.contests, around, self.now)
-        membership.state(Statement(claims=member.tenancy.claims, links=member.links))
+        lenders = {address: loan.lender for address, loan in member.tenancy.loans.items()}
+        membership.state(Statement(claims=member.tenancy.claims, lenders=lenders, links=member.links))
         if not membership.fenced:
             member.closed = False
 

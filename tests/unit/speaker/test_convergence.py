@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address
+from speaker.loans import LOAN_SECONDS
 from speaker.statement import Link
 from tests.unit.speaker.simulated import Cluster, contest
 
@@ -93,6 +94,35 @@ def test_a_planned_leave_never_leaves_an_address_without_answer(cluster: Cluster
     # A datagram that is overtaken by another is said again with the next heartbeat.
     assert watched.longest_double_seconds < 0.12
     assert_one_holder_on_every_side(cluster)
+
+
+def test_restarting_all_speakers_one_after_another_moves_no_traffic_at_all(cluster: Cluster) -> None:
+    def led_to() -> list[set[str]]:
+        return [
+            {cluster.members[name].leads_to(address) for name in cluster.holders(address)} for address in ADDRESSES
+        ]
+
+    before = led_to()
+    seen = []
+    cluster.watch = lambda: seen.append(led_to())
+    for name in NODES:
+        cluster.leave(name)
+        cluster.run(1.0)
+        cluster.start(name)
+        cluster.run(2.5)
+    assert seen == [before] * len(seen)
+    assert all(not member.tenancy.loans for member in cluster.members.values()), "everybody is back"
+
+
+def test_a_speaker_that_does_not_come_back_loses_the_traffic_in_the_end(cluster: Cluster) -> None:
+    (gone,) = cluster.holders(ADDRESSES[0])
+    cluster.leave(gone)
+    cluster.run(LOAN_SECONDS + 1)
+    (successor,) = cluster.holders(ADDRESSES[0])
+    assert cluster.members[successor].leads_to(ADDRESSES[0]) == successor
+    cluster.start(gone)
+    cluster.run(BOUND_SECONDS)
+    assert cluster.holders(ADDRESSES[0]) == {successor}
 
 
 def test_a_heavier_node_is_given_the_address_without_a_gap(cluster: Cluster) -> None:

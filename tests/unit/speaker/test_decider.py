@@ -36,6 +36,7 @@ from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, 
 
 VIP = Address.parse("10.0.0.1")  # node-b ranks first, node-a second
 NODE = "node-a"
+Lent = Mapping[Address, Mapping[str, bytes]]
 UP, NO_CARRIER = 0x10003, 0x1003
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x0b"),)
 
@@ -47,6 +48,8 @@ class Surroundings:
     said: list[object] = field(default_factory=list)
     announced: dict[Address, Scope] = field(default_factory=dict)
     unheld: set[Address] = field(default_factory=set)
+    lent: dict[Address, Mapping[str, bytes]] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
     stated: Statement = NOTHING
     going: threading.Event = field(default_factory=threading.Event)
     waiting: bool = False
@@ -54,12 +57,13 @@ class Surroundings:
     def __post_init__(self) -> None:
         self.going.set()
 
-    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address]) -> None:
+    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], lent: Lent) -> None:
         self.waiting = not self.going.is_set()
         assert self.going.wait(10)
         self.waiting = False
         self.announced = dict(wanted)
         self.unheld |= unheld
+        self.lent = dict(lent)
         self.said.append(sorted(str(address) for address in wanted))
 
     def announce_again(self) -> None:
@@ -83,6 +87,9 @@ class Surroundings:
     def record(self, about: Object, *, reason: str, message: str, warning: bool = False) -> None:
         self.said.append(f"{about['metadata']['name']}: {reason}: {message}")
         assert warning == (reason == "announceFailed")
+
+    def watch(self, hosts: Mapping[str, str]) -> None:
+        self.hosts = dict(hosts)
 
     def says(self, sentence: object) -> None:
         wait_until(lambda: sentence in self.said, 5, f"{sentence} in {self.said}")
@@ -114,6 +121,7 @@ class Rig:
             view=View(),
             announcer=self.around,
             peers=self.around,
+            hosts=self.around,
             reports=Reporter(node=NODE, events=self.around, statuses=self.statuses),
             metrics=SpeakerMetrics(self.registry),
         )
@@ -140,12 +148,21 @@ class Rig:
         key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
         self.decider.on_change(Change(resource, key, None, obj, "1"))
 
-    def alive(self, *nodes: str, shaken: bool = False, fenced: bool = False, holding: Sequence[str] = ()) -> None:
+    def alive(
+        self,
+        *nodes: str,
+        shaken: bool = False,
+        fenced: bool = False,
+        holding: Sequence[str] = (),
+        leaving: Sequence[str] = (),
+    ) -> None:
         """These are alive; of the others those `holding` announce the address."""
         for name in nodes:
             if name != NODE:
                 self.statements[name] = Statement(claims={VIP: 5} if name in holding else {}, links=LINKS)
-        self.decider.on_liveness(Liveness(frozenset(nodes), shaken, fenced, statements=dict(self.statements)))
+        self.decider.on_liveness(
+            Liveness(frozenset(nodes), shaken, fenced, leaving=frozenset(leaving), statements=dict(self.statements))
+        )
 
     def gauge(self) -> float | None:
         labels = {"service": "default/web", "protocol": "layer2", "node": NODE, "ip": str(VIP)}
@@ -203,6 +220,60 @@ def test_an_address_is_kept_until_its_next_holder_is_heard_to_announce_it(rig: R
     rig.alive("node-b", holding=["node-b"])
     assert rig.decider.wait_given_away(5)
     wait_until(lambda: rig.around.announced == {}, 5, "node-a stops")
+
+
+def standing_in(rig: Rig) -> None:
+    """Let node-b, the announcer, restart its speaker."""
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    rig.alive("node-a", leaving=["node-b"])
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    wait_until(lambda: rig.around.stated.lenders == {VIP: "node-b"}, 5, "it says for whom")
+
+
+def test_for_a_speaker_that_leaves_a_sound_node_its_successor_says_what_it_would_say(rig: Rig) -> None:
+    standing_in(rig)
+    assert rig.around.lent == {VIP: {"eth0": LINKS[0].mac}}
+    wait_until(lambda: rig.around.hosts == {"node-b": "203.0.113.2"}, 5, "the node itself is watched")
+    rig.alive("node-a", "node-b")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    wait_until(lambda: rig.around.announced == {}, 5, "it is back and has the address again")
+    wait_until(lambda: rig.around.hosts == {}, 5, "and needs no watching")
+
+
+def test_when_the_node_itself_goes_its_successor_speaks_for_itself(rig: Rig) -> None:
+    standing_in(rig)
+    rig.decider.on_gone(frozenset({"node-b"}))
+    wait_until(lambda: rig.around.lent == {}, 5, "the address is answered with this node's own MAC")
+    assert rig.around.announced == {VIP: EVERYWHERE}
+    wait_until(lambda: rig.around.stated.lenders == {}, 5, "for good")
+    rig.alive("node-a", "node-b")
+    rig.alive("node-a", "node-b", shaken=True)
+    rig.around.says("again")
+    assert rig.around.announced == {VIP: EVERYWHERE}, "it takes nothing back"
+
+
+@pytest.mark.parametrize(
+    "going",
+    [node("node-b", address="203.0.113.2", cordoned=True), node("node-b", address="203.0.113.2", ready=False)],
+    ids=["cordoned", "not ready"],
+)
+def test_a_node_about_to_go_lends_nothing(rig: Rig, going: Object) -> None:
+    rig.put(NODES, going)
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    rig.alive("node-a", leaving=["node-b"])
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    assert rig.around.lent == {}
+
+
+def test_a_node_that_is_cordoned_while_its_speaker_is_away_gets_no_more_traffic(rig: Rig) -> None:
+    standing_in(rig)
+    rig.put(NODES, node("node-b", address="203.0.113.2", cordoned=True))
+    wait_until(lambda: rig.around.lent == {}, 5, "the address is answered with this node's own MAC")
+    assert rig.around.announced == {VIP: EVERYWHERE}
 
 
 def test_an_address_that_its_next_holder_never_takes_is_let_go_after_a_while(rig: Rig) -> None:

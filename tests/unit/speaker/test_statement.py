@@ -21,6 +21,7 @@ links = st.builds(
 statements = st.builds(
     Statement,
     claims=st.dictionaries(addresses, st.integers(1, 2**32 - 1), max_size=5),
+    lenders=st.dictionaries(addresses, st.sampled_from(["node-1", "node-2"]), max_size=3),
     links=st.lists(links, max_size=3).map(tuple),
 )
 
