@@ -241,7 +241,8 @@ class Repair:
         self._events.forget(key)
         ripe = [claim for claim in held if self._ripe(claim, key)]
         if ripe or stored_condition(service) is not None:
-            with suppress(NotFound, Conflict):
+            # On a Conflict all of it is tried again: no address may go while a status may still show it.
+            with suppress(NotFound):
                 self._status.clear(service, {claim.address for claim in ripe}, None)
         for claim in ripe:
             self._release(claim, key, why="the Service no longer wants a load balancer address")
