@@ -41,9 +41,9 @@ class Reflector:
     """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for
     metadata.managedFields: nobody here reads them, and they can be half of an object.
 
-    The mapping is written under `_lock`, by the reflector's thread and by `learn`; readers take the lock for a lookup
-    and must not change what they get. `on_change` runs on the reflector's thread, in the order of the changes, after
-    the mapping has them; `on_change` for the first list runs before `wait_synced` returns.
+    The mapping is written by the reflector's thread alone, under `_lock`; readers take the lock for a lookup and must
+    not change what they get. `on_change` runs on the reflector's thread, in the order of the changes, after the
+    mapping has them; `on_change` for the first list runs before `wait_synced` returns.
     """
 
     def __init__(
@@ -99,17 +99,6 @@ class Reflector:
         """Return the mirrored object, or None."""
         with self._lock:
             return self._objects.get((namespace, name))
-
-    def learn(self, obj: Object) -> None:
-        """Take in an object that the API server has just returned, ahead of the watch; nobody is told of it.
-
-        Nothing happens if the mirror has something as new, or if the object is not mirrored (it may be gone).
-        """
-        key = _key(obj)
-        with self._lock:
-            known = self._objects.get(key)
-            if known is not None and int(_version(known)) < int(_version(obj)):
-                self._objects[key] = obj
 
     def items(self) -> list[Object]:
         """Return all mirrored objects, in no particular order."""
@@ -176,14 +165,10 @@ class Reflector:
     def _take(self, obj: Object, *, gone: bool) -> None:
         key = _key(obj)
         with self._lock:
-            old = self._objects.get(key)
-            # What was learned may be ahead of the watch; its own event is still to come.
-            stale = old is not None and not gone and int(_version(obj)) < int(_version(old))
-            if gone:
-                self._objects.pop(key, None)
-            elif not stale:
+            old = self._objects.pop(key, None)
+            if not gone:
                 self._objects[key] = obj
-        if stale or (gone and old is None):
+        if gone and old is None:
             return
         self._tell(key, old, None if gone else obj, _version(obj))
 
