@@ -142,7 +142,7 @@ class Repair:
         try:
             self._show(service, request, decision, ours=ours, extra=extra)
         except (NotFound, Conflict):
-            # Deleted or recreated since it was mirrored: the change is on its way and brings us back here.
+            # Changed, deleted or recreated since it was mirrored: the change is on its way and brings us back here.
             return False
         for claim in extra:
             self._release(claim, key, why="no longer asked for")

@@ -51,7 +51,7 @@ class ServiceStatus:
     def show(self, service: Object, addresses: Sequence[Address], pools: str, condition: Condition) -> bool:
         """Make the Service show these addresses, in this order, from these pools; tell whether that took a write.
 
-        Raises NotFound, Conflict (it was recreated), ApiError.
+        Raises NotFound, Conflict (it changed or was recreated since it was read), ApiError.
         """
         annotations = {
             names.FROM_POOL_ANNOTATION: pools,
@@ -93,8 +93,10 @@ class ServiceStatus:
         if wanted_conditions:
             status["conditions"] = wanted_conditions
         metadata = service["metadata"]
-        # The uid makes a write to a Service of the same name, created since, a Conflict instead of a mistake.
-        body: Object = {"metadata": {"uid": metadata["uid"], "annotations": stale}, "status": status}
+        # Holds for exactly the Service that was decided on. A leader paused between decision and write finds it
+        # changed when it wakes; or it would show an address that its successor has released.
+        precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        body: Object = {"metadata": {**precondition, "annotations": stale}, "status": status}
         stored = self._cluster.patch(
             names.SERVICES,
             metadata["name"],
