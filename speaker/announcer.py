@@ -142,7 +142,8 @@ class Announcer:
             self._changed.notify_all()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
         for address in sorted(turn.released):
-            log.info("address.withdrawn", ip=address, protocol="layer2", interfaces=before[address])
+            services = self._listener.services_of(address)
+            log.info("address.withdrawn", ip=address, service=services, protocol="layer2", interfaces=before[address])
         self._tell_of(turn, wanted)
 
     def announce_again(self) -> None:
@@ -220,6 +221,7 @@ class Announcer:
         log.warning(
             "address.conflict",
             ip=claim.address,
+            service=self._listener.services_of(claim.address),
             interface=claim.interface,
             mac=mac_text(claim.mac),
             node=node or "-",
@@ -272,13 +274,15 @@ class Announcer:
 
     def _tell_of(self, turn: Turn, wanted: Mapping[Address, Scope]) -> None:
         for address in turn.taken:
-            log.info("address.announced", ip=address, protocol="layer2", interfaces=wanted.get(address, "-"))
+            services = self._listener.services_of(address)
+            interfaces = wanted.get(address, "-")
+            log.info("address.announced", ip=address, service=services, protocol="layer2", interfaces=interfaces)
             if address in wanted and not self.interfaces_of(wanted[address]):
                 log.warning(
                     "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
                 )
         for address in turn.settled:
-            log.info("address.conflict-over", ip=address)
+            log.info("address.conflict-over", ip=address, service=self._listener.services_of(address))
             self._listener.on_over(address)
 
 

@@ -44,6 +44,10 @@ def _nobodys(_: bytes) -> str | None:
     return None
 
 
+def _unnamed(_: Address) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictListener:
     """Who is told of conflicts, and who knows our own. Called by several threads, so each must be quick.
@@ -51,13 +55,14 @@ class ConflictListener:
     `on_conflict` gets the address, our interface and the MAC of a host that is none of ours, at most once in
     REPORT_SECONDS an address; `on_over` the address when the host is gone or the address withdrawn. `whose` tells
     which of our nodes has a MAC; `on_rival` gets the address and the node whose speaker goes on claiming what this
-    one announces.
+    one announces. `services_of` names the Services that have an address, for whoever reads the log by Service.
     """
 
     on_conflict: Callable[[Address, str, bytes], None] = _ignore
     on_over: Callable[[Address], None] = _ignore
     on_rival: Callable[[Address, str], None] = _ignore
     whose: Callable[[bytes], str | None] = _nobodys
+    services_of: Callable[[Address], str | None] = _unnamed
 
 
 class Conflicts:

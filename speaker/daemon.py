@@ -149,6 +149,7 @@ class Speaker:
                 on_over=reporter.conflict_over,
                 on_rival=on_rival,
                 whose=decider.whose,
+                services_of=decider.services_of,
             )
         )
 

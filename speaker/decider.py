@@ -128,6 +128,8 @@ class Decider:
         self._unreachable: frozenset[str] = frozenset()
         self._known: dict[str, tuple[str, ...]] | None = None
         self._renewals: dict[str, str] = {}
+        # Replaced whole by the thread, read by any.
+        self._named: Mapping[Address, str] = {}
         self._staying: frozenset[str] = frozenset()
         self._tenancy = Tenancy()
         self._shown: dict[Address, frozenset[Key]] = {}
@@ -155,6 +157,10 @@ class Decider:
     def whose(self, mac: bytes) -> str | None:
         """Return the node whose speaker announces with this hardware address."""
         return self._macs.get(mac)
+
+    def services_of(self, address: Address) -> str | None:
+        """Name the Services that have, or just had, an address announced here: `namespace/name`, comma-joined."""
+        return self._named.get(address)
 
     def wait_given_away(self, timeout_seconds: float) -> bool:
         """Wait until nothing is announced here any more; tell whether that came to be."""
@@ -263,6 +269,7 @@ class Decider:
         if peers != self._known:
             first = self._known is None
             self._known = peers
+            self._metrics.peers_known.set(len(peers))
             self._peers.set_peers(peers)
             if first:
                 self._peers.serve()
@@ -277,6 +284,7 @@ class Decider:
         around = replace(self._around, doubtful=self._doubtful())
         tenancy = self._tenure.decide(self._view.contests(), around, clock())
         self._tenancy = tenancy
+        self._name(tenancy, before)
         # Answer first: the others go by the claim, and whoever had the address until now stops at its word.
         lent = {address: loan.macs for address, loan in tenancy.loans.items()}
         self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld, lent=lent)
@@ -298,6 +306,16 @@ class Decider:
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in self._around.alive:
             self._reports.report(self._view, self._view.contests(), tenancy)
+
+    def _name(self, tenancy: Tenancy, before: Tenancy) -> None:
+        """Note whose the addresses are; of one that is about to be withdrawn, whose it was."""
+        named = {address: service for address, service in self._named.items() if address in before.scopes}
+        current: dict[Address, list[str]] = {}
+        for contest in self._view.contests():
+            for key, address in contest.services:
+                if address in tenancy.scopes:
+                    current.setdefault(address, []).append("/".join(key))
+        self._named = {**named, **{address: ",".join(sorted(services)) for address, services in current.items()}}
 
     def _doubtful(self) -> frozenset[str]:
         """The nodes that may not go on forwarding while their speaker is away."""

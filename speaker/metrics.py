@@ -103,6 +103,9 @@ class SpeakerMetrics:
             "admitlb_heartbeats_dropped", "Heartbeats not accepted, by reason", ["reason"], registry=registry
         )
         self.peers_alive = Gauge("admitlb_speakers_alive", "Speakers alive, this one included", registry=registry)
+        self.peers_known = Gauge(
+            "admitlb_speakers_known", "Nodes that have a speaker, alive or not, this one included", registry=registry
+        )
         self.peers_by_lease = Gauge(
             "admitlb_speakers_alive_by_lease_only",
             "Speakers that renew their Lease but whose heartbeats do not arrive",
@@ -120,6 +123,9 @@ class SpeakerMetrics:
             ["reason"],
             registry=registry,
         )
+        # A series that begins at 1 has not increased, to Prometheus: the first takeover would go unseen.
+        for reason in ("new", "handed-over", "lost"):
+            self.takeovers.labels(reason)
         self.double_announcers = Counter(
             "admitlb_double_announcers",
             "Addresses found to be announced by another speaker too after a partition healed",

@@ -12,15 +12,12 @@ from typing import Protocol
 from allocator.allocations import write_time
 from allocator.cluster import Object
 from allocator.core.addresses import Address
-from allocator.logs import EventLog
 from allocator.reflector import Key
 from speaker.contest import Contest
 from speaker.frames.ethernet import mac_text
 from speaker.status_writer import Announcement, Contested
 from speaker.tenure import Tenancy
 from speaker.view import View
-
-log = EventLog("status")
 
 _PROTOCOL = "layer2"
 
@@ -84,7 +81,6 @@ class Reporter:
     def conflict(self, address: Address, interface: str, mac: bytes) -> None:
         """A host that is none of ours claims an address that is ours (RFC 5227)."""
         message = f'{address} is also claimed by {mac_text(mac)} on {interface} of node "{self._node}"'
-        log.warning("address.conflict", ip=address, interface=interface, mac=mac_text(mac))
         for service in self._services.get(address, ()):
             self._event(service, "addressConflict", message, warning=True)
         self._statuses.contest(address, Contested(claimed=True, message=message, since=_now()))

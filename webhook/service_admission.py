@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from prometheus_client import Counter
+
 from allocator.admission import Rules, Verdict, assignment_of, review_service
 from allocator.claiming import Claims
 from allocator.cluster import ApiError, Object
@@ -16,6 +18,11 @@ from webhook.json_patch import annotation_patch
 from webhook.review import AdmissionRequest, Answer
 
 log = EventLog("admission")
+
+UNDECIDED = Counter(
+    "admitlb_admission_undecided",
+    "Services admitted without an address because the API server could not be asked for one",
+)
 
 _DUAL_STACK = (FamilyPolicy.PREFER_DUAL, FamilyPolicy.REQUIRE_DUAL)
 
@@ -32,6 +39,7 @@ class ServiceAdmission:
         """Admit, warn or deny; at worst, when the API server cannot be asked, leave it to the reconciler."""
         if review.object is None:
             return Answer()
+        who = f"{review.namespace}/{review.name or '(new)'}"
         service = _completed(review, review.object)
         if (service.get("spec") or {}).get("ipFamilyPolicy") in _DUAL_STACK:
             self._view.look_for_families()
@@ -45,12 +53,12 @@ class ServiceAdmission:
                 foreign=self._foreign(review),
             )
         except ApiError as error:
-            who = f"{review.namespace}/{review.name or '(new)'}"
+            UNDECIDED.inc()
             log.warning("admission.undecided", service=who, error=error)
             late = f"{who}: no address could be reserved now ({error.reason}); it is assigned shortly"
             verdict = Verdict(annotations=assignment_of(review.old_object), warnings=(late,))
         if not verdict.allowed:
-            log.info("admission.denied", namespace=review.namespace, name=review.name, why=verdict.message)
+            log.info("admission.denied", service=who, code=verdict.code, why=verdict.message)
             return Answer(allowed=False, code=verdict.code, message=verdict.message, warnings=verdict.warnings)
         if review.dry_run:
             verdict = _on_paper(review, verdict)

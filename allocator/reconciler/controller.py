@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +22,8 @@ from allocator.reconciler.repair import TENTATIVE_AGE, Key, Repair
 from allocator.reconciler.reporter import Reporter
 from allocator.reflector import Change, Reflector
 from allocator.services import addresses_in_status
+from allocator.status_page.moves import Move
+from allocator.status_page.picture import Picture, picture_of
 from allocator.view import View
 from allocator.workqueue import WorkQueue
 
@@ -49,7 +51,16 @@ class Controller:
     `_waiting_lock` owns `_waiting` (Services without the address they want, with their age) and `_failures`.
     """
 
-    def __init__(self, cluster: Cluster, settings: Settings, *, require_leadership: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        *,
+        require_leadership: Callable[[], None],
+        on_change: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        """`on_change` is told of every change of pools, namespaces and claims, also while another leads."""
+        self._on_change = on_change
         self._cluster = cluster
         self._settings = settings
         self._require_leadership = require_leadership
@@ -126,6 +137,19 @@ class Controller:
             waiting=lambda: len(self._waiting),
         )
 
+    def picture(self, moves: Sequence[Move] = ()) -> Picture:
+        """Return what the status page shows, leading or not."""
+        return picture_of(
+            at=datetime.now(UTC),
+            leading=self._leading.is_set(),
+            problems=self.problems(),
+            configuration=self._reporter.configuration(),
+            pools=self._view.pool_documents(),
+            allocations=self._view.claim_documents(),
+            services=self._services.items(),
+            moves=tuple(moves),
+        )
+
     def lead(self) -> None:
         """Take up the work: first every Service that has an address, so that it keeps it, then the others by age.
 
@@ -161,6 +185,7 @@ class Controller:
         self._queue.add(change.key)
 
     def _view_changed(self, change: Change) -> None:
+        self._on_change(change)
         self._reporter.note(change)
         if change.resource is not names.IP_ALLOCATIONS:
             if _rules_changed(change):
@@ -249,7 +274,8 @@ class Controller:
             due = cool_until(document)
             if due is not None and due <= now:
                 self._claims.delete(claim)
-                log.info("address.free", ip=claim.address, pool=claim.pool)
+                last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
+                log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
             elif claim.state is not ClaimState.COOLING:
                 for holder in claim.holders:
                     if not holder.name:
