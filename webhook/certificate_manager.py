@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
 from allocator.logs import EventLog
-from allocator.names import SECRETS, WEBHOOK_CERTIFICATE_SECRET, WEBHOOK_SERVICE
+from allocator.names import SECRETS, WEBHOOK_CERTIFICATE_SECRET
 from webhook.certificates import Credentials, mend
 
 log = EventLog("certificate")
@@ -17,10 +17,10 @@ _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _RACES = 5
 
 
-def service_dns_names(namespace: str) -> tuple[str, ...]:
-    """Return the names under which the API server and others reach the webhook Service of `namespace`."""
-    name = f"{WEBHOOK_SERVICE}.{namespace}.svc"
-    return (name, f"{name}.cluster.local", f"{WEBHOOK_SERVICE}.{namespace}", WEBHOOK_SERVICE)
+def service_dns_names(service: str, namespace: str) -> tuple[str, ...]:
+    """Return the names under which the API server (first) and others reach the Service `service` of `namespace`."""
+    name = f"{service}.{namespace}.svc"
+    return (name, f"{name}.cluster.local", f"{service}.{namespace}", service)
 
 
 class CertificateManager:

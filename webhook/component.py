@@ -14,6 +14,7 @@ from allocator.cluster import ApiError, Cluster
 from allocator.core.pools import PriorityOrder
 from allocator.logs import EventLog
 from allocator.monitor import Monitor
+from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
 from allocator.view import View
 from webhook.adoption import Adoption
 from webhook.app import Handler, NotReady, create_app
@@ -41,6 +42,8 @@ class Settings:
     namespace: str
     port: int
     monitor_port: int
+    service: str = WEBHOOK_SERVICE
+    configuration: str = WEBHOOK_CONFIGURATION
     lb_class: str = ""
     strict: bool = False
     priority_order: PriorityOrder = PriorityOrder.LOWEST_FIRST
@@ -52,13 +55,13 @@ class Webhook:
 
     def __init__(self, settings: Settings) -> None:
         cluster = Cluster.from_environment(settings.kubeconfig, timeout_seconds=API_TIMEOUT_SECONDS)
-        names = service_dns_names(settings.namespace)
+        names = service_dns_names(settings.service, settings.namespace)
         self._tls = ServingContext()
         self._view = View(cluster, namespace=settings.namespace, order=settings.priority_order)
         self._certificates = CertificateManager(
             cluster, namespace=settings.namespace, dns_names=names, on_change=self._use
         )
-        self._registration = Registration(cluster, ca_bundle=self._ca_bundle)
+        self._registration = Registration(cluster, name=settings.configuration, ca_bundle=self._ca_bundle)
         self._self_check = SelfCheck(port=settings.port, server_name=names[0], credentials=self._certificates.current)
         self._adoption = Adoption(cluster, namespace=settings.namespace)
         self._monitor = Monitor(settings.monitor_port, ready=self.problems)

@@ -11,6 +11,7 @@ from kubernetes.config import ConfigException
 from allocator import logs, options
 from allocator.core.pools import PriorityOrder
 from allocator.logs import EventLog
+from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
 from webhook.component import Settings, Webhook
 from webhook.serving import FATAL, listen, serve
 
@@ -28,6 +29,20 @@ log = EventLog("webhook")
     help="HTTPS port the API server calls; 0 takes a free one.",
 )
 @options.monitor_port(9120)
+@click.option(
+    "--service",
+    envvar="ADMITLB_WEBHOOK_SERVICE",
+    default=WEBHOOK_SERVICE,
+    show_default=True,
+    help="The Service the API server calls us through; the certificate is issued for it.",
+)
+@click.option(
+    "--configuration",
+    envvar="ADMITLB_WEBHOOK_CONFIGURATION",
+    default=WEBHOOK_CONFIGURATION,
+    show_default=True,
+    help="The mutating and the validating webhook configuration, both of this name, that register us.",
+)
 @options.lb_class
 @click.option(
     "--strict",
@@ -50,6 +65,8 @@ def webhook(
     namespace: str,
     port: int,
     monitor_port: int,
+    service: str,
+    configuration: str,
     lb_class: str,
     strict: bool,
     pool_priority: str,
@@ -63,6 +80,8 @@ def webhook(
         namespace=namespace,
         port=port,
         monitor_port=monitor_port,
+        service=service,
+        configuration=configuration,
         lb_class=lb_class,
         strict=strict,
         priority_order=PriorityOrder(pool_priority),

@@ -14,7 +14,7 @@ from typing import Any
 
 from allocator.cluster import JSON_PATCH, ApiError, Cluster, Object
 from allocator.logs import EventLog
-from allocator.names import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION, Resource
+from allocator.names import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from allocator.reflector import Change, Reflector
 
 log = EventLog("registration")
@@ -24,13 +24,14 @@ _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Registration:
-    """Writes `ca_bundle()` (PEM, or None as long as there is none) into both configurations.
+    """Writes `ca_bundle()` (PEM, or None as long as there is none) into both configurations called `name`.
 
     One thread writes; the reflectors' threads and `wake` only tell it to look again.
     """
 
-    def __init__(self, cluster: Cluster, *, ca_bundle: Callable[[], bytes | None]) -> None:
+    def __init__(self, cluster: Cluster, *, name: str, ca_bundle: Callable[[], bytes | None]) -> None:
         self._cluster = cluster
+        self._name = name
         self._ca_bundle = ca_bundle
         self._mirrors = {
             resource: Reflector(cluster, resource, on_change=self._look)
@@ -73,13 +74,13 @@ class Registration:
         if bundle is None:
             return ["registration: no certificate authority yet"]
         return [
-            f"registration: {resource.kind} {WEBHOOK_CONFIGURATION} {lack}"
+            f"registration: {resource.kind} {self._name} {lack}"
             for resource, mirror in self._mirrors.items()
-            if (lack := _lack(mirror, bundle))
+            if (lack := _lack(mirror, self._name, bundle))
         ]
 
     def _look(self, change: Change) -> None:
-        if change.key[1] == WEBHOOK_CONFIGURATION:
+        if change.key[1] == self._name:
             self._work.set()
 
     def _run(self) -> None:
@@ -92,7 +93,7 @@ class Registration:
                 self._register()
             except ApiError as error:
                 if failures == 0:
-                    log.warning("ca_bundle.not_registered", configuration=WEBHOOK_CONFIGURATION, error=error)
+                    log.warning("ca_bundle.not_registered", configuration=self._name, error=error)
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
             else:
@@ -103,7 +104,7 @@ class Registration:
         if bundle is None or self._stopping.is_set():
             return
         for resource, mirror in self._mirrors.items():
-            configuration = mirror.get("", WEBHOOK_CONFIGURATION)
+            configuration = mirror.get("", self._name)
             if configuration is not None:
                 self._patch(resource, configuration, bundle)
 
@@ -112,11 +113,9 @@ class Registration:
         basis = (configuration["metadata"]["resourceVersion"], bundle)
         if not operations or self._written.get(resource) == basis:
             return
-        self._cluster.patch(
-            resource, WEBHOOK_CONFIGURATION, operations, content_type=JSON_PATCH, field_manager=FIELD_MANAGER
-        )
+        self._cluster.patch(resource, self._name, operations, content_type=JSON_PATCH, field_manager=FIELD_MANAGER)
         self._written[resource] = basis
-        log.info("ca_bundle.registered", kind=resource.kind, configuration=WEBHOOK_CONFIGURATION)
+        log.info("ca_bundle.registered", kind=resource.kind, configuration=self._name)
 
 
 def bundle_patch(configuration: Object, bundle: bytes) -> list[dict[str, Any]]:
@@ -136,10 +135,10 @@ def bundle_patch(configuration: Object, bundle: bytes) -> list[dict[str, Any]]:
     return operations
 
 
-def _lack(mirror: Reflector, bundle: bytes) -> str:
+def _lack(mirror: Reflector, name: str, bundle: bytes) -> str:
     if not mirror.synced:
         return "has not been read yet"
-    configuration = mirror.get("", WEBHOOK_CONFIGURATION)
+    configuration = mirror.get("", name)
     if configuration is None:
         return "does not exist"
     return "does not carry our caBundle" if bundle_patch(configuration, bundle) else ""

@@ -25,6 +25,7 @@ from allocator.names import (
     VALIDATING_WEBHOOKS,
     WEBHOOK_CERTIFICATE_SECRET,
     WEBHOOK_CONFIGURATION,
+    WEBHOOK_SERVICE,
 )
 from tests.cluster.webhook_replica import SERVER_NAME, Replica, mark_adopted, route_webhook_service, wait_endpoints
 from tests.lab.binaries import find
@@ -237,7 +238,7 @@ def test_a_foreign_bundle_is_put_right(replicas: Pair, cluster: Cluster) -> None
 def test_a_certificate_near_its_end_is_renewed_and_served_without_a_restart(replicas: Pair, cluster: Cluster) -> None:
     before = secret(cluster)
     authority = KeyPair(certificate=before["ca.crt"], key=before["ca.key"])
-    names = service_dns_names(DEFAULT_NAMESPACE)
+    names = service_dns_names(WEBHOOK_SERVICE, DEFAULT_NAMESPACE)
     assert names[0] == SERVER_NAME
     ending = issue(authority, dns_names=names, now=datetime.now(UTC), lifetime=timedelta(days=20))
     stale = {
