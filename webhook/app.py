@@ -42,6 +42,7 @@ def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
     for path, handler in handlers.items():
+        _begin_at_zero(path)
         app.add_url_rule(path, endpoint=path, view_func=_review_view(path, handler), methods=["POST"])
 
     @app.get("/healthz")
@@ -62,6 +63,13 @@ def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]
         return refusal
 
     return app
+
+
+def _begin_at_zero(path: str) -> None:
+    """A series that begins at 1 has not increased, to Prometheus: the first failure would go unseen."""
+    for operation in ("CREATE", "UPDATE", "DELETE"):
+        for outcome in ("error", "not_ready"):
+            REQUESTS.labels(path, operation, outcome)
 
 
 def _review_view(path: str, handler: Handler) -> Callable[[], Response]:

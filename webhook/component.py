@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from allocator.admission import Rules
 from allocator.claiming import Claims
@@ -21,6 +22,7 @@ from webhook.app import Handler, NotReady, create_app
 from webhook.certificate_manager import CertificateManager, service_dns_names
 from webhook.certificates import Credentials
 from webhook.config_admission import L2AdvertisementAdmission, NamespaceAdmission, PoolAdmission
+from webhook.metrics import WebhookState
 from webhook.registration import Registration
 from webhook.review import AdmissionRequest, Answer
 from webhook.self_check import SelfCheck
@@ -95,6 +97,7 @@ class Webhook:
 
     def start(self) -> None:
         """Start every thread; none of them is waited for."""
+        REGISTRY.register(WebhookState(problems=self.problems, certificate=self._serving_certificate))
         self._monitor.start()
         self._starter.start()
         self._certificates.start()
@@ -152,6 +155,10 @@ class Webhook:
     def _ca_bundle(self) -> bytes | None:
         credentials = self._certificates.current()
         return credentials.ca_bundle if credentials else None
+
+    def _serving_certificate(self) -> bytes | None:
+        credentials = self._certificates.current()
+        return credentials.serving.certificate if credentials else None
 
     def _when_synced(self, handler: Handler) -> Handler:
         """Refuse to decide on a part of the pools and claims: that would answer with reasons that are not true."""

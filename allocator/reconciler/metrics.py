@@ -19,6 +19,9 @@ from allocator.reconciler.pool_usage import Usage, usage_of
 from allocator.view import View
 
 REPAIRS = Counter("admitlb_repairs", "What the reconciler did to Services and claims", ["action"])
+for _action in ("assigned", "withdrawn", "released", "collected"):
+    # A series that begins at 1 has not increased, to Prometheus.
+    REPAIRS.labels(_action)
 UPDATES = Counter("metallb_k8s_client_updates", "Number of k8s object updates that have been processed.")
 UPDATE_ERRORS = Counter(
     "metallb_k8s_client_update_errors", "Number of k8s object updates that failed for some reason."
@@ -72,7 +75,8 @@ class StateCollector(Collector):
         yield metric
 
     def _pools(self, found: Configuration) -> Iterator[Metric]:
-        usage = usage_of(found.pools, self._view.claims())
+        claims = self._view.claims()
+        usage = usage_of(found.pools, claims)
         total = {name: {family: pool.capacity(family) for family in Family} for name, pool in found.pools.items()}
         used = {name: usage.get(name, Usage()).assigned for name in found.pools}
         for counts, what, said in (
@@ -83,6 +87,12 @@ class StateCollector(Collector):
             for family in Family:
                 by_family = {name: of[family] for name, of in counts.items()}
                 yield _by_pool(f"{family.lower()}_{what}", f"{said[:-1]} ({family}).", by_family)
+        served: dict[str, set[tuple[str, str]]] = {name: set() for name in found.pools}
+        for claim in claims:
+            if claim.in_use and claim.pool in served:
+                served[claim.pool] |= {(holder.namespace, holder.name) for holder in claim.holders}
+        allocated = {name: len(services) for name, services in served.items()}
+        yield _by_pool("services_allocated_total", "Number of services allocated, per pool.", allocated)
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:
