@@ -20,13 +20,7 @@ class Monitor:
     """Serves probes and metrics from threads of its own; `port` 0 takes a free one (see `.port`)."""
 
     def __init__(self, port: int, *, ready: Reasons = list, healthy: Reasons = list, address: str = "::") -> None:
-        handler = _handler(ready=ready, healthy=healthy)
-        try:
-            self._server: ThreadingHTTPServer = _DualStackServer((address, port), handler)
-        except OSError:
-            # A kernel without IPv6 has no [::] to bind.
-            self._server = ThreadingHTTPServer(("0.0.0.0", port), handler)  # noqa: S104
-        self._server.daemon_threads = True
+        self._server = listen(address, port, _handler(ready=ready, healthy=healthy))
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
 
@@ -44,6 +38,17 @@ class Monitor:
     def alive(self) -> bool:
         """Whether the serving thread still runs."""
         return self._thread.is_alive()
+
+
+def listen(address: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """Bind an HTTP server to a port, for both families where the kernel has them. Raises OSError."""
+    try:
+        server: ThreadingHTTPServer = _DualStackServer((address, port), handler)
+    except OSError:
+        # A kernel without IPv6 has no [::] to bind.
+        server = ThreadingHTTPServer(("0.0.0.0", port), handler)  # noqa: S104
+    server.daemon_threads = True
+    return server
 
 
 class _DualStackServer(ThreadingHTTPServer):

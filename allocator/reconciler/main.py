@@ -20,6 +20,8 @@ from allocator.leadership import Leadership, NotLeading
 from allocator.monitor import Monitor
 from allocator.reconciler.controller import Controller, Settings
 from allocator.reconciler.repair import TENTATIVE_AGE
+from allocator.status_page.moves import Moves
+from allocator.status_page.server import StatusPage
 
 log = logs.EventLog("reconciler")
 
@@ -39,6 +41,14 @@ _START_RETRY_SECONDS = 1.0
     show_default=True,
     help="How long an address reserved at admission waits for its Service.",
 )
+@click.option(
+    "--status-page-port",
+    envvar="ADMITLB_STATUS_PAGE_PORT",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="HTTP port of the read-only status page; 0 serves none.",
+)
 @options.monitor_port(9121)
 @options.log_level
 @options.kubeconfig
@@ -47,6 +57,7 @@ def reconciler(
     lb_class: str,
     pool_priority: str,
     tentative_age_seconds: float,
+    status_page_port: int,
     monitor_port: int,
     log_level: str,
     kubeconfig: str | None,
@@ -63,10 +74,12 @@ def reconciler(
         order=PriorityOrder(pool_priority),
         tentative_age=timedelta(seconds=tentative_age_seconds),
     )
-    sys.exit(_run(cluster, settings, monitor_port, stopping))
+    sys.exit(_run(cluster, settings, stopping, monitor_port=monitor_port, status_page_port=status_page_port))
 
 
-def _run(cluster: Cluster, settings: Settings, monitor_port: int, stopping: threading.Event) -> int:
+def _run(
+    cluster: Cluster, settings: Settings, stopping: threading.Event, *, monitor_port: int, status_page_port: int
+) -> int:
     identity = f"{socket.gethostname()}_{uuid4().hex[:8]}"
     leadership = Leadership(
         cluster,
@@ -76,16 +89,23 @@ def _run(cluster: Cluster, settings: Settings, monitor_port: int, stopping: thre
         on_started=lambda: _lead(cluster, settings, controller, leadership, failed),
     )
     failed = threading.Event()
-    controller = Controller(cluster, settings, require_leadership=leadership.require)
+    moves = Moves()
+    controller = Controller(cluster, settings, require_leadership=leadership.require, on_change=moves.note)
     REGISTRY.register(controller.state())
     monitor = Monitor(monitor_port, ready=controller.problems)
     monitor.start()
+    page = StatusPage(status_page_port, lambda: controller.picture(moves.latest())) if status_page_port else None
+    if page is not None:
+        page.start()
     if not _start(controller, stopping):
         return 0
+    if page is not None:
+        moves.begin()
     leadership.start()
     failure = ""
     while not stopping.wait(_SUPERVISION_SECONDS):
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
+        dead += [] if page is None or page.alive else ["status-page"]
         failure = f"threads ended: {', '.join(dead)}" if dead else "leadership ended" if leadership.ended else ""
         failure = failure or ("could not take up the lead" if failed.is_set() else "")
         if failure:
@@ -95,6 +115,8 @@ def _run(cluster: Cluster, settings: Settings, monitor_port: int, stopping: thre
     controller.stop()
     leadership.resign()
     monitor.stop()
+    if page is not None:
+        page.stop()
     return 1 if failure else 0
 
 

@@ -45,9 +45,9 @@ class Reconciling:
             lambda: all(self.cluster.serves(kind) for kind in (*OURS, IP_ALLOCATIONS)), 10, "our kinds are served"
         )
 
-    def start(self, name: str = "reconciler") -> Reconciler:
-        """Start one more; it stands for election at once."""
-        reconciler = Reconciler(self.control_plane, self._directory, name=name)
+    def start(self, name: str = "reconciler", *options: str) -> Reconciler:
+        """Start one more, with further command-line options; it stands for election at once."""
+        reconciler = Reconciler(self.control_plane, self._directory, *options, name=name)
         self._processes.append(reconciler.process)
         return reconciler
 
@@ -110,9 +110,9 @@ class Reconciling:
 class Reconciler:
     """One `admitlb reconciler`; `process` is its handle."""
 
-    def __init__(self, control_plane: ControlPlane, directory: Path, *, name: str) -> None:
+    def __init__(self, control_plane: ControlPlane, directory: Path, *options: str, name: str) -> None:
         kubeconfig = control_plane.kubeconfig_for(DEFAULT_NAMESPACE, "controller")
-        self._monitor_port = _free_port()
+        self._monitor_port = free_port()
         self._log = directory / f"{name}-{self._monitor_port}.log"
         argv: list[str | Path] = [
             Path(sys.executable).with_name("admitlb"),
@@ -121,6 +121,7 @@ class Reconciler:
             f"--monitor-port={self._monitor_port}",
             f"--tentative-age-seconds={TENTATIVE_AGE_SECONDS}",
             "--log-level=debug",
+            *options,
         ]
         self.process = Process(argv, name=name, log=self._log)
 
@@ -149,7 +150,8 @@ class Reconciler:
         return {name: float(value) for name, value in samples}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""The status page: pools, addresses and who announces them, for people with a browser and nothing else."""

@@ -1,0 +1,149 @@
+"""The picture the status page shows, as one value: pools, addresses, Services that wait, and recent moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from allocator.allocations import claim_from
+from allocator.cluster import Object
+from allocator.configuration import Configuration
+from allocator.core.addresses import AddressError, Family
+from allocator.core.claims import Claim
+from allocator.reconciler.pool_status import conditions, counters
+from allocator.reconciler.pool_usage import Usage, usage_of
+from allocator.reconciler.service_report import stored_condition
+from allocator.status_page.moves import Announcement, Move, holders_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyUse:
+    """One family of a pool: how many addresses are held, and how many could still be given."""
+
+    family: Family
+    assigned: int
+    available: int
+
+    @property
+    def share(self) -> float:
+        """The part in use, 0 to 1."""
+        return self.assigned / (self.assigned + self.available) if self.assigned else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLine:
+    """One pool; `trouble` says why it does not serve, empty when it does."""
+
+    name: str
+    addresses: tuple[str, ...]
+    uses: tuple[FamilyUse, ...]
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressLine:
+    """One claim: the address, who holds it, and which node answers for it."""
+
+    ip: str
+    pool: str
+    state: str
+    holders: str
+    since: str
+    announcement: Announcement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingLine:
+    """One Service without the address it wants, and why."""
+
+    service: str
+    message: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Everything the page shows, as one replica sees it at one moment."""
+
+    at: datetime
+    leading: bool
+    problems: tuple[str, ...]
+    pools: tuple[PoolLine, ...]
+    addresses: tuple[AddressLine, ...]
+    waiting: tuple[WaitingLine, ...]
+    moves: tuple[Move, ...]
+
+
+def picture_of(
+    *,
+    at: datetime,
+    leading: bool,
+    problems: Sequence[str],
+    configuration: Configuration,
+    pools: Iterable[Object],
+    allocations: Iterable[Object],
+    services: Iterable[Object],
+    moves: tuple[Move, ...],
+) -> Picture:
+    """Put the picture together from mirrored objects; what cannot be read of them is left out."""
+    claims = list(_claims(allocations))
+    usage = usage_of(configuration.pools, (claim for claim, _ in claims))
+    lines = [_pool(document, configuration, usage) for document in pools]
+    return Picture(
+        at=at,
+        leading=leading,
+        problems=(*problems, *configuration.errors()),
+        pools=tuple(sorted(lines, key=lambda line: line.name)),
+        addresses=tuple(
+            AddressLine(
+                ip=str(claim.address),
+                pool=claim.pool,
+                state=str(claim.state),
+                holders=holders_of(claim),
+                since=document["spec"].get("since") or "",
+                announcement=Announcement.of(document),
+            )
+            for claim, document in sorted(claims, key=lambda pair: pair[0].address)
+        ),
+        waiting=tuple(sorted(_waiting(services), key=lambda line: (line.since, line.service))),
+        moves=moves,
+    )
+
+
+def _claims(allocations: Iterable[Object]) -> Iterator[tuple[Claim, Object]]:
+    for document in allocations:
+        try:
+            yield claim_from(document), document
+        except (AddressError, KeyError, ValueError):
+            continue
+
+
+def _pool(document: Object, configuration: Configuration, usage: dict[str, Usage]) -> PoolLine:
+    name = document["metadata"]["name"]
+    pool, used = configuration.pools.get(name), usage.get(name, Usage())
+    counts = counters(pool, used)
+    uses = tuple(
+        FamilyUse(family=family, assigned=counts[f"assigned{family}"], available=counts[f"available{family}"])
+        for family in Family
+    )
+    told = conditions(pool, configuration.pool_faults.get(name), used)
+    sound = any(one.type == "Ready" and one.status == "True" and one.reason == "Valid" for one in told)
+    return PoolLine(
+        name=name,
+        addresses=tuple(str(entry) for entry in document["spec"].get("addresses") or ()),
+        uses=tuple(use for use in uses if use.assigned or use.available),
+        trouble="" if sound else told[0].message,
+    )
+
+
+def _waiting(services: Iterable[Object]) -> Iterator[WaitingLine]:
+    for service in services:
+        told = stored_condition(service)
+        if told is not None and told.get("status") == "False":
+            metadata = service["metadata"]
+            yield WaitingLine(
+                service=f"{metadata['namespace']}/{metadata['name']}",
+                message=str(told.get("message") or told.get("reason") or ""),
+                since=str(told.get("lastTransitionTime") or ""),
+            )

@@ -1,0 +1,151 @@
+"""What the page shows of a cluster's state, and that nothing from the cluster can become markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allocator import configuration
+from allocator.status_page.html import SHOWN, render
+from allocator.status_page.moves import Announcement, Move
+from allocator.status_page.picture import AddressLine, Picture, PoolLine, WaitingLine, picture_of
+from tests.unit.status_page.claims import Object, allocation, pool, waiting_service
+
+NOW = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
+
+
+def picture(
+    *, pools: Sequence[Object] = (), allocations: Sequence[Object] = (), services: Sequence[Object] = ()
+) -> Picture:
+    return picture_of(
+        at=NOW,
+        leading=True,
+        problems=(),
+        configuration=configuration.read(pools, []),
+        pools=pools,
+        allocations=allocations,
+        services=services,
+        moves=(Move(at=NOW, ip="192.0.2.10", what="announced by node-1"),),
+    )
+
+
+def text_of(page: str) -> str:
+    """The page's text without its tags, as a reader sees it."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.partition("</style>")[2]))
+
+
+def test_pools_show_what_is_held_and_free() -> None:
+    page = render(
+        picture(pools=[pool("lan", "192.0.2.10-192.0.2.13")], allocations=[allocation("192.0.2.10", "a/b")])
+    )
+    assert "lan 192.0.2.10-192.0.2.13 IPv4 1 3 25% serves" in text_of(page)
+    assert 'value="0.250"' in page
+
+
+def test_a_pool_that_cannot_serve_says_why() -> None:
+    told = picture(pools=[pool("odd", "nonsense")])
+    assert "odd nonsense 0 0" in text_of(render(told))
+    assert "'nonsense' is not" in told.pools[0].trouble
+    assert any("IPAddressPool odd" in problem for problem in told.problems)
+
+
+def test_addresses_show_holder_state_and_announcing_node() -> None:
+    page = render(picture(allocations=[allocation("192.0.2.10", "prod/web", node="node-2")]))
+    assert "192.0.2.10 prod/web lan Bound 1h node-2 on eth0 1h" in text_of(page)
+
+
+def test_an_address_nobody_announces_says_so() -> None:
+    assert "Bound 1h nobody" in text_of(render(picture(allocations=[allocation("192.0.2.10", "prod/web")])))
+
+
+def test_addresses_are_in_the_order_of_their_numbers() -> None:
+    claims = [allocation(ip, "a/b") for ip in ("2001:db8::1", "192.0.2.100", "192.0.2.9")]
+    assert [line.ip for line in picture(allocations=claims).addresses] == ["192.0.2.9", "192.0.2.100", "2001:db8::1"]
+
+
+def test_services_that_wait_show_their_reason() -> None:
+    page = render(picture(services=[waiting_service("web", "prod/web: no IPv4 address left (lan: full)")]))
+    assert "prod/web 1h prod/web: no IPv4 address left (lan: full)" in text_of(page)
+
+
+def test_nothing_waits_on_a_page_without_waiting_services() -> None:
+    assert "Waiting" not in render(picture(services=[{"metadata": {"namespace": "a", "name": "b"}}]))
+
+
+def test_the_filter_finds_by_address_service_pool_and_node() -> None:
+    told = picture(
+        allocations=[
+            allocation("192.0.2.10", "prod/web", node="node-1"),
+            allocation("192.0.2.11", "dev/api", pool="other", node="node-2"),
+        ]
+    )
+    for wanted in ("192.0.2.11", "DEV/", "other", "node-2"):
+        shown = text_of(render(told, wanted=wanted))
+        assert "dev/api" in shown
+        assert "prod/web" not in shown
+
+
+def test_a_large_cluster_is_cut_and_says_so() -> None:
+    claims = [allocation(f"10.0.{number // 250}.{number % 250}", "a/b") for number in range(SHOWN + 7)]
+    page = render(picture(allocations=claims))
+    assert page.count("Bound</td>") == SHOWN
+    assert "and 7 more" in page
+
+
+class _Tags(HTMLParser):
+    """Collects every tag and attribute a browser would see."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.seen: set[tuple[str, str]] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen |= {(tag, "")} | {(tag, name) for name, _ in attrs}
+
+
+def _tags(page: str) -> set[tuple[str, str]]:
+    parser = _Tags()
+    parser.feed(page)
+    return parser.seen
+
+
+hostile = st.text(alphabet=st.sampled_from("<>\"'&=/ aonerrscipt;\n"), min_size=1, max_size=40)
+
+
+def _full(text: str) -> Picture:
+    """A picture in which every text is the same."""
+    return Picture(
+        at=NOW,
+        leading=False,
+        problems=(text,),
+        pools=(PoolLine(name=text, addresses=(text,), uses=(), trouble=text),),
+        addresses=(
+            AddressLine(
+                ip=text,
+                pool=text,
+                state=text,
+                holders=text,
+                since=text,
+                announcement=Announcement(text, (text,), text),
+            ),
+        ),
+        waiting=(WaitingLine(service=text, message=text, since=text),),
+        moves=(Move(at=NOW, ip=text, what=text),),
+    )
+
+
+@settings(max_examples=50)
+@given(hostile)
+def test_no_text_from_the_cluster_becomes_markup(text: str) -> None:
+    assert _tags(render(_full(text), wanted=text)) == _tags(render(_full("x"), wanted="x"))
+
+
+def test_the_page_runs_no_script_and_loads_nothing() -> None:
+    page = render(_full("x"))
+    assert not {tag for tag, _ in _tags(page)} & {"script", "link", "img", "iframe", "object", "svg"}
+    assert not re.search(r"\bstyle=|\bsrc=|\bhref=|url\(|@import|\bon\w+=", page.partition("<body>")[2])
