@@ -125,7 +125,7 @@ class Repair:
             log.info("address.collected", ip=claim.address, service=claim.holders[0], pool=claim.pool)
 
     def _serve(self, key: Key, service: Object) -> bool:
-        self._catch_up(service)
+        self._catch_up(key, service)
         self._adopt_unnamed(service)
         if self._served_by_another(key, service):
             return True
@@ -216,10 +216,14 @@ class Repair:
             current=addresses_in_status(service),
         )
 
-    def _catch_up(self, service: Object) -> None:
-        """Read what the Service was admitted with where the mirror does not have it yet: two watches, two speeds."""
+    def _catch_up(self, key: Key, service: Object) -> None:
+        """Read what the Service was admitted with where the mirror does not have it yet: two watches, two speeds.
+
+        Of a shared address the mirror has the claim, and yet may not know that the Service has joined it.
+        """
         for address in addresses_in_annotation(service)[:2]:
-            if self._view.claim_at(address) is None:
+            claim = self._view.claim_at(address)
+            if claim is None or claim.holder(*key) is None:
                 with suppress(NotFound):
                     self._view.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
 

@@ -1,0 +1,75 @@
+"""What the reconciler does where one of its mirrors is behind another: a Service arrives by one watch, its claim by
+the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from allocator.claiming import Claims
+from allocator.events import EventRecorder
+from allocator.names import (
+    ASSIGNED_IPS_ANNOTATION,
+    DEFAULT_NAMESPACE,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    SERVICES,
+)
+from allocator.reconciler.repair import Repair
+from allocator.view import View
+from tests.cluster.installation import ingress, pool, service
+from tests.cluster.reconciling import Reconciling
+from tests.lab.binaries import find
+from tests.lab.control_plane import ControlPlane
+from tests.lab.waiting import wait_until
+
+SHARING = {"metallb.io/allow-shared-ip": "key"}
+
+
+@pytest.fixture
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
+    """Our kinds and a pool on a control plane of this module's own, where no reconciler runs."""
+    with ControlPlane(find(), tmp_path_factory.mktemp("late")) as control_plane:
+        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
+        installed.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.13"), DEFAULT_NAMESPACE)
+        yield installed
+
+
+def repair_with(installed: Reconciling, view: View) -> Repair:
+    cluster = installed.cluster
+    return Repair(
+        cluster,
+        view,
+        Claims(cluster, view),
+        EventRecorder(cluster, component="metallb-controller"),
+        find_service=lambda namespace, name: cluster.get(SERVICES, name, namespace),
+        require_leadership=lambda: None,
+    )
+
+
+def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_first_sharer(
+    installed: Reconciling,
+) -> None:
+    cluster = installed.cluster
+    view = View(cluster, namespace=DEFAULT_NAMESPACE)
+    view.start()
+    assert view.wait_synced(10)
+    pinned = {**SHARING, "metallb.io/loadBalancerIPs": "192.0.2.12"}
+    cluster.create(SERVICES, service("first", pinned), "default")
+    repair_with(installed, view).service(("default", "first"))
+    wait_until(lambda: view.held_by("default", "first"), 10, "the view knows the first sharer")
+    view.stop()
+
+    # What the webhook writes as it admits the second one, from a view that sees nothing free below.
+    ports = [{"port": 81, "protocol": "TCP"}]
+    claim = cluster.get(IP_ALLOCATIONS, "192.0.2.12")
+    joined = {**claim["spec"]["holders"][0], "name": "second", "ports": ports}
+    del joined["uid"]
+    claim["spec"]["holders"].append(joined)
+    cluster.replace(IP_ALLOCATIONS, claim)
+    promised = {**SHARING, ASSIGNED_IPS_ANNOTATION: "192.0.2.12"}
+    cluster.create(SERVICES, service("second", promised, ports=ports), "default")
+
+    repair_with(installed, view).service(("default", "second"))
+    assert ingress(cluster.get(SERVICES, "second", "default")) == ["192.0.2.12"]
