@@ -38,7 +38,7 @@ class Address:
         try:
             parsed = ipaddress.ip_address(stripped)
         except ValueError:
-            raise AddressError(f"{stripped!r} is not an IP address") from None
+            raise AddressError(f"{stripped!r} is not an IP address; {_remedy(stripped)}") from None
         if isinstance(parsed, ipaddress.IPv6Address):
             if parsed.scope_id is not None:
                 raise AddressError(f"{stripped!r} has a zone id; a LoadBalancer address has none")
@@ -160,3 +160,14 @@ _RESERVED = tuple(
         ("multicast", "ff00::/8"),
     )
 )
+
+
+def _remedy(text: str) -> str:
+    octets = text.split(".")
+    if len(octets) == 4 and all(octet.isdecimal() for octet in octets):
+        plain = ".".join(octet.lstrip("0") or "0" for octet in octets)
+        if plain != text and all(int(octet) < 256 for octet in octets):
+            # Some programs read a leading zero as octal, so that no two need agree on what was meant.
+            return f"leading zeros are ambiguous, write {plain}"
+        return "each of its four numbers is 0 to 255"
+    return "write it like 192.0.2.10 or 2001:db8::10"

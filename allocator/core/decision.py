@@ -217,8 +217,19 @@ class _Case:
         if len(placed) < enough:
             return self._refuse(self._nothing_left(open_pools))
         placements = [placed[family] for family in request.families if family in placed]
+        self._tell_missing_family(placed)
         stuck = any(place in self.leaving.values() for place in placements)
         return self._assign(placements, self._nothing_left(open_pools) if stuck else None)
+
+    def _tell_missing_family(self, placed: dict[Family, Placement]) -> None:
+        """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
+        request = self.request
+        missing = [family for family in request.families if family not in placed]
+        if request.policy is FamilyPolicy.PREFER_DUAL and missing:
+            self.warnings.append(
+                f"{request.label}: PreferDualStack, but no {missing[0]} address left ({self._considered()}); "
+                f"it has {' and '.join(placed)} only"
+            )
 
     def _fill(self, pools: list[Pool], kept: dict[Family, Placement]) -> dict[Family, Placement]:
         """Find an address for every family wanted: from one pool if one has them all, else from several."""
@@ -334,7 +345,12 @@ class _Case:
                     f"namespace {request.namespace} holds {len(held)} of the {quota} addresses {allows}",
                     "release one or raise admitlb.io/ip-quota on the namespace",
                 )
-            allowed.remove(next(place for place in reversed(allowed) if place.address not in held))
+            cut = next(place for place in reversed(allowed) if place.address not in held)
+            allowed.remove(cut)
+            self.warnings.append(
+                f"{request.label}: PreferDualStack, but the quota of {quota} in namespace {request.namespace} leaves "
+                f"no room for an {cut.address.family} address; raise admitlb.io/ip-quota to have both"
+            )
         return allowed
 
     def _refuse(self, refusal: Refusal, held: Sequence[Placement] = ()) -> Decision:

@@ -36,7 +36,8 @@ def test_the_json_has_these_fields_and_no_others() -> None:
                 "name": "bad",
                 "allowed": False,
                 "code": 422,
-                "message": "IPAddressPool bad: spec.addresses[0]: 'nonsense' is not an IP address",
+                "message": "IPAddressPool bad: spec.addresses[0]: 'nonsense' is not an IP address; "
+                "write it like 192.0.2.10 or 2001:db8::10",
                 "warnings": [],
             }
         ]
