@@ -11,7 +11,7 @@ from allocator import names
 from allocator.allocations import claim_from, cool_until
 from allocator.claiming import Claims, LostRace
 from allocator.cluster import ApiError, Cluster, Object
-from allocator.core.claims import ClaimState
+from allocator.core.claims import Claim, ClaimState
 from allocator.core.pools import PriorityOrder
 from allocator.documents import annotations_of, labels_of
 from allocator.events import EventRecorder
@@ -269,19 +269,25 @@ class Controller:
 
     def _sweep_claims(self) -> None:
         now = datetime.now(UTC)
+        # Every claim once a second: on documents as they are, or thousands of claims cost a fifth of a core.
         for document in self._view.claim_documents():
-            claim = claim_from(document)
-            due = cool_until(document)
-            if due is not None and due <= now:
-                self._claims.delete(claim)
-                last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
-                log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
-            elif claim.state is not ClaimState.COOLING:
-                for holder in claim.holders:
-                    if not holder.name:
-                        self._repair.collect_unnamed(claim)
-                    elif holder.uid is None or self._services.get(holder.namespace, holder.name) is None:
-                        self._queue.add((holder.namespace, holder.name))
+            spec = document["spec"]
+            if spec["state"] == ClaimState.COOLING:
+                due = cool_until(document)
+                if due is not None and due <= now:
+                    self._set_free(claim_from(document))
+                continue
+            for holder in spec["holders"]:
+                name = holder.get("name") or ""
+                if not name:
+                    self._repair.collect_unnamed(claim_from(document))
+                elif not holder.get("uid") or self._services.get(holder["namespace"], name) is None:
+                    self._queue.add((holder["namespace"], name))
+
+    def _set_free(self, claim: Claim) -> None:
+        self._claims.delete(claim)
+        last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
+        log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
 
 
 def _key(service: Object) -> Key:
