@@ -7,15 +7,17 @@ import time
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from allocator.logs import EventLog
 from speaker.conflicts import Claim, Conflict, ConflictListener
 from speaker.frames.ethernet import mac_text
 from speaker.holdings import Holdings, Turn
-from speaker.interfaces import Interface, announcing
+from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
 from speaker.pacing import REFRESH_SECONDS, Reason, TokenBucket
-from speaker.presence import OpenPresence, Presence
+from speaker.packet_socket import MaySend, always
+from speaker.presence import OpenPresence
+from speaker.presences import Lent, Presences
 from speaker.probing import RETRY_SECONDS
 from speaker.responder import PacketLoop
 from speaker.scope import Scope
@@ -27,8 +29,10 @@ ANNOUNCEMENTS_AT_ONCE = 500.0
 """Both in addresses; each is two ARP frames an interface, or one of NDP. A node that takes over 1000 addresses has
 announced all of them after a quarter of a second, at 2 Mbit/s."""
 
+_FENCED_LOOK_SECONDS = 0.05
+"""How often to see whether sending is allowed again, while something is due."""
 _NONE: frozenset[Address] = frozenset()
-_NOTHING: Mapping[Address, Mapping[str, bytes]] = {}
+_NOTHING: Lent = {}
 
 
 class Announcer:
@@ -39,10 +43,13 @@ class Announcer:
     contradicted now and then and reported; the address stays answered. Claims by our own speakers are reported when
     they last: whoever elects resolves them.
 
-    `_holdings`, `_presences`, `_own_macs` and `_bucket` are guarded by `_changed`. Callers change them, the
-    announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no frame
-    for a withdrawn address is sent. Listeners are called without the lock, by any of these threads: they must be
-    quick.
+    While `may_send` says no, whatever is due waits, and of what was being probed for nothing counts: who was asked
+    before a standstill may have answered during it.
+
+    `_holdings`, `_presences`, `_lent`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers change them,
+    the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no
+    frame for a withdrawn address is sent. Listeners are called without the lock, by any of these threads: they must
+    be quick.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class Announcer:
         packets: PacketLoop,
         open_presence: OpenPresence,
         metrics: SpeakerMetrics,
+        may_send: MaySend = always,
         probe: bool = True,
         announcements_per_second: float = ANNOUNCEMENTS_PER_SECOND,
         announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
@@ -61,16 +69,17 @@ class Announcer:
 
         Without `probe` every address is answered at once; who else claims it is reported all the same.
         """
-        self._packets = packets
-        self._open_presence = open_presence
         self._metrics = metrics
+        self._may_send = may_send
         self._probe = probe
         self._listener = ConflictListener()
         self._changed = threading.Condition()
         self._holdings = Holdings(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
-        self._presences: dict[Interface, Presence] = {}
-        self._own_macs: frozenset[bytes] = frozenset()
-        self._lent: Mapping[Address, Mapping[str, bytes]] = _NOTHING
+        self._presences = Presences(
+            packets=packets, open_presence=open_presence, on_claim=self._claimed, metrics=metrics
+        )
+        self._lent: Lent = _NOTHING
+        self._interrupted = False
         self._bucket = TokenBucket(
             rate_per_second=announcements_per_second, burst=announcements_at_once, now=time.monotonic()
         )
@@ -94,9 +103,7 @@ class Announcer:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         with self._changed:
-            for presence in self._presences.values():
-                self._retire(presence)
-            self._presences.clear()
+            self._presences.close()
 
     @property
     def alive(self) -> bool:
@@ -108,6 +115,11 @@ class Announcer:
         with self._changed:
             return {address: self._holdings.wanted[address] for address in self._holdings.answered()}
 
+    def answered(self) -> frozenset[Address]:
+        """The addresses answered for now: of those wanted, all but what is being probed for or left to another."""
+        with self._changed:
+            return self._holdings.answered()
+
     def conflicts(self) -> tuple[Conflict, ...]:
         """The conflicts with hosts that are none of ours, as they are now."""
         with self._changed:
@@ -116,18 +128,19 @@ class Announcer:
     def interfaces_of(self, scope: Scope) -> list[str]:
         """The names of the interfaces here that the scope includes."""
         with self._changed:
-            return sorted({interface.name for interface in self._presences if scope.includes(interface.name)})
+            return self._presences.names(scope)
 
     def announce(
         self,
         wanted: Mapping[Address, Scope],
         *,
         unheld: AbstractSet[Address] = _NONE,
-        lent: Mapping[Address, Mapping[str, bytes]] = _NOTHING,
+        lent: Lent = _NOTHING,
     ) -> None:
         """From now on announce exactly `wanted`: answer first, then tell the LAN about what is new.
 
-        What is new and among `unheld` (as far as is known, none of ours has announced it before) is probed for first.
+        What is new and among `unheld` (as far as is known, none of ours announced it until now) is probed for first;
+        the listener is told when any of it is answered.
         What is `lent` a hardware address, by interface, is answered with that one and not announced unasked.
         """
         with self._changed:
@@ -140,6 +153,8 @@ class Announcer:
             self._answer()
             self._holdings.announce_again(returned, Reason.TAKEN)
             self._changed.notify_all()
+        if not unheld.isdisjoint(turn.taken):
+            self._listener.on_answered()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
         for address in sorted(turn.released):
             services = self._listener.services_of(address)
@@ -154,16 +169,8 @@ class Announcer:
 
     def set_interfaces(self, interfaces: Iterable[Interface]) -> None:
         """Follow the node's interfaces: answer on those that can announce, and announce on those that are new."""
-        found = tuple(interfaces)
-        usable = {_identity(interface): interface for interface in announcing(found)}
         with self._changed:
-            self._own_macs = frozenset(interface.mac for interface in found)
-            for interface in [known for known in self._presences if known not in usable]:
-                self._retire(self._presences.pop(interface))
-                log.info("interface.lost", interface=interface.name)
-            added = [
-                interface.name for interface in usable if interface not in self._presences and self._open(interface)
-            ]
+            added = self._presences.follow(interfaces)
             if not added:
                 return
             self._answer()
@@ -172,35 +179,13 @@ class Announcer:
             self._holdings.announce_again(here, Reason.INTERFACE)
             self._changed.notify_all()
 
-    def _open(self, interface: Interface) -> bool:
-        try:
-            presence = self._open_presence(interface, self._claimed)
-        except OSError as error:
-            # The link went again before it was opened; its next change is reported anew.
-            log.warning("interface.unusable", interface=interface.name, error=error)
-            return False
-        self._presences[interface] = presence
-        for listener in presence.listeners:
-            self._packets.add(listener)
-        log.info("interface.ready", interface=interface.name, mac=mac_text(interface.mac))
-        return True
-
-    def _retire(self, presence: Presence) -> None:
-        for listener in presence.listeners:
-            self._packets.retire(listener)
-
     def _answer(self) -> None:
-        answered = self._holdings.answered()
-        for interface, presence in self._presences.items():
-            wanted = self._holdings.wanted.items()
-            here = frozenset(address for address, scope in wanted if scope.includes(interface.name))
-            lent = {address: macs[interface.name] for address, macs in self._lent.items() if interface.name in macs}
-            presence.answer_for(here & answered, watched=here, lent=lent)
+        self._presences.answer(self._holdings.wanted, self._holdings.answered(), self._lent)
 
     def _claimed(self, claim: Claim) -> None:
         node = self._listener.whose(claim.mac)
         with self._changed:
-            if claim.mac in self._own_macs:
+            if self._presences.is_own(claim.mac):
                 # Another interface of this node in the same LAN, or a loop.
                 return
             now = time.monotonic()
@@ -209,7 +194,8 @@ class Announcer:
                 defend = False
             else:
                 report = self._holdings.claimed(claim, now)
-                defend = report and claim.address in self._holdings.answered() and self._bucket.take(now)
+                may_defend = report and claim.address in self._holdings.answered() and self._may_send()
+                defend = may_defend and self._bucket.take(now)
             if defend:
                 self._send(claim.address, Reason.DEFENCE)
             if report:
@@ -242,6 +228,8 @@ class Announcer:
                     self._changed.wait(wait_seconds)
                 wanted = self._holdings.wanted
             if turn is not None:
+                if turn.taken:
+                    self._listener.on_answered()
                 self._tell_of(turn, wanted)
 
     def _step(self) -> tuple[Turn | None, float | None]:
@@ -250,6 +238,13 @@ class Announcer:
         due_at = self._holdings.next_due()
         if due_at is None or due_at > now:
             return None, None if due_at is None else due_at - now
+        if not self._may_send():
+            self._interrupted = True
+            return None, _FENCED_LOOK_SECONDS
+        if self._interrupted:
+            self._interrupted = False
+            self._holdings.ask_anew(now)
+            return None, 0.0
         if not self._bucket.take(now):
             return None, self._bucket.wait_seconds(now)
         due = self._holdings.pop(now)
@@ -261,22 +256,20 @@ class Announcer:
         return None, 0.0
 
     def _send(self, address: Address, reason: Reason | None) -> None:
-        scope = self._holdings.wanted[address]
-        for interface, presence in self._presences.items():
-            if not scope.includes(interface.name):
-                continue
-            # A refresh also asks: a host that took the address without a word would stay unnoticed for ever.
-            if reason in (None, Reason.REFRESH):
-                presence.probe(address)
-            if reason is not None:
-                presence.announce(address)
-                self._metrics.announcements.labels(reason).inc()
+        self._presences.send(address, self._holdings.wanted[address], reason)
 
     def _tell_of(self, turn: Turn, wanted: Mapping[Address, Scope]) -> None:
         for address in turn.taken:
             services = self._listener.services_of(address)
             interfaces = wanted.get(address, "-")
-            log.info("address.announced", ip=address, service=services, protocol="layer2", interfaces=interfaces)
+            log.info(
+                "address.announced",
+                ip=address,
+                service=services,
+                protocol="layer2",
+                answers="ARP" if address.family is Family.IPV4 else "NDP",
+                interfaces=interfaces,
+            )
             if address in wanted and not self.interfaces_of(wanted[address]):
                 log.warning(
                     "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
@@ -284,8 +277,3 @@ class Announcer:
         for address in turn.settled:
             log.info("address.conflict-over", ip=address, service=self._listener.services_of(address))
             self._listener.on_over(address)
-
-
-def _identity(interface: Interface) -> Interface:
-    """The interface with only what its sockets depend on: a new address or flag must not reopen them."""
-    return Interface(index=interface.index, name=interface.name, mac=interface.mac)
