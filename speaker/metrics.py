@@ -46,7 +46,11 @@ class ExactCounter(Collector):
 
 
 class SpeakerMetrics:
-    """All of the speaker's metrics, registered once in `registry`."""
+    """All of the speaker's metrics, registered once in `registry`.
+
+    Labels known from the start are counted from zero: a series that begins at 1 has not increased, to Prometheus, and
+    the first takeover or forged heartbeat would go unseen.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests_received = ExactCounter(
@@ -102,6 +106,8 @@ class SpeakerMetrics:
         self.heartbeats_dropped = Counter(
             "admitlb_heartbeats_dropped", "Heartbeats not accepted, by reason", ["reason"], registry=registry
         )
+        for reason in ("malformed", "forged"):
+            self.heartbeats_dropped.labels(reason)
         self.peers_alive = Gauge("admitlb_speakers_alive", "Speakers alive, this one included", registry=registry)
         self.peers_known = Gauge(
             "admitlb_speakers_known", "Nodes that have a speaker, alive or not, this one included", registry=registry
@@ -123,7 +129,6 @@ class SpeakerMetrics:
             ["reason"],
             registry=registry,
         )
-        # A series that begins at 1 has not increased, to Prometheus: the first takeover would go unseen.
         for reason in ("new", "handed-over", "lost"):
             self.takeovers.labels(reason)
         self.double_announcers = Counter(
