@@ -1,0 +1,80 @@
+"""The API server as GitOps tools speak to it: any kind, server-side apply, dry runs, and lists of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from allocator.cluster import APPLY_PATCH, Cluster, NotFound, Object
+from allocator.names import Resource
+from tests.cluster.gitops.objects import Key, key_of
+
+
+class NoSuchKind(Exception):
+    """The API server does not serve the kind (yet)."""
+
+
+class Api(Cluster):
+    """A connection that finds out by itself where an object of any kind lives."""
+
+    def resource(self, group: str, version: str, kind: str) -> Resource:
+        """Return where the kind is served. Raises NoSuchKind."""
+        for resource in self._served(group, version):
+            if resource.kind == kind:
+                return resource
+        raise NoSuchKind(f'no matches for kind "{kind}" in version "{group}/{version}"')
+
+    def live(self, obj: Object) -> Object | None:
+        """Return the object as stored; None where there is none. Raises NoSuchKind."""
+        try:
+            return self.get(self._resource_of(obj), obj["metadata"]["name"], obj["metadata"].get("namespace"))
+        except NotFound:
+            return None
+
+    def apply(self, obj: Object, *, manager: str, dry_run: bool) -> Object:
+        """Apply server-side, taking over what others own, and return the result. Raises NoSuchKind, ApiError."""
+        query = {"fieldManager": manager, "force": "true", **({"dryRun": "All"} if dry_run else {})}
+        return self._call("PATCH", self._path(obj), query=query, body=obj, content_type=APPLY_PATCH)
+
+    def remove(self, obj: Object) -> None:
+        """Delete the object, unless it is gone already."""
+        with suppress(NotFound):
+            self.delete(self._resource_of(obj), obj["metadata"]["name"], obj["metadata"].get("namespace"))
+
+    def everything(self) -> Iterator[Object]:
+        """Yield every object of every kind that can be watched, as a tool sees them that looks for what to prune."""
+        seen: set[Key] = set()
+        for group, version in self._groups():
+            for resource in self._served(group, version, verb="watch"):
+                for item in self.list(resource).get("items") or ():
+                    obj = {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+                    if key_of(obj) not in seen:
+                        seen.add(key_of(obj))
+                        yield obj
+
+    def _groups(self) -> Iterator[tuple[str, str]]:
+        yield "", "v1"
+        for group in self.raw("GET", "/apis")["groups"]:
+            # All of them: a group may serve some kinds in one version and others in another.
+            for version in group["versions"]:
+                yield group["name"], version["version"]
+
+    def _served(self, group: str, version: str, *, verb: str = "patch") -> Iterator[Resource]:
+        base = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        try:
+            found = self.raw("GET", base)["resources"]
+        except NotFound:
+            return
+        for item in found:
+            if "/" not in item["name"] and verb in item["verbs"]:
+                yield Resource(group, version, item["name"], item["kind"], namespaced=item["namespaced"])
+
+    def _resource_of(self, obj: Object) -> Resource:
+        group, _, version = obj["apiVersion"].rpartition("/")
+        return self.resource(group, version, obj["kind"])
+
+    def _path(self, obj: Object) -> str:
+        resource, metadata = self._resource_of(obj), obj["metadata"]
+        base = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        within = f"/namespaces/{metadata['namespace']}" if resource.namespaced else ""
+        return f"{base}{within}/{resource.plural}/{metadata['name']}"

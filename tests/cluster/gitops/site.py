@@ -1,0 +1,83 @@
+"""A cluster with nothing on it, and everything that a GitOps test puts there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from allocator.cluster import Object
+from allocator.names import IP_ALLOCATIONS, SERVICES
+from tests.cluster.gitops.api import Api
+from tests.cluster.gitops.objects import Key, key_of
+from tests.cluster.gitops.pods import ControllerPods
+from tests.cluster.installation import ingress
+from tests.lab.control_plane import ControlPlane
+from tests.lab.waiting import wait_until
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[3]
+OVERLAYS = ROOT / "kustomize" / "overlays"
+EXAMPLE = ROOT / "docs" / "gitops"
+
+
+class Site:
+    """An API server, a tool's connection to it, and the stand-in for its kubelets."""
+
+    def __init__(self, control_plane: ControlPlane, directory: Path, *, user: str) -> None:
+        self.control_plane = control_plane
+        self.cluster = control_plane.cluster()
+        self.api = Api.from_environment(str(control_plane.kubeconfig(user, ["system:masters"])))
+        self.pods = ControllerPods(control_plane, directory)
+
+    def wait(self, predicate: Callable[[], T | None], timeout_seconds: float, what: str) -> T:
+        """Wait as `wait_until` does, while kubelets go on working."""
+
+        def attended() -> T | None:
+            self.pods.attend()
+            return predicate()
+
+        return wait_until(attended, timeout_seconds, what, interval_seconds=0.1)
+
+    def addresses(self, namespace: str, name: str) -> list[str]:
+        """Return the addresses a Service's status shows."""
+        return ingress(self.cluster.get(SERVICES, name, namespace))
+
+    def wait_assigned(self, namespace: str, name: str) -> list[str]:
+        """Wait for a Service's addresses and return them."""
+        return self.wait(lambda: self.addresses(namespace, name), 15, f"{namespace}/{name} has an address")
+
+    def holders(self) -> dict[str, str]:
+        """Return who holds each address that is in use."""
+        claims = [item["spec"] for item in self.cluster.list(IP_ALLOCATIONS)["items"]]
+        return {
+            claim["address"]: f"{claim['holders'][0]['namespace']}/{claim['holders'][0]['name']}"
+            for claim in claims
+            if claim["state"] == "Bound"
+        }
+
+    def versions(self) -> dict[Key, str]:
+        """Return the version of everything but what lives by being rewritten: leases and events."""
+        moving = ("Lease", "Event")
+        objects = (obj for obj in self.api.everything() if obj["kind"] not in moving)
+        return {key_of(obj): obj["metadata"]["resourceVersion"] for obj in objects}
+
+    def wait_settled(self, quiet_seconds: float = 1.5) -> dict[Key, str]:
+        """Wait until nothing has been written for a while, and return the version of everything."""
+        seen, since = self.versions(), time.monotonic()
+
+        def settled() -> dict[Key, str] | None:
+            nonlocal seen, since
+            now = self.versions()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            return seen if time.monotonic() - since >= quiet_seconds else None
+
+        return wait_until(settled, 60, "nothing is written any more", interval_seconds=0.3)
+
+
+def kinds(objects: Iterable[Object]) -> set[str]:
+    """Return the kinds that occur."""
+    return {obj["kind"] for obj in objects}
