@@ -5,53 +5,88 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from tests.bench import core, creation, life, webhook_start
+from tests.bench import core, creation, life, speaker_failover, speaker_wire, webhook_start
 from tests.bench.figures import Figure, Report
 from tests.bench.site import bare_site, site
+from tests.bench.speaker_failover import Misfortune
+from tests.bench.speaker_venue import Venue
 
 
-def _with_fsync() -> Iterator[Figure]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How often to make happen what can only be judged by its worst, and where."""
+
+    runs: int
+    venue: Venue
+
+
+def _with_fsync(_: Run) -> Iterator[Figure]:
     with bare_site(fsync=True) as control_plane:
         bare_rate = creation.measure_bare(control_plane)
         with site(control_plane) as durable:
             yield from creation.measure(durable, bare_rate=bare_rate, durability="etcd with fsync")
 
 
-def _without_fsync() -> Iterator[Figure]:
+def _without_fsync(_: Run) -> Iterator[Figure]:
     with bare_site(fsync=False) as control_plane, site(control_plane) as quick:
         yield from life.measure(quick)
 
 
-_PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
-    "core": core.measure,
+def _takeover(misfortune: Misfortune) -> Callable[[Run], Iterable[Figure]]:
+    return lambda run: speaker_failover.measure(run.venue.site, misfortune, runs=run.runs)
+
+
+_ALLOCATION: dict[str, Callable[[Run], Iterable[Figure]]] = {
+    "core": lambda _: core.measure(),
     "creation": _with_fsync,
     "life": _without_fsync,
-    "start": webhook_start.measure,
+    "start": lambda _: webhook_start.measure(),
 }
+_SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
+    "speaker-kill": _takeover(speaker_failover.NODE_KILLED),
+    "speaker-kill-without-api": _takeover(speaker_failover.NODE_KILLED_WITHOUT_API),
+    "speaker-carrier": _takeover(speaker_failover.CARRIER_LOST),
+    "speaker-partition": _takeover(speaker_failover.PARTITION_HEALED),
+    "speaker-rollout": lambda run: speaker_failover.measure_rollouts(run.venue.site, runs=run.runs),
+    "speaker-wire": lambda _: speaker_wire.measure(),
+}
+_PARTS = _ALLOCATION | _SPEAKER
+_GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER)}
+_QUICK = _GROUPS["allocation"] + _GROUPS["speaker"]
+"""What is measured when nobody says what."""
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(list(_PARTS)))
+@click.argument("parts", nargs=-1, type=click.Choice([*_GROUPS, *_PARTS]))
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="How often announcing is made to move, for each figure that needs it.",
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    default="bench-allocation.jsonl",
+    default="bench.jsonl",
     show_default=True,
     help="Where the JSON lines go.",
 )
-def main(parts: tuple[str, ...], output: Path) -> None:
-    """Measure PARTS, or everything; a figure that is not reached is marked, not an error."""
+def main(parts: tuple[str, ...], runs: int, output: Path) -> None:
+    """Measure PARTS, or a sensible selection; a figure that is not reached is marked, not an error."""
     console = Console(width=None if Console().is_terminal else 200)
     started = time.monotonic()
-    with Report.to(output) as report:
-        for name in parts or _PARTS:
+    chosen = [name for part in parts or _QUICK for name in _GROUPS.get(part, (part,))]
+    with Report.to(output) as report, Venue() as venue:
+        for name in dict.fromkeys(chosen):
             console.print(f"[{time.monotonic() - started:5.0f} s] {name}", markup=False, highlight=False)
-            for figure in _PARTS[name]():
+            for figure in _PARTS[name](Run(runs=runs, venue=venue)):
                 report.add(figure)
     report.show(console)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())

@@ -27,6 +27,8 @@ class Figure:
     target: float | None = None
     at_least: bool = False
     remark: str = ""
+    samples: tuple[float, ...] = ()
+    """Everything it was made from, in the order measured, where that is worth keeping."""
 
     @property
     def reached(self) -> bool | None:
@@ -80,7 +82,7 @@ class Report:
                 what,
                 f"{_number(figure.value)} {figure.unit}",
                 target,
-                f"{_number(figure.baseline_value)}",
+                _number(figure.baseline_value) if figure.baseline else "",
                 f"[dim]{figure.baseline}[/]",
             )
         console.print(table)

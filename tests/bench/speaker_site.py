@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from allocator.cluster import ApiError, Conflict, Object
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
+from tests.bench.speaker_asking import Answer, Asking
 from tests.lab.lab import Lab
 from tests.lab.network import run_ip
 from tests.lab.node import Node
@@ -17,26 +18,34 @@ from tests.lab.outage import OutageMeter
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 
-VIP = "203.0.113.30"
+VIP, VIP6 = "203.0.113.30", "2001:db8:1::30"
 BACKEND = "node-3"
 """Announces nothing: killing an announcer must not kill what is announced."""
-_POOL = "203.0.113.30-203.0.113.39"
+_POOLS = ("203.0.113.30-203.0.113.39", "2001:db8:1::30-2001:db8:1::39")
 _LABEL = "announces"
+_READY_SECONDS = 30
+_MONITOR_PORT = 9122
+_HEARING_SECONDS = 2.0
 
 
 class SpeakerSite:
-    """One Service on eth0, announced by any node but the one its pod runs on. Owned by one thread."""
+    """One Service on eth0, announced by any node but the one its pod runs on. Owned by one thread.
 
-    def __init__(self, lab: Lab) -> None:
-        """Install everything and return when the address answers."""
+    The last client of the lab asks who has the address: the answers would teach the one that makes requests.
+    """
+
+    def __init__(self, lab: Lab, *, dual_stack: bool = False) -> None:
+        """Install everything and return when the address (with `dual_stack`, one of each family) answers."""
         self.lab = lab
         self._created: list[tuple[Resource, str, str]] = []
+        self.vips = {"IPv4": VIP, "IPv6": VIP6} if dual_stack else {"IPv4": VIP}
         self.url = f"http://{VIP}/"
+        self.asker = list(lab.clients.values())[-1]
         lab.install()
         for name in lab.nodes:
             if name != BACKEND:
                 lab.kubectl("label", "node", name, f"{_LABEL}=yes", "--overwrite")
-        self.pool("lan", _POOL)
+        self.pool("lan", *_POOLS[: len(self.vips)])
         self.create(
             L2_ADVERTISEMENTS,
             DEFAULT_NAMESPACE,
@@ -97,14 +106,15 @@ class SpeakerSite:
     def service(self, name: str) -> None:
         """Make a Service of the application."""
         ports = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
-        self.create(SERVICES, "default", name, type="LoadBalancer", selector={"app": "web"}, ports=ports)
+        families = {"ipFamilyPolicy": "RequireDualStack"} if len(self.vips) > 1 else {}
+        self.create(SERVICES, "default", name, type="LoadBalancer", selector={"app": "web"}, ports=ports, **families)
 
     def announcer(self, *, other_than: Node | None = None, address: str = VIP) -> Node:
-        """Wait until exactly one node answers ARP for the address, and return it."""
+        """Wait until exactly one node answers for the address, and return it."""
         by_mac = {node.mac("eth0"): node for node in self.lab.nodes.values()}
 
         def sole() -> Node:
-            answering = [by_mac[mac] for mac in self.lab.client().who_has(address, listen_seconds=0.2)]
+            answering = [by_mac[mac] for mac in self.asker.who_has(address, listen_seconds=0.2)]
             names = [node.name for node in answering]
             assert len(answering) == 1, f"{address}: {names}"
             assert answering[0] is not other_than, f"{address}: {names}"
@@ -113,52 +123,85 @@ class SpeakerSite:
         return wait_until(sole, 20, f"exactly one node answers for {address}", retry_on=(AssertionError,))
 
     def serves(self) -> None:
-        """Wait until the application answers through the address."""
-        client = self.lab.client()
-        wait_until(lambda: client.http_get(self.url).status == 200, 20, f"{self.url} answers", retry_on=(OSError,))
+        """Wait until the application answers through every address."""
+        for url in map(url_of, self.vips.values()):
+            wait_until(partial(self._served, url), 20, f"{url} answers", retry_on=(OSError,))
 
     def steady(self) -> None:
         """Wait until every speaker serves, one of them announces, and the application answers."""
         self.lab.wait_rolled_out(DAEMON_SETS, "speaker")
-        self.announcer()
+        # What a DaemonSet's status says of a node that died comes late: ask the speakers themselves.
+        wait_until(self._speakers_ready, _READY_SECONDS, "every speaker is ready", retry_on=(OSError,))
+        for vip in self.vips.values():
+            self.announcer(address=vip)
         self.serves()
 
+    def _served(self, url: str) -> bool:
+        return self.lab.client().http_get(url).status == 200
+
+    def _speakers_ready(self) -> bool:
+        urls = [f"http://{node.addresses[0]}:{_MONITOR_PORT}/readyz" for node in self.lab.nodes.values()]
+        return all(self.asker.http_get(url, timeout_seconds=1.0).status == 200 for url in urls)
+
     def isolate(self, node: Node) -> None:
-        """Take the node's eth0 out of the LAN, beyond its own cable: it keeps its carrier."""
-        run_ip(f"link set {node.link().port} nomaster")
+        """Take the node out of every LAN, beyond its own cables: its interfaces keep their carrier."""
+        run_ip(*(f"link set {link.port} nomaster" for link in node.host.links.values()))
 
     def rejoin(self, node: Node) -> float:
         """Undo `isolate`; return the instant."""
-        run_ip(f"link set {node.link().port} master br-eth0 up")
+        run_ip(*(f"link set {link.port} master br-{name} up" for name, link in node.host.links.items()))
         return time.monotonic()
 
     def milliseconds_until_single(self, since: float) -> float:
-        """Ask the LAN until the address has one node that answers and no more; return when that was first so."""
-        listen_seconds = 0.02
-        end = since + 10.0
-        while (asked_at := time.monotonic()) < end:
-            if len(self.lab.client().who_has(VIP, listen_seconds=listen_seconds)) == 1:
-                return (asked_at - since) * 1000
-        raise AssertionError(f"{VIP} does not come to have one node that answers")
+        """Ask the LAN for a while; return how long after `since` an address had answers of two nodes at worst."""
+        heard: dict[str, list[Answer]] = {vip: [] for vip in self.vips.values()}
+        with Asking(
+            self.asker,
+            heard,
+            every_seconds=0.01,
+            on_answer=lambda answer: heard[answer.address].append(answer) if answer.address in heard else None,
+        ):
+            self.let_it_run(_HEARING_SECONDS)
+        last_of_others = since
+        for vip, answers in heard.items():
+            if not answers:
+                raise AssertionError(f"nobody answers for {vip}")
+            last_of_others = max([last_of_others, *(one.at for one in answers if one.mac != answers[-1].mac)])
+        return (last_of_others - since) * 1000
 
-    def outage(self, *, rate_per_second: float = 100.0, patience_seconds: float = 1.0) -> OutageMeter:
-        """Ask the application while the block runs."""
-        return self.lab.client().outage(
-            self.url,
-            rate_per_second=rate_per_second,
-            connect_seconds=patience_seconds,
-            read_seconds=patience_seconds,
-        )
+    @contextmanager
+    def outages(
+        self, *, rate_per_second: float = 100.0, patience_seconds: float = 1.0
+    ) -> Iterator[dict[str, OutageMeter]]:
+        """Ask the application through every address while the block runs; the meters by family."""
+        meters = {
+            family: self.lab.client().outage(
+                url_of(vip),
+                rate_per_second=rate_per_second,
+                connect_seconds=patience_seconds,
+                read_seconds=patience_seconds,
+            )
+            for family, vip in self.vips.items()
+        }
+        with ExitStack() as running:
+            for meter in meters.values():
+                running.enter_context(meter)
+            yield meters
 
     def let_it_run(self, seconds: float) -> None:
         """Let a meter see undisturbed service, so that a gap has an edge on both sides."""
         threading.Event().wait(seconds)
 
 
+def url_of(vip: str) -> str:
+    """Return where the application answers at an address."""
+    return f"http://[{vip}]/" if ":" in vip else f"http://{vip}/"
+
+
 @contextmanager
-def speaker_site(lab: Lab) -> Iterator[SpeakerSite]:
+def speaker_site(lab: Lab, *, dual_stack: bool = False) -> Iterator[SpeakerSite]:
     """Make a site for the block."""
-    site = SpeakerSite(lab)
+    site = SpeakerSite(lab, dual_stack=dual_stack)
     try:
         yield site
     finally:

@@ -13,6 +13,7 @@ from allocator.cluster import Cluster, Object
 from allocator.reflector import Reflector
 from tests.lab import namespaces, topology
 from tests.lab.control_plane import ControlPlane
+from tests.lab.images import Image
 from tests.lab.kube_proxy import start_kube_proxy, wait_for_rules
 from tests.lab.kubelet import Kubelet, register_node, write_node_status
 from tests.lab.kubelet_server import KubeletServer
@@ -37,6 +38,7 @@ class NodeSettings:
     directory: Path
     volumes: Path
     plans: list[HostPlan]
+    images: Mapping[str, Image]
 
 
 class Node:
@@ -96,6 +98,7 @@ class Node:
             },
             token=plane.token,
             ca_certificate=plane.authority.certificate,
+            images=self._settings.images,
             connected=self._connected,
             dead=self._dead,
         )
@@ -129,12 +132,15 @@ class Node:
     def kill(self) -> float:
         """Power off: cables dead and every process killed at one instant, which is returned (CLOCK_MONOTONIC).
 
-        Nobody says good-bye: the cables go first, so that no dying process's FIN or RST gets out. The API server
-        keeps believing in the node and its Pods until `declare_lost`.
+        Nobody says good-bye: the processes are frozen, so that none tells by one cable that the other has gone, and
+        the cables go before they die, so that no FIN or RST gets out. The API server keeps believing in the node and
+        its Pods until `declare_lost`.
         """
         self._dead.set()
         self._connected.clear()
         processes = list(self.processes().values())
+        for process in processes:
+            process.sigstop()
         instant = time.monotonic()
         for link in self.host.links.values():
             link.down()
