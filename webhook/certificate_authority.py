@@ -29,12 +29,12 @@ class KeyPair:
     key: bytes = field(repr=False)
 
 
-def new_authority(*, now: datetime) -> KeyPair:
+def new_authority(*, now: datetime, lifetime: timedelta = AUTHORITY_LIFETIME) -> KeyPair:
     """Return a fresh self-signed authority (EC P-256) that may sign serving certificates and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admitlb-webhook-ca")])
     builder = (
-        _builder(name, name, key.public_key(), now=now, lifetime=AUTHORITY_LIFETIME)
+        _builder(name, name, key.public_key(), now=now, lifetime=lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
 from allocator.logs import EventLog
 from allocator.names import SECRETS, WEBHOOK_CERTIFICATE_SECRET
-from webhook.certificates import Credentials, mend
+from webhook.certificate_authority import KeyPair
+from webhook.certificates import CA_BUNDLE_FIELD, Credentials, Lifetimes, decoded, mend
 
 log = EventLog("certificate")
 
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _RACES = 5
+_CHECK_SECONDS = 10.0
+_CHECKS_PER_SETTLING = 3
 
 
 def service_dns_names(service: str, namespace: str) -> tuple[str, ...]:
@@ -27,9 +31,9 @@ class CertificateManager:
     """Owns one replica's view of the Secret; several replicas agree through create and compare-and-swap.
 
     Whoever notices a flaw (no Secret yet, a certificate near its end, a damaged field) mends it; whoever loses
-    that race adopts the winner's. The Secret is asked for every `check_seconds`, so all replicas serve with
-    what it holds soon after it changes. A Secret that vanishes is written again with the authority in use, so
-    that no API server loses its trust.
+    that race adopts the winner's. The Secret is asked for several times while a change settles, so all replicas serve
+    with what it holds before the next change. A Secret that vanishes is written again with what is in use, so that no
+    API server loses its trust.
     """
 
     def __init__(
@@ -38,24 +42,32 @@ class CertificateManager:
         *,
         namespace: str,
         dns_names: Sequence[str],
-        on_change: Callable[[Credentials], None],
-        check_seconds: float = 10.0,
+        on_change: Callable[[KeyPair], None],
+        registered: Callable[[bytes], bool],
+        lifetimes: Lifetimes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`registered` tells whether the cluster's webhook configurations carry a bundle, and no other."""
         self._cluster = cluster
         self._namespace = namespace
         self._dns_names = tuple(dns_names)
         self._on_change = on_change
-        self._check_seconds = check_seconds
+        self._registered = registered
+        self._lifetimes = lifetimes or Lifetimes()
+        self._check_seconds = min(_CHECK_SECONDS, self._lifetimes.settle.total_seconds() / _CHECKS_PER_SETTLING)
         self._now = now
-        # Written by the manager's thread alone; readers get the whole immutable value or None.
+        # One check at a time: `_checking` owns what the Secret held last and since when (monotonic), and writes
+        # `_credentials`; readers get that whole immutable value or None.
+        self._checking = threading.Lock()
+        self._stored: Mapping[str, str] = {}
+        self._stored_since = 0.0
         self._credentials: Credentials | None = None
         self._problem = "not asked for yet"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="certificate-manager", daemon=True)
 
     def start(self) -> None:
-        """Begin: the first credentials arrive at `on_change`, on the manager's thread, as all later ones do."""
+        """Begin; `on_change` gets the first certificate to serve with, and learns of every change of the Secret."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -69,9 +81,15 @@ class CertificateManager:
         """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
         return self._thread.is_alive()
 
-    def current(self) -> Credentials | None:
+    def serving(self) -> KeyPair | None:
         """Return what to serve with, None until the Secret has been read or written once."""
-        return self._credentials
+        credentials = self._credentials
+        return credentials.serving if credentials else None
+
+    def ca_bundle(self) -> bytes | None:
+        """Return whom to trust (PEM) as far as known here; `check` asks."""
+        credentials = self._credentials
+        return credentials.ca_bundle if credentials else None
 
     def problems(self) -> list[str]:
         """Tell why there is nothing to serve with; one that only delays a renewal is not among them."""
@@ -80,21 +98,38 @@ class CertificateManager:
         return [f"certificate: Secret {self._namespace}/{WEBHOOK_CERTIFICATE_SECRET}: {self._problem}"]
 
     def check(self) -> Credentials:
-        """Read the Secret, mend it if it needs that, adopt what it holds. Raises ApiError."""
-        for _ in range(_RACES):
-            secret = self._read()
-            stored = (secret or {}).get("data") or {}
-            credentials, flaws = mend(stored, dns_names=self._dns_names, now=self._now(), fallback=self._credentials)
-            if flaws is not None or secret is None:
-                try:
-                    self._write(secret, credentials)
-                except (AlreadyExists, Conflict):
-                    continue
-                why = flaws if secret is not None else "there was none"
-                log.info("certificate.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=why)
-            self._adopt(credentials)
-            return credentials
-        raise Conflict(409, "Conflict", f"lost {_RACES} races for Secret {WEBHOOK_CERTIFICATE_SECRET}")
+        """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
+        with self._checking:
+            for _ in range(_RACES):
+                secret = self._read()
+                stored = (secret or {}).get("data") or {}
+                credentials, flaws = mend(
+                    stored,
+                    dns_names=self._dns_names,
+                    now=self._now(),
+                    lifetimes=self._lifetimes,
+                    settled=self._is_settled(stored),
+                    fallback=self._credentials,
+                )
+                if flaws is not None or secret is None:
+                    try:
+                        self._write(secret, credentials)
+                    except (AlreadyExists, Conflict):
+                        continue
+                    why = flaws if secret is not None else "there was none"
+                    log.info("certificate.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=why)
+                self._adopt(credentials)
+                return credentials
+            raise Conflict(409, "Conflict", f"lost {_RACES} races for Secret {WEBHOOK_CERTIFICATE_SECRET}")
+
+    def _is_settled(self, stored: Mapping[str, str]) -> bool:
+        """Whether everybody has had the time to notice what the Secret holds: API servers and the other replicas.
+
+        By what this replica has seen since it runs: a restart lets the time begin anew, which costs nothing.
+        """
+        if stored != self._stored or not self._registered(decoded(stored.get(CA_BUNDLE_FIELD, ""))):
+            self._stored, self._stored_since = dict(stored), time.monotonic()
+        return time.monotonic() - self._stored_since >= self._lifetimes.settle.total_seconds()
 
     def _read(self) -> Object | None:
         try:
@@ -119,8 +154,8 @@ class CertificateManager:
         if credentials == self._credentials:
             return
         self._credentials = credentials
-        self._on_change(credentials)
-        log.info("certificate.loaded", secret=WEBHOOK_CERTIFICATE_SECRET)
+        self._on_change(credentials.serving)
+        log.info("certificate.loaded", secret=WEBHOOK_CERTIFICATE_SECRET, **credentials.facts())
 
     def _run(self) -> None:
         failures = 0

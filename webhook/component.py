@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from flask import Flask
 from prometheus_client import REGISTRY
@@ -19,15 +20,12 @@ from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
 from allocator.view import View
 from webhook.adoption import Adoption
 from webhook.app import Handler, NotReady, create_app
-from webhook.certificate_manager import CertificateManager, service_dns_names
-from webhook.certificates import Credentials
+from webhook.certificates import Lifetimes
 from webhook.config_admission import L2AdvertisementAdmission, NamespaceAdmission, PoolAdmission
 from webhook.metrics import WebhookState
-from webhook.registration import Registration
 from webhook.review import AdmissionRequest, Answer
-from webhook.self_check import SelfCheck
 from webhook.service_admission import ServiceAdmission
-from webhook.tls import ServingContext
+from webhook.trust import Trust
 
 log = EventLog("webhook")
 
@@ -49,6 +47,8 @@ class Settings:
     lb_class: str = ""
     strict: bool = False
     priority_order: PriorityOrder = PriorityOrder.LOWEST_FIRST
+    certificate_dir: Path | None = None
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     kubeconfig: str | None = None
 
 
@@ -57,14 +57,16 @@ class Webhook:
 
     def __init__(self, settings: Settings) -> None:
         cluster = Cluster.from_environment(settings.kubeconfig, timeout_seconds=API_TIMEOUT_SECONDS)
-        names = service_dns_names(settings.service, settings.namespace)
-        self._tls = ServingContext()
         self._view = View(cluster, namespace=settings.namespace, order=settings.priority_order)
-        self._certificates = CertificateManager(
-            cluster, namespace=settings.namespace, dns_names=names, on_change=self._use
+        self._trust = Trust(
+            cluster,
+            namespace=settings.namespace,
+            service=settings.service,
+            configuration=settings.configuration,
+            port=settings.port,
+            certificate_dir=settings.certificate_dir,
+            lifetimes=settings.lifetimes,
         )
-        self._registration = Registration(cluster, name=settings.configuration, ca_bundle=self._ca_bundle)
-        self._self_check = SelfCheck(port=settings.port, server_name=names[0], credentials=self._certificates.current)
         self._adoption = Adoption(cluster, namespace=settings.namespace)
         self._monitor = Monitor(settings.monitor_port, ready=self.problems)
         rules = Rules(
@@ -97,21 +99,17 @@ class Webhook:
 
     def start(self) -> None:
         """Start every thread; none of them is waited for."""
-        REGISTRY.register(WebhookState(problems=self.problems, certificate=self._serving_certificate))
+        REGISTRY.register(WebhookState(problems=self.problems, certificate=self._trust.serving_certificate))
         self._monitor.start()
         self._starter.start()
-        self._certificates.start()
-        self._registration.start()
-        self._self_check.start()
+        self._trust.start()
         self._adoption.start()
 
     def casualties(self) -> list[str]:
         """Name the parts one of whose threads should run and does not."""
         alive = {
             "monitor": self._monitor.alive,
-            "certificates": self._certificates.alive,
-            "registration": self._registration.alive,
-            "self-check": self._self_check.alive,
+            **self._trust.alive(),
             "adoption": self._adoption.alive,
             "view": not self._view.dead_threads() if self._view_started else self._starter.is_alive(),
         }
@@ -125,40 +123,23 @@ class Webhook:
         """End every thread."""
         self._stopping.set()
         self._adoption.stop()
-        self._self_check.stop()
-        self._registration.stop()
-        self._certificates.stop()
+        self._trust.stop()
         self._view.stop()
         self._monitor.stop()
 
     def tls_context(self) -> ssl.SSLContext:
         """Return the context of the next handshake."""
-        return self._tls.current()
+        return self._trust.tls_context()
 
     def problems(self) -> list[str]:
         """Tell why requests should not be sent here; empty when they should."""
         if self._draining:
             return ["shutting down"]
         return [
-            *self._certificates.problems(),
+            *self._trust.problems(),
             *self._view.problems(),
-            *self._registration.problems(),
-            *self._self_check.problems(),
             *self._adoption.problems(),
         ]
-
-    def _use(self, credentials: Credentials) -> None:
-        self._tls.use(credentials)
-        self._registration.wake()
-        self._self_check.wake()
-
-    def _ca_bundle(self) -> bytes | None:
-        credentials = self._certificates.current()
-        return credentials.ca_bundle if credentials else None
-
-    def _serving_certificate(self) -> bytes | None:
-        credentials = self._certificates.current()
-        return credentials.serving.certificate if credentials else None
 
     def _when_synced(self, handler: Handler) -> Handler:
         """Refuse to decide on a part of the pools and claims: that would answer with reasons that are not true."""

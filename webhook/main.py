@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import click
 from kubernetes.config import ConfigException
@@ -12,10 +15,22 @@ from allocator import logs, options
 from allocator.core.pools import PriorityOrder
 from allocator.logs import EventLog
 from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+from webhook.certificates import Lifetimes
 from webhook.component import Settings, Webhook
 from webhook.serving import FATAL, listen, serve
 
 log = EventLog("webhook")
+
+
+def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
+    return click.option(
+        name,
+        envvar="ADMITLB_" + name.removeprefix("--").replace("-", "_").upper(),
+        type=click.FloatRange(min=0.1),
+        default=default.total_seconds(),
+        show_default=True,
+        help=text,
+    )
 
 
 @click.command()
@@ -43,6 +58,20 @@ log = EventLog("webhook")
     show_default=True,
     help="The mutating and the validating webhook configuration, both of this name, that register us.",
 )
+@click.option(
+    "--certificate-dir",
+    envvar="ADMITLB_CERTIFICATE_DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Serve with tls.crt and tls.key of this folder, as cert-manager writes them, and leave caBundle to others; "
+    "by default the webhook is its own authority.",
+)
+@_seconds("--authority-lifetime-seconds", Lifetimes().authority, "How long an authority of our own is valid.")
+@_seconds("--certificate-lifetime-seconds", Lifetimes().serving, "How long a certificate it signs is valid.")
+@_seconds(
+    "--certificate-settle-seconds",
+    Lifetimes().settle,
+    "How long API servers and replicas are given to notice each step from one authority to the next.",
+)
 @options.lb_class
 @click.option(
     "--strict",
@@ -67,6 +96,10 @@ def webhook(
     monitor_port: int,
     service: str,
     configuration: str,
+    certificate_dir: Path | None,
+    authority_lifetime_seconds: float,
+    certificate_lifetime_seconds: float,
+    certificate_settle_seconds: float,
     lb_class: str,
     strict: bool,
     pool_priority: str,
@@ -76,12 +109,22 @@ def webhook(
 ) -> None:
     """Answer admission reviews: check pools, and reserve an address for every Service that wants one."""
     logs.configure(log_level)
+    try:
+        lifetimes = Lifetimes(
+            authority=timedelta(seconds=authority_lifetime_seconds),
+            serving=timedelta(seconds=certificate_lifetime_seconds),
+            settle=timedelta(seconds=certificate_settle_seconds),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     settings = Settings(
         namespace=namespace,
         port=port,
         monitor_port=monitor_port,
         service=service,
         configuration=configuration,
+        certificate_dir=certificate_dir,
+        lifetimes=lifetimes,
         lb_class=lb_class,
         strict=strict,
         priority_order=PriorityOrder(pool_priority),

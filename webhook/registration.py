@@ -1,4 +1,4 @@
-"""Keeps our authority's certificates in the `caBundle` of the cluster's webhook configurations.
+"""What the cluster's webhook configurations tell the API server about us, and keeping our `caBundle` in them.
 
 The manifests carry no caBundle. Neither a client-side nor a server-side apply of them takes away a field they
 never had, but `kubectl replace`, a forced apply of an edited copy or a recreation does: both objects are
@@ -10,29 +10,49 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from allocator.cluster import JSON_PATCH, ApiError, Cluster, Object
 from allocator.logs import EventLog
 from allocator.names import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from allocator.reflector import Change, Reflector
+from webhook.certificate_manager import CertificateManager
+from webhook.certificates import decoded
 
 log = EventLog("registration")
 
 FIELD_MANAGER = "admitlb-webhook"
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_OVERTAKEN = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""How the API server says that a patch was made from an older copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How a registered webhook is called: through which port of which Service, trusting whom (PEM, maybe empty)."""
+
+    namespace: str
+    service: str
+    port: int
+    ca_bundle: bytes
 
 
 class Registration:
-    """Writes `ca_bundle()` (PEM, or None as long as there is none) into both configurations called `name`.
+    """Mirrors both configurations called `name` and, given an `authority`, writes its bundle into them.
 
-    One thread writes; the reflectors' threads and `wake` only tell it to look again.
+    One thread writes; the reflectors' threads and `wake` only tell it to look again. `on_change` runs on the
+    reflectors' threads.
     """
 
-    def __init__(self, cluster: Cluster, *, name: str, ca_bundle: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self, cluster: Cluster, *, name: str, authority: CertificateManager | None, on_change: Callable[[], None]
+    ) -> None:
         self._cluster = cluster
         self._name = name
-        self._ca_bundle = ca_bundle
+        self._authority = authority
+        self._on_change = on_change
         self._mirrors = {
             resource: Reflector(cluster, resource, on_change=self._look)
             for resource in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS)
@@ -69,19 +89,30 @@ class Registration:
         return self._thread.is_alive() and all(mirror.alive for mirror in self._mirrors.values())
 
     def problems(self) -> list[str]:
-        """Tell which configuration does not carry our bundle, so that the API server would not trust us."""
-        bundle = self._ca_bundle()
-        if bundle is None:
-            return ["registration: no certificate authority yet"]
+        """Tell which configuration is not there, or gives the API server nothing to trust us by."""
         return [
             f"registration: {resource.kind} {self._name} {lack}"
             for resource, mirror in self._mirrors.items()
-            if (lack := _lack(mirror, self._name, bundle))
+            if (lack := _lack(mirror, self._name))
         ]
+
+    def callers(self) -> frozenset[Caller]:
+        """Return every way in which the API server is told to call us."""
+        return frozenset(caller for configuration in self._configurations() for caller in callers(configuration))
+
+    def carries(self, bundle: bytes) -> bool:
+        """Tell whether every webhook of the configurations that exist is known to carry exactly this bundle."""
+        synced = all(mirror.synced for mirror in self._mirrors.values())
+        return synced and not any(bundle_patch(configuration, bundle) for configuration in self._configurations())
+
+    def _configurations(self) -> list[Object]:
+        found = (mirror.get("", self._name) for mirror in self._mirrors.values())
+        return [configuration for configuration in found if configuration is not None]
 
     def _look(self, change: Change) -> None:
         if change.key[1] == self._name:
             self._work.set()
+            self._on_change()
 
     def _run(self) -> None:
         failures = 0
@@ -92,7 +123,8 @@ class Registration:
             try:
                 self._register()
             except ApiError as error:
-                if failures == 0:
+                # Being overtaken by another replica is no news; the mirror shows what it wrote in a moment.
+                if failures == (1 if error.status in _OVERTAKEN else 0):
                     log.warning("ca_bundle.not_registered", configuration=self._name, error=error)
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
@@ -100,15 +132,19 @@ class Registration:
                 failures, delay = 0, None
 
     def _register(self) -> None:
-        bundle = self._ca_bundle()
-        if bundle is None or self._stopping.is_set():
+        if self._authority is None:
             return
         for resource, mirror in self._mirrors.items():
             configuration = mirror.get("", self._name)
-            if configuration is not None:
-                self._patch(resource, configuration, bundle)
+            if configuration is not None and not self._stopping.is_set():
+                self._patch(resource, configuration, self._authority)
 
-    def _patch(self, resource: Resource, configuration: Object, bundle: bytes) -> None:
+    def _patch(self, resource: Resource, configuration: Object, authority: CertificateManager) -> None:
+        known = authority.ca_bundle()
+        if known is None or not bundle_patch(configuration, known):
+            return
+        # Another replica may have written a bundle that is newer than the one we know: the Secret decides.
+        bundle = authority.check().ca_bundle
         operations = bundle_patch(configuration, bundle)
         basis = (configuration["metadata"]["resourceVersion"], bundle)
         if not operations or self._written.get(resource) == basis:
@@ -121,24 +157,36 @@ class Registration:
 def bundle_patch(configuration: Object, bundle: bytes) -> list[dict[str, Any]]:
     """Return the JSON patch that gives every webhook of `configuration` this bundle; empty if all have it.
 
-    Each operation is guarded by the webhook's name, so that a patch computed from an old copy fails instead of
-    changing another entry.
+    It only applies to the very copy it was made from: what was decided on an older one, another replica may have
+    decided better since.
     """
     encoded = base64.b64encode(bundle).decode("ascii")
-    operations: list[dict[str, Any]] = []
-    for index, webhook in enumerate(configuration.get("webhooks") or []):
-        if webhook.get("clientConfig", {}).get("caBundle") != encoded:
-            operations += [
-                {"op": "test", "path": f"/webhooks/{index}/name", "value": webhook["name"]},
-                {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": encoded},
-            ]
-    return operations
+    operations: list[dict[str, Any]] = [
+        {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": encoded}
+        for index, webhook in enumerate(configuration.get("webhooks") or [])
+        if webhook.get("clientConfig", {}).get("caBundle") != encoded
+    ]
+    if not operations:
+        return []
+    version = configuration["metadata"]["resourceVersion"]
+    return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *operations]
 
 
-def _lack(mirror: Reflector, name: str, bundle: bytes) -> str:
+def callers(configuration: Object) -> list[Caller]:
+    """Return how the webhooks of a configuration are called, those left out that are called by URL."""
+    found = []
+    for webhook in configuration.get("webhooks") or []:
+        client = webhook.get("clientConfig") or {}
+        if service := client.get("service"):
+            bundle = decoded(client.get("caBundle") or "")
+            found.append(Caller(service["namespace"], service["name"], int(service.get("port") or 443), bundle))
+    return found
+
+
+def _lack(mirror: Reflector, name: str) -> str:
     if not mirror.synced:
         return "has not been read yet"
     configuration = mirror.get("", name)
     if configuration is None:
         return "does not exist"
-    return "does not carry our caBundle" if bundle_patch(configuration, bundle) else ""
+    return "" if all(caller.ca_bundle for caller in callers(configuration)) else "carries no caBundle"

@@ -1,35 +1,54 @@
-"""Asks our own port over TLS, as the API server will, before we call ourselves ready."""
+"""Asks our own port as the API server will, by the name and the trust it is told, before we call ourselves ready.
+
+A Service leads to ready Pods only, so nobody can come through it to a Pod that waits for that to become ready.
+Checked is every link of that way instead: which Service the webhook configurations name, that it exists and leads to
+our port, that what answers there is vouched for by each `caBundle` registered, for the Service's name, and answers.
+"""
 
 from __future__ import annotations
 
 import http.client
-import ssl
 import threading
 from collections.abc import Callable
+from http import HTTPStatus
 
+from allocator.cluster import ApiError, Cluster, NotFound, Object
 from allocator.logs import EventLog
-from webhook.certificates import Credentials
+from allocator.names import SERVICES
+from webhook.registration import Caller
 from webhook.tls import client_context
 
 log = EventLog("self_check")
 
 _TIMEOUT_SECONDS = 2.0
-_RETRY_SECONDS = 0.25
+_AGAIN_SECONDS = 10.0
+_RETRY_SECONDS = (0.25, 0.25, 0.5, 1.0, 2.0)
 
 
 class SelfCheck:
-    """Holds the latest proof that `port` answers HTTPS with a certificate our authority vouches for.
+    """Holds what was wrong with the way from the API server to our `port` when it was last walked.
 
-    Asked again whenever the credentials change (`wake`), else never: an idle webhook does not talk to itself.
+    Walked again whenever the certificate or a configuration changes (`wake`), and every few seconds, for a Service
+    may change and a certificate end without a word.
     """
 
-    def __init__(self, *, port: int, server_name: str, credentials: Callable[[], Credentials | None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        service: str,
+        port: int,
+        callers: Callable[[], frozenset[Caller]],
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._service = service
         self._port = port
-        self._server_name = server_name
-        self._credentials = credentials
-        # Written by the check's thread alone.
-        self._proven: Credentials | None = None
+        self._callers = callers
+        # Both written by the check's thread alone.
         self._failure = "not asked yet"
+        self._passed_before = False
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="self-check", daemon=True)
@@ -46,7 +65,7 @@ class SelfCheck:
             self._thread.join(timeout=5)
 
     def wake(self) -> None:
-        """Ask again if the credentials changed."""
+        """Ask again now; the verdict of before stands until the answer."""
         self._work.set()
 
     @property
@@ -56,35 +75,88 @@ class SelfCheck:
 
     def problems(self) -> list[str]:
         """Tell why no API server could reach us, as far as can be seen from here."""
-        if self._proven is not None and self._proven == self._credentials():
-            return []
-        return [f"self-check: https://{self._server_name} on port {self._port}: {self._failure}"]
+        return [f"self-check: {self._failure}"] if self._failure else []
 
     def _run(self) -> None:
+        failures = 0
         while not self._stopping.is_set():
-            credentials = self._credentials()
-            if credentials is None or credentials == self._proven:
-                self._work.wait()
-                self._work.clear()
-            elif failure := self._ask(credentials):
-                if failure != self._failure:
-                    log.debug("self_check.failed", port=self._port, error=failure)
-                self._failure = failure
-                self._stopping.wait(_RETRY_SECONDS)
-            else:
-                self._proven = credentials
+            failure = self._walk()
+            if failure != self._failure:
+                self._tell(failure)
+            self._failure = failure
+            delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)] if failure else _AGAIN_SECONDS
+            failures = failures + 1 if failure else 0
+            if self._work.wait(delay):
+                failures = 0
+            self._work.clear()
 
-    def _ask(self, credentials: Credentials) -> str:
+    def _tell(self, failure: str) -> None:
+        if not failure:
+            if self._passed_before:
+                log.info("self_check.passed", port=self._port)
+            self._passed_before = True
+        elif self._passed_before:
+            log.warning("self_check.failed", port=self._port, error=failure)
+        else:
+            # Everything is waited for in turn after a start; /readyz says what is missing.
+            log.debug("self_check.failed", port=self._port, error=failure)
+
+    def _walk(self) -> str:
+        """Return the first thing wrong on the way from the API server to us; empty when it is clear."""
+        callers = self._callers()
+        if not callers:
+            return "no webhook configuration calls us"
+        for caller in callers:
+            if (caller.namespace, caller.service) != (self._namespace, self._service):
+                return (
+                    f"a webhook configuration calls Service {caller.namespace}/{caller.service}, "
+                    f"not {self._namespace}/{self._service}"
+                )
+        if wrong := self._wrong_with_service({caller.port for caller in callers}):
+            return f"Service {self._namespace}/{self._service} {wrong}"
+        for bundle in sorted({caller.ca_bundle for caller in callers}):
+            if wrong := self._ask(bundle):
+                return f"https://{self._server_name} on port {self._port}: {wrong}"
+        return ""
+
+    def _wrong_with_service(self, ports: set[int]) -> str:
+        try:
+            service = self._cluster.get(SERVICES, self._service, self._namespace)
+        except NotFound:
+            return "does not exist"
+        except ApiError as error:
+            # Who does not answer us does not ask us either; what was known of the Service stands.
+            log.debug("self_check.service_unknown", error=error)
+            return ""
+        return next((wrong for port in sorted(ports) if (wrong := wrong_with_port(service, port, self._port))), "")
+
+    @property
+    def _server_name(self) -> str:
+        return f"{self._service}.{self._namespace}.svc"
+
+    def _ask(self, ca_bundle: bytes) -> str:
+        if not ca_bundle:
+            return "the API server is given no caBundle to know us by"
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_SECONDS)
         try:
+            context = client_context(ca_bundle)
             connection.connect()
-            connection.sock = client_context(credentials).wrap_socket(
-                connection.sock, server_hostname=self._server_name
-            )
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=self._server_name)
             connection.request("GET", "/healthz", headers={"Host": self._server_name, "Connection": "close"})
             status = connection.getresponse().status
-        except (OSError, ssl.SSLError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return str(error) or type(error).__name__
         finally:
             connection.close()
-        return "" if status == http.HTTPStatus.OK else f"/healthz answers {status}"
+        return "" if status == HTTPStatus.OK else f"/healthz answers {status}"
+
+
+def wrong_with_port(service: Object, port: int, target: int) -> str:
+    """Tell why a Service's `port` does not lead to our `target`; a target given by name is another Pod's to know."""
+    for entry in service["spec"].get("ports") or []:
+        if entry["port"] == port:
+            leads_to = entry.get("targetPort") or port
+            return (
+                "" if isinstance(leads_to, str) or leads_to == target else f"leads to port {leads_to}, not {target}"
+            )
+    return f"has no port {port}"

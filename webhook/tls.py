@@ -10,22 +10,22 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
-from webhook.certificates import Credentials
+from webhook.certificate_authority import KeyPair
 
 _CLIENT_SECONDS = 10.0
 """How long a client may take for a handshake, or for the next bytes of a request."""
 
 
 class ServingContext:
-    """Holds the SSLContext made from the credentials last given; new handshakes use it, old sessions go on."""
+    """Holds the SSLContext made from the certificate last given; new handshakes use it, old sessions go on."""
 
     def __init__(self) -> None:
-        # Written by the certificate manager's thread, read by every serving thread; only ever replaced whole.
+        # Written by the thread that looks after the certificate, read by every serving thread; only replaced whole.
         self._context: ssl.SSLContext | None = None
 
-    def use(self, credentials: Credentials) -> None:
-        """Serve with `credentials` from the next handshake on."""
-        self._context = server_context(credentials)
+    def use(self, serving: KeyPair) -> None:
+        """Serve with this certificate from the next handshake on."""
+        self._context = server_context(serving)
 
     def current(self) -> ssl.SSLContext:
         """Return the context for the next handshake. Raises ConnectionResetError while there is none yet."""
@@ -34,7 +34,7 @@ class ServingContext:
         return self._context
 
 
-def server_context(credentials: Credentials) -> ssl.SSLContext:
+def server_context(serving: KeyPair) -> ssl.SSLContext:
     """Return a TLS 1.2+ server context; the private key is on disk only while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -42,22 +42,25 @@ def server_context(credentials: Credentials) -> ssl.SSLContext:
     with tempfile.TemporaryDirectory(prefix="admitlb-tls-") as directory:  # mode 0700
         pem = Path(directory, "serving.pem")
         pem.touch(mode=0o600)
-        pem.write_bytes(_rewritten(credentials.serving.key) + credentials.serving.certificate)
+        pem.write_bytes(_rewritten(serving.key) + serving.certificate)
         context.load_cert_chain(pem)
     return context
 
 
 def _rewritten(key: bytes) -> bytes:
-    """The same key in the one form OpenSSL writes: what `mend` could read may be more than OpenSSL reads."""
+    """The same key in the one form OpenSSL writes: what was read so far may be more than OpenSSL reads."""
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return serialization.load_pem_private_key(key, password=None).private_bytes(*form)
 
 
-def client_context(credentials: Credentials) -> ssl.SSLContext:
-    """Return the context of a client that trusts the credentials' bundle only, as the API server does."""
+def client_context(ca_bundle: bytes) -> ssl.SSLContext:
+    """Return the context of a client that trusts this bundle only, as the API server does.
+
+    Raises ssl.SSLError or ValueError for a bundle without a certificate.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=credentials.ca_bundle.decode("ascii"))
+    context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
     return context
 
 

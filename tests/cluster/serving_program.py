@@ -39,7 +39,7 @@ class Nothing:
 
     def start(self) -> None:
         credentials, _ = mend({}, dns_names=(SERVER_NAME,), now=datetime.now(UTC))
-        self._tls.use(credentials)
+        self._tls.use(credentials.serving)
         (self._directory / "ca.crt").write_bytes(credentials.ca_bundle)
 
     def casualties(self) -> list[str]:

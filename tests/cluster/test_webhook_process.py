@@ -240,7 +240,7 @@ def test_a_certificate_near_its_end_is_renewed_and_served_without_a_restart(repl
     authority = KeyPair(certificate=before["ca.crt"], key=before["ca.key"])
     names = service_dns_names(WEBHOOK_SERVICE, DEFAULT_NAMESPACE)
     assert names[0] == SERVER_NAME
-    ending = issue(authority, dns_names=names, now=datetime.now(UTC), lifetime=timedelta(days=20))
+    ending = issue(authority, dns_names=names, now=datetime.now(UTC) - timedelta(days=70))
     stale = {
         "tls.crt": base64.b64encode(ending.certificate).decode(),
         "tls.key": base64.b64encode(ending.key).decode(),

@@ -1,0 +1,118 @@
+"""What makes the API server believe us: the certificate, its registration, and the proof that both fit together."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Protocol
+
+from allocator.cluster import Cluster
+from webhook.certificate_authority import KeyPair
+from webhook.certificate_manager import CertificateManager, service_dns_names
+from webhook.certificates import Lifetimes
+from webhook.mounted_certificate import MountedCertificate
+from webhook.registration import Registration
+from webhook.self_check import SelfCheck
+from webhook.tls import ServingContext
+
+
+class CertificateSource(Protocol):
+    """Where the serving certificate comes from: our own authority, or files that somebody else keeps."""
+
+    def start(self) -> None:
+        """Begin looking after it."""
+
+    def stop(self) -> None:
+        """End the thread."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+
+    def serving(self) -> KeyPair | None:
+        """Return what to serve with, None while there is nothing."""
+
+    def problems(self) -> list[str]:
+        """Tell why there is nothing to serve with."""
+
+
+class Trust:
+    """Owns the threads that keep certificate and registration right; called on the component's main thread."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        service: str,
+        configuration: str,
+        port: int,
+        certificate_dir: Path | None,
+        lifetimes: Lifetimes,
+    ) -> None:
+        """With a `certificate_dir`, that certificate is served and the configurations' caBundle is left alone."""
+        self._tls = ServingContext()
+        authority = None
+        if certificate_dir is None:
+            authority = CertificateManager(
+                cluster,
+                namespace=namespace,
+                dns_names=service_dns_names(service, namespace),
+                on_change=self._use,
+                registered=self._is_registered,
+                lifetimes=lifetimes,
+            )
+        self._source: CertificateSource = authority or MountedCertificate(
+            certificate_dir or Path(), on_change=self._use
+        )
+        self._registration = Registration(
+            cluster, name=configuration, authority=authority, on_change=self._reregistered
+        )
+        self._self_check = SelfCheck(
+            cluster, namespace=namespace, service=service, port=port, callers=self._registration.callers
+        )
+
+    def start(self) -> None:
+        """Start every thread; none of them is waited for."""
+        self._source.start()
+        self._registration.start()
+        self._self_check.start()
+
+    def stop(self) -> None:
+        """End every thread."""
+        self._self_check.stop()
+        self._registration.stop()
+        self._source.stop()
+
+    def alive(self) -> dict[str, bool]:
+        """Return which parts' threads all run."""
+        return {
+            "certificates": self._source.alive,
+            "registration": self._registration.alive,
+            "self-check": self._self_check.alive,
+        }
+
+    def problems(self) -> list[str]:
+        """Tell why the API server could not reach us, or would not believe us."""
+        return [*self._source.problems(), *self._registration.problems(), *self._self_check.problems()]
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context of the next handshake. Raises ConnectionResetError while there is none yet."""
+        return self._tls.current()
+
+    def serving_certificate(self) -> bytes | None:
+        """Return what is served with, PEM, the serving certificate first; None before there is one."""
+        serving = self._source.serving()
+        return serving.certificate if serving else None
+
+    # These two close a circle of three parts that need each other; nobody calls them before `start`.
+    def _is_registered(self, bundle: bytes) -> bool:
+        return self._registration.carries(bundle)
+
+    def _reregistered(self) -> None:
+        self._self_check.wake()
+
+    def _use(self, serving: KeyPair) -> None:
+        self._tls.use(serving)
+        self._registration.wake()
+        self._self_check.wake()
