@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial
+from allocator.core.quota import fit_quota
+from allocator.core.reasons import Reasons, ranges_text
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
 from allocator.core.sharing import clash
@@ -47,6 +49,7 @@ class _Case:
         self.pools = in_order_of_trial(pools, order=order)
         self.ledger = ledger
         self.search = Search(request, ledger, pass_over)
+        self.reasons = Reasons(request, self.pools)
         self.warnings: list[str] = []
         self.concession: Refusal | None = None
         self.leaving: dict[Family, Placement] = {}
@@ -74,7 +77,7 @@ class _Case:
             name = pool.name if pool is not None else claim.pool
             place = Placement(claim.address, name, How.KEPT, claim)
             if why_not is not None:
-                self.concession = self._refusal(
+                self.concession = self.reasons.refusal(
                     RefusalKind.HELD,
                     f"gives up {claim.address}, because {why_not}",
                     "it is tried again as soon as that changes",
@@ -110,19 +113,19 @@ class _Case:
         families = [pin.family for pin in pins]
         written = ", ".join(str(pin) for pin in pins)
         if len(set(families)) < len(families):
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.MALFORMED, f"{written} are of one family", "name at most one IPv4 and one IPv6 address"
             )
         strangers = [pin for pin in pins if pin.family not in request.families]
         if strangers:
             able = " and ".join(request.families)
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.MALFORMED,
                 f"{strangers[0]} is {strangers[0].family}, but the Service is {able}",
                 f"name an address of {able}, or change spec.ipFamilies",
             )
         if pins and request.policy is FamilyPolicy.REQUIRE_DUAL and len(pins) < 2:
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.MALFORMED, f"RequireDualStack with only {written}", "name one of each family"
             )
         return None
@@ -146,22 +149,22 @@ class _Case:
             return pool
         owner = next((candidate for candidate in self.pools if candidate.spans(pin)), None)
         if pool is not None and owner is not pool:
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.MALFORMED,
-                f"{pin} is not in the requested pool {pool.name} ({_ranges_text(pool)})",
+                f"{pin} is not in the requested pool {pool.name} ({ranges_text(pool)})",
                 "change the address or the pool",
             )
         if owner is None:
-            return self._refusal(
-                RefusalKind.NOT_IN_POOL, f"{pin} is in no pool ({self._considered()})", "add it to a pool"
+            return self.reasons.refusal(
+                RefusalKind.NOT_IN_POOL, f"{pin} is in no pool ({self.reasons.considered()})", "add it to a pool"
             )
         closed = owner.refuses(request.applicant)
         if closed is not None:
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.POOL_CLOSED, f"{pin} belongs to pool {owner.name}, {closed}", "ask for another address"
             )
         if not owner.contains(pin):
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.NOT_IN_POOL, f"{pin} is kept out of use by pool {owner.name}", "ask for another address"
             )
         return self._take(pin, owner)
@@ -177,7 +180,7 @@ class _Case:
             how = How.KEPT if claim.holder(self.request.namespace, self.request.name) else How.SHARED
             return Placement(address, pool.name, how, claim)
         shares = bool(self.request.sharing_key and claim.sharing_key)
-        return self._refusal(
+        return self.reasons.refusal(
             RefusalKind.HELD,
             why_not,
             "share it under one key, with different ports and a like traffic policy, or ask for another address"
@@ -192,12 +195,12 @@ class _Case:
         pool = next((candidate for candidate in self.pools if candidate.name == name), None)
         if pool is None:
             known = ", ".join(candidate.name for candidate in self.pools) or "none"
-            return self._refusal(
+            return self.reasons.refusal(
                 RefusalKind.UNKNOWN_POOL, f"there is no pool {name} (pools: {known})", "create it or name another"
             )
         closed = pool.refuses(self.request.applicant)
         if closed is not None:
-            return self._refusal(RefusalKind.POOL_CLOSED, f"pool {name} is {closed}", "name another pool")
+            return self.reasons.refusal(RefusalKind.POOL_CLOSED, f"pool {name} is {closed}", "name another pool")
         return pool
 
     def _automatic(self) -> Decision:
@@ -215,11 +218,11 @@ class _Case:
         placed = self._fill(open_pools, kept)
         enough = 2 if request.policy is FamilyPolicy.REQUIRE_DUAL else 1
         if len(placed) < enough:
-            return self._refuse(self._nothing_left(open_pools))
+            return self._refuse(self.reasons.nothing_left(open_pools))
         placements = [placed[family] for family in request.families if family in placed]
         self._tell_missing_family(placed)
         stuck = any(place in self.leaving.values() for place in placements)
-        return self._assign(placements, self._nothing_left(open_pools) if stuck else None)
+        return self._assign(placements, self.reasons.nothing_left(open_pools) if stuck else None)
 
     def _tell_missing_family(self, placed: dict[Family, Placement]) -> None:
         """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
@@ -227,7 +230,7 @@ class _Case:
         missing = [family for family in request.families if family not in placed]
         if request.policy is FamilyPolicy.PREFER_DUAL and missing:
             self.warnings.append(
-                f"{request.label}: PreferDualStack, but no {missing[0]} address left ({self._considered()}); "
+                f"{request.label}: PreferDualStack, but no {missing[0]} address left ({self.reasons.considered()}); "
                 f"it has {' and '.join(placed)} only"
             )
 
@@ -261,97 +264,15 @@ class _Case:
                 return whole
         return None
 
-    def _nothing_left(self, open_pools: list[Pool]) -> Refusal:
-        families = " and ".join(self.request.families)
-        considered = self._considered()
-        if not self.pools:
-            return self._refusal(RefusalKind.NO_POOL, "there are no pools", "create an IPAddressPool")
-        both = self.request.policy is FamilyPolicy.REQUIRE_DUAL
-        unserved = [family for family in self.request.families if not _any_has(open_pools, family)]
-        if len(unserved) == len(self.request.families) or (both and unserved):
-            lacking = " and ".join(unserved)
-            return self._refusal(
-                RefusalKind.NO_POOL, f"no pool serves it {lacking} ({considered})", "open or create a pool for it"
-            )
-        if both and len(self.request.families) < 2:
-            return self._refusal(
-                RefusalKind.NO_POOL,
-                "RequireDualStack on a single-stack cluster",
-                "use PreferDualStack or SingleStack",
-            )
-        return self._refusal(
-            RefusalKind.EXHAUSTED, f"no {families} address left ({considered})", "release addresses or extend a pool"
-        )
-
-    def _considered(self) -> str:
-        return "; ".join(f"{pool}: {reason}" for pool, reason in self._reasons()) or "no pools"
-
-    def _reasons(self) -> list[tuple[str, str]]:
-        """Name every pool and why it said no."""
-        reasons = []
-        for pool in self.pools:
-            if not pool.ranges:
-                continue
-            closed = pool.refuses(self.request.applicant)
-            missing = [family for family in self.request.families if not pool.has_family(family)]
-            if closed is not None:
-                reason = closed
-            elif self.request.pool_name not in (None, pool.name):
-                reason = "not the pool asked for"
-            elif not pool.auto_assign and self.request.pool_name != pool.name:
-                reason = "only on request (autoAssign: false)"
-            elif missing:
-                reason = f"has no {' and '.join(missing)}"
-            else:
-                reason = "full"
-            if self.request.pins and closed is None:
-                reason = _ranges_text(pool)
-            reasons.append((pool.name, reason))
-        return reasons
-
     def _assign(self, placements: list[Placement], wanted: Refusal | None = None) -> Decision:
-        allowed = self._within_quota(placements)
-        if isinstance(allowed, Refusal):
-            return self._refuse(allowed)
+        fitted = fit_quota(self.request, placements, self.ledger, self.reasons)
+        if isinstance(fitted, Refusal):
+            return self._refuse(fitted)
+        allowed, cuts = fitted
+        self.warnings += cuts
         if wanted is not None:
             return self._refuse(wanted, allowed)
         return self._decision(Outcome.ASSIGNED, allowed)
-
-    def _within_quota(self, placements: list[Placement]) -> list[Placement] | Refusal:
-        """Cut what PreferDualStack can do without; refuse what would put the namespace over its quota.
-
-        Moving from one address to another adds nothing, though both are held for a moment.
-        """
-        request = self.request
-        quota = request.applicant.quota
-        if quota is None:
-            return placements
-        held = self.ledger.held_in(request.namespace)
-        mine = {
-            claim.address
-            for claim in self.ledger.held_by(request.namespace, request.name)
-            if all(other.namespace != request.namespace for other in claim.others(request.namespace, request.name))
-        }
-        allowed = list(placements)
-        while len(held - mine | {place.address for place in allowed}) > quota and any(
-            place.address not in held for place in allowed
-        ):
-            optional = request.policy is FamilyPolicy.PREFER_DUAL and not request.pins and len(allowed) > 1
-            if not optional:
-                more = sum(place.address not in held for place in allowed)
-                allows = f"its quota allows{f' and this takes {more}' if more > 1 else ''}"
-                return self._refusal(
-                    RefusalKind.QUOTA,
-                    f"namespace {request.namespace} holds {len(held)} of the {quota} addresses {allows}",
-                    "release one or raise admitlb.io/ip-quota on the namespace",
-                )
-            cut = next(place for place in reversed(allowed) if place.address not in held)
-            allowed.remove(cut)
-            self.warnings.append(
-                f"{request.label}: PreferDualStack, but the quota of {quota} in namespace {request.namespace} leaves "
-                f"no room for an {cut.address.family} address; raise admitlb.io/ip-quota to have both"
-            )
-        return allowed
 
     def _refuse(self, refusal: Refusal, held: Sequence[Placement] = ()) -> Decision:
         held = held or list((self.leaving | self.kept).values())
@@ -367,16 +288,5 @@ class _Case:
         self, outcome: Outcome, placements: Sequence[Placement], refusal: Refusal | None = None
     ) -> Decision:
         told = [refusal.message] if refusal is not None and outcome is not Outcome.DENIED else []
-        considered = tuple(self._reasons()) if refusal is not None else ()
+        considered = tuple(self.reasons.of_each_pool()) if refusal is not None else ()
         return Decision(outcome, tuple(placements), refusal, self.concession, (*self.warnings, *told), considered)
-
-    def _refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
-        return Refusal(kind, f"{self.request.label}: {why}; {remedy}")
-
-
-def _any_has(pools: Sequence[Pool], family: Family) -> bool:
-    return any(pool.has_family(family) for pool in pools)
-
-
-def _ranges_text(pool: Pool) -> str:
-    return ", ".join(str(owned) for owned in pool.ranges)

@@ -1,0 +1,78 @@
+"""Why a wish is not met, in words: every pool considered, and what each said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from allocator.core.addresses import Family
+from allocator.core.pools import Pool
+from allocator.core.requests import FamilyPolicy, ServiceRequest
+from allocator.core.verdicts import Refusal, RefusalKind
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Phrases refusals of one request; `pools` in the order in which they are tried."""
+
+    request: ServiceRequest
+    pools: Sequence[Pool]
+
+    def refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
+        """Return a refusal as one line: who, why, and what would help."""
+        return Refusal(kind, f"{self.request.label}: {why}; {remedy}")
+
+    def considered(self) -> str:
+        """Return every pool with its reason, on one line."""
+        return "; ".join(f"{pool}: {reason}" for pool, reason in self.of_each_pool()) or "no pools"
+
+    def of_each_pool(self) -> list[tuple[str, str]]:
+        """Name every pool and why it said no."""
+        return [(pool.name, self._reason(pool)) for pool in self.pools if pool.ranges]
+
+    def nothing_left(self, open_pools: Sequence[Pool]) -> Refusal:
+        """Refuse because no pool has what is wanted; `open_pools` are those that might have had it."""
+        request = self.request
+        if not self.pools:
+            return self.refusal(RefusalKind.NO_POOL, "there are no pools", "create an IPAddressPool")
+        both = request.policy is FamilyPolicy.REQUIRE_DUAL
+        unserved = [family for family in request.families if not _any_has(open_pools, family)]
+        if len(unserved) == len(request.families) or (both and unserved):
+            lacking = " and ".join(unserved)
+            why = f"no pool serves it {lacking} ({self.considered()})"
+            return self.refusal(RefusalKind.NO_POOL, why, "open or create a pool for it")
+        if both and len(request.families) < 2:
+            return self.refusal(
+                RefusalKind.NO_POOL,
+                "RequireDualStack on a single-stack cluster",
+                "use PreferDualStack or SingleStack",
+            )
+        families = " and ".join(request.families)
+        return self.refusal(
+            RefusalKind.EXHAUSTED,
+            f"no {families} address left ({self.considered()})",
+            "release addresses or extend a pool",
+        )
+
+    def _reason(self, pool: Pool) -> str:
+        request = self.request
+        closed = pool.refuses(request.applicant)
+        if closed is not None:
+            return closed
+        if request.pins:
+            return ranges_text(pool)
+        if request.pool_name not in (None, pool.name):
+            return "not the pool asked for"
+        if not pool.auto_assign and request.pool_name != pool.name:
+            return "only on request (autoAssign: false)"
+        missing = [family for family in request.families if not pool.has_family(family)]
+        return f"has no {' and '.join(missing)}" if missing else "full"
+
+
+def ranges_text(pool: Pool) -> str:
+    """Return what a pool owns as its author may have written it."""
+    return ", ".join(str(owned) for owned in pool.ranges)
+
+
+def _any_has(pools: Sequence[Pool], family: Family) -> bool:
+    return any(pool.has_family(family) for pool in pools)
