@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import compileall
+import functools
 import os
 import select
-import shlex
 import signal
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from allocator.cluster import Object
-from tests.lab.container_spec import Mount, Unsupported, expanded, privilege_arguments
+from allocator.logs import EventLog
+from tests.lab.container_limits import limits
+from tests.lab.container_spec import Mount, Unsupported, expanded
+from tests.lab.container_start import Start
+from tests.lab.images import Image, name_without_tag
 from tests.lab.mounts import ensure_mount_point
+from tests.lab.privileges import can_be_anybody
 from tests.lab.prober import Prober
 from tests.lab.processes import Process
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_KEEP = Path("/run/admitlb-keep")
+_OWN_PACKAGES = ("allocator", "webhook", "speaker", "tests/lab")
+
+log = EventLog("lab.container")
 
 
 @dataclass(slots=True)
@@ -58,20 +67,53 @@ class Container:
         """Whether a process is there that has not ended."""
         return self.process is not None and self.process.alive
 
-    def start(self, *, netns: str, hostname: str, env: Mapping[str, str], mounts: Sequence[Mount]) -> None:
-        """Start the process. Raises Unsupported where only an image would know the program."""
-        command = [expanded(word, env) for word in self.spec.get("command") or []]
+    def start(
+        self,
+        pod_spec: Object,
+        *,
+        netns: str,
+        hostname: str,
+        env: Mapping[str, str],
+        mounts: Sequence[Mount],
+        images: Mapping[str, Image],
+    ) -> None:
+        """Start the process. Raises Unsupported where only an image that is not there would know the program."""
+        image = images.get(name_without_tag(str(self.spec.get("image"))))
+        command = [expanded(word, env) for word in self.spec.get("command") or (image.entrypoint if image else ())]
         command += [expanded(word, env) for word in self.spec.get("args") or []]
         if not command:
-            raise Unsupported(f"container {self.name} without a command (the lab has no images)")
-        script = f"hostname {shlex.quote(hostname)}\n{_mount_script(mounts, privilege_arguments(self.spec))}"
+            raise Unsupported(f"container {self.name} without a command (the lab has no such image)")
+        allowed = limits(self.spec, pod_spec, image_user=image.user if image else (0, 0))
+        start = Start(
+            hostname=hostname,
+            mounts=[
+                (str(mount.source), str(mount.target), mount.writable)
+                for mount in sorted(mounts, key=lambda each: len(each.target.parts))
+            ],
+            shown=[] if image else [str(path) for path in _needed_paths()],
+            covered=[] if image else [str(path) for path in private_folders(_needed_paths())],
+            root=str(image.root) if image else None,
+            read_only_root=allowed.read_only_root,
+            user=allowed.user,
+            group=allowed.group,
+            groups=list(allowed.groups),
+            capabilities=None if allowed.capabilities is None else sorted(allowed.capabilities),
+            ambient=[] if image else needed_to_read([*_needed_paths(), Path(__file__)]),
+            no_new_privileges=allowed.no_new_privileges,
+        )
+        if image is None:
+            _compile_once()
+        if allowed.user != 0 and not can_be_anybody():
+            log.warning(
+                "container.as_root", container=self.name, wanted=allowed.user, reason="no other user is mapped"
+            )
         self.process = Process(
-            ["unshare", "--mount", "--uts", "sh", "-ec", script, "container", *command],
+            start.command(command),
             name=self.name,
             log=self.log,
-            env={**base_environment(), **env},
+            env={**(image.environment if image else base_environment()), **env},
             netns=netns,
-            cwd=Path("/"),
+            cwd=PROJECT,
         )
         self.pidfd = os.pidfd_open(self.process.pid)
 
@@ -102,7 +144,7 @@ class Container:
 
 def base_environment() -> dict[str, str]:
     """What an image would set: a PATH on which the project's own commands come first."""
-    return {"PATH": f"{Path(sys.prefix) / 'bin'}:{_SYSTEM_PATH}", "HOME": "/root", "LANG": "C.UTF-8"}
+    return {"PATH": f"{Path(sys.prefix) / 'bin'}:{_SYSTEM_PATH}", "HOME": "/", "LANG": "C.UTF-8"}
 
 
 def prepare_mount_points(mounts: Sequence[Mount]) -> None:
@@ -112,22 +154,26 @@ def prepare_mount_points(mounts: Sequence[Mount]) -> None:
             ensure_mount_point(mount.target, file=mount.source.is_file())
 
 
-def _mount_script(mounts: Sequence[Mount], privileges: Sequence[str]) -> str:
-    """Return the shell script that mounts, drops privileges and becomes the container's command."""
-    # The mount namespace was copied from one that belongs to another network namespace, and so was its /sys.
-    lines = ["mount -t sysfs sysfs /sys"]
-    for mount in sorted(mounts, key=lambda each: len(each.target.parts)):
-        hidden = [path for path in _needed_paths() if mount.target in (path, *path.parents)]
-        kept = [(_KEEP / str(number), path) for number, path in enumerate(hidden)]
-        lines += [f"mkdir -p {place} && mount --rbind {shlex.quote(str(path))} {place}" for place, path in kept]
-        target = shlex.quote(str(mount.target))
-        lines.append(f"test -e {target} || mkdir -p {target}")
-        lines.append(f"mount --bind {shlex.quote(str(mount.source))} {target}")
-        for place, path in kept:
-            shown = shlex.quote(str(path))
-            lines.append(f"mkdir -p {shown} && mount --rbind {place} {shown}")
-    lines.append(f'exec setpriv {shlex.join(privileges)} -- "$@"' if privileges else 'exec "$@"')
-    return "\n".join(lines)
+def private_folders(paths: Sequence[Path]) -> list[Path]:
+    """Return the outermost folders around these paths that not everybody may pass through."""
+    private = {folder for path in paths for folder in path.parents if not folder.stat().st_mode & stat.S_IXOTH}
+    return sorted(folder for folder in private if not any(other in folder.parents for other in private))
+
+
+def needed_to_read(paths: Sequence[Path]) -> list[str]:
+    """Return the capabilities without which not every user can read these files and folders.
+
+    The lab's containers run the programs of this checkout, which may be its owner's alone to read. An image's files
+    are everybody's, so that a container that has one needs nothing of the kind.
+    """
+    return [] if all(path.stat().st_mode & stat.S_IROTH for path in paths) else ["DAC_READ_SEARCH"]
+
+
+@functools.cache
+def _compile_once() -> None:
+    """Bring the bytecode of our own packages up to date: containers that may write nowhere would each do it again."""
+    for package in _OWN_PACKAGES:
+        compileall.compile_dir(PROJECT / package, quiet=2)
 
 
 def _needed_paths() -> list[Path]:

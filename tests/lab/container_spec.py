@@ -1,4 +1,4 @@
-"""What a container of a Pod asks for, as the lab's nodes read it: environment, volumes, capabilities, ports."""
+"""What a container of a Pod asks for, as the lab's nodes read it: environment, volumes, ports."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class NotYet(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """`source` of the machine shown at `target` inside the container."""
+    """`source` of the machine shown at `target` inside the container, which may write to it or only read it."""
 
     source: Path
     target: Path
+    writable: bool = False
 
 
 def environment(container: Object, pod: Object, cluster: Cluster) -> dict[str, str]:
@@ -81,23 +82,6 @@ def port_number(container: Object, port: int | str) -> int:
         if entry.get("name") == port:
             return int(entry["containerPort"])
     raise Unsupported(f"port {port!r} of container {container['name']} is not declared")
-
-
-def privilege_arguments(container: Object) -> list[str]:
-    """Return `setpriv` arguments that leave the container the capabilities its securityContext leaves it.
-
-    User ids stay as they are: the lab has no images, so its programs and their files belong to whoever checked
-    them out, and reading those is the one thing (CAP_DAC_OVERRIDE) that even `drop: [ALL]` keeps here.
-    """
-    context = container.get("securityContext") or {}
-    arguments = []
-    if context.get("allowPrivilegeEscalation") is False:
-        arguments.append("--no-new-privs")
-    capabilities = context.get("capabilities") or {}
-    if "ALL" in (capabilities.get("drop") or []):
-        kept = ["dac_override", *(name.lower().removeprefix("cap_") for name in capabilities.get("add") or [])]
-        arguments += ["--inh-caps=-all", "--bounding-set=" + ",".join(["-all", *(f"+{name}" for name in kept)])]
-    return arguments
 
 
 def _value_from(source: Object, pod: Object, cluster: Cluster) -> str:

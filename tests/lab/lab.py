@@ -17,6 +17,7 @@ from tests.lab import binaries, namespaces, topology
 from tests.lab.client import Client
 from tests.lab.container import PROJECT
 from tests.lab.control_plane import ControlPlane
+from tests.lab.images import Image
 from tests.lab.network import Host, Network, forward_between_lans, run_ip
 from tests.lab.node import Node, NodeSettings
 from tests.lab.pod_status import PODS
@@ -44,8 +45,12 @@ class Lab:
         node_labels: Mapping[str, Mapping[str, str]] | None = None,
         directory: Path | None = None,
         fsync: bool = False,
+        images: Mapping[str, Image] | None = None,
     ) -> None:
-        """Make the network, without starting anything. `node_labels` by node name replace LAB_LABELS where given."""
+        """Make the network, without starting anything. `node_labels` by node name replace LAB_LABELS where given.
+
+        Containers whose image is among `images`, named without tag, see its files; all others see this machine's.
+        """
         namespaces.require_inside()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="admitlb-lab-", dir="/run"))
         self._volumes = Path(tempfile.mkdtemp(prefix="admitlb-volumes-", dir="/run"))
@@ -66,7 +71,7 @@ class Lab:
             self._pods = Reflector(cluster, PODS, on_change=self._pod_changed)
             self._scheduler = Scheduler(cluster, self._pods)
             settings = NodeSettings(
-                self.control_plane, self._network, self._pods, self.directory, self._volumes, plans
+                self.control_plane, self._network, self._pods, self.directory, self._volumes, plans, images or {}
             )
             labels = node_labels or {}
             self.nodes = {plan.name: Node(plan, settings, labels.get(plan.name, LAB_LABELS)) for plan in plans}

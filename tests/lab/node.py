@@ -13,6 +13,7 @@ from allocator.cluster import Cluster, Object
 from allocator.reflector import Reflector
 from tests.lab import namespaces, topology
 from tests.lab.control_plane import ControlPlane
+from tests.lab.images import Image
 from tests.lab.kube_proxy import start_kube_proxy, wait_for_rules
 from tests.lab.kubelet import Kubelet, register_node, write_node_status
 from tests.lab.kubelet_server import KubeletServer
@@ -37,6 +38,7 @@ class NodeSettings:
     directory: Path
     volumes: Path
     plans: list[HostPlan]
+    images: Mapping[str, Image]
 
 
 class Node:
@@ -96,6 +98,7 @@ class Node:
             },
             token=plane.token,
             ca_certificate=plane.authority.certificate,
+            images=self._settings.images,
             connected=self._connected,
             dead=self._dead,
         )

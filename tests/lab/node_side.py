@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from allocator.cluster import Cluster
+from tests.lab.images import Image
 from tests.lab.network import Host
 from tests.lab.pod_network import PodNetworks
 
@@ -26,6 +27,8 @@ class NodeSide:
     token: Callable[[str, str], str]
     """Returns a fresh token of (namespace, ServiceAccount)."""
     ca_certificate: Path
+    images: Mapping[str, Image]
+    """What was built or pulled, by name without tag; other images stand for this checkout's programs."""
     connected: threading.Event
     """Cleared while the node is cut off or dead: nothing is reported then."""
     dead: threading.Event

@@ -156,7 +156,12 @@ class PodWorker:
             env = self._node.service_environment | {"HOSTNAME": hostname}
             env |= environment(container.spec, {**self.pod, "status": status}, self._node.cluster)
             container.start(
-                netns=network.netns, hostname=hostname, env=env, mounts=self._mounts.get(container.name, [])
+                self.pod["spec"],
+                netns=network.netns,
+                hostname=hostname,
+                env=env,
+                mounts=self._mounts.get(container.name, []),
+                images=self._node.images,
             )
         except (NotYet, Unsupported, ApiError) as error:
             container.waiting_reason, container.waiting_message = "CreateContainerConfigError", str(error)

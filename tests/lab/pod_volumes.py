@@ -38,8 +38,14 @@ class PodVolumes:
 
     def mounts(self, container: Object) -> list[Mount]:
         """Return what the container sees where; call after `make`."""
+        empty = {volume["name"] for volume in self._spec.get("volumes") or [] if "emptyDir" in volume}
         mounts = [
-            Mount(self._directory / entry["name"] / (entry.get("subPath") or ""), Path(entry["mountPath"]))
+            Mount(
+                self._directory / entry["name"] / (entry.get("subPath") or ""),
+                Path(entry["mountPath"]),
+                # What comes from Secrets and ConfigMaps is read-only in any case.
+                writable=entry["name"] in empty and not entry.get("readOnly"),
+            )
             for entry in _declared_mounts(container)
         ]
         if self._has_token:

@@ -1,0 +1,24 @@
+"""Container images as the lab knows them: folders of files with an environment and a user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An unpacked image. `entrypoint` runs when the container has no command of its own."""
+
+    root: Path
+    environment: Mapping[str, str]
+    entrypoint: tuple[str, ...]
+    user: tuple[int, int]
+
+
+def name_without_tag(image: str) -> str:
+    """Return `registry:5000/admitlb` for `registry:5000/admitlb:1.2@sha256:...`."""
+    name = image.split("@", maxsplit=1)[0]
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.split(':', maxsplit=1)[0]}"
