@@ -81,16 +81,17 @@ def found(lab: Lab) -> Iterator[dict[str, dict[str, Any]]]:
         },
     }
     lab.cluster().create(PODS, pod, "default")
-    yield {
-        name: wait_until(
-            lambda name=name: json.loads(lab.logs("limits", name, "default").splitlines()[0]),
-            20,
-            f"{name} has told",
-            retry_on=(OSError, IndexError, ValueError),
-        )
-        for name in CONTEXTS
-    }
+    yield {name: _told(lab, name) for name in CONTEXTS}
     lab.kubectl("delete", "pod", "limits", "--grace-period=0", "--force")
+
+
+def _told(lab: Lab, name: str) -> dict[str, Any]:
+    return wait_until(
+        lambda: dict(json.loads(lab.logs("limits", name, "default").splitlines()[0])),
+        20,
+        f"{name} has told",
+        retry_on=(OSError, IndexError, ValueError),
+    )
 
 
 def test_a_restricted_container_is_nobody_and_stays_nobody(found: dict[str, dict[str, Any]]) -> None:

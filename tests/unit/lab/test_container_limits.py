@@ -45,7 +45,7 @@ def test_the_group_of_the_volumes_is_one_of_its_groups() -> None:
 
 
 def test_capabilities_are_dropped_before_others_are_added() -> None:
-    assert read({"capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}).capabilities == {"NET_RAW"}
+    assert read({"capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}).capabilities == frozenset({"NET_RAW"})
     assert read({"capabilities": {"drop": ["CAP_CHOWN"]}}).capabilities == DEFAULT_CAPABILITIES - {"CHOWN"}
 
 
