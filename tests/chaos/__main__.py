@@ -19,12 +19,13 @@ from tests.chaos.run import Outcome, Plan, run
 @click.option("--clients", type=int, default=50, show_default=True)
 @click.option("--seed", type=int, help="What is tried in which order; chosen and printed where not given.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where all figures go as JSON.")
-def main(seconds: float, clients: int, seed: int | None, output: Path | None) -> None:
+@click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Where the logs of all processes go.")
+def main(seconds: float, clients: int, seed: int | None, output: Path | None, logs: Path | None) -> None:
     """Create, change, share and delete Services while components die; exit 1 if something happened that may not."""
     plan = Plan(seconds=seconds, clients=clients, seed=seed if seed is not None else random.randrange(10_000))
     console = Console(width=None if Console().is_terminal else 160)
     console.print(f"{plan.seconds:g} s, {plan.clients} clients, seed {plan.seed}", highlight=False)
-    outcome = run(plan)
+    outcome = run(plan, keep=logs)
     if output is not None:
         output.write_text(json.dumps(outcome.figures(), indent=1) + "\n")
     show(outcome, console)

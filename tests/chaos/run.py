@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 import time
@@ -70,18 +71,31 @@ class Outcome:
         return asdict(self)
 
 
-def run(plan: Plan) -> Outcome:
-    """Set a cluster up, let chaos reign, and look whether all is well once it has ended."""
+def run(plan: Plan, *, keep: Path | None = None) -> Outcome:
+    """Set a cluster up, let chaos reign, and look whether all is well once it has ended.
+
+    `keep` is where the logs of every process stay afterwards.
+    """
     with tempfile.TemporaryDirectory(prefix="admitlb-chaos-", ignore_cleanup_errors=True) as folder:
         directory = Path(folder)
-        with ControlPlane(find(), directory / "control-plane") as control_plane:
-            installation = Installation(
-                control_plane, directory, first_port=_FIRST_PORT, tentative_age_seconds=_TENTATIVE_AGE_SECONDS
-            )
-            try:
-                return _run(plan, control_plane, installation)
-            finally:
-                installation.stop()
+        try:
+            return _run_in(directory, plan)
+        finally:
+            if keep is not None:
+                for log in directory.rglob("*.log"):
+                    keep.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(log, keep / log.name)
+
+
+def _run_in(directory: Path, plan: Plan) -> Outcome:
+    with ControlPlane(find(), directory / "control-plane") as control_plane:
+        installation = Installation(
+            control_plane, directory, first_port=_FIRST_PORT, tentative_age_seconds=_TENTATIVE_AGE_SECONDS
+        )
+        try:
+            return _run(plan, control_plane, installation)
+        finally:
+            installation.stop()
 
 
 def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) -> Outcome:
@@ -114,7 +128,8 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) ->
         mirror.stop()
     outcome.collected_after_seconds = _collect(installation, outcome)
     outcome.duplicates += witness.duplicates + claim_witness.duplicates
-    outcome.moves += witness.moves
+    for move in witness.moves:
+        outcome.moves += [move.text, *(f"    {line}" for line in claim_witness.story(move))]
     outcome.surprises += clients.surprises
     outcome.assigned, outcome.shared = witness.assigned, witness.shared
     outcome.moved_as_asked, outcome.claim_versions = witness.moved_as_asked, claim_witness.versions

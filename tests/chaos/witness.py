@@ -22,6 +22,8 @@ from tests.chaos.wishes import CHANGED, Wish
 RECENT_SECONDS = 10.0
 
 _STORY = 6
+_BEFORE = 500
+"""Versions of whatever kind: less than a second's worth."""
 _FOREVER = float("inf")
 
 _ASSIGNED = "admitlb.io/assigned-ips"
@@ -37,6 +39,8 @@ class _Seen:
     asked: bool
     told: frozenset[str]
     """What its creation was answered with."""
+    first: int
+    """The version at which it was first seen."""
     shown: tuple[str, ...] = ()
     story: deque[str] = field(default_factory=lambda: deque(maxlen=_STORY))
     """What was last seen of it."""
@@ -59,13 +63,23 @@ class _Charge:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A Service's change of address that nobody asked for, between two versions of the API server."""
+
+    text: str
+    addresses: frozenset[str]
+    since: int
+    until: int
+
+
 @dataclass(slots=True)
 class Witness:
     """Written by one mirror's thread alone; read after that has stopped."""
 
     clock: Callable[[], float] = time.monotonic
     duplicates: list[str] = field(default_factory=list)
-    moves: list[str] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     assigned: int = 0
     """How often a Service came to show an address."""
     shared: int = 0
@@ -95,6 +109,7 @@ class Witness:
     def _stands(self, service: dict[str, Any]) -> None:
         now = self.clock()
         uid = service["metadata"]["uid"]
+        version = int(service["metadata"]["resourceVersion"])
         wish = Wish.of(service)
         seen = self._seen.get(uid)
         if seen is None:
@@ -104,6 +119,7 @@ class Witness:
                 wishes=[(_FOREVER, wish)],
                 asked=CHANGED in annotations,
                 told=frozenset(filter(None, (annotations.get(_ASSIGNED) or "").split(","))),
+                first=version,
             )
         elif wish != seen.wish:
             replaced = (now, seen.wish)
@@ -111,7 +127,6 @@ class Witness:
             seen.wishes = [*past, replaced, (_FOREVER, wish)]
             seen.asked = True
         shown = _ingress(service)
-        version = int(service["metadata"]["resourceVersion"])
         self._acquit(
             charge
             for charge in self._charges.pop(uid, [])
@@ -128,9 +143,10 @@ class Witness:
             if seen.asked or set(shown) == set(seen.wish.pins.split(",")):
                 self.moved_as_asked += 1
             else:
-                self.moves.append(
+                text = (
                     f"{seen.name}: {', '.join(before)} -> {', '.join(shown) or 'none'}, unasked: {list(seen.story)}"
                 )
+                self.moves.append(Move(text, frozenset((*before, *shown)), seen.first, version))
         for address in set(seen.shown) - set(shown):
             self._let_go(address, uid)
         for address in set(shown) - set(seen.shown):
@@ -169,13 +185,28 @@ class ClaimWitness:
 
     duplicates: list[str] = field(default_factory=list)
     versions: int = 0
+    _stories: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """What was seen of each address, by version: evidence for whatever a Service is seen to have suffered."""
+
+    def story(self, move: Move) -> list[str]:
+        """Return what became of the claims of the addresses of a move, from a little before to its end."""
+        return [
+            f"{address} {version}: {text}"
+            for address in sorted(move.addresses)
+            for version, text in self._stories.get(address, ())
+            if move.since - _BEFORE <= version <= move.until
+        ]
 
     def see(self, change: Change) -> None:
         """Take in one change of a claim."""
         if change.new is None:
+            self._stories.setdefault(change.key[1], []).append((int(change.version), "gone"))
             return
         self.versions += 1
         spec = change.new["spec"]
+        held_by = [f"{one.get('name')}/{one.get('uid', '-')[:8]}" for one in spec["holders"]]
+        text = f"{spec['state']} {spec.get('sharingKey', '')} {', '.join(held_by)}"
+        self._stories.setdefault(spec["address"], []).append((int(change.version), text))
         if spec["state"] == "Cooling":
             return
         holders = spec["holders"]

@@ -135,7 +135,7 @@ def test_showing_another_address_than_the_creation_was_answered_with_is_a_move()
     story.store("a", "192.0.2.2", told="192.0.2.2")
     story.store("b", told="192.0.2.3")
     story.store("b", "192.0.2.3", told="192.0.2.3")
-    assert [move.split(",")[0] for move in story.witness.moves] == ["a: 192.0.2.1 -> 192.0.2.2"]
+    assert [move.text.split(",")[0] for move in story.witness.moves] == ["a: 192.0.2.1 -> 192.0.2.2"]
 
 
 def test_the_address_asked_for_may_come_at_any_time() -> None:
