@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from allocator.cluster import JSON_PATCH, ApiError, Cluster, Object
+from allocator.cluster import JSON_PATCH, ApiError, Cluster, NotFound, Object
 from allocator.logs import EventLog
 from allocator.names import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from allocator.reflector import Change, Reflector
@@ -57,9 +57,6 @@ class Registration:
             resource: Reflector(cluster, resource, on_change=self._look)
             for resource in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS)
         }
-        # Per resource the copy and the bundle last written from, by the writing thread alone: the mirror shows a
-        # write a moment late and must not cause it twice.
-        self._written: dict[Resource, tuple[str, bytes]] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
@@ -123,8 +120,8 @@ class Registration:
             try:
                 self._register()
             except ApiError as error:
-                # Being overtaken by another replica is no news; the mirror shows what it wrote in a moment.
-                if failures == (1 if error.status in _OVERTAKEN else 0):
+                # Being overtaken by another replica is no news.
+                if failures == (2 if error.status in _OVERTAKEN else 0):
                     log.warning("ca_bundle.not_registered", configuration=self._name, error=error)
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
@@ -132,26 +129,30 @@ class Registration:
                 failures, delay = 0, None
 
     def _register(self) -> None:
-        if self._authority is None:
+        known = self._authority.ca_bundle() if self._authority is not None else None
+        if self._authority is None or known is None:
             return
         for resource, mirror in self._mirrors.items():
             configuration = mirror.get("", self._name)
-            if configuration is not None and not self._stopping.is_set():
-                self._patch(resource, configuration, self._authority)
+            if configuration is not None and bundle_patch(configuration, known) and not self._stopping.is_set():
+                self._write(resource, self._authority)
 
-    def _patch(self, resource: Resource, configuration: Object, authority: CertificateManager) -> None:
-        known = authority.ca_bundle()
-        if known is None or not bundle_patch(configuration, known):
+    def _write(self, resource: Resource, authority: CertificateManager) -> None:
+        """Bring a configuration in line with the Secret.
+
+        Neither the mirror nor the bundle known here will do: another replica may be a step ahead. Read in this order,
+        and written only to the copy that was read, nothing newer is undone.
+        """
+        try:
+            configuration = self._cluster.get(resource, self._name)
+        except NotFound:
             return
-        # Another replica may have written a bundle that is newer than the one we know: the Secret decides.
-        bundle = authority.check().ca_bundle
-        operations = bundle_patch(configuration, bundle)
-        basis = (configuration["metadata"]["resourceVersion"], bundle)
-        if not operations or self._written.get(resource) == basis:
-            return
-        self._cluster.patch(resource, self._name, operations, content_type=JSON_PATCH, field_manager=FIELD_MANAGER)
-        self._written[resource] = basis
-        log.info("ca_bundle.registered", kind=resource.kind, configuration=self._name)
+        operations = bundle_patch(configuration, authority.check().ca_bundle)
+        if operations:
+            self._cluster.patch(
+                resource, self._name, operations, content_type=JSON_PATCH, field_manager=FIELD_MANAGER
+            )
+            log.info("ca_bundle.registered", kind=resource.kind, configuration=self._name)
 
 
 def bundle_patch(configuration: Object, bundle: bytes) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from webhook.tls import client_context
 log = EventLog("self_check")
 
 _TIMEOUT_SECONDS = 2.0
-_AGAIN_SECONDS = 10.0
+_AGAIN_SECONDS = 5.0
 _RETRY_SECONDS = (0.25, 0.25, 0.5, 1.0, 2.0)
 
 

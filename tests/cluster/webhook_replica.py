@@ -97,6 +97,12 @@ class Replica:
         cluster.create(PODS, pod, DEFAULT_NAMESPACE)
         self.take_part(True)
 
+    def withdraw(self) -> None:
+        """Delete the Pod that `publish` made; the process is another matter."""
+        self._control_plane.kubectl(
+            "delete", "pod", self.name, "-n", DEFAULT_NAMESPACE, "--grace-period=0", "--force"
+        )
+
     def take_part(self, ready: bool) -> None:
         """Mark the Pod Ready or not, as a kubelet does by the probe's answer."""
         status = {
