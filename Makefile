@@ -49,6 +49,10 @@ bench: setup ## Measure what it costs, each figure beside a baseline (minutes; b
 chaos: setup ## Let 50 clients change Services for five minutes while components are killed
 	$(LAB) $(PY) -m tests.chaos $(CHAOS_ARGS)
 
+.PHONY: soak
+soak: setup ## Let nodes, cables, speakers and the API server fail for MINUTES=5 and watch the wire
+	$(LAB) $(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(SOAK_ARGS)
+
 .PHONY: lint
 lint: setup ## Check style, types, layers and that every overlay renders
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,1 @@
+"""Speakers whose nodes, cables and API server fail at any moment, and a witness on the wire: `make soak`."""

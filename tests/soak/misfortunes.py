@@ -1,0 +1,245 @@
+"""What befalls the nodes that announce: one after another, at random, while another one at least stays sound."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from allocator.names import DEFAULT_NAMESPACE
+from tests.lab.control_plane import API_SERVER
+from tests.lab.node import Node
+from tests.lab.waiting import wait_until
+from tests.lab.workloads import DAEMON_SETS
+from tests.soak.place import Place
+from tests.soak.witness import Witness
+
+_HANDED_OVER_SECONDS = 20.0
+_ROLLED_OUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened, at an instant of CLOCK_MONOTONIC."""
+
+    at: float
+    what: str
+
+
+class Misfortunes:
+    """One thread that has something happen every few seconds, each kind before any kind a second time.
+
+    `counts` and `failure` are written by that thread alone and read after `stop`; `events` is only ever appended to.
+    """
+
+    def __init__(
+        self, place: Place, witness: Witness, *, seed: int, kinds: tuple[str, ...] = (), rest_seconds: float = 2.0
+    ) -> None:
+        self._place = place
+        self._witness = witness
+        self._chance = random.Random(seed)
+        self._rest_seconds = rest_seconds
+        self._only = kinds
+        self._stopping = threading.Event()
+        self.counts: Counter[str] = Counter()
+        self.events: list[Event] = []
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="misfortunes", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End with everything whole again. Raises what kept something from being mended."""
+        self._stopping.set()
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        kinds: dict[str, Callable[[], None]] = {
+            "node killed": self._kill,
+            "node killed without API server": self._kill_without_api,
+            "cables cut": self._cut,
+            "node partitioned off": self._partition,
+            "two nodes deaf to each other": self._deafen,
+            "carrier lost": self._lose_carrier,
+            "carrier flapping": self._flap,
+            "node drained": self._drain,
+            "speaker killed": self._kill_speaker,
+            "speaker frozen": self._freeze_speaker,
+            "speakers rolled out": self._roll_out,
+            "API server frozen": self._freeze_api,
+            "API server killed": self._kill_api,
+        }
+        chosen = self._only or tuple(kinds)
+        due: list[str] = []
+        try:
+            while not self._stopping.wait(self._chance.uniform(0.2, self._rest_seconds)):
+                due = due or self._chance.sample(chosen, len(chosen))
+                kind = due.pop()
+                kinds[kind]()
+                self.counts[kind] += 1
+                # Who was hurt must be whole again before another is: somebody has to be left to answer.
+                self._place.wait_speakers_ready()
+        except BaseException as error:  # told to whoever stops it
+            self.failure = error
+
+    def _victim(self) -> Node:
+        return self._chance.choice(self._place.announcing)
+
+    def _happened(self, what: str, at: float | None = None) -> None:
+        self.events.append(Event(at=time.monotonic() if at is None else at, what=what))
+
+    def _wait(self, least_seconds: float, most_seconds: float) -> None:
+        # Not on `_stopping`: whatever is broken is made whole before the end.
+        threading.Event().wait(self._chance.uniform(least_seconds, most_seconds))
+
+    def _kill(self) -> None:
+        node = self._victim()
+        self._lose(node)
+        self._happened(f"{node.name} killed", node.kill())
+        self._wait(0.5, 3)
+        self._boot(node)
+
+    def _kill_without_api(self) -> None:
+        plane = self._place.lab.control_plane
+        node = self._victim()
+        self._happened("API server frozen")
+        plane.pause_api()
+        try:
+            self._wait(0, 2)
+            self._lose(node)
+            self._happened(f"{node.name} killed", node.kill())
+            self._wait(1, 3)
+        finally:
+            plane.resume_api()
+            self._happened("API server thawed")
+        self._boot(node)
+
+    def _cut(self) -> None:
+        node = self._victim()
+        self._lose(node)
+        self._happened(f"{node.name} cut off by its cables", node.cut())
+        self._wait(0.1, 5)
+        self._find(node)
+        self._happened(f"{node.name} plugged in again", node.heal())
+
+    def _partition(self) -> None:
+        node = self._victim()
+        self._lose(node)
+        self._place.isolate(node)
+        self._happened(f"{node.name} partitioned off")
+        self._wait(0.1, 5)
+        self._find(node)
+        self._place.rejoin(node)
+        self._happened(f"{node.name} joined again")
+
+    def _deafen(self) -> None:
+        pair = self._chance.sample(self._place.announcing, 2)
+        names = " and ".join(node.name for node in pair)
+        self._place.deafen(pair, deaf=True)
+        self._happened(f"{names} deaf to each other")
+        self._wait(0.5, 6)
+        self._place.deafen(pair, deaf=False)
+        self._happened(f"{names} hear each other again")
+
+    def _lose_carrier(self) -> None:
+        node = self._victim()
+        self._lose(node)
+        node.link("eth0").down()
+        self._happened(f"{node.name} without carrier")
+        self._wait(0.1, 4)
+        self._find(node)
+        node.link("eth0").up()
+        self._happened(f"{node.name} with carrier")
+
+    def _flap(self) -> None:
+        node = self._victim()
+        for _ in range(self._chance.randint(2, 4)):
+            self._lose(node)
+            node.link("eth0").down()
+            self._happened(f"{node.name} without carrier")
+            self._wait(0.05, 0.5)
+            self._find(node)
+            node.link("eth0").up()
+            self._happened(f"{node.name} with carrier")
+            self._wait(0.05, 0.5)
+
+    def _drain(self) -> None:
+        node = self._victim()
+        self._happened(f"{node.name} cordoned")
+        self._place.lab.kubectl("cordon", node.name)
+        try:
+            self._wait(0.2, 1)
+            self._happened(f"{node.name}'s speaker told to end")
+            speaker = self._place.speaker(node)
+            if speaker is not None:
+                speaker.terminate(_HANDED_OVER_SECONDS)
+            if self._chance.random() < 0.5:
+                self._lose(node)
+                self._happened(f"{node.name} switched off", node.kill())
+                self._wait(0.5, 2)
+                self._boot(node)
+        finally:
+            self._happened(f"{node.name} uncordoned")
+            self._place.lab.kubectl("uncordon", node.name)
+
+    def _kill_speaker(self) -> None:
+        node = self._victim()
+        self._happened(f"{node.name}'s speaker killed")
+        if (speaker := self._place.speaker(node)) is not None:
+            speaker.sigkill()
+
+    def _freeze_speaker(self) -> None:
+        node = self._victim()
+        self._happened(f"{node.name}'s speaker frozen")
+        if (speaker := self._place.speaker(node)) is not None:
+            speaker.sigstop()
+            self._wait(0.2, 4)
+            self._happened(f"{node.name}'s speaker thawed")
+            speaker.sigcont()
+
+    def _roll_out(self) -> None:
+        self._happened("rollout of the speakers begins")
+        self._place.lab.kubectl("rollout", "restart", "daemonset/speaker", "-n", DEFAULT_NAMESPACE)
+        self._place.lab.wait_rolled_out(DAEMON_SETS, "speaker", timeout_seconds=_ROLLED_OUT_SECONDS)
+        self._happened("rollout of the speakers done")
+
+    def _freeze_api(self) -> None:
+        self._happened("API server frozen")
+        self._place.lab.control_plane.pause_api()
+        self._wait(1, 5)
+        self._place.lab.control_plane.resume_api()
+        self._happened("API server thawed")
+
+    def _kill_api(self) -> None:
+        self._happened("API server killed")
+        self._place.lab.control_plane.kill(API_SERVER)
+        self._wait(0, 2)
+        # An API server (of 1.20 at least) falls at its start when somebody creates Services meanwhile.
+        with self._place.creating:
+            self._place.lab.control_plane.start_api()
+        self._happened("API server back")
+        wait_until(lambda: not self._place.lab.problems(), 30, "the lab is sound again")
+
+    def _boot(self, node: Node) -> None:
+        self._happened(f"{node.name} boots")
+        self._find(node)
+        node.revive()
+        self._happened(f"{node.name} has booted")
+
+    def _lose(self, node: Node) -> None:
+        self._witness.lost(node.mac("eth0"))
+
+    def _find(self, node: Node) -> None:
+        self._witness.found(node.mac("eth0"))

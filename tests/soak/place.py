@@ -1,0 +1,131 @@
+"""Where a soak happens: four nodes, three of which announce; the fourth has all that is not to be disturbed."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from pathlib import Path
+
+from allocator.cluster import ApiError, Object
+from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
+from tests.lab.client import Client
+from tests.lab.lab import Lab
+from tests.lab.network import run_ip
+from tests.lab.node import Node
+from tests.lab.processes import Process
+from tests.lab.waiting import wait_until
+from tests.lab.workloads import DEPLOYMENTS
+
+BACKEND = "node-4"
+STEADY = tuple((f"203.0.113.{30 + number}", f"2001:db8:1::{30 + number}") for number in range(5))
+CHURNED = tuple((f"203.0.113.{60 + number}", f"2001:db8:1::{60 + number}") for number in range(9))
+_POOLS = ("203.0.113.30-203.0.113.79", "2001:db8:1::30-2001:db8:1::79")
+_LABEL = "soak"
+_MONITOR_PORT = 9122
+_READY_SECONDS = 60
+
+
+class Place:
+    """The lab with AdmitLB and Services that stay; used by one thread at a time, but for what says otherwise."""
+
+    def __init__(self, directory: Path) -> None:
+        self.lab = Lab(nodes=4, clients=2, directory=directory)
+        self.creating = threading.Lock()
+        """Held by whoever creates a Service, and while none may be created."""
+
+    def open(self) -> None:
+        """Start and install everything; return when every steady address is in its Service's status."""
+        self.lab.start()
+        lab = self.lab
+        lab.install()
+        # The speakers are what is tested here, so their nodes do not take the webhooks down with them.
+        placed = f'{{"spec":{{"template":{{"spec":{{"nodeSelector":{{"kubernetes.io/hostname":"{BACKEND}"}}}}}}}}}}'
+        lab.kubectl("patch", "deployment/controller", "-n", DEFAULT_NAMESPACE, "-p", placed)
+        lab.wait_rolled_out(DEPLOYMENTS, "controller")
+        for node in self.announcing:
+            lab.kubectl("label", "node", node.name, f"{_LABEL}=announces")
+        self._create(IP_ADDRESS_POOLS, addresses=list(_POOLS), reuseDelaySeconds=0)
+        selector = {"matchLabels": {_LABEL: "announces"}}
+        self._create(L2_ADVERTISEMENTS, interfaces=["eth0"], nodeSelectors=[selector])
+        lab.deploy_http("web", node=BACKEND)
+        for number, pair in enumerate(STEADY):
+            create = partial(self.create_service, f"steady-{number}", pair)
+            wait_until(create, 20, "the Service is admitted", retry_on=(ApiError,))
+        for number in range(len(STEADY)):
+            wait_until(partial(self.shown, f"steady-{number}"), 60, "the Service has its addresses")
+        self.wait_speakers_ready()
+
+    def close(self) -> None:
+        """End everything; the logs stay."""
+        self.lab.stop()
+
+    @property
+    def announcing(self) -> list[Node]:
+        """The nodes that may announce."""
+        return [node for node in self.lab.nodes.values() if node.name != BACKEND]
+
+    @property
+    def asking(self) -> Client:
+        """The client that asks who has an address; the other one makes requests, and learns by itself."""
+        return self.lab.client("client-2")
+
+    def speaker(self, node: Node) -> Process | None:
+        """The running speaker of a node, if there is one."""
+        for name, process in node.processes().items():
+            if name.endswith("/speaker"):
+                return process
+        return None
+
+    def wait_speakers_ready(self, timeout_seconds: float = _READY_SECONDS) -> None:
+        """Wait until every speaker says that it is."""
+        for node in self.lab.nodes.values():
+            url = f"http://{node.addresses[0]}:{_MONITOR_PORT}/readyz"
+            wait_until(partial(self._says_yes, url), timeout_seconds, f"{url} is ready", retry_on=(OSError,))
+
+    def _says_yes(self, url: str) -> bool:
+        return self.asking.http_get(url, timeout_seconds=1.0).status == 200
+
+    def isolate(self, node: Node) -> None:
+        """Take the node out of every LAN, beyond its own cables: its interfaces keep their carrier."""
+        run_ip(*(f"link set {link.port} nomaster" for link in node.host.links.values()))
+
+    def rejoin(self, node: Node) -> None:
+        """Undo `isolate`."""
+        run_ip(*(f"link set {link.port} master br-{name} up" for name, link in node.host.links.items()))
+
+    def deafen(self, nodes: list[Node], *, deaf: bool) -> None:
+        """Let nothing pass between these nodes, while all others hear them; or undo that."""
+        state = "on" if deaf else "off"
+        links = [link for node in nodes for link in node.host.links.values()]
+        run_ip(*(f"link set dev {link.port} type bridge_slave isolated {state}" for link in links))
+
+    def create_service(self, name: str, addresses: tuple[str, ...]) -> bool:
+        """Create a Service with exactly these addresses. Raises ApiError. May be called by any thread."""
+        families = {4: "IPv4", 6: "IPv6"}
+        spec: Object = {
+            "type": "LoadBalancer",
+            "selector": {"app": "web"},
+            "ports": [{"port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            "ipFamilies": [families[6 if ":" in address else 4] for address in addresses],
+            "ipFamilyPolicy": "RequireDualStack" if len(addresses) > 1 else "SingleStack",
+        }
+        annotations = {"metallb.io/loadBalancerIPs": ",".join(addresses)}
+        metadata = {"name": name, "annotations": annotations}
+        document = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+        with self.creating:
+            self.lab.cluster().create(SERVICES, document, "default")
+        return True
+
+    def shown(self, name: str) -> list[str]:
+        """Return the addresses a Service shows. Raises ApiError. May be called by any thread."""
+        status = self.lab.cluster().get(SERVICES, name, "default").get("status") or {}
+        return [entry["ip"] for entry in status.get("loadBalancer", {}).get("ingress") or ()]
+
+    def _create(self, resource: Resource, **spec: object) -> None:
+        document: Object = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": "soak", "namespace": DEFAULT_NAMESPACE},
+            "spec": spec,
+        }
+        self.lab.cluster().create(resource, document, DEFAULT_NAMESPACE)
