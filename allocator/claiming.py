@@ -217,17 +217,18 @@ def _wanted(place: Placement, request: ServiceRequest, occasion: _Occasion, *, n
     if occasion is _Occasion.SEEN:
         key = claim.sharing_key if others else request.sharing_key
         return replace(_with_holder(claim, mine, replace(me, since=mine.since)), pool=place.pool, sharing_key=key)
+    # A reservation that has aged is made young again, so that it is not collected under this request.
+    aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
     if occasion is _Occasion.CREATION:
         # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
         # would be in the way of either. The reconciler narrows the claim to the one it sees.
         both = replace(me, ports=me.ports | mine.ports)
         alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
         key = claim.sharing_key if alike else ""
-        if (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
+        if aged or (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
             return replace(_with_holder(claim, mine, both), sharing_key=key)
-    # A change is recorded once it is seen to have happened. A reservation that has aged is made young again, so that
-    # it is not collected under this request.
-    aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
+        return claim
+    # A change is recorded once it is seen to have happened.
     return _with_holder(claim, mine, replace(mine, since=write_time(now))) if aged else claim
 
 

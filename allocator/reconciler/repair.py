@@ -4,7 +4,8 @@ What a Service and a claim that names it can be to each other, and what is done:
 
     Service wants an address
       no claim                          decide: adopt what status shows, else assign; claim it with the uid
-      claim without uid                 admitted just before: bind (write the uid)
+      claim without uid                 admitted just before: bind (write the uid), unless the Service has gone and
+                                        the reservation is its successor's
       claim with the uid                nothing, or follow changed ports
       claim with another uid            the Service was recreated under its name: bind anew
       status of somebody else's         leave it alone: another controller serves the Service
@@ -126,6 +127,9 @@ class Repair:
 
     def _serve(self, key: Key, service: Object) -> bool:
         self._catch_up(key, service)
+        if self._succeeded(key, service):
+            # What was reserved is another's of its name; the mirror is about to show that one.
+            return False
         self._adopt_unnamed(service)
         if self._served_by_another(key, service):
             return True
@@ -227,6 +231,22 @@ class Repair:
                 with suppress(NotFound):
                     self._view.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
 
+    def _succeeded(self, key: Key, service: Object) -> bool:
+        """Whether the Service has gone, and one of its name been admitted, since it was mirrored.
+
+        Bound to the one that is gone, the reservation would be released with it while the other is being stored.
+        Versions tell mostly: what was written after the reservation was there after it. They need not be
+        comparable between kinds (KEP-5504), so that an older one is asked about rather than judged.
+        """
+        reserved = [claim for claim in self._view.held_by(*key) if not _uid_of_holder(claim, key)]
+        if all(int(claim.version or 0) < int(service["metadata"]["resourceVersion"]) for claim in reserved):
+            return False
+        try:
+            live = self._cluster.get(names.SERVICES, key[1], key[0])
+        except NotFound:
+            return True
+        return bool(live["metadata"]["uid"] != service["metadata"]["uid"])
+
     def _adopt_unnamed(self, service: Object) -> None:
         metadata = service["metadata"]
         prefix = metadata.get("generateName")
@@ -285,6 +305,11 @@ class Repair:
 
     def _aged(self, holder: Holder) -> bool:
         return datetime.now(UTC) - read_time(holder.since) > self._tentative_age
+
+
+def _uid_of_holder(claim: Claim, key: Key) -> str | None:
+    holder = claim.holder(*key)
+    return holder.uid if holder is not None else None
 
 
 def _listed(addresses: Sequence[Address]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from allocator.claiming import Claims
+from allocator.cluster import Object
 from allocator.events import EventRecorder
 from allocator.names import (
     ASSIGNED_IPS_ANNOTATION,
@@ -17,6 +18,7 @@ from allocator.names import (
     SERVICES,
 )
 from allocator.reconciler.repair import Repair
+from allocator.services import request_from
 from allocator.view import View
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
@@ -27,34 +29,63 @@ from tests.lab.waiting import wait_until
 SHARING = {"metallb.io/allow-shared-ip": "key"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
     """Our kinds and a pool on a control plane of this module's own, where no reconciler runs."""
     with ControlPlane(find(), tmp_path_factory.mktemp("late")) as control_plane:
         installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        installed.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.13"), DEFAULT_NAMESPACE)
+        installed.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
         yield installed
 
 
-def repair_with(installed: Reconciling, view: View) -> Repair:
+def repair_with(installed: Reconciling, view: View, *, mirrored: Object | None = None) -> Repair:
+    """A reconciler's repair; `mirrored` is what it still sees of every Service, where that is not what is stored."""
     cluster = installed.cluster
     return Repair(
         cluster,
         view,
         Claims(cluster, view),
         EventRecorder(cluster, component="metallb-controller"),
-        find_service=lambda namespace, name: cluster.get(SERVICES, name, namespace),
+        find_service=lambda namespace, name: mirrored or cluster.get(SERVICES, name, namespace),
         require_leadership=lambda: None,
     )
 
 
-def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_first_sharer(
-    installed: Reconciling,
-) -> None:
-    cluster = installed.cluster
-    view = View(cluster, namespace=DEFAULT_NAMESPACE)
+@pytest.fixture
+def view(installed: Reconciling) -> Iterator[View]:
+    """A reconciler's view, until a test stops it."""
+    view = View(installed.cluster, namespace=DEFAULT_NAMESPACE)
     view.start()
     assert view.wait_synced(10)
+    yield view
+    view.stop()
+
+
+def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(installed: Reconciling, view: View) -> None:
+    cluster = installed.cluster
+    wish = service("again")
+    wish["metadata"]["namespace"] = "default"
+    predecessor = cluster.create(SERVICES, wish, "default")
+    cluster.delete(SERVICES, "again", "default")
+    admitted = request_from(wish, namespace=None, cluster_families=view.families)
+    (place,) = Claims(cluster, view).reserve(admitted).placements
+
+    repair = repair_with(installed, view, mirrored=predecessor)
+    repair.service(("default", "again"))
+
+    (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
+    assert "uid" not in holder
+    successor = cluster.create(SERVICES, wish, "default")
+    repair_with(installed, view).service(("default", "again"))
+    (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
+    assert holder["uid"] == successor["metadata"]["uid"]
+    assert ingress(cluster.get(SERVICES, "again", "default")) == [str(place.address)]
+
+
+def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_first_sharer(
+    installed: Reconciling, view: View
+) -> None:
+    cluster = installed.cluster
     pinned = {**SHARING, "metallb.io/loadBalancerIPs": "192.0.2.12"}
     cluster.create(SERVICES, service("first", pinned), "default")
     repair_with(installed, view).service(("default", "first"))
