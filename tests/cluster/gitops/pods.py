@@ -54,7 +54,7 @@ class ControllerPods:
         for container in pod["spec"]["containers"]:
             values = environment(container, pod, self._cluster)
             words: list[str] = [expanded(word, values) for word in container["command"] + container["args"]]
-            argv = [Path(sys.executable).with_name(words[0]), *words[1:]]
+            argv: list[str | Path] = [Path(sys.executable).with_name(words[0]), *words[1:]]
             self.processes[container["name"]] = Process(
                 argv,
                 name=container["name"],

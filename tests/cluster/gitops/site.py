@@ -32,14 +32,21 @@ class Site:
         self.api = Api.from_environment(str(control_plane.kubeconfig(user, ["system:masters"])))
         self.pods = ControllerPods(control_plane, directory)
 
-    def wait(self, predicate: Callable[[], T | None], timeout_seconds: float, what: str) -> T:
+    def wait(
+        self,
+        predicate: Callable[[], T | None],
+        timeout_seconds: float,
+        what: str,
+        *,
+        retry_on: tuple[type[Exception], ...] = (),
+    ) -> T:
         """Wait as `wait_until` does, while kubelets go on working."""
 
         def attended() -> T | None:
             self.pods.attend()
             return predicate()
 
-        return wait_until(attended, timeout_seconds, what, interval_seconds=0.1)
+        return wait_until(attended, timeout_seconds, what, interval_seconds=0.1, retry_on=retry_on)
 
     def addresses(self, namespace: str, name: str) -> list[str]:
         """Return the addresses a Service's status shows."""

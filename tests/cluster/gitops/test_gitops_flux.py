@@ -14,53 +14,24 @@ from allocator.names import (
     VALIDATING_WEBHOOKS,
     WEBHOOK_CONFIGURATION,
 )
+from tests.cluster.gitops.commits import (
+    ask_for_nothing,
+    ask_for_two_of_one_family,
+    greedy_pool,
+    open_another_port,
+    users_part,
+)
 from tests.cluster.gitops.flux import OWNER_LABELS, Action, Kustomization, ReconciliationFailed
 from tests.cluster.gitops.kstatus import Status
-from tests.cluster.gitops.objects import documents, edited, find, key_of, render, without
+from tests.cluster.gitops.objects import edited, find, key_of, render, without
 from tests.cluster.gitops.site import OVERLAYS, Site, kinds
 from tests.lab.waiting import wait_until
-
-USERS_PART = """
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: production, namespace: metallb-system}
-spec: {addresses: [192.0.2.10-192.0.2.19], reuseDelaySeconds: 30}
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata: {name: production, namespace: metallb-system}
-spec: {ipAddressPools: [production]}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{name: http, port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: api
-  namespace: shop
-  annotations: {metallb.io/loadBalancerIPs: 192.0.2.15, metallb.io/address-pool: production}
-spec: {type: LoadBalancer, selector: {app: api}, ports: [{name: https, port: 443, protocol: TCP}]}
-"""
-
-GREEDY_POOL = """
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: greedy, namespace: metallb-system}
-spec: {addresses: [192.0.2.19-192.0.2.40]}
-"""
 
 
 @pytest.fixture(scope="module")
 def git(site: Site) -> list[Object]:
     """One commit with everything: kinds, AdmitLB itself, pools and Services."""
-    return [*render(site.control_plane, OVERLAYS / "default"), *documents(USERS_PART)]
+    return [*render(site.control_plane, OVERLAYS / "default"), *users_part()]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +119,7 @@ class TestEditsInGit:
 
     def test_another_port(self, site: Site, running: Kustomization, git: list[Object]) -> None:
         assert site.wait_assigned("shop", "web") == ["192.0.2.10"]
-        reconcile(site, running, edited(git, "Service", "web", _open_another_port))
+        reconcile(site, running, edited(git, "Service", "web", open_another_port))
         assert _ports(site, "web") == [80, 8080]
         assert site.addresses("shop", "web") == ["192.0.2.10"]
         assert site.holders()["192.0.2.10"] == "shop/web"
@@ -157,9 +128,7 @@ class TestEditsInGit:
         self, site: Site, running: Kustomization, git: list[Object]
     ) -> None:
         assert site.wait_assigned("shop", "api") == ["192.0.2.15"]
-        reconcile(
-            site, running, edited(git, "Service", "api", lambda service: service["metadata"].pop("annotations"))
-        )
+        reconcile(site, running, edited(git, "Service", "api", ask_for_nothing))
         live = site.cluster.get(SERVICES, "api", "shop")
         assert LOAD_BALANCER_IPS_ANNOTATIONS[0] not in live["metadata"]["annotations"]
         assert ASSIGNED_IPS_ANNOTATION in live["metadata"]["annotations"]
@@ -200,8 +169,7 @@ class TestRefusals:
     def test_an_overlapping_pool_fails_the_sync_before_anything_is_applied(
         self, site: Site, running: Kustomization, git: list[Object]
     ) -> None:
-        (greedy,) = documents(GREEDY_POOL)
-        commit = edited([*git, greedy], "Service", "web", _open_another_port)
+        commit = edited([*git, *greedy_pool()], "Service", "web", open_another_port)
         told = refusal(running, commit)
         assert "IPAddressPool metallb-system/greedy dry-run failed: admission webhook" in told
         assert "192.0.2.19-192.0.2.40 overlaps 192.0.2.10-192.0.2.19 of pool production" in told
@@ -210,10 +178,7 @@ class TestRefusals:
     def test_a_service_that_contradicts_itself_fails_the_sync(
         self, site: Site, running: Kustomization, git: list[Object]
     ) -> None:
-        def elsewhere(service: Object) -> None:
-            service["metadata"]["annotations"]["metallb.io/loadBalancerIPs"] = "192.0.2.15,192.0.2.16"
-
-        told = refusal(running, edited(git, "Service", "api", elsewhere))
+        told = refusal(running, edited(git, "Service", "api", ask_for_two_of_one_family))
         assert "Service shop/api dry-run failed: admission webhook" in told
         assert site.addresses("shop", "api") == ["192.0.2.15"]
 
@@ -229,10 +194,6 @@ def refusal(kustomization: Kustomization, objects: list[Object]) -> str:
     with pytest.raises(ReconciliationFailed) as failed:
         kustomization.reconcile(objects)
     return str(failed.value)
-
-
-def _open_another_port(service: Object) -> None:
-    service["spec"]["ports"].append({"name": "alt", "port": 8080, "protocol": "TCP"})
 
 
 def _ports(site: Site, name: str) -> list[int]:

@@ -1,0 +1,67 @@
+"""What tests commit: the users' part of a repository, and edits of it."""
+
+from __future__ import annotations
+
+from allocator.cluster import Object
+from tests.cluster.gitops.objects import documents
+
+_USERS_PART = """
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: production, namespace: metallb-system}
+spec: {addresses: [192.0.2.10-192.0.2.19], reuseDelaySeconds: 30}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: production, namespace: metallb-system}
+spec: {ipAddressPools: [production]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{name: http, port: 80, protocol: TCP}]}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: api
+  namespace: shop
+  annotations: {metallb.io/loadBalancerIPs: 192.0.2.15, metallb.io/address-pool: production}
+spec: {type: LoadBalancer, selector: {app: api}, ports: [{name: https, port: 443, protocol: TCP}]}
+"""
+
+_GREEDY_POOL = """
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: greedy, namespace: metallb-system}
+spec: {addresses: [192.0.2.19-192.0.2.40]}
+"""
+
+
+def users_part() -> list[Object]:
+    """A pool, its advertisement, and two Services: `web` takes 192.0.2.10, `api` asks for 192.0.2.15."""
+    return documents(_USERS_PART)
+
+
+def greedy_pool() -> list[Object]:
+    """A pool that overlaps the first."""
+    return documents(_GREEDY_POOL)
+
+
+def open_another_port(service: Object) -> None:
+    """The Service gets a second port."""
+    service["spec"]["ports"].append({"name": "alt", "port": 8080, "protocol": "TCP"})
+
+
+def ask_for_nothing(service: Object) -> None:
+    """The annotations go."""
+    del service["metadata"]["annotations"]
+
+
+def ask_for_two_of_one_family(service: Object) -> None:
+    """The Service contradicts itself."""
+    service["metadata"]["annotations"]["metallb.io/loadBalancerIPs"] = "192.0.2.15,192.0.2.16"
