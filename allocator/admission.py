@@ -124,6 +124,12 @@ def review_l2_advertisement(new: Document, *, pools: Mapping[str, object]) -> Ve
     )
 
 
+def review_bgp(kind: str, new: Document) -> Verdict:
+    """Answer the creation or change of an object that only BGP would need: it is kept, and not acted on."""
+    text = "AdmitLB does not speak BGP; the object is kept without effect, announce pools by an L2Advertisement"
+    return Verdict(warnings=(f"{kind} {new['metadata'].get('name') or '(new)'}: {text}",))
+
+
 def review_namespace(new: Document) -> Verdict:
     """Answer the creation or change of a Namespace: its quota must be a number."""
     try:

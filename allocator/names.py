@@ -49,6 +49,12 @@ IP_ADDRESS_POOLS = Resource("metallb.io", "v1beta1", "ipaddresspools", "IPAddres
 L2_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "l2advertisements", "L2Advertisement")
 CONFIGURATION_STATES = Resource("metallb.io", "v1beta1", "configurationstates", "ConfigurationState")
 SERVICE_L2_STATUSES = Resource("metallb.io", "v1beta1", "servicel2statuses", "ServiceL2Status")
+BGP_PEERS = Resource("metallb.io", "v1beta2", "bgppeers", "BGPPeer")
+BGP_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "bgpadvertisements", "BGPAdvertisement")
+BFD_PROFILES = Resource("metallb.io", "v1beta1", "bfdprofiles", "BFDProfile")
+COMMUNITIES = Resource("metallb.io", "v1beta1", "communities", "Community")
+BGP_KINDS = (BGP_PEERS, BGP_ADVERTISEMENTS, BFD_PROFILES, COMMUNITIES)
+"""Stored so that repositories which carry them sync; nobody acts on them."""
 IP_ALLOCATIONS = Resource("admitlb.io", "v1alpha1", "ipallocations", "IPAllocation", namespaced=False)
 
 DEFAULT_NAMESPACE = "metallb-system"

@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from allocator import names
-from allocator.admission import Rules, Verdict, denied, misplaced, review_l2_advertisement, review_namespace
+from allocator.admission import (
+    Rules,
+    Verdict,
+    denied,
+    misplaced,
+    review_bgp,
+    review_l2_advertisement,
+    review_namespace,
+)
 from allocator.core.pools import Pool, ShrinkPolicy
 from allocator.documents import Document, annotations_of, labels_of, pool_from
 from allocator.input_documents import InputDocument
@@ -25,6 +33,7 @@ from allocator.tenancy import Key, Tenancy
 
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 """The API server puts it on every Namespace (Kubernetes 1.21 and later)."""
+_BGP_KINDS: Final = frozenset(resource.kind for resource in names.BGP_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +150,8 @@ class Replay:
                 return self._pool(manifest)
             case (names.L2_ADVERTISEMENTS.group, names.L2_ADVERTISEMENTS.kind):
                 return self._l2_advertisement(manifest)
+            case (names.BGP_PEERS.group, kind) if kind in _BGP_KINDS and not manifest.going:
+                return review_bgp(kind, manifest.content)
             case _:
                 return Verdict()
 

@@ -21,7 +21,7 @@ from allocator.view import View
 from webhook.adoption import Adoption
 from webhook.app import Handler, NotReady, create_app
 from webhook.certificates import Lifetimes
-from webhook.config_admission import L2AdvertisementAdmission, NamespaceAdmission, PoolAdmission
+from webhook.config_admission import BgpAdmission, L2AdvertisementAdmission, NamespaceAdmission, PoolAdmission
 from webhook.metrics import WebhookState
 from webhook.review import AdmissionRequest, Answer
 from webhook.service_admission import ServiceAdmission
@@ -85,6 +85,7 @@ class Webhook:
             "/validate-metallb-io-v1beta1-l2advertisement": self._when_synced(
                 L2AdvertisementAdmission(self._view, rules=rules).answer
             ),
+            "/validate-metallb-io-bgp": BgpAdmission().answer,
             "/validate-v1-namespace": NamespaceAdmission().answer,
         }
         # Both written once by the thread that starts the view, and by the main thread's signal handler.

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from allocator import names
-from allocator.admission import Rules, Verdict, denied, misplaced, review_l2_advertisement, review_namespace
+from allocator.admission import (
+    Rules,
+    Verdict,
+    denied,
+    misplaced,
+    review_bgp,
+    review_l2_advertisement,
+    review_namespace,
+)
 from allocator.cluster import ApiError, Cluster, NotFound, Object
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.claims import Holder
@@ -88,6 +96,14 @@ class L2AdvertisementAdmission:
         """Admit an advertisement that is well formed."""
         pools = {document["metadata"]["name"]: document for document in self._view.pool_documents()}
         return _answer(review, lambda: review_l2_advertisement(review.object or {}, pools=pools), rules=self._rules)
+
+
+class BgpAdmission:
+    """Answers CREATE and UPDATE of the kinds that only BGP needs."""
+
+    def answer(self, review: AdmissionRequest) -> Answer:
+        """Admit it, and say that it has no effect."""
+        return _answer(review, lambda: review_bgp(review.kind, review.object or {"metadata": {}}))
 
 
 class NamespaceAdmission:
