@@ -11,7 +11,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tests.bench import core, creation, life, speaker_failover, speaker_wire, webhook_start
+from tests.bench import (
+    core,
+    creation,
+    life,
+    speaker_crowd,
+    speaker_failover,
+    speaker_first_answer,
+    speaker_idle,
+    speaker_membership,
+    speaker_wire,
+    webhook_start,
+)
 from tests.bench.figures import Figure, Report
 from tests.bench.site import bare_site, site
 from tests.bench.speaker_failover import Misfortune
@@ -38,6 +49,13 @@ def _without_fsync(_: Run) -> Iterator[Figure]:
         yield from life.measure(quick)
 
 
+def _crowd(run: Run) -> Iterator[Figure]:
+    run.venue.leave()
+    with speaker_crowd.crowd() as there:
+        yield from speaker_crowd.measure_memory(there)
+        yield from speaker_crowd.measure_takeover(there, runs=run.runs)
+
+
 def _takeover(misfortune: Misfortune) -> Callable[[Run], Iterable[Figure]]:
     return lambda run: speaker_failover.measure(run.venue.site, misfortune, runs=run.runs)
 
@@ -54,11 +72,16 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-carrier": _takeover(speaker_failover.CARRIER_LOST),
     "speaker-partition": _takeover(speaker_failover.PARTITION_HEALED),
     "speaker-rollout": lambda run: speaker_failover.measure_rollouts(run.venue.site, runs=run.runs),
+    "speaker-first-answer": lambda run: speaker_first_answer.measure(run.venue.site, services=max(20, run.runs)),
     "speaker-wire": lambda _: speaker_wire.measure(),
+    "speaker-idle": lambda _: speaker_idle.measure(),
+    "speaker-crowd": _crowd,
+    "speaker-simulated": lambda _: speaker_membership.measure(),
 }
 _PARTS = _ALLOCATION | _SPEAKER
 _GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER)}
-_QUICK = _GROUPS["allocation"] + _GROUPS["speaker"]
+_LONG = ("speaker-kill-without-api", "speaker-rollout", "speaker-crowd", "speaker-idle", "speaker-simulated")
+_QUICK = tuple(part for part in _PARTS if part not in _LONG)
 """What is measured when nobody says what."""
 
 

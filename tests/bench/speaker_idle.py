@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from speaker.heartbeats import Heartbeats
 from speaker.liveness import Liveness
 from speaker.membership import WANTED_SECONDS, Membership
 from speaker.metrics import SpeakerMetrics
+from tests.bench.figures import Figure
 from tests.lab.waiting import wait_until
 
 _PORT = 17946
@@ -55,6 +57,19 @@ def cpu_percent_of_one_core(peers: int, *, seconds: float = 20.0) -> float:
         heartbeats.stop()
         done.set()
         others.join(10)
+
+
+def measure() -> Iterator[Figure]:
+    """Measure with a hundred peers."""
+    yield Figure(
+        section="what a speaker costs",
+        what="CPU of one speaker's heartbeats with 100 peers, all alive",
+        value=cpu_percent_of_one_core(100),
+        unit="% of a core",
+        baseline="the budget of the whole speaker",
+        baseline_value=1.0,
+        target=1.0,
+    )
 
 
 def _cpu_seconds() -> float:

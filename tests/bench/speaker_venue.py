@@ -20,6 +20,11 @@ class Venue:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """End the lab, if there is one: there may be one at a time."""
+        self._site = None
         self._open.close()
 
     @property
