@@ -73,12 +73,14 @@ class ControlPlane:
         service_cidrs: Sequence[str] = SERVICE_CIDRS,
         controllers: Sequence[str] = CONTROLLERS,
         node_ports: str = "30000-32767",
+        audited_users: Sequence[str] = (),
     ) -> None:
         """Prepare, without starting anything.
 
         `address` is where the API server is reached, by this machine and by pods; a free port is taken where
         none is given. Without `fsync` a power failure would lose data, a SIGKILL does not. Every LoadBalancer
-        Service takes one of `node_ports`, so that the usual range ends at 2,768 of them.
+        Service takes one of `node_ports`, so that the usual range ends at 2,768 of them. What `audited_users` ask
+        for, AuditLog of the same directory knows.
         """
         self.binaries = binaries
         self.directory = directory
@@ -101,6 +103,7 @@ class ControlPlane:
             kubelet_client=self.authority.client("apiserver-kubelet-client", "kube-apiserver-kubelet-client"),
             token_key=token_key,
             token_public_key=token_public_key,
+            audited_users=tuple(audited_users),
         )
         self._kubeconfigs = Kubeconfigs(directory, url=self._settings.url, authority=self.authority)
         self._probe = self.authority.client("readiness-probe", "readiness-probe", ("system:masters",))

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.audit import AuditLog
 from tests.lab.binaries import Binaries
 from tests.lab.certificates import KeyPair
 from tests.lab.program_help import etcd_accepts, program_help
@@ -32,6 +33,7 @@ class Settings:
     kubelet_client: KeyPair
     token_key: Path
     token_public_key: Path
+    audited_users: tuple[str, ...]
 
     @property
     def url(self) -> str:
@@ -87,6 +89,7 @@ class Settings:
             "--enable-aggregator-routing=true",
             # Loopback is no valid endpoint of the `kubernetes` Service.
             *(["--endpoint-reconciler-type=none"] if loopback else []),
+            *(AuditLog(self.directory).flags(self.audited_users) if self.audited_users else []),
             *known.only_known(insecure_port="0"),
             *known.gates_to_open(),
         ]

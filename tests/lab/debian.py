@@ -32,7 +32,7 @@ class DebianArchive:
 
     def open(self) -> None:
         """Fetch the lists of packages and of source packages. Raises NoDebianArchive, CommandFailed."""
-        mirror = _mirror()
+        mirror = archive_mirror()
         signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
         for folder in ("lists/partial", "cache/archives/partial"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
@@ -74,8 +74,8 @@ class DebianArchive:
         self.log.run("apt-get", "-q", *settings, *words, cwd=cwd or self.directory)
 
 
-def _mirror() -> str:
-    """The URI of the Debian archive in the machine's own apt configuration, whatever mirror that is."""
+def archive_mirror() -> str:
+    """Return the URI of the Debian archive in the machine's own apt configuration. Raises NoDebianArchive."""
     if which("apt-get") is None:
         raise NoDebianArchive("there is no apt-get on this machine")
     answer = subprocess.run(

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -46,10 +46,12 @@ class Lab:
         directory: Path | None = None,
         fsync: bool = False,
         images: Mapping[str, Image] | None = None,
+        audited_users: Sequence[str] = (),
     ) -> None:
         """Make the network, without starting anything. `node_labels` by node name replace LAB_LABELS where given.
 
         Containers whose image is among `images`, named without tag, see its files; all others see this machine's.
+        What `audited_users` ask the API server for is written down.
         """
         namespaces.require_inside()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="admitlb-lab-", dir="/run"))
@@ -66,6 +68,7 @@ class Lab:
                 port=topology.API_PORT,
                 fsync=fsync,
                 service_cidrs=topology.SERVICE_CIDRS,
+                audited_users=audited_users,
             )
             cluster = self.control_plane.cluster()
             self._pods = Reflector(cluster, PODS, on_change=self._pod_changed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.lab.command_log import CommandLog
 from tests.lab.progress import Progress
@@ -41,13 +43,14 @@ def which(name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def install_missing(progress: Progress, log: CommandLog) -> None:
-    """Have every required program there: installed with apt-get where missing and we are root.
+def install_missing(progress: Progress, log: CommandLog, *, also: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Have every required program there, `also` those: installed with apt-get where missing and we are root.
 
     Raises MissingPrograms where we are not, or where there is no apt-get; CommandFailed where apt-get fails.
     """
-    missing = {program: package for program, package in REQUIRED.items() if which(program) is None}
-    wanted = sorted({package for program, package in {**REQUIRED, **USEFUL}.items() if which(program) is None})
+    required = {**REQUIRED, **also}
+    missing = {program: package for program, package in required.items() if which(program) is None}
+    wanted = sorted({package for program, package in {**required, **USEFUL}.items() if which(program) is None})
     may_install = os.geteuid() == 0 and which("apt-get") is not None
     if missing and not may_install:
         packages = " ".join(sorted(set(missing.values())))
