@@ -12,10 +12,19 @@ from typing import Any
 from allocator import names
 from allocator.cluster import APPLY_PATCH, Cluster, Object
 from allocator.documents import Document, labels_of
-from allocator.reconciler.conditions import MESSAGE_LIMIT, Condition, merged, timeless
+from allocator.reconciler.conditions import (
+    KSTATUS_TYPES,
+    MESSAGE_LIMIT,
+    Condition,
+    merged,
+    ready,
+    stalled,
+    timeless,
+)
 
 FIELD_OWNER = "poolReconciler"
 CONDITION = "poolReconcilerValid"
+OWN_CONDITIONS = (CONDITION, *KSTATUS_TYPES)
 NAME = "controller"
 LABELS = {"metallb.io/component-type": "controller"}
 
@@ -30,10 +39,13 @@ def status_of(stored: Object | None, errors: Sequence[str], *, now: datetime) ->
         # MetalLB writes an empty message, which server-side apply before Kubernetes 1.21 stores as null and refuses.
         message=summary or "no errors",
     )
-    known = _own_conditions((stored or {}).get("status") or {})
+    said = (condition.reason, condition.message)
+    # MetalLB knows only the first; tools that wait for things to become ready know only the others.
+    wanted = [condition, *(stalled(*said) if errors else ready(*said))]
+    known = _own_conditions((stored or {}).get("status") or {}).values()
     status: dict[str, Any] = {
         "result": "Invalid" if errors else "Valid",
-        "conditions": merged(known, [condition], owned={CONDITION}, now=now),
+        "conditions": merged(known, wanted, owned=OWN_CONDITIONS, now=now),
     }
     if errors:
         status["errorSummary"] = summary
@@ -80,10 +92,11 @@ def _shows(stored: Object, status: dict[str, Any]) -> bool:
     return bool(
         shown.get("result") == status["result"]
         and (shown.get("errorSummary") or "") == status.get("errorSummary", "")
-        and _own_conditions(shown) == status["conditions"]
+        and _own_conditions(shown) == _own_conditions(status)
     )
 
 
-def _own_conditions(status: Document) -> list[Document]:
-    """What others say in conditions of their own is theirs."""
-    return [condition for condition in status.get("conditions") or () if condition["type"] == CONDITION]
+def _own_conditions(status: Document) -> dict[str, Document]:
+    """By type, for the API server keeps an order of its own. What others say in conditions of theirs is left out."""
+    conditions: Sequence[Document] = status.get("conditions") or ()
+    return {str(one["type"]): one for one in conditions if one["type"] in OWN_CONDITIONS}
