@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 LAB := $(PY) -m tests.lab.enter --
 PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 # The quick ones first. The wire comes before the whole lab, whose hosts stay until the session ends.
-TIERS := tests/unit tests/wire tests/cluster tests/endtoend tests/demo
+TIERS := tests/unit tests/wire tests/cluster tests/chaos tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
 
 .PHONY: help
