@@ -75,8 +75,10 @@ class ReconciliationFailed(Exception):
 class Kustomization:
     """What one Flux Kustomization does at every interval; `inventory` is what it applied last."""
 
-    def __init__(self, api: Api, name: str) -> None:
+    def __init__(self, api: Api, name: str, *, health: Callable[[Object], Status] = status_of) -> None:
+        """`health` is kstatus, or what `healthCheckExprs` make of it."""
         self._api = api
+        self._health = health
         self._labels = dict(zip(OWNER_LABELS, (name, "flux-system"), strict=True))
         self.inventory: dict[Key, Object] = {}
 
@@ -97,7 +99,7 @@ class Kustomization:
 
     def health(self) -> dict[Key, Status]:
         """Return the status of everything in the inventory, as `wait: true` computes it."""
-        return {key: status_of(live) for key, obj in self.inventory.items() if (live := self._api.live(obj))}
+        return {key: self._health(live) for key, obj in self.inventory.items() if (live := self._api.live(obj))}
 
     def wait_ready(self, while_waiting: Callable[[], object], timeout_seconds: float = 60) -> None:
         """Wait until everything in the inventory is current."""

@@ -21,6 +21,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 OVERLAYS = ROOT / "kustomize" / "overlays"
 EXAMPLE = ROOT / "docs" / "gitops"
+PAGE = ROOT / "docs" / "gitops.md"
 
 
 class Site:
