@@ -21,6 +21,7 @@ from tests.bench import (
     speaker_idle,
     speaker_membership,
     speaker_wire,
+    speaker_writes,
     webhook_start,
 )
 from tests.bench.figures import Figure, Report
@@ -52,8 +53,14 @@ def _without_fsync(_: Run) -> Iterator[Figure]:
 def _crowd(run: Run) -> Iterator[Figure]:
     run.venue.leave()
     with speaker_crowd.crowd() as there:
-        yield from speaker_crowd.measure_memory(there)
         yield from speaker_crowd.measure_takeover(there, runs=run.runs)
+        yield from speaker_crowd.measure_memory(there)
+
+
+def _writes(run: Run) -> Iterator[Figure]:
+    run.venue.leave()
+    with speaker_crowd.crowd(audited_users=[speaker_writes.USER]) as there:
+        yield from speaker_writes.measure(there, there.site.lab.directory / "audit.jsonl")
 
 
 def _takeover(misfortune: Misfortune) -> Callable[[Run], Iterable[Figure]]:
@@ -76,12 +83,19 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-wire": lambda _: speaker_wire.measure(),
     "speaker-idle": lambda _: speaker_idle.measure(),
     "speaker-crowd": _crowd,
+    "speaker-writes": _writes,
     "speaker-simulated": lambda _: speaker_membership.measure(),
 }
 _PARTS = _ALLOCATION | _SPEAKER
 _GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER)}
-_LONG = ("speaker-kill-without-api", "speaker-rollout", "speaker-crowd", "speaker-idle", "speaker-simulated")
-_QUICK = tuple(part for part in _PARTS if part not in _LONG)
+_QUICK = (
+    *_GROUPS["allocation"],
+    "speaker-kill",
+    "speaker-carrier",
+    "speaker-partition",
+    "speaker-first-answer",
+    "speaker-wire",
+)
 """What is measured when nobody says what."""
 
 

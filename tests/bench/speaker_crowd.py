@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import median
@@ -129,9 +129,9 @@ def hash_of(name: str) -> int:
 
 
 @contextmanager
-def crowd(*, services: int = SERVICES_AT_ONCE) -> Iterator[Crowd]:
+def crowd(*, services: int = SERVICES_AT_ONCE, audited_users: Sequence[str] = ()) -> Iterator[Crowd]:
     """Make a crowd in a lab of its own, gone afterwards."""
-    with Lab(nodes=3, clients=2) as lab:
+    with Lab(nodes=3, clients=2, audited_users=audited_users) as lab:
         yield Crowd(lab, services=services)
 
 

@@ -11,13 +11,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tests.soak.misfortunes import KINDS
 from tests.soak.run import Outcome, Plan, run
 
 
 @click.command()
 @click.option("--minutes", type=float, default=5.0, show_default=True, envvar="MINUTES")
 @click.option("--seed", type=int, help="What is tried in which order; chosen and printed where not given.")
-@click.option("--kind", "kinds", multiple=True, help="Let only this happen; may be given several times.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="Let only this happen; may be given several times.",
+)
 @click.option(
     "--patience",
     type=click.FloatRange(1.0),

@@ -66,28 +66,13 @@ class Misfortunes:
             raise self.failure
 
     def _run(self) -> None:
-        kinds: dict[str, Callable[[], None]] = {
-            "node killed": self._kill,
-            "node killed without API server": self._kill_without_api,
-            "cables cut": self._cut,
-            "node partitioned off": self._partition,
-            "two nodes deaf to each other": self._deafen,
-            "carrier lost": self._lose_carrier,
-            "carrier flapping": self._flap,
-            "node drained": self._drain,
-            "speaker killed": self._kill_speaker,
-            "speaker frozen": self._freeze_speaker,
-            "speakers rolled out": self._roll_out,
-            "API server frozen": self._freeze_api,
-            "API server killed": self._kill_api,
-        }
-        chosen = self._only or tuple(kinds)
+        chosen = self._only or USUAL
         due: list[str] = []
         try:
             while not self._stopping.wait(self._chance.uniform(0.2, self._rest_seconds)):
                 due = due or self._chance.sample(chosen, len(chosen))
                 kind = due.pop()
-                kinds[kind]()
+                _HAPPENS[kind](self)
                 self.counts[kind] += 1
                 # Who was hurt must be whole again before another is: somebody has to be left to answer.
                 self._place.wait_speakers_ready()
@@ -140,6 +125,16 @@ class Misfortunes:
         self._place.isolate(node)
         self._happened(f"{node.name} partitioned off")
         self._wait(0.1, 5)
+        self._find(node)
+        self._place.rejoin(node)
+        self._happened(f"{node.name} joined again")
+
+    def _cut_lan(self) -> None:
+        node = self._victim()
+        self._lose(node)
+        self._place.isolate(node, "eth0")
+        self._happened(f"{node.name} partitioned off on eth0 alone")
+        self._wait(2, 6)
         self._find(node)
         self._place.rejoin(node)
         self._happened(f"{node.name} joined again")
@@ -243,3 +238,25 @@ class Misfortunes:
 
     def _find(self, node: Node) -> None:
         self._witness.found(node.mac("eth0"))
+
+
+_HAPPENS: dict[str, Callable[[Misfortunes], None]] = {
+    "node killed": Misfortunes._kill,
+    "node killed without API server": Misfortunes._kill_without_api,
+    "cables cut": Misfortunes._cut,
+    "node partitioned off": Misfortunes._partition,
+    "two nodes deaf to each other": Misfortunes._deafen,
+    "carrier lost": Misfortunes._lose_carrier,
+    "carrier flapping": Misfortunes._flap,
+    "node drained": Misfortunes._drain,
+    "speaker killed": Misfortunes._kill_speaker,
+    "speaker frozen": Misfortunes._freeze_speaker,
+    "speakers rolled out": Misfortunes._roll_out,
+    "API server frozen": Misfortunes._freeze_api,
+    "API server killed": Misfortunes._kill_api,
+    "announcing LAN cut": Misfortunes._cut_lan,
+}
+KINDS = tuple(_HAPPENS)
+USUAL = tuple(kind for kind in KINDS if kind != "announcing LAN cut")
+"""What happens unless told otherwise. Left out: speakers hear each other by any LAN, so a fault of the announcing one
+alone, beyond the node's own cable, may go unnoticed."""

@@ -85,9 +85,11 @@ class Place:
     def _says_yes(self, url: str) -> bool:
         return self.asking.http_get(url, timeout_seconds=1.0).status == 200
 
-    def isolate(self, node: Node) -> None:
-        """Take the node out of every LAN, beyond its own cables: its interfaces keep their carrier."""
-        run_ip(*(f"link set {link.port} nomaster" for link in node.host.links.values()))
+    def isolate(self, node: Node, *lans: str) -> None:
+        """Take the node out of these LANs, or all, beyond its own cables: its interfaces keep their carrier."""
+        run_ip(
+            *(f"link set {link.port} nomaster" for name, link in node.host.links.items() if not lans or name in lans)
+        )
 
     def rejoin(self, node: Node) -> None:
         """Undo `isolate`."""

@@ -1,0 +1,84 @@
+"""How often speakers write to the API server, as its own audit log has it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.bench.figures import Figure
+from tests.bench.speaker_crowd import Crowd, let_it_be
+
+USER = "system:serviceaccount:metallb-system:speaker"
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_SECONDS = 60.0
+_CHURN_PER_SECOND = 4.0
+_STAY_SECONDS = 2.0
+
+
+class Writes:
+    """Counts what the speakers of a lab have written so far, by the address of their node."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def so_far(self) -> Counter[tuple[str, str]]:
+        """Return how many requests changed something or tried to, by address and kind."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for line in self._log.read_text().splitlines():
+            event = json.loads(line)
+            if event["user"]["username"] == USER and event["verb"] in _WRITES and "objectRef" in event:
+                counts[event["sourceIPs"][0], f"{event['verb']} {event['objectRef']['resource']}"] += 1
+        return counts
+
+
+def measure(there: Crowd, log: Path) -> Iterator[Figure]:
+    """Count for a while in which nothing changes, and for one in which Services come and go."""
+    writes = Writes(log)
+    count = len(there.addresses)
+    yield _figure(f"{count} Services there, none changing", writes, lambda: let_it_be(_SECONDS))
+    yield _figure(
+        f"{count} Services there, {_CHURN_PER_SECOND:g} a second created and deleted", writes, lambda: _churn(there)
+    )
+
+
+def _figure(what: str, writes: Writes, happen: Callable[[], None]) -> Figure:
+    before, started = writes.so_far(), time.monotonic()
+    happen()
+    seconds = time.monotonic() - started
+    written = writes.so_far() - before
+    kinds: Counter[str] = Counter()
+    nodes: Counter[str] = Counter()
+    for (address, kind), times in written.items():
+        kinds[kind] += times
+        nodes[address] += times
+    return Figure(
+        section="what a speaker costs",
+        what=f"API writes a second by the busiest node, {what}",
+        value=max(nodes.values(), default=0) / seconds,
+        unit="/s",
+        baseline="",
+        baseline_value=0.0,
+        target=0.5,
+        remark=f"all nodes in {seconds:.0f} s: "
+        + (", ".join(f"{n} {kind}" for kind, n in kinds.most_common()) or "0"),
+        samples=tuple(round(times / seconds, 3) for times in nodes.values()),
+    )
+
+
+def _churn(there: Crowd) -> None:
+    end = time.monotonic() + _SECONDS
+    passing: deque[str] = deque()
+    number = 0
+    while (begun := time.monotonic()) < end:
+        there.create(f"passing-{number}")
+        passing.append(f"passing-{number}")
+        number += 1
+        # Long enough to be announced, so that there is something to write.
+        if len(passing) > _STAY_SECONDS * _CHURN_PER_SECOND:
+            there.delete(passing.popleft())
+        let_it_be(max(0.0, begun + 1 / _CHURN_PER_SECOND - time.monotonic()))
+    for name in passing:
+        there.delete(name)
