@@ -84,6 +84,8 @@ def explain(
     found = explanation_of(facts, lb_class=lb_class, order=PriorityOrder(pool_priority))
     if output == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
+    elif sys.stdout.isatty():
+        _show_on_terminal(found)
     else:
         _show(found)
 
@@ -126,8 +128,17 @@ def _events(cluster: Cluster, service: Object) -> list[Object]:
     return list(cluster.raw("GET", path, query={"fieldSelector": selector}).get("items") or ())
 
 
+def _show_on_terminal(found: Explanation) -> None:
+    # Only on a terminal: rich takes longer to import than the rest of a command to run.
+    from rich.console import Console  # noqa: PLC0415
+
+    from allocator.commands import explained  # noqa: PLC0415
+
+    explained.show(found, Console())
+
+
 def _show(found: Explanation) -> None:
-    click.echo(f"{found.namespace}/{found.name}: {_colour(found.state)}")
+    click.echo(f"{found.namespace}/{found.name}: {found.state}")
     if found.message:
         click.echo(f"  {found.message}")
     for held in found.addresses:
@@ -168,8 +179,3 @@ def _section(title: str, lines: list[str]) -> None:
         click.echo(f"{title}:")
         for line in lines:
             click.echo(f"  {line}")
-
-
-def _colour(state: str) -> str:
-    colours = {"Assigned": "green", "Pending": "yellow", "Ignored": "bright_black"}
-    return click.style(state, fg=colours.get(state))
