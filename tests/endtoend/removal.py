@@ -1,0 +1,19 @@
+"""Taking AdmitLB out of the lab again, with its kinds and their objects."""
+
+from __future__ import annotations
+
+from tests.lab.container import PROJECT
+from tests.lab.lab import Lab
+from tests.lab.waiting import wait_until
+
+
+def remove(lab: Lab) -> None:
+    """Remove AdmitLB, if it is there, and wait until its namespace is gone."""
+    # First of all, or they would refuse the deletion of pools once nobody answers for them.
+    lab.kubectl("delete", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "--all")
+    lab.kubectl("delete", "--ignore-not-found", "-k", str(PROJECT / "kustomize" / "overlays" / "default"))
+    wait_until(lambda: "metallb-system" not in _namespaces(lab), 60, "the namespace is gone", interval_seconds=0.2)
+
+
+def _namespaces(lab: Lab) -> list[str]:
+    return lab.kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").stdout.split()
