@@ -41,6 +41,10 @@ test-cluster: setup ## Run the tests against a real API server
 test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
 	$(LAB) $(PYTEST) tests/wire tests/endtoend tests/demo
 
+.PHONY: test-docs
+test-docs: setup ## Run the documentation's sessions as written, and look at the status page in a browser (minutes)
+	$(LAB) $(PYTEST) tests/walkthroughs
+
 .PHONY: bench
 bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
 	$(LAB) $(PY) -m tests.bench
