@@ -65,7 +65,7 @@ class Report:
         table.add_column("what")
         table.add_column("measured", justify="right")
         table.add_column("must reach", justify="right")
-        table.add_column("baseline, same run", justify="right")
+        table.add_column("baseline", justify="right")
         table.add_column("which baseline")
         section = ""
         for figure in self._figures:

@@ -61,7 +61,7 @@ class Asking:
         self._on_answer = on_answer
         self._on_question = on_question
         self._mac = bytes.fromhex(client.host.mac("eth0").replace(":", ""))
-        self._own = {ipaddress.ip_address(own).version: ipaddress.ip_address(own) for own in client.addresses}
+        self._own = {own.version: own.packed for own in map(ipaddress.ip_address, client.addresses)}
         self._questions: dict[str, bytes] = {}
         self.about(addresses)
         self._stopping = threading.Event()
@@ -99,7 +99,11 @@ class Asking:
     def about(self, addresses: Iterable[str]) -> None:
         """Ask about exactly these from now on."""
         known = self._questions
-        self._questions = {address: known.get(address) or self._question(address) for address in addresses}
+        self._questions = {address: known.get(address) or self._asked(address) for address in addresses}
+
+    def _asked(self, address: str) -> bytes:
+        own = self._own[ipaddress.ip_address(address).version]
+        return question(address, mac=self._mac, own=own)
 
     def _watched(self, work: Callable[[], None]) -> None:
         try:
@@ -130,30 +134,31 @@ class Asking:
                         data, ancillary, _, _ = by_descriptor[descriptor].recvmsg(256, 64)
                     except BlockingIOError:
                         break
-                    if (heard := _read(data, ancillary)) is not None:
+                    if (heard := answer_in(data, at=_arrival(ancillary))) is not None:
                         self._on_answer(heard)
 
-    def _question(self, address: str) -> bytes:
-        target = ipaddress.ip_address(address)
-        own = self._own[target.version].packed
-        if isinstance(target, ipaddress.IPv4Address):
-            header = b"\xff" * 6 + self._mac + struct.pack("!HHHBBH", _ARP, 1, 0x0800, 6, 4, 1)
-            return header + self._mac + own + bytes(6) + target.packed
-        group = bytes.fromhex("ff0200000000000000000001ff") + target.packed[-3:]
-        message = struct.pack("!BBHI", _SOLICITATION, 0, 0, 0) + target.packed + b"\x01\x01" + self._mac
-        checksum = _checksum(own + group + struct.pack("!II", len(message), _ICMPV6) + message)
-        message = message[:2] + struct.pack("!H", checksum) + message[4:]
-        header = b"\x33\x33" + group[-4:] + self._mac + struct.pack("!HIHBB", _IPV6, 6 << 28, len(message), 58, 255)
-        return header + own + group + message
+
+def question(address: str, *, mac: bytes, own: bytes) -> bytes:
+    """Return the frame with which a host of that hardware and IP address asks who has `address`."""
+    target = ipaddress.ip_address(address)
+    if isinstance(target, ipaddress.IPv4Address):
+        header = b"\xff" * 6 + mac + struct.pack("!HHHBBH", _ARP, 1, 0x0800, 6, 4, 1)
+        return header + mac + own + bytes(6) + target.packed
+    group = bytes.fromhex("ff0200000000000000000001ff") + target.packed[-3:]
+    message = struct.pack("!BBHI", _SOLICITATION, 0, 0, 0) + target.packed + b"\x01\x01" + mac
+    checksum = _checksum(own + group + struct.pack("!II", len(message), _ICMPV6) + message)
+    message = message[:2] + struct.pack("!H", checksum) + message[4:]
+    header = b"\x33\x33" + group[-4:] + mac + struct.pack("!HIHBB", _IPV6, 6 << 28, len(message), _ICMPV6, 255)
+    return header + own + group + message
 
 
-def _read(data: bytes, ancillary: list[tuple[int, int, bytes]]) -> Answer | None:
-    """Read a frame; None unless it is a solicited answer."""
+def answer_in(data: bytes, *, at: float) -> Answer | None:
+    """Read a frame that came at an instant; None unless it answers a question."""
     kind = int.from_bytes(data[12:14])
     if kind == _ARP and len(data) >= 42 and int.from_bytes(data[20:22]) == _IS_AT:
-        address, mac = socket.inet_ntop(socket.AF_INET, data[28:32]), data[22:28]
         if data[:6] == b"\xff" * 6:
             return None
+        address, mac = socket.inet_ntop(socket.AF_INET, data[28:32]), data[22:28]
     elif kind == _IPV6 and len(data) >= 78 and (data[20], data[54]) == (_ICMPV6, _ADVERTISEMENT):
         if not data[58] & _SOLICITED:
             return None
@@ -161,7 +166,7 @@ def _read(data: bytes, ancillary: list[tuple[int, int, bytes]]) -> Answer | None
         mac = data[80:86] if data[78:80] == b"\x02\x01" else data[6:12]
     else:
         return None
-    return Answer(at=_arrival(ancillary), address=address, mac=mac.hex(":"), sender=data[6:12].hex(":"))
+    return Answer(at=at, address=address, mac=mac.hex(":"), sender=data[6:12].hex(":"))
 
 
 def _arrival(ancillary: list[tuple[int, int, bytes]]) -> float:

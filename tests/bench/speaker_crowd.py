@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,8 +51,11 @@ class Crowd:
         self._answered(self.addresses, by={node.mac() for node in lab.nodes.values()})
 
     def create(self, name: str) -> None:
-        """Create a Service of the application, its endpoints by hand: Kubernetes' controllers would take minutes."""
-        family = "IPv4" if hash_of(name) % 2 else "IPv6"
+        """Create a Service of the application; every other one is of IPv6, by the number that `name` ends with.
+
+        Its endpoints come with it: Kubernetes' controllers would take minutes.
+        """
+        family = "IPv4" if int(name.rpartition("-")[2]) % 2 else "IPv6"
         cluster = self.site.lab.cluster()
         cluster.create(SERVICES, _service(name, family), "default")
         modern = cluster.serves(ENDPOINT_SLICES_V1)
@@ -123,11 +125,6 @@ class Crowd:
         return {address: first[address] for address in addresses}
 
 
-def hash_of(name: str) -> int:
-    """Return the number a name of the crowd ends with."""
-    return int(name.rpartition("-")[2])
-
-
 @contextmanager
 def crowd(*, services: int = SERVICES_AT_ONCE, audited_users: Sequence[str] = ()) -> Iterator[Crowd]:
     """Make a crowd in a lab of its own, gone afterwards."""
@@ -173,11 +170,6 @@ def measure_memory(there: Crowd) -> Iterator[Figure]:
             target=_MEMORY_TARGET_MEGABYTES,
             samples=tuple(round(one, 1) for one in megabytes.values()),
         )
-
-
-def let_it_be(seconds: float) -> None:
-    """Let nothing happen for so long."""
-    threading.Event().wait(seconds)
 
 
 def _service(name: str, family: str) -> Object:

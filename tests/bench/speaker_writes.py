@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.bench.figures import Figure
-from tests.bench.speaker_crowd import Crowd, let_it_be
+from tests.bench.speaker_crowd import Crowd
 
 USER = "system:serviceaccount:metallb-system:speaker"
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -38,7 +38,7 @@ def measure(there: Crowd, log: Path) -> Iterator[Figure]:
     """Count for a while in which nothing changes, and for one in which Services come and go."""
     writes = Writes(log)
     count = len(there.addresses)
-    yield _figure(f"{count} Services there, none changing", writes, lambda: let_it_be(_SECONDS))
+    yield _figure(f"{count} Services there, none changing", writes, lambda: there.site.let_it_run(_SECONDS))
     yield _figure(
         f"{count} Services there, {_CHURN_PER_SECOND:g} a second created and deleted", writes, lambda: _churn(there)
     )
@@ -79,6 +79,6 @@ def _churn(there: Crowd) -> None:
         # Long enough to be announced, so that there is something to write.
         if len(passing) > _STAY_SECONDS * _CHURN_PER_SECOND:
             there.delete(passing.popleft())
-        let_it_be(max(0.0, begun + 1 / _CHURN_PER_SECOND - time.monotonic()))
+        there.site.let_it_run(max(0.0, begun + 1 / _CHURN_PER_SECOND - time.monotonic()))
     for name in passing:
         there.delete(name)
