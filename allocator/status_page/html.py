@@ -10,6 +10,7 @@ from html import escape
 from typing import Final
 
 from allocator.allocations import read_time
+from allocator.core.addresses import Family
 from allocator.status_page.moves import Announcement
 from allocator.status_page.picture import AddressLine, FamilyUse, Picture, PoolLine, WaitingLine
 
@@ -17,6 +18,7 @@ REFRESH_SECONDS = 10
 SHOWN = 500
 """How many addresses, and how many waiting Services, a page lists; the filter finds the others."""
 
+_PLENTY = 1_000_000_000
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 STYLE: Final = """\
@@ -26,7 +28,7 @@ h1 { font-size: 1.35rem; margin: 0; } h2 { font-size: 1.05rem; margin: 1.6rem 0 
 header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline; justify-content: space-between; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: var(--dim); }
 th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } code { font-size: .93em; }
+code { font-size: .93em; } code, .use { white-space: nowrap; font-variant-numeric: tabular-nums; }
 meter { width: 9rem; height: .9rem; vertical-align: -.1rem; } .dim { color: var(--dim); }
 .bad { color: var(--bad); } .good { color: var(--good); } form { margin: .4rem 0; } input { font: inherit; }
 """
@@ -70,7 +72,7 @@ def _problems(problems: Sequence[str]) -> str:
 
 def _pools(pools: Sequence[PoolLine]) -> str:
     rows = [
-        (f"<b>{escape(pool.name)}</b>", _ranges(pool), *_use(use), _trouble(pool))
+        (f"<b>{escape(pool.name)}</b>", _ranges(pool, use), *_use(use), _trouble(pool))
         for pool in pools
         for use in pool.uses or (None,)
     ]
@@ -79,15 +81,23 @@ def _pools(pools: Sequence[PoolLine]) -> str:
     )
 
 
-def _ranges(pool: PoolLine) -> str:
-    return "<br>".join(f"<code>{escape(entry)}</code>" for entry in pool.addresses)
+def _ranges(pool: PoolLine, use: FamilyUse | None) -> str:
+    """The ranges that the row counts: those of its family, or all where the pool cannot be read."""
+    shown = [entry for entry in pool.addresses if use is None or (":" in entry) == (use.family is Family.IPV6)]
+    return "<br>".join(f"<code>{escape(entry)}</code>" for entry in shown)
 
 
 def _use(use: FamilyUse | None) -> tuple[str, str, str, str]:
     if use is None:
         return "", "0", "0", ""
     meter = f'<meter min="0" max="1" low="0.75" high="0.95" optimum="0" value="{use.share:.3f}"></meter>'
-    return escape(use.family), f"{use.assigned:,}", f"{use.available:,}", f"{meter} {use.share:.0%}"
+    share = f'<span class="use">{meter} {use.share:.0%}</span>'
+    return escape(use.family), f"{use.assigned:,}", _count(use.available), share
+
+
+def _count(number: int) -> str:
+    """A number for people: of an IPv6 network nobody reads more than that there are plenty."""
+    return f"{number:,}" if number < _PLENTY else "over a billion"
 
 
 def _trouble(pool: PoolLine) -> str:
@@ -104,7 +114,10 @@ def _filter(wanted: str) -> str:
 def _waiting_table(lines: Sequence[WaitingLine], at: datetime) -> str:
     if not lines:
         return ""
-    rows = [(escape(line.service), _ago(line.since, at), escape(line.message)) for line in lines[:SHOWN]]
+    rows = [
+        (escape(line.service), _ago(line.since, at), escape(line.message.removeprefix(f"{line.service}: ")))
+        for line in lines[:SHOWN]
+    ]
     return _table("Waiting", ("Service", "For", "Why"), rows, "") + _rest(len(lines), "kubectl get services -A")
 
 

@@ -60,7 +60,7 @@ def test_a_replica_shows_pools_addresses_and_what_waits(running: tuple[Reconcili
         assert role in text
         assert "single 192.0.2.10 IPv4 1 0 100% serves" in text
         assert "192.0.2.10 default/web single Bound" in text
-        assert re.search(r"Waiting .*default/late \d+[smh] default/late: no IPv4 address left \(single: full\)", text)
+        assert re.search(r"Waiting .*default/late \d+[smh] no IPv4 address left \(single: full\)", text)
         return True
 
     wait_until(shown, 20, "the page shows it all", interval_seconds=0.2, retry_on=(AssertionError, OSError))

@@ -47,6 +47,12 @@ def test_pools_show_what_is_held_and_free() -> None:
     assert 'value="0.250"' in page
 
 
+def test_each_family_of_a_pool_stands_beside_its_own_ranges() -> None:
+    text = text_of(render(picture(pools=[pool("both", "192.0.2.0/30", "2001:db8::/64")])))
+    assert "both 192.0.2.0/30 IPv4 0 4 0% serves" in text
+    assert "both 2001:db8::/64 IPv6 0 over a billion 0% serves" in text
+
+
 def test_a_pool_that_cannot_serve_says_why() -> None:
     told = picture(pools=[pool("odd", "nonsense")])
     assert "odd nonsense 0 0" in text_of(render(told))
@@ -70,7 +76,7 @@ def test_addresses_are_in_the_order_of_their_numbers() -> None:
 
 def test_services_that_wait_show_their_reason() -> None:
     page = render(picture(services=[waiting_service("web", "prod/web: no IPv4 address left (lan: full)")]))
-    assert "prod/web 1h prod/web: no IPv4 address left (lan: full)" in text_of(page)
+    assert "prod/web 1h no IPv4 address left (lan: full)" in text_of(page)
 
 
 def test_nothing_waits_on_a_page_without_waiting_services() -> None:
