@@ -92,9 +92,10 @@ def mend(
     """Return the credentials that should stand in a Secret with this `data`, and why they differ (None: they do not).
 
     What cannot be used is replaced at once, and as little of it as possible: a sound authority signs again, and only
-    where there is none does `fallback`'s or a new one take its place. What is only near its end is replaced step by
-    step, one step a call, so that whoever still has the step before is understood: a new authority is first trusted
-    beside the old one, signs once that is `settled`, and the old one goes when that is settled in turn.
+    where there is none does a new one take its place, or `fallback`'s where nothing sound is served meanwhile. What
+    is only near its end is replaced step by step, one step a call, so that whoever still has the step before is
+    understood: a new authority is first trusted beside the old one, signs once that is `settled`, and the old one
+    goes when that is settled in turn.
     """
     lifetimes = lifetimes or Lifetimes()
     content = {name: decoded(value) for name, value in stored.items()}
@@ -107,7 +108,9 @@ def mend(
         authority = _authority(content, now)
     except Flawed as flaw:
         flaws.append(str(flaw))
-        authority = _fallback_authority(fallback, now) or new_authority(now=now, lifetime=lifetimes.authority)
+        # While something sound is served, a new authority can take its turn; else the one that is trusted must do.
+        spare = None if _serves(content, dns_names=dns_names, now=now) else _fallback_authority(fallback, now)
+        authority = spare or new_authority(now=now, lifetime=lifetimes.authority)
         bundle = _trusting(authority, bundle, now)
     if not pem.loads(bundle):
         flaws.append(f"{CA_BUNDLE_FIELD}: holds something that no TLS client takes for a certificate")
@@ -190,6 +193,14 @@ def _serving(content: Mapping[str, bytes], *, bundle: bytes, dns_names: Sequence
     if not any(pem.issued(certificate, by=anchor) for anchor in pem.anchors(bundle) if _valid(anchor, now)):
         raise Flawed(f"{CERTIFICATE_FIELD}: not signed by any certificate of {CA_BUNDLE_FIELD}")
     return pair
+
+
+def _serves(content: Mapping[str, bytes], *, dns_names: Sequence[str], now: datetime) -> bool:
+    try:
+        _serving(content, bundle=content.get(CA_BUNDLE_FIELD, b""), dns_names=dns_names, now=now)
+    except Flawed:
+        return False
+    return True
 
 
 def _trusting(authority: KeyPair, stored_bundle: bytes, now: datetime) -> bytes:

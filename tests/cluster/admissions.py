@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Self
 
-from allocator.cluster import ApiError, Cluster, NotFound
+from allocator.cluster import ApiError, Cluster
 from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SERVICES
 from tests.cluster.installation import pool, service
 
@@ -16,21 +15,29 @@ _PAUSE_SECONDS = 0.05
 
 
 class Admissions:
-    """`with Admissions(...)`: creates Services, and creates and edits pools, until the block ends.
+    """`with Admissions(...)`: creates Services, which stay, and makes, edits and deletes pools until the block ends.
 
     A Service that is stored without an address was admitted without the webhook: it counts as `unattended`.
     """
 
     def __init__(
-        self, connect: Callable[[], Cluster], *, clients: int, prefix: str, namespace: str = "default"
+        self,
+        connect: Callable[[], Cluster],
+        *,
+        clients: int,
+        prefix: str,
+        annotations: dict[str, str] | None = None,
+        namespace: str = "default",
     ) -> None:
         self._connect = connect
         self._prefix = prefix
+        self._annotations = annotations
         self._namespace = namespace
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        """Owns the three that follow."""
+        """Owns the four that follow."""
         self.admitted = 0
+        self.services: list[str] = []
         self.unattended: list[str] = []
         self.failures: list[str] = []
         self._threads = [
@@ -62,24 +69,24 @@ class Admissions:
                     self.failures.append(f"{time.strftime('%H:%M:%S')} {name}: {error}")
 
     def _service(self, cluster: Cluster, name: str) -> None:
-        made = cluster.create(SERVICES, service(name), self._namespace)
-        self._count(name, attended=ASSIGNED_IPS_ANNOTATION in (made["metadata"].get("annotations") or {}))
-        with suppress(NotFound):
-            cluster.delete(SERVICES, name, self._namespace)
+        made = cluster.create(SERVICES, service(name, self._annotations), self._namespace)
+        with self._lock:
+            self.admitted += 1
+            self.services.append(name)
+            if ASSIGNED_IPS_ANNOTATION not in (made["metadata"].get("annotations") or {}):
+                self.unattended.append(name)
 
     def _pool(self, cluster: Cluster, name: str, number: int, serial: int) -> None:
         # Admission learns of a deletion a moment after it, and takes no other pool with these addresses till then.
         network = f"198.18.{number * 16 + serial // 16 % 16}.{serial % 16 * 16}"
         document: dict[str, Any] = pool(name, f"{network}/28", autoAssign=False)
         cluster.create(IP_ADDRESS_POOLS, document, DEFAULT_NAMESPACE)
-        self._count(name)
+        self._count()
         edit = {"spec": {"addresses": [f"{network}/29"]}}
         cluster.patch(IP_ADDRESS_POOLS, name, edit, DEFAULT_NAMESPACE)
-        self._count(name)
+        self._count()
         cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
 
-    def _count(self, name: str, *, attended: bool = True) -> None:
+    def _count(self) -> None:
         with self._lock:
             self.admitted += 1
-            if not attended:
-                self.unattended.append(name)

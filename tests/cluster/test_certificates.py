@@ -209,8 +209,14 @@ def test_authorities_follow_each_other_without_one_failed_admission(
             ROTATION_SECONDS,
             "the second authority is gone as well",
         )
-        settled = secret(cluster)
-        wait_until(lambda: registered(cluster) == {settled["ca.crt"]}, 10, "no former authority is registered")
+        doubted = secret(cluster)
+        cluster.patch(SECRETS, WEBHOOK_CERTIFICATE_SECRET, {"data": {"ca.key": ""}}, DEFAULT_NAMESPACE)
+        wait_until(
+            lambda: not set(authorities(doubted["ca.crt"])) & set(authorities(secret(cluster)["ca.crt"])),
+            ROTATION_SECONDS,
+            "an authority whose key was taken out of the Secret is gone",
+        )
+        wait_until(lambda: registered(cluster) == {secret(cluster)["ca.crt"]}, 10, "only the last is registered")
     ended_with = secret(cluster)
     print(f"{load.admitted} admissions, {len(watching.serials)} serving certificates, bundles {watching.bundles}")
     assert load.failures == []

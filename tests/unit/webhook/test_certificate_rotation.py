@@ -110,6 +110,24 @@ def test_an_authority_that_is_lost_in_the_middle_breaks_nothing_that_is_served(o
     assert trusts(mended, old)
 
 
+def test_emptying_the_authoritys_key_asks_for_another_authority_though_replicas_still_have_the_key(
+    old: Credentials,
+) -> None:
+    asked = {**old.secret_data(), "ca.key": ""}
+    joined, _ = mend(asked, dns_names=NAMES, now=DUE, lifetimes=LIFETIMES, fallback=old)
+    assert joined.ca_key != old.ca_key
+    assert joined.serving == old.serving
+    assert trusts(joined, old)
+
+
+def test_an_authority_that_is_still_trusted_signs_again_where_the_secret_lost_all_that_verifies(
+    old: Credentials,
+) -> None:
+    damaged = {**old.secret_data(), "ca.crt": "", "ca.key": ""}
+    mended, _ = mend(damaged, dns_names=NAMES, now=DUE, lifetimes=LIFETIMES, fallback=old)
+    assert mended == old
+
+
 def test_a_secret_that_is_lost_in_the_middle_comes_back_whole(old: Credentials) -> None:
     joined, _ = step(old, DUE, settled=False)
     restored, _ = mend({}, dns_names=NAMES, now=DUE, lifetimes=LIFETIMES, fallback=joined)
