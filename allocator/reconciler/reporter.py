@@ -134,9 +134,12 @@ class Reporter:
             fault = found.advertisement_faults.get(document["metadata"]["name"])
             told = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
             self._write(names.L2_ADVERTISEMENTS, document, {}, told, now)
-        if all(mirror.synced for mirror in self._mirrors):
-            self._require_leadership()
-            self._state.write(self._states.get(self._namespace, NAME), found.errors(), now=now)
+        if not all(mirror.synced for mirror in self._mirrors):
+            # What is listed and has nothing in it tells of no change.
+            self._changed.set()
+            return
+        self._require_leadership()
+        self._state.write(self._states.get(self._namespace, NAME), found.errors(), now=now)
 
     def _report_pool(self, document: Object, found: Configuration, usage: dict[str, Usage], now: datetime) -> None:
         name = document["metadata"]["name"]
