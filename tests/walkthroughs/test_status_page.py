@@ -38,10 +38,8 @@ spec:
 def url(lab: Lab) -> Iterator[str]:
     """The page of the replica that leads: three Services are served, one waits, and one address has moved."""
     lab.install()
-    option = (
-        f'[{{"op": "add", "path": "/spec/template/spec/containers/1/args/-", "value": "--status-page-port={PORT}"}}]'
-    )
-    lab.kubectl("patch", "deployment", "controller", "-n", DEFAULT_NAMESPACE, "--type=json", "-p", option)
+    variable = f"ADMITLB_STATUS_PAGE_PORT={PORT}"
+    lab.kubectl("set", "env", "deployment/controller", "-n", DEFAULT_NAMESPACE, "--containers=reconciler", variable)
     lab.wait_rolled_out(DEPLOYMENTS, "controller")
     lab.kubectl("apply", "-f", CONFIGURATION)
     for name, namespace in (("web", "production"), ("api", "production"), ("preview", "development")):
