@@ -79,8 +79,8 @@ def _assign(cluster: Cluster, name: str, ip: str, asked: dict[str, str]) -> None
         "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": ports},
     }
     cluster.create(SERVICES, service, "default")
-    status = {"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}
-    cluster.patch(SERVICES, name, status, "default", subresource="status")
+    shown = {"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}
+    cluster.patch(SERVICES, name, shown, "default", subresource="status")
     labels = {
         "metallb.io/node": elected(ip),
         "metallb.io/service-name": name,
