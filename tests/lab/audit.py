@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 
 import yaml
@@ -42,8 +43,6 @@ class AuditLog:
         policy = {
             "apiVersion": "audit.k8s.io/v1",
             "kind": "Policy",
-            # Once for each request; a watch that goes on for hours counts from its beginning.
-            "omitStages": ["RequestReceived"],
             "rules": rules,
         }
         self._policy.write_text(yaml.safe_dump(policy))
@@ -51,11 +50,17 @@ class AuditLog:
 
     def requests(self, user: str) -> set[Request]:
         """Return what the user has asked for so far, whatever the answer was, requests for no resource left out."""
-        return {
-            _request(event)
-            for event in map(json.loads, self._log.read_text().splitlines())
-            if event["user"]["username"] == user and "objectRef" in event
+        # The last line may still be on its way.
+        lines = self._log.read_text().rpartition("\n")[0].splitlines()
+        events = [event for event in map(json.loads, lines) if event["user"]["username"] == user]
+        asked = {_request(event) for event in events if "objectRef" in event}
+        # An apply of what is not there is a patch that has to be granted a creation as well.
+        created = {
+            replace(_request(event), verb="create", name="")
+            for event in events
+            if event["verb"] == "patch" and event.get("responseStatus", {}).get("code") == HTTPStatus.CREATED
         }
+        return asked | created
 
     @property
     def _policy(self) -> Path:
