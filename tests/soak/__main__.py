@@ -74,7 +74,7 @@ def show(outcome: Outcome, console: Console) -> None:
     table.add_section()
     table.add_row("questions asked", str(outcome.questions), "", "")
     table.add_row("answers heard", str(outcome.answers), "", "")
-    table.add_row("time this machine was too busy to ask", "", f"{outcome.busy_seconds:.1f} s", "")
+    table.add_row("this machine was too busy to ask", "", f"{outcome.busy_seconds:.2f} s", "")
     table.add_row("versions of claims looked at", str(outcome.claim_versions), "", "")
     console.print(table)
     for address, told in outcome.http.items():

@@ -82,7 +82,7 @@ class Witness:
         self.questions = 0
         self.answers = 0
         self.busy_seconds = 0.0
-        """How long this machine could not ask, all in all."""
+        """The longest time for which this machine could not ask."""
 
     def expect(self, address: str) -> None:
         """From now on the address must be answered."""
@@ -125,7 +125,7 @@ class Witness:
             self.questions += 1
             seen = self._seen.setdefault(address, _Seen())
             if seen.asked_at is not None and (late := at - seen.asked_at - 2 * self._every) > 0:
-                self.busy_seconds += late
+                self.busy_seconds = max(self.busy_seconds, late)
                 if seen.unanswered_since is not None:
                     seen.unanswered_since += late
             seen.asked_at = at
