@@ -91,13 +91,15 @@ class ArpResponder:
             if sent:
                 self._metrics.responses_sent.add(address)
 
-    def announce(self, address: Address) -> None:
-        """Broadcast the address in both gratuitous forms, request and reply."""
+    def announce(self, address: Address) -> bool:
+        """Broadcast the address in both gratuitous forms, request and reply; return whether any went out."""
         if address in self._lent:
-            return
-        for operation in Operation:
-            if self._socket.send(gratuitous(operation, address, self.interface.mac).encode()):
-                self._metrics.gratuitous_sent.add(str(address))
+            return False
+        frames = [gratuitous(operation, address, self.interface.mac).encode() for operation in Operation]
+        sent = sum(self._socket.send(frame) for frame in frames)
+        if sent:
+            self._metrics.gratuitous_sent.add(str(address), sent)
+        return bool(sent)
 
     def count_overflow(self) -> None:
         """Count the frames lost because they came faster than they were taken."""

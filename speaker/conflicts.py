@@ -55,13 +55,15 @@ class ConflictListener:
     `on_conflict` gets the address, our interface and the MAC of a host that is none of ours, at most once in
     REPORT_SECONDS an address; `on_over` the address when the host is gone or the address withdrawn. `whose` tells
     which of our nodes has a MAC; `on_rival` gets the address and the node whose speaker goes on claiming what this
-    one announces. `services_of` names the Services that have an address, for whoever reads the log by Service.
+    one announces. `on_answered` is told when addresses that had to be asked for are answered for at last.
+    `services_of` names the Services that have an address, for whoever reads the log by Service.
     """
 
     on_conflict: Callable[[Address, str, bytes], None] = _ignore
     on_over: Callable[[Address], None] = _ignore
     on_rival: Callable[[Address, str], None] = _ignore
     whose: Callable[[bytes], str | None] = _nobodys
+    on_answered: Callable[[], None] = _ignore
     services_of: Callable[[Address], str | None] = _unnamed
 
 

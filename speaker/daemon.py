@@ -117,6 +117,7 @@ class Speaker:
             packets=packets,
             open_presence=opener(self._metrics, lambda: fence.open),
             metrics=self._metrics,
+            may_send=lambda: fence.open,
             probe=settings.probe,
             refresh_seconds=settings.announce_refresh_seconds,
         )
@@ -149,6 +150,7 @@ class Speaker:
                 on_over=reporter.conflict_over,
                 on_rival=on_rival,
                 whose=decider.whose,
+                on_answered=decider.on_answered,
                 services_of=decider.services_of,
             )
         )

@@ -48,6 +48,10 @@ class Announces(Protocol):
         """Tell the LAN anew about everything announced."""
         ...
 
+    def answered(self) -> frozenset[Address]:
+        """What is answered for now: not what still has to be asked for, or what another host turned out to have."""
+        ...
+
 
 class Peers(Protocol):
     """What the other speakers are told and asked through."""
@@ -92,9 +96,9 @@ class Reports(Protocol):
 class Decider:
     """Applies changes in order, on one thread that alone owns the view and the tenure.
 
-    `_changes`, `_liveness`, `_links`, `_gone`, `_memory`, `_synced` and `_stopping` are guarded by `_wake`; all
-    else belongs to the thread. News of the living and of the interfaces comes first: a takeover never waits for a
-    backlog of watch events.
+    `_changes`, `_liveness`, `_links`, `_gone`, `_answered`, `_memory`, `_synced` and `_stopping` are guarded by
+    `_wake`; all else belongs to the thread. News of the living and of the interfaces comes first: a takeover never
+    waits for a backlog of watch events.
     """
 
     def __init__(
@@ -121,6 +125,7 @@ class Decider:
         self._liveness: Liveness | None = None
         self._links: tuple[Link, ...] | None = None
         self._gone: frozenset[str] | None = None
+        self._answered = False
         self._memory = LinkMemory()
         self._synced = False
         self._stopping = False
@@ -197,6 +202,12 @@ class Decider:
             self._gone = nodes
             self._wake.notify()
 
+    def on_answered(self) -> None:
+        """Take note that something that had to be asked for is answered for now (called by the announcer)."""
+        with self._wake:
+            self._answered = True
+            self._wake.notify()
+
     def _run(self) -> None:
         while True:
             with self._wake:
@@ -206,7 +217,8 @@ class Decider:
                 liveness, self._liveness = self._liveness, None
                 links, self._links = self._links, None
                 gone, self._gone = self._gone, None
-                urgent = liveness is not None or links is not None or gone is not None or self._overdue()
+                answered, self._answered = self._answered, False
+                urgent = answered or (liveness, links, gone) != (None, None, None) or self._overdue()
                 changes: list[Change] = []
                 if not urgent and self._synced:
                     changes, self._changes = self._changes, changes
@@ -220,7 +232,7 @@ class Decider:
     def _has_news(self) -> bool:
         cluster = self._synced and (bool(self._changes) or self._known is None)
         urgent = (self._liveness, self._links, self._gone) != (None, None, None)
-        return self._stopping or urgent or cluster
+        return self._stopping or urgent or self._answered or cluster
 
     def _patience(self) -> float | None:
         deadline = self._tenancy.deadline
@@ -237,8 +249,12 @@ class Decider:
             # Kept when a speaker restarts: it announces before it has told its interfaces to everybody.
             macs = {link.mac: node for node, stated in liveness.statements.items() for link in stated.links}
             self._macs = {**self._macs, **macs}
-            around = Surroundings(
-                liveness.alive, liveness.unheard, liveness.statements, around.links, liveness.leaving
+            around = replace(
+                around,
+                alive=liveness.alive,
+                unheard=liveness.unheard,
+                statements=liveness.statements,
+                leaving=liveness.leaving,
             )
         if links is not None:
             around = replace(around, links=links)
@@ -281,7 +297,7 @@ class Decider:
 
     def _act(self, *, lost: frozenset[str] = frozenset()) -> None:
         before = self._tenancy
-        around = replace(self._around, doubtful=self._doubtful())
+        around = replace(self._around, answered=self._announcer.answered(), doubtful=self._doubtful())
         tenancy = self._tenure.decide(self._view.contests(), around, clock())
         self._tenancy = tenancy
         self._name(tenancy, before)
@@ -300,8 +316,9 @@ class Decider:
         taken = tenancy.scopes.keys() - before.scopes.keys()
         if taken:
             reason = "lost" if lost else "handed-over"
-            self._metrics.takeovers.labels("new").inc(len(tenancy.unheld))
-            self._metrics.takeovers.labels(reason).inc(len(taken) - len(tenancy.unheld))
+            new = len(taken & tenancy.unheld)
+            self._metrics.takeovers.labels("new").inc(new)
+            self._metrics.takeovers.labels(reason).inc(len(taken) - new)
         self._show(tenancy)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in self._around.alive:
@@ -326,7 +343,7 @@ class Decider:
         shown: dict[Address, frozenset[Key]] = {}
         for contest in self._view.contests():
             for key, address in contest.services:
-                if address in tenancy.scopes:
+                if address in tenancy.claims:
                     shown[address] = shown.get(address, frozenset()) | {key}
         before = {(key, address) for address, keys in self._shown.items() for key in keys}
         after = {(key, address) for address, keys in shown.items() for key in keys}

@@ -40,8 +40,8 @@ def elect(ranked: Iterable[Contender]) -> Contender | None:
 
     Invariants, given that who takes an address claims it with a term above every term it has heard of, and tells:
     - speakers that agree on the contenders agree on the answer, whatever order they learned them in;
-    - the elected stays elected when others come, unless they outdo it in handicap or weight: a node that returns
-      takes nothing back;
+    - the elected stays elected when others come, unless they outdo it in handicap or weight, or it has no term yet
+      (it claims provisionally): a node that returns takes nothing back;
     - a contender that was not elected can go without the answer changing: a lost node moves only what it announced;
     - of several that announce, all but one see, as soon as they hear of each other, that they must stop, and the
       one sees that it must not: views that have exchanged their claims have exactly one holder.

@@ -110,6 +110,10 @@ class Holdings:
         """
         return claim.address in self.answered() and self._conflicts.rivalled(claim, node, now)
 
+    def ask_anew(self, now: float) -> None:
+        """Begin every round of probes that is under way again: what was sent or heard of it may be lost."""
+        self._probation.restart(now)
+
     def next_due(self) -> float | None:
         """When `pop` may next bring anything, None if never; a time long past means now."""
         times = [due for due in (self._schedule.next_due(), self._probation.next_due()) if due is not None]

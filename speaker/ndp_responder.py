@@ -107,12 +107,14 @@ class NdpResponder:
             if sent:
                 self._metrics.responses_sent.add(address)
 
-    def announce(self, address: Address) -> None:
-        """Tell all nodes where the address is, overriding what they had."""
+    def announce(self, address: Address) -> bool:
+        """Tell all nodes where the address is, overriding what they had; return whether that went out."""
         if address in self._lent:
-            return
-        if self._socket.send(unsolicited(address, self.interface.mac).encode()):
+            return False
+        sent = self._socket.send(unsolicited(address, self.interface.mac).encode())
+        if sent:
             self._metrics.gratuitous_sent.add(str(address))
+        return sent
 
     def count_overflow(self) -> None:
         """Count the frames lost because they came faster than they were taken."""

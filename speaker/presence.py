@@ -46,11 +46,9 @@ class Presence:
         for watch in self.watches:
             watch.watch_for(watched)
 
-    def announce(self, address: Address) -> None:
-        """Tell the LAN, unasked, that the address is here now."""
-        for responder in self.responders:
-            if responder.covers(address):
-                responder.announce(address)
+    def announce(self, address: Address) -> bool:
+        """Tell the LAN, unasked, that the address is here now; return whether anything went out."""
+        return any([each.announce(address) for each in self.responders if each.covers(address)])
 
     def probe(self, address: Address) -> None:
         """Ask the LAN whether anyone has the address."""

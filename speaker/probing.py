@@ -22,6 +22,8 @@ RETRY_SECONDS = 10.0
 class _Trial:
     number: int
     not_before: float
+    late: bool = False
+    """Whether the verdict has been put off once because it came late."""
 
 
 class Probation:
@@ -50,6 +52,11 @@ class Probation:
             # Kept where it is in the queues until it comes up there: claims may come by the thousand.
             trial.not_before = at
 
+    def restart(self, now: float) -> None:
+        """Begin every round anew that has begun."""
+        for address, trial in list(self._trials.items()):
+            self.begin(address, max(now, trial.not_before))
+
     def end(self, address: Address) -> None:
         """Forget the address."""
         self._trials.pop(address, None)
@@ -72,10 +79,17 @@ class Probation:
         """Return the addresses that nobody has claimed since their first probe; their probation has ended."""
         cleared = []
         while self._verdicts and self._verdicts[0][0] <= now:
-            _, number, address = heapq.heappop(self._verdicts)
-            if self._comes_up(address, number, now):
-                del self._trials[address]
-                cleared.append(address)
+            due, number, address = heapq.heappop(self._verdicts)
+            if not self._comes_up(address, number, now):
+                continue
+            trial = self._trials[address]
+            if now - due > PROBE_SECONDS and not trial.late:
+                # Whoever comes so late did not run, and a claim may still wait to be read.
+                trial.late = True
+                heapq.heappush(self._verdicts, (now + PROBE_SECONDS, number, address))
+                continue
+            del self._trials[address]
+            cleared.append(address)
         return cleared
 
     def next_due(self) -> float | None:
@@ -87,6 +101,7 @@ class Probation:
         if trial is None or trial.number != number:
             return False
         if trial.not_before > now:
+            trial.late = False
             heapq.heappush(self._probes, (trial.not_before, number, 0, address))
             return False
         return True

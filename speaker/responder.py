@@ -54,8 +54,8 @@ class Responder(Listener, Protocol):
         """
         ...
 
-    def announce(self, address: Address) -> None:
-        """Tell the LAN, unasked, that the address is here now."""
+    def announce(self, address: Address) -> bool:
+        """Tell the LAN, unasked, that the address is here now; return whether anything went out."""
         ...
 
 

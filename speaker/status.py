@@ -61,18 +61,22 @@ class Reporter:
         now = _now()
         announced: dict[tuple[Key, Address], Announcement] = {}
         unreachable: dict[Address, Key] = {}
+        held: list[tuple[Key, Address]] = []
         for contest in contests:
             for key, address in contest.services:
                 if address in tenancy.unreachable:
                     unreachable[address] = key
-                if address not in tenancy.scopes:
+                if address in tenancy.scopes:
+                    held.append((key, address))
+                if address not in tenancy.claims:
+                    # Still being asked for, or another host has it.
                     continue
                 interfaces = tuple(sorted(tenancy.scopes[address].interfaces or ()))
                 known = self._announced.get((key, address))
                 if known is None or known.interfaces != interfaces:
                     known = Announcement(interfaces=interfaces, since=known.since if known else now)
                 announced[key, address] = known
-        self._services = _services(view, announced)
+        self._services = _services(view, held)
         self._tell_events(view, announced, unreachable)
         self._announced = announced
         self._unreachable = frozenset(unreachable)
@@ -109,9 +113,9 @@ class Reporter:
             self._events.record(service, reason=reason, message=message, warning=warning)
 
 
-def _services(view: View, announced: Iterable[tuple[Key, Address]]) -> dict[Address, tuple[Object, ...]]:
+def _services(view: View, held: Iterable[tuple[Key, Address]]) -> dict[Address, tuple[Object, ...]]:
     found: dict[Address, tuple[Object, ...]] = {}
-    for key, address in announced:
+    for key, address in held:
         service = view.service(key)
         if service is not None:
             found[address] = (*found.get(address, ()), service)

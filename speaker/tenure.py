@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address
 from speaker.contest import Contest, Place
 from speaker.election import Contender, elect
+from speaker.lineage import PROVISIONAL, Lineage
 from speaker.loans import Loan, borrowed
 from speaker.scope import Scope
 from speaker.statement import NOTHING, Link, Statement
@@ -18,6 +19,10 @@ HANDOVER_SECONDS = 2.0
 UNHEARD_HANDOVER_SECONDS = 0.5
 """The same for a successor that cannot be heard to take it."""
 
+SETTLING_SECONDS = 60.0
+"""How long after a speaker began to serve it gives what it took for want of a better node back to that node: when a
+whole cluster starts, the first speaker up would otherwise keep everything for ever."""
+
 LOST_LINK_HANDICAP = 2
 """More than not being Ready: what the node would answer, the clients may not hear."""
 
@@ -27,22 +32,26 @@ class Surroundings:
     """What the other speakers and this node's interfaces are like at one moment.
 
     `statements` are what each peer was last heard to say, the dead ones included. What the `unheard` of `alive`
-    announce, who live by their Lease alone, is not known. `links` are this node's own. The `leaving` have said
-    good-bye last; the `doubtful` nodes may not go on forwarding without their speaker.
+    announce, who live by their Lease alone, is not known. `links` are this node's own, `answered` the addresses it
+    answers for. The `leaving` have said good-bye last; the `doubtful` nodes may not go on forwarding without their
+    speaker.
     """
 
     alive: Collection[str]
     unheard: Collection[str] = frozenset()
     statements: Mapping[str, Statement] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
+    answered: Collection[Address] = frozenset()
     leaving: Collection[str] = frozenset()
     doubtful: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """What to announce now, with the claims to tell the others; `unheld` of it nobody was ever heard to announce.
+    """What to announce now, with the claims to tell the others.
 
+    `unheld` of it none of ours announced until now, and this node does not answer for it yet: the LAN is to be asked,
+    and may have been answered that another host has it. It is not claimed, so whoever takes it next asks as well.
     `loans` are those answered for a speaker that is away, whose claim they return to when it is back. `deadline` is
     when to decide again though nothing happens; `leaving` are the addresses kept for a successor,
     `contested` those a peer announces too, `unreachable` those this node would win if it had the interfaces.
@@ -62,8 +71,8 @@ class Tenure:
     """Decides what one node announces. Pure but for its memory; every method takes the time. Owned by one thread.
 
     An address that another node wins is kept until that node is heard to announce it, so that no question goes
-    unanswered, or until `handover_seconds` are over; it is let go at once where the Service no longer wants it or
-    this node cannot serve it any more.
+    unanswered, or until `handover_seconds` are over; it is let go at once where the Service no longer wants it, where
+    this node cannot serve it any more, or did not answer for it yet.
     """
 
     def __init__(self, node: str, *, handover_seconds: float = HANDOVER_SECONDS) -> None:
@@ -71,11 +80,16 @@ class Tenure:
         self._patience = handover_seconds
         self._held = Tenancy()
         self._deadlines: dict[Address, float] = {}
-        self._highest: dict[Address, int] = {}
+        self._lineage = Lineage()
+        self._settled_at: float | None = None
 
-    def decide(self, contests: Iterable[Contest], around: Surroundings, now: float) -> Tenancy:
+    def decide(self, contests: Sequence[Contest], around: Surroundings, now: float) -> Tenancy:
         """Hold every contest anew and return what this node announces from now on."""
-        claims = self._claims(around)
+        claims = _claims_of_the_heard(around)
+        there_are = [address for contest in contests for address in contest.addresses]
+        self._lineage.look(there_are, claims.keys() | self._held.claims.keys(), around.statements, now)
+        if self._settled_at is None and self._node in around.alive:
+            self._settled_at = now + SETTLING_SECONDS
         scopes: dict[Address, Scope] = {}
         deadlines: dict[Address, float] = {}
         loans: dict[Address, Loan] = {}
@@ -91,7 +105,7 @@ class Tenure:
                     loan = self._loan(address, around, now)
                     if loan is not None and loan.lender in contest.places:
                         loans[address] = loan
-                elif self._still_served(address, around.links):
+                elif address in self._held.claims and self._still_served(address, around.links):
                     unheard = winner is not None and winner.node in around.unheard
                     patience = UNHEARD_HANDOVER_SECONDS if unheard else self._patience
                     deadline = self._keep_until(address, winner, rivals, now=now, patience=patience)
@@ -100,7 +114,7 @@ class Tenure:
                         deadlines[address] = deadline
                         if address in self._held.loans:
                             loans[address] = self._held.loans[address]
-                if address in self._held.scopes and address not in self._deadlines:
+                if address in self._held.claims and address not in self._deadlines:
                     loan = self._held.loans.get(address)
                     others = [node for node in rivals if loan is None or node != loan.lender]
                     if others:
@@ -109,40 +123,64 @@ class Tenure:
                 first = next(node for node in contest.places if node in around.alive)
                 unreachable |= set(contest.addresses) if first == self._node else set()
         self._deadlines = deadlines
-        new = scopes.keys() - self._held.scopes.keys()
+        unheld = frozenset(address for address in scopes if self._is_unheld(address, around, now))
+        early = self._early(contests, around, now)
+        open_claims = self._held.unheld | {
+            address for address in scopes if set(claims.get(address, {}).values()) == {PROVISIONAL}
+        }
+        terms = self._terms(scopes.keys() - unheld, early=early & open_claims, kept=deadlines.keys() | early)
+        ends = [*deadlines.values(), *(loan.until for loan in loans.values())]
+        if PROVISIONAL in terms.values() and self._settled_at is not None:
+            ends.append(self._settled_at)
         self._held = Tenancy(
             scopes=scopes,
-            unheld=frozenset(address for address in new if address not in self._highest),
-            claims={address: self._term(address) for address in scopes},
+            unheld=unheld,
+            claims=terms,
             loans=loans,
-            deadline=min([*deadlines.values(), *(loan.until for loan in loans.values())], default=None),
+            deadline=min(ends, default=None),
             leaving=frozenset(deadlines),
             contested=contested,
             unreachable=frozenset(unreachable),
         )
         return self._held
 
+    def _is_unheld(self, address: Address, around: Surroundings, now: float) -> bool:
+        if address in around.answered or address in self._held.claims:
+            return False
+        return address in self._held.unheld or not self._lineage.vouches_for(address, now)
+
+    def _terms(
+        self, addresses: Collection[Address], *, early: Collection[Address], kept: Collection[Address]
+    ) -> dict[Address, int]:
+        """The claims to make: provisional ones on what is taken `early`, which stay so while among the `kept`."""
+        terms: dict[Address, int] = {}
+        fresh = 0
+        for address in addresses:
+            term = self._held.claims.get(address)
+            if term is None and address in early:
+                term = PROVISIONAL
+            elif term is None or (term == PROVISIONAL and address not in kept):
+                term = fresh = fresh or self._lineage.next_term()
+            terms[address] = term
+        return terms
+
+    def _early(self, contests: Iterable[Contest], around: Surroundings, now: float) -> frozenset[Address]:
+        """What this node may have for no other reason than that it began to serve before a better one."""
+        if self._settled_at is None or now >= self._settled_at:
+            return frozenset()
+        awaited = (contest for contest in contests if _misses_a_better(contest, self._node, around.alive))
+        return frozenset(address for contest in awaited for address in contest.addresses)
+
     def _loan(self, address: Address, around: Surroundings, now: float) -> Loan | None:
         """On what loan to hold an address that this node wins: made on taking the address, and once over, over."""
         loan = self._held.loans.get(address)
-        if address not in self._held.scopes:
+        if address not in self._held.scopes and self._lineage.vouches_for(address, now):
             loan = borrowed(address, around.statements, around.leaving, now=now)
         return loan if loan is not None and now < loan.until and loan.lender not in around.doubtful else None
 
     def _still_served(self, address: Address, links: Iterable[Link]) -> bool:
         scope = self._held.scopes.get(address)
         return scope is not None and any(scope.includes(link.name) for link in links if not link.lost)
-
-    def _claims(self, around: Surroundings) -> dict[Address, dict[str, int]]:
-        claims: dict[Address, dict[str, int]] = {}
-        for node, statement in around.statements.items():
-            present = node in around.alive and node not in around.unheard
-            for address, term in statement.claims.items():
-                if present:
-                    claims.setdefault(address, {})[node] = term
-                if term > self._highest.get(address, 0):
-                    self._highest[address] = term
-        return claims
 
     def _contenders(
         self, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]]
@@ -171,7 +209,7 @@ class Tenure:
                     node=node,
                     handicap=place.handicap + lost,
                     weight=place.weight,
-                    term=0 if silent else max(terms),
+                    term=0 if silent or max(terms) <= PROVISIONAL else max(terms),
                 )
             )
         return found
@@ -196,12 +234,14 @@ class Tenure:
         deadline = self._deadlines.get(address, now + patience)
         return deadline if now < deadline else None
 
-    def _term(self, address: Address) -> int:
-        own = self._held.claims.get(address)
-        if own is None:
-            own = self._highest.get(address, 0) + 1
-            self._highest[address] = own
-        return own
+
+def _claims_of_the_heard(around: Surroundings) -> dict[Address, dict[str, int]]:
+    claims: dict[Address, dict[str, int]] = {}
+    for node, statement in around.statements.items():
+        if node in around.alive and node not in around.unheard:
+            for address, term in statement.claims.items():
+                claims.setdefault(address, {})[node] = term
+    return claims
 
 
 def _can(place: Place, links: Iterable[Link]) -> bool:
@@ -213,3 +253,10 @@ def _can(place: Place, links: Iterable[Link]) -> bool:
 def _impaired(place: Place, links: Iterable[Link]) -> bool:
     lost = [link.name for link in links if link.lost]
     return any(scope.includes(name) for scope in place.scopes.values() for name in lost)
+
+
+def _misses_a_better(contest: Contest, node: str, alive: Collection[str]) -> bool:
+    """Tell whether a node that would come before this one, were its speaker there, is not."""
+    standings = {other: (place.handicap, -place.weight) for other, place in contest.places.items()}
+    ranked = sorted(contest.places, key=standings.__getitem__)
+    return node in contest.places and any(other not in alive for other in ranked[: ranked.index(node)])

@@ -18,6 +18,7 @@ from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, UN
 from speaker.frames.ndp import Advertisement, decode
 from speaker.interfaces import InterfaceWatch
 from speaker.metrics import SpeakerMetrics
+from speaker.packet_socket import MaySend, always
 from speaker.presence import opener
 from speaker.probing import RETRY_SECONDS
 from speaker.responder import PacketLoop
@@ -38,6 +39,7 @@ class Speaking:
         refresh_seconds: float = 0,
         retry_seconds: float = RETRY_SECONDS,
         whose: Callable[[bytes], str | None] = lambda _: None,
+        may_send: MaySend = always,
     ) -> None:
         self.host = host
         self.conflicts: list[tuple[str, str, str]] = []
@@ -48,8 +50,9 @@ class Speaking:
         self.packets = PacketLoop(self.metrics.packet_loop_lag.observe)
         self.announcer = Announcer(
             packets=self.packets,
-            open_presence=opener(self.metrics),
+            open_presence=opener(self.metrics, may_send),
             metrics=self.metrics,
+            may_send=may_send,
             announcements_per_second=announcements_per_second,
             announcements_at_once=announcements_at_once,
             refresh_seconds=refresh_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -88,6 +89,24 @@ def test_an_address_another_host_has_is_left_to_it_and_taken_when_it_is_gone(
         assert speaking.announcer.conflicts() == ()
     count = speaking.registry.get_sample_value("admitlb_address_conflicts_total", {"ip": vip, "claimant": "host"})
     assert count == 1
+
+
+@both_families
+def test_probes_that_a_closed_fence_swallowed_do_not_count(wire: tuple[Host, Host, Host], vip: str) -> None:
+    node, squatter, _ = wire
+    fence = threading.Event()
+    take(squatter, vip)
+    with Speaking(node, may_send=fence.is_set) as speaking:
+        speaking.announce("192.0.2.101")
+        speaking.announce("192.0.2.101", vip, unheld=True)
+        # Ten times as long as three probes take.
+        assert not fence.wait(10 * PROBES * PROBE_SECONDS)
+        assert speaking.announcer.answered() == {Address.parse("192.0.2.101")}
+        assert speaking.announcements("taken") == 0, "nothing is counted that was not sent"
+        fence.set()
+        wait_until(lambda: speaking.conflicts, 5, "the host that has it is found")
+        wait_until(lambda: speaking.announcements("taken") == 1, 5, "what waited is sent")
+        assert Address.parse(vip) not in speaking.announcer.answered()
 
 
 @both_families

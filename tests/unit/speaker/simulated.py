@@ -13,6 +13,7 @@ from speaker.contest import Contest, Place
 from speaker.election import rank
 from speaker.heartbeat import Heartbeat, Phase
 from speaker.membership import Membership, PeerChange
+from speaker.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.scope import EVERYWHERE, Scope
 from speaker.statement import Link, Statement
 from speaker.tenure import Surroundings, Tenancy, Tenure
@@ -32,7 +33,10 @@ def contest(address: Address, nodes: Iterable[str], weights: Mapping[str, int] |
 
 @dataclass
 class Member:
-    """One process of a speaker. `fenced` follows the real fence: nothing is answered while it is closed."""
+    """One process of a speaker. `closed` follows the real fence: nothing is answered while it is.
+
+    `answered` is what its announcer answers for: at once what one of ours had, after the probes what nobody had.
+    """
 
     name: str
     membership: Membership
@@ -40,6 +44,8 @@ class Member:
     contests: tuple[Contest, ...] = ()
     links: tuple[Link, ...] = LINKS
     tenancy: Tenancy = field(default_factory=Tenancy)
+    answered: set[Address] = field(default_factory=set)
+    asking: dict[Address, float] = field(default_factory=dict)
     stopped: bool = False
     inbox: list[Heartbeat] = field(default_factory=list)
     waking_at: float | None = None
@@ -54,7 +60,7 @@ class Member:
 
     def answers(self, address: Address) -> bool:
         """Whether it would answer for the address now."""
-        return not (self.stopped or self.closed) and address in self.tenancy.scopes
+        return not (self.stopped or self.closed) and address in self.answered
 
 
 class Cluster:
@@ -77,6 +83,8 @@ class Cluster:
         self.now = 0.0
         self.sent = 0
         self.members: dict[str, Member] = {}
+        self.squatted: set[Address] = set()
+        """What hosts that are none of ours have; a question for it is answered by them."""
         self.watch: Callable[[], None] = lambda: None
         self._apart: set[frozenset[str]] = set()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -220,6 +228,7 @@ class Cluster:
             membership.by_lease(self.now),
             membership.statements(),
             member.links,
+            frozenset(member.answered),
             membership.leaving(),
         )
         deadline = member.tenancy.deadline
@@ -227,10 +236,33 @@ class Cluster:
             return
         member.acted_on = around
         member.tenancy = member.tenure.decide(member.contests, around, self.now)
+        self._announce(member)
         lenders = {address: loan.lender for address, loan in member.tenancy.loans.items()}
         membership.state(Statement(claims=member.tenancy.claims, lenders=lenders, links=member.links))
         if not membership.fenced:
             member.closed = False
+
+    def _announce(self, member: Member) -> None:
+        """The announcer's part: what is let go is answered no more, and what nobody had is asked for first."""
+        unheld = member.tenancy.unheld
+        member.answered = set(member.tenancy.scopes) - unheld
+        member.asking = {address: since for address, since in member.asking.items() if address in unheld}
+        for address in unheld - member.asking.keys():
+            member.asking[address] = self.now
+            self.at(self.now + PROBES * PROBE_SECONDS, self._verdict(member, address, self.now))
+
+    def _verdict(self, member: Member, address: Address, asked_at: float) -> Callable[[], None]:
+        def fall() -> None:
+            if self.members.get(member.name) is not member or member.asking.get(address) != asked_at:
+                return
+            if address in self.squatted or member.stopped or member.closed:
+                member.asking[address] = self.now
+                self.at(self.now + RETRY_SECONDS, self._verdict(member, address, self.now))
+            else:
+                member.answered.add(address)
+                self._turn(member)
+
+        return fall
 
     def _send(self, member: Member) -> None:
         for node, heartbeat in member.membership.outgoing(self.now):

@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address
+from speaker.election import rank
 from speaker.loans import LOAN_SECONDS
+from speaker.probing import RETRY_SECONDS
 from speaker.statement import Link
+from speaker.tenure import SETTLING_SECONDS
 from tests.unit.speaker.simulated import Cluster, contest
 
 NODES = ("node-1", "node-2", "node-3", "node-4")
@@ -183,6 +186,71 @@ def test_nodes_cut_off_from_one_another_but_not_from_a_third_agree(cluster: Clus
     cluster.run(5.0)
     assert holders(cluster) == before
     assert (watched.fewest, watched.longest_double_seconds) == (1, 0.0)
+
+
+def test_an_address_left_to_a_foreign_host_stays_left_when_the_node_that_left_it_dies() -> None:
+    cluster = Cluster(NODES, joined=False)
+    cluster.squatted = {ADDRESSES[0]}
+    for name in NODES:
+        cluster.start(name)
+    cluster.run(3.0)
+    for name in NODES:
+        cluster.see(name, [contest(address, NODES) for address in ADDRESSES])
+    cluster.run(1.0)
+    watched = Watched(cluster)
+    for _ in NODES[1:]:
+        (yielding,) = (name for name, member in cluster.members.items() if ADDRESSES[0] in member.asking)
+        assert cluster.holders(ADDRESSES[0]) == set()
+        cluster.kill(yielding)
+        cluster.run(2.0)
+    assert watched.fewest == 0
+    assert cluster.holders(ADDRESSES[0]) == set(), "nobody ever took it from the host that has it"
+    cluster.squatted.clear()
+    cluster.run(RETRY_SECONDS + 1.0)
+    assert_one_holder_on_every_side(cluster)
+
+
+def test_an_address_that_another_service_gets_later_is_asked_for_anew(cluster: Cluster) -> None:
+    def everybody_sees(*addresses: Address) -> None:
+        for name in cluster.members:
+            cluster.see(name, [contest(address, NODES) for address in addresses])
+        cluster.run(1.0)
+
+    everybody_sees(*ADDRESSES[1:])
+    # A host settles there that nobody notices: the address is not watched any more.
+    cluster.squatted = {ADDRESSES[0]}
+    (victim,) = cluster.holders(ADDRESSES[1])
+    cluster.kill(victim)
+    cluster.run(1.0)
+    everybody_sees(*ADDRESSES)
+    assert cluster.holders(ADDRESSES[0]) == set()
+    assert len(cluster.holders(ADDRESSES[1])) == 1
+
+
+def test_when_all_start_within_a_minute_nothing_stays_with_the_first_for_that_alone() -> None:
+    cluster = Cluster(NODES, ADDRESSES, joined=False)
+    cluster.start(NODES[0])
+    cluster.run(2.0)
+    assert set.union(*holders(cluster).values()) == {NODES[0]}, "nothing waits for the others"
+    watched = Watched(cluster)
+    for name in NODES[1:]:
+        cluster.start(name)
+        cluster.run(15.0)
+    for address in ADDRESSES:
+        assert cluster.holders(address) == {rank(address=address, candidates=NODES)[0]}
+    assert watched.fewest == 1, "each moved without a gap"
+
+
+def test_who_comes_later_than_that_takes_nothing() -> None:
+    cluster = Cluster(NODES, ADDRESSES, joined=False)
+    for name in NODES[:2]:
+        cluster.start(name)
+    cluster.run(SETTLING_SECONDS + 2.0)
+    before = holders(cluster)
+    for name in NODES[2:]:
+        cluster.start(name)
+    cluster.run(3.0)
+    assert holders(cluster) == before
 
 
 @dataclass(frozen=True)

@@ -86,3 +86,38 @@ def test_however_many_claims_there_are_nothing_piles_up_and_only_silence_clears(
     _, verdicts = run(probation, now + 50.0)
     assert len(verdicts) == 1
     assert not gaps or verdicts[0] >= now + 1.0 + 3 * PROBE_SECONDS - 1e-9
+
+
+def test_a_round_that_was_interrupted_begins_anew_but_not_before_its_time() -> None:
+    probation = Probation()
+    probation.begin(VIP, 0.0)
+    probation.put_off(OTHER, 10.0)
+    run(probation, 2.5 * PROBE_SECONDS)
+    probation.restart(5.0)
+    probes, verdicts = run(probation, 9.0)
+    assert probes == pytest.approx([5.0 + number * PROBE_SECONDS for number in range(PROBES)])
+    assert verdicts == pytest.approx([5.0 + PROBES * PROBE_SECONDS])
+    assert run(probation, 100.0)[0][0] == 10.0
+
+
+def test_after_a_standstill_there_is_still_time_to_read_an_answer() -> None:
+    probation = Probation()
+    probation.begin(VIP, 0.0)
+    for number in range(PROBES):
+        assert probation.pop_probe(number * PROBE_SECONDS) == VIP
+    late = PROBES * PROBE_SECONDS + 0.3
+    assert probation.pop_cleared(late) == []
+    probation.put_off(VIP, late + 10.0)
+    assert run(probation, late + 9.0) == ([], [])
+
+
+def test_being_late_all_the_time_keeps_nothing_from_being_cleared() -> None:
+    probation = Probation()
+    probation.begin(VIP, 0.0)
+    cleared: list[Address] = []
+    now = 0.0
+    while not cleared and now < 3.0:
+        now += 0.3
+        probation.pop_probe(now)
+        cleared = probation.pop_cleared(now)
+    assert cleared == [VIP]
