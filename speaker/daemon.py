@@ -140,7 +140,7 @@ class Speaker:
 
         def on_rival(address: Address, node: str) -> None:
             # It announces though it may not be heard: then it lives all the same, and the election counts it.
-            log.warning("address.rival", ip=address, node=node)
+            log.warning("address.rival", ip=address, service=decider.services_of(address), node=node)
             self._metrics.double_announcers.inc()
             heartbeats.renewed(node)
 

@@ -266,7 +266,7 @@ class Decider:
             self._metrics.decision_seconds.observe(time.monotonic() - begun)
         if liveness.shaken:
             for address, node in sorted(self._tenancy.contested.items()):
-                log.warning("address.announced-twice", ip=address, also=node)
+                log.warning("address.announced-twice", ip=address, service=self._named.get(address), also=node)
                 self._metrics.double_announcers.inc()
         if not liveness.fenced:
             self._peers.unfence()
