@@ -33,6 +33,14 @@ class Sample:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert that fires, its annotations filled in."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
 class Prometheus:
     """One server on a client's host, over data that ends with the lab. Asked from the same host, by any thread."""
 
@@ -97,26 +105,25 @@ class Prometheus:
         active = self._ask("targets", state="active")["activeTargets"]
         return {f"{each['labels']['job']} {each['labels']['instance']}": each["health"] for each in active}
 
-    def firing(self) -> dict[str, list[Mapping[str, str]]]:
-        """Return the labels of the alerts that fire now, by name."""
-        found: dict[str, list[Mapping[str, str]]] = {}
-        for alert in self._ask("alerts")["alerts"]:
-            if alert["state"] == "firing":
-                found.setdefault(alert["labels"]["alertname"], []).append(alert["labels"])
-        return found
+    def firing(self, name: str) -> list[Alert]:
+        """Return the alerts of that name that fire now."""
+        return [
+            Alert(alert["labels"], alert["annotations"])
+            for alert in self._ask("alerts")["alerts"]
+            if alert["state"] == "firing" and alert["labels"]["alertname"] == name
+        ]
 
-    def wait_firing(self, name: str, timeout_seconds: float, **labels: str) -> None:
-        """Wait until an alert fires, with these among its labels."""
-        wait_until(
-            lambda: any(labels.items() <= found.items() for found in self.firing().get(name, [])),
-            timeout_seconds,
-            f"alert {name} fires",
-            interval_seconds=0.2,
-        )
+    def wait_firing(self, name: str, timeout_seconds: float, **labels: str) -> Alert:
+        """Wait until an alert fires with these among its labels, and return it."""
+
+        def fires() -> Alert | None:
+            return next((alert for alert in self.firing(name) if labels.items() <= alert.labels.items()), None)
+
+        return wait_until(fires, timeout_seconds, f"alert {name} {labels or ''} fires", interval_seconds=0.2)
 
     def wait_quiet(self, name: str, timeout_seconds: float) -> None:
-        """Wait until an alert does not fire."""
-        wait_until(lambda: name not in self.firing(), timeout_seconds, f"alert {name} is over", interval_seconds=0.2)
+        """Wait until no alert of that name fires."""
+        wait_until(lambda: not self.firing(name), timeout_seconds, f"alert {name} is over", interval_seconds=0.2)
 
     def _ready(self) -> bool:
         return self._client.http_get(f"{self._url}/-/ready").status == 200

@@ -1,0 +1,67 @@
+"""One line for each change of an address's state, and the same lines by address as by Service."""
+
+from __future__ import annotations
+
+from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
+from tests.bench.speaker_site import SpeakerSite
+from tests.lab.waiting import wait_until
+from tests.observability import misfortunes
+
+ADDRESS = "203.0.113.37"
+SERVICE = "default/story"
+SECONDS = 30.0
+
+
+def told(site: SpeakerSite, word: str) -> list[tuple[str, str]]:
+    """Return every event whose line has the word, in the order of time, with the component that says so."""
+    lines = []
+    for path in (site.lab.directory / "pods").glob(f"{DEFAULT_NAMESPACE}_*/*.log"):
+        who = path.stem if path.stem != "speaker" else f"speaker of {node_of(site, path.parent.name)}"
+        for line in path.read_text(errors="replace").splitlines():
+            if word in line.split():
+                fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
+                lines.append((fields["ts"], who, fields["event"]))
+    return [(who, event) for _, who, event in sorted(lines)]
+
+
+def node_of(site: SpeakerSite, folder: str) -> str:
+    pods = site.lab.pods(DEFAULT_NAMESPACE, "component=speaker")
+    name = folder.removeprefix(f"{DEFAULT_NAMESPACE}_")
+    return next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name)
+
+
+def test_the_life_of_a_service_can_be_read_from_the_logs(site: SpeakerSite) -> None:
+    with misfortunes.services(site.lab, "story", app="web", loadBalancerIPs=ADDRESS):
+        first = site.announcer(address=ADDRESS)
+        with misfortunes.lost(site, first):
+            second = site.announcer(other_than=first, address=ADDRESS)
+        wait_until(
+            lambda: (f"speaker of {second.name}", "address.announced") in told(site, f"ip={ADDRESS}"),
+            SECONDS,
+            "the second node says that it announces",
+        )
+
+    def gone() -> bool:
+        held = {claim["spec"]["address"] for claim in site.lab.cluster().list(IP_ALLOCATIONS)["items"]}
+        return ADDRESS not in held and any(event == "address.withdrawn" for _, event in told(site, f"ip={ADDRESS}"))
+
+    wait_until(gone, SECONDS, f"{ADDRESS} is free and withdrawn")
+    story = told(site, f"ip={ADDRESS}")
+    # What two components do at the same time comes in any order.
+    assert sorted(story) == sorted(
+        [
+            ("webhook", "address.claimed"),
+            ("reconciler", "address.assigned"),
+            (f"speaker of {first.name}", "address.announced"),
+            (f"speaker of {second.name}", "address.announced"),
+            ("reconciler", "address.released"),
+            (f"speaker of {second.name}", "address.withdrawn"),
+        ]
+    )
+    assert story[:4] == [
+        ("webhook", "address.claimed"),
+        ("reconciler", "address.assigned"),
+        (f"speaker of {first.name}", "address.announced"),
+        (f"speaker of {second.name}", "address.announced"),
+    ]
+    assert told(site, f"service={SERVICE}") == story
