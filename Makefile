@@ -45,6 +45,10 @@ test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
 test-docs: setup ## Run the documentation's sessions as written, and look at the status page in a browser (minutes)
 	$(LAB) $(PYTEST) tests/walkthroughs
 
+.PHONY: test-monitoring
+test-monitoring: setup ## Make every alert fire once under a real Prometheus (minutes)
+	$(LAB) $(PYTEST) tests/observability
+
 .PHONY: bench
 bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
 	$(LAB) $(PY) -m tests.bench
