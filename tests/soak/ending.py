@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from allocator.cluster import ApiError
-from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICE_L2_STATUSES, SERVICES
+from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICE_L2_STATUSES, SERVICES, Resource
 from tests.lab.waiting import NeverHappened, wait_until
 from tests.soak.place import CHURNED, STEADY, Place
 
@@ -102,8 +102,8 @@ class Ending:
                 wrong.append(f"{address} is answered by {sorted(holders)}, its status names {announced.get(address)}")
         return wrong
 
-    def _names(self, resource: object, namespace: str | None) -> list[str]:
-        listed = self._place.lab.cluster().list(resource, namespace)["items"]  # type: ignore[arg-type]
+    def _names(self, resource: Resource, namespace: str | None) -> list[str]:
+        listed = self._place.lab.cluster().list(resource, namespace)["items"]
         return [str(one["metadata"]["name"]) for one in listed]
 
     def _speakers(self) -> list[str]:

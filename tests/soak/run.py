@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from allocator.cluster import Cluster
@@ -73,7 +74,7 @@ class Outcome:
 
 
 def run(plan: Plan) -> Outcome:
-    """Set a cluster up, let it soak, and look whether all is well; artefacts are written whatever happens."""
+    """Set a cluster up, let it soak, and look whether all is well; the logs stay whatever happens."""
     plan.directory.mkdir(parents=True, exist_ok=True)
     place = Place(plan.directory / "lab")
     try:
@@ -104,7 +105,7 @@ def _run(plan: Plan, place: Place) -> Outcome:
         on_question=witness.asked,
     ):
         for address in steady:
-            wait_until(lambda a=address: witness.answered_at(a), _ANSWERED_SECONDS, f"{address} is answered")  # type: ignore[misc]
+            wait_until(partial(witness.answered_at, address), _ANSWERED_SECONDS, f"{address} is answered")
             witness.expect(address)
         mirror.start()
         with ExitStack() as asking:
