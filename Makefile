@@ -61,6 +61,31 @@ chaos: setup ## Let 50 clients change Services for five minutes while components
 soak: setup ## Let nodes, cables, speakers and the API server fail for MINUTES=5 and watch the wire
 	$(LAB) $(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(SOAK_ARGS)
 
+# Any tool with Docker's `build` will do. Layers get the time of the last commit, so that a build can be repeated.
+IMAGE_TOOL ?= $(firstword $(foreach tool,buildah podman docker,$(if $(shell command -v $(tool)),$(tool))))
+IMAGE ?= admitlb:latest
+
+.PHONY: image
+image: ## Build the image, named IMAGE; BASE_IMAGE and IMAGE_ARGS (arguments for the tool) say how
+	@test -n "$(IMAGE_TOOL)" || { echo "buildah, podman or docker is needed" >&2; exit 1; }
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(IMAGE_TOOL) build --tag $(IMAGE) \
+	    $(if $(filter-out docker,$(IMAGE_TOOL)),--timestamp $$(git log -1 --format=%ct)) \
+	    $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) $(IMAGE_ARGS) .
+
+.PHONY: image-test
+image-test: setup ## Build the image on a base of Debian packages and run a cluster from it (root; minutes)
+	$(PY) -m tests.image
+	$(LAB) $(PYTEST) tests/image
+
+.PHONY: lock
+lock: $(INSTALLED) ## Write the image's lock files anew, from pyproject.toml and constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@compile() { $(VENV)/bin/uv pip compile --quiet --constraints constraints.txt --generate-hashes --universal \
+	    --python-version 3.11 --no-annotate --custom-compile-command "make lock" "$$@"; }; \
+	compile pyproject.toml --output-file requirements.lock; \
+	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    | compile - --output-file requirements-build.lock
+
 .PHONY: lint
 lint: setup ## Check style, types, layers and that every overlay renders
 	$(VENV)/bin/ruff check .
