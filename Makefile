@@ -26,7 +26,7 @@ demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leave
 	$(if $(filter-out 0,$(KEEP)),$(PY) -m tests.lab up -- $(PY) -m tests.demo --keep,$(LAB) $(PY) -m tests.demo)
 
 .PHONY: test
-test: setup ## Run all tests
+test: setup prometheus ## Run all tests
 	$(LAB) $(PYTEST) $(TIERS)
 
 .PHONY: test-unit
@@ -38,7 +38,7 @@ test-cluster: setup ## Run the tests against a real API server
 	$(LAB) $(PYTEST) tests/cluster
 
 .PHONY: test-lab
-test-lab: setup ## Run the tests on the wire and on the whole cluster in a box
+test-lab: setup prometheus ## Run the tests on the wire and on the whole cluster in a box
 	$(LAB) $(PYTEST) tests/wire tests/endtoend tests/demo
 
 .PHONY: test-docs
@@ -46,8 +46,12 @@ test-docs: setup ## Run the documentation's sessions as written, and look at the
 	$(LAB) $(PYTEST) tests/walkthroughs
 
 .PHONY: test-monitoring
-test-monitoring: setup ## Make every alert fire once under a real Prometheus (minutes)
+test-monitoring: setup prometheus ## Make every alert fire once under a real Prometheus (minutes)
 	$(LAB) $(PYTEST) tests/observability
+
+.PHONY: prometheus
+prometheus: $(INSTALLED)
+	$(PY) -m tests.lab.prometheus_programs
 
 .PHONY: bench
 bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)

@@ -1,7 +1,11 @@
-"""prometheus and promtool, for tests of what is scraped: the machine's own, else those of Debian's package."""
+"""prometheus and promtool, for tests of what is scraped: the machine's own, else those of Debian's package.
+
+`python -m tests.lab.prometheus_programs` has them there before the lab starts, which has no network.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,3 +60,18 @@ def _fetch(cache: Path) -> None:
         raise NoCompanion(
             f"prometheus: not on PATH, not to be had from Debian ({error}); install it (Debian: {_PACKAGE})"
         ) from error
+
+
+def main() -> int:
+    """Find or fetch both; print where they are."""
+    try:
+        found = find_prometheus()
+    except NoCompanion as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"  {'prometheus':24} {found.prometheus}\n  {'promtool':24} {found.promtool}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

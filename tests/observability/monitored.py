@@ -51,6 +51,7 @@ def monitored(lab: Lab) -> Iterator[Prometheus]:
     finally:
         lab.kubectl("delete", "-f", "-", "--ignore-not-found", stdin=documents)
         lab.kubectl("delete", "-f", str(_CRDS), "--ignore-not-found")
+        lab.kubectl("delete", "namespace", _SCRAPER[0], "--wait=false")
 
 
 def wait_all_up(lab: Lab, prometheus: Prometheus) -> None:

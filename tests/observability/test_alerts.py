@@ -158,7 +158,6 @@ def test_a_certificate_that_ends_soon(site: SpeakerSite, prometheus: Prometheus)
     short = {"name": "ADMITLB_CERTIFICATE_LIFETIME_SECONDS", "value": "86400"}
     containers = [{"name": "webhook", "env": [short]}]
     patch = {"spec": {"template": {"spec": {"containers": containers}}}}
-    site.lab.cluster().delete(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)
     site.lab.kubectl("patch", "deployment", "controller", "-n", DEFAULT_NAMESPACE, "-p", json.dumps(patch))
     site.lab.wait_rolled_out(DEPLOYMENTS, "controller", timeout_seconds=90)
     site.lab.cluster().delete(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)

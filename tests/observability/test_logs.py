@@ -27,7 +27,7 @@ def told(site: SpeakerSite, word: str) -> list[tuple[str, str]]:
 def node_of(site: SpeakerSite, folder: str) -> str:
     pods = site.lab.pods(DEFAULT_NAMESPACE, "component=speaker")
     name = folder.removeprefix(f"{DEFAULT_NAMESPACE}_")
-    return next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name)
+    return str(next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name))
 
 
 def test_the_life_of_a_service_can_be_read_from_the_logs(site: SpeakerSite) -> None:
