@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +51,23 @@ def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def run(admitlb: Installation, *argv: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": str(admitlb.control_plane.kubeconfig()), "PATH": f"{BIN}:{os.defpath}"}
     return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60, env=environment)
+
+
+def on_terminal(admitlb: Installation, *argv: str) -> str:
+    """Run a command on a terminal of 150 columns and return what is on it, without colours."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
+    environment = {**os.environ, "KUBECONFIG": str(admitlb.control_plane.kubeconfig()), "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    subprocess.run([BIN / argv[0], *argv[1:]], check=True, stdin=slave, stdout=slave, timeout=60, env=environment)
+    os.close(slave)
+    printed = b""
+    # What was written before the last writer closed is still there; then reading fails.
+    with suppress(OSError):
+        while chunk := os.read(master, 65536):
+            printed += chunk
+    os.close(master)
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed.decode()).replace("\r\n", "\n")
 
 
 def explained(admitlb: Installation, name: str) -> dict[str, Any]:
@@ -128,6 +151,17 @@ def test_pools_shows_the_live_use_as_the_pools_own_status_does(admitlb: Installa
     assert (
         "small     IPv4    2         0          ████████████████████  100%" in run(admitlb, "admitlb", "pools").stdout
     )
+
+
+def test_on_a_terminal_an_explanation_is_a_frame_of_tables(admitlb: Installation) -> None:
+    shown = on_terminal(admitlb, "admitlb", "explain", "default/late")
+    assert shown.startswith("╭─ default/late  Pending ─")
+    assert re.search(r"│ POOL CONSIDERED +WHY NOT +│", shown)
+    assert re.search(r"│ small +full +│", shown)
+
+
+def test_on_a_terminal_pools_have_bars_of_use(admitlb: Installation) -> None:
+    assert re.search(r"^small +IPv4 +2 +0 +█{20} +100%", on_terminal(admitlb, "admitlb", "pools"), re.M)
 
 
 def test_what_is_missing_or_out_of_reach_is_said_in_one_line(admitlb: Installation, tmp_path: Path) -> None:
