@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+from kubernetes.client import ApiClient
+
 from allocator.cluster import APPLY_PATCH, Cluster, NotFound, Object
 from allocator.names import Resource
-from tests.cluster.gitops.objects import Key, key_of
 
 
 class NoSuchKind(Exception):
@@ -15,14 +16,21 @@ class NoSuchKind(Exception):
 
 
 class Api(Cluster):
-    """A connection that finds out by itself where an object of any kind lives."""
+    """A connection that finds out by itself where an object of any kind lives. Belongs to one thread."""
+
+    def __init__(self, api_client: ApiClient, *, timeout_seconds: float = 5.0) -> None:
+        super().__init__(api_client, timeout_seconds=timeout_seconds)
+        self._known: dict[tuple[str, str, str], Resource] = {}
+        """By group, version and kind. What is not in it is looked for again: it may have come since."""
 
     def resource(self, group: str, version: str, kind: str) -> Resource:
         """Return where the kind is served. Raises NoSuchKind."""
-        for resource in self._served(group, version):
-            if resource.kind == kind:
-                return resource
-        raise NoSuchKind(f'no matches for kind "{kind}" in version "{group}/{version}"')
+        if (group, version, kind) not in self._known:
+            self._known.update({(group, version, one.kind): one for one in self._served(group, version)})
+        try:
+            return self._known[group, version, kind]
+        except KeyError:
+            raise NoSuchKind(f'no matches for kind "{kind}" in version "{group}/{version}"') from None
 
     def live(self, obj: Object) -> Object | None:
         """Return the object as stored; None where there is none. Raises NoSuchKind."""
@@ -43,14 +51,14 @@ class Api(Cluster):
 
     def everything(self) -> Iterator[Object]:
         """Yield every object of every kind that can be watched, as a tool sees them that looks for what to prune."""
-        seen: set[Key] = set()
+        seen: set[tuple[str, str]] = set()
         for group, version in self._groups():
             for resource in self._served(group, version, verb="watch"):
-                for item in self.list(resource).get("items") or ():
-                    obj = {"apiVersion": resource.api_version, "kind": resource.kind, **item}
-                    if key_of(obj) not in seen:
-                        seen.add(key_of(obj))
-                        yield obj
+                # Every version of a group shows the same objects.
+                if (group, resource.plural) not in seen:
+                    seen.add((group, resource.plural))
+                    for item in self.list(resource).get("items") or ():
+                        yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
 
     def _groups(self) -> Iterator[tuple[str, str]]:
         yield "", "v1"

@@ -22,6 +22,7 @@ from tests.lab.waiting import NeverHappened
 FIELD_MANAGER = "argocd-controller"
 TRACKING_ANNOTATION = "argocd.argoproj.io/tracking-id"
 WAVE_ANNOTATION = "argocd.argoproj.io/sync-wave"
+SKIP_DRY_RUN = "SkipDryRunOnMissingResource=true"
 OPTIONS_ANNOTATION = "argocd.argoproj.io/sync-options"
 
 _ORDER = (
@@ -53,16 +54,26 @@ class SyncFailed(Exception):
 class Application:
     """What one Argo CD Application does; `server_side` is the sync option ServerSideApply=true."""
 
-    def __init__(self, site: Site, name: str, health: HealthChecks, *, server_side: bool = False) -> None:
+    def __init__(
+        self,
+        site: Site,
+        name: str,
+        health: HealthChecks,
+        *,
+        server_side: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
+        """`options` are the Application's syncOptions that the dry run looks at."""
         self._site = site
         self._api: Api = site.api
         self._name = name
         self._health = health
         self._server_side = server_side
+        self._options = tuple(options)
 
     def server_side(self) -> Application:
         """Return the same Application with the sync option ServerSideApply=true and server-side diff."""
-        return Application(self._site, self._name, self._health, server_side=True)
+        return Application(self._site, self._name, self._health, server_side=True, options=self._options)
 
     def sync(self, objects: Iterable[Object]) -> list[str]:
         """Apply everything, wave after wave, each only once the one before is healthy; return what kubectl says.
@@ -133,8 +144,8 @@ class Application:
         brought = {(spec["group"], spec["names"]["kind"]) for spec in definitions}
         checked = []
         for obj in wanted:
-            options = obj["metadata"]["annotations"].get(OPTIONS_ANNOTATION, "")
-            skips = "SkipDryRunOnMissingResource=true" in options or (key_of(obj).group, obj["kind"]) in brought
+            options = (*self._options, *obj["metadata"]["annotations"].get(OPTIONS_ANNOTATION, "").split(","))
+            skips = SKIP_DRY_RUN in options or (key_of(obj).group, obj["kind"]) in brought
             if not (skips and self._unknown(obj)):
                 checked.append(obj)
         self._kubectl(checked, "apply", "--dry-run=client", f"--field-manager={FIELD_MANAGER}")

@@ -42,6 +42,23 @@ spec: {addresses: [192.0.2.19-192.0.2.40]}
 """
 
 
+_EARLY_PART = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: early}
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: early, namespace: metallb-system}
+spec: {addresses: [198.51.100.32-198.51.100.35], autoAssign: false}
+"""
+
+
+def early_part() -> list[Object]:
+    """A pool and something else, synced before anybody knows pools."""
+    return documents(_EARLY_PART)
+
+
 def users_part() -> list[Object]:
     """A pool, its advertisement, and two Services: `web` takes 192.0.2.10, `api` asks for 192.0.2.15."""
     return documents(_USERS_PART)

@@ -11,15 +11,17 @@ from allocator.cluster import JSON_PATCH, Object
 from allocator.names import (
     ASSIGNED_IPS_ANNOTATION,
     LOAD_BALANCER_IPS_ANNOTATIONS,
+    NAMESPACES,
     SERVICES,
     VALIDATING_WEBHOOKS,
     WEBHOOK_CONFIGURATION,
 )
-from tests.cluster.gitops.argocd import TRACKING_ANNOTATION, Application, SyncFailed
+from tests.cluster.gitops.argocd import SKIP_DRY_RUN, TRACKING_ANNOTATION, Application, SyncFailed
 from tests.cluster.gitops.argocd_health import Code, HealthChecks
 from tests.cluster.gitops.commits import (
     ask_for_nothing,
     ask_for_two_of_one_family,
+    early_part,
     greedy_pool,
     open_another_port,
     users_part,
@@ -50,6 +52,12 @@ def synced(site: Site, git: list[Object], health: HealthChecks) -> Application:
     return application
 
 
+@pytest.fixture(scope="module")
+def early(site: Site, health: HealthChecks) -> Application:
+    """An Application whose pools need kinds that another brings."""
+    return Application(site, "early", health, options=[SKIP_DRY_RUN])
+
+
 @pytest.fixture
 def application(site: Site, synced: Application) -> Iterator[Application]:
     """The same, with the users' part restored after the test."""
@@ -73,6 +81,27 @@ def resync(site: Site, application: Application, objects: list[Object]) -> list[
 
     lines = site.wait(done, 20, "the Application syncs", retry_on=(SyncFailed,))
     return [line for line in lines if not line.endswith(" unchanged")]
+
+
+class TestOrder:
+    """An Application with pools may be synced before the one that brings their kinds."""
+
+    def test_without_the_kinds_its_sync_fails_at_the_pools(self, site: Site, early: Application) -> None:
+        told = refusal(early, early_part())
+        assert 'no matches for kind "IPAddressPool"' in told
+        # It came past the dry run, which would have kept all of it out.
+        assert site.cluster.get(NAMESPACES, "early")
+
+    def test_without_the_option_it_fails_before_anything_is_applied(self, site: Site, health: HealthChecks) -> None:
+        strict = Application(site, "early", health)
+        commit = edited(early_part(), "Namespace", "early", lambda obj: obj["metadata"].update(name="never"))
+        assert 'no matches for kind "IPAddressPool"' in refusal(strict, commit)
+        assert site.api.live(commit[0]) is None
+
+    @pytest.mark.usefixtures("synced")
+    def test_with_the_kinds_a_retry_succeeds(self, site: Site, early: Application) -> None:
+        assert "ipaddresspool.metallb.io/early created" in resync(site, early, early_part())
+        assert set(early.health(early_part()).values()) == {Code.HEALTHY}
 
 
 class TestInstallation:

@@ -11,7 +11,7 @@ import yaml
 
 from allocator.cluster import Object
 from tests.cluster.gitops import example
-from tests.cluster.gitops.argocd import Application, SyncFailed
+from tests.cluster.gitops.argocd import SKIP_DRY_RUN, Application, SyncFailed
 from tests.cluster.gitops.argocd_health import Code, HealthChecks
 from tests.cluster.gitops.flux import Action, Kustomization
 from tests.cluster.gitops.flux_health import HealthCheckExpressions
@@ -79,6 +79,7 @@ class TestArgoCD:
         applications = example.applications()
         assert [obj["metadata"]["name"] for obj in applications] == ["admitlb", "network", "shop"]
         assert all(obj["spec"]["syncPolicy"]["retry"]["limit"] >= 5 for obj in applications)
+        assert SKIP_DRY_RUN in applications[1]["spec"]["syncPolicy"]["syncOptions"]
         assert not any("ignoreDifferences" in obj["spec"] for obj in applications)
 
     @pytest.mark.usefixtures("kept_by_flux")
