@@ -35,7 +35,13 @@ from speaker.responder import PacketLoop
 from speaker.status import Reporter
 from speaker.status_writer import StatusWriter
 from speaker.view import View
-from speaker.write_pace import WritePace
+from speaker.write_pace import (
+    EVENTS_PER_SECOND,
+    EVENTS_SAVED,
+    STATUS_WRITES_PER_SECOND,
+    STATUS_WRITES_SAVED,
+    WritePace,
+)
 
 log = EventLog("speaker")
 
@@ -121,9 +127,15 @@ class Speaker:
             probe=settings.probe,
             refresh_seconds=settings.announce_refresh_seconds,
         )
-        pace = WritePace()
-        events = EventRecorder(self._cluster, node=settings.node, pace=pace)
-        statuses = StatusWriter(self._cluster, node=settings.node, namespace=settings.namespace, pace=pace)
+        events = EventRecorder(
+            self._cluster, node=settings.node, pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED)
+        )
+        statuses = StatusWriter(
+            self._cluster,
+            node=settings.node,
+            namespace=settings.namespace,
+            pace=WritePace(per_second=STATUS_WRITES_PER_SECOND, saved=STATUS_WRITES_SAVED),
+        )
         reporter = Reporter(node=settings.node, events=events, statuses=statuses)
         hosts = HostWatch(settings.heartbeat_port)
         decider = Decider(

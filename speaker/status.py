@@ -15,7 +15,7 @@ from allocator.core.addresses import Address
 from allocator.reflector import Key
 from speaker.contest import Contest
 from speaker.frames.ethernet import mac_text
-from speaker.status_writer import Announcement, Contested
+from speaker.status_plan import Announcement, Contested
 from speaker.tenure import Tenancy
 from speaker.view import View
 
@@ -68,8 +68,8 @@ class Reporter:
                     unreachable[address] = key
                 if address in tenancy.scopes:
                     held.append((key, address))
-                if address not in tenancy.claims:
-                    # Still being asked for, or another host has it.
+                if address not in tenancy.claims or address in tenancy.loans:
+                    # Still being asked for, left to another host, or answered for another node that has the traffic.
                     continue
                 interfaces = tuple(sorted(tenancy.scopes[address].interfaces or ()))
                 known = self._announced.get((key, address))

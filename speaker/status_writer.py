@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from allocator.cluster import APPLY_PATCH, ApiError, Cluster, Conflict, NotFound, Object, Unavailable
 from allocator.core.addresses import Address
-from allocator.documents import labels_of
 from allocator.logs import EventLog
 from allocator.names import IP_ALLOCATIONS, LEASES, SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
 from allocator.reflector import Change, Key
+from speaker.status_plan import (
+    NAME_LABEL,
+    NAMESPACE_LABEL,
+    NODE_LABEL,
+    Announcement,
+    Books,
+    Contested,
+    Drop,
+    Show,
+    Shown,
+    Step,
+    Tell,
+    steps,
+)
 from speaker.write_pace import WritePace
 
 log = EventLog("status")
@@ -22,42 +34,15 @@ CONFLICT_CONDITION = "AddressConflict"
 
 _RETRY_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
-_NODE_LABEL = "metallb.io/node"
-_NAME_LABEL = "metallb.io/service-name"
-_NAMESPACE_LABEL = "metallb.io/service-namespace"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
-    """That this node announces an address, on which interfaces (empty: on all), since when."""
-
-    interfaces: tuple[str, ...]
-    since: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contested:
-    """Whether another host claims an address: what is known of it, and since when it is so."""
-
-    claimed: bool
-    message: str
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What this node says on an IPAllocation."""
-
-    announcement: Announcement | None = None
-    contested: Contested | None = None
 
 
 class StatusWriter:
     """Brings the API's word about this node's announcements in line, one paced write after the other.
 
-    There is no queue: what is wanted is compared with what is there, so that whatever happened while the API server
-    was away, or while others had their turn, costs one write an object at most. `_wanted`, `_contested`, `_statuses`
-    and `_changed` are guarded by `_wake`; `_shown` belongs to the thread.
+    There is no queue that grows: what is wanted is compared with what is there (`steps`), so that whatever happened
+    while the API server was away, or while others had their turn, costs one write an object at most. Steps planned
+    for what is no longer wanted are not taken. `_wanted`, `_contested`, `_statuses`, `_changed` and `_asked` are
+    guarded by `_wake`; `_shown` and `_has_turn` belong to the thread.
     """
 
     def __init__(self, cluster: Cluster, *, node: str, namespace: str, pace: WritePace) -> None:
@@ -70,8 +55,10 @@ class StatusWriter:
         self._contested: dict[Address, Contested] = {}
         self._statuses: dict[str, Object] = {}
         self._changed = False
+        self._asked = 0
         self._stopping = threading.Event()
-        self._shown: dict[Address, _Shown] = {}
+        self._shown: dict[Address, Shown] = {}
+        self._has_turn = False
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def start(self) -> None:
@@ -96,22 +83,29 @@ class StatusWriter:
             if wanted == self._wanted:
                 return
             self._wanted = dict(wanted)
+            self._asked += 1
         self._poke()
 
     def contest(self, address: Address, contested: Contested) -> None:
         """Another host claims the address, or no longer does; returns at once."""
         with self._wake:
             self._contested[address] = contested
+            self._asked += 1
         self._poke()
 
     def on_change(self, change: Change) -> None:
         """Take note of a ServiceL2Status (called by its reflector)."""
+        name = change.key[1]
         with self._wake:
+            known = self._statuses.get(name)
             if change.new is None:
-                self._statuses.pop(change.key[1], None)
+                self._statuses.pop(name, None)
             else:
-                self._statuses[change.key[1]] = change.new
-        self._poke()
+                self._statuses[name] = change.new
+            # The echo of what this node wrote itself is no news.
+            news = _version(known) != _version(change.new)
+        if news:
+            self._poke()
 
     def _poke(self) -> None:
         with self._wake:
@@ -126,71 +120,50 @@ class StatusWriter:
             with self._wake:
                 self._changed = False
             try:
-                while (step := self._next()) is not None and self._pace.wait_turn(self._stopping):
-                    # Its turn may have been long in coming.
-                    step = self._next()
-                    if step is not None:
-                        step()
+                while self._write_down():
+                    log.debug("status.planned-anew")
             except ApiError as error:
                 log.debug("status.unwritten", error=error)
                 self._stopping.wait(_RETRY_SECONDS if isinstance(error, Unavailable) else _REFUSED_SECONDS)
                 self._poke()
 
-    def _next(self) -> Callable[[], None] | None:
-        """Return the next write there is to do."""
+    def _write_down(self) -> bool:
+        """Take the steps there are to take; tell whether to look again because something else is wanted by now."""
         with self._wake:
-            if self._wanted is None or self._stopping.is_set():
-                return None
-            wanted, contested, statuses = dict(self._wanted), dict(self._contested), list(self._statuses.values())
-        announced: dict[Address, Announcement] = {}
-        services: dict[Key, dict[Address, Announcement]] = {}
-        for (key, address), announcement in sorted(wanted.items()):
-            announced.setdefault(address, announcement)
-            services.setdefault(key, {})[address] = announcement
-        for address in announced.keys() | contested.keys() | self._shown.keys():
-            show = _Shown(announced.get(address), contested.get(address))
-            if self._shown.get(address, _Shown()) != show:
-                return lambda: self._show(address, show)
-        return self._next_status(services, statuses)
+            if self._wanted is None:
+                return False
+            asked = self._asked
+            books = Books(
+                node=self._node,
+                wanted=self._wanted,
+                contested=dict(self._contested),
+                shown=dict(self._shown),
+                statuses=tuple(self._statuses.values()),
+            )
+        for step in steps(books):
+            if not self._has_turn and not self._pace.wait_turn(self._stopping):
+                return False
+            self._has_turn = True
+            with self._wake:
+                if self._asked != asked:
+                    # The turn may have been long in coming; it is for whatever comes first now.
+                    return True
+            self._has_turn = False
+            self._take(step)
+        return False
 
-    def _next_status(
-        self, services: Mapping[Key, Mapping[Address, Announcement]], statuses: Iterable[Object]
-    ) -> Callable[[], None] | None:
-        own: dict[Key, list[Object]] = {}
-        for status in statuses:
-            labels = labels_of(status)
-            key = (labels.get(_NAMESPACE_LABEL, ""), labels.get(_NAME_LABEL, ""))
-            ours = labels.get(_NODE_LABEL) == self._node
-            if key in services and ours and key not in own:
-                own[key] = [status]
-            elif key in services or ours:
-                # Of a former holder, a second of ours, or of what we no longer announce.
-                return lambda: self._delete(status)
-        for key, announcements in services.items():
-            if key not in own:
-                return lambda: self._create(key)
-            said, status = self._status_of(key, announcements), own[key][0]
-            if _told(status) != said and not self._refuses(status, said):
-                return lambda: self._tell(status, said)
-        return None
+    def _take(self, step: Step) -> None:
+        match step:
+            case Show(address, shown):
+                self._show(address, shown)
+            case Tell(service, name, said):
+                name = name or self._create(service)
+                if name is not None:
+                    self._tell(name, said)
+            case Drop(name):
+                self._delete(name)
 
-    def _status_of(self, key: Key, announcements: Mapping[Address, Announcement]) -> Object:
-        first = next(iter(announcements.values()))
-        return {
-            "node": self._node,
-            "serviceName": key[1],
-            "serviceNamespace": key[0],
-            "interfaces": [{"name": name} for name in first.interfaces],
-            "addresses": [str(address) for address in announcements],
-            "since": min(each.since for each in announcements.values()),
-        }
-
-    def _refuses(self, status: Object, said: Object) -> bool:
-        """Tell whether the API server has dropped fields: its CRD is MetalLB's own."""
-        told = _told(status)
-        return bool(told) and all(told.get(field) == said[field] for field in told) and "addresses" not in told
-
-    def _show(self, address: Address, show: _Shown) -> None:
+    def _show(self, address: Address, show: Shown) -> None:
         status: Object = {}
         if show.announcement is not None:
             status["announcedBy"] = {
@@ -227,14 +200,14 @@ class StatusWriter:
             )
         )
         self._shown[address] = show
-        if show == _Shown():
+        if show == Shown():
             del self._shown[address]
         with self._wake:
             known = self._contested.get(address)
             if show.announcement is None and known is not None and not known.claimed:
                 del self._contested[address]
 
-    def _create(self, key: Key) -> None:
+    def _create(self, key: Key) -> str | None:
         lease = self._cluster.get(LEASES, f"{SPEAKER_LEASE_PREFIX}{self._node}", self._namespace)
         body: Object = {
             "apiVersion": SERVICE_L2_STATUSES.api_version,
@@ -242,7 +215,7 @@ class StatusWriter:
             "metadata": {
                 "generateName": "l2-",
                 "namespace": self._namespace,
-                "labels": {_NODE_LABEL: self._node, _NAME_LABEL: key[1], _NAMESPACE_LABEL: key[0]},
+                "labels": {NODE_LABEL: self._node, NAME_LABEL: key[1], NAMESPACE_LABEL: key[0]},
                 # Goes with the Lease, which goes with the Node.
                 "ownerReferences": [
                     {
@@ -254,10 +227,14 @@ class StatusWriter:
                 ],
             },
         }
-        self._learn(self._write(lambda: self._cluster.create(SERVICE_L2_STATUSES, body, self._namespace)))
+        stored = self._write(lambda: self._cluster.create(SERVICE_L2_STATUSES, body, self._namespace))
+        self._learn(stored)
+        # The second of the two writes that a new status costs has a turn of its own.
+        if stored is None or not self._pace.wait_turn(self._stopping):
+            return None
+        return str(stored["metadata"]["name"])
 
-    def _tell(self, status: Object, said: Object) -> None:
-        name = status["metadata"]["name"]
+    def _tell(self, name: str, said: Object) -> None:
         stored = self._write(
             lambda: self._cluster.patch(
                 SERVICE_L2_STATUSES, name, {"status": said}, self._namespace, subresource="status"
@@ -267,9 +244,7 @@ class StatusWriter:
         if stored is None:
             self._forget(name)
 
-    def _delete(self, status: Object) -> None:
-        name = status["metadata"]["name"]
-
+    def _delete(self, name: str) -> None:
         def delete() -> None:
             self._cluster.delete(SERVICE_L2_STATUSES, name, self._namespace)
 
@@ -295,5 +270,5 @@ class StatusWriter:
             self._statuses.pop(name, None)
 
 
-def _told(status: Object) -> Object:
-    return dict(status.get("status") or {})
+def _version(status: Object | None) -> str | None:
+    return None if status is None else status["metadata"].get("resourceVersion")

@@ -30,7 +30,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.scope import EVERYWHERE, Scope
 from speaker.statement import NOTHING, Link, Statement
 from speaker.status import Reporter
-from speaker.status_writer import Announcement, Contested
+from speaker.status_plan import Announcement, Contested
 from speaker.view import View
 from tests.lab.waiting import wait_until
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
