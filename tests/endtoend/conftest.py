@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from allocator.names import DEFAULT_NAMESPACE
 from tests.lab.lab import Lab
+
+ACCOUNTS = {name: f"system:serviceaccount:{DEFAULT_NAMESPACE}:{name}" for name in ("controller", "speaker")}
+"""Whose requests the API server writes down."""
 
 _LOG_LINES = 25
 
@@ -37,7 +41,7 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three nodes, one client, nothing installed."""
-    with Lab(nodes=3, clients=1) as lab:
+    with Lab(nodes=3, clients=1, audited_users=list(ACCOUNTS.values())) as lab:
         yield lab
 
 

@@ -1,0 +1,201 @@
+"""The roles grant what the components use in a life with everything in it, and nothing else.
+
+Both directions are read from the API server's audit log: what is granted is asked for at some time, so that without
+it something would be refused; and what is asked for is granted, so that nothing is.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+
+from allocator.cluster import AlreadyExists, Cluster, Conflict, NotFound, Object, Unavailable
+from allocator.names import (
+    DEFAULT_NAMESPACE,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    L2_ADVERTISEMENTS,
+    SECRETS,
+    SERVICE_L2_STATUSES,
+    SERVICES,
+    WEBHOOK_CERTIFICATE_SECRET,
+    Resource,
+)
+from tests.endtoend.conftest import ACCOUNTS
+from tests.lab.audit import AuditLog, Request
+from tests.lab.lab import Lab
+from tests.lab.waiting import NeverHappened, wait_until
+from tests.lab.workloads import DEPLOYMENTS
+from tests.unit.manifests.documents import shipped
+
+SERVICES_AT_ONCE = 6
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """One thing that a role lets an account do. `name` is empty where any object will do."""
+
+    account: str
+    verb: str
+    group: str
+    path: str
+    name: str
+    everywhere: bool
+
+    def covers(self, request: Request) -> bool:
+        """Whether the request needs this grant, or one like it."""
+        return (
+            (self.verb, self.group, self.path) == (request.verb, request.group, request.path)
+            and self.name in ("", request.name)
+            and (self.everywhere or request.namespace == DEFAULT_NAMESPACE)
+        )
+
+
+def granted() -> set[Grant]:
+    """Return everything that the shipped roles grant, one by one."""
+    grants = set()
+    for kind in ("ClusterRole", "Role"):
+        for role in shipped(kind):
+            account = role["metadata"]["name"].removeprefix("metallb-system:")
+            grants |= {
+                Grant(account, verb, group, path, name, kind == "ClusterRole")
+                for rule in role["rules"]
+                for group in rule["apiGroups"]
+                for path in rule["resources"]
+                for verb in rule["verbs"]
+                for name in rule.get("resourceNames", [""])
+            }
+    return grants
+
+
+@pytest.fixture(scope="module")
+def lived(lab: Lab) -> Lab:
+    """The lab once its components have lived through everything that can happen to them."""
+    lab.install()
+    live(lab)
+    return lab
+
+
+def test_nothing_is_granted_that_no_component_asks_for(lived: Lab) -> None:
+    # What is reported of an address, and taken back, comes after everything else and at leisure.
+    with suppress(NeverHappened):
+        wait_until(lambda: not idle(lived), 30, "everything granted was asked for", interval_seconds=0.5)
+
+    assert "\n".join(map(str, idle(lived))) == ""
+
+
+def test_no_component_asks_for_what_is_not_granted(lived: Lab) -> None:
+    grants = granted()
+    refused = {
+        (account, request.verb, request.group, request.path, request.namespace, request.name)
+        for account in ACCOUNTS
+        for request in asked(lived, account)
+        if not any(grant.account == account and grant.covers(request) for grant in grants)
+    }
+
+    assert "\n".join(map(str, sorted(refused))) == ""
+
+
+def asked(lab: Lab, account: str) -> set[Request]:
+    """Return what an account has asked for so far."""
+    return AuditLog(lab.directory).requests(ACCOUNTS[account])
+
+
+def idle(lab: Lab) -> list[Grant]:
+    """Return what is granted and was never asked for."""
+    requests = {account: asked(lab, account) for account in ACCOUNTS}
+    return sorted(
+        grant for grant in granted() if not any(grant.covers(request) for request in requests[grant.account])
+    )
+
+
+def live(lab: Lab) -> None:
+    """Make happen, once, whatever makes a component ask the API server for something."""
+    cluster = lab.cluster()
+    pool = {"addresses": ["203.0.113.100-203.0.113.139"], "reuseDelaySeconds": 0}
+    _create(cluster, IP_ADDRESS_POOLS, "rights", pool)
+    _create(cluster, L2_ADVERTISEMENTS, "rights", {"ipAddressPools": ["rights"], "interfaces": ["eth0"]})
+    lab.deploy_http("rights")
+    # Replicas that choose the same address at once, of which one has to look again.
+    with ThreadPoolExecutor(SERVICES_AT_ONCE, thread_name_prefix="create") as threads:
+        names = [f"rights-{number}" for number in range(SERVICES_AT_ONCE)]
+        list(threads.map(lambda name: _create_service(cluster, name), names))
+    wait_until(lambda: all(_addresses(cluster, name) for name in names), 60, "every Service has an address")
+    # Its holder is looked up before a pool is refused to go.
+    with suppress(Conflict):
+        cluster.delete(IP_ADDRESS_POOLS, "rights", DEFAULT_NAMESPACE)
+    _wait_reported(lab)
+    _lose_the_certificate(lab)
+    for name in names:
+        cluster.delete(SERVICES, name, "default")
+    wait_until(lambda: not cluster.list(IP_ALLOCATIONS)["items"], 90, "every address is free")
+    cluster.delete(L2_ADVERTISEMENTS, "rights", DEFAULT_NAMESPACE)
+    wait_until(lambda: _gone(cluster), 20, "the pool is deleted")
+    cluster.delete(DEPLOYMENTS, "rights", "default")
+
+
+def _wait_reported(lab: Lab) -> None:
+    """Wait until a speaker has said who announces each address, on its claim and to whoever looks at the Service."""
+
+    def all_reported() -> bool:
+        claims = lab.cluster().list(IP_ALLOCATIONS)["items"]
+        return len(claims) == SERVICES_AT_ONCE and all((claim.get("status") or {}) for claim in claims)
+
+    wait_until(all_reported, 90, "every address is reported to be announced")
+    wait_until(
+        lambda: lab.cluster().list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"], 30, "a Service has its status"
+    )
+
+
+def _lose_the_certificate(lab: Lab) -> None:
+    """Damage the Secret and wait until a webhook has mended it."""
+
+    def data() -> Object:
+        found: Object = lab.cluster().get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)["data"]
+        return found
+
+    before = data()
+    damaged = {"data": {"tls.crt": "", "tls.key": ""}}
+    lab.cluster().patch(SECRETS, WEBHOOK_CERTIFICATE_SECRET, damaged, DEFAULT_NAMESPACE)
+    wait_until(lambda: data()["tls.crt"] not in ("", before["tls.crt"]), 30, "the certificate is mended")
+
+
+def _create(cluster: Cluster, resource: Resource, name: str, spec: Object) -> None:
+    metadata = {"name": name, "namespace": DEFAULT_NAMESPACE}
+    document = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
+    cluster.create(resource, document, DEFAULT_NAMESPACE)
+
+
+def _service(name: str) -> Object:
+    ports = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
+    spec = {"type": "LoadBalancer", "selector": {"app": "rights"}, "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def _create_service(cluster: Cluster, name: str) -> None:
+    # A machine under load may take longer than one request waits.
+    with suppress(AlreadyExists):
+        wait_until(
+            lambda: cluster.create(SERVICES, _service(name), "default"),
+            60,
+            f"{name} is created",
+            retry_on=(Unavailable,),
+        )
+
+
+def _addresses(cluster: Cluster, name: str) -> list[str]:
+    status = cluster.get(SERVICES, name, "default").get("status") or {}
+    return [entry["ip"] for entry in (status.get("loadBalancer") or {}).get("ingress") or ()]
+
+
+def _gone(cluster: Cluster) -> bool:
+    try:
+        cluster.delete(IP_ADDRESS_POOLS, "rights", DEFAULT_NAMESPACE)
+    except NotFound:
+        return True
+    except Conflict:
+        return False
+    return True
