@@ -37,8 +37,18 @@ def test_an_address_that_a_host_has_is_left_to_it_until_it_is_gone(admitlb: Lab)
     squatter.host.run_ip(f"address add {SQUATTED} dev eth0")
     try:
         admitlb.cluster().create(SERVICES, _service(), "default")
-        said = wait_until(lambda: _conflict_lines(admitlb), 20, "a speaker says that the address is taken")
+        said = wait_until(
+            lambda: [line for pod in _speakers(admitlb) for line in _conflict_lines(admitlb, pod)],
+            20,
+            "a speaker says that the address is taken",
+        )
         assert squatter.host.mac("eth0") in said[0]
+        assert who_has(asker, VIP, listen_seconds=0.3) == {squatter.host.mac("eth0")}
+        # Nor does the host lose it when the speaker dies that left it the address.
+        (yielding,) = {pod for pod in _speakers(admitlb) if _conflict_lines(admitlb, pod)}
+        others = _speakers(admitlb) - {yielding}
+        admitlb.kill_component(yielding, "speaker")
+        wait_until(lambda: any(_conflict_lines(admitlb, pod) for pod in others), 20, "its successor finds the host")
         assert who_has(asker, VIP, listen_seconds=0.3) == {squatter.host.mac("eth0")}
     finally:
         squatter.host.run_ip(f"address del {SQUATTED} dev eth0")
@@ -48,12 +58,13 @@ def test_an_address_that_a_host_has_is_left_to_it_until_it_is_gone(admitlb: Lab)
     admitlb.cluster().delete(SERVICES, "taken", "default")
 
 
-def _conflict_lines(lab: Lab) -> list[str]:
-    lines = []
-    for pod in lab.pods(DEFAULT_NAMESPACE, "component=speaker"):
-        log = lab.logs(pod["metadata"]["name"], "speaker")
-        lines += [line for line in log.splitlines() if "event=address.conflict " in line and f"ip={VIP}" in line]
-    return lines
+def _speakers(lab: Lab) -> set[str]:
+    return {pod["metadata"]["name"] for pod in lab.pods(DEFAULT_NAMESPACE, "component=speaker")}
+
+
+def _conflict_lines(lab: Lab, pod: str) -> list[str]:
+    lines = lab.logs(pod, "speaker").splitlines()
+    return [line for line in lines if "event=address.conflict " in line and f"ip={VIP}" in line]
 
 
 def _pool_deleted(lab: Lab) -> bool:

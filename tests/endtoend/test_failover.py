@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,7 @@ from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 from tests.wire.speaking import tap
 
+HEARTBEAT_PORT = "7946"
 OUTAGE_LIMIT_MS = 2000.0
 """Twice what an idle machine keeps to: these tests share theirs."""
 
@@ -73,7 +75,56 @@ def test_a_node_may_die_while_the_api_server_is_down(site: SpeakerSite) -> None:
 
 
 def test_a_healed_partition_has_one_announcer_again(site: SpeakerSite) -> None:
+    logs = [Log(speaker_of(site, node)) for node in site.lab.nodes.values()]
     assert speaker_failover.partition_healed(site) < OUTAGE_LIMIT_MS
+    # Counted by whichever of the two was told by the other first.
+    counted = [("address.announced-twice", f"ip={VIP}"), ("address.rival", f"ip={VIP}")]
+    wait_until(lambda: any(log.has(*words) for log in logs for words in counted), 10, "the double answer is counted")
+
+
+def test_speakers_that_cannot_hear_each_other_agree_by_wire_and_lease_and_say_so(site: SpeakerSite) -> None:
+    cut_off = site.announcer()
+    others = [node for node in site.lab.nodes.values() if node is not cut_off]
+    logs = {node.name: Log(speaker_of(site, node)) for node in site.lab.nodes.values()}
+    begun = time.monotonic()
+    try:
+        heartbeats(cut_off, "-I")
+        for node in others:
+            logs[node.name].says("peer.dead", f"node={cut_off.name} ")
+            logs[node.name].says("peer.unheard", f"node={cut_off.name} ", "is UDP blocked?")
+        logs[cut_off.name].says("peer.unheard")
+        site.announcer()
+        print(f"heartbeats blocked: one announcer again, by wire and lease, after {time.monotonic() - begun:.1f} s")
+        site.serves()
+    finally:
+        heartbeats(cut_off, "-D")
+    for node in others:
+        logs[node.name].says("peer.alive", f"node={cut_off.name} ")
+    site.announcer()
+
+
+def heartbeats(node: Node, action: str) -> None:
+    """Have the node's firewall swallow heartbeats (-I), or stop to (-D); all else passes."""
+    for program in ("iptables", "ip6tables"):
+        for chain in ("INPUT", "OUTPUT"):
+            node.host.run(program, "-w", action, chain, "-p", "udp", "--dport", HEARTBEAT_PORT, "-j", "DROP")
+
+
+class Log:
+    """What a process says from now on."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._begins = process.log.stat().st_size
+
+    def says(self, *words: str) -> None:
+        """Wait for a line with all of the words."""
+        wait_until(lambda: self.has(*words), 30, f"{self._process.name} says {words}")
+
+    def has(self, *words: str) -> bool:
+        """Tell whether there is a line with all of the words."""
+        lines = self._process.log.read_text()[self._begins :].splitlines()
+        return any(all(word in line for word in words) for line in lines)
 
 
 def test_a_paused_speaker_does_not_answer_for_what_it_has_lost(site: SpeakerSite) -> None:
