@@ -11,11 +11,10 @@ import click
 from kubernetes.config import ConfigException
 from prometheus_client import REGISTRY
 
-from allocator import logs
+from allocator import logs, options
 from allocator.cluster import Cluster
 from allocator.logs import EventLog
 from allocator.monitor import Monitor
-from allocator.names import DEFAULT_NAMESPACE
 from speaker.daemon import Settings, Speaker, Stopped
 from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.pacing import REFRESH_SECONDS
@@ -28,11 +27,11 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "ADMITLB"})
-@click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Where our own objects live.")
+@options.namespace
 @click.option("--node-name", required=True, help="The Node this speaker runs on.")
 @click.option("--heartbeat-port", type=_PORT, default=7946, show_default=True, help="UDP, the same on every node.")
-@click.option("--monitor-port", type=_PORT, default=9122, show_default=True, help="/healthz, /readyz and /metrics.")
-@click.option("--lb-class", default="", help="Serve Services of this loadBalancerClass instead of those without.")
+@options.monitor_port(9122)
+@options.lb_class
 @click.option(
     "--heartbeat-interval",
     type=_DURATION_SECONDS,
@@ -61,8 +60,8 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
     help="Ask the LAN before announcing a new address, and leave it to a host that has it. "
     "Turn it off where a router answers ARP for addresses that are not its own.",
 )
-@click.option("--log-level", type=click.Choice(logs.LEVEL_NAMES), default="info", show_default=True)
-@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Instead of the pod's own credentials.")
+@options.log_level
+@options.kubeconfig
 def speaker(
     namespace: str,
     node_name: str,
