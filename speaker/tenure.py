@@ -130,7 +130,7 @@ class Tenure:
         }
         terms = self._terms(scopes.keys() - unheld, early=early & open_claims, kept=deadlines.keys() | early)
         ends = [*deadlines.values(), *(loan.until for loan in loans.values())]
-        if PROVISIONAL in terms.values() and self._settled_at is not None:
+        if PROVISIONAL in terms.values() and self._settled_at is not None and now < self._settled_at:
             ends.append(self._settled_at)
         self._held = Tenancy(
             scopes=scopes,

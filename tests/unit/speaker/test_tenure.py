@@ -103,6 +103,17 @@ def test_what_is_taken_for_want_of_a_better_node_is_claimed_for_good_only_when_t
     assert set(decide(tenure, around(*NODES, answered=[VIP]), SETTLING_SECONDS + 1).scopes) == {VIP}
 
 
+def test_a_hand_over_that_outlasts_the_settling_time_is_not_decided_over_and_over() -> None:
+    tenure = Tenure(SECOND)
+    decide(tenure, around(SECOND))
+    decide(tenure, around(SECOND, answered=[VIP]), 1.0)
+    for now in (SETTLING_SECONDS - 0.5, SETTLING_SECONDS + 0.5):
+        kept = decide(tenure, around(*NODES, answered=[VIP]), now)
+        assert (set(kept.leaving), dict(kept.claims)) == ({VIP}, {VIP: PROVISIONAL})
+        assert kept.deadline is not None
+        assert kept.deadline > now
+
+
 def test_the_best_node_and_one_that_takes_over_claim_for_good_at_once() -> None:
     best = Tenure(FIRST)
     decide(best, around(FIRST))
