@@ -43,7 +43,8 @@ def main() -> int:
         with Reporter() as progress:
             builder.base(progress)
             builder.forget_builds()
-            images = {tag: builder.build(tag, progress) for tag in TAGS}
+            sources = builder.sources()
+            images = {tag: builder.build(sources, tag, progress) for tag in TAGS}
     except (CommandFailed, MissingPrograms, NoDebianArchive) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

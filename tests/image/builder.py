@@ -62,8 +62,22 @@ class Builder:
         self._buildah("commit", "--rm", container, BASE)
         shutil.rmtree(root)
 
-    def build(self, tag: str, progress: Progress) -> Image:
-        """Build the image of this checkout, without any earlier layer, and return it unpacked."""
+    def sources(self) -> Path:
+        """Copy what the image is built from, as .dockerignore lists it: nobody is to change it between two builds."""
+        copy = self.folder / "sources"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        listed = (PROJECT / ".dockerignore").read_text().splitlines()
+        for name in ("Dockerfile", ".dockerignore", *(line[1:] for line in listed if line.startswith("!"))):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            if (PROJECT / name).is_dir():
+                shutil.copytree(PROJECT / name, copy / name)
+            else:
+                shutil.copy2(PROJECT / name, copy / name)
+        return copy
+
+    def build(self, sources: Path, tag: str, progress: Progress) -> Image:
+        """Build the image, without any earlier layer, and return it unpacked."""
         progress(f"building {NAME}:{tag} (log: {self.log.path})")
         self.log.run(
             *self._command,
@@ -75,7 +89,7 @@ class Builder:
             f"--build-arg=BASE_IMAGE={BASE}",
             *_package_index(),
             f"--tag={NAME}:{tag}",
-            PROJECT,
+            sources,
             timeout_seconds=_SECONDS,
         )
         container = self._buildah("from", f"{NAME}:{tag}").stdout.strip()

@@ -14,10 +14,13 @@ from tests.lab.waiting import wait_until
 VIP = "203.0.113.30"
 URL = f"http://{VIP}/"
 NOBODY = 65534
+FILTERED = "2"
 COMPONENTS = {"webhook": NOBODY, "reconciler": NOBODY, "speaker": 0}
 
 
-def test_every_component_sees_the_image_and_nothing_else_read_only(lab: Lab, image: Image) -> None:
+def test_every_component_sees_the_image_alone_read_only_and_under_the_default_seccomp_profile(
+    lab: Lab, image: Image
+) -> None:
     ours = {name: process for name, process in lab.processes().items() if name.startswith(f"{DEFAULT_NAMESPACE}/")}
 
     assert len(ours) == 2 * 2 + 3
@@ -32,6 +35,8 @@ def test_every_component_sees_the_image_and_nothing_else_read_only(lab: Lab, ima
         mounts = [line.split() for line in Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()]
         (of_root,) = (fields for fields in mounts if fields[4] == "/")
         assert "ro" in of_root[5].split(","), name
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+        assert status["Seccomp"].strip() == FILTERED, name
         assert Path(f"/proc/{process.pid}").stat().st_uid == COMPONENTS[name.rsplit("/", maxsplit=1)[-1]], name
 
 

@@ -84,6 +84,7 @@ class Container:
         if not command:
             raise Unsupported(f"container {self.name} without a command (the lab has no such image)")
         allowed = limits(self.spec, pod_spec, image_user=image.user if image else (0, 0))
+        filtered = allowed.default_seccomp and allowed.no_new_privileges
         start = Start(
             hostname=hostname,
             mounts=[
@@ -100,6 +101,7 @@ class Container:
             capabilities=None if allowed.capabilities is None else sorted(allowed.capabilities),
             ambient=[] if image else needed_to_read([*_needed_paths(), Path(__file__)]),
             no_new_privileges=allowed.no_new_privileges,
+            seccomp=str(image.seccomp) if image and image.seccomp and filtered else None,
         )
         if image is None:
             _compile_once()

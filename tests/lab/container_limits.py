@@ -40,6 +40,7 @@ class Limits:
     capabilities: frozenset[str] | None
     no_new_privileges: bool
     read_only_root: bool
+    default_seccomp: bool
 
 
 def limits(container: Object, pod_spec: Object, *, image_user: tuple[int, int] = (0, 0)) -> Limits:
@@ -65,6 +66,7 @@ def limits(container: Object, pod_spec: Object, *, image_user: tuple[int, int] =
         capabilities=None if own.get("privileged") else _capabilities(own.get("capabilities") or {}),
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
         read_only_root=bool(own.get("readOnlyRootFilesystem")),
+        default_seccomp=(context.get("seccompProfile") or {}).get("type") == "RuntimeDefault",
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from tests.lab import privileges
 from tests.lab.mounts import MS_MOVE, MS_RDONLY, bind, in_new_namespace, read_only, read_only_below, writable
 from tests.lab.namespaces import mount
+from tests.lab.seccomp import SeccompFilter
 
 CANNOT_START = 128
 _KEEP = Path("/run/admitlb-keep")
@@ -35,6 +36,7 @@ class Start:
     `mounts` are (source, target, writable), outer targets first. `shown` are folders of the machine that no volume
     may hide and everybody may reach; `covered` are the folders around them that not everybody may enter, of which the
     container sees nothing else. With `root`, the folder an image was unpacked to, it sees that and not the machine.
+    `seccomp` is the file of a profile.
     """
 
     hostname: str
@@ -49,6 +51,7 @@ class Start:
     capabilities: list[str] | None
     ambient: list[str]
     no_new_privileges: bool
+    seccomp: str | None = None
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Return the command line that starts `words` so."""
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     fields: dict[str, Any] = json.loads(arguments[0])
     start = Start(**fields)
     try:
+        # Before the machine's files are out of sight.
+        profile = SeccompFilter(Path(start.seccomp), start.capabilities or ()) if start.seccomp else None
         in_new_namespace()
         _set_hostname(start.hostname)
         if start.root is None:
@@ -77,6 +82,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
         )
         privileges.die_with_parent()
         os.chdir("/")
+        if profile is not None:
+            profile.load()
         os.execvp(arguments[1], list(arguments[1:]))
     except OSError as error:
         print(f"cannot start {arguments[1]}: {error}", file=sys.stderr)

@@ -9,12 +9,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An unpacked image. `entrypoint` runs when the container has no command of its own."""
+    """An unpacked image. `entrypoint` runs when the container has no command of its own.
+
+    `seccomp` is the file with the profile that its containers get which ask for the runtime's default and give up new
+    privileges; without one they run under none.
+    """
 
     root: Path
     environment: Mapping[str, str]
     entrypoint: tuple[str, ...]
     user: tuple[int, int]
+    seccomp: Path | None = None
 
 
 def name_without_tag(image: str) -> str:

@@ -49,6 +49,14 @@ def test_capabilities_are_dropped_before_others_are_added() -> None:
     assert read({"capabilities": {"drop": ["CAP_CHOWN"]}}).capabilities == DEFAULT_CAPABILITIES - {"CHOWN"}
 
 
+def test_the_default_seccomp_profile_may_be_the_pods_wish_and_not_the_containers() -> None:
+    default, none = {"seccompProfile": {"type": "RuntimeDefault"}}, {"seccompProfile": {"type": "Unconfined"}}
+
+    assert read({}, default).default_seccomp
+    assert not read(none, default).default_seccomp
+    assert not read({}).default_seccomp
+
+
 def test_a_privileged_container_is_bounded_by_nothing() -> None:
     assert read({"privileged": True}).capabilities is None
 
