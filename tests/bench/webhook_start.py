@@ -28,7 +28,7 @@ from tests.bench.figures import Figure
 from tests.bench.memory import process_tree, proportional_megabytes, resident_megabytes
 from tests.bench.site import NAMESPACE
 from tests.cluster.installation import OVERLAY, pool, service
-from tests.cluster.webhook_replica import Replica, mark_adopted
+from tests.cluster.webhook_replica import Replica, mark_adopted, route_webhook_service
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -89,6 +89,7 @@ def measure() -> Iterator[Figure]:
 
 def _start(control_plane: ControlPlane, logs: Path) -> _Start:
     control_plane.kubectl("apply", "-k", str(OVERLAY))
+    route_webhook_service(control_plane)
     started = time.perf_counter()
     replica = Replica(control_plane, logs, name="webhook", port=_PORT)
     try:
