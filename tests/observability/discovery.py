@@ -1,56 +1,93 @@
-"""What the Prometheus operator makes of a ServiceMonitor: a scrape configuration with the labels it gives targets."""
+"""Finds the targets of a ServiceMonitor as Prometheus does for its operator: Debian's is built without Kubernetes."""
 
 from __future__ import annotations
 
+import json
+import threading
 from pathlib import Path
 
-from allocator.cluster import Object
+from allocator.cluster import ApiError, Cluster, Object
+from allocator.names import SERVICES, Resource
+from tests.lab.waiting import wait_until
 
-_SERVICE = "__meta_kubernetes_service"
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
+
+_LOOK_SECONDS = 0.5
+_JOIN_SECONDS = 30.0
 
 
-def scrape_configs(monitor: Object, *, kubeconfig: Path) -> list[Object]:
-    """Return one scrape configuration for each endpoint of the ServiceMonitor, in its own namespace.
+class Discovery:
+    """Keeps a file of targets current while the block runs; what was found last stays while the API server is down.
 
-    The intervals stay Prometheus's own, so that a test need not wait for those of production.
+    It asks with the rights of whoever `cluster` speaks for. Only its own thread writes the file.
     """
-    selected = monitor["spec"]["selector"]["matchLabels"]
-    by_label = [
-        {
-            "action": "keep",
-            "source_labels": [f"{_SERVICE}_label_{label}", f"{_SERVICE}_labelpresent_{label}"],
-            "regex": f"({value});true",
-        }
-        for label, value in selected.items()
-    ]
-    copied = {
-        "namespace": "__meta_kubernetes_namespace",
-        "service": f"{_SERVICE}_name",
-        "job": f"{_SERVICE}_name",
-        "pod": "__meta_kubernetes_pod_name",
-        "container": "__meta_kubernetes_pod_container_name",
-    }
-    labels = [{"source_labels": [source], "target_label": label} for label, source in copied.items()]
-    return [
-        {
-            "job_name": f"serviceMonitor/{monitor['metadata']['namespace']}/{monitor['metadata']['name']}/{number}",
-            "kubernetes_sd_configs": [
-                {
-                    "role": "endpoints",
-                    "kubeconfig_file": str(kubeconfig),
-                    "namespaces": {"names": [monitor["metadata"]["namespace"]]},
-                }
-            ],
-            "relabel_configs": [
-                *by_label,
-                {
-                    "action": "keep",
-                    "source_labels": ["__meta_kubernetes_endpoint_port_name"],
-                    "regex": endpoint["port"],
-                },
-                *labels,
-                {"target_label": "endpoint", "replacement": endpoint["port"]},
-            ],
-        }
-        for number, endpoint in enumerate(monitor["spec"]["endpoints"])
-    ]
+
+    def __init__(self, cluster: Cluster, monitor: Object, file: Path) -> None:
+        self._cluster = cluster
+        self._monitor = monitor
+        self._file = file
+        self._written: list[Object] | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
+
+    def __enter__(self) -> Object:
+        """Begin, and return the scrape configuration that reads the file."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        # The right to ask may have been granted a moment ago.
+        wait_until(self._look, 10, "whoever scrapes may list what it needs", retry_on=(ApiError,))
+        self._thread.start()
+        files = {"files": [str(self._file)], "refresh_interval": "1s"}
+        return {"job_name": self._monitor["metadata"]["name"], "file_sd_configs": [files]}
+
+    def __exit__(self, *_: object) -> None:
+        alive = self._thread.is_alive()
+        self._stopping.set()
+        self._thread.join(_JOIN_SECONDS)
+        assert alive, "the thread that finds targets has died"
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self._look()
+            except ApiError:
+                continue
+
+    def _look(self) -> bool:
+        found = self._targets()
+        if found == self._written:
+            return True
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps(found))
+        fresh.rename(self._file)
+        self._written = found
+        return True
+
+    def _targets(self) -> list[Object]:
+        namespace = self._monitor["metadata"]["namespace"]
+        selected = self._monitor["spec"]["selector"]["matchLabels"]
+        ports = {endpoint["port"] for endpoint in self._monitor["spec"]["endpoints"]}
+        selector = ",".join(f"{label}={value}" for label, value in selected.items())
+        services = self._cluster.list(SERVICES, namespace, label_selector=selector)["items"]
+        by_service = {item["metadata"]["name"]: item for item in self._cluster.list(ENDPOINTS, namespace)["items"]}
+        found = []
+        for service in services:
+            name = service["metadata"]["name"]
+            for subset in by_service.get(name, {}).get("subsets") or ():
+                # What is not ready is scraped as well: it has most to tell.
+                addresses = [*(subset.get("addresses") or ()), *(subset.get("notReadyAddresses") or ())]
+                found += [
+                    {
+                        "targets": [f"{address['ip']}:{port['port']}"],
+                        "labels": _labels(namespace, name, port["name"], address),
+                    }
+                    for port in subset.get("ports") or ()
+                    if port.get("name") in ports
+                    for address in addresses
+                ]
+        return sorted(found, key=json.dumps)
+
+
+def _labels(namespace: str, service: str, endpoint: str, address: Object) -> dict[str, str]:
+    labels = {"namespace": namespace, "service": service, "job": service, "endpoint": endpoint}
+    pod = (address.get("targetRef") or {}).get("name")
+    return {**labels, "pod": pod} if pod else labels

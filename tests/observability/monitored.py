@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import yaml
 
-from allocator.cluster import AlreadyExists, Object
+from allocator.cluster import AlreadyExists, Cluster, Object
 from allocator.names import DEFAULT_NAMESPACE, SERVICE_ACCOUNTS, Resource
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
@@ -15,7 +15,7 @@ from tests.lab.prometheus import Prometheus
 from tests.lab.prometheus_programs import find_prometheus
 from tests.lab.waiting import wait_until
 from tests.observability.component import OVERLAY, impatient
-from tests.observability.discovery import scrape_configs
+from tests.observability.discovery import Discovery
 
 SERVICE_MONITORS = Resource("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor")
 PROMETHEUS_RULES = Resource("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
@@ -37,15 +37,19 @@ def monitored(lab: Lab) -> Iterator[Prometheus]:
     lab.ensure_namespace(_SCRAPER[0])
     with suppress(AlreadyExists):
         lab.cluster().create(SERVICE_ACCOUNTS, {"metadata": {"name": _SCRAPER[1]}}, _SCRAPER[0])
-    prometheus = Prometheus(
-        find_prometheus(),
-        lab.client(),
-        lab.directory / "prometheus",
-        scrape_configs=scrape_configs(monitor, kubeconfig=lab.control_plane.kubeconfig_for(*_SCRAPER)),
-        groups=impatient(groups),
-    )
+    scraper = Cluster.from_environment(str(lab.control_plane.kubeconfig_for(*_SCRAPER)))
+    folder = lab.directory / "prometheus"
     try:
-        with prometheus:
+        with (
+            Discovery(scraper, monitor, folder / "targets.json") as scrape_config,
+            Prometheus(
+                find_prometheus(),
+                lab.client(),
+                folder,
+                scrape_configs=[scrape_config],
+                groups=impatient(groups),
+            ) as prometheus,
+        ):
             wait_all_up(lab, prometheus)
             yield prometheus
     finally:
