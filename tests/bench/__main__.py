@@ -38,14 +38,14 @@ class Run:
     venue: Venue
 
 
-def _with_fsync(_: Run) -> Iterator[Figure]:
+def _with_fsync() -> Iterator[Figure]:
     with bare_site(fsync=True) as control_plane:
         bare_rate = creation.measure_bare(control_plane)
         with site(control_plane) as durable:
             yield from creation.measure(durable, bare_rate=bare_rate, durability="etcd with fsync")
 
 
-def _without_fsync(_: Run) -> Iterator[Figure]:
+def _without_fsync() -> Iterator[Figure]:
     with bare_site(fsync=False) as control_plane, site(control_plane) as quick:
         yield from life.measure(quick)
 
@@ -67,11 +67,21 @@ def _takeover(misfortune: Misfortune) -> Callable[[Run], Iterable[Figure]]:
     return lambda run: speaker_failover.measure(run.venue.site, misfortune, runs=run.runs)
 
 
+def _undisturbed(measure: Callable[[], Iterable[Figure]]) -> Callable[[Run], Iterable[Figure]]:
+    """Measure what a lab that runs beside it would slow down."""
+
+    def without_lab(run: Run) -> Iterable[Figure]:
+        run.venue.leave()
+        return measure()
+
+    return without_lab
+
+
 _ALLOCATION: dict[str, Callable[[Run], Iterable[Figure]]] = {
-    "core": lambda _: core.measure(),
-    "creation": _with_fsync,
-    "life": _without_fsync,
-    "start": lambda _: webhook_start.measure(),
+    "core": _undisturbed(core.measure),
+    "creation": _undisturbed(_with_fsync),
+    "life": _undisturbed(_without_fsync),
+    "start": _undisturbed(webhook_start.measure),
 }
 _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-kill": _takeover(speaker_failover.NODE_KILLED),
@@ -80,11 +90,11 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-partition": _takeover(speaker_failover.PARTITION_HEALED),
     "speaker-rollout": lambda run: speaker_failover.measure_rollouts(run.venue.site, runs=run.runs),
     "speaker-first-answer": lambda run: speaker_first_answer.measure(run.venue.site, services=max(20, run.runs)),
-    "speaker-wire": lambda _: speaker_wire.measure(),
-    "speaker-idle": lambda _: speaker_idle.measure(),
+    "speaker-wire": _undisturbed(speaker_wire.measure),
+    "speaker-idle": _undisturbed(speaker_idle.measure),
     "speaker-crowd": _crowd,
     "speaker-writes": _writes,
-    "speaker-simulated": lambda _: speaker_membership.measure(),
+    "speaker-simulated": _undisturbed(speaker_membership.measure),
 }
 _PARTS = _ALLOCATION | _SPEAKER
 _GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER)}
@@ -120,12 +130,16 @@ def main(parts: tuple[str, ...], runs: int, output: Path) -> None:
     console = Console(width=None if Console().is_terminal else 200)
     started = time.monotonic()
     chosen = [name for part in parts or _QUICK for name in _GROUPS.get(part, (part,))]
-    with Report.to(output) as report, Venue() as venue:
-        for name in dict.fromkeys(chosen):
-            console.print(f"[{time.monotonic() - started:5.0f} s] {name}", markup=False, highlight=False)
-            for figure in _PARTS[name](Run(runs=runs, venue=venue)):
-                report.add(figure)
-    report.show(console)
+    with Report.to(output) as report:
+        try:
+            with Venue() as venue:
+                for name in dict.fromkeys(chosen):
+                    console.print(f"[{time.monotonic() - started:5.0f} s] {name}", markup=False, highlight=False)
+                    for figure in _PARTS[name](Run(runs=runs, venue=venue)):
+                        report.add(figure)
+        finally:
+            # What was measured before something failed is worth as much.
+            report.show(console)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     console.print(f"{os.cpu_count()} processors, load {load}; {time.monotonic() - started:.0f} s; {output}")
 
