@@ -55,7 +55,7 @@ prometheus: $(INSTALLED)
 
 .PHONY: bench
 bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
-	$(LAB) $(PY) -m tests.bench
+	$(LAB) $(PY) -m tests.bench $(BENCH_ARGS)
 
 .PHONY: chaos
 chaos: setup ## Let 50 clients change Services for five minutes while components are killed
