@@ -60,6 +60,7 @@ def request_from(
         pins=pins,
         pool_name=pool_name,
         current=current,
+        promised=addresses_in_annotation(service),
     )
 
 

@@ -71,7 +71,11 @@ class _Case:
         request = self.request
         kept: dict[Family, Placement] = {}
         held = self.ledger.held_by(request.namespace, request.name)
-        for claim in sorted(held, key=lambda claim: claim.address not in request.current):
+        # Of a creation that failed halfway, and was tried again, more than one reservation can be left.
+        ranked = sorted(
+            held, key=lambda one: (one.address not in request.current, one.address not in request.promised)
+        )
+        for claim in ranked:
             pool = self._home(claim)
             why_not = clash(self.request, claim, pool)
             name = pool.name if pool is not None else claim.pool

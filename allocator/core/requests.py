@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from allocator.core.addresses import Address, Family
@@ -38,6 +38,9 @@ class ServiceRequest:
     current: tuple[Address, ...] = ()
     """What the Service's status lists now. Held addresses among these win over others it holds, and those no
     claim stands on are adopted."""
+    promised: tuple[Address, ...] = field(default=(), compare=False)
+    """What the Service says it was admitted with. Anybody can write that: of several addresses it holds and does not
+    show, these win; it means nothing else."""
 
     @property
     def namespace(self) -> str:

@@ -128,8 +128,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) ->
         mirror.stop()
     outcome.collected_after_seconds = _collect(installation, outcome)
     outcome.duplicates += witness.duplicates + claim_witness.duplicates
-    for move in witness.moves:
-        outcome.moves += [move.text, *(f"    {line}" for line in claim_witness.story(move))]
+    outcome.moves += ["\n    ".join((move.text, *claim_witness.story(move))) for move in witness.moves]
     outcome.surprises += clients.surprises
     outcome.assigned, outcome.shared = witness.assigned, witness.shared
     outcome.moved_as_asked, outcome.claim_versions = witness.moved_as_asked, claim_witness.versions

@@ -175,6 +175,13 @@ class TestAdoption:
         both = [claim("10.0.0.3", "a", ask()), claim("10.0.0.9", "a", ask())]
         assert given(decided(ask(current=("10.0.0.9",)), self.pools, *both)) == ["10.0.0.9"]
 
+    def test_of_two_reservations_the_one_it_was_admitted_with_is_kept(self) -> None:
+        both = [claim("10.0.0.3", "a", ask()), claim("10.0.0.9", "a", ask())]
+        assert given(decided(ask(promised=("10.0.0.9",)), self.pools, *both)) == ["10.0.0.9"]
+
+    def test_what_it_says_it_was_admitted_with_gives_it_nothing_it_does_not_hold(self) -> None:
+        assert given(decided(ask(promised=("10.0.0.9",)), self.pools)) == ["10.0.0.0"]
+
 
 class TestDualStack:
     dual = pool("dual", "10.0.0.1-10.0.0.2", "2001:db8::1-2001:db8::2")
