@@ -185,7 +185,14 @@ def create_without_waiting(lab: Lab, name: str) -> subprocess.Popen[bytes]:
         "spec": {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP"}]},
     }
     plane = lab.control_plane
-    argv = [plane.binaries.kubectl, f"--kubeconfig={plane.kubeconfig()}", "create", "--validate=false", "-f", "-"]
+    argv = [
+        str(plane.binaries.kubectl),
+        f"--kubeconfig={plane.kubeconfig()}",
+        "create",
+        "--validate=false",
+        "-f",
+        "-",
+    ]
     creation = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert creation.stdin is not None
     creation.stdin.write(json.dumps(document).encode())
