@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from allocator import names
+from allocator.reconciler import configuration_state
 from tests.unit.manifests.documents import MANIFESTS, named, shipped
 
 
@@ -23,6 +24,7 @@ def test_every_manifest_is_applied() -> None:
         names.IP_ALLOCATIONS,
         names.CONFIGURATION_STATES,
         names.SERVICE_L2_STATUSES,
+        *names.BGP_KINDS,
     ],
     ids=lambda resource: resource.plural,
 )
@@ -56,3 +58,28 @@ def test_metrics_of_every_component_are_found_by_one_label_and_one_port_name() -
     ]
 
     assert sorted(scraped) == ["controller", "controller", "speaker"]
+
+
+def test_every_name_that_a_role_is_held_to_is_one_the_code_uses() -> None:
+    used = {
+        names.WEBHOOK_CONFIGURATION,
+        names.WEBHOOK_CERTIFICATE_SECRET,
+        names.SPEAKER_KEY_SECRET,
+        names.RECONCILER_LEASE,
+        configuration_state.NAME,
+    }
+    roles = shipped("ClusterRole") + shipped("Role")
+
+    held_to = {name for role in roles for rule in role["rules"] for name in rule.get("resourceNames", ())}
+
+    assert held_to == used
+
+
+def test_every_definition_is_of_a_kind_the_code_names() -> None:
+    known = {value for value in vars(names).values() if isinstance(value, names.Resource)}
+    plurals = {f"{resource.plural}.{resource.group}" for resource in known}
+
+    defined = {definition["metadata"]["name"] for definition in shipped("CustomResourceDefinition")}
+
+    # Nobody writes a ServiceBGPStatus, and nobody reads one.
+    assert defined - plurals == {"servicebgpstatuses.metallb.io"}

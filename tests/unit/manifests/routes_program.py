@@ -1,0 +1,34 @@
+"""`python -m tests.unit.manifests.routes_program`: prints the paths the webhook answers reviews at, one a line.
+
+A program of its own, because building the webhook registers metrics with the process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from webhook.component import Settings, Webhook
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: none
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: none, user: {}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+"""
+
+
+def main() -> None:
+    """Build the webhook without starting it."""
+    with tempfile.TemporaryDirectory() as folder:
+        kubeconfig = Path(folder) / "kubeconfig"
+        kubeconfig.write_text(KUBECONFIG)
+        webhook = Webhook(Settings(namespace="none", port=0, monitor_port=0, kubeconfig=str(kubeconfig)))
+        rules = webhook.app().url_map.iter_rules()
+        print("\n".join(sorted(rule.rule for rule in rules if "POST" in (rule.methods or ()))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The API server is told of exactly the paths that the webhook serves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from allocator import names
+from tests.unit.manifests.documents import ROOT, named, shipped
+
+PATHS = {
+    "/mutate-v1-service": {names.SERVICES},
+    "/validate-metallb-io-v1beta1-ipaddresspool": {names.IP_ADDRESS_POOLS},
+    "/validate-metallb-io-v1beta1-l2advertisement": {names.L2_ADVERTISEMENTS},
+    "/validate-metallb-io-bgp": set(names.BGP_KINDS),
+    "/validate-v1-namespace": {names.NAMESPACES},
+}
+
+
+def test_every_path_is_served_and_every_served_path_is_registered() -> None:
+    program = [sys.executable, "-m", "tests.unit.manifests.routes_program"]
+    done = subprocess.run(program, check=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    registered = {
+        webhook["clientConfig"]["service"]["path"]
+        for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+        for obj in shipped(kind)
+        for webhook in obj["webhooks"]
+    }
+
+    assert registered == set(done.stdout.split()) == set(PATHS)
+
+
+def test_a_path_gets_the_resources_that_its_handler_reads() -> None:
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        for webhook in named(kind, names.WEBHOOK_CONFIGURATION)["webhooks"]:
+            path = webhook["clientConfig"]["service"]["path"]
+            for rule in webhook["rules"]:
+                for version in rule["apiVersions"]:
+                    for group in rule["apiGroups"]:
+                        found.setdefault(path, set()).update((group, version, plural) for plural in rule["resources"])
+
+    for path, resources in PATHS.items():
+        assert {(one.group, one.version, one.plural) for one in resources} <= found[path]
+        assert {plural for _, _, plural in found[path]} == {one.plural for one in resources}
