@@ -12,6 +12,7 @@ from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SECRETS, WEBHOO
 from speaker.heartbeat import Heartbeat, Phase
 from tests.bench import speaker_failover
 from tests.bench.speaker_site import BACKEND, VIP, SpeakerSite
+from tests.lab.pod_status import PODS
 from tests.lab.prometheus import Alert, Prometheus
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DEPLOYMENTS
@@ -154,14 +155,28 @@ def test_controllers_that_cannot_reach_the_api_server(site: SpeakerSite, prometh
 
 
 def test_a_certificate_that_ends_soon(site: SpeakerSite, prometheus: Prometheus) -> None:
-    # One that lives for a day has less left than an overdue one of the usual length.
+    # One that lives for a day has less left than an overdue one of the usual length. Whoever serves by the old one
+    # would put it back, so nobody may.
     short = {"name": "ADMITLB_CERTIFICATE_LIFETIME_SECONDS", "value": "86400"}
     containers = [{"name": "webhook", "env": [short]}]
-    patch = {"spec": {"template": {"spec": {"containers": containers}}}}
-    site.lab.kubectl("patch", "deployment", "controller", "-n", DEFAULT_NAMESPACE, "-p", json.dumps(patch))
-    site.lab.wait_rolled_out(DEPLOYMENTS, "controller", timeout_seconds=90)
+    again = {"spec": {"replicas": 2, "template": {"spec": {"containers": containers}}}}
+    change_controller(site, {"spec": {"replicas": 0}})
+    wait_until(lambda: not controllers(site), 60, "no controller is left")
     site.lab.cluster().delete(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)
+    change_controller(site, again)
+    site.lab.wait_rolled_out(DEPLOYMENTS, "controller", timeout_seconds=90)
     fires(prometheus, "AdmitLBCertificateExpiry", 60)
+
+
+def controllers(site: SpeakerSite) -> list[Object]:
+    listing: list[Object] = site.lab.cluster().list(PODS, DEFAULT_NAMESPACE, label_selector="component=controller")[
+        "items"
+    ]
+    return listing
+
+
+def change_controller(site: SpeakerSite, patch: Object) -> None:
+    site.lab.kubectl("patch", "deployment", "controller", "-n", DEFAULT_NAMESPACE, "-p", json.dumps(patch))
 
 
 def test_everything_is_scraped_again_in_the_end(site: SpeakerSite, prometheus: Prometheus) -> None:

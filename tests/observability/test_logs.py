@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
 from tests.bench.speaker_site import SpeakerSite
 from tests.lab.waiting import wait_until
@@ -16,18 +18,19 @@ def told(site: SpeakerSite, word: str) -> list[tuple[str, str]]:
     """Return every event whose line has the word, in the order of time, with the component that says so."""
     lines = []
     for path in (site.lab.directory / "pods").glob(f"{DEFAULT_NAMESPACE}_*/*.log"):
-        who = path.stem if path.stem != "speaker" else f"speaker of {node_of(site, path.parent.name)}"
         for line in path.read_text(errors="replace").splitlines():
             if word in line.split():
                 fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
-                lines.append((fields["ts"], who, fields["event"]))
+                lines.append((fields["ts"], writer_of(site, path), fields["event"]))
     return [(who, event) for _, who, event in sorted(lines)]
 
 
-def node_of(site: SpeakerSite, folder: str) -> str:
+def writer_of(site: SpeakerSite, path: Path) -> str:
+    if path.stem != "speaker":
+        return path.stem
+    name = path.parent.name.removeprefix(f"{DEFAULT_NAMESPACE}_")
     pods = site.lab.pods(DEFAULT_NAMESPACE, "component=speaker")
-    name = folder.removeprefix(f"{DEFAULT_NAMESPACE}_")
-    return str(next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name))
+    return "speaker of " + next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name)
 
 
 def test_the_life_of_a_service_can_be_read_from_the_logs(site: SpeakerSite) -> None:
