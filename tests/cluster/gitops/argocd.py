@@ -44,7 +44,7 @@ _ORDER = (
     "DaemonSet",
     "Deployment",
 )
-_WAVE_SECONDS = 60
+_WAVE_SECONDS = 90
 
 
 class SyncFailed(Exception):

@@ -41,6 +41,12 @@ metadata: {name: greedy, namespace: metallb-system}
 spec: {addresses: [192.0.2.19-192.0.2.40]}
 """
 
+_LATE_SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: late, namespace: shop}
+spec: {type: LoadBalancer, selector: {app: late}, ports: [{name: http, port: 80, protocol: TCP}]}
+"""
 
 _EARLY_PART = """
 apiVersion: v1
@@ -52,6 +58,11 @@ kind: IPAddressPool
 metadata: {name: early, namespace: metallb-system}
 spec: {addresses: [198.51.100.32-198.51.100.35], autoAssign: false}
 """
+
+
+def late_service() -> list[Object]:
+    """One more Service, which asks for nothing."""
+    return documents(_LATE_SERVICE)
 
 
 def early_part() -> list[Object]:

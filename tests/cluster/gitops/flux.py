@@ -101,7 +101,7 @@ class Kustomization:
         """Return the status of everything in the inventory, as `wait: true` computes it."""
         return {key: self._health(live) for key, obj in self.inventory.items() if (live := self._api.live(obj))}
 
-    def wait_ready(self, while_waiting: Callable[[], object], timeout_seconds: float = 60) -> None:
+    def wait_ready(self, while_waiting: Callable[[], object], timeout_seconds: float = 90) -> None:
         """Wait until everything in the inventory is current."""
 
         def ready() -> bool:

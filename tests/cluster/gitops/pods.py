@@ -33,6 +33,7 @@ class ControllerPods:
         self._cluster = control_plane.cluster()
         self._directory = directory
         self.processes: dict[str, Process] = {}
+        self._commands: dict[str, tuple[list[str | Path], dict[str, str]]] = {}
         for address in _ADDRESSES:
             subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True, timeout=10)
 
@@ -49,18 +50,27 @@ class ControllerPods:
         for process in self.processes.values():
             process.sigkill()
 
+    def kill(self, container: str) -> None:
+        """Kill one container's process, and leave it dead until `revive`."""
+        self.processes[container].sigkill()
+
+    def revive(self, container: str) -> None:
+        """Start it again, unless it runs."""
+        if container in self.processes and self.processes[container].alive:
+            return
+        argv, env = self._commands[container]
+        log = self._directory / f"{container}.log"
+        self.processes[container] = Process(argv, name=container, log=log, env=env)
+
     def _start(self, pod: Object) -> None:
         kubeconfig = self._control_plane.kubeconfig_for(DEFAULT_NAMESPACE, pod["spec"]["serviceAccountName"])
         for container in pod["spec"]["containers"]:
             values = environment(container, pod, self._cluster)
             words: list[str] = [expanded(word, values) for word in container["command"] + container["args"]]
             argv: list[str | Path] = [Path(sys.executable).with_name(words[0]), *words[1:]]
-            self.processes[container["name"]] = Process(
-                argv,
-                name=container["name"],
-                log=self._directory / f"{container['name']}.log",
-                env={**os.environ, **values, "ADMITLB_KUBECONFIG": str(kubeconfig)},
-            )
+            env = {**os.environ, **values, "ADMITLB_KUBECONFIG": str(kubeconfig)}
+            self._commands[container["name"]] = (argv, env)
+            self.revive(container["name"])
 
     def _report(self, pod: Object, address: str) -> None:
         """As a kubelet does: the address as soon as there is one, Ready once every readiness probe succeeds."""

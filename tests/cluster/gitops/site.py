@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from allocator.cluster import Object
-from allocator.names import IP_ALLOCATIONS, SERVICES
+from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICES, WEBHOOK_SERVICE, Resource
 from tests.cluster.gitops.api import Api
 from tests.cluster.gitops.objects import Key, key_of
 from tests.cluster.gitops.pods import ControllerPods
@@ -17,6 +17,8 @@ from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 T = TypeVar("T")
+
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
 
 ROOT = Path(__file__).parents[3]
 OVERLAYS = ROOT / "kustomize" / "overlays"
@@ -55,7 +57,14 @@ class Site:
 
     def wait_assigned(self, namespace: str, name: str) -> list[str]:
         """Wait for a Service's addresses and return them."""
-        return self.wait(lambda: self.addresses(namespace, name), 15, f"{namespace}/{name} has an address")
+        return self.wait(lambda: self.addresses(namespace, name), 30, f"{namespace}/{name} has an address")
+
+    def webhook_endpoints(self) -> list[str]:
+        """Return the addresses at which the API server reaches the webhook."""
+        endpoints = self.cluster.get(ENDPOINTS, WEBHOOK_SERVICE, DEFAULT_NAMESPACE)
+        return [
+            address["ip"] for subset in endpoints.get("subsets") or () for address in subset.get("addresses") or ()
+        ]
 
     def holders(self) -> dict[str, str]:
         """Return who holds each address that is in use."""

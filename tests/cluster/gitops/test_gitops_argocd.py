@@ -69,7 +69,7 @@ def application(site: Site, synced: Application) -> Iterator[Application]:
 def switched(site: Site, synced: Application, git: list[Object]) -> Application:
     """The Application after its first server-side sync."""
     application = synced.server_side()
-    site.wait(lambda: application.sync(git), 20, "the Application syncs", retry_on=(SyncFailed,))
+    site.wait(lambda: application.sync(git), 60, "the Application syncs", retry_on=(SyncFailed,))
     return application
 
 
@@ -79,7 +79,7 @@ def resync(site: Site, application: Application, objects: list[Object]) -> list[
     def done() -> list[str]:
         return application.sync(objects)
 
-    lines = site.wait(done, 20, "the Application syncs", retry_on=(SyncFailed,))
+    lines = site.wait(done, 60, "the Application syncs", retry_on=(SyncFailed,))
     return [line for line in lines if not line.endswith(" unchanged")]
 
 
@@ -198,7 +198,7 @@ class TestEditsInGit:
     ) -> None:
         commit = without(git, "Service", "web")
         assert [str(key) for key in application.prune(commit)] == ["Service shop/web"]
-        site.wait(lambda: "192.0.2.10" not in site.holders(), 15, "the address is released")
+        site.wait(lambda: "192.0.2.10" not in site.holders(), 30, "the address is released")
         assert resync(site, application, users_part()) == ["service/web created"]
         assert site.addresses("shop", "web") == ["192.0.2.10"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,6 +34,49 @@ def kept_by_flux(site: Site) -> dict[str, Kustomization]:
         kustomization.wait_ready(site.pods.attend)
         kustomizations[name] = kustomization
     return kustomizations
+
+
+FLUX_FIELDS: dict[str, Any] = {
+    "interval": {},
+    "retryInterval": {},
+    "timeout": {},
+    "dependsOn": {"name": {}, "namespace": {}, "readyExpr": {}},
+    "sourceRef": {"apiVersion": {}, "kind": {}, "name": {}, "namespace": {}},
+    "path": {},
+    "images": {"name": {}, "newName": {}, "newTag": {}, "digest": {}},
+    "prune": {},
+    "wait": {},
+    "healthCheckExprs": {"apiVersion": {}, "kind": {}, "inProgress": {}, "failed": {}, "current": {}},
+}
+"""Of kustomize.toolkit.fluxcd.io/v1 Kustomization, what an example needs."""
+ARGOCD_FIELDS: dict[str, Any] = {
+    "project": {},
+    "source": {"repoURL": {}, "targetRevision": {}, "path": {}, "kustomize": {"images": {}}},
+    "destination": {"server": {}, "namespace": {}},
+    "syncPolicy": {
+        "automated": {"prune": {}, "selfHeal": {}},
+        "syncOptions": {},
+        "retry": {"limit": {}, "backoff": {"duration": {}, "factor": {}, "maxDuration": {}}},
+    },
+}
+"""Of argoproj.io/v1alpha1 Application, what an example needs."""
+
+
+def unknown_fields(value: Any, known: dict[str, Any], path: str = "spec") -> list[str]:
+    """Say which fields of a value are not among the known ones."""
+    if isinstance(value, list):
+        return [found for item in value for found in unknown_fields(item, known, path)]
+    if not isinstance(value, dict):
+        return []
+    found = [f"{path}.{field}" for field in value if field not in known]
+    for field in value.keys() & known.keys():
+        found += unknown_fields(value[field], known[field], f"{path}.{field}")
+    return found
+
+
+def test_no_field_of_a_kustomization_or_an_application_is_misspelt() -> None:
+    assert [found for obj in example.kustomizations() for found in unknown_fields(obj["spec"], FLUX_FIELDS)] == []
+    assert [found for obj in example.applications() for found in unknown_fields(obj["spec"], ARGOCD_FIELDS)] == []
 
 
 class TestFlux:
@@ -91,7 +135,7 @@ class TestArgoCD:
             def synced(application: Application = application, objects: list[Object] = objects) -> list[str]:
                 return application.sync(objects)
 
-            site.wait(synced, 30, f"{manifest['metadata']['name']} syncs", retry_on=(SyncFailed,))
+            site.wait(synced, 60, f"{manifest['metadata']['name']} syncs", retry_on=(SyncFailed,))
             assert application.drift(objects) == []
             assert set(application.health(objects).values()) == {Code.HEALTHY}
         assert site.addresses("shop", "web") == ["192.0.2.10"]

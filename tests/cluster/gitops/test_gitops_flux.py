@@ -18,6 +18,7 @@ from tests.cluster.gitops.commits import (
     ask_for_nothing,
     ask_for_two_of_one_family,
     greedy_pool,
+    late_service,
     open_another_port,
     users_part,
 )
@@ -61,7 +62,7 @@ def reconcile(site: Site, kustomization: Kustomization, objects: list[Object]) -
         return changed or ["nothing"]
 
     what = "the Kustomization reconciles"
-    return wait_until(done, 20, what, interval_seconds=0.5, retry_on=(ReconciliationFailed,))
+    return wait_until(done, 60, what, interval_seconds=0.5, retry_on=(ReconciliationFailed,))
 
 
 def test_one_sync_brings_kinds_admitlb_pools_and_services(site: Site, running: Kustomization) -> None:
@@ -158,7 +159,7 @@ class TestEditsInGit:
     ) -> None:
         assert site.wait_assigned("shop", "web") == ["192.0.2.10"]
         assert reconcile(site, running, without(git, "Service", "web")) == ["Service shop/web deleted"]
-        site.wait(lambda: "192.0.2.10" not in site.holders(), 15, "the address is released")
+        site.wait(lambda: "192.0.2.10" not in site.holders(), 30, "the address is released")
         assert reconcile(site, running, git) == ["Service shop/web created"]
         assert site.wait_assigned("shop", "web") == ["192.0.2.10"]
 
@@ -188,11 +189,51 @@ class TestRefusals:
         assert "shop/web" in told
 
 
+class TestWithoutAWebhook:
+    """While no replica answers, pools stay as they are, and Services go on."""
+
+    @pytest.fixture
+    def orphaned(self, site: Site, running: Kustomization) -> Iterator[Kustomization]:
+        """The Kustomization while the API server reaches no webhook."""
+        site.wait_assigned("shop", "web")
+        site.pods.kill("webhook")
+        site.wait(lambda: not site.webhook_endpoints(), 40, "no endpoint is left")
+        yield running
+        site.pods.revive("webhook")
+        site.wait(site.webhook_endpoints, 60, "the webhook is an endpoint again")
+
+    def test_a_sync_with_pools_fails_and_the_next_one_finds_nothing_to_do(
+        self, site: Site, orphaned: Kustomization, git: list[Object]
+    ) -> None:
+        site.wait(lambda: "failed calling webhook" in _outcome(orphaned, git), 40, "a sync fails")
+        assert site.holders() == {"192.0.2.10": "shop/web", "192.0.2.15": "shop/api"}
+        site.pods.revive("webhook")
+        assert reconcile(site, orphaned, git) == ["nothing"]
+        assert site.addresses("shop", "web") == ["192.0.2.10"]
+
+    def test_a_sync_of_services_alone_succeeds_and_they_are_served(self, site: Site, orphaned: Kustomization) -> None:
+        services = Kustomization(site.api, "late")
+        (created,) = services.reconcile(late_service())
+        assert str(created) == "Service shop/late created"
+        assert site.wait_assigned("shop", "late") == ["192.0.2.11"]
+        assert orphaned.health()
+        services.reconcile([])
+
+
 def refusal(kustomization: Kustomization, objects: list[Object]) -> str:
     """Return why the Kustomization fails."""
     with pytest.raises(ReconciliationFailed) as failed:
         kustomization.reconcile(objects)
     return str(failed.value)
+
+
+def _outcome(kustomization: Kustomization, objects: list[Object]) -> str:
+    """Return why the Kustomization fails, empty where it does not."""
+    try:
+        kustomization.reconcile(objects)
+    except ReconciliationFailed as error:
+        return str(error)
+    return ""
 
 
 def _ports(site: Site, name: str) -> list[int]:

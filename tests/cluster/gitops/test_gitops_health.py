@@ -71,7 +71,7 @@ def when(admitlb: Reconciling, kind: Resource, name: str, holds: Callable[[Objec
         obj = admitlb.cluster.get(kind, name, namespace if kind.namespaced else None)
         return obj if holds(obj) else None
 
-    return wait_until(found, 10, f"{kind.kind} {name} is as expected", retry_on=(NotFound,))
+    return wait_until(found, 30, f"{kind.kind} {name} is as expected", retry_on=(NotFound,))
 
 
 def observed(obj: Object) -> bool:
