@@ -169,10 +169,8 @@ def test_a_certificate_that_ends_soon(site: SpeakerSite, prometheus: Prometheus)
 
 
 def controllers(site: SpeakerSite) -> list[Object]:
-    listing: list[Object] = site.lab.cluster().list(PODS, DEFAULT_NAMESPACE, label_selector="component=controller")[
-        "items"
-    ]
-    return listing
+    found = site.lab.cluster().list(PODS, DEFAULT_NAMESPACE, label_selector="component=controller")
+    return list(found["items"])
 
 
 def change_controller(site: SpeakerSite, patch: Object) -> None:

@@ -30,7 +30,8 @@ def writer_of(site: SpeakerSite, path: Path) -> str:
         return path.stem
     name = path.parent.name.removeprefix(f"{DEFAULT_NAMESPACE}_")
     pods = site.lab.pods(DEFAULT_NAMESPACE, "component=speaker")
-    return "speaker of " + next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name)
+    node = next(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"] == name)
+    return f"speaker of {node}"
 
 
 def test_the_life_of_a_service_can_be_read_from_the_logs(site: SpeakerSite) -> None:
