@@ -74,6 +74,7 @@ def pods(site: SpeakerSite) -> set[str]:
     return {pod["metadata"]["uid"] for pod in found}
 
 
+@pytest.mark.timeout(300)  # on a busy machine: the site is made and taken down within it
 def test_a_rollout_fails_no_admission_and_no_request_and_moves_no_address(site: SpeakerSite) -> None:
     announcer, held, before = site.announcer(), addresses(site, "web", *STANDING), pods(site)
     lab = site.lab
