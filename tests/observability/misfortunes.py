@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from allocator.cluster import Conflict, Object
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SERVICES, Resource
 from tests.bench.speaker_site import SpeakerSite
+from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.network import run_ip
 from tests.lab.node import Node
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS, DEPLOYMENTS
-from tests.observability.component import OVERLAY
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
 _HEARTBEATS = ("INPUT", "-p", "udp", "--dport", "7946", "-j", "DROP")
@@ -59,7 +59,7 @@ def unchecked(lab: Lab) -> Iterator[None]:
     try:
         yield
     finally:
-        lab.kubectl("apply", "-k", str(OVERLAY))
+        lab.kubectl("apply", "-k", str(PROJECT / "kustomize" / "overlays" / "default"))
 
 
 @contextmanager

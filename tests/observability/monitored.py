@@ -80,14 +80,4 @@ def wait_all_up(lab: Lab, prometheus: Prometheus) -> None:
 
 def component_documents(lab: Lab) -> list[Object]:
     """Return the objects that the component adds to an installation, as kubectl renders them."""
-    with_component = _rendered(lab, str(OVERLAY))
-    without = {_identity(document) for document in _rendered(lab, str(PROJECT / "kustomize" / "base"))}
-    return [document for document in with_component if _identity(document) not in without]
-
-
-def _rendered(lab: Lab, folder: str) -> list[Object]:
-    return list(yaml.safe_load_all(lab.kubectl("kustomize", folder).stdout))
-
-
-def _identity(document: Object) -> tuple[str, str]:
-    return document["kind"], document["metadata"]["name"]
+    return list(yaml.safe_load_all(lab.kubectl("kustomize", str(OVERLAY)).stdout))
