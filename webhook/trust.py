@@ -52,9 +52,11 @@ class Trust:
     ) -> None:
         """With a `certificate_dir`, that certificate is served and the configurations' caBundle is left alone."""
         self._tls = ServingContext()
-        authority = None
-        if certificate_dir is None:
-            authority = CertificateManager(
+        authority: CertificateManager | None = None
+        if certificate_dir is not None:
+            self._source: CertificateSource = MountedCertificate(certificate_dir, on_change=self._use)
+        else:
+            self._source = authority = CertificateManager(
                 cluster,
                 namespace=namespace,
                 dns_names=service_dns_names(service, namespace),
@@ -62,9 +64,6 @@ class Trust:
                 registered=self._is_registered,
                 lifetimes=lifetimes,
             )
-        self._source: CertificateSource = authority or MountedCertificate(
-            certificate_dir or Path(), on_change=self._use
-        )
         self._registration = Registration(
             cluster, name=configuration, authority=authority, on_change=self._reregistered
         )
