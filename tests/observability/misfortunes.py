@@ -20,7 +20,7 @@ from tests.lab.workloads import DAEMON_SETS, DEPLOYMENTS
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
 _HEARTBEATS = ("INPUT", "-p", "udp", "--dport", "7946", "-j", "DROP")
-_SLOW_SECONDS = 60.0
+_SLOW_SECONDS = 150.0
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from tests.observability import misfortunes
 from tests.observability.component import alerts
 from tests.observability.monitored import wait_all_up
 
+pytestmark = pytest.mark.timeout(300)
+
 SECONDS = 40.0
 FIRED: dict[str, Alert] = {}
 """Filled by the tests, in order; the last one looks at all of it."""
@@ -164,7 +166,7 @@ def test_a_certificate_that_ends_soon(site: SpeakerSite, prometheus: Prometheus)
     wait_until(lambda: not controllers(site), 60, "no controller is left")
     site.lab.cluster().delete(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)
     change_controller(site, again)
-    site.lab.wait_rolled_out(DEPLOYMENTS, "controller", timeout_seconds=90)
+    site.lab.wait_rolled_out(DEPLOYMENTS, "controller", timeout_seconds=150)
     fires(prometheus, "AdmitLBCertificateExpiry", 60)
 
 
