@@ -23,7 +23,7 @@ PROBE = """
 import json, os, pathlib, time
 def writes(path):
     try:
-        pathlib.Path(path, "probe").write_text("x")
+        pathlib.Path(path, f"probe-{os.getpid()}").write_text("x")
     except OSError as error:
         return error.strerror
     return "written"
