@@ -7,15 +7,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from allocator.core.addresses import Address, Family
-from allocator.logs import EventLog
 from speaker import filters
+from speaker.frame_listener import FrameListener
 from speaker.frames.arp import ArpFrame, Operation, gratuitous, reply_to
-from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, MalformedFrame
+from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import MaySend, PacketSocket, always
-
-log = EventLog("arp")
+from speaker.packet_socket import MaySend, always
 
 _OWN: Mapping[Address, bytes] = {}
 """Nothing is lent: the interface's own hardware address is the answer."""
@@ -32,7 +30,7 @@ def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) ->
     return reply_to(request, mac) if request.target_ip in addresses else None
 
 
-class ArpResponder:
+class ArpResponder(FrameListener):
     """Answers and announces IPv4 addresses on one interface, with that interface's own MAC.
 
     `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread. The kernel's
@@ -40,22 +38,15 @@ class ArpResponder:
     """
 
     protocol = "arp"
+    family = Family.IPV4
+    ethertype = ETHERTYPE_ARP
 
     def __init__(self, interface: Interface, metrics: SpeakerMetrics, may_send: MaySend = always) -> None:
         """Open the socket, answering for nothing yet. Raises OSError."""
-        self.interface = interface
+        super().__init__(interface, metrics, may_send)
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
         self._lent: Mapping[Address, bytes] = _OWN
-        self._socket = PacketSocket(interface, ETHERTYPE_ARP, metrics, may_send)
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when a frame waits."""
-        return self._socket.fileno()
-
-    def covers(self, address: Address) -> bool:
-        """Tell whether the address is of this responder's family."""
-        return address.family is Family.IPV4
 
     def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
         """From now on answer for exactly the IPv4 addresses among these."""
@@ -67,30 +58,6 @@ class ArpResponder:
         self._addresses = mine
         self._socket.set_filter(filters.arp_requests_for(mine))
 
-    def handle_readable(self) -> None:
-        """Take in waiting frames and answer them."""
-        for data in self._socket.frames():
-            try:
-                request = ArpFrame.decode(data)
-            except MalformedFrame as error:
-                self._socket.dropped(error.reason)
-                log.debug("arp.malformed", interface=self.interface.name, error=error)
-                continue
-            reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
-            if reply is None:
-                self._socket.dropped("not-ours")
-                continue
-            lent = self._lent.get(request.target_ip)
-            if lent is not None:
-                # Only inside: the frame itself comes from here, or switches would send that node's traffic here.
-                reply = replace(reply, sender_mac=lent)
-            # Counted when the answer is on its way: nobody waits for the counters.
-            sent = self._socket.send(reply.encode())
-            address = str(request.target_ip)
-            self._metrics.requests_received.add(address)
-            if sent:
-                self._metrics.responses_sent.add(address)
-
     def announce(self, address: Address) -> bool:
         """Broadcast the address in both gratuitous forms, request and reply; return whether any went out."""
         if address in self._lent:
@@ -101,10 +68,19 @@ class ArpResponder:
             self._metrics.gratuitous_sent.add(str(address), sent)
         return bool(sent)
 
-    def count_overflow(self) -> None:
-        """Count the frames lost because they came faster than they were taken."""
-        self._socket.count_overflow()
-
-    def close(self) -> None:
-        """Free the socket."""
-        self._socket.close()
+    def _handle(self, data: bytes) -> bool:
+        request = ArpFrame.decode(data)
+        reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
+        if reply is None:
+            return False
+        lent = self._lent.get(request.target_ip)
+        if lent is not None:
+            # Only inside: the frame itself comes from here, or switches would send that node's traffic here.
+            reply = replace(reply, sender_mac=lent)
+        # Counted when the answer is on its way: nobody waits for the counters.
+        sent = self._socket.send(reply.encode())
+        address = str(request.target_ip)
+        self._metrics.requests_received.add(address)
+        if sent:
+            self._metrics.responses_sent.add(address)
+        return True

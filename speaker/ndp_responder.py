@@ -7,17 +7,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from allocator.core.addresses import Address, Family
-from allocator.logs import EventLog
 from speaker import filters
-from speaker.frames.ethernet import ETHERTYPE_IPV6, MalformedFrame
+from speaker.frame_listener import FrameListener
+from speaker.frames.ethernet import ETHERTYPE_IPV6
 from speaker.frames.ipv6 import group_mac, is_multicast, solicited_node
 from speaker.frames.ndp import Advertisement, Solicitation, decode, reply_to, unsolicited
 from speaker.groups import GroupMemberships
 from speaker.interfaces import Interface
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import MaySend, PacketSocket, always
-
-log = EventLog("ndp")
+from speaker.packet_socket import MaySend, always
 
 _OWN: Mapping[Address, bytes] = {}
 """Nothing is lent: the interface's own hardware address is the answer."""
@@ -40,7 +38,7 @@ def answer(
     return None if frame.source == mac else reply_to(frame, mac)
 
 
-class NdpResponder:
+class NdpResponder(FrameListener):
     """Answers and announces IPv6 addresses on one interface, with that interface's own MAC.
 
     `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread; `_groups` and
@@ -48,24 +46,17 @@ class NdpResponder:
     """
 
     protocol = "ndp"
+    family = Family.IPV6
+    ethertype = ETHERTYPE_IPV6
 
     def __init__(self, interface: Interface, metrics: SpeakerMetrics, may_send: MaySend = always) -> None:
         """Open the socket, answering for nothing yet. Raises OSError."""
-        self.interface = interface
+        super().__init__(interface, metrics, may_send)
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
         self._lent: Mapping[Address, bytes] = _OWN
         self._groups: frozenset[Address] = frozenset()
         self._members = GroupMemberships(interface)
-        self._socket = PacketSocket(interface, ETHERTYPE_IPV6, metrics, may_send)
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when a frame waits."""
-        return self._socket.fileno()
-
-    def covers(self, address: Address) -> bool:
-        """Tell whether the address is of this responder's family."""
-        return address.family is Family.IPV6
 
     def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
         """From now on answer for exactly the IPv6 addresses among these, and be in exactly their groups."""
@@ -84,29 +75,6 @@ class NdpResponder:
             self._members.leave(group)
         self._groups = groups
 
-    def handle_readable(self) -> None:
-        """Take in waiting frames and answer them."""
-        for data in self._socket.frames():
-            try:
-                frame = decode(data)
-            except MalformedFrame as error:
-                self._socket.dropped(error.reason)
-                log.debug("ndp.malformed", interface=self.interface.name, error=error)
-                continue
-            reply = answer(frame, mac=self.interface.mac, addresses=self._addresses)
-            if reply is None:
-                self._socket.dropped("not-ours")
-                continue
-            lent = self._lent.get(frame.target)
-            if lent is not None:
-                reply = replace(reply, link_address=lent)
-            # Counted when the answer is on its way: nobody waits for the counters.
-            sent = self._socket.send(reply.encode())
-            address = str(frame.target)
-            self._metrics.requests_received.add(address)
-            if sent:
-                self._metrics.responses_sent.add(address)
-
     def announce(self, address: Address) -> bool:
         """Tell all nodes where the address is, overriding what they had; return whether that went out."""
         if address in self._lent:
@@ -116,14 +84,26 @@ class NdpResponder:
             self._metrics.gratuitous_sent.add(str(address))
         return sent
 
-    def count_overflow(self) -> None:
-        """Count the frames lost because they came faster than they were taken."""
-        self._socket.count_overflow()
-
     def close(self) -> None:
         """Free the sockets, and with them leave every group."""
-        self._socket.close()
+        super().close()
         self._members.close()
+
+    def _handle(self, data: bytes) -> bool:
+        frame = decode(data)
+        reply = answer(frame, mac=self.interface.mac, addresses=self._addresses)
+        if reply is None:
+            return False
+        lent = self._lent.get(frame.target)
+        if lent is not None:
+            reply = replace(reply, link_address=lent)
+        # Counted when the answer is on its way: nobody waits for the counters.
+        sent = self._socket.send(reply.encode())
+        address = str(frame.target)
+        self._metrics.requests_received.add(address)
+        if sent:
+            self._metrics.responses_sent.add(address)
+        return True
 
     def _join(self, group: Address) -> None:
         self._socket.join(group_mac(group))
