@@ -27,6 +27,10 @@ log = EventLog("decider")
 
 PROTOCOL = "layer2"
 
+REJOIN_SECONDS = 1.2
+"""How long a node that was cut off listens for the others before it takes anything. The nodes' kernels ask for each
+other's hardware address once a second; until that is answered no heartbeat passes."""
+
 
 class Announces(Protocol):
     """What carries out a decision."""
@@ -130,6 +134,7 @@ class Decider:
         self._synced = False
         self._stopping = False
         self._around = Surroundings(frozenset())
+        self._rejoins_at: float | None = None
         self._unreachable: frozenset[str] = frozenset()
         self._known: dict[str, tuple[str, ...]] | None = None
         self._renewals: dict[str, str] = {}
@@ -235,11 +240,14 @@ class Decider:
         return self._stopping or urgent or self._answered or cluster
 
     def _patience(self) -> float | None:
-        deadline = self._tenancy.deadline
-        return None if deadline is None else max(0.0, deadline - clock())
+        return None if (deadline := self._deadline()) is None else max(0.0, deadline - clock())
 
     def _overdue(self) -> bool:
-        return self._tenancy.deadline is not None and self._tenancy.deadline <= clock()
+        return (deadline := self._deadline()) is not None and deadline <= clock()
+
+    def _deadline(self) -> float | None:
+        deadlines = (self._tenancy.deadline, self._rejoins_at)
+        return min((each for each in deadlines if each is not None), default=None)
 
     def _move(self, liveness: Liveness | None, links: tuple[Link, ...] | None) -> None:
         begun = time.monotonic()
@@ -257,6 +265,8 @@ class Decider:
                 leaving=liveness.leaving,
             )
         if links is not None:
+            if self._was_cut_off(links, around.alive):
+                self._rejoins_at = clock() + REJOIN_SECONDS
             around = replace(around, links=links)
         self._around = around
         self._act(lost=frozenset(before) - frozenset(around.alive))
@@ -297,7 +307,14 @@ class Decider:
 
     def _act(self, *, lost: frozenset[str] = frozenset()) -> None:
         before = self._tenancy
-        around = replace(self._around, answered=self._announcer.answered(), doubtful=self._doubtful())
+        if self._rejoins_at is not None and (clock() >= self._rejoins_at or not self._is_alone(self._around.alive)):
+            self._rejoins_at = None
+        around = replace(
+            self._around,
+            alive=self._around.alive if self._rejoins_at is None else frozenset(),
+            answered=self._announcer.answered(),
+            doubtful=self._doubtful(),
+        )
         tenancy = self._tenure.decide(self._view.contests(), around, clock())
         self._tenancy = tenancy
         self._name(tenancy, before)
@@ -321,8 +338,17 @@ class Decider:
             self._metrics.takeovers.labels(reason).inc(len(taken) - new)
         self._show(tenancy)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
-        if self._node in self._around.alive:
+        if self._node in around.alive:
             self._reports.report(self._view, self._view.contests(), tenancy)
+
+    def _was_cut_off(self, links: Iterable[Link], alive: Iterable[str]) -> bool:
+        """Whether an interface is back after every peer fell silent: more likely it was this node that was gone."""
+        before = {link.name for link in self._around.links if not link.lost}
+        back = {link.name for link in links if not link.lost} - before
+        return bool(back and self._around.links) and self._is_alone(alive)
+
+    def _is_alone(self, alive: Iterable[str]) -> bool:
+        return len(self._known or ()) > 1 and not frozenset(alive) - {self._node}
 
     def _name(self, tenancy: Tenancy, before: Tenancy) -> None:
         """Note whose the addresses are; of one that is about to be withdrawn, whose it was."""

@@ -20,6 +20,8 @@ LEASE_COUNTS_SECONDS = 25.0
 """How long a renewed Lease speaks for a node that is not heard."""
 LEASE_DOUBT_SECONDS = 2.0
 """A renewal seen so soon after the silence began may have been written before."""
+LEASE_PROOF_SECONDS = 5.0
+"""How far apart two renewals must be seen to prove life: what waited in a stalled API server comes all at once."""
 
 WANTED_SECONDS = 10.0
 """How long a peer that asked for frequent heartbeats gets them, though by this node's view it need not."""
@@ -148,9 +150,13 @@ class Membership:
         return [change for change in gone if change.node not in self._peers]
 
     def renewed(self, node: str, now: float) -> None:
-        """The node's Lease was seen to be renewed: it lives, heard or not."""
+        """The node's Lease was seen to be renewed: a second time, it lives, heard or not."""
         peer = self._peers.get(node)
-        if peer is not None and not peer.fresh and now - peer.silent_since >= LEASE_DOUBT_SECONDS:
+        if peer is None or peer.fresh or now - peer.silent_since < LEASE_DOUBT_SECONDS:
+            return
+        if peer.first_renewed_at is None:
+            peer.first_renewed_at = now
+        elif now - peer.first_renewed_at >= LEASE_PROOF_SECONDS:
             peer.renewed_at = now
             self._leases_speak = True
 
@@ -355,7 +361,7 @@ class Membership:
         peer.acknowledged = heartbeat.have
         peer.silent_since = now
         peer.fresh = True
-        peer.asked_at = peer.renewed_at = None
+        peer.asked_at = peer.first_renewed_at = peer.renewed_at = None
         peer.accusers.clear()
         self._obituaries.pop(heartbeat.sender, None)
         self._take_chunks(heartbeat.sender, peer, heartbeat)
@@ -443,7 +449,7 @@ class Membership:
         changes = [PeerChange(node, False, reason, peer.silence(now))] if peer.alive else []
         peer.fresh = False
         peer.challenge = self._new_number()
-        peer.asked_at = peer.renewed_at = None
+        peer.asked_at = peer.first_renewed_at = peer.renewed_at = None
         peer.accusers.clear()
         # Should it live after all, its answer brings it back at once.
         self._urgent.add(node)

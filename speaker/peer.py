@@ -44,8 +44,10 @@ class Peer:
     probe: bool = False
     """The next heartbeat to it asks for one in return."""
     news: list[News] = field(default_factory=list)
+    first_renewed_at: float | None = None
+    """When its Lease was first seen to be renewed in the present silence; None while it was not."""
     renewed_at: float | None = None
-    """When its Lease was last seen to be renewed while it was not heard; None if never."""
+    """When that was last seen, where it proves that the peer lives; None while it does not."""
 
     @property
     def known(self) -> bool:

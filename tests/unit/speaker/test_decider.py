@@ -204,6 +204,35 @@ def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> N
     assert list(rig.statuses.wanted) == [f"default/web {VIP}"]
 
 
+def cut_off_and_back(rig: Rig) -> None:
+    """Pull the node's only cable until it hears nobody, and plug it in again; each is decided on."""
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    steps: list[Callable[[], None]] = [
+        lambda: rig.alive("node-a", "node-b", holding=["node-b"]),
+        lambda: rig.interfaces(down=["eth0"]),
+        lambda: rig.alive("node-a"),
+        lambda: rig.interfaces("eth0"),
+    ]
+    for step in steps:
+        rig.around.said.clear()
+        step()
+        wait_until(lambda: rig.around.said, 5, "it decides")
+
+
+def test_a_node_that_was_cut_off_takes_nothing_before_it_has_listened_for_the_others(rig: Rig) -> None:
+    cut_off_and_back(rig)
+    assert rig.around.announced == {}, "its peers may be holding everything"
+    rig.alive("node-a", "node-b", shaken=True, holding=["node-b"])
+    rig.around.says("again")
+    assert rig.around.announced == {}
+
+
+def test_a_node_that_was_cut_off_and_hears_nobody_takes_over_in_the_end(rig: Rig) -> None:
+    cut_off_and_back(rig)
+    wait_until(lambda: rig.around.announced == {VIP: EVERYWHERE}, 5, "node-a takes over")
+
+
 def test_its_return_takes_nothing_back(rig: Rig) -> None:
     rig.decider.on_synced()
     rig.around.says("serve")

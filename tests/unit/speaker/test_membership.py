@@ -280,12 +280,24 @@ def test_a_peer_that_only_its_lease_speaks_for_is_alive_until_the_lease_is_old()
     members.renewed("peer", 1.0)
     assert members.alive(1.0) == frozenset(), "it may have been written before the silence began"
     members.renewed("peer", 11.0)
-    assert members.alive(11.0) == members.by_lease(11.0) == {"peer"}
-    assert members.alive(11.0 + LEASE_COUNTS_SECONDS) == frozenset()
-    members.renewed("peer", 40.0)
-    members.heard(beat(members), 41.0)
-    assert members.by_lease(41.0) == frozenset()
-    assert members.alive(41.0) == {"peer"}
+    assert members.alive(11.0) == frozenset(), "it may have waited in an API server that stood still"
+    members.renewed("peer", 21.0)
+    assert members.alive(21.0) == members.by_lease(21.0) == {"peer"}
+    assert members.alive(21.0 + LEASE_COUNTS_SECONDS) == frozenset()
+    members.renewed("peer", 50.0)
+    members.heard(beat(members), 51.0)
+    assert members.by_lease(51.0) == frozenset()
+    assert members.alive(51.0) == {"peer"}
+
+
+def test_renewals_that_a_stalled_api_server_works_off_at_once_bring_no_dead_peer_back() -> None:
+    members = membership("peer")
+    members.heard(beat(members), 0.0)
+    tick_through(members, 0.0, 3.0)
+    for at in (3.0, 3.01, 3.2):
+        members.renewed("peer", at)
+    assert members.alive(3.2) == frozenset()
+    assert members.by_lease(10.0) == frozenset()
 
 
 def test_it_settles_when_all_were_heard_or_had_a_second_to_be() -> None:
