@@ -157,8 +157,8 @@ def test_lifetimes_that_leave_no_time_to_hand_over_are_refused(
 class Fleet:
     """Replicas that look at one Secret when they like, and API servers that hear of its bundle when they like.
 
-    Time passes in quarters of `settle`; who has not looked for half of it looks now, so that `settle` is long enough
-    for everybody, which is all that is asked of it.
+    Time passes in quarters of `settle`; who has not looked for three of them looks now, so that `settle` is just long
+    enough for everybody, which is all that is asked of it.
     """
 
     secret: Credentials
@@ -175,7 +175,7 @@ class Fleet:
         everybody = [self.replicas, self.servers]
         for number in range(len(self.replicas) + len(self.servers)):
             self.overdue[number] = self.overdue.get(number, 0) + 1
-            if number in lookers or self.overdue[number] >= 2:
+            if number in lookers or self.overdue[number] >= 3:
                 group, index = divmod(number, len(self.replicas))
                 everybody[group][index] = self.secret
                 self.overdue[number] = 0
