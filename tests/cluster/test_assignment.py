@@ -17,7 +17,7 @@ from allocator.names import (
     SERVICES,
 )
 from tests.cluster.installation import OVERLAY, TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
-from tests.cluster.webhook_replica import Replica, mark_adopted
+from tests.cluster.webhook_replica import Replica, mark_adopted, route_webhook_service
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -196,6 +196,7 @@ def test_no_webhook_is_ready_before_existing_services_are_taken_over(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     control_plane.kubectl("apply", "-k", str(OVERLAY))
+    route_webhook_service(control_plane)
     replica = Replica(control_plane, tmp_path, name="alone", port=19943)
     waits = "the reconciler has not taken over the existing Services yet"
     try:

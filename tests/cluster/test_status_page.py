@@ -11,6 +11,7 @@ import pytest
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICES
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling, free_port
+from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
@@ -18,24 +19,21 @@ Ports = dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def running(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Reconciling, Ports]]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reconciling, Ports]]:
     """Two reconcilers that serve the page; the first one leads. One Service has the only address, one waits."""
-    site = Reconciling(control_plane, tmp_path_factory.mktemp("status-page"))
-    site.wipe()
     ports = {"leader": free_port(), "standby": free_port()}
-    site.start("leader", f"--status-page-port={ports['leader']}").wait_leading()
-    site.start("standby", f"--status-page-port={ports['standby']}")
-    site.cluster.create(IP_ADDRESS_POOLS, pool("single", "192.0.2.10"), DEFAULT_NAMESPACE)
-    for name in ("web", "late"):
-        site.cluster.create(SERVICES, service(name), "default")
-        if name == "web":
-            wait_until(lambda: ingress(site.cluster.get(SERVICES, "web", "default")), 15, "it has an address")
-    yield site, ports
-    site.clear()
-    site.stop()
-    site.forget_leader()
+    # Of this module's own: elsewhere a webhook may be registered that no longer runs.
+    with ControlPlane(find(), tmp_path_factory.mktemp("control-plane")) as control_plane:
+        site = Reconciling(control_plane, tmp_path_factory.mktemp("status-page"))
+        site.start("leader", f"--status-page-port={ports['leader']}").wait_leading()
+        site.start("standby", f"--status-page-port={ports['standby']}")
+        site.cluster.create(IP_ADDRESS_POOLS, pool("single", "192.0.2.10"), DEFAULT_NAMESPACE)
+        for name in ("web", "late"):
+            site.cluster.create(SERVICES, service(name), "default")
+            if name == "web":
+                wait_until(lambda: ingress(site.cluster.get(SERVICES, "web", "default")), 15, "it has an address")
+        yield site, ports
+        site.stop()
 
 
 def page(port: int, path: str = "/") -> str:
