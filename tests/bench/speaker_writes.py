@@ -16,6 +16,8 @@ _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _SECONDS = 60.0
 _CHURN_PER_SECOND = 4.0
 _STAY_SECONDS = 2.0
+_TELLING_SECONDS = 300.0
+_LULL_SECONDS = 5.0
 
 
 class Writes:
@@ -29,7 +31,8 @@ class Writes:
         counts: Counter[tuple[str, str]] = Counter()
         for line in self._log.read_text().splitlines():
             event = json.loads(line)
-            if event["user"]["username"] == USER and event["verb"] in _WRITES and "objectRef" in event:
+            answered = event["stage"] == "ResponseComplete"
+            if answered and event["user"]["username"] == USER and event["verb"] in _WRITES and "objectRef" in event:
                 counts[event["sourceIPs"][0], f"{event['verb']} {event['objectRef']['resource']}"] += 1
         return counts
 
@@ -38,10 +41,21 @@ def measure(there: Crowd, log: Path) -> Iterator[Figure]:
     """Count for a while in which nothing changes, and for one in which Services come and go."""
     writes = Writes(log)
     count = len(there.addresses)
+    _until_all_is_told(writes, there)
     yield _figure(f"{count} Services there, none changing", writes, lambda: there.site.let_it_run(_SECONDS))
     yield _figure(
         f"{count} Services there, {_CHURN_PER_SECOND:g} a second created and deleted", writes, lambda: _churn(there)
     )
+
+
+def _until_all_is_told(writes: Writes, there: Crowd) -> None:
+    """Wait until what was saved for a day like this has been spent: until only the steady writes are left."""
+    end = time.monotonic() + _TELLING_SECONDS
+    while time.monotonic() < end:
+        before = writes.so_far().total()
+        there.site.let_it_run(_LULL_SECONDS)
+        if writes.so_far().total() - before < _LULL_SECONDS * 3:
+            return
 
 
 def _figure(what: str, writes: Writes, happen: Callable[[], None]) -> Figure:
