@@ -61,7 +61,7 @@ class Churn:
             self._stopping.wait(0.5)
             return
         try:
-            if self._until(lambda: set(self._place.shown(name)) == set(addresses)):
+            if self._until(lambda: self._ready_to_answer(name, addresses)):
                 self._announced(addresses, time.monotonic())
                 self._stopping.wait(chance.uniform(0.5, 5))
             else:
@@ -72,6 +72,9 @@ class Churn:
             self._until(lambda: self._deleted(name))
         self._withdrawn(addresses, time.monotonic())
         self._count("Services created, announced and deleted")
+
+    def _ready_to_answer(self, name: str, addresses: tuple[str, ...]) -> bool:
+        return set(self._place.shown(name)) == set(addresses) and self._place.has_endpoints(name)
 
     def _announced(self, addresses: tuple[str, ...], shown_at: float) -> None:
         for address in addresses:

@@ -7,7 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from allocator.cluster import ApiError, Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
+from allocator.names import (
+    DEFAULT_NAMESPACE,
+    ENDPOINT_SLICES_V1,
+    ENDPOINT_SLICES_V1BETA1,
+    IP_ADDRESS_POOLS,
+    L2_ADVERTISEMENTS,
+    SERVICES,
+    Resource,
+)
 from tests.lab.client import Client
 from tests.lab.lab import Lab
 from tests.lab.network import run_ip
@@ -122,6 +130,16 @@ class Place:
         """Return the addresses a Service shows. Raises ApiError. May be called by any thread."""
         status = self.lab.cluster().get(SERVICES, name, "default").get("status") or {}
         return [entry["ip"] for entry in status.get("loadBalancer", {}).get("ingress") or ()]
+
+    def has_endpoints(self, name: str) -> bool:
+        """Tell whether Kubernetes says who serves a Service. Raises ApiError. May be called by any thread.
+
+        Its own controllers see little while the API server is away, and take up to half a minute to look again.
+        """
+        cluster = self.lab.cluster()
+        slices = ENDPOINT_SLICES_V1 if cluster.serves(ENDPOINT_SLICES_V1) else ENDPOINT_SLICES_V1BETA1
+        found = cluster.list(slices, "default", label_selector=f"kubernetes.io/service-name={name}")["items"]
+        return any(one.get("endpoints") for one in found)
 
     def _create(self, resource: Resource, **spec: object) -> None:
         document: Object = {
