@@ -61,6 +61,18 @@ def view(installed: Reconciling) -> Iterator[View]:
     view.stop()
 
 
+def test_a_service_that_changed_its_type_meanwhile_is_shown_no_address(installed: Reconciling, view: View) -> None:
+    cluster = installed.cluster
+    before = cluster.create(SERVICES, service("turned"), "default")
+    ports = [{"port": 80, "protocol": "TCP", "nodePort": None}]
+    cluster.patch(SERVICES, "turned", {"spec": {"type": "ClusterIP", "ports": ports}}, "default")
+
+    # As a leader does that was paused between reading the Service and writing its status.
+    repair_with(installed, view, mirrored=before).service(("default", "turned"))
+
+    assert ingress(cluster.get(SERVICES, "turned", "default")) == []
+
+
 def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(installed: Reconciling, view: View) -> None:
     cluster = installed.cluster
     wish = service("again")
