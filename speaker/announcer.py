@@ -110,11 +110,6 @@ class Announcer:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def announced(self) -> dict[Address, Scope]:
-        """What is announced now, without what is still being probed for or left to another host."""
-        with self._changed:
-            return {address: self._holdings.wanted[address] for address in self._holdings.answered()}
-
     def answered(self) -> frozenset[Address]:
         """The addresses answered for now: of those wanted, all but what is being probed for or left to another."""
         with self._changed:

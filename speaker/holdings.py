@@ -29,11 +29,6 @@ class Due:
     address: Address
     reason: Reason | None
 
-    @property
-    def is_probe(self) -> bool:
-        """Whether the LAN is to be asked rather than told."""
-        return self.reason is None
-
 
 class Holdings:
     """The life of each address from wish to answer. Pure: every method that needs it takes the time. One owner.

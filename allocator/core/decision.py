@@ -234,8 +234,8 @@ class _Case:
         missing = [family for family in request.families if family not in placed]
         if request.policy is FamilyPolicy.PREFER_DUAL and missing:
             self.warnings.append(
-                f"{request.label}: PreferDualStack, but no {missing[0]} address left ({self.reasons.considered()}); "
-                f"it has {' and '.join(placed)} only"
+                f"{request.label}: PreferDualStack gets {' and '.join(placed)} only, no {missing[0]} address is left "
+                f"({self.reasons.considered()}); open a pool with {missing[0]} to have both"
             )
 
     def _fill(self, pools: list[Pool], kept: dict[Family, Placement]) -> dict[Family, Placement]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from speaker.responder import PacketLoop
 from speaker.scope import EVERYWHERE, Scope
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until
+
+_SO_RCVBUFFORCE, _SOL_PACKET, _PACKET_STATISTICS = 33, 263, 6
+_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 
 
 class Speaking:
@@ -152,7 +156,9 @@ class Tap:
                 and frame.destination == self.mac
             ):
                 return seen
-        raise AssertionError(f"no ARP reply for {address}; seen: {seen}")
+        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        lost = int.from_bytes(statistics[4:], sys.byteorder)
+        raise AssertionError(f"no ARP reply for {address}; lost by this tap: {lost}; seen: {seen}")
 
     def close(self) -> None:
         """Free the socket."""

@@ -79,7 +79,7 @@ def test_an_address_another_host_has_is_left_to_it_and_taken_when_it_is_gone(
         wait_until(lambda: speaking.conflicts, 5, "the conflict is reported")
         assert speaking.conflicts == [(vip, "eth0", squatter.mac("eth0"))]
         assert [conflict.yielded for conflict in speaking.announcer.conflicts()] == [True]
-        assert speaking.announcer.announced() == {}
+        assert speaking.announcer.answered() == frozenset()
         resolve(client, [vip])
         resolved_as(client, vip, squatter.mac("eth0"))
         assert speaking.metrics.gratuitous_sent.value(vip) == 0
@@ -114,7 +114,7 @@ def test_a_takeover_does_not_wait_for_probes(wire: tuple[Host, Host, Host], vip:
     node, _, _ = wire
     with Speaking(node) as speaking:
         speaking.announce(vip)
-        assert list(speaking.announcer.announced()) == [Address.parse(vip)]
+        assert list(speaking.announcer.answered()) == [Address.parse(vip)]
 
 
 def test_a_host_that_claims_an_announced_address_is_contradicted_once_and_reported(
@@ -134,7 +134,7 @@ def test_a_host_that_claims_an_announced_address_is_contradicted_once_and_report
         assert speaking.conflicts == [(VIP4, "eth0", squatter.mac("eth0"))]
         resolve(client, [VIP4])
         resolved_as(client, VIP4, node.mac("eth0"))
-        assert Address.parse(VIP4) in speaking.announcer.announced()
+        assert Address.parse(VIP4) in speaking.announcer.answered()
 
 
 def test_an_advertisement_of_an_announced_address_by_another_host_is_contradicted_and_reported(
