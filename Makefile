@@ -42,7 +42,7 @@ test-lab: setup prometheus ## Run the tests on the wire and on the whole cluster
 	$(LAB) $(PYTEST) tests/wire tests/endtoend tests/demo
 
 .PHONY: test-docs
-test-docs: setup ## Run the documentation's sessions as written, and look at the status page in a browser (minutes)
+test-docs: setup chromium ## Run the documentation's sessions as written, and look at the status page in a browser (minutes)
 	$(LAB) $(PYTEST) tests/walkthroughs
 
 .PHONY: test-monitoring
@@ -52,6 +52,10 @@ test-monitoring: setup prometheus ## Make every alert fire once under a real Pro
 .PHONY: prometheus
 prometheus: $(INSTALLED)
 	$(PY) -m tests.lab.prometheus_programs
+
+.PHONY: chromium
+chromium: $(INSTALLED)
+	$(PY) -m tests.walkthroughs.chromium
 
 .PHONY: bench
 bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)

@@ -41,9 +41,9 @@ class Reflector:
     """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for
     metadata.managedFields: nobody here reads them, and they can be half of an object.
 
-    The mapping is written by the reflector's thread alone, under `_lock`; readers take the lock for a lookup and must
-    not change what they get. `on_change` runs on the reflector's thread, in the order of the changes, after the
-    mapping has them; `on_change` for the first list runs before `wait_synced` returns.
+    The mapping and `_interrupt`, that of the present watch, are written by the reflector's thread alone, under
+    `_lock`; readers take the lock for a lookup and must not change what they get. `on_change` runs on the reflector's
+    thread, in the order of the changes, after the mapping has them; for the first list before `wait_synced` returns.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Reflector:
         self._lock = threading.Lock()
         self._synced = threading.Event()
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
         self._interrupt = Interrupt()
         self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
@@ -73,9 +74,20 @@ class Reflector:
     def stop(self) -> None:
         """End the watch and its thread; the last copy stays readable."""
         self._stopping.set()
-        self._interrupt.request()
+        self.refresh()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+
+    def refresh(self) -> None:
+        """Watch anew from where the watch stands, because the way to the API server was cut and is back.
+
+        A connection that outlived the cut would deliver what it missed with the next retransmission only: after a
+        cut as long as that again, for TCP doubles its pauses.
+        """
+        self._hurry.set()
+        with self._lock:
+            interrupt = self._interrupt
+        interrupt.request()
 
     def wait_synced(self, timeout_seconds: float | None = None) -> bool:
         """Tell whether the first full list has been taken in, waiting for it up to the timeout."""
@@ -108,7 +120,11 @@ class Reflector:
     def _run(self) -> None:
         version: str | None = None
         setbacks = 0
-        while not self._stopping.is_set():
+        while True:
+            # In this order, or the hurry of a stop that comes between would be forgotten.
+            self._hurry.clear()
+            if self._stopping.is_set():
+                break
             began = time.monotonic()
             try:
                 if version is None:
@@ -125,7 +141,7 @@ class Reflector:
             if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
                 setbacks = 0
             else:
-                self._stopping.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
+                self._hurry.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
                 setbacks += 1
 
     def _list(self) -> str:
@@ -149,9 +165,12 @@ class Reflector:
         return version
 
     def _follow(self, version: str) -> str:
-        events = self._cluster.watch(
-            self.resource, self._namespace, resource_version=version, interrupt=self._interrupt
-        )
+        interrupt = Interrupt()
+        with self._lock:
+            self._interrupt = interrupt
+        if self._stopping.is_set():
+            return version
+        events = self._cluster.watch(self.resource, self._namespace, resource_version=version, interrupt=interrupt)
         for kind, obj in events:
             self._heard_at = time.monotonic()
             version = _version(obj)

@@ -31,6 +31,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.pacing import REFRESH_SECONDS
 from speaker.packet_socket import require_raw_sockets
 from speaker.presence import opener
+from speaker.reconnection import Reconnection
 from speaker.responder import PacketLoop
 from speaker.status import Reporter
 from speaker.status_writer import StatusWriter
@@ -167,17 +168,7 @@ class Speaker:
             )
         )
 
-        def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
-            announcer.set_interfaces(interfaces)
-            decider.on_interfaces(interfaces)
-            lease.reach_at(reachable_at(interfaces))
-
-        def on_liveness(liveness: Liveness) -> None:
-            decider.on_liveness(liveness)
-            lease.serve(settings.node in liveness.alive)
-
         keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
-        heartbeats.report_to(on_liveness, on_forged=keys.doubt)
         reflectors = [
             Reflector(self._cluster, resource, namespace=namespace, on_change=decider.on_change)
             for resource, namespace in (
@@ -189,12 +180,33 @@ class Speaker:
                 (names.LEASES, settings.namespace),
             )
         ]
+        reported = Reflector(
+            self._cluster, names.SERVICE_L2_STATUSES, namespace=settings.namespace, on_change=statuses.on_change
+        )
+
+        def refresh() -> None:
+            log.info("watches.refreshed", reason="the way to the others was cut and is back")
+            for reflector in (*reflectors, reported):
+                reflector.refresh()
+
+        reconnection = Reconnection(settings.node, refresh)
+
+        def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
+            announcer.set_interfaces(interfaces)
+            decider.on_interfaces(interfaces)
+            lease.reach_at(reachable_at(interfaces))
+            reconnection.on_interfaces(interfaces)
+
+        def on_liveness(liveness: Liveness) -> None:
+            decider.on_liveness(liveness)
+            lease.serve(settings.node in liveness.alive)
+            reconnection.on_alive(liveness.alive)
+
+        heartbeats.report_to(on_liveness, on_forged=keys.doubt)
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
-            "watch of what was reported": Reflector(
-                self._cluster, names.SERVICE_L2_STATUSES, namespace=settings.namespace, on_change=statuses.on_change
-            ),
+            "watch of what was reported": reported,
             "status": statuses,
             "lease": lease,
             "events": events,

@@ -321,8 +321,8 @@ class Decider:
         # Answer first: the others go by the claim, and whoever had the address until now stops at its word.
         lent = {address: loan.macs for address, loan in tenancy.loans.items()}
         self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld, lent=lent)
+        self._peers.state(tenancy.statement(self._around.links))
         lenders = {address: loan.lender for address, loan in tenancy.loans.items()}
-        self._peers.state(Statement(claims=tenancy.claims, lenders=lenders, links=self._around.links))
         self._unreachable &= frozenset(lenders.values())
         known = self._known or {}
         self._hosts.watch({node: known[node][0] for node in lenders.values() if known.get(node)})

@@ -11,7 +11,7 @@ from struct import Struct
 
 from speaker.statement import Chunk
 
-_MAGIC = b"ALB2"
+_MAGIC = b"ALB3"
 _HEADER = Struct("!4sBBQQQQQQB")
 _CHUNK = Struct("!BQQHHH")
 _NEWS = Struct("!BQB")

@@ -21,6 +21,9 @@ _ENTRIES = Struct("!I")
 _V4 = Struct("!4sI")
 _V6 = Struct("!16sI")
 _LOST = 1
+_GONE = 0
+_ASKED = 2**32 - 1
+"""Instead of a term."""
 
 
 class MalformedStatement(ValueError):
@@ -40,12 +43,18 @@ class Link:
 class Statement:
     """The addresses a node announces, each with the term of its claim (from 1), and the node's interfaces.
 
-    `lenders` names, for some of them, the node whose speaker is away and for which this one stands in.
+    `asked` are those it has won and does not answer for: the LAN is being asked, or another host has them.
+    `lenders` names, for some of those it claims, the node whose speaker is away and for which this one stands in.
     """
 
     claims: Mapping[Address, int] = field(default_factory=dict)
+    asked: frozenset[Address] = frozenset()
     lenders: Mapping[Address, str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
+
+    def has(self, address: Address) -> bool:
+        """Tell whether the node knows that the address is for it to announce."""
+        return address in self.claims or address in self.asked
 
 
 NOTHING = Statement()
@@ -75,8 +84,8 @@ class Spoken:
         before = self.statement
         if statement == before:
             return False
-        both = before.claims.keys() | statement.claims.keys()
-        changed = frozenset(each for each in both if before.claims.get(each) != statement.claims.get(each))
+        old, new = _entries(before), _entries(statement)
+        changed = frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
         self.version += 1
         self.statement = statement
         self._changes.append((self.version, changed))
@@ -87,12 +96,12 @@ class Spoken:
         first_kept = self._changes[0][0] if self._changes else self.version + 1
         if base == self.version:
             return []
-        known = first_kept <= base + 1 <= self.version
-        if known:
+        entries = _entries(self.statement)
+        if first_kept <= base + 1 <= self.version:
             touched = {address for version, changed in self._changes if version > base for address in changed}
-            entries = {address: self.statement.claims.get(address, 0) for address in touched}
+            entries = {address: entries.get(address, _GONE) for address in touched}
         else:
-            base, entries = 0, dict(self.statement.claims)
+            base = 0
         data = _encode(self.statement, entries)
         pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         return [
@@ -122,16 +131,24 @@ class Heard:
             return False
         links, lenders, entries = _decode(b"".join(self._pieces[index] for index in sorted(self._pieces)))
         self._collecting, self._pieces = (0, 0, 0), {}
-        claims = dict(self.statement.claims) if chunk.base else {}
-        claims.update(entries)
-        held = {each: term for each, term in claims.items() if term}
-        self.statement = Statement(claims=held, lenders=lenders, links=links)
+        if chunk.base:
+            entries = _entries(self.statement) | entries
+        self.statement = Statement(
+            claims={each: term for each, term in entries.items() if term not in (_GONE, _ASKED)},
+            asked=frozenset(each for each, term in entries.items() if term == _ASKED),
+            lenders=lenders,
+            links=links,
+        )
         self.version = chunk.version
         return True
 
 
+def _entries(statement: Statement) -> dict[Address, int]:
+    return dict.fromkeys(statement.asked, _ASKED) | dict(statement.claims)
+
+
 def _encode(statement: Statement, entries: Mapping[Address, int]) -> bytes:
-    """Write the links and the lenders, always whole, and of the claims the entries, 0 for one that is gone."""
+    """Write the links and the lenders, always whole, and of the addresses the entries."""
     parts = [_COUNT.pack(len(statement.links))]
     for link in statement.links:
         name = link.name.encode()

@@ -10,6 +10,7 @@ from speaker.contest import Contest, Place
 from speaker.election import Contender, elect
 from speaker.lineage import PROVISIONAL, Lineage
 from speaker.loans import Loan, borrowed
+from speaker.neglect import Neglect
 from speaker.scope import Scope
 from speaker.statement import NOTHING, Link, Statement
 
@@ -66,6 +67,11 @@ class Tenancy:
     contested: Mapping[Address, str] = field(default_factory=dict)
     unreachable: frozenset[Address] = frozenset()
 
+    def statement(self, links: tuple[Link, ...]) -> Statement:
+        """What the other speakers are to know of it, and of this node's interfaces."""
+        lenders = {address: loan.lender for address, loan in self.loans.items()}
+        return Statement(claims=self.claims, asked=self.unheld, lenders=lenders, links=links)
+
 
 class Tenure:
     """Decides what one node announces. Pure but for its memory; every method takes the time. Owned by one thread.
@@ -81,6 +87,7 @@ class Tenure:
         self._held = Tenancy()
         self._deadlines: dict[Address, float] = {}
         self._lineage = Lineage()
+        self._neglect = Neglect()
         self._settled_at: float | None = None
 
     def decide(self, contests: Sequence[Contest], around: Surroundings, now: float) -> Tenancy:
@@ -88,6 +95,7 @@ class Tenure:
         claims = _claims_of_the_heard(around)
         there_are = [address for contest in contests for address in contest.addresses]
         self._lineage.look(there_are, claims.keys() | self._held.claims.keys(), around.statements, now)
+        self._neglect.begin()
         if self._settled_at is None and self._node in around.alive:
             self._settled_at = now + SETTLING_SECONDS
         scopes: dict[Address, Scope] = {}
@@ -96,7 +104,7 @@ class Tenure:
         contested: dict[Address, str] = {}
         unreachable: set[Address] = set()
         for contest in contests:
-            winner = elect(self._contenders(contest, around, claims))
+            winner = self._winner(contest, around, claims, now)
             own = contest.places.get(self._node)
             for address in contest.addresses:
                 rivals = claims.get(address, {})
@@ -129,7 +137,7 @@ class Tenure:
             address for address in scopes if set(claims.get(address, {}).values()) == {PROVISIONAL}
         }
         terms = self._terms(scopes.keys() - unheld, early=early & open_claims, kept=deadlines.keys() | early)
-        ends = [*deadlines.values(), *(loan.until for loan in loans.values())]
+        ends = [*deadlines.values(), *(loan.until for loan in loans.values()), *self._neglect.deadlines(now)]
         if PROVISIONAL in terms.values() and self._settled_at is not None and now < self._settled_at:
             ends.append(self._settled_at)
         self._held = Tenancy(
@@ -181,6 +189,19 @@ class Tenure:
     def _still_served(self, address: Address, links: Iterable[Link]) -> bool:
         scope = self._held.scopes.get(address)
         return scope is not None and any(scope.includes(link.name) for link in links if not link.lost)
+
+    def _winner(
+        self, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]], now: float
+    ) -> Contender | None:
+        """Elect among those that take what they win; who is only believed to live by its Lease is not heard to."""
+        contenders = self._contenders(contest, around, claims)
+        while (winner := elect(contenders)) is not None:
+            if winner.node == self._node or winner.node in around.unheard:
+                break
+            if not self._neglect.is_due(contest.addresses, winner.node, around.statements, now):
+                break
+            contenders.remove(winner)
+        return winner
 
     def _contenders(
         self, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]]

@@ -127,6 +127,16 @@ def test_it_follows_on_after_the_api_server_was_killed(
     assert mirror.told() == [("before", "appeared"), ("after", "appeared")]
 
 
+def test_a_refreshed_watch_goes_on_where_it_was(cluster: Cluster, namespace: str, mirror: Mirror) -> None:
+    names = [f"number-{number:02}" for number in range(30)]
+    for name in names:
+        cluster.create(CONFIG_MAPS, config_map(name, "1"), namespace)
+        mirror.reflector.refresh()
+
+    wait_until(lambda: len(mirror.values()) == len(names), 10, "the mirror has all objects")
+    assert mirror.told() == [(name, "appeared") for name in names]
+
+
 def test_while_the_api_server_is_down_the_last_copy_stays(
     whole: ControlPlane, cluster: Cluster, namespace: str, mirror: Mirror
 ) -> None:

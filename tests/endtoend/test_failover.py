@@ -9,7 +9,14 @@ import pytest
 
 from allocator.cluster import Object
 from allocator.core.addresses import Address
-from allocator.names import DEFAULT_NAMESPACE, EVENTS, IP_ALLOCATIONS, LEASES, SERVICE_L2_STATUSES
+from allocator.names import (
+    DEFAULT_NAMESPACE,
+    EVENTS,
+    IP_ALLOCATIONS,
+    L2_ADVERTISEMENTS,
+    LEASES,
+    SERVICE_L2_STATUSES,
+)
 from speaker.frames.arp import Operation, gratuitous
 from tests.bench import speaker_failover
 from tests.bench.speaker_site import BACKEND, VIP, SpeakerSite, speaker_site
@@ -68,6 +75,36 @@ def test_a_node_that_comes_back_takes_nothing_back(site: SpeakerSite) -> None:
     before.revive()
     site.steady()
     assert site.announcer() is successor
+
+
+def test_a_node_whose_cable_is_back_knows_at_once_what_happened_meanwhile(site: SpeakerSite) -> None:
+    node = site.announcer()
+    chosen = {"matchLabels": {"chosen": "yes"}}
+    preference = [{"weight": 10, "preference": chosen}]
+    site.create(
+        L2_ADVERTISEMENTS,
+        DEFAULT_NAMESPACE,
+        "chosen",
+        interfaces=["eth0"],
+        nodeSelectors=[chosen],
+        preferredNodeSelectors=preference,
+    )
+    mac = node.mac("eth0")
+    node.link("eth0").down()
+    try:
+        site.announcer(other_than=node)
+        site.lab.kubectl("label", "node", node.name, "chosen=yes")
+        # What the API server sends there meanwhile, it sends again at intervals that double.
+        site.let_it_run(4.0)
+    finally:
+        node.link("eth0").up()
+    back = time.monotonic()
+    try:
+        wait_until(lambda: set(site.asker.who_has(VIP, listen_seconds=0.1)) == {mac}, 20, f"{node.name} answers")
+        assert time.monotonic() - back < OUTAGE_LIMIT_MS / 1000
+    finally:
+        site.lab.kubectl("label", "node", node.name, "chosen-")
+        site.steady()
 
 
 def test_a_node_may_die_while_the_api_server_is_down(site: SpeakerSite) -> None:

@@ -66,7 +66,7 @@ class Misfortunes:
             raise self.failure
 
     def _run(self) -> None:
-        chosen = self._only or USUAL
+        chosen = self._only or KINDS
         due: list[str] = []
         try:
             while not self._stopping.wait(self._chance.uniform(0.2, self._rest_seconds)):
@@ -257,6 +257,3 @@ _HAPPENS: dict[str, Callable[[Misfortunes], None]] = {
     "announcing LAN cut": Misfortunes._cut_lan,
 }
 KINDS = tuple(_HAPPENS)
-USUAL = tuple(kind for kind in KINDS if kind != "announcing LAN cut")
-"""What happens unless told otherwise. Left out: speakers hear each other by any LAN, so a fault of the announcing one
-alone, beyond the node's own cable, may go unnoticed."""

@@ -1,14 +1,18 @@
-"""Headless Chromium: what it makes of a page, and what it complains of. Debian's package brings it."""
+"""Headless Chromium: what it makes of a page, and what it complains of. Debian's package brings it.
+
+`python -m tests.walkthroughs.chromium` has it there before the lab starts, which has no network.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.command_log import CommandLog
+from tests.lab.command_log import CommandFailed, CommandLog
 from tests.lab.system_programs import MissingPrograms, which
 
 _FLAGS = (
@@ -37,7 +41,10 @@ class Visit:
 
 
 def chromium() -> Path:
-    """Return the browser, installed from Debian where it is missing and that is possible. Raises MissingPrograms."""
+    """Return the browser, installed from Debian where it is missing and that is possible.
+
+    Raises MissingPrograms and CommandFailed.
+    """
     if found := which("chromium"):
         return found
     if os.geteuid() != 0 or which("apt-get") is None:
@@ -71,3 +78,17 @@ def _run(home: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
     assert done.returncode == 0, done.stderr
     return done
+
+
+def main() -> int:
+    """Find or install it; print where it is."""
+    try:
+        print(f"  {'chromium':24} {chromium()}")
+    except (MissingPrograms, CommandFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

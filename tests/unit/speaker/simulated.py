@@ -237,8 +237,7 @@ class Cluster:
         member.acted_on = around
         member.tenancy = member.tenure.decide(member.contests, around, self.now)
         self._announce(member)
-        lenders = {address: loan.lender for address, loan in member.tenancy.loans.items()}
-        membership.state(Statement(claims=member.tenancy.claims, lenders=lenders, links=member.links))
+        membership.state(member.tenancy.statement(member.links))
         if not membership.fenced:
             member.closed = False
 

@@ -5,8 +5,8 @@ Every walk runs the real membership, statements and tenure of each node over a s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from allocator.core.addresses import Address
 from speaker.election import rank
 from speaker.loans import LOAN_SECONDS
+from speaker.neglect import NEGLECT_SECONDS
 from speaker.probing import RETRY_SECONDS
 from speaker.statement import Link
 from speaker.tenure import SETTLING_SECONDS
@@ -43,17 +44,27 @@ class Watched:
     """Looks at every address after every event of the simulation."""
 
     cluster: Cluster
-    fewest: int = 99
+    least: dict[Address, int] = field(default_factory=dict)
     longest_double_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._double_since: dict[Address, float] = {}
         self.cluster.watch = self.look
+        self.look()
+
+    @property
+    def fewest(self) -> int:
+        """How many answered for an address when the fewest did."""
+        return self.fewest_of(ADDRESSES)
+
+    def fewest_of(self, addresses: Iterable[Address]) -> int:
+        """The same of these addresses."""
+        return min(self.least[address] for address in addresses)
 
     def look(self) -> None:
         for address in ADDRESSES:
             count = len(self.cluster.holders(address))
-            self.fewest = min(self.fewest, count)
+            self.least[address] = min(self.least.get(address, count), count)
             if count < 2:
                 self._double_since.pop(address, None)
                 continue
@@ -225,6 +236,51 @@ def test_an_address_that_another_service_gets_later_is_asked_for_anew(cluster: C
     everybody_sees(*ADDRESSES)
     assert cluster.holders(ADDRESSES[0]) == set()
     assert len(cluster.holders(ADDRESSES[1])) == 1
+
+
+@pytest.mark.parametrize("unaware", [1, 2])
+def test_an_address_that_its_best_nodes_know_nothing_of_is_taken_by_the_next(unaware: int) -> None:
+    cluster = Cluster(NODES)
+    address = ADDRESSES[0]
+    ranked = rank(address=address, candidates=NODES)
+    for name in ranked[unaware:]:
+        cluster.see(name, [contest(address, NODES)])
+    cluster.run(unaware * NEGLECT_SECONDS + 0.5)
+    assert cluster.holders(address) == {ranked[unaware]}
+    watched = Watched(cluster)
+    cluster.run(5.0)
+    for name in ranked[:unaware]:
+        cluster.see(name, [contest(address, NODES)])
+    cluster.run(1.0)
+    assert cluster.holders(address) == {ranked[unaware]}, "who learns of it late takes nothing"
+    assert watched.longest_double_seconds == 0.0
+
+
+def test_an_address_stays_where_it_is_while_a_heavier_node_does_not_know_that_it_is_one(cluster: Cluster) -> None:
+    before = holders(cluster)
+    heavier = [contest(address, NODES, {"node-3": 10}) for address in ADDRESSES]
+    watched = Watched(cluster)
+    for name in NODES:
+        cluster.see(name, heavier if name != "node-3" else [])
+    cluster.run(6.0)
+    after = holders(cluster)
+    assert all(after[address] == held for address, held in before.items() if held != {"node-3"})
+    cluster.see("node-3", heavier)
+    cluster.run(1.0)
+    assert set.union(*holders(cluster).values()) == {"node-3"}
+    kept = [address for address in ADDRESSES if before[str(address)] != {"node-3"}]
+    assert kept
+    assert watched.fewest_of(kept) == 1, "each moved without a gap"
+
+
+def test_a_node_that_asks_for_its_address_is_waited_for() -> None:
+    cluster = Cluster(NODES)
+    cluster.squatted = {ADDRESSES[0]}
+    for name in NODES:
+        cluster.see(name, [contest(ADDRESSES[0], NODES)])
+    cluster.run(10.0)
+    asking = [name for name, member in cluster.members.items() if ADDRESSES[0] in member.asking]
+    assert asking == [rank(address=ADDRESSES[0], candidates=NODES)[0]]
 
 
 def test_when_all_start_within_a_minute_nothing_stays_with_the_first_for_that_alone() -> None:

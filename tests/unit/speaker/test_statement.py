@@ -18,9 +18,19 @@ addresses = st.one_of(
 links = st.builds(
     Link, name=st.text(min_size=1, max_size=15), mac=st.binary(min_size=6, max_size=6), lost=st.booleans()
 )
+
+
+def statement(
+    claims: dict[Address, int], asked: frozenset[Address], lenders: dict[Address, str], links: tuple[Link, ...]
+) -> Statement:
+    """A statement as speakers make them: what is claimed is not asked for."""
+    return Statement(claims=claims, asked=asked - claims.keys(), lenders=lenders, links=links)
+
+
 statements = st.builds(
-    Statement,
-    claims=st.dictionaries(addresses, st.integers(1, 2**32 - 1), max_size=5),
+    statement,
+    claims=st.dictionaries(addresses, st.integers(1, 2**32 - 2), max_size=5),
+    asked=st.frozensets(addresses, max_size=3),
     lenders=st.dictionaries(addresses, st.sampled_from(["node-1", "node-2"]), max_size=3),
     links=st.lists(links, max_size=3).map(tuple),
 )

@@ -107,7 +107,7 @@ def test_a_hand_over_that_outlasts_the_settling_time_is_not_decided_over_and_ove
     tenure = Tenure(SECOND)
     decide(tenure, around(SECOND))
     decide(tenure, around(SECOND, answered=[VIP]), 1.0)
-    for now in (SETTLING_SECONDS - 0.5, SETTLING_SECONDS + 0.5):
+    for now in (SETTLING_SECONDS - 0.4, SETTLING_SECONDS + 0.4):
         kept = decide(tenure, around(*NODES, answered=[VIP]), now)
         assert (set(kept.leaving), dict(kept.claims)) == ({VIP}, {VIP: PROVISIONAL})
         assert kept.deadline is not None
