@@ -1,99 +1,152 @@
-"""Kubernetes Events, written from a thread of their own so that nothing waits for them."""
+"""Events on Services, written by a thread of their own: nothing waits for them, and nothing depends on them."""
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Protocol
 from uuid import uuid4
 
 from allocator import names
-from allocator.cluster import ApiError, Cluster, Object
+from allocator.cluster import ApiError, Cluster, Object, Unavailable
 from allocator.logs import EventLog
 
 log = EventLog("events")
 
 _BACKLOG = 10_000
-_SAME_AGAIN_SECONDS = 600
+_REMEMBERED = 10_000
+_RETRY_SECONDS = 2.0
+_NAME_CHARACTERS = 200
+_MESSAGE_CHARACTERS = 1024
+"""What the API server takes."""
+
+
+class Pace(Protocol):
+    """What says how fast Events may be written."""
+
+    def wait_turn(self, stopping: threading.Event) -> bool:
+        """Wait until one is due; False when told to stop before."""
+        ...
 
 
 class EventRecorder:
-    """Records Events about objects. An Event that cannot be written is logged and dropped.
+    """Posts Events in the order given. While the API server is away they wait, up to `backlog`; later ones are
+    dropped, as is one that the API server refuses: the namespace may be going, or a quota full.
 
-    `_backlog` is a queue: any thread puts, only the recorder's thread takes. `_said` belongs to that thread.
+    The same said of the same Service within `repeat_after_seconds` is not said again. `_waiting` is a queue: any
+    thread puts, only the recorder's takes. `_said` belongs to that thread.
     """
 
-    def __init__(self, cluster: Cluster, *, component: str, host: str = "") -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        component: str,
+        host: str = "",
+        pace: Pace | None = None,
+        backlog: int = _BACKLOG,
+        repeat_after_seconds: float = 0.0,
+    ) -> None:
         self._cluster = cluster
-        self._source = {"component": component, **({"host": host} if host else {})}
-        self._backlog: queue.Queue[Object | None] = queue.Queue(_BACKLOG)
-        self._said: dict[tuple[str, str, str], datetime] = {}
+        self._component = component
+        self._host = host
+        self._pace = pace
+        self._repeat_after_seconds = repeat_after_seconds
+        self._waiting: queue.Queue[Object | None] = queue.Queue(backlog)
+        self._said: dict[tuple[str, str, str], float] = {}
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def start(self) -> None:
-        """Begin writing."""
+        """Begin posting."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is queued, for a few seconds at most, and end."""
+        """Post what waits and is due, for a few seconds at most, and end."""
+        self._stopping.set()
         try:
-            self._backlog.put(None, timeout=1)
+            self._waiting.put_nowait(None)
         except queue.Full:
-            return
-        self._thread.join(timeout=5)
+            log.debug("events.lost", waiting=self._waiting.qsize())
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     @property
     def alive(self) -> bool:
-        """Whether the recorder's thread still runs."""
+        """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def record(self, about: Object, *, kind: str, reason: str, message: str, normal: bool = True) -> None:
-        """Queue an Event about a namespaced object of API version v1; never blocks."""
-        metadata = about["metadata"]
+    def record(self, service: Object, *, reason: str, message: str, normal: bool = True) -> None:
+        """Report something about a Service, as what is normal or as a warning; returns at once."""
+        event = self._event(service, kind="Normal" if normal else "Warning", reason=reason, message=message)
+        try:
+            self._waiting.put_nowait(event)
+        except queue.Full:
+            log.debug("event.dropped", reason=reason, service=_name(event))
+
+    def _event(self, service: Object, *, kind: str, reason: str, message: str) -> Object:
+        metadata = service["metadata"]
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event: dict[str, Any] = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{metadata['name'][:200]}.{uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+        name = f"{metadata['name'][:_NAME_CHARACTERS]}.{uuid4().hex[:16]}"
+        return {
+            "apiVersion": names.EVENTS.api_version,
+            "kind": names.EVENTS.kind,
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
             "involvedObject": {
-                "apiVersion": "v1",
-                "kind": kind,
+                # Items of a list carry neither kind nor apiVersion.
+                "apiVersion": names.SERVICES.api_version,
+                "kind": names.SERVICES.kind,
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
                 "uid": metadata.get("uid"),
                 "resourceVersion": metadata.get("resourceVersion"),
             },
-            "type": "Normal" if normal else "Warning",
+            "type": kind,
             "reason": reason,
-            "message": message[:1024],
-            "source": self._source,
+            "message": message[:_MESSAGE_CHARACTERS],
+            "source": {"component": self._component, **({"host": self._host} if self._host else {})},
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
             "firstTimestamp": moment,
             "lastTimestamp": moment,
             "count": 1,
         }
-        try:
-            self._backlog.put_nowait(event)
-        except queue.Full:
-            log.warning("event.dropped", reason=reason, object=f"{metadata['namespace']}/{metadata['name']}")
 
     def _run(self) -> None:
-        while (event := self._backlog.get()) is not None:
-            if self._just_said(event):
+        while not self._stopping.is_set() or not self._waiting.empty():
+            event = self._waiting.get()
+            if event is None or self._just_said(event):
                 continue
+            if self._pace is None or self._pace.wait_turn(self._stopping):
+                self._post(event)
+
+    def _post(self, event: Object) -> None:
+        while True:
             try:
                 self._cluster.create(names.EVENTS, event, event["metadata"]["namespace"])
+            except Unavailable:
+                if self._stopping.wait(_RETRY_SECONDS):
+                    return
+                continue
             except ApiError as error:
-                log.debug("event.unwritten", reason=event["reason"], error=error)
+                log.debug("event.refused", reason=event["reason"], service=_name(event), error=error)
+            return
 
     def _just_said(self, event: Object) -> bool:
-        """Tell whether the same was said of the same object a short while ago: a repeated try is no news."""
-        now = datetime.now(UTC)
+        if not self._repeat_after_seconds:
+            return False
+        now = time.monotonic()
         key = (str(event["involvedObject"]["uid"]), event["reason"], event["message"])
         last = self._said.get(key)
-        if last is not None and (now - last).total_seconds() < _SAME_AGAIN_SECONDS:
+        if last is not None and now - last < self._repeat_after_seconds:
             return True
-        if len(self._said) > _BACKLOG:
+        if len(self._said) > _REMEMBERED:
             self._said.clear()
         self._said[key] = now
         return False
+
+
+def _name(event: Object) -> str:
+    return f"{event['involvedObject']['namespace']}/{event['involvedObject']['name']}"

@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from allocator import names
 from allocator.cluster import ApiError, Cluster
 from allocator.core.addresses import Address
+from allocator.events import EventRecorder
 from allocator.logs import EventLog
 from allocator.names import Resource
 from allocator.reflector import Reflector
 from speaker.announcer import Announcer
 from speaker.conflicts import ConflictListener
 from speaker.decider import Decider
-from speaker.events import EventRecorder
 from speaker.heartbeats import Heartbeats
 from speaker.host_watch import HostWatch
 from speaker.interfaces import Interface, InterfaceWatch
@@ -51,6 +51,7 @@ HANDOVER_SECONDS = 1.0
 it takes milliseconds."""
 
 _RETRY_SECONDS = 0.5
+_EVENTS_WAITING = 100
 _Value = TypeVar("_Value")
 
 
@@ -129,7 +130,11 @@ class Speaker:
             refresh_seconds=settings.announce_refresh_seconds,
         )
         events = EventRecorder(
-            self._cluster, node=settings.node, pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED)
+            self._cluster,
+            component="metallb-speaker",
+            host=settings.node,
+            pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED),
+            backlog=_EVENTS_WAITING,
         )
         statuses = StatusWriter(
             self._cluster,

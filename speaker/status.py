@@ -25,8 +25,8 @@ _PROTOCOL = "layer2"
 class Recorder(Protocol):
     """What posts Events."""
 
-    def record(self, about: Object, *, reason: str, message: str, warning: bool = False) -> None:
-        """Report something about an object; returns at once."""
+    def record(self, service: Object, *, reason: str, message: str, normal: bool = True) -> None:
+        """Report something about a Service; returns at once."""
         ...
 
 
@@ -86,7 +86,7 @@ class Reporter:
         """A host that is none of ours claims an address that is ours (RFC 5227)."""
         message = f'{address} is also claimed by {mac_text(mac)} on {interface} of node "{self._node}"'
         for service in self._services.get(address, ()):
-            self._event(service, "addressConflict", message, warning=True)
+            self._event(service, "addressConflict", message, normal=False)
         self._statuses.contest(address, Contested(claimed=True, message=message, since=_now()))
 
     def conflict_over(self, address: Address) -> None:
@@ -106,11 +106,11 @@ class Reporter:
                 f'the interfaces specified by LB IP "{address}" doesn\'t exist in assigned node "{self._node}" '
                 f'with protocol "{_PROTOCOL}"'
             )
-            self._event(view.service(unreachable[address]), "announceFailed", message, warning=True)
+            self._event(view.service(unreachable[address]), "announceFailed", message, normal=False)
 
-    def _event(self, service: Object | None, reason: str, message: str, *, warning: bool = False) -> None:
+    def _event(self, service: Object | None, reason: str, message: str, *, normal: bool = True) -> None:
         if service is not None:
-            self._events.record(service, reason=reason, message=message, warning=warning)
+            self._events.record(service, reason=reason, message=message, normal=normal)
 
 
 def _services(view: View, held: Iterable[tuple[Key, Address]]) -> dict[Address, tuple[Object, ...]]:

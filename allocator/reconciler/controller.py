@@ -33,6 +33,8 @@ _WORKERS = 4
 _SWEEP_SECONDS = 1.0
 _RENEWAL_SECONDS = 1.0
 _RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0, 15.0)
+_SAME_EVENT_AGAIN_SECONDS = 600.0
+"""A repeated try is no news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,9 @@ class Controller:
         self._reporter = Reporter(
             cluster, self._view, namespace=settings.namespace, require_leadership=require_leadership
         )
-        self._events = EventRecorder(cluster, component="metallb-controller")
+        self._events = EventRecorder(
+            cluster, component="metallb-controller", repeat_after_seconds=_SAME_EVENT_AGAIN_SECONDS
+        )
         self._repair = Repair(
             cluster,
             self._view,

@@ -31,7 +31,7 @@ class ServiceEvents:
         """Record the news, and that the Service now knows what the condition says."""
         self._told[_key(service)] = (service["metadata"]["uid"], condition)
         for one in news:
-            self._recorder.record(service, kind="Service", reason=one.reason, message=one.message, normal=one.normal)
+            self._recorder.record(service, reason=one.reason, message=one.message, normal=one.normal)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a Service that is gone or wants nothing any more."""

@@ -93,9 +93,9 @@ class Surroundings:
     def unfence(self) -> None:
         self.said.append("unfence")
 
-    def record(self, about: Object, *, reason: str, message: str, warning: bool = False) -> None:
-        self.said.append(f"{about['metadata']['name']}: {reason}: {message}")
-        assert warning == (reason == "announceFailed")
+    def record(self, service: Object, *, reason: str, message: str, normal: bool = True) -> None:
+        self.said.append(f"{service['metadata']['name']}: {reason}: {message}")
+        assert normal == (reason != "announceFailed")
 
     def watch(self, hosts: Mapping[str, str]) -> None:
         self.hosts = dict(hosts)
