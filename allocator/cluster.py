@@ -12,10 +12,16 @@ from collections.abc import Iterator
 from typing import Any, Self
 from urllib.parse import quote
 
-from kubernetes import config as kubernetes_config
-from kubernetes.client import ApiClient, ApiException, Configuration
 from urllib3.exceptions import HTTPError
 
+from allocator.kubernetes_package import (
+    ApiClient,
+    ApiException,
+    ConfigException,
+    Configuration,
+    load_incluster_config,
+    load_kube_config,
+)
 from allocator.names import Resource
 from allocator.watch_stream import Interrupt, events
 
@@ -77,16 +83,16 @@ class Cluster:
     ) -> Self:
         """Connect as a pod does, or by kubeconfig when one is named or no pod token is mounted.
 
-        Raises kubernetes.config.ConfigException when neither is there.
+        Raises ConfigException when neither is there.
         """
         configuration = Configuration()
         if kubeconfig is not None:
-            kubernetes_config.load_kube_config(kubeconfig, client_configuration=configuration)
+            load_kube_config(kubeconfig, client_configuration=configuration)
         else:
             try:
-                kubernetes_config.load_incluster_config(client_configuration=configuration)
-            except kubernetes_config.ConfigException:
-                kubernetes_config.load_kube_config(client_configuration=configuration)
+                load_incluster_config(client_configuration=configuration)
+            except ConfigException:
+                load_kube_config(None, client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
         configuration.retries = False
         return cls(ApiClient(configuration), timeout_seconds=timeout_seconds)

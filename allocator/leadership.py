@@ -16,13 +16,10 @@ from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
-from kubernetes.leaderelection.electionconfig import Config
-from kubernetes.leaderelection.leaderelection import LeaderElection
-from kubernetes.leaderelection.leaderelectionrecord import LeaderElectionRecord
-
 from allocator import names
 from allocator.allocations import read_time, write_time
 from allocator.cluster import ApiError, Cluster, NotFound, Object
+from allocator.kubernetes_package import ElectionConfig, LeaderElection, LeaderElectionRecord
 from allocator.logs import EventLog
 
 log = EventLog("leadership")
@@ -79,7 +76,7 @@ class Leadership:
             self._lock.clear()
 
     def _run(self) -> None:
-        config = Config(
+        config = ElectionConfig(
             self._lock,
             lease_duration=LEASE_SECONDS,
             renew_deadline=RENEW_DEADLINE_SECONDS,

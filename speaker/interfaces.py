@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2 import IPRoute
-
+from allocator.late_package import initialise_late
 from allocator.logs import EventLog
 from speaker.frames.ethernet import mac_bytes
+
+# By itself it would load a network database, traffic control and all of generic netlink: 6 MB for two questions.
+initialise_late("pyroute2")
+
+from pyroute2.iproute import IPRoute  # noqa: E402
 
 log = EventLog("interfaces")
 

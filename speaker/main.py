@@ -8,11 +8,11 @@ import threading
 from types import FrameType
 
 import click
-from kubernetes.config import ConfigException
 from prometheus_client import REGISTRY
 
 from allocator import logs, options
 from allocator.cluster import Cluster
+from allocator.kubernetes_package import ConfigException
 from allocator.logs import EventLog
 from allocator.monitor import Monitor
 from speaker.daemon import Settings, Speaker, Stopped

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from kubernetes.config import ConfigException
 
 from allocator import logs, options
 from allocator.core.pools import PriorityOrder
+from allocator.kubernetes_package import ConfigException
 from allocator.logs import EventLog
 from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
 from webhook.certificates import Lifetimes

@@ -24,9 +24,8 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 def connected(kubeconfig: str | None) -> Iterator[Cluster]:
     """Give a connection. When the cluster cannot be reached or refuses, say so in a line and end the program."""
     # Imported here: the cluster's client takes longer to import than `lint` takes to run.
-    from kubernetes.config import ConfigException  # noqa: PLC0415
-
     from allocator.cluster import ApiError, Cluster  # noqa: PLC0415
+    from allocator.kubernetes_package import ConfigException  # noqa: PLC0415
 
     try:
         yield Cluster.from_environment(kubeconfig)
