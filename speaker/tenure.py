@@ -120,8 +120,8 @@ class Tenure:
                     if deadline is not None:
                         scopes[address] = self._held.scopes[address]
                         deadlines[address] = deadline
-                        if address in self._held.loans:
-                            loans[address] = self._held.loans[address]
+                        if (loan := self._held.loans.get(address)) is not None and _runs(loan, around, now):
+                            loans[address] = loan
                 if address in self._held.claims and address not in self._deadlines:
                     loan = self._held.loans.get(address)
                     others = [node for node in rivals if loan is None or node != loan.lender]
@@ -184,7 +184,7 @@ class Tenure:
         loan = self._held.loans.get(address)
         if address not in self._held.scopes and self._lineage.vouches_for(address, now):
             loan = borrowed(address, around.statements, around.leaving, now=now)
-        return loan if loan is not None and now < loan.until and loan.lender not in around.doubtful else None
+        return loan if loan is not None and _runs(loan, around, now) else None
 
     def _still_served(self, address: Address, links: Iterable[Link]) -> bool:
         scope = self._held.scopes.get(address)
@@ -263,6 +263,10 @@ def _claims_of_the_heard(around: Surroundings) -> dict[Address, dict[str, int]]:
             for address, term in statement.claims.items():
                 claims.setdefault(address, {})[node] = term
     return claims
+
+
+def _runs(loan: Loan, around: Surroundings, now: float) -> bool:
+    return now < loan.until and loan.lender not in around.doubtful
 
 
 def _can(place: Place, links: Iterable[Link]) -> bool:

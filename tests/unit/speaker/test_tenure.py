@@ -72,6 +72,24 @@ def test_so_is_what_a_node_announced_that_came_and_went_between_two_looks() -> N
     assert set(taken.loans) == {VIP}
 
 
+def test_a_loan_that_is_over_is_over_for_a_successor_too() -> None:
+    tenure = Tenure(SECOND)
+    left = around(SECOND, THIRD, holding=FIRST, leaving=[FIRST])
+    begun = decide(tenure, left)
+    (loan,) = begun.loans.values()
+
+    def prefer_the_third(now: float) -> Tenancy:
+        return tenure.decide([contest(VIP, NODES, {THIRD: 10})], left, now)
+
+    kept = prefer_the_third(loan.until - 0.3)
+    assert (set(kept.leaving), set(kept.loans)) == ({VIP}, {VIP})
+    for now in (loan.until, loan.until + 0.3):
+        kept = prefer_the_third(now)
+        assert (set(kept.leaving), set(kept.loans)) == ({VIP}, set())
+        assert kept.deadline is not None
+        assert kept.deadline > now, "or it would be decided over and over"
+
+
 def test_what_nobody_announced_for_a_while_is_asked_for() -> None:
     tenure = Tenure(SECOND)
     decide(tenure, around(*NODES, holding=FIRST))
