@@ -26,7 +26,8 @@ log = EventLog("decider")
 
 REJOIN_SECONDS = 1.2
 """How long a node that was cut off listens for the others before it takes anything. The nodes' kernels ask for each
-other's hardware address once a second; until that is answered no heartbeat passes."""
+other's hardware address once a second; until that is answered no heartbeat passes. Less than the hand-over takes at
+most (`tenure.HANDOVER_SECONDS`): what it claims meanwhile it keeps."""
 
 
 class Decider:
@@ -138,7 +139,7 @@ class Decider:
         if news.gone is not None:
             self._unreachable = news.gone
         if liveness is not None:
-            self._directory.note_nodes(liveness.statements)
+            self._directory.note_nodes(liveness.statements, self._known or ())
             around = replace(
                 around,
                 alive=liveness.alive,
@@ -151,7 +152,7 @@ class Decider:
                 self._rejoins_at = clock() + REJOIN_SECONDS
             around = replace(around, links=news.links)
         self._around = around
-        self._act(lost=not frozenset(before) <= frozenset(around.alive))
+        self._act()
         if liveness is None:
             return
         if before != around.alive:
@@ -185,7 +186,7 @@ class Decider:
                 self._peers.renewed(node)
         self._renewals = renewals
 
-    def _act(self, *, lost: bool = False) -> None:
+    def _act(self) -> None:
         before = self._tenancy
         if self._rejoins_at is not None and (clock() >= self._rejoins_at or not self._is_alone(self._around.alive)):
             self._rejoins_at = None
@@ -210,7 +211,7 @@ class Decider:
             self._given_away.clear()
         else:
             self._given_away.set()
-        self._tally.count(contests, tenancy, before=before, lost=lost)
+        self._tally.count(contests, around, tenancy, before=before)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in around.alive:
             self._reports.report(self._view, contests, tenancy)

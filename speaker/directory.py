@@ -27,11 +27,11 @@ class Directory:
         """Name the Services that have, or just had, an address announced here: `namespace/name`, comma-joined."""
         return self._services.get(address)
 
-    def note_nodes(self, statements: Mapping[str, Statement]) -> None:
-        """Note with which hardware addresses each speaker announces."""
+    def note_nodes(self, statements: Mapping[str, Statement], known: Collection[str]) -> None:
+        """Note with which hardware addresses each speaker announces; forget those of nodes not `known` any more."""
         # Kept when a speaker restarts: it announces before it has told its interfaces to everybody.
-        macs = {link.mac: node for node, stated in statements.items() for link in stated.links}
-        self._nodes = {**self._nodes, **macs}
+        kept = {mac: node for mac, node in self._nodes.items() if node in known}
+        self._nodes = kept | {link.mac: node for node, stated in statements.items() for link in stated.links}
 
     def note_services(
         self, contests: Iterable[Contest], announced: Collection[Address], *, until_now: Collection[Address]

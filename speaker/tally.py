@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from allocator.core.addresses import Address
 from allocator.reflector import Key
 from speaker.contest import Contest
 from speaker.metrics import SpeakerMetrics
-from speaker.tenure import Tenancy
+from speaker.tenure import Surroundings, Tenancy
 
 _PROTOCOL = "layer2"
 
@@ -21,13 +21,15 @@ class Tally:
         self._metrics = metrics
         self._shown: frozenset[tuple[Key, Address]] = frozenset()
 
-    def count(self, contests: Iterable[Contest], tenancy: Tenancy, *, before: Tenancy, lost: bool) -> None:
-        """Count what was not announced `before`, and show what is; `lost` says that a speaker was given up."""
+    def count(self, contests: Iterable[Contest], around: Surroundings, tenancy: Tenancy, *, before: Tenancy) -> None:
+        """Count what was not announced `before`, and show what is."""
         taken = tenancy.scopes.keys() - before.scopes.keys()
         if taken:
-            new = len(taken & tenancy.unheld)
-            self._metrics.takeovers.labels("new").inc(new)
-            self._metrics.takeovers.labels("lost" if lost else "handed-over").inc(len(taken) - new)
+            held = taken - tenancy.unheld
+            lost = len(_lost(held, around))
+            self._metrics.takeovers.labels("new").inc(len(taken) - len(held))
+            self._metrics.takeovers.labels("lost").inc(lost)
+            self._metrics.takeovers.labels("handed-over").inc(len(held) - lost)
         self._show(
             frozenset(
                 (key, address)
@@ -46,3 +48,12 @@ class Tally:
 
     def _labels(self, key: Key, address: Address) -> tuple[str, str, str, str]:
         return "/".join(key), _PROTOCOL, self._node, str(address)
+
+
+def _lost(addresses: Collection[Address], around: Surroundings) -> set[Address]:
+    """Those whose last holder fell silent without having said good-bye."""
+    last: dict[Address, tuple[int, str]] = {}
+    for node, statement in around.statements.items():
+        for address in statement.claims.keys() & addresses:
+            last[address] = max(last.get(address, (0, "")), (statement.claims[address], node))
+    return {address for address, (_, node) in last.items() if node not in around.alive and node not in around.leaving}
