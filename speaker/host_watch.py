@@ -68,14 +68,16 @@ class HostWatch:
     def _run(self) -> None:
         while True:
             with self._wake:
+                if not self._hosts:
+                    self._asked = {}
                 self._wake.wait_for(lambda: self._stopping or self._hosts)
                 if self._stopping:
                     return
                 hosts = self._hosts
-            if hosts is not self._asked:
-                self._heard_at = {}
-                self._reported = frozenset()
-                self._asked = hosts
+            # Who has been asked without a break stays gone until it answers.
+            still = {node for node, address in hosts.items() if self._asked.get(node) == address}
+            self._heard_at = {node: at for node, at in self._heard_at.items() if node in still}
+            self._asked = hosts
             begun = clock()
             self._ask(hosts)
             with self._wake:

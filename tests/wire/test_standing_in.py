@@ -102,6 +102,21 @@ def test_a_node_is_gone_when_its_kernel_no_longer_refuses_connections(
     wait_until(lambda: reports[-1:] == [frozenset()], 10, "and back")
 
 
+def test_a_node_stays_gone_when_another_is_watched_as_well_and_comes_back_when_it_answers(
+    hosts: tuple[Host, ...], watched: tuple[HostWatch, list[frozenset[str]]]
+) -> None:
+    _, _, lender = hosts
+    watch, reports = watched
+    watch.watch({"lender": "192.0.2.3"})
+    lender.links["eth0"].down()
+    wait_until(lambda: reports == [frozenset({"lender"})], 5, "it is gone")
+    watch.watch({"lender": "192.0.2.3", "client": "192.0.2.2"})
+    threading.Event().wait(0.4)
+    assert reports == [frozenset({"lender"})]
+    lender.links["eth0"].up()
+    wait_until(lambda: reports[-1:] == [frozenset()], 10, "it is back")
+
+
 def test_a_node_that_was_gone_may_be_watched_again_later(
     hosts: tuple[Host, ...], watched: tuple[HostWatch, list[frozenset[str]]]
 ) -> None:
