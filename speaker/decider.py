@@ -204,7 +204,6 @@ class Decider:
         self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld, lent=lent)
         self._peers.state(tenancy.statement(self._around.links))
         lenders = {address: loan.lender for address, loan in tenancy.loans.items()}
-        self._unreachable &= frozenset(lenders.values())
         known = self._known or {}
         self._hosts.watch({node: known[node][0] for node in lenders.values() if known.get(node)})
         if tenancy.scopes:

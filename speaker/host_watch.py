@@ -68,9 +68,8 @@ class HostWatch:
     def _run(self) -> None:
         while True:
             with self._wake:
-                if not self._hosts:
-                    self._asked = {}
-                self._wake.wait_for(lambda: self._stopping or self._hosts)
+                # With nobody to ask, one round finds nobody gone; then there is nothing to do.
+                self._wake.wait_for(lambda: self._stopping or self._hosts or self._asked)
                 if self._stopping:
                     return
                 hosts = self._hosts
