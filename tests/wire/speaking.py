@@ -121,6 +121,8 @@ class Tap:
         self.mac = mac_bytes(host.mac(interface))
         with host.inside():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            # The usual buffer holds a hundred frames or so: a burst of announcements would push the answers out.
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
             self._socket.bind((interface, ETHERTYPE_ARP))
 
     def send(self, frame: bytes) -> None:
