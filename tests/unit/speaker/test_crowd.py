@@ -60,7 +60,8 @@ def test_everybody_knows_of_a_loss_within_a_second(crowd: Cluster) -> None:
     crowd.run(1.0)
     for at in given_up(crowd, "node-7"):
         assert at is not None
-        assert 0.35 < at - died_at < 1.0
+        # Of the half second some were over when it died: up to a tenth, and a tenth for each heartbeat lost before.
+        assert 0.15 < at - died_at < 1.0
     crowd.start("node-7")
     crowd.run(12.0)
     assert all(len(member.membership.alive(crowd.now)) == len(MANY) for member in crowd.members.values())
