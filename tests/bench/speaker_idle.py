@@ -22,8 +22,9 @@ from speaker.fence import clock
 from speaker.heartbeat import MAXIMUM_BYTES, Heartbeat, Phase
 from speaker.heartbeats import Heartbeats
 from speaker.liveness import Liveness
-from speaker.membership import WANTED_SECONDS, Membership
+from speaker.membership import Membership
 from speaker.metrics import SpeakerMetrics
+from speaker.outbox import WANTED_SECONDS
 from tests.bench.figures import Figure
 from tests.lab.waiting import wait_until
 

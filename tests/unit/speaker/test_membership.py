@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from allocator.core.addresses import Address
 from speaker.heartbeat import Heartbeat, News, Phase, Tidings
-from speaker.membership import LEASE_COUNTS_SECONDS, Membership, PeerChange, Verdict
+from speaker.membership import Membership, PeerChange, Verdict
+from speaker.renewals import LEASE_COUNTS_SECONDS
 from speaker.statement import Spoken, Statement
 
 DEAD_AFTER = 0.5
