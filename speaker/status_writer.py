@@ -30,6 +30,7 @@ log = EventLog("status")
 
 SETTLE_SECONDS = 0.3
 """What moves away again within this time is not written at all."""
+READY_CONDITION = "Ready"
 CONFLICT_CONDITION = "AddressConflict"
 
 _RETRY_SECONDS = 5.0
@@ -164,28 +165,11 @@ class StatusWriter:
                 self._delete(name)
 
     def _show(self, address: Address, show: Shown) -> None:
-        status: Object = {}
-        if show.announcement is not None:
-            status["announcedBy"] = {
-                "node": self._node,
-                "interfaces": list(show.announcement.interfaces),
-                "since": show.announcement.since,
-            }
-        if show.contested is not None:
-            status["conditions"] = [
-                {
-                    "type": CONFLICT_CONDITION,
-                    "status": "True" if show.contested.claimed else "False",
-                    "reason": "ForeignClaim" if show.contested.claimed else "NoForeignClaim",
-                    "message": show.contested.message,
-                    "lastTransitionTime": show.contested.since,
-                }
-            ]
         body = {
             "apiVersion": IP_ALLOCATIONS.api_version,
             "kind": IP_ALLOCATIONS.kind,
             "metadata": {"name": address.claim_name},
-            "status": status,
+            "status": _status(self._node, show),
         }
         # Applied, not patched: what this node no longer says goes, unless another node says it by now.
         self._write(
@@ -268,6 +252,37 @@ class StatusWriter:
     def _forget(self, name: str) -> None:
         with self._wake:
             self._statuses.pop(name, None)
+
+
+def _status(node: str, show: Shown) -> Object:
+    """What this node says on an IPAllocation; nothing where it neither announces the address nor reports on it."""
+    status: Object = {}
+    conditions: list[Object] = []
+    if (announcement := show.announcement) is not None:
+        interfaces = list(announcement.interfaces)
+        status["announcedBy"] = {"node": node, "interfaces": interfaces, "since": announcement.since}
+        conditions.append(
+            {
+                "type": READY_CONDITION,
+                "status": "True",
+                "reason": "Announced",
+                "message": f'announced by node "{node}" on {", ".join(interfaces) or "all of its interfaces"}',
+                "lastTransitionTime": announcement.since,
+            }
+        )
+    if (contested := show.contested) is not None:
+        conditions.append(
+            {
+                "type": CONFLICT_CONDITION,
+                "status": "True" if contested.claimed else "False",
+                "reason": "ForeignClaim" if contested.claimed else "NoForeignClaim",
+                "message": contested.message,
+                "lastTransitionTime": contested.since,
+            }
+        )
+    if conditions:
+        status["conditions"] = conditions
+    return status
 
 
 def _version(status: Object | None) -> str | None:

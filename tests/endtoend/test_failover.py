@@ -191,13 +191,16 @@ def claims(frame: bytes, node: Node) -> bool:
 def test_everybody_sees_who_announces(site: SpeakerSite) -> None:
     announcer = site.announcer()
 
-    def shown() -> bool:
-        by = (site.lab.cluster().get(IP_ALLOCATIONS, VIP).get("status") or {}).get("announcedBy") or {}
+    def told_everywhere() -> bool:
+        shown = site.lab.cluster().get(IP_ALLOCATIONS, VIP).get("status") or {}
+        by, conditions = shown.get("announcedBy") or {}, shown.get("conditions") or []
         statuses = site.lab.cluster().list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"]
         # A Service that an earlier test deleted may still have its own, until its speaker hears of the deletion.
         statuses = [one for one in statuses if (one.get("status") or {}).get("serviceName") == "web"]
         told = [status["status"] for status in statuses]
         assert (by.get("node"), by.get("interfaces")) == (announcer.name, ["eth0"])
+        ready = [(one["status"], one["message"]) for one in conditions if one["type"] == "Ready"]
+        assert ready == [("True", f'announced by node "{announcer.name}" on eth0')]
         assert [(each["node"], each["interfaces"]) for each in told] == [(announcer.name, [{"name": "eth0"}])]
         assert told[0]["addresses"] == [VIP]
         assert statuses[0]["metadata"]["name"].startswith("l2-")
@@ -205,7 +208,10 @@ def test_everybody_sees_who_announces(site: SpeakerSite) -> None:
         return True
 
     wait_until(
-        shown, 20, "claim and status name the announcing node", retry_on=(AssertionError, IndexError, KeyError)
+        told_everywhere,
+        20,
+        "claim and status name the announcing node",
+        retry_on=(AssertionError, IndexError, KeyError),
     )
 
 
