@@ -64,11 +64,11 @@ class SpeakerSite:
             delete = partial(self._deleted, resource, namespace, name)
             wait_until(delete, 20, f"{name} is deleted", retry_on=(Conflict,))
         self.lab.kubectl("delete", "deployment", "web")
-        self._admission_works()
+        self.admission_works()
         for name in self.lab.nodes:
             self.lab.kubectl("label", "node", name, f"{_LABEL}-")
 
-    def _admission_works(self) -> None:
+    def admission_works(self) -> None:
         """Ask until the API server has noticed which of its connections to webhooks died with a node."""
         document: Object = {
             "apiVersion": L2_ADVERTISEMENTS.api_version,

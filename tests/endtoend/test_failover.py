@@ -81,6 +81,7 @@ def test_a_node_whose_cable_is_back_knows_at_once_what_happened_meanwhile(site: 
     node = site.announcer()
     chosen = {"matchLabels": {"chosen": "yes"}}
     preference = [{"weight": 10, "preference": chosen}]
+    site.admission_works()
     site.create(
         L2_ADVERTISEMENTS,
         DEFAULT_NAMESPACE,
