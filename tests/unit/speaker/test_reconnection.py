@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from speaker.interfaces import Interface
-from speaker.reconnection import Reconnection
+from speaker.reconnection import PAUSE_SECONDS, Reconnection
 
 UP, LOWER_UP, BROADCAST = 0x1, 0x10000, 0x2
 
@@ -15,7 +15,12 @@ class Watched:
 
     def __init__(self) -> None:
         self.times = 0
-        self.reconnection = Reconnection("node-1", self._back)
+        self.now = 0.0
+        self.reconnection = Reconnection("node-1", self._back, now=self._later)
+
+    def _later(self) -> float:
+        self.now += PAUSE_SECONDS
+        return self.now
 
     def _back(self) -> None:
         self.times += 1
@@ -54,3 +59,14 @@ def test_hearing_somebody_after_nobody_counts_once_and_others_coming_and_going_d
     assert watched.times == 1
     watched.reconnection.on_alive(["node-1", "node-3"])
     assert watched.times == 1
+
+
+def test_a_link_that_flaps_counts_once_in_a_while() -> None:
+    times: list[float] = []
+    now = 100.0
+    reconnection = Reconnection("node-1", lambda: times.append(now), now=lambda: now)
+    for _ in range(50):
+        reconnection.on_alive(["node-1"])
+        reconnection.on_alive(["node-1", "node-2"])
+        now += PAUSE_SECONDS / 10
+    assert len(times) == 5
