@@ -77,17 +77,17 @@ class Spoken:
     def __init__(self) -> None:
         self.version = 0
         self.statement = NOTHING
+        self._entries: Mapping[Address, int] = {}
         self._changes: deque[tuple[int, frozenset[Address]]] = deque(maxlen=_CHANGES_KEPT)
 
     def state(self, statement: Statement) -> bool:
         """Make this the present statement; tell whether it differs from the one before."""
-        before = self.statement
-        if statement == before:
+        if statement == self.statement:
             return False
-        old, new = _entries(before), _entries(statement)
+        old, new = self._entries, _entries(statement)
         changed = frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
         self.version += 1
-        self.statement = statement
+        self.statement, self._entries = statement, new
         self._changes.append((self.version, changed))
         return True
 
@@ -96,10 +96,10 @@ class Spoken:
         first_kept = self._changes[0][0] if self._changes else self.version + 1
         if base == self.version:
             return []
-        entries = _entries(self.statement)
+        entries = self._entries
         if first_kept <= base + 1 <= self.version:
             touched = {address for version, changed in self._changes if version > base for address in changed}
-            entries = {address: entries.get(address, _GONE) for address in touched}
+            entries = {address: self._entries.get(address, _GONE) for address in touched}
         else:
             base = 0
         data = _encode(self.statement, entries)
