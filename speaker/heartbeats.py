@@ -236,13 +236,15 @@ class Heartbeats:
         return changes
 
     def _send_due(self) -> None:
-        for node, heartbeat in self._membership.outgoing(clock()):
+        now = clock()
+        for node, heartbeat in self._membership.outgoing(now):
             try:
                 self._socket.send(
                     node,
                     heartbeat.encode(self._key),
                     everywhere=self._everywhere,
                     in_trouble=self._membership.in_trouble(node),
+                    lost=self._membership.just_lost(node, now),
                 )
             except OSError as error:
                 log.debug("heartbeat.failed", operation="send", node=node, error=error)

@@ -16,6 +16,8 @@ from speaker.suspicion import Suspicion
 
 DEFAULT_INTERVAL_SECONDS = 0.1
 DEFAULT_DEAD_AFTER_SECONDS = 0.5
+JUST_LOST_SECONDS = 300.0
+"""About as long as switches know where a silent host is."""
 
 
 class Verdict(StrEnum):
@@ -204,6 +206,11 @@ class Membership:
     def in_trouble(self, node: str) -> bool:
         """Tell whether the peer has lost one of its interfaces, by its own word."""
         return any(link.lost for link in self._roster.peers[node].heard.statement.links)
+
+    def just_lost(self, node: str, now: float) -> bool:
+        """Tell whether the peer was given up, but lived until a few minutes ago: it may be cut off."""
+        peer = self._roster.peers[node]
+        return not peer.fresh and peer.incarnation is not None and now - peer.silent_since < JUST_LOST_SECONDS
 
     @property
     def crowded(self) -> bool:

@@ -100,8 +100,9 @@ class PacketSocket:
                 # Told once when the interface goes down.
                 self.failed("receive", error)
                 return
-            self._received.inc()
             yield frame
+            # Counted once it is dealt with: nobody waits for the counters.
+            self._received.inc()
 
     def send(self, frame: bytes) -> bool:
         """Hand a frame to the driver; tell whether it took it (no: link down, queue full, not allowed now)."""

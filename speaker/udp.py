@@ -43,8 +43,13 @@ class HeartbeatSocket:
         if self._paths.get(node) != source and source in self._addresses.get(node, ()):
             self._paths[node] = source
 
-    def send(self, node: str, datagram: bytes, *, everywhere: bool, in_trouble: bool) -> None:
-        """Send to a node. Raises OSError where there was one way and it failed."""
+    def send(self, node: str, datagram: bytes, *, everywhere: bool, in_trouble: bool, lost: bool) -> None:
+        """Send to a node. Raises OSError where there was one way and it failed.
+
+        To one that was `lost` the kernel goes on sending where it was. It would come to ask for the hardware address,
+        once a second, and until that is answered nothing would pass when the network is whole again.
+        """
+        flags = socket.MSG_CONFIRM if lost else 0
         addresses = self._addresses.get(node, ())
         path = self._paths.get(node)
         if in_trouble and path in addresses and not everywhere:
@@ -54,7 +59,7 @@ class HeartbeatSocket:
         failure: OSError | None = None
         for address in addresses:
             try:
-                self._socket.sendto(datagram, (address, self._port))
+                self._socket.sendto(datagram, flags, (address, self._port))
             except OSError as error:
                 failure = error
         if failure is not None and len(addresses) == 1:

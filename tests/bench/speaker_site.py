@@ -12,7 +12,6 @@ from allocator.cluster import ApiError, Conflict, Object
 from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
 from tests.bench.speaker_asking import Answer, Asking
 from tests.lab.lab import Lab
-from tests.lab.network import run_ip
 from tests.lab.node import Node
 from tests.lab.outage import OutageMeter
 from tests.lab.waiting import wait_until
@@ -145,11 +144,13 @@ class SpeakerSite:
 
     def isolate(self, node: Node) -> None:
         """Take the node out of every LAN, beyond its own cables: its interfaces keep their carrier."""
-        run_ip(*(f"link set {link.port} nomaster" for link in node.host.links.values()))
+        for link in node.host.links.values():
+            link.isolate()
 
     def rejoin(self, node: Node) -> float:
         """Undo `isolate`; return the instant."""
-        run_ip(*(f"link set {link.port} master br-{name} up" for name, link in node.host.links.items()))
+        for link in node.host.links.values():
+            link.rejoin()
         return time.monotonic()
 
     def milliseconds_until_single(self, since: float) -> float:

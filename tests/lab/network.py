@@ -71,6 +71,7 @@ class Link:
 
     interface: str
     port: str
+    bridge: str
 
     def down(self) -> None:
         """Pull the cable."""
@@ -79,6 +80,14 @@ class Link:
     def up(self) -> None:
         """Plug the cable in again."""
         _set_up(self.port, up=True)
+
+    def isolate(self) -> None:
+        """Let the LAN pass nothing to or from the host, which sees its carrier as before."""
+        run_ip(f"link set {self.port} nomaster")
+
+    def rejoin(self) -> None:
+        """Undo `isolate`."""
+        run_ip(f"link set {self.port} master {self.bridge} up")
 
 
 class Host:
@@ -101,7 +110,7 @@ class Host:
             f"link set {port} master {lan.bridge} up",
         )
         self.run_ip(*_addressing(interface, addresses))
-        link = self.links[interface] = Link(interface, port)
+        link = self.links[interface] = Link(interface, port, lan.bridge)
         return link
 
     def run_ip(self, *commands: str) -> None:

@@ -95,13 +95,14 @@ class Place:
 
     def isolate(self, node: Node, *lans: str) -> None:
         """Take the node out of these LANs, or all, beyond its own cables: its interfaces keep their carrier."""
-        run_ip(
-            *(f"link set {link.port} nomaster" for name, link in node.host.links.items() if not lans or name in lans)
-        )
+        for name, link in node.host.links.items():
+            if not lans or name in lans:
+                link.isolate()
 
     def rejoin(self, node: Node) -> None:
         """Undo `isolate`."""
-        run_ip(*(f"link set {link.port} master br-{name} up" for name, link in node.host.links.items()))
+        for link in node.host.links.values():
+            link.rejoin()
 
     def deafen(self, nodes: list[Node], *, deaf: bool) -> None:
         """Let nothing pass between these nodes, while all others hear them; or undo that."""

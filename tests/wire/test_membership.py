@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,29 @@ def test_a_healed_partition_finds_both_sides_alive_and_shaken(members: Cluster, 
     for member in members.values():
         member.sees(*EVERYONE)
     assert members["node-1"].reports()[-1]["shaken"]
+
+
+def test_who_was_cut_off_is_heard_as_soon_as_the_network_is_whole(
+    members: Cluster, hosts: dict[str, Host], addresses: dict[str, str]
+) -> None:
+    for host in hosts.values():
+        for setting, value in (("base_reachable_time_ms", 500), ("ucast_solicit", 0), ("retrans_time_ms", 10_000)):
+            # A kernel that soon doubts an address, gives it up at once, and then asks for it every ten seconds.
+            host.run("sh", "-c", f"echo {value} >/proc/sys/net/ipv4/neigh/eth0/{setting}")
+    for name, host in hosts.items():
+        for other, address in addresses.items():
+            if other != name:
+                mac = hosts[other].mac("eth0")
+                host.run("ip", "neigh", "replace", address, "lladdr", mac, "dev", "eth0", "nud", "reachable")
+    hosts["node-1"].links["eth0"].isolate()
+    members["node-1"].sees("node-1")
+    members["node-2"].sees("node-2", "node-3")
+    # Longer than the kernel doubts an address before it asks (five seconds).
+    threading.Event().wait(8.0)
+    healed_at = time.monotonic()
+    hosts["node-1"].links["eth0"].rejoin()
+    for member in members.values():
+        assert member.sees(*EVERYONE, timeout_seconds=20)["at"] - healed_at < DEAD_AFTER_SECONDS
 
 
 def test_a_speaker_with_another_key_is_not_heard(
