@@ -1,4 +1,4 @@
-"""The other side of `speaker_wire`: a program that asks for an address, or floods the LAN, on the host it runs on."""
+"""The programs on the hosts of `speaker_wire`: one asks for an address, one turns questions round, one floods."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def ask(vip: str, questions: int) -> dict[str, object]:
         except TimeoutError:
             unanswered += 1
     return {"microseconds": times, "unanswered": unanswered}
+
+
+def turn_round(ethertype: int) -> None:
+    """Send every broadcast and multicast frame back to where it came from, until killed."""
+    sock = _socket(ethertype)
+    sock.settimeout(None)
+    mac = sock.getsockname()[4]
+    print("turning", flush=True)
+    while True:
+        frame = sock.recv(2048)
+        if frame[0] & 1:
+            sock.send(frame[6:12] + mac + frame[12:])
 
 
 def flood(frames_per_second: int, seconds: float) -> dict[str, object]:
@@ -88,5 +100,7 @@ def _question(address: Address, mac: bytes) -> bytes:
 if __name__ == "__main__":
     if sys.argv[1] == "ask":
         print(json.dumps(ask(sys.argv[2], int(sys.argv[3]))))
+    elif sys.argv[1] == "turn-round":
+        turn_round({"arp": ETHERTYPE_ARP, "ndp": ETHERTYPE_IPV6}[sys.argv[2]])
     else:
         print(json.dumps(flood(int(sys.argv[2]), float(sys.argv[3]))))
