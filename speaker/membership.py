@@ -52,6 +52,8 @@ class Membership:
       that time again; not while they vouch for it. If our own loop did not run, every peer gets that time anew,
       because the silence may have been ours. Who gives a peer up tells everybody, who then give it up too unless
       they have just heard it;
+    - a peer that was given up counts again only once its present statement is known: one that is heard but does not
+      hear us tells nothing new, and to go by what it stated before would be to take what it has taken since;
     - a peer that says it leaves is given up at once;
     - after a standstill in which the others may have given this node up, `fenced` holds until every peer that was
       alive has told its present statement or was given up: until then nothing may be answered.
@@ -264,6 +266,7 @@ class Membership:
         self._take_chunks(heartbeat.sender, peer, heartbeat)
         if peer.known:
             self._unproven.discard(heartbeat.sender)
+            peer.heard_out = True
             if not peer.stated:
                 peer.stated = True
                 self._statements = None
@@ -282,7 +285,7 @@ class Membership:
     def _give_up(self, node: str, now: float, *, reason: str) -> list[PeerChange]:
         peer = self._roster.peers[node]
         changes = [PeerChange(node, False, reason, peer.silence(now))] if peer.alive else []
-        peer.fresh = False
+        peer.fresh = peer.heard_out = False
         peer.challenge = self._new_number()
         peer.asked_at = peer.first_renewed_at = peer.renewed_at = None
         peer.accusers.clear()

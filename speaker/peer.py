@@ -28,6 +28,8 @@ class Peer:
     heard: Heard = field(default_factory=Heard)
     stated: bool = False
     """Whether this process of it has been heard out once; a newer statement may be under way."""
+    heard_out: bool = False
+    """Whether that was since it was last given up: what it stated before may be long over."""
     acknowledged: int = 0
     """The version of our statement that it says it has."""
     told_at: float = -1.0
@@ -57,7 +59,7 @@ class Peer:
     @property
     def alive(self) -> bool:
         """Whether it can announce, by what it told us itself."""
-        return self.fresh and self.phase is Phase.SERVING and self.stated
+        return self.fresh and self.phase is Phase.SERVING and self.heard_out
 
     def silence(self, now: float) -> float:
         """For how long it has owed us a heartbeat."""

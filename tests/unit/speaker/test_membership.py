@@ -149,6 +149,27 @@ def test_a_heartbeat_held_back_until_its_sender_was_given_up_revives_nobody() ->
     assert members.alive(NOW) == frozenset()
 
 
+def test_a_peer_that_was_given_up_counts_again_once_it_has_told_what_it_states_now() -> None:
+    members, spoken = membership("peer"), Spoken()
+
+    def heard(sequence: int, now: float, *, whole: bool) -> list[tuple[str, bool, str]]:
+        heartbeat = replace(beat(members, sequence=sequence), version=spoken.version)
+        chunks = tuple(spoken.since(members.heartbeat_to("peer").have)) if whole else ()
+        return told(members.heard(replace(heartbeat, chunks=chunks), now))
+
+    spoken.state(Statement(claims={Address.parse("192.0.2.1"): 1}))
+    assert heard(1, 0.0, whole=True) == [("peer", True, "heard")]
+    assert tick_through(members, 0.0, 0.6) == ["peer"]
+    spoken.state(Statement(claims={Address.parse("192.0.2.1"): 1, Address.parse("192.0.2.2"): 2}))
+    assert heard(2, 0.7, whole=False) == []
+    assert members.alive(0.7) == frozenset()
+    assert heard(3, 0.8, whole=True) == [("peer", True, "heard")]
+    assert members.statements()["peer"] == spoken.statement
+    spoken.state(Statement())
+    assert heard(4, 0.9, whole=False) == [], "while it lives, news may be under way"
+    assert members.alive(0.9) == {"peer"}
+
+
 def test_strangers_and_ourselves_are_not_heard() -> None:
     members = membership("peer")
     assert members.heard(beat(members, "stranger", echo=1), 0.0) == (Verdict.UNKNOWN_SENDER, [])
