@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -56,6 +56,10 @@ class Peers(Protocol):
 
     def state(self, statement: Statement) -> None:
         """Tell what this node announces and where it can."""
+        ...
+
+    def hearing(self, nodes: Collection[str]) -> frozenset[str]:
+        """Return those that have just said what they announce, and get the others to."""
         ...
 
     def unfence(self) -> None:

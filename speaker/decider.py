@@ -25,9 +25,9 @@ from speaker.view import View
 log = EventLog("decider")
 
 REJOIN_SECONDS = 1.2
-"""How long a node that was cut off listens for the others before it takes anything. The nodes' kernels ask for each
-other's hardware address once a second; until that is answered no heartbeat passes. Less than the hand-over takes at
-most (`tenure.HANDOVER_SECONDS`): what it claims meanwhile it keeps."""
+"""How long a node that was cut off listens for all the others before it takes anything. The nodes' kernels ask for
+each other's hardware address once a second; until that is answered no heartbeat passes. Less than the hand-over takes
+at most (`tenure.HANDOVER_SECONDS`): what it claims meanwhile it keeps."""
 
 
 class Decider:
@@ -148,7 +148,7 @@ class Decider:
                 leaving=liveness.leaving,
             )
         if news.links is not None:
-            if self._was_cut_off(news.links, around.alive):
+            if self._is_back(news.links) and (self._rejoins_at is not None or self._is_alone(around.alive)):
                 self._rejoins_at = clock() + REJOIN_SECONDS
             around = replace(around, links=news.links)
         self._around = around
@@ -188,13 +188,14 @@ class Decider:
 
     def _act(self) -> None:
         before = self._tenancy
-        if self._rejoins_at is not None and (clock() >= self._rejoins_at or not self._is_alone(self._around.alive)):
+        if self._rejoins_at is not None and (clock() >= self._rejoins_at or self._is_complete()):
             self._rejoins_at = None
         around = replace(
             self._around,
             alive=self._around.alive if self._rejoins_at is None else frozenset(),
             answered=self._announcer.answered(),
             doubtful=self._doubtful(),
+            heard=self._peers.hearing(self._tenancy.suspects),
         )
         contests = self._view.contests()
         tenancy = self._tenancy = self._tenure.decide(contests, around, clock())
@@ -215,14 +216,17 @@ class Decider:
         if self._node in around.alive:
             self._reports.report(self._view, contests, tenancy)
 
-    def _was_cut_off(self, links: Iterable[Link], alive: Iterable[str]) -> bool:
-        """Whether an interface is back after every peer fell silent: more likely it was this node that was gone."""
+    def _is_back(self, links: Iterable[Link]) -> bool:
         before = {link.name for link in self._around.links if not link.lost}
         back = {link.name for link in links if not link.lost} - before
-        return bool(back and self._around.links) and self._is_alone(alive)
+        return bool(back and self._around.links)
 
     def _is_alone(self, alive: Iterable[str]) -> bool:
+        """Whether every peer has fallen silent: more likely it was this node that was gone."""
         return len(self._known or ()) > 1 and not frozenset(alive) - {self._node}
+
+    def _is_complete(self) -> bool:
+        return frozenset(self._known or ()) <= {*self._around.alive, self._node}
 
     def _doubtful(self) -> frozenset[str]:
         """The nodes that may not go on forwarding while their speaker is away."""

@@ -6,7 +6,7 @@ import os
 import secrets
 import select
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from allocator.logs import EventLog
@@ -133,6 +133,15 @@ class Heartbeats:
             # fails means that clients do not get through either: going round it would keep this node elected.
             self._everywhere = any(link.lost for link in statement.links)
             self._send_due()
+
+    def hearing(self, nodes: Collection[str]) -> frozenset[str]:
+        """Return those that have just said what they announce, and get the others to."""
+        if not nodes:
+            return frozenset()
+        with self._lock:
+            heard = self._membership.hearing(nodes, clock())
+        os.eventfd_write(self._wake, 1)
+        return heard
 
     def unfence(self) -> None:
         """What was reported last has been acted upon: answering is allowed again, unless it was not even then."""

@@ -209,10 +209,23 @@ class Membership:
         """Tell whether the peer has lost one of its interfaces, by its own word."""
         return any(link.lost for link in self._roster.peers[node].heard.statement.links)
 
+    def hearing(self, nodes: Collection[str], now: float) -> frozenset[str]:
+        """Return those whose present statement is known as of just now; the others are asked to speak."""
+        heard = set()
+        for node in nodes:
+            peer = self._roster.peers.get(node)
+            if peer is not None and peer.fresh and peer.known and now - peer.silent_since < self._dead_after / 2:
+                heard.add(node)
+            elif peer is not None:
+                self._outbox.ask(node)
+        return frozenset(heard)
+
     def just_lost(self, node: str, now: float) -> bool:
-        """Tell whether the peer was given up, but lived until a few minutes ago: it may be cut off."""
+        """Tell whether the peer has fallen silent, but was heard until a few minutes ago: it may be cut off."""
         peer = self._roster.peers[node]
-        return not peer.fresh and peer.incarnation is not None and now - peer.silent_since < JUST_LOST_SECONDS
+        if peer.incarnation is None or now - peer.silent_since >= JUST_LOST_SECONDS:
+            return False
+        return not peer.fresh or (peer.watched_since is not None and peer.silence(now) >= self._dead_after / 2)
 
     @property
     def crowded(self) -> bool:

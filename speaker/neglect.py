@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from allocator.core.addresses import Address
 from speaker.statement import Statement
@@ -12,12 +12,17 @@ NEGLECT_SECONDS = 1.0
 milliseconds of each other; one that does not in a second has lost its way to the API server."""
 
 
+RECHECK_SECONDS = 1.0
+"""When to look again at a winner that is not heard well enough to be judged."""
+
+
 class Neglect:
     """Remembers since when each winner leaves what it won. Owned by one thread.
 
     A speaker that is heard by all may yet know nothing of a new Service: the API server is out of its reach, or its
     watch hangs. It would win the address and never answer for it. So it is passed over there, until it says that it
-    has the address. Nothing is taken from it: whoever was elected instead claims, and holders stay.
+    has the address. Nothing is taken from it: whoever was elected instead claims, and holders stay. Who is not heard
+    himself, only vouched for by others, may well have said so: he is not passed over.
     """
 
     def __init__(self) -> None:
@@ -29,17 +34,27 @@ class Neglect:
         self._until_now, self._since = self._since, {}
 
     def is_due(
-        self, addresses: Iterable[Address], node: str, statements: Mapping[str, Statement], now: float
+        self,
+        addresses: Iterable[Address],
+        node: str,
+        *,
+        statements: Mapping[str, Statement],
+        heard: Collection[str],
+        now: float,
     ) -> bool:
-        """Tell whether the peer that wins these addresses has left one of them for too long."""
+        """Tell whether the peer that wins these addresses has left one of them for too long, though it is `heard`."""
         stated = statements.get(node)
         left = None if stated is None else next((each for each in addresses if not stated.has(each)), None)
         if left is None:
             return False
         since = self._since[left, node] = self._until_now.get((left, node), now)
-        return since + NEGLECT_SECONDS <= now
+        return since + NEGLECT_SECONDS <= now and node in heard
+
+    def suspects(self) -> frozenset[str]:
+        """The peers that leave something: to judge them, they must be heard."""
+        return frozenset(node for _, node in self._since)
 
     def deadlines(self, now: float) -> list[float]:
-        """When those that are left, but not yet for too long, will have been."""
+        """When to look again at those that leave something."""
         ends = (since + NEGLECT_SECONDS for since in self._since.values())
-        return [end for end in ends if end > now]
+        return [end if end > now else now + RECHECK_SECONDS for end in ends]

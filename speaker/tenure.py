@@ -35,7 +35,7 @@ class Surroundings:
     `statements` are what each peer was last heard to say, the dead ones included. What the `unheard` of `alive`
     announce, who live by their Lease alone, is not known. `links` are this node's own, `answered` the addresses it
     answers for. The `leaving` have said good-bye last; the `doubtful` nodes may not go on forwarding without their
-    speaker.
+    speaker. Of the `suspects` of the last decision, those `heard` have just said what they announce.
     """
 
     alive: Collection[str]
@@ -45,6 +45,7 @@ class Surroundings:
     answered: Collection[Address] = frozenset()
     leaving: Collection[str] = frozenset()
     doubtful: Collection[str] = frozenset()
+    heard: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Tenancy:
     and may have been answered that another host has it. It is not claimed, so whoever takes it next asks as well.
     `loans` are those answered for a speaker that is away, whose claim they return to when it is back. `deadline` is
     when to decide again though nothing happens; `leaving` are the addresses kept for a successor,
-    `contested` those a peer announces too, `unreachable` those this node would win if it had the interfaces.
+    `contested` those a peer announces too, `unreachable` those this node would win if it had the interfaces. The
+    `suspects` are peers that have won something and do not take it.
     """
 
     scopes: Mapping[Address, Scope] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Tenancy:
     leaving: frozenset[Address] = frozenset()
     contested: Mapping[Address, str] = field(default_factory=dict)
     unreachable: frozenset[Address] = frozenset()
+    suspects: frozenset[str] = frozenset()
 
     def statement(self, links: tuple[Link, ...]) -> Statement:
         """What the other speakers are to know of it, and of this node's interfaces."""
@@ -149,6 +152,7 @@ class Tenure:
             leaving=frozenset(deadlines),
             contested=contested,
             unreachable=frozenset(unreachable),
+            suspects=self._neglect.suspects(),
         )
         return self._held
 
@@ -198,7 +202,9 @@ class Tenure:
         while (winner := elect(contenders)) is not None:
             if winner.node == self._node or winner.node in around.unheard:
                 break
-            if not self._neglect.is_due(contest.addresses, winner.node, around.statements, now):
+            if not self._neglect.is_due(
+                contest.addresses, winner.node, statements=around.statements, heard=around.heard, now=now
+            ):
                 break
             contenders.remove(winner)
         return winner

@@ -230,6 +230,7 @@ class Cluster:
             member.links,
             frozenset(member.answered),
             membership.leaving(),
+            heard=membership.hearing(member.tenancy.suspects, self.now),
         )
         deadline = member.tenancy.deadline
         if around == member.acted_on and (deadline is None or self.now < deadline):

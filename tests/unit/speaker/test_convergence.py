@@ -273,6 +273,20 @@ def test_an_address_stays_where_it_is_while_a_heavier_node_does_not_know_that_it
     assert watched.fewest_of(kept) == 1, "each moved without a gap"
 
 
+def test_two_that_do_not_hear_each_other_leave_a_new_address_to_the_one_that_wins_it() -> None:
+    cluster = Cluster(NODES)
+    address = ADDRESSES[0]
+    first, second = rank(address=address, candidates=NODES)[:2]
+    cluster._apart.add(frozenset((first, second)))
+    cluster.run(2.0)
+    watched = Watched(cluster)
+    for name in NODES:
+        cluster.see(name, [contest(address, NODES)])
+    cluster.run(6.0)
+    assert cluster.holders(address) == {first}
+    assert watched.longest_double_seconds == 0.0
+
+
 def test_a_node_that_asks_for_its_address_is_waited_for() -> None:
     cluster = Cluster(NODES)
     cluster.squatted = {ADDRESSES[0]}

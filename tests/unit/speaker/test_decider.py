@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -89,6 +89,9 @@ class Surroundings:
 
     def state(self, statement: Statement) -> None:
         self.stated = statement
+
+    def hearing(self, nodes: Collection[str]) -> frozenset[str]:
+        return frozenset(nodes)
 
     def unfence(self) -> None:
         self.said.append("unfence")
@@ -225,6 +228,18 @@ def test_a_node_that_was_cut_off_takes_nothing_before_it_has_listened_for_the_ot
     assert rig.around.announced == {}, "its peers may be holding everything"
     rig.alive("node-a", "node-b", shaken=True, holding=["node-b"])
     rig.around.says("again")
+    assert rig.around.announced == {}
+
+
+def test_to_hear_one_of_the_others_again_is_not_to_hear_them_all(rig: Rig) -> None:
+    rig.put(NODES, node("node-c", address="203.0.113.3"))
+    rig.put(LEASES, lease("node-c"))
+    cut_off_and_back(rig)
+    rig.alive("node-a", "node-c", shaken=True)
+    rig.around.says("again")
+    assert rig.around.announced == {}, "it is node-b that holds everything"
+    rig.alive("node-a", "node-b", "node-c", shaken=True, holding=["node-b"])
+    wait_until(lambda: rig.around.said.count("again") == 2, 5, "it decides")
     assert rig.around.announced == {}
 
 
