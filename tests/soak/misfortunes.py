@@ -74,8 +74,10 @@ class Misfortunes:
                 kind = due.pop()
                 _HAPPENS[kind](self)
                 self.counts[kind] += 1
-                # Who was hurt must be whole again before another is: somebody has to be left to answer.
-                self._place.wait_speakers_ready()
+                # Who was hurt must be whole again before another is: somebody has to be left to answer. And heard
+                # by all: until a kernel has learned where a node is, which takes up to a second, two that have lost
+                # each other anew do not find each other sooner.
+                self._place.wait_whole()
         except BaseException as error:  # told to whoever stops it
             self.failure = error
 

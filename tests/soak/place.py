@@ -61,7 +61,7 @@ class Place:
             wait_until(create, 20, "the Service is admitted", retry_on=(ApiError,))
         for number in range(len(STEADY)):
             wait_until(partial(self.shown, f"steady-{number}"), 60, "the Service has its addresses")
-        self.wait_speakers_ready()
+        self.wait_whole()
 
     def close(self) -> None:
         """End everything; the logs stay."""
@@ -84,14 +84,18 @@ class Place:
                 return process
         return None
 
-    def wait_speakers_ready(self, timeout_seconds: float = _READY_SECONDS) -> None:
-        """Wait until every speaker says that it is."""
+    def wait_whole(self, timeout_seconds: float = _READY_SECONDS) -> None:
+        """Wait until every speaker is ready, and hears all others."""
         for node in self.lab.nodes.values():
-            url = f"http://{node.addresses[0]}:{_MONITOR_PORT}/readyz"
-            wait_until(partial(self._says_yes, url), timeout_seconds, f"{url} is ready", retry_on=(OSError,))
+            url = f"http://{node.addresses[0]}:{_MONITOR_PORT}"
+            wait_until(partial(self._is_whole, url), timeout_seconds, f"{url} hears all", retry_on=(OSError,))
 
-    def _says_yes(self, url: str) -> bool:
-        return self.asking.http_get(url, timeout_seconds=1.0).status == 200
+    def _is_whole(self, url: str) -> bool:
+        if self.asking.http_get(f"{url}/readyz", timeout_seconds=1.0).status != 200:
+            return False
+        lines = self.asking.http_get(f"{url}/metrics", timeout_seconds=1.0).text.splitlines()
+        heard = {f"admitlb_speakers_alive {len(self.lab.nodes)}.0", "admitlb_speakers_alive_by_lease_only 0.0"}
+        return heard <= set(lines)
 
     def isolate(self, node: Node, *lans: str) -> None:
         """Take the node out of these LANs, or all, beyond its own cables: its interfaces keep their carrier."""
