@@ -10,8 +10,6 @@ from speaker.statement import Statement
 NEGLECT_SECONDS = 1.0
 """How long an address waits for its winner to ask for it or claim it. Speakers learn of a Service within
 milliseconds of each other; one that does not in a second has lost its way to the API server."""
-
-
 RECHECK_SECONDS = 1.0
 """When to look again at a winner that is not heard well enough to be judged."""
 
@@ -21,8 +19,8 @@ class Neglect:
 
     A speaker that is heard by all may yet know nothing of a new Service: the API server is out of its reach, or its
     watch hangs. It would win the address and never answer for it. So it is passed over there, until it says that it
-    has the address. Nothing is taken from it: whoever was elected instead claims, and holders stay. Who is not heard
-    himself, only vouched for by others, may well have said so: he is not passed over.
+    has the address. Nothing is taken from it: whoever was elected instead claims, and holders stay. One that is not
+    heard itself, only vouched for by others, may well have said so and is not passed over.
     """
 
     def __init__(self) -> None:

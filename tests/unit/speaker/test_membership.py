@@ -170,6 +170,19 @@ def test_a_peer_that_was_given_up_counts_again_once_it_has_told_what_it_states_n
     assert members.alive(0.9) == {"peer"}
 
 
+def test_only_who_has_just_told_all_it_states_is_heard_well_enough_to_be_judged_and_others_are_asked() -> None:
+    members = membership("peer", "mute")
+    members.heard(beat(members), 0.0)
+    answers(members, 0.0)
+    assert members.hearing(["peer", "mute", "stranger"], 0.1) == {"peer"}
+    asked = answers(members, 0.1)
+    assert (asked["mute"].probe, asked["peer"].probe) == (True, False)
+    assert members.hearing(["peer"], 0.3) == frozenset(), "not just now"
+    news_under_way = replace(beat(members, sequence=2), version=1)
+    members.heard(news_under_way, 0.4)
+    assert members.hearing(["peer"], 0.4) == frozenset(), "it has more to tell"
+
+
 def test_strangers_and_ourselves_are_not_heard() -> None:
     members = membership("peer")
     assert members.heard(beat(members, "stranger", echo=1), 0.0) == (Verdict.UNKNOWN_SENDER, [])
