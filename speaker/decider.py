@@ -211,6 +211,8 @@ class Decider:
             self._given_away.clear()
         else:
             self._given_away.set()
+        # Who is to be judged when the time is up must be heard by then.
+        self._peers.hearing(tenancy.suspects)
         self._tally.count(contests, around, tenancy, before=before)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in around.alive:

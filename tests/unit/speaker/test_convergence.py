@@ -17,6 +17,7 @@ from speaker.election import rank
 from speaker.loans import LOAN_SECONDS
 from speaker.neglect import NEGLECT_SECONDS
 from speaker.probing import RETRY_SECONDS
+from speaker.ring import Ring
 from speaker.statement import Link
 from speaker.tenure import SETTLING_SECONDS
 from tests.unit.speaker.simulated import Cluster, contest
@@ -254,6 +255,26 @@ def test_an_address_that_its_best_nodes_know_nothing_of_is_taken_by_the_next(una
     cluster.run(1.0)
     assert cluster.holders(address) == {ranked[unaware]}, "who learns of it late takes nothing"
     assert watched.longest_double_seconds == 0.0
+
+
+def test_in_a_crowd_the_winner_is_asked_to_speak_before_it_is_passed_over() -> None:
+    nodes = tuple(f"node-{number}" for number in range(30))
+    cluster = Cluster(nodes)
+    # Until those that met at the start no longer owe each other frequent heartbeats.
+    cluster.run(12.0)
+    watchers = Ring(nodes).watchers_of
+    # One whose two best nodes hear each other rarely.
+    address, ranked = next(
+        (address, ranked)
+        for address in (Address.parse(f"192.0.2.{number}") for number in range(1, 255))
+        for ranked in [rank(address=address, candidates=nodes)]
+        if ranked[0] not in watchers(ranked[1]) and ranked[1] not in watchers(ranked[0])
+    )
+    for name in ranked[1:]:
+        cluster.see(name, [contest(address, nodes)])
+    # Time for its probes, and little more.
+    cluster.run(NEGLECT_SECONDS + 0.2)
+    assert cluster.holders(address) == {ranked[1]}
 
 
 def test_an_address_stays_where_it_is_while_a_heavier_node_does_not_know_that_it_is_one(cluster: Cluster) -> None:

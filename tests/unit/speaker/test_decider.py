@@ -53,6 +53,8 @@ class Surroundings:
     lent: dict[Address, Mapping[str, bytes]] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
     stated: Statement = NOTHING
+    suspected: set[str] = field(default_factory=set)
+    talking: set[str] = field(default_factory=set)
     on_answered: Callable[[], None] = lambda: None
     going: threading.Event = field(default_factory=threading.Event)
     waiting: bool = False
@@ -91,7 +93,8 @@ class Surroundings:
         self.stated = statement
 
     def hearing(self, nodes: Collection[str]) -> frozenset[str]:
-        return frozenset(nodes)
+        self.suspected |= set(nodes)
+        return frozenset(nodes) & self.talking
 
     def unfence(self) -> None:
         self.said.append("unfence")
@@ -205,6 +208,18 @@ def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> N
     rig.around.says('web: nodeAssigned: announcing from node "node-a" with protocol "layer2"')
     assert rig.gauge() == 1
     assert list(rig.statuses.wanted) == [f"default/web {VIP}"]
+
+
+def test_a_winner_that_says_nothing_of_its_address_is_asked_to_speak_at_once_and_passed_over_in_a_second(
+    rig: Rig,
+) -> None:
+    rig.decider.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b")
+    wait_until(lambda: rig.around.suspected == {"node-b"}, 0.5, "node-b is asked to speak")
+    assert rig.around.announced == {}
+    rig.around.talking = {"node-b"}
+    wait_until(lambda: rig.around.announced == {VIP: EVERYWHERE}, 5, "node-a takes the address")
 
 
 def cut_off_and_back(rig: Rig) -> None:
