@@ -22,7 +22,7 @@ class BuildWithSchemas(build_py):
         return [*super().get_outputs(include_bytecode), *(str(packaged) for _, packaged in self._copies())]
 
     def _copies(self) -> list[tuple[Path, Path]]:
-        target = Path(self.build_lib, "allocator", "crds")
+        target = Path(self.build_lib, "allocator", "offline", "crds")
         return [(schema, target / schema.name) for schema in sorted(SCHEMAS.glob("*.yaml"))]
 
 

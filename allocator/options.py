@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from allocator import logs, names
 from allocator.core.pools import PriorityOrder
+from allocator.objects import names
+from allocator.process import logs
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]

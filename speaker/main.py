@@ -10,14 +10,15 @@ from types import FrameType
 import click
 from prometheus_client import REGISTRY
 
-from allocator import logs, options
-from allocator.cluster import Cluster
-from allocator.kubernetes_package import ConfigException
-from allocator.logs import EventLog
-from allocator.monitor import Monitor
-from speaker.daemon import Settings, Speaker, Stopped
-from speaker.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
-from speaker.pacing import REFRESH_SECONDS
+from allocator import options
+from allocator.kube.client import Cluster
+from allocator.kube.package import ConfigException
+from allocator.process import logs
+from allocator.process.logs import EventLog
+from allocator.process.monitor import Monitor
+from speaker.layer2.gratuitous import REFRESH_SECONDS
+from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+from speaker.process import Settings, Speaker, Stopped
 
 log = EventLog("speaker")
 

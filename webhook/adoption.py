@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 
-from allocator import names
-from allocator.cluster import ApiError, Cluster
-from allocator.logs import EventLog
+from allocator.kube import resource
+from allocator.kube.client import ApiError, Cluster
+from allocator.objects import names
+from allocator.process.logs import EventLog
 
 log = EventLog("adoption")
 
@@ -51,7 +52,7 @@ class Adoption:
 
     def _marked(self) -> bool:
         try:
-            lease = self._cluster.get(names.LEASES, names.RECONCILER_LEASE, self._namespace)
+            lease = self._cluster.get(resource.LEASES, names.RECONCILER_LEASE, self._namespace)
         except ApiError as error:
             log.debug("adoption.unknown", error=error)
             return False

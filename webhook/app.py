@@ -10,7 +10,7 @@ from flask import Flask, Response, jsonify, request
 from prometheus_client import Counter, Histogram
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
-from allocator.logs import EventLog
+from allocator.process.logs import EventLog
 from webhook.review import AdmissionRequest, Answer, MalformedReview, parse, render
 
 log = EventLog("webhook")

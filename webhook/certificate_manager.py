@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
-from allocator.logs import EventLog
-from allocator.names import SECRETS, WEBHOOK_CERTIFICATE_SECRET
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
+from allocator.kube.resource import SECRETS
+from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
+from allocator.process.logs import EventLog
 from webhook.certificate_authority import KeyPair
 from webhook.certificates import CA_BUNDLE_FIELD, Credentials, Lifetimes, decoded, mend
 

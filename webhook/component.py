@@ -10,14 +10,14 @@ from pathlib import Path
 from flask import Flask
 from prometheus_client import REGISTRY
 
-from allocator.admission import Rules
-from allocator.claiming import Claims
-from allocator.cluster import ApiError, Cluster
+from allocator.allocation.allocator import Claims
+from allocator.allocation.cache import View
 from allocator.core.pools import PriorityOrder
-from allocator.logs import EventLog
-from allocator.monitor import Monitor
-from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
-from allocator.view import View
+from allocator.kube.client import ApiError, Cluster
+from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+from allocator.process.logs import EventLog
+from allocator.process.monitor import Monitor
+from allocator.rules.verdict import Rules
 from webhook.adoption import Adoption
 from webhook.app import Handler, NotReady, create_app
 from webhook.certificates import Lifetimes

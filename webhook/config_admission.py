@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from allocator import names
-from allocator.admission import (
-    Rules,
-    Verdict,
-    denied,
-    misplaced,
-    review_bgp,
-    review_l2_advertisement,
-    review_namespace,
-)
-from allocator.cluster import ApiError, Cluster, NotFound, Object
+from allocator.allocation.cache import View
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.claims import Holder
 from allocator.core.pools import Applicant, Pool
-from allocator.documents import InvalidDocument, labels_of, pool_from
-from allocator.logs import EventLog
-from allocator.pool_admission import Surroundings, review_pool, review_pool_deletion
-from allocator.view import View
+from allocator.kube import resource
+from allocator.kube.client import ApiError, Cluster, NotFound, Object
+from allocator.objects import names
+from allocator.objects.document import InvalidDocument, labels_of
+from allocator.objects.pool import pool_from
+from allocator.process.logs import EventLog
+from allocator.rules.bgp import review_bgp
+from allocator.rules.l2_advertisement import review_l2_advertisement
+from allocator.rules.namespace import review_namespace
+from allocator.rules.pool import Surroundings, review_pool, review_pool_deletion
+from allocator.rules.verdict import Rules, Verdict, denied, misplaced
 from webhook.review import AdmissionRequest, Answer
 
 log = EventLog("admission")
@@ -77,7 +74,7 @@ class PoolAdmission:
     def _applicant(self, holder: Holder) -> Applicant | None:
         """Who a holder is now. Its labels are asked for one by one: only holders of the pool under review are."""
         try:
-            service = self._cluster.get(names.SERVICES, holder.name, holder.namespace) if holder.name else None
+            service = self._cluster.get(resource.SERVICES, holder.name, holder.namespace) if holder.name else None
         except NotFound:
             service = None
         if service is None:
@@ -134,7 +131,7 @@ def _answer(review: AdmissionRequest, judge: Callable[[], Verdict], *, rules: Ru
 def _foreign_ranges(cluster: Cluster) -> list[tuple[str, AddressRange]]:
     """What else in the cluster uses addresses, as far as the API tells: nodes, their Pods, Services."""
     found: list[tuple[str, str]] = []
-    for node in cluster.list(names.NODES).get("items") or ():
+    for node in cluster.list(resource.NODES).get("items") or ():
         name = node["metadata"]["name"]
         addresses = (node.get("status") or {}).get("addresses") or ()
         found += [(f"an address of node {name}", one["address"]) for one in addresses if "IP" in one["type"]]
@@ -156,8 +153,8 @@ def _pod_cidrs(node: Object) -> list[str]:
 def _service_cidrs(cluster: Cluster) -> list[str]:
     """The Service CIDRs where the API has them (Kubernetes 1.31+), else the one Service address known for certain."""
     try:
-        listing = cluster.list(names.SERVICE_CIDRS)
+        listing = cluster.list(resource.SERVICE_CIDRS)
     except NotFound:
-        service = cluster.get(names.SERVICES, "kubernetes", "default")
+        service = cluster.get(resource.SERVICES, "kubernetes", "default")
         return [service["spec"]["clusterIP"]]
     return [cidr for item in listing.get("items") or () for cidr in item["spec"]["cidrs"]]

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from allocator import logs, options
+from allocator import options
 from allocator.core.pools import PriorityOrder
-from allocator.kubernetes_package import ConfigException
-from allocator.logs import EventLog
-from allocator.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+from allocator.kube.package import ConfigException
+from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+from allocator.process import logs
+from allocator.process.logs import EventLog
 from webhook.certificates import Lifetimes
 from webhook.component import Settings, Webhook
 from webhook.serving import FATAL, listen, serve

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from allocator.logs import EventLog
+from allocator.process.logs import EventLog
 from webhook import pem
 from webhook.certificate_authority import KeyPair
 from webhook.certificates import CERTIFICATE_FIELD, KEY_FIELD

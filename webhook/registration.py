@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from allocator.cluster import JSON_PATCH, ApiError, Cluster, NotFound, Object
-from allocator.logs import EventLog
-from allocator.names import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
-from allocator.reflector import Change, Reflector
+from allocator.kube.client import JSON_PATCH, ApiError, Cluster, NotFound, Object
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.resource import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
+from allocator.process.logs import EventLog
 from webhook.certificate_manager import CertificateManager
 from webhook.certificates import decoded
 

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 
-from allocator.cluster import ApiError, Cluster, NotFound, Object
-from allocator.logs import EventLog
-from allocator.names import SERVICES
+from allocator.kube.client import ApiError, Cluster, NotFound, Object
+from allocator.kube.resource import SERVICES
+from allocator.process.logs import EventLog
 from webhook.registration import Caller
 from webhook.tls import client_context
 

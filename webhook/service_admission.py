@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from prometheus_client import Counter
 
-from allocator.admission import Rules, Verdict, assignment_of, review_service
-from allocator.claiming import Claims
-from allocator.cluster import ApiError, Object
+from allocator.allocation.allocator import Claims
+from allocator.allocation.cache import View
 from allocator.core.requests import FamilyPolicy
 from allocator.core.verdicts import Decision
-from allocator.logs import EventLog
-from allocator.services import served_by_another
-from allocator.view import View
+from allocator.kube.client import ApiError, Object
+from allocator.objects.service import served_by_another
+from allocator.process.logs import EventLog
+from allocator.rules.service import assignment_of, review_service
+from allocator.rules.verdict import Rules, Verdict
 from webhook.json_patch import annotation_patch
 from webhook.review import AdmissionRequest, Answer
 

@@ -25,7 +25,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
-from allocator.logs import EventLog
+from allocator.process.logs import EventLog
 
 log = EventLog("serving")
 

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Protocol
 
-from allocator.cluster import Cluster
+from allocator.kube.client import Cluster
 from webhook.certificate_authority import KeyPair
 from webhook.certificate_manager import CertificateManager, service_dns_names
 from webhook.certificates import Lifetimes

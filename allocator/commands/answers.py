@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from allocator.input_documents import STDIN, UnreadableInput
-from allocator.replay import Answer
+from allocator.offline.input_documents import STDIN, UnreadableInput
+from allocator.offline.replay import Answer
 
 _FIELD = re.compile(r"\b(?:spec|metadata|status|apiVersion)(?:\.\w+|\[[^\]\s]*\])*(?=:)")
 _COLOURS = {"error": "red", "warning": "yellow"}

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocator import names, options
+from allocator import options
+from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
 from allocator.commands.live import age, connected
 from allocator.core.pools import PriorityOrder
-from allocator.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
+from allocator.kube import resource
+from allocator.objects import names
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from allocator.cluster import Cluster, Object
+    from allocator.kube.client import Cluster, Object
 
 NOT_FOUND = 1
 
@@ -44,11 +46,11 @@ class ServiceName(click.ParamType[tuple[str, str]]):
     ) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem  # noqa: PLC0415
 
-        from allocator.cluster import Cluster  # noqa: PLC0415
+        from allocator.kube.client import Cluster  # noqa: PLC0415
 
         try:
             cluster = Cluster.from_environment(ctx.params.get("kubeconfig"), timeout_seconds=2.0)
-            services = cluster.list(names.SERVICES).get("items") or ()
+            services = cluster.list(resource.SERVICES).get("items") or ()
         except Exception:
             # A shell that completes has nowhere to show an error.
             return []
@@ -91,16 +93,16 @@ def explain(
 
 
 def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts | None:
-    from allocator.cluster import NotFound  # noqa: PLC0415
-    from allocator.view import cluster_families  # noqa: PLC0415
+    from allocator.allocation.cache import cluster_families  # noqa: PLC0415
+    from allocator.kube.client import NotFound  # noqa: PLC0415
 
     try:
-        service = cluster.get(names.SERVICES, name, namespace)
+        service = cluster.get(resource.SERVICES, name, namespace)
     except NotFound:
         return None
     return Facts(
         service=service,
-        namespace=cluster.get(names.NAMESPACES, namespace),
+        namespace=cluster.get(resource.NAMESPACES, namespace),
         pools=cluster.list(names.IP_ADDRESS_POOLS, home).get("items") or (),
         allocations=cluster.list(names.IP_ALLOCATIONS).get("items") or (),
         announcements=_announcements(cluster, namespace, name, home),
@@ -111,7 +113,7 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts |
 
 def _announcements(cluster: Cluster, namespace: str, name: str, home: str) -> list[Object]:
     """The Service's ServiceL2Status objects, where the cluster has the kind."""
-    from allocator.cluster import NotFound  # noqa: PLC0415
+    from allocator.kube.client import NotFound  # noqa: PLC0415
 
     labels = f"metallb.io/service-name={name},metallb.io/service-namespace={namespace}"
     try:

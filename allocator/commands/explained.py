@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allocator.commands.explanation import Explanation, HeldAddress, last_seen
 from allocator.commands.live import age
-from allocator.explanation import Explanation, HeldAddress, last_seen
-from allocator.outlook import State
+from allocator.offline.plan_result import State
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

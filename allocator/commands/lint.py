@@ -10,7 +10,7 @@ import click
 
 from allocator.commands import answers
 from allocator.commands.offline import offline_options, replayed
-from allocator.input_documents import UnreadableInput
+from allocator.offline.input_documents import UnreadableInput
 
 
 @click.command()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from allocator.allocations import read_time
+from allocator.kube.timestamps import read_time
 
 if TYPE_CHECKING:
-    from allocator.cluster import Cluster
+    from allocator.kube.client import Cluster
 
 UNREACHABLE = 2
 
@@ -24,8 +24,8 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 def connected(kubeconfig: str | None) -> Iterator[Cluster]:
     """Give a connection. When the cluster cannot be reached or refuses, say so in a line and end the program."""
     # Imported here: the cluster's client takes longer to import than `lint` takes to run.
-    from allocator.cluster import ApiError, Cluster  # noqa: PLC0415
-    from allocator.kubernetes_package import ConfigException  # noqa: PLC0415
+    from allocator.kube.client import ApiError, Cluster  # noqa: PLC0415
+    from allocator.kube.package import ConfigException  # noqa: PLC0415
 
     try:
         yield Cluster.from_environment(kubeconfig)

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from allocator import options
-from allocator.admission import Rules
 from allocator.core.addresses import Family
 from allocator.core.pools import PriorityOrder
-from allocator.input_documents import InputDocument, UnreadableInput, read
-from allocator.replay import Answer, Replay
-from allocator.schemas import Schemas
+from allocator.offline.input_documents import InputDocument, UnreadableInput, read
+from allocator.offline.replay import Answer, Replay
+from allocator.offline.schemas import Schemas
+from allocator.rules.verdict import Rules
 
 UNREADABLE = 2
 """The exit code when the input cannot be read; click uses the same for a wrong command line."""

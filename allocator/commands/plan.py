@@ -11,8 +11,8 @@ import click
 from allocator.commands import answers
 from allocator.commands.offline import offline_options, replayed
 from allocator.commands.tables import print_pools, print_services
-from allocator.outlook import PoolOutlook, ServiceOutlook, State, count_pools, service_outlooks
-from allocator.replay import Answer
+from allocator.offline.plan_result import PoolOutlook, ServiceOutlook, State, count_pools, service_outlooks
+from allocator.offline.replay import Answer
 
 
 @click.command()

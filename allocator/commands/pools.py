@@ -6,11 +6,12 @@ import json
 
 import click
 
-from allocator import names, options
+from allocator import options
+from allocator.commands.explanation import claims_from, pools_from
 from allocator.commands.live import connected
 from allocator.commands.tables import print_pools
-from allocator.explanation import claims_from, pools_from
-from allocator.outlook import PoolOutlook, count_pools
+from allocator.objects import names
+from allocator.offline.plan_result import PoolOutlook, count_pools
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from allocator.outlook import PoolOutlook, ServiceOutlook, State
+from allocator.offline.plan_result import PoolOutlook, ServiceOutlook, State
 
 _BAR = 20
 _STYLES = {

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from allocator import names
-from allocator.cluster import APPLY_PATCH, Cluster, Object
-from allocator.documents import Document, labels_of
-from allocator.reconciler.conditions import (
+from allocator.kube.client import APPLY_PATCH, Cluster, Object
+from allocator.objects import names
+from allocator.objects.document import Document, labels_of
+from allocator.rules.conditions import (
     KSTATUS_TYPES,
     MESSAGE_LIMIT,
     Condition,

@@ -7,25 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from allocator import names
-from allocator.allocations import claim_from, cool_until
-from allocator.claiming import Claims, LostRace
-from allocator.cluster import ApiError, Cluster, Object
+from allocator.allocation.allocator import Claims, LostRace
+from allocator.allocation.cache import View
 from allocator.core.claims import Claim, ClaimState
 from allocator.core.pools import PriorityOrder
-from allocator.documents import annotations_of, labels_of
-from allocator.events import EventRecorder
-from allocator.leadership import NotLeading
-from allocator.logs import EventLog
+from allocator.kube import resource
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.events import EventRecorder
+from allocator.kube.lease import NotLeading
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.workqueue import WorkQueue
+from allocator.objects import names
+from allocator.objects.document import annotations_of, labels_of
+from allocator.objects.ip_allocation import claim_from, cool_until
+from allocator.objects.service import addresses_in_status
+from allocator.process.logs import EventLog
 from allocator.reconciler.metrics import UPDATE_ERRORS, UPDATES, StateCollector
 from allocator.reconciler.repair import TENTATIVE_AGE, Key, Repair
 from allocator.reconciler.reporter import Reporter
-from allocator.reflector import Change, Reflector
-from allocator.services import addresses_in_status
 from allocator.status_page.moves import Move
 from allocator.status_page.picture import Picture, picture_of
-from allocator.view import View
-from allocator.workqueue import WorkQueue
 
 log = EventLog("reconciler")
 
@@ -72,7 +73,7 @@ class Controller:
         self._waiting_lock = threading.Lock()
         self._stopping = threading.Event()
         self._leading = threading.Event()
-        self._services = Reflector(cluster, names.SERVICES, on_change=self._service_changed)
+        self._services = Reflector(cluster, resource.SERVICES, on_change=self._service_changed)
         self._view = View(cluster, namespace=settings.namespace, order=settings.order, on_change=self._view_changed)
         self._claims = Claims(cluster, self._view)
         self._reporter = Reporter(

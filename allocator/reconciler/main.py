@@ -13,11 +13,14 @@ from uuid import uuid4
 import click
 from prometheus_client import REGISTRY
 
-from allocator import logs, names, options
-from allocator.cluster import AlreadyExists, ApiError, Cluster
+from allocator import options
 from allocator.core.pools import PriorityOrder
-from allocator.leadership import Leadership, NotLeading
-from allocator.monitor import Monitor
+from allocator.kube import resource
+from allocator.kube.client import AlreadyExists, ApiError, Cluster
+from allocator.kube.lease import Leadership, NotLeading
+from allocator.objects import names
+from allocator.process import logs
+from allocator.process.monitor import Monitor
 from allocator.reconciler.controller import Controller, Settings
 from allocator.reconciler.repair import TENTATIVE_AGE
 from allocator.status_page.moves import Moves
@@ -163,7 +166,7 @@ def _ensure_speaker_key(cluster: Cluster, namespace: str) -> None:
         "stringData": {names.SPEAKER_KEY_FIELD: secrets.token_urlsafe(32)},
     }
     try:
-        cluster.create(names.SECRETS, secret, namespace)
+        cluster.create(resource.SECRETS, secret, namespace)
         log.info("speaker-key.created", secret=names.SPEAKER_KEY_SECRET)
     except AlreadyExists:
         pass

@@ -12,11 +12,11 @@ from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from allocator.configuration import Configuration
+from allocator.allocation.cache import View
 from allocator.core.addresses import Family
 from allocator.core.claims import ClaimState
-from allocator.reconciler.pool_usage import Usage, usage_of
-from allocator.view import View
+from allocator.core.usage import Usage, usage_of
+from allocator.rules.configuration import Configuration
 
 REPAIRS = Counter("admitlb_repairs", "What the reconciler did to Services and claims", ["action"])
 for _action in ("assigned", "withdrawn", "released", "collected"):

@@ -30,20 +30,30 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from allocator import names
-from allocator.allocations import read_time
-from allocator.claiming import Claims
-from allocator.cluster import Cluster, Conflict, NotFound, Object
+from allocator.allocation.allocator import Claims
+from allocator.allocation.cache import View
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
-from allocator.documents import InvalidDocument
-from allocator.events import EventRecorder
-from allocator.logs import EventLog
+from allocator.kube import resource
+from allocator.kube.client import Cluster, Conflict, NotFound, Object
+from allocator.kube.events import EventRecorder
+from allocator.kube.timestamps import read_time
+from allocator.objects import names
+from allocator.objects.document import InvalidDocument
+from allocator.objects.service import (
+    addresses_in_annotation,
+    addresses_in_status,
+    request_from,
+    served_by_another,
+    wants_address,
+)
+from allocator.process.logs import EventLog
 from allocator.reconciler.metrics import REPAIRS
 from allocator.reconciler.service_events import ServiceEvents
-from allocator.reconciler.service_report import (
+from allocator.reconciler.service_status import ServiceStatus
+from allocator.rules.service_report import (
     condition_for,
     condition_for_malformed,
     news_of_addresses,
@@ -53,15 +63,6 @@ from allocator.reconciler.service_report import (
     stored_condition,
     waits,
 )
-from allocator.reconciler.service_status import ServiceStatus
-from allocator.services import (
-    addresses_in_annotation,
-    addresses_in_status,
-    request_from,
-    served_by_another,
-    wants_address,
-)
-from allocator.view import View
 
 log = EventLog("reconciler")
 
@@ -242,7 +243,7 @@ class Repair:
         if all(int(claim.version or 0) < int(service["metadata"]["resourceVersion"]) for claim in reserved):
             return False
         try:
-            live = self._cluster.get(names.SERVICES, key[1], key[0])
+            live = self._cluster.get(resource.SERVICES, key[1], key[0])
         except NotFound:
             return True
         return bool(live["metadata"]["uid"] != service["metadata"]["uid"])
@@ -277,7 +278,7 @@ class Repair:
             return
         namespace, name = key
         with suppress(NotFound):
-            self._cluster.get(names.SERVICES, name, namespace)
+            self._cluster.get(resource.SERVICES, name, namespace)
             # It was created again, and its own event is on the way: then it keeps what its predecessor held.
             return
         for claim in ripe:

@@ -11,20 +11,23 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from allocator import configuration, names
-from allocator.cluster import ApiError, Cluster, Object
-from allocator.configuration import Configuration
-from allocator.documents import labels_of
-from allocator.leadership import NotLeading
-from allocator.logs import EventLog
-from allocator.reconciler import advertisement_status, pool_status
-from allocator.reconciler.advertisement_status import labels_by_name
-from allocator.reconciler.conditions import KSTATUS_TYPES, Condition, merged
+from allocator.allocation.cache import View
+from allocator.core.usage import Usage, usage_of
+from allocator.kube import resource
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.lease import NotLeading
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.resource import Resource
+from allocator.objects import names
+from allocator.objects.document import labels_of
+from allocator.process.logs import EventLog
 from allocator.reconciler.configuration_state import NAME, ConfigurationState
-from allocator.reconciler.pool_usage import Usage, usage_of
 from allocator.reconciler.status_writer import StatusWriter
-from allocator.reflector import Change, Reflector
-from allocator.view import View
+from allocator.rules import configuration, pool_status
+from allocator.rules import l2_advertisement_status as advertisement_status
+from allocator.rules.conditions import KSTATUS_TYPES, Condition, merged
+from allocator.rules.configuration import Configuration
+from allocator.rules.l2_advertisement_status import labels_by_name
 
 log = EventLog("reporter")
 
@@ -54,7 +57,7 @@ class Reporter:
         self._advertisements, self._states = (
             Reflector(cluster, resource, namespace=namespace, on_change=self.note) for resource in watched
         )
-        self._nodes = Reflector(cluster, names.NODES, on_change=self.note)
+        self._nodes = Reflector(cluster, resource.NODES, on_change=self.note)
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -83,7 +86,7 @@ class Reporter:
 
     def note(self, change: Change) -> None:
         """Take in that something changed: here, or in the view."""
-        if change.resource is names.NAMESPACES:
+        if change.resource is resource.NAMESPACES:
             return
         self._changed.set()
         if change.resource is not names.IP_ALLOCATIONS and _told(change.old) != _told(change.new):
@@ -149,7 +152,7 @@ class Reporter:
 
     def _write(
         self,
-        resource: names.Resource,
+        resource: Resource,
         document: Object,
         counters: dict[str, int],
         told: tuple[Condition, ...],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from allocator.cluster import Object
-from allocator.events import EventRecorder
-from allocator.reconciler.conditions import Condition
-from allocator.reconciler.service_report import News, stored_condition
+from allocator.kube.client import Object
+from allocator.kube.events import EventRecorder
+from allocator.rules.conditions import Condition
+from allocator.rules.service_report import News, stored_condition
 
 Key = tuple[str, str]
 

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from allocator import names
-from allocator.cluster import STRATEGIC_MERGE_PATCH, Cluster, Object
 from allocator.core.addresses import Address
-from allocator.documents import annotations_of
-from allocator.reconciler.conditions import Condition, merged
-from allocator.reconciler.service_report import IP_ASSIGNED, stored_condition
-from allocator.services import addresses_in_status
+from allocator.kube import resource
+from allocator.kube.client import STRATEGIC_MERGE_PATCH, Cluster, Object
+from allocator.objects import names
+from allocator.objects.document import annotations_of
+from allocator.objects.service import addresses_in_status
+from allocator.rules.conditions import Condition, merged
+from allocator.rules.service_report import IP_ASSIGNED, stored_condition
 
 FIELD_MANAGER = "admitlb-reconciler"
 
@@ -98,7 +99,7 @@ class ServiceStatus:
         precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body: Object = {"metadata": {**precondition, "annotations": stale}, "status": status}
         stored = self._cluster.patch(
-            names.SERVICES,
+            resource.SERVICES,
             metadata["name"],
             body,
             metadata["namespace"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from allocator.cluster import Cluster, Conflict, NotFound, Object
-from allocator.names import Resource
-from allocator.reconciler.conditions import timeless
+from allocator.kube.client import Cluster, Conflict, NotFound, Object
+from allocator.kube.resource import Resource
+from allocator.rules.conditions import timeless
 
 
 class StatusWriter:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from allocator.allocations import read_time
 from allocator.core.addresses import Family
+from allocator.kube.timestamps import read_time
 from allocator.status_page.moves import Announcement
 from allocator.status_page.picture import AddressLine, FamilyUse, Picture, PoolLine, WaitingLine
 

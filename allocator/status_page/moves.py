@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from allocator import names
-from allocator.allocations import claim_from, read_time
-from allocator.cluster import Object
 from allocator.core.claims import Claim, ClaimState
-from allocator.reflector import Change
+from allocator.kube.client import Object
+from allocator.kube.reflector import Change
+from allocator.kube.timestamps import read_time
+from allocator.objects import names
+from allocator.objects.ip_allocation import claim_from
 
 KEPT = 50
 

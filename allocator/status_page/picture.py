@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from allocator.allocations import claim_from
-from allocator.cluster import Object
-from allocator.configuration import Configuration
 from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim
-from allocator.reconciler.pool_status import conditions, counters
-from allocator.reconciler.pool_usage import Usage, usage_of
-from allocator.reconciler.service_report import stored_condition
+from allocator.core.usage import Usage, usage_of
+from allocator.kube.client import Object
+from allocator.objects.ip_allocation import claim_from
+from allocator.rules.configuration import Configuration
+from allocator.rules.pool_status import conditions, counters
+from allocator.rules.service_report import stored_condition
 from allocator.status_page.moves import Announcement, Move, holders_of
 
 

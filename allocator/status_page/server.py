@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from allocator.logs import EventLog
-from allocator.monitor import listen
+from allocator.process.logs import EventLog
+from allocator.process.monitor import listen
 from allocator.status_page.html import STYLE_HASH, render
 from allocator.status_page.picture import Picture
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from allocator.names import SERVICES
-from allocator.reflector import Change, Reflector
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.resource import SERVICES
 from tests.bench.site import NAMESPACE, Object, connections
 from tests.cluster.installation import ingress
 from tests.lab.control_plane import ControlPlane

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from allocator.cluster import Cluster
-from allocator.names import SERVICES
+from allocator.kube.client import Cluster
+from allocator.kube.resource import SERVICES
 from tests.bench.arrivals import Arrivals
 from tests.bench.figures import Figure, quantile
 from tests.bench.site import NAMESPACE, Object, Site, connections, delete_services, has_address, new_service

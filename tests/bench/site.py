@@ -10,13 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from allocator.cluster import JSON_PATCH, Cluster, NotFound
-from allocator.names import (
+from allocator.kube.client import JSON_PATCH, Cluster, NotFound
+from allocator.kube.resource import MUTATING_WEBHOOKS, SERVICES
+from allocator.objects.names import (
     ASSIGNED_IPS_ANNOTATION,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
-    MUTATING_WEBHOOKS,
-    SERVICES,
     WEBHOOK_CONFIGURATION,
 )
 from tests.cluster.installation import Installation, pool, service

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import median
 
-from allocator.cluster import ApiError, Object
-from allocator.names import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, IP_ALLOCATIONS, SERVICES
+from allocator.kube.client import ApiError, Object
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, SERVICES
+from allocator.objects.names import IP_ALLOCATIONS
 from tests.bench.figures import Figure
 from tests.bench.memory import resident_megabytes
 from tests.bench.speaker_asking import Answer, Asking

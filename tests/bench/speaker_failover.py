@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from allocator.names import DEFAULT_NAMESPACE
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.bench.figures import Figure
 from tests.bench.speaker_site import SpeakerSite
 from tests.lab.node import Node

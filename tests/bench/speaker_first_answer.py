@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from allocator.cluster import Object
-from allocator.names import SERVICES
+from allocator.kube.client import Object
+from allocator.kube.resource import SERVICES
 from tests.bench.figures import Figure, quantile
 from tests.bench.speaker_asking import Answer, Asking
 from tests.bench.speaker_site import SpeakerSite

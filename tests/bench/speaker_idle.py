@@ -18,13 +18,13 @@ from multiprocessing.synchronize import Event
 
 from prometheus_client import CollectorRegistry
 
-from speaker.fence import clock
-from speaker.heartbeat import MAXIMUM_BYTES, Heartbeat, Phase
-from speaker.heartbeats import Heartbeats
-from speaker.liveness import Liveness
-from speaker.membership import Membership
+from speaker.membership.fence import clock
+from speaker.membership.heartbeat import MAXIMUM_BYTES, Heartbeat, Phase
+from speaker.membership.liveness import Liveness
+from speaker.membership.membership import Membership
+from speaker.membership.send_schedule import WANTED_SECONDS
+from speaker.membership.service import Heartbeats
 from speaker.metrics import SpeakerMetrics
-from speaker.outbox import WANTED_SECONDS
 from tests.bench.figures import Figure
 from tests.lab.waiting import wait_until
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from allocator.cluster import ApiError, Conflict, Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
+from allocator.kube.client import ApiError, Conflict, Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from tests.bench.speaker_asking import Answer, Asking
 from tests.lab.lab import Lab
 from tests.lab.node import Node

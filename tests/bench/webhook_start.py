@@ -10,20 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from allocator.allocations import document_of
-from allocator.cluster import ApiError, Cluster
 from allocator.core.addresses import Address, AddressRange
 from allocator.core.claims import Claim, ClaimState, Holder
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    IP_ADDRESS_POOLS,
-    IP_ALLOCATIONS,
-    MUTATING_WEBHOOKS,
-    SERVICES,
-    VALIDATING_WEBHOOKS,
-    WEBHOOK_CONFIGURATION,
-)
-from allocator.services import ports_of
+from allocator.kube.client import ApiError, Cluster
+from allocator.kube.resource import MUTATING_WEBHOOKS, SERVICES, VALIDATING_WEBHOOKS
+from allocator.objects.ip_allocation import document_of
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, WEBHOOK_CONFIGURATION
+from allocator.objects.service import ports_of
 from tests.bench.figures import Figure
 from tests.bench.memory import process_tree, proportional_megabytes, resident_megabytes
 from tests.bench.site import NAMESPACE

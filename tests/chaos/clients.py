@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Unavailable
-from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Unavailable
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION
 from tests.chaos.wishes import CHANGED
 from tests.cluster.installation import service
 

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from allocator.leadership import LEASE_SECONDS
+from allocator.kube.lease import LEASE_SECONDS
 from tests.chaos.clients import Clients
 from tests.cluster.installation import Installation
 from tests.lab.control_plane import API_SERVER

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from allocator.cluster import ApiError, Cluster, NotFound
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICES
-from allocator.reflector import Reflector
+from allocator.kube.client import ApiError, Cluster, NotFound
+from allocator.kube.reflector import Reflector
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.chaos.clients import NAMESPACE, Clients
 from tests.chaos.disturbances import Disturbances
 from tests.chaos.settlement import disagreement

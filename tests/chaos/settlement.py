@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import combinations
 
-from allocator.names import SERVICES
+from allocator.kube.resource import SERVICES
 from tests.chaos.clients import NAMESPACE
 from tests.chaos.wishes import Wish
 from tests.cluster.installation import Installation, Object, ingress

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from allocator.reflector import Change
+from allocator.kube.reflector import Change
 from tests.chaos.wishes import CHANGED, Wish
 
 RECENT_SECONDS = 10.0

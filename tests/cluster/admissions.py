@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from allocator.cluster import ApiError, Cluster
-from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SERVICES
+from allocator.kube.client import ApiError, Cluster
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import pool, service
 
 _PAUSE_SECONDS = 0.05

@@ -17,14 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from allocator.cluster import JSON_PATCH, AlreadyExists, Cluster
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    MUTATING_WEBHOOKS,
-    SECRETS,
-    VALIDATING_WEBHOOKS,
-    WEBHOOK_CONFIGURATION,
-)
+from allocator.kube.client import JSON_PATCH, AlreadyExists, Cluster
+from allocator.kube.resource import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS
+from allocator.objects.names import DEFAULT_NAMESPACE, WEBHOOK_CONFIGURATION
 
 SECRET = "metallb-webhook-server-cert"
 CONFIGURATIONS = (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS)

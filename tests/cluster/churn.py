@@ -8,9 +8,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
-from allocator.names import ASSIGNED_IPS_ANNOTATION, SERVICES
-from allocator.reflector import Reflector
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound
+from allocator.kube.reflector import Reflector
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION
 from tests.chaos.witness import Witness
 from tests.cluster.installation import service
 from tests.lab.control_plane import ControlPlane

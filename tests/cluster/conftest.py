@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from allocator.cluster import Cluster
-from allocator.names import NAMESPACES
+from allocator.kube.client import Cluster
+from allocator.kube.resource import NAMESPACES
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 

@@ -10,16 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    IP_ADDRESS_POOLS,
-    IP_ALLOCATIONS,
-    NAMESPACES,
-    SECRETS,
-    SERVICES,
-    WEBHOOK_CERTIFICATE_SECRET,
-)
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound
+from allocator.kube.resource import NAMESPACES, SECRETS, SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, WEBHOOK_CERTIFICATE_SECRET
 from tests.cluster.webhook_replica import Replica, route_webhook_service, wait_endpoints
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process

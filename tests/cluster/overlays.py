@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.binaries import find
 
 KUSTOMIZE = Path(__file__).parents[2] / "kustomize"

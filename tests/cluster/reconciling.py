@@ -8,19 +8,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from allocator.cluster import Cluster, NotFound, Object
-from allocator.names import (
+from allocator.kube.client import Cluster, NotFound, Object
+from allocator.kube.resource import LEASES, SERVICES, Resource
+from allocator.objects.names import (
     CONFIGURATION_STATES,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
     L2_ADVERTISEMENTS,
-    LEASES,
     RECONCILER_LEASE,
-    SERVICES,
-    Resource,
 )
-from allocator.reconciler.service_report import IP_ASSIGNED
+from allocator.rules.service_report import IP_ASSIGNED
 from tests.cluster.installation import service
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process

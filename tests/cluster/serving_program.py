@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from allocator import logs
+from allocator.process import logs
 from webhook import tls
 from webhook.app import create_app
 from webhook.certificates import mend

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from allocator.cluster import ApiError
-from allocator.names import (
+from allocator.kube.client import ApiError
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import (
     ASSIGNED_IPS_ANNOTATION,
     DEFAULT_NAMESPACE,
     FROM_POOL_ANNOTATION,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
-    SERVICES,
 )
 from tests.cluster.installation import OVERLAY, TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
 from tests.cluster.webhook_replica import Replica, mark_adopted, route_webhook_service

@@ -19,12 +19,11 @@ import pytest
 import yaml
 from cryptography import x509
 
-from allocator.cluster import JSON_PATCH, ApiError, Cluster
-from allocator.names import (
+from allocator.kube.client import JSON_PATCH, ApiError, Cluster
+from allocator.kube.resource import SECRETS, SERVICES
+from allocator.objects.names import (
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
-    SECRETS,
-    SERVICES,
     WEBHOOK_CERTIFICATE_SECRET,
     WEBHOOK_CONFIGURATION,
     WEBHOOK_SERVICE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from allocator.cluster import (
+from allocator.kube.client import (
     APPLY_PATCH,
     JSON_PATCH,
     AlreadyExists,
@@ -20,8 +20,8 @@ from allocator.cluster import (
     Object,
     Unavailable,
 )
-from allocator.names import SERVICES, Resource
-from allocator.watch_stream import Interrupt
+from allocator.kube.resource import SERVICES, Resource
+from allocator.kube.watch_stream import Interrupt
 from tests.lab.control_plane import API_SERVER, ControlPlane
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")

@@ -7,18 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from allocator.cluster import NotFound, Object
-from allocator.names import (
-    CONFIGURATION_STATES,
-    DEFAULT_NAMESPACE,
-    EVENTS,
-    IP_ADDRESS_POOLS,
-    L2_ADVERTISEMENTS,
-    NODES,
-    SERVICES,
-    Resource,
-)
-from allocator.reconciler.service_report import IP_ASSIGNED
+from allocator.kube.client import NotFound, Object
+from allocator.kube.resource import EVENTS, NODES, SERVICES, Resource
+from allocator.objects.names import CONFIGURATION_STATES, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.rules.service_report import IP_ASSIGNED
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciler, Reconciling, advertisement, conditions, kstatus
 from tests.lab.binaries import find

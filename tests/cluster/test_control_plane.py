@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import ApiError, Cluster, Object, Unavailable
-from allocator.names import (
+from allocator.kube.client import ApiError, Cluster, Object, Unavailable
+from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
     ENDPOINT_SLICES_V1BETA1,
     NAMESPACES,

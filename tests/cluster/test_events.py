@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from allocator.cluster import Cluster, Object
-from allocator.events import EventRecorder
-from allocator.names import EVENTS, SERVICES
-from speaker.write_pace import WritePace
+from allocator.kube.client import Cluster, Object
+from allocator.kube.events import EventRecorder
+from allocator.kube.resource import EVENTS, SERVICES
+from speaker.status.rate_limit import WritePace
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICE_L2_STATUSES, SERVICES
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICE_L2_STATUSES
 from tests.cluster.installation import Installation, ingress, pool, service
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane

@@ -7,19 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.claiming import Claims
-from allocator.cluster import Object
-from allocator.events import EventRecorder
-from allocator.names import (
-    ASSIGNED_IPS_ANNOTATION,
-    DEFAULT_NAMESPACE,
-    IP_ADDRESS_POOLS,
-    IP_ALLOCATIONS,
-    SERVICES,
-)
+from allocator.allocation.allocator import Claims
+from allocator.allocation.cache import View
+from allocator.kube.client import Object
+from allocator.kube.events import EventRecorder
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
+from allocator.objects.service import request_from
 from allocator.reconciler.repair import Repair
-from allocator.services import request_from
-from allocator.view import View
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
 from tests.lab.binaries import find

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from allocator.cluster import Cluster
-from allocator.leadership import LEASE_SECONDS, Leadership, NotLeading
-from allocator.names import LEASES
+from allocator.kube.client import Cluster
+from allocator.kube.lease import LEASE_SECONDS, Leadership, NotLeading
+from allocator.kube.resource import LEASES
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 

@@ -8,15 +8,9 @@ from typing import Any
 
 import pytest
 
-from allocator.cluster import ApiError, Cluster, Object
-from allocator.names import (
-    BFD_PROFILES,
-    BGP_ADVERTISEMENTS,
-    BGP_KINDS,
-    BGP_PEERS,
-    COMMUNITIES,
-    Resource,
-)
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.resource import Resource
+from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_KINDS, BGP_PEERS, COMMUNITIES
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 

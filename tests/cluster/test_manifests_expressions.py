@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocator.admission import Rules, Verdict, review_namespace, review_service
-from allocator.cluster import Object
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
+from allocator.kube.client import Object
+from allocator.rules.namespace import review_namespace
+from allocator.rules.service import review_service
+from allocator.rules.verdict import Rules, Verdict
 from tests.cluster.cel import holds
 from tests.cluster.overlays import compose, render
 

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from allocator.cluster import JSON_PATCH
-from allocator.names import (
+from allocator.kube.client import JSON_PATCH
+from allocator.kube.resource import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
+from allocator.objects.names import (
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
     L2_ADVERTISEMENTS,
-    MUTATING_WEBHOOKS,
-    VALIDATING_WEBHOOKS,
     WEBHOOK_CONFIGURATION,
-    Resource,
 )
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane

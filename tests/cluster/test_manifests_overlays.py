@@ -13,15 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from allocator.cluster import ApiError, Cluster, Object
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    IP_ADDRESS_POOLS,
-    MUTATING_WEBHOOKS,
-    SERVICES,
-    VALIDATING_WEBHOOKS,
-    Resource,
-)
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.resource import MUTATING_WEBHOOKS, SERVICES, VALIDATING_WEBHOOKS, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.overlays import KUSTOMIZE, as_list, compose, folders, key, render
 from tests.cluster.webhook_replica import POD_ADDRESS, PODS

@@ -11,8 +11,8 @@ import pytest
 from kubernetes import client
 from pydantic import ValidationError
 
-from allocator.cluster import Object
-from allocator.names import DEFAULT_NAMESPACE
+from allocator.kube.client import Object
+from allocator.objects.names import DEFAULT_NAMESPACE
 from allocator.reconciler import configuration_state
 from tests.cluster.overlays import KUSTOMIZE, compose, folders, key, render
 

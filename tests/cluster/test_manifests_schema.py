@@ -11,18 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from allocator.allocations import document_of, write_time
-from allocator.cluster import ApiError, Cluster, Object
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder, Port
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    IP_ADDRESS_POOLS,
-    IP_ALLOCATIONS,
-    L2_ADVERTISEMENTS,
-    NAMESPACES,
-    Resource,
-)
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.resource import NAMESPACES, Resource
+from allocator.kube.timestamps import write_time
+from allocator.objects.ip_allocation import document_of
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until

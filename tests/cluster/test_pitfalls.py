@@ -21,15 +21,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from allocator.cluster import AlreadyExists, ApiError, Conflict
-from allocator.names import (
-    ASSIGNED_IPS_ANNOTATION,
-    DEFAULT_NAMESPACE,
-    EVENTS,
-    IP_ADDRESS_POOLS,
-    IP_ALLOCATIONS,
-    SERVICES,
-)
+from allocator.kube.client import AlreadyExists, ApiError, Conflict
+from allocator.kube.resource import EVENTS, SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane

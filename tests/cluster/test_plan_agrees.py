@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from allocator.cluster import ApiError, Cluster, NotFound
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, NAMESPACES, SERVICES, Resource
+from allocator.kube.client import ApiError, Cluster, NotFound
+from allocator.kube.resource import NAMESPACES, SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import Installation, ingress
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import ApiError
-from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, NAMESPACES, SERVICES
+from allocator.kube.client import ApiError
+from allocator.kube.resource import NAMESPACES, SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import Installation, ingress, pool, service
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane

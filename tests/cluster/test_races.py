@@ -9,11 +9,12 @@ from contextlib import suppress
 
 import pytest
 
-from allocator.claiming import Claims
-from allocator.cluster import NotFound
-from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICES
-from allocator.services import request_from
-from allocator.view import View
+from allocator.allocation.allocator import Claims
+from allocator.allocation.cache import View
+from allocator.kube.client import NotFound
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ALLOCATIONS
+from allocator.objects.service import request_from
 from tests.cluster.churn import Churn
 from tests.cluster.installation import Installation, ingress, pool, service
 from tests.lab.binaries import find

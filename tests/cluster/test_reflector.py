@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from allocator.cluster import Cluster, Object
-from allocator.names import Resource
-from allocator.reflector import Change, Reflector
+from allocator.kube.client import Cluster, Object
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.resource import Resource
 from tests.lab.control_plane import API_SERVER, ControlPlane
 from tests.lab.waiting import wait_until
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICES
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling, free_port
 from tests.lab.binaries import find

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import ApiError, Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICES
+from allocator.kube.client import ApiError, Object
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciler, Reconciling
 from tests.lab.binaries import find

@@ -13,16 +13,13 @@ from typing import Any
 
 import pytest
 
-from allocator.cluster import JSON_PATCH, ApiError, Cluster
-from allocator.names import (
+from allocator.kube.client import JSON_PATCH, ApiError, Cluster
+from allocator.kube.resource import MUTATING_WEBHOOKS, SECRETS, SERVICES, VALIDATING_WEBHOOKS
+from allocator.objects.names import (
     ASSIGNED_IPS_ANNOTATION,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
-    MUTATING_WEBHOOKS,
-    SECRETS,
-    SERVICES,
-    VALIDATING_WEBHOOKS,
     WEBHOOK_CERTIFICATE_SECRET,
     WEBHOOK_CONFIGURATION,
     WEBHOOK_SERVICE,

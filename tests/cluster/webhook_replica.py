@@ -11,16 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allocator.cluster import NotFound
-from allocator.names import (
-    ADOPTED_ANNOTATION,
-    DEFAULT_NAMESPACE,
-    LEASES,
-    RECONCILER_LEASE,
-    SERVICES,
-    WEBHOOK_SERVICE,
-    Resource,
-)
+from allocator.kube.client import NotFound
+from allocator.kube.resource import LEASES, SERVICES, Resource
+from allocator.objects.names import ADOPTED_ANNOTATION, DEFAULT_NAMESPACE, RECONCILER_LEASE, WEBHOOK_SERVICE
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until

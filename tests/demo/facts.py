@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import yaml
 from scapy.layers.l2 import ARP
 
-from allocator import names
-from allocator.cluster import NotFound, Object
-from allocator.names import Resource
+from allocator.kube import resource
+from allocator.kube.client import NotFound, Object
+from allocator.kube.resource import Resource
+from allocator.objects import names
 from tests.demo.narration import expect
 from tests.lab.capture import Frame
 from tests.lab.lab import Lab
@@ -45,7 +46,7 @@ def find(lab: Lab, resource: Resource, name: str, namespace: str | None = None) 
 
 def external_ips(lab: Lab, namespace: str, name: str) -> list[str]:
     """Return the addresses the Service's status lists."""
-    status = lab.cluster().get(names.SERVICES, name, namespace)["status"]["loadBalancer"]
+    status = lab.cluster().get(resource.SERVICES, name, namespace)["status"]["loadBalancer"]
     return [entry["ip"] for entry in status.get("ingress") or []]
 
 

@@ -7,7 +7,7 @@ import time
 import yaml
 from scapy.layers.l2 import ARP
 
-from allocator import names
+from allocator.objects import names
 from tests.demo.facts import (
     Wanted,
     announcers,

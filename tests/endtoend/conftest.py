@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from allocator.names import DEFAULT_NAMESPACE
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.lab import Lab
 
 ACCOUNTS = {name: f"system:serviceaccount:{DEFAULT_NAMESPACE}:{name}" for name in ("controller", "speaker")}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from allocator.cluster import Cluster, Object
-from allocator.names import (
+from allocator.kube.client import Cluster, Object
+from allocator.kube.resource import SECRETS, SERVICES, VALIDATING_WEBHOOKS
+from allocator.objects.names import (
     DEFAULT_NAMESPACE,
     FROM_POOL_ANNOTATION,
     IP_ADDRESS_POOLS,
     L2_ADVERTISEMENTS,
-    SECRETS,
     SERVICE_L2_STATUSES,
-    SERVICES,
-    VALIDATING_WEBHOOKS,
     WEBHOOK_CERTIFICATE_SECRET,
     WEBHOOK_CONFIGURATION,
 )

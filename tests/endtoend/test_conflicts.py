@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import Conflict, Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
+from allocator.kube.client import Conflict, Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
 from tests.lab.who_has import who_has

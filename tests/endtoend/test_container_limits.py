@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from allocator.cluster import Object
-from allocator.names import DEFAULT_NAMESPACE
+from allocator.kube.client import Object
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.lab import Lab
 from tests.lab.pod_status import PODS
 from tests.lab.privileges import can_be_anybody

@@ -7,16 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import Object
 from allocator.core.addresses import Address
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    EVENTS,
-    IP_ALLOCATIONS,
-    L2_ADVERTISEMENTS,
-    LEASES,
-    SERVICE_L2_STATUSES,
-)
+from allocator.kube.client import Object
+from allocator.kube.resource import EVENTS, LEASES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, L2_ADVERTISEMENTS, SERVICE_L2_STATUSES
 from speaker.frames.arp import Operation, gratuitous
 from tests.bench import speaker_failover
 from tests.bench.speaker_site import BACKEND, VIP, SpeakerSite, speaker_site

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
 from tests.endtoend.transcripts import shell
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from allocator.cluster import ApiError, Object
-from allocator.names import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, SERVICE_ACCOUNTS, SERVICES
+from allocator.kube.client import ApiError, Object
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, SERVICE_ACCOUNTS, SERVICES
 from tests.lab import namespaces
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
@@ -114,7 +114,7 @@ def test_a_pod_speaks_as_its_service_account_and_has_no_other_rights(lab: Lab) -
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}
     lab.cluster().create(SERVICE_ACCOUNTS, account, "lab-test")
     program = (
-        "from allocator.cluster import Cluster; from allocator.names import NODES; "
+        "from allocator.kube.client import Cluster; from allocator.objects.names import NODES; "
         "Cluster.from_environment().list(NODES)"
     )
     pod = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from allocator.names import IP_ALLOCATIONS, SERVICES
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import IP_ALLOCATIONS
 from tests.endtoend.metallb_leavings import ASSIGNED, leave
 from tests.endtoend.metallb_speaker import elected
 from tests.endtoend.removal import remove

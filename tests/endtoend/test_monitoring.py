@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.bench.speaker_site import VIP, SpeakerSite, speaker_site
 from tests.lab.lab import Lab
 from tests.lab.prometheus import Prometheus

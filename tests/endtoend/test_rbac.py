@@ -12,17 +12,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from allocator.cluster import AlreadyExists, Cluster, Conflict, NotFound, Object, Unavailable
-from allocator.names import (
+from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object, Unavailable
+from allocator.kube.resource import SECRETS, SERVICES, Resource
+from allocator.objects.names import (
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
     L2_ADVERTISEMENTS,
-    SECRETS,
     SERVICE_L2_STATUSES,
-    SERVICES,
     WEBHOOK_CERTIFICATE_SECRET,
-    Resource,
 )
 from tests.endtoend.conftest import ACCOUNTS
 from tests.lab.audit import AuditLog, Request

@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from allocator.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICES
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.bench.speaker_site import SpeakerSite, speaker_site
 from tests.cluster.admissions import Admissions
 from tests.cluster.installation import ingress, remove, service

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import Conflict, Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS, SERVICES, Resource
+from allocator.kube.client import Conflict, Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.lab.client import Client
 from tests.lab.lab import Lab
 from tests.lab.node import Node

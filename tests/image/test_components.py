@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from allocator.cluster import Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, SERVICES, Resource
+from allocator.kube.client import Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from tests.lab.images import Image
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until

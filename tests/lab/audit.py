@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocator.cluster import Object
-from allocator.logs import EventLog
+from allocator.kube.client import Object
+from allocator.process.logs import EventLog
 from tests.lab.container_limits import limits
 from tests.lab.container_spec import Mount, Unsupported, expanded
 from tests.lab.container_start import Start

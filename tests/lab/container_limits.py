@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.container_spec import Unsupported
 
 DEFAULT_CAPABILITIES = frozenset(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allocator.cluster import Cluster, NotFound, Object
-from allocator.names import SECRETS, Resource
+from allocator.kube.client import Cluster, NotFound, Object
+from allocator.kube.resource import SECRETS, Resource
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from allocator.cluster import ApiError, Cluster
-from allocator.names import NAMESPACES, SERVICE_ACCOUNTS
+from allocator.kube.client import ApiError, Cluster
+from allocator.kube.resource import NAMESPACES, SERVICE_ACCOUNTS
 from tests.lab.binaries import Binaries
 from tests.lab.certificates import Authority, signing_key
 from tests.lab.control_plane_settings import ISSUER, Settings

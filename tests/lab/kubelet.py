@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from allocator.cluster import AlreadyExists, Cluster, Object
-from allocator.names import NODES
-from allocator.reflector import Reflector
+from allocator.kube.client import AlreadyExists, Cluster, Object
+from allocator.kube.reflector import Reflector
+from allocator.kube.resource import NODES
 from tests.lab.kubelet_server import KUBELET_PORT
 from tests.lab.node_side import NodeSide
 from tests.lab.pod import PodWorker

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from allocator.cluster import AlreadyExists, ApiError, Cluster, Object
-from allocator.names import DEFAULT_NAMESPACE, NAMESPACES, Resource
-from allocator.reflector import Change, Reflector
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Object
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.resource import NAMESPACES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab import binaries, namespaces, topology
 from tests.lab.client import Client
 from tests.lab.container import PROJECT

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocator.cluster import Cluster, Object
-from allocator.reflector import Reflector
+from allocator.kube.client import Cluster, Object
+from allocator.kube.reflector import Reflector
 from tests.lab import namespaces, topology
 from tests.lab.control_plane import ControlPlane
 from tests.lab.images import Image

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocator.cluster import Cluster
+from allocator.kube.client import Cluster
 from tests.lab.images import Image
 from tests.lab.network import Host
 from tests.lab.pod_network import PodNetworks

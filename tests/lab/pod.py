@@ -7,8 +7,8 @@ import select
 import threading
 import time
 
-from allocator.cluster import ApiError, NotFound, Object
-from allocator.logs import EventLog
+from allocator.kube.client import ApiError, NotFound, Object
+from allocator.process.logs import EventLog
 from tests.lab.container import Container, prepare_mount_points
 from tests.lab.container_spec import Mount, NotYet, Unsupported, environment
 from tests.lab.node_side import NodeSide

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from allocator.cluster import Object
-from allocator.names import Resource
+from allocator.kube.client import Object
+from allocator.kube.resource import Resource
 from tests.lab.container import Container
 
 PODS = Resource("", "v1", "pods", "Pod")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.container_spec import TOKEN_MOUNT, Mount, volume_files
 from tests.lab.node_side import NodeSide
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.network import Host
 from tests.lab.probes import Probe
 

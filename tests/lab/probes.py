@@ -7,7 +7,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.container_spec import Unsupported, port_number
 
 _UNVERIFIED = ssl._create_unverified_context()  # a kubelet does not verify the certificates of what it probes

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import yaml
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.client import Client
 from tests.lab.processes import Process
 from tests.lab.prometheus_programs import PrometheusPrograms

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from allocator.cluster import ApiError, Cluster, Object
-from allocator.logs import EventLog
-from allocator.names import NODES
-from allocator.reflector import Reflector
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.reflector import Reflector
+from allocator.kube.resource import NODES
+from allocator.process.logs import EventLog
 from tests.lab.pod_status import PODS
 
 log = EventLog("lab.scheduler")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from allocator.cluster import Object
-from allocator.names import Resource
+from allocator.kube.client import Object
+from allocator.kube.resource import Resource
 from tests.lab.container import PROJECT
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")

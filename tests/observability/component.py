@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 
 COMPONENT = Path(__file__).parents[2] / "kustomize" / "components" / "prometheus"
 OVERLAY = Path(__file__).parent / "overlay"

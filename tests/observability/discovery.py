@@ -6,8 +6,8 @@ import json
 import threading
 from pathlib import Path
 
-from allocator.cluster import ApiError, Cluster, Object
-from allocator.names import SERVICES, Resource
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.resource import SERVICES, Resource
 from tests.lab.waiting import wait_until
 
 ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")

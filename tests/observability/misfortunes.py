@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from allocator.cluster import Conflict, Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SERVICES, Resource
+from allocator.kube.client import Conflict, Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.bench.speaker_site import SpeakerSite
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab

@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 
 import yaml
 
-from allocator.cluster import AlreadyExists, Cluster, Object
-from allocator.names import DEFAULT_NAMESPACE, SERVICE_ACCOUNTS, Resource
+from allocator.kube.client import AlreadyExists, Cluster, Object
+from allocator.kube.resource import SERVICE_ACCOUNTS, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.prometheus import Prometheus

@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
-from allocator.cluster import Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, SECRETS, WEBHOOK_CERTIFICATE_SECRET
-from speaker.heartbeat import Heartbeat, Phase
+from allocator.kube.client import Object
+from allocator.kube.resource import SECRETS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, WEBHOOK_CERTIFICATE_SECRET
+from speaker.membership.heartbeat import Heartbeat, Phase
 from tests.bench import speaker_failover
 from tests.bench.speaker_site import BACKEND, VIP, SpeakerSite
 from tests.lab.pod_status import PODS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
 from tests.bench.speaker_site import SpeakerSite
 from tests.lab.waiting import wait_until
 from tests.observability import misfortunes

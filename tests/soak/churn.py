@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from allocator.cluster import ApiError, NotFound
-from allocator.names import SERVICES
+from allocator.kube.client import ApiError, NotFound
+from allocator.kube.resource import SERVICES
 from tests.soak.place import CHURNED, Place
 from tests.soak.witness import Kind, Spell, Witness
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from allocator.cluster import ApiError
-from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICE_L2_STATUSES, SERVICES, Resource
+from allocator.kube.client import ApiError
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICE_L2_STATUSES
 from tests.lab.waiting import NeverHappened, wait_until
 from tests.soak.place import CHURNED, STEADY, Place
 

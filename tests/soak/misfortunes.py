@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from allocator.names import DEFAULT_NAMESPACE
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.control_plane import API_SERVER
 from tests.lab.node import Node
 from tests.lab.waiting import wait_until

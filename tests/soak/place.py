@@ -6,16 +6,9 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from allocator.cluster import ApiError, Object
-from allocator.names import (
-    DEFAULT_NAMESPACE,
-    ENDPOINT_SLICES_V1,
-    ENDPOINT_SLICES_V1BETA1,
-    IP_ADDRESS_POOLS,
-    L2_ADVERTISEMENTS,
-    SERVICES,
-    Resource,
-)
+from allocator.kube.client import ApiError, Object
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from tests.lab.client import Client
 from tests.lab.lab import Lab
 from tests.lab.network import run_ip

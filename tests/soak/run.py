@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from allocator.cluster import Cluster
-from allocator.names import IP_ALLOCATIONS
-from allocator.reflector import Reflector
+from allocator.kube.client import Cluster
+from allocator.kube.reflector import Reflector
+from allocator.objects.names import IP_ALLOCATIONS
 from tests.bench.speaker_asking import Asking
 from tests.chaos.witness import ClaimWitness
 from tests.lab.outage import OutageMeter

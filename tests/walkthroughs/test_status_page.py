@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DEPLOYMENTS

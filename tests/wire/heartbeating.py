@@ -12,8 +12,8 @@ import time
 
 from prometheus_client import CollectorRegistry
 
-from speaker.heartbeats import Heartbeats
-from speaker.liveness import Liveness
+from speaker.membership.liveness import Liveness
+from speaker.membership.service import Heartbeats
 from speaker.metrics import SpeakerMetrics
 
 PORT = 7946

@@ -12,18 +12,18 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
-from speaker.announcer import ANNOUNCEMENTS_AT_ONCE, ANNOUNCEMENTS_PER_SECOND, Announcer
-from speaker.conflicts import ConflictListener
+from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.frames.arp import ArpFrame, Operation
 from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, UNKNOWN, MalformedFrame, mac_bytes
 from speaker.frames.ndp import Advertisement, decode
-from speaker.interfaces import InterfaceWatch
+from speaker.layer2.announcer import ANNOUNCEMENTS_AT_ONCE, ANNOUNCEMENTS_PER_SECOND, Announcer
+from speaker.layer2.conflicts import ConflictListener
+from speaker.layer2.interface_endpoint import opener
+from speaker.layer2.probing import RETRY_SECONDS
 from speaker.metrics import SpeakerMetrics
-from speaker.packet_socket import MaySend, always
-from speaker.presence import opener
-from speaker.probing import RETRY_SECONDS
-from speaker.responder import PacketLoop
-from speaker.scope import EVERYWHERE, Scope
+from speaker.netdev.event_loop import PacketLoop
+from speaker.netdev.interfaces import InterfaceWatch
+from speaker.netdev.packet_socket import MaySend, always
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until
 

@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
-from speaker.arp_responder import ArpResponder
+from speaker.cluster.scope import Scope
 from speaker.frames.ethernet import BROADCAST
-from speaker.interfaces import Interface
+from speaker.layer2.arp import ArpResponder
 from speaker.metrics import SpeakerMetrics
-from speaker.scope import Scope
+from speaker.netdev.interfaces import Interface
 from tests.lab.network import Network
 from tests.lab.waiting import wait_until
 from tests.wire.conftest import Join

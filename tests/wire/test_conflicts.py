@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from allocator.core.addresses import Address
+from speaker.cluster.scope import EVERYWHERE
 from speaker.frames import ndp
 from speaker.frames.arp import Operation, gratuitous
 from speaker.frames.ethernet import mac_bytes
-from speaker.probing import PROBE_SECONDS, PROBES
-from speaker.scope import EVERYWHERE
+from speaker.layer2.probing import PROBE_SECONDS, PROBES
 from tests.lab.capture import ETH_P_ARP, ETH_P_IPV6, Capture
 from tests.lab.network import Host, Network
 from tests.lab.waiting import wait_until

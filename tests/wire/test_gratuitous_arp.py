@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 
+from speaker.cluster.scope import EVERYWHERE
 from speaker.frames.arp import ArpFrame, Operation
 from speaker.frames.ethernet import BROADCAST
-from speaker.scope import EVERYWHERE
 from tests.lab.waiting import wait_until
 from tests.wire.conftest import Join
 from tests.wire.speaking import Speaking, Tap, resolve, resolved_as, tap

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from speaker.heartbeat import Heartbeat, Phase
+from speaker.membership.heartbeat import Heartbeat, Phase
 from tests.lab.network import Host
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until

@@ -11,8 +11,8 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr
 from scapy.layers.l2 import ARP, Ether
 
 from allocator.core.addresses import Address
-from speaker.host_watch import HostWatch
-from speaker.scope import EVERYWHERE
+from speaker.cluster.scope import EVERYWHERE
+from speaker.membership.host_check import HostWatch
 from tests.lab.capture import ETH_P_ALL, Capture
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until

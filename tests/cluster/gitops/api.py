@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from kubernetes.client import ApiClient
 
-from allocator.cluster import APPLY_PATCH, Cluster, NotFound, Object
-from allocator.names import Resource
+from allocator.kube.client import APPLY_PATCH, Cluster, NotFound, Object
+from allocator.kube.resource import Resource
 
 
 class NoSuchKind(Exception):

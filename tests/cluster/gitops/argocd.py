@@ -12,7 +12,7 @@ from itertools import groupby
 
 import yaml
 
-from allocator.cluster import ApiError, Object
+from allocator.kube.client import ApiError, Object
 from tests.cluster.gitops.api import Api, NoSuchKind
 from tests.cluster.gitops.argocd_health import Code, HealthChecks
 from tests.cluster.gitops.objects import Key, differences, key_of

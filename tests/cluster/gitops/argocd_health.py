@@ -13,7 +13,7 @@ from typing import Any
 
 import lupa.lua51
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 
 _SCRIPT = "resource.customizations.health."
 _SAFE = ("ipairs", "pairs", "next", "type", "tostring", "tonumber", "string", "table", "math", "select", "unpack")

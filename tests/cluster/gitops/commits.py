@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.cluster.gitops.objects import documents
 
 _USERS_PART = """

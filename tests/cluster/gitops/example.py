@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.cluster.gitops.argocd import WAVE_ANNOTATION
 from tests.cluster.gitops.objects import documents
 from tests.cluster.gitops.site import EXAMPLE, ROOT

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from allocator.cluster import ApiError, Object
+from allocator.kube.client import ApiError, Object
 from tests.cluster.gitops.api import Api, NoSuchKind
 from tests.cluster.gitops.kstatus import Status, status_of
 from tests.cluster.gitops.objects import Key, differences, key_of

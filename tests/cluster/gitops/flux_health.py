@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cel_expr_python import cel
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.cluster.gitops.kstatus import Status, status_of
 
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status", "data")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 
 
 class Status(StrEnum):

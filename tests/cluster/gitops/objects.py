@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.lab.control_plane import ControlPlane
 
 

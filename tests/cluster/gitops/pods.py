@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from allocator.cluster import Object
-from allocator.names import DEFAULT_NAMESPACE
+from allocator.kube.client import Object
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.cluster.webhook_replica import PODS
 from tests.lab.container_spec import environment, expanded, port_number
 from tests.lab.control_plane import ControlPlane

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from allocator.cluster import Object
-from allocator.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, SERVICES, WEBHOOK_SERVICE, Resource
+from allocator.kube.client import Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, WEBHOOK_SERVICE
 from tests.cluster.gitops.api import Api
 from tests.cluster.gitops.objects import Key, key_of
 from tests.cluster.gitops.pods import ControllerPods

@@ -7,15 +7,9 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from allocator.cluster import JSON_PATCH, Object
-from allocator.names import (
-    ASSIGNED_IPS_ANNOTATION,
-    LOAD_BALANCER_IPS_ANNOTATIONS,
-    NAMESPACES,
-    SERVICES,
-    VALIDATING_WEBHOOKS,
-    WEBHOOK_CONFIGURATION,
-)
+from allocator.kube.client import JSON_PATCH, Object
+from allocator.kube.resource import NAMESPACES, SERVICES, VALIDATING_WEBHOOKS
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, LOAD_BALANCER_IPS_ANNOTATIONS, WEBHOOK_CONFIGURATION
 from tests.cluster.gitops.argocd import SKIP_DRY_RUN, TRACKING_ANNOTATION, Application, SyncFailed
 from tests.cluster.gitops.argocd_health import Code, HealthChecks
 from tests.cluster.gitops.commits import (

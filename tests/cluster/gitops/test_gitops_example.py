@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 from tests.cluster.gitops import example
 from tests.cluster.gitops.argocd import SKIP_DRY_RUN, Application, SyncFailed
 from tests.cluster.gitops.argocd_health import Code, HealthChecks

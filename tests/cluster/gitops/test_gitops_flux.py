@@ -6,14 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.cluster import JSON_PATCH, Object
-from allocator.names import (
-    ASSIGNED_IPS_ANNOTATION,
-    LOAD_BALANCER_IPS_ANNOTATIONS,
-    SERVICES,
-    VALIDATING_WEBHOOKS,
-    WEBHOOK_CONFIGURATION,
-)
+from allocator.kube.client import JSON_PATCH, Object
+from allocator.kube.resource import SERVICES, VALIDATING_WEBHOOKS
+from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, LOAD_BALANCER_IPS_ANNOTATIONS, WEBHOOK_CONFIGURATION
 from tests.cluster.gitops.commits import (
     ask_for_nothing,
     ask_for_two_of_one_family,

@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from allocator.cluster import MERGE_PATCH, NotFound, Object
-from allocator.names import (
+from allocator.kube.client import MERGE_PATCH, NotFound, Object
+from allocator.kube.resource import SERVICES, Resource
+from allocator.objects.names import (
     CONFIGURATION_STATES,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
     L2_ADVERTISEMENTS,
     SERVICE_L2_STATUSES,
-    SERVICES,
-    Resource,
 )
 from tests.cluster.gitops.argocd_health import Code, HealthChecks
 from tests.cluster.gitops.flux_health import HealthCheckExpressions

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from allocator.documents import InvalidDocument, check_l2_advertisement, pool_from, pool_overlaps
+from allocator.objects.document import InvalidDocument
+from allocator.objects.l2_advertisement import check_l2_advertisement
+from allocator.objects.pool import pool_from, pool_overlaps
 from tests.unit.core.builders import pool
 
 

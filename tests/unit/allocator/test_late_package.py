@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *lines: str) -> list[str]:
     """Run a program of these lines with the package at hand; return what it printed."""
-    program = ["import sys", "from allocator.late_package import initialise_late", *lines]
+    program = ["import sys", "from allocator.process.late_package import initialise_late", *lines]
     path = [str(folder), *sys.path]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([f"import sys; sys.path[:] = {path!r}", *program])],

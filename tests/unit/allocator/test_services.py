@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from allocator.core.addresses import Family
-from allocator.documents import InvalidDocument
-from allocator.services import request_from, wants_address
+from allocator.objects.document import InvalidDocument
+from allocator.objects.service import request_from, wants_address
 from tests.unit.core.builders import DUAL
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6

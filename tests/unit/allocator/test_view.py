@@ -2,11 +2,11 @@
 
 from typing import Any, cast
 
-from allocator.cluster import Cluster
+from allocator.allocation.cache import View
 from allocator.core.addresses import Address
-from allocator.names import IP_ALLOCATIONS
-from allocator.reflector import Change
-from allocator.view import View
+from allocator.kube.client import Cluster
+from allocator.kube.reflector import Change
+from allocator.objects.names import IP_ALLOCATIONS
 
 ADDRESS = Address.parse("192.0.2.1")
 

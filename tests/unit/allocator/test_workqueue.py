@@ -2,7 +2,7 @@
 
 import threading
 
-from allocator.workqueue import WorkQueue
+from allocator.kube.workqueue import WorkQueue
 
 
 def test_a_key_waits_once_and_keeps_its_place() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from allocator.names import IP_ALLOCATIONS, SERVICES
-from allocator.reflector import Change
+from allocator.kube.reflector import Change
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import IP_ALLOCATIONS
 from tests.chaos.wishes import CHANGED
 from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Witness
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from rich.console import Console
 
 from allocator.commands.explained import show
-from allocator.explanation import Explanation, HeldAddress
-from allocator.outlook import State
+from allocator.commands.explanation import Explanation, HeldAddress
+from allocator.offline.plan_result import State
 
 HELD = HeldAddress(
     ip="203.0.113.10",

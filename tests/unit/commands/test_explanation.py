@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from allocator.commands.explanation import Explanation, Facts, explanation_of
 from allocator.commands.live import age
-from allocator.explanation import Explanation, Facts, explanation_of
-from allocator.outlook import State
+from allocator.offline.plan_result import State
 from tests.unit.commands.manifests import Object, pool, service
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from allocator.input_documents import InputDocument, UnreadableInput, read
+from allocator.offline.input_documents import InputDocument, UnreadableInput, read
 
 
 def documents(text: str) -> list[InputDocument]:

@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocator.admission import Rules
-from allocator.input_documents import InputDocument
-from allocator.outlook import ServiceOutlook, State, count_pools, service_outlooks
-from allocator.replay import Replay
-from allocator.schemas import Schemas
+from allocator.offline.input_documents import InputDocument
+from allocator.offline.plan_result import ServiceOutlook, State, count_pools, service_outlooks
+from allocator.offline.replay import Replay
+from allocator.offline.schemas import Schemas
+from allocator.rules.verdict import Rules
 from tests.unit.commands.manifests import deleted, pool, service
 
 SCHEMAS = Schemas.shipped()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from allocator.schemas import Checked, Kind, Schemas
+from allocator.offline.schemas import Checked, Kind, Schemas
 from tests.unit.commands.manifests import Object, advertisement, pool, service
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ def test_a_build_packs_exactly_the_shipped_definitions(tmp_path: Path) -> None:
         str(tmp_path / "lib"),
     ]
     subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
-    packed = {file.name: file.read_bytes() for file in (tmp_path / "lib" / "allocator" / "crds").iterdir()}
+    packed = {file.name: file.read_bytes() for file in (tmp_path / "lib" / "allocator" / "offline" / "crds").iterdir()}
     assert packed == {file.name: file.read_bytes() for file in SHIPPED.glob("*.yaml")}
 
 
@@ -69,10 +69,10 @@ def test_what_was_packed_is_what_an_installed_copy_applies(tmp_path: Path) -> No
     ]
     subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
     installed = tmp_path / "lib"
-    (installed / "allocator" / "crds" / "metallb.io_l2advertisements.yaml").unlink()
+    (installed / "allocator" / "offline" / "crds" / "metallb.io_l2advertisements.yaml").unlink()
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from allocator.schemas import Schemas\n"
+        "from allocator.offline.schemas import Schemas\n"
         "served = Schemas.shipped().versions\n"
         "print(*(len(served({'apiVersion': 'metallb.io/v1beta1', 'kind': kind})) for kind in sys.argv[2:]))\n"
     )

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from allocator import configuration
-from allocator.admission import Rules, Verdict
-from allocator.input_documents import InputDocument
-from allocator.reconciler import advertisement_status, pool_status
-from allocator.reconciler.conditions import Condition
-from allocator.reconciler.pool_usage import Usage
-from allocator.reconciler.service_report import condition_for
-from allocator.replay import Replay
-from allocator.schemas import Schemas
-from allocator.services import request_from
+from allocator.core.usage import Usage
+from allocator.objects.service import request_from
+from allocator.offline.input_documents import InputDocument
+from allocator.offline.replay import Replay
+from allocator.offline.schemas import Schemas
+from allocator.rules import configuration, pool_status
+from allocator.rules import l2_advertisement_status as advertisement_status
+from allocator.rules.conditions import Condition
+from allocator.rules.service_report import condition_for
+from allocator.rules.verdict import Rules, Verdict
 from tests.unit.commands.manifests import Object, advertisement, pool
 from tests.unit.explanations.cases import CONFIGURATION, SERVICES, Case
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from allocator.core.verdicts import RefusalKind
-from allocator.reconciler.service_report import reason_of
+from allocator.rules.service_report import reason_of
 from tests.unit.explanations.cases import CONFIGURATION, SERVICES, Case
 from tests.unit.explanations.table import PAGE, page, tell
 

@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from allocator import names
-from allocator.allocations import claim_from, document_of
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder, Port
-from allocator.documents import check_l2_advertisement, pool_from
+from allocator.kube.resource import Resource
+from allocator.objects import names
+from allocator.objects.ip_allocation import claim_from, document_of
+from allocator.objects.l2_advertisement import check_l2_advertisement
+from allocator.objects.pool import pool_from
+from allocator.offline.schemas import Schemas
 from allocator.reconciler.configuration_state import status_of
-from allocator.schemas import Schemas
-from speaker.advertisements import advertisement_from
+from speaker.cluster.advertisements import advertisement_from
 from tests.unit.manifests.documents import named
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SAMPLES = {"spec.addresses[]": "192.0.2.0/24", "spec.excludeAddresses[]": "192.0.2.7"}
 
 
-def schema_of(resource: names.Resource) -> Mapping[str, Any]:
+def schema_of(resource: Resource) -> Mapping[str, Any]:
     definition = named("CustomResourceDefinition", f"{resource.plural}.{resource.group}")
     schema: Mapping[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
@@ -110,9 +112,9 @@ def written() -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("resource", "read"),
     [(names.IP_ADDRESS_POOLS, pool_from), (names.L2_ADVERTISEMENTS, read_advertisement)],
-    ids=lambda value: value.kind if isinstance(value, names.Resource) else "",
+    ids=lambda value: value.kind if isinstance(value, Resource) else "",
 )
-def test_every_field_of_the_spec_is_read(resource: names.Resource, read: Callable[[Any], object]) -> None:
+def test_every_field_of_the_spec_is_read(resource: Resource, read: Callable[[Any], object]) -> None:
     spec = schema_of(resource)["properties"]["spec"]
     seen: set[str] = set()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from allocator import names
+from allocator.kube.resource import Resource
+from allocator.objects import names
 from allocator.reconciler import configuration_state
 from tests.unit.manifests.documents import MANIFESTS, named, shipped
 
@@ -28,7 +29,7 @@ def test_every_manifest_is_applied() -> None:
     ],
     ids=lambda resource: resource.plural,
 )
-def test_a_definition_matches_the_resource_the_code_asks_for(resource: names.Resource) -> None:
+def test_a_definition_matches_the_resource_the_code_asks_for(resource: Resource) -> None:
     definition = named("CustomResourceDefinition", f"{resource.plural}.{resource.group}")["spec"]
 
     assert definition["names"]["kind"] == resource.kind
@@ -76,7 +77,7 @@ def test_every_name_that_a_role_is_held_to_is_one_the_code_uses() -> None:
 
 
 def test_every_definition_is_of_a_kind_the_code_names() -> None:
-    known = {value for value in vars(names).values() if isinstance(value, names.Resource)}
+    known = {value for value in vars(names).values() if isinstance(value, Resource)}
     plurals = {f"{resource.plural}.{resource.group}" for resource in known}
 
     defined = {definition["metadata"]["name"] for definition in shipped("CustomResourceDefinition")}

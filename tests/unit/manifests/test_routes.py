@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from allocator import names
+from allocator.kube import resource
+from allocator.objects import names
 from tests.unit.manifests.documents import ROOT, named, shipped
 
 PATHS = {
-    "/mutate-v1-service": {names.SERVICES},
+    "/mutate-v1-service": {resource.SERVICES},
     "/validate-metallb-io-v1beta1-ipaddresspool": {names.IP_ADDRESS_POOLS},
     "/validate-metallb-io-v1beta1-l2advertisement": {names.L2_ADVERTISEMENTS},
     "/validate-metallb-io-bgp": set(names.BGP_KINDS),
-    "/validate-v1-namespace": {names.NAMESPACES},
+    "/validate-v1-namespace": {resource.NAMESPACES},
 }
 
 

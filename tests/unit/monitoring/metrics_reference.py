@@ -12,11 +12,11 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from allocator import configuration
-from allocator.cluster import Cluster
+from allocator.allocation.cache import View
+from allocator.kube.client import Cluster
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
-from allocator.view import View
+from allocator.rules import configuration
 from speaker.metrics import ExactCounter, SpeakerMetrics
 from tests.unit.commands.manifests import pool
 from webhook import app, service_admission

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from allocator.reconciler.conditions import KSTATUS_TYPES, Condition, merged, ready, reconciling, stalled
+from allocator.rules.conditions import KSTATUS_TYPES, Condition, merged, ready, reconciling, stalled
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = datetime(2026, 1, 1, 13, tzinfo=UTC)

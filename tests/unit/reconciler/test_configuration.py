@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from allocator.configuration import read
-from allocator.reconciler import advertisement_status
+from allocator.rules import l2_advertisement_status as advertisement_status
+from allocator.rules.configuration import read
 
 POOLS = {"a": {"tier": "gold"}, "b": {}}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from allocator.core.addresses import Family
 from allocator.core.claims import Claim
 from allocator.core.pools import Pool
-from allocator.reconciler.pool_status import counters
-from allocator.reconciler.pool_usage import Usage, usage_of
+from allocator.core.usage import Usage, usage_of
+from allocator.rules.pool_status import counters
 from tests.unit.core.builders import claim, pool
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
-from allocator.cluster import Cluster, Object
 from allocator.core.addresses import Address
-from allocator.reconciler.conditions import Condition
-from allocator.reconciler.service_report import IP_ASSIGNED
+from allocator.kube.client import Cluster, Object
 from allocator.reconciler.service_status import ServiceStatus
+from allocator.rules.conditions import Condition
+from allocator.rules.service_report import IP_ASSIGNED
 
 FIRST = Address.parse("192.0.2.1")
 ASSIGNED = Condition(type=IP_ASSIGNED, status="True", reason="Assigned", message="192.0.2.1 from pool p")

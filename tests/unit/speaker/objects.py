@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from allocator.cluster import Object
+from allocator.kube.client import Object
 
 
 def metadata(name: str, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> Object:

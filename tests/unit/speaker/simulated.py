@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from random import Random
 
 from allocator.core.addresses import Address
-from speaker.contest import Contest, Place
-from speaker.election import rank
-from speaker.heartbeat import Heartbeat, Phase
-from speaker.membership import Membership, PeerChange
-from speaker.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
-from speaker.scope import EVERYWHERE, Scope
-from speaker.statement import Link, Statement
-from speaker.tenure import Surroundings, Tenancy, Tenure
+from speaker.cluster.scope import EVERYWHERE, Scope
+from speaker.election.candidates import Contest, Place
+from speaker.election.election import rank
+from speaker.election.holder import Surroundings, Tenancy, Tenure
+from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
+from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.membership import Membership, PeerChange
+from speaker.membership.state_sync import Link, Statement
 
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x01"),)
 

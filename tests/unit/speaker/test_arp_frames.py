@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from allocator.core.addresses import Address, Family
-from speaker.arp_responder import answer
 from speaker.frames.arp import ArpFrame, Operation, gratuitous, reply_to
 from speaker.frames.ethernet import BROADCAST, MalformedFrame, mac_bytes, mac_text
+from speaker.layer2.arp import answer
 
 NODE_MAC = mac_bytes("02:00:00:00:00:01")
 CLIENT_MAC = mac_bytes("02:00:00:00:00:02")

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address
-from speaker.election import rank
-from speaker.loans import LOAN_SECONDS
-from speaker.neglect import NEGLECT_SECONDS
-from speaker.probing import RETRY_SECONDS
-from speaker.ring import Ring
-from speaker.statement import Link
-from speaker.tenure import SETTLING_SECONDS
+from speaker.election.election import rank
+from speaker.election.graceful_restart import LOAN_SECONDS
+from speaker.election.holder import SETTLING_SECONDS
+from speaker.election.unresponsive_winner import NEGLECT_SECONDS
+from speaker.layer2.probing import RETRY_SECONDS
+from speaker.membership.ring import Ring
+from speaker.membership.state_sync import Link
 from tests.unit.speaker.simulated import Cluster, contest
 
 NODES = ("node-1", "node-2", "node-3", "node-4")

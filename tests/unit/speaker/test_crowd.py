@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speaker.ring import EVERYONE_UP_TO, WATCHERS, Ring
+from speaker.membership.ring import EVERYONE_UP_TO, WATCHERS, Ring
 from tests.unit.speaker.simulated import Cluster
 
 MANY = tuple(f"node-{number}" for number in range(40))

@@ -11,27 +11,20 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
-from allocator.cluster import Object
 from allocator.core.addresses import Address
-from allocator.names import (
-    ENDPOINT_SLICES_V1,
-    IP_ADDRESS_POOLS,
-    L2_ADVERTISEMENTS,
-    LEASES,
-    NODES,
-    SERVICES,
-    Resource,
-)
-from allocator.reflector import Change, Key
-from speaker.decider import Decider
-from speaker.interfaces import Interface
-from speaker.liveness import Liveness
+from allocator.kube.client import Object
+from allocator.kube.reflector import Change, Key
+from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES, Resource
+from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from speaker.cluster.scope import EVERYWHERE, Scope
+from speaker.cluster.state import View
+from speaker.controller import Decider
+from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import NOTHING, Link, Statement
 from speaker.metrics import SpeakerMetrics
-from speaker.scope import EVERYWHERE, Scope
-from speaker.statement import NOTHING, Link, Statement
-from speaker.status import Reporter
-from speaker.status_plan import Announcement, Contested
-from speaker.view import View
+from speaker.netdev.interfaces import Interface
+from speaker.status.diff import Announcement, Contested
+from speaker.status.reporter import Reporter
 from tests.lab.waiting import wait_until
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
 

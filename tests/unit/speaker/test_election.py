@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.election import Contender, elect, rank
+from speaker.election.election import Contender, elect, rank
 
 node_names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 nodes = st.lists(node_names, min_size=1, max_size=8, unique=True)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from allocator.cluster import Object
-from allocator.documents import InvalidDocument, pool_from
-from speaker import endpoints
-from speaker.advertisements import advertisement_from
-from speaker.eligibility import NOT_READY_HANDICAP, Eligibility, Nobody, Standing, eligibility
-from speaker.nodes import node_from
-from speaker.scope import EVERYWHERE, Scope
+from allocator.kube.client import Object
+from allocator.objects.document import InvalidDocument
+from allocator.objects.pool import pool_from
+from speaker.cluster import endpoints
+from speaker.cluster.advertisements import advertisement_from
+from speaker.cluster.eligibility import NOT_READY_HANDICAP, Eligibility, Nobody, Standing, eligibility
+from speaker.cluster.nodes import node_from
+from speaker.cluster.scope import EVERYWHERE, Scope
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
 
 NODES = (node("node-1", labels={"rack": "a"}), node("node-2", labels={"rack": "b"}), node("node-3"))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker import bpf, filters
 from speaker.frames import ndp
 from speaker.frames.arp import ArpFrame, Operation, gratuitous
 from speaker.frames.ethernet import BROADCAST
+from speaker.netdev import bpf, filters
 
 MAC = b"\x02\x00\x00\x00\x00\x02"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker.heartbeat import (
+from speaker.membership.heartbeat import (
     MAXIMUM_BYTES,
     ForgedHeartbeat,
     Heartbeat,
@@ -15,7 +15,7 @@ from speaker.heartbeat import (
     Phase,
     Tidings,
 )
-from speaker.statement import CHUNK_BYTES, Chunk
+from speaker.membership.state_sync import CHUNK_BYTES, Chunk
 
 KEY = b"key"
 numbers = st.integers(0, 2**64 - 1)

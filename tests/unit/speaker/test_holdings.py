@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from allocator.core.addresses import Address, Family
-from speaker.conflicts import HANDOVER_SECONDS, REPORT_SECONDS, Claim
-from speaker.holdings import Due, Holdings, Turn
-from speaker.pacing import Reason
-from speaker.probing import PROBE_SECONDS, PROBES
-from speaker.scope import EVERYWHERE, Scope
+from speaker.cluster.scope import EVERYWHERE, Scope
+from speaker.layer2.address_state import Due, Holdings, Turn
+from speaker.layer2.conflicts import HANDOVER_SECONDS, REPORT_SECONDS, Claim
+from speaker.layer2.gratuitous import Reason
+from speaker.layer2.probing import PROBE_SECONDS, PROBES
 
 VIP, OTHER = Address.parse("192.0.2.100"), Address.parse("192.0.2.101")
 MAC, MAC2 = b"\x02\x00\x00\x00\x00\x77", b"\x02\x00\x00\x00\x00\x78"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from allocator.names import SERVICES
-from allocator.reflector import Change
-from speaker.fence import clock
-from speaker.inbox import Inbox, Urgent
-from speaker.interfaces import Interface
-from speaker.liveness import Liveness
-from speaker.statement import Link
+from allocator.kube.reflector import Change
+from allocator.kube.resource import SERVICES
+from speaker.event_queue import Inbox, Urgent
+from speaker.membership.fence import clock
+from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import Link
+from speaker.netdev.interfaces import Interface
 
 ALONE = Liveness(frozenset({"node-a"}))
 BOTH = Liveness(frozenset({"node-a", "node-b"}))

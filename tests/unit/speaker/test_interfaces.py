@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speaker.interfaces import Interface, announcing, from_netlink
+from speaker.netdev.interfaces import Interface, announcing, from_netlink
 
 MAC = bytes.fromhex("020000000001")
 UP, BROADCAST, LOOPBACK, NOARP, LOWER_UP = 0x1, 0x2, 0x8, 0x80, 0x10000

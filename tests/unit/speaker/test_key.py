@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from allocator.cluster import Cluster, NotFound, Object, Unavailable
-from allocator.names import Resource
-from speaker.key import KeyWatch, read_key
+from allocator.kube.client import Cluster, NotFound, Object, Unavailable
+from allocator.kube.resource import Resource
+from speaker.membership.key import KeyWatch, read_key
 from tests.lab.waiting import wait_until
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from allocator.core.addresses import Address
-from speaker.heartbeat import Heartbeat, News, Phase, Tidings
-from speaker.membership import Membership, PeerChange, Verdict
-from speaker.renewals import LEASE_COUNTS_SECONDS
-from speaker.statement import Spoken, Statement
+from speaker.membership.heartbeat import Heartbeat, News, Phase, Tidings
+from speaker.membership.lease_renewals import LEASE_COUNTS_SECONDS
+from speaker.membership.membership import Membership, PeerChange, Verdict
+from speaker.membership.state_sync import Spoken, Statement
 
 DEAD_AFTER = 0.5
 NOW = 0.0

@@ -24,7 +24,7 @@ from allocator.core.addresses import Address, Family
 from speaker.frames.ethernet import MalformedFrame, mac_bytes, mac_text
 from speaker.frames.ipv6 import ALL_NODES, UNSPECIFIED, group_mac, is_multicast, solicited_node
 from speaker.frames.ndp import Advertisement, Solicitation, decode, probe, reply_to, unsolicited
-from speaker.ndp_responder import answer
+from speaker.layer2.ndp import answer
 
 NODE_MAC, CLIENT_MAC = mac_bytes("02:00:00:00:00:01"), mac_bytes("02:00:00:00:00:02")
 VIP, CLIENT = Address.parse("2001:db8::100"), Address.parse("2001:db8::2")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.pacing import BURST_SECONDS, AnnouncementSchedule, Reason, TokenBucket
+from speaker.layer2.gratuitous import BURST_SECONDS, AnnouncementSchedule, Reason, TokenBucket
 
 VIP, OTHER = Address.parse("192.0.2.100"), Address.parse("192.0.2.101")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.probing import PROBE_SECONDS, PROBES, Probation
+from speaker.layer2.probing import PROBE_SECONDS, PROBES, Probation
 
 VIP, OTHER = Address.parse("192.0.2.100"), Address.parse("2001:db8::100")
 

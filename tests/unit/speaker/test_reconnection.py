@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from speaker.interfaces import Interface
-from speaker.reconnection import PAUSE_SECONDS, Reconnection
+from speaker.membership.reconnection import PAUSE_SECONDS, Reconnection
+from speaker.netdev.interfaces import Interface
 
 UP, LOWER_UP, BROADCAST = 0x1, 0x10000, 0x2
 

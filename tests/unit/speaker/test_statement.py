@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.statement import CHUNK_BYTES, NOTHING, Chunk, Heard, Link, MalformedStatement, Spoken, Statement
+from speaker.membership.state_sync import (
+    CHUNK_BYTES,
+    NOTHING,
+    Chunk,
+    Heard,
+    Link,
+    MalformedStatement,
+    Spoken,
+    Statement,
+)
 
 addresses = st.one_of(
     st.integers(0, 2**32 - 1).map(lambda value: Address(Family.IPV4, value)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from allocator.cluster import Object
 from allocator.core.addresses import Address
-from allocator.reflector import Key
-from speaker.status_plan import (
+from allocator.kube.client import Object
+from allocator.kube.reflector import Key
+from speaker.status.diff import (
     NAME_LABEL,
     NAMESPACE_LABEL,
     NODE_LABEL,

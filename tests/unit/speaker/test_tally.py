@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
+from speaker.cluster.scope import EVERYWHERE
+from speaker.election.announcement_metrics import Tally
+from speaker.election.holder import Surroundings, Tenancy
+from speaker.membership.state_sync import Statement
 from speaker.metrics import SpeakerMetrics
-from speaker.scope import EVERYWHERE
-from speaker.statement import Statement
-from speaker.tally import Tally
-from speaker.tenure import Surroundings, Tenancy
 from tests.unit.speaker.simulated import contest
 
 VIP = Address.parse("192.0.2.1")

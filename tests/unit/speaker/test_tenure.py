@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import pytest
 
 from allocator.core.addresses import Address, Family
-from speaker.election import rank
-from speaker.lineage import FRESH_SECONDS, PROVISIONAL
-from speaker.statement import Statement
-from speaker.tenure import SETTLING_SECONDS, Surroundings, Tenancy, Tenure
+from speaker.election.claim_term import FRESH_SECONDS, PROVISIONAL
+from speaker.election.election import rank
+from speaker.election.holder import SETTLING_SECONDS, Surroundings, Tenancy, Tenure
+from speaker.membership.state_sync import Statement
 from tests.unit.speaker.simulated import LINKS, contest
 
 VIP = Address.parse("192.0.2.1")

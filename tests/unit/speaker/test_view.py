@@ -6,22 +6,14 @@ from typing import Any
 
 import pytest
 
-from allocator.cluster import Object
-from allocator.names import (
-    ENDPOINT_SLICES_V1,
-    ENDPOINT_SLICES_V1BETA1,
-    IP_ADDRESS_POOLS,
-    L2_ADVERTISEMENTS,
-    LEASES,
-    NODES,
-    SERVICES,
-    Resource,
-)
-from allocator.reflector import Change
-from speaker.scope import Scope
-from speaker.statement import Link, Statement
-from speaker.tenure import Surroundings, Tenure
-from speaker.view import View
+from allocator.kube.client import Object
+from allocator.kube.reflector import Change
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, LEASES, NODES, SERVICES, Resource
+from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from speaker.cluster.scope import Scope
+from speaker.cluster.state import View
+from speaker.election.holder import Surroundings, Tenure
+from speaker.membership.state_sync import Link, Statement
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
 
 # Of node-a, node-b and node-c, MetalLB ranks b, a, c for 10.0.0.1 and b, c, a for 10.0.0.2.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from speaker.leases import RENEW_SECONDS
-from speaker.write_pace import (
+from speaker.membership.lease import RENEW_SECONDS
+from speaker.status.rate_limit import (
     AT_MOST_PER_SECOND,
     EVENTS_PER_SECOND,
     STATUS_WRITES_PER_SECOND,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from allocator import names
-from allocator.reflector import Change
+from allocator.kube.reflector import Change
+from allocator.objects import names
 from allocator.status_page.moves import KEPT, Moves
 from tests.unit.status_page.claims import Object, allocation, pool
 

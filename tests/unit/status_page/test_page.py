@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocator import configuration
+from allocator.rules import configuration
 from allocator.status_page.html import SHOWN, render
 from allocator.status_page.moves import Announcement, Move
 from allocator.status_page.picture import AddressLine, Picture, PoolLine, WaitingLine, picture_of

@@ -1,0 +1,242 @@
+"""Claiming: the writes that make a decision true. Creating the IPAllocation is the lock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+
+from allocator.allocation.cache import View
+from allocator.core.addresses import Address
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision, How, Outcome, Placement, Refusal, RefusalKind
+from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound
+from allocator.kube.timestamps import read_time, write_time
+from allocator.objects import names
+from allocator.objects.ip_allocation import document_of
+from allocator.process.logs import EventLog
+
+log = EventLog("claims")
+
+_ATTEMPTS = 12
+"""Races lost in a row before the Service is left to the reconciler; each costs two short API calls."""
+
+_WIDEST_STEP = 256
+"""Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's view."""
+
+_REFRESH_AFTER = timedelta(seconds=5)
+
+
+class _Occasion(Enum):
+    """Why a claim is written."""
+
+    CREATION = auto()
+    """A Service is admitted that does not exist yet."""
+    CHANGE = auto()
+    """A change of a Service is admitted."""
+    SEEN = auto()
+    """The Service exists, as it asks."""
+
+
+class LostRace(Exception):
+    """Somebody else wrote this claim first; what is known of it has been refreshed where it could be."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(str(address))
+        self.address = address
+
+
+class Claims:
+    """Writes claims for Services and takes them back. Correct under any interleaving with other writers."""
+
+    def __init__(
+        self, cluster: Cluster, view: View, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._cluster = cluster
+        self._view = view
+        self._now = now
+
+    def reserve(self, request: ServiceRequest) -> Decision:
+        """Decide and claim for a Service under admission, which may still not come to be. Raises ApiError.
+
+        The holder is written without uid: the reconciler adds it when it sees the Service, and collects the
+        claim when it never does.
+        """
+        occasion = _Occasion.CREATION if request.uid is None else _Occasion.CHANGE
+        return self._settle(replace(request, uid=None), occasion)
+
+    def bind(self, request: ServiceRequest) -> Decision:
+        """Decide and claim for a Service that exists, so that every claim carries its uid. Raises ApiError."""
+        return self._settle(request, _Occasion.SEEN)
+
+    def release(self, claim: Claim, *, namespace: str, name: str, reuse_delay: timedelta, why: str) -> None:
+        """Take the named Service off the claim. Raises LostRace, ApiError.
+
+        The last holder's claim cools for `reuse_delay`, and goes at once when that is nothing.
+        """
+        others = claim.others(namespace, name)
+        if others:
+            key = claim.sharing_key
+            self._swap(replace(claim, holders=others, sharing_key=key, state=_state(others)))
+        elif reuse_delay > timedelta():
+            released = replace(claim, state=ClaimState.COOLING, released_at=write_time(self._now()))
+            self._swap(released, reuse_delay=reuse_delay)
+        else:
+            self.delete(claim)
+        log.info("address.released", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool, why=why)
+
+    def delete(self, claim: Claim) -> None:
+        """Delete the claim if it is still as known. Raises LostRace, ApiError."""
+        try:
+            self._cluster.delete(names.IP_ALLOCATIONS, claim.address.claim_name, resource_version=claim.version)
+        except NotFound:
+            pass
+        except Conflict:
+            self._refresh(claim)
+            raise LostRace(claim.address) from None
+        self._view.forget(claim)
+
+    def adopt(self, claim: Claim, *, unnamed: Holder, named: Holder) -> Claim:
+        """Give the claim of a Service made by generateName its name. Raises LostRace, ApiError."""
+        return self._swap(_with_holder(claim, unnamed, named))
+
+    def _settle(self, request: ServiceRequest, occasion: _Occasion) -> Decision:
+        for lost in range(_ATTEMPTS):
+            step = random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
+            decision = self._view.propose(request, mark=lambda found: _marks(found, request), pass_over=step)
+            if decision.outcome is not Outcome.ASSIGNED:
+                return decision
+            try:
+                self._write(decision.placements, request, occasion)
+            except LostRace:
+                # The view now has what stands there. Whoever won goes on to the next address as well, so that
+                # following closely would lose again and again; chance parts the two.
+                continue
+            return decision
+        why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"
+        return Decision(Outcome.PENDING, refusal=Refusal(RefusalKind.HELD, why), warnings=(why,))
+
+    def _write(self, placements: Sequence[Placement], request: ServiceRequest, occasion: _Occasion) -> None:
+        created: list[Claim] = []
+        unwritten = [place for place in placements if place.how is How.FREE]
+        try:
+            for place in placements:
+                wanted = _wanted(place, request, occasion, now=self._now())
+                if place.how is How.FREE:
+                    created.append(self._create(wanted))
+                    unwritten.remove(place)
+                elif wanted != place.claim:
+                    self._swap(wanted)
+                elif occasion is _Occasion.CREATION:
+                    self._confirm(wanted)
+        except BaseException:
+            self._undo(created)
+            for place in unwritten:
+                self._view.forget(_marked(place, request))
+            raise
+        for claim in created:
+            log.info("address.claimed", ip=claim.address, service=request.label, pool=claim.pool, state=claim.state)
+
+    def _create(self, claim: Claim) -> Claim:
+        try:
+            document = document_of(claim, now=self._now())
+            return self._view.record(self._cluster.create(names.IP_ALLOCATIONS, document))
+        except AlreadyExists:
+            self._refresh(claim)
+            raise LostRace(claim.address) from None
+
+    def _swap(self, claim: Claim, *, reuse_delay: timedelta = timedelta()) -> Claim:
+        try:
+            document = document_of(claim, now=self._now(), reuse_delay=reuse_delay)
+            return self._view.record(self._cluster.replace(names.IP_ALLOCATIONS, document))
+        except (Conflict, NotFound):
+            self._refresh(claim)
+            raise LostRace(claim.address) from None
+
+    def _confirm(self, claim: Claim) -> None:
+        """Make sure that what is kept without a write stands: the view may be behind, by as long as a pause."""
+        self._refresh(claim)
+        known = self._view.claim_at(claim.address)
+        if known is None or known.version != claim.version:
+            raise LostRace(claim.address)
+
+    def _refresh(self, claim: Claim) -> None:
+        """Read what stands at the address now, so that the next decision sees it."""
+        try:
+            self._view.record(self._cluster.get(names.IP_ALLOCATIONS, claim.address.claim_name))
+        except NotFound:
+            self._view.forget(claim)
+
+    def _undo(self, created: Iterable[Claim]) -> None:
+        for claim in created:
+            try:
+                self.delete(claim)
+            except Exception as error:
+                # Not fatal: a claim whose Service never appears is collected by the reconciler.
+                log.warning("address.left-behind", ip=claim.address, error=error)
+
+
+def _marks(decision: Decision, request: ServiceRequest) -> list[Claim]:
+    if decision.outcome is not Outcome.ASSIGNED:
+        return []
+    return [_marked(place, request) for place in decision.placements if place.how is How.FREE]
+
+
+def _marked(place: Placement, request: ServiceRequest) -> Claim:
+    """The claim that counts inside this process while it is being created; it has no version yet."""
+    return Claim(
+        address=place.address,
+        pool=place.pool,
+        state=ClaimState.TENTATIVE,
+        holders=(request.as_holder(),),
+        sharing_key=request.sharing_key,
+    )
+
+
+def _wanted(place: Placement, request: ServiceRequest, occasion: _Occasion, *, now: datetime) -> Claim:
+    """What the claim at the placement shall become; equal to what stands there when nothing need be written."""
+    me = replace(request.as_holder(), since=write_time(now))
+    claim = place.claim
+    if claim is None or not claim.in_use:
+        fresh = claim or _marked(place, request)
+        return replace(
+            fresh,
+            pool=place.pool,
+            state=_state((me,)),
+            holders=(me,),
+            sharing_key=request.sharing_key,
+            released_at="",
+        )
+    mine = claim.holder(request.namespace, request.name)
+    if mine is None:
+        holders = (*claim.holders, me)
+        return replace(claim, holders=holders, state=_state(holders))
+    others = claim.others(request.namespace, request.name)
+    if occasion is _Occasion.SEEN:
+        key = claim.sharing_key if others else request.sharing_key
+        return replace(_with_holder(claim, mine, replace(me, since=mine.since)), pool=place.pool, sharing_key=key)
+    # A reservation that has aged is made young again, so that it is not collected under this request.
+    aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
+    if occasion is _Occasion.CREATION:
+        # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
+        # would be in the way of either. The reconciler narrows the claim to the one it sees.
+        both = replace(me, ports=me.ports | mine.ports)
+        alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
+        key = claim.sharing_key if alike else ""
+        if aged or (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
+            return replace(_with_holder(claim, mine, both), sharing_key=key)
+        return claim
+    # A change is recorded once it is seen to have happened.
+    return _with_holder(claim, mine, replace(mine, since=write_time(now))) if aged else claim
+
+
+def _with_holder(claim: Claim, old: Holder, new: Holder) -> Claim:
+    holders = tuple(new if holder is old else holder for holder in claim.holders)
+    return replace(claim, holders=holders, state=_state(holders))
+
+
+def _state(holders: Iterable[Holder]) -> ClaimState:
+    return ClaimState.BOUND if any(holder.uid for holder in holders) else ClaimState.TENTATIVE

@@ -1,0 +1,238 @@
+"""What this process knows of pools, namespaces and claims: mirrors of the API server, and its own last writes.
+
+The view is a hint. What may not go wrong is decided by the API server when a claim is created or swapped.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from allocator.core.addresses import Address, AddressError, AddressRange, Family
+from allocator.core.claims import Claim, Ledger
+from allocator.core.decision import decide
+from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision
+from allocator.kube import resource
+from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.reflector import Change, Reflector
+from allocator.objects import names
+from allocator.objects.ip_allocation import claim_from
+from allocator.process.logs import EventLog
+from allocator.rules.configuration import read
+
+log = EventLog("view")
+
+_LOOK_AGAIN_SECONDS = 5.0
+_GRAVES = 10_000
+"""How many deleted claims are remembered; an answer that is overtaken by its own deletion is seconds old."""
+
+Listener = Callable[[Change], None]
+
+
+class View:
+    """Pools, namespace labels and claims as far as they are known here.
+
+    `_lock` owns `_ledger`, `_versions`, `_gone` and `_pools`: the reflectors' threads write them, deciding threads
+    read and write (their own claims, at once, so that a thread never offers what another has just taken).
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
+        on_change: Listener = lambda _: None,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._ledger = Ledger()
+        self._versions: dict[Address, int] = {}
+        self._gone: dict[Address, int] = {}
+        self._pools: dict[str, Pool] = {}
+        self._order = order
+        self._on_change = on_change
+        self.families: tuple[Family, ...] = (Family.IPV4,)
+        """The cluster's, primary first: found out by `start` and, until there are two, again by `look_for_families`.
+        A tuple is replaced whole, so readers need no lock."""
+        self._looked_at = 0.0
+        self._cluster = cluster
+        self._namespaces = Reflector(cluster, resource.NAMESPACES, on_change=on_change)
+        self._pool_documents = Reflector(
+            cluster, names.IP_ADDRESS_POOLS, namespace=namespace, on_change=self._take_pool
+        )
+        self._allocations = Reflector(cluster, names.IP_ALLOCATIONS, on_change=self._take_claim)
+        self._reflectors = (self._namespaces, self._pool_documents, self._allocations)
+
+    def start(self) -> None:
+        """Learn the cluster's families and begin mirroring. Raises ApiError."""
+        self.families = cluster_families(self._cluster)
+        for reflector in self._reflectors:
+            reflector.start()
+
+    def look_for_families(self) -> None:
+        """Ask again for the cluster's families while only one is known: nodes may have joined since.
+
+        Asks at most every few seconds, and keeps what is known when the API server does not answer.
+        """
+        now = time.monotonic()
+        if len(self.families) > 1 or now - self._looked_at < _LOOK_AGAIN_SECONDS:
+            return
+        self._looked_at = now
+        with suppress(ApiError):
+            self.families = cluster_families(self._cluster)
+
+    def stop(self) -> None:
+        """End mirroring."""
+        for reflector in self._reflectors:
+            reflector.stop()
+
+    def wait_synced(self, timeout_seconds: float) -> bool:
+        """Tell whether everything has been listed once, waiting up to the timeout for each part."""
+        return all(reflector.wait_synced(timeout_seconds) for reflector in self._reflectors)
+
+    def problems(self) -> list[str]:
+        """Say what of the view is not there yet; empty when it can be decided upon."""
+        return [f"{mirror.resource.plural} are not listed yet" for mirror in self._reflectors if not mirror.synced]
+
+    def dead_threads(self) -> list[str]:
+        """Name the mirrors whose thread has ended though nobody stopped it."""
+        return [mirror.resource.plural for mirror in self._reflectors if not mirror.alive]
+
+    def pools(self) -> list[Pool]:
+        """Return every valid pool; one that was deleted while its Services must move has no addresses."""
+        with self._lock:
+            return list(self._pools.values())
+
+    def pool_documents(self) -> list[Object]:
+        """Return the stored pools as mirrored, invalid ones included."""
+        return self._pool_documents.items()
+
+    def claim_documents(self) -> list[Object]:
+        """Return the stored IPAllocations as mirrored; this process's own last writes may not be in it yet."""
+        return self._allocations.items()
+
+    def namespace(self, name: str) -> Object | None:
+        """Return a Namespace as mirrored, None when it is not known."""
+        return self._namespaces.get("", name)
+
+    def namespaces(self) -> list[Object]:
+        """Return every Namespace as mirrored."""
+        return self._namespaces.items()
+
+    def claims(self) -> list[Claim]:
+        """Return every known claim."""
+        with self._lock:
+            return list(self._ledger)
+
+    def claim_at(self, address: Address) -> Claim | None:
+        """Return the claim known to stand on an address."""
+        with self._lock:
+            return self._ledger.at(address)
+
+    def held_by(self, namespace: str, name: str) -> list[Claim]:
+        """Return the claims in use of the named Service."""
+        with self._lock:
+            return self._ledger.held_by(namespace, name)
+
+    def propose(
+        self,
+        request: ServiceRequest,
+        *,
+        mark: Callable[[Decision], Sequence[Claim]] = lambda _: (),
+        pass_over: int = 0,
+    ) -> Decision:
+        """Decide on what is known. `mark` returns claims about to be created, which count from now on.
+
+        `pass_over` free addresses are left to others, as `decide` has it.
+        """
+        with self._lock:
+            decision = decide(
+                request,
+                pools=list(self._pools.values()),
+                ledger=self._ledger,
+                order=self._order,
+                pass_over=pass_over,
+            )
+            for claim in mark(decision):
+                self._ledger.put(claim)
+            return decision
+
+    def record(self, stored: Object) -> Claim:
+        """Take in an IPAllocation as the API server just returned it, unless something newer is known."""
+        claim = claim_from(stored)
+        with self._lock:
+            version = int(claim.version)
+            newest = max(self._versions.get(claim.address, 0), self._gone.get(claim.address, 0) + 1)
+            if version >= newest:
+                self._versions[claim.address] = version
+                self._ledger.put(claim)
+        return claim
+
+    def forget(self, claim: Claim) -> None:
+        """Drop a claim that is known to be gone, or that was marked and not created, unless a newer one stands."""
+        with self._lock:
+            known = self._ledger.at(claim.address)
+            if known is not None and known.version == claim.version:
+                self._bury(claim.address, int(claim.version or 0))
+
+    def _bury(self, address: Address, version: int) -> None:
+        """Drop a claim and remember at which version it was gone: an answer read before then may still come in."""
+        self._ledger.discard(address)
+        self._versions.pop(address, None)
+        self._gone.pop(address, None)
+        self._gone[address] = version
+        if len(self._gone) > _GRAVES:
+            del self._gone[next(iter(self._gone))]
+
+    def _take_pool(self, change: Change) -> None:
+        # Admission refuses unsound pools; these came in while nothing checked them.
+        configuration = read(self._pool_documents.items(), ())
+        fault = configuration.pool_faults.get(change.key[1])
+        if fault is not None:
+            log.warning("pool.ignored", pool=change.key[1], error=fault.message)
+        with self._lock:
+            sound = configuration.sound_pools()
+            for name, known in self._pools.items():
+                if name not in configuration.pools and known.shrink_policy is ShrinkPolicy.REASSIGN:
+                    # Without addresses it serves nobody, but its last holders still learn that they must move.
+                    sound[name] = replace(known, ranges=())
+            self._pools = sound
+        self._on_change(change)
+
+    def _take_claim(self, change: Change) -> None:
+        try:
+            self._mirror_claim(change)
+        except (AddressError, KeyError, ValueError) as error:
+            log.warning("claim.ignored", claim=change.key[1], error=error)
+            return
+        self._on_change(change)
+
+    def _mirror_claim(self, change: Change) -> None:
+        if change.new is not None:
+            self.record(change.new)
+            return
+        address = Address.from_claim_name(change.key[1])
+        with self._lock:
+            known = self._ledger.at(address)
+            # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
+            if known is None or (known.version and int(known.version) <= int(change.version)):
+                self._bury(address, int(change.version))
+
+
+def cluster_families(cluster: Cluster) -> tuple[Family, ...]:
+    """Return the families Services can have, primary first.
+
+    The API server's own Service has the primary one; a second shows in the nodes' podCIDRs (there is no object
+    that tells the Service CIDRs before Kubernetes 1.31).
+    """
+    service = cluster.get(resource.SERVICES, "kubernetes", "default")
+    primary = Address.parse(service["spec"]["clusterIP"]).family
+    nodes = cluster.list(resource.NODES).get("items") or ()
+    cidrs = [cidr for node in nodes for cidr in (node.get("spec") or {}).get("podCIDRs") or ()]
+    families = {AddressRange.parse(cidr).family for cidr in cidrs}
+    return (primary, *sorted(families - {primary}))

@@ -1,0 +1,212 @@
+"""Why a live Service has the addresses it has, or has none: everything the cluster knows of it, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from allocator.core.addresses import AddressError, Family
+from allocator.core.claims import Claim, Holder, Ledger
+from allocator.core.decision import decide
+from allocator.core.pools import Pool, PriorityOrder
+from allocator.core.verdicts import Decision
+from allocator.objects.document import Document, InvalidDocument
+from allocator.objects.ip_allocation import claim_from
+from allocator.objects.pool import pool_from
+from allocator.objects.service import addresses_in_status, request_from, served_by_another, wants_address
+from allocator.offline.plan_result import State, served_elsewhere, why_ignored
+
+_SHOWN_EVENTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the cluster holds that bears on one Service."""
+
+    service: Document
+    namespace: Document | None
+    pools: Sequence[Document]
+    allocations: Sequence[Document]
+    announcements: Sequence[Document] = ()
+    """The Service's ServiceL2Status objects."""
+    events: Sequence[Document] = ()
+    families: tuple[Family, ...] = (Family.IPV4,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldAddress:
+    """One address of the Service. `interfaces` is empty where all of the node's are meant, or nobody announces."""
+
+    ip: str
+    pool: str
+    state: str
+    since: str
+    node: str
+    interfaces: tuple[str, ...]
+    announced_since: str
+    sharers: tuple[str, ...]
+    """Others who hold it too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The answer to "why". `considered` lists pools and why each did not serve, where something is still wanted."""
+
+    namespace: str
+    name: str
+    state: State
+    message: str
+    addresses: tuple[HeldAddress, ...]
+    considered: tuple[tuple[str, str], ...]
+    conditions: tuple[Document, ...]
+    events: tuple[Document, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON output."""
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "state": str(self.state),
+            "message": self.message,
+            "addresses": [
+                {
+                    "ip": held.ip,
+                    "pool": held.pool,
+                    "state": held.state,
+                    "since": held.since,
+                    "node": held.node,
+                    "interfaces": list(held.interfaces),
+                    "announcedSince": held.announced_since,
+                    "sharedWith": list(held.sharers),
+                }
+                for held in self.addresses
+            ],
+            "considered": [{"pool": pool, "reason": reason} for pool, reason in self.considered],
+            "conditions": [dict(condition) for condition in self.conditions],
+            "events": [
+                {
+                    "type": event.get("type", ""),
+                    "reason": event.get("reason", ""),
+                    "message": event.get("message", ""),
+                    "count": event.get("count") or 1,
+                    "lastTimestamp": last_seen(event),
+                }
+                for event in self.events
+            ],
+        }
+
+
+def explanation_of(
+    facts: Facts, *, lb_class: str = "", order: PriorityOrder = PriorityOrder.LOWEST_FIRST
+) -> Explanation:
+    """Explain one Service by the decision that admission and the reconciler would make now."""
+    metadata = facts.service["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    stored = list(_claims(facts.allocations))
+    held = [
+        _held(claim, document, facts.announcements, (namespace, name))
+        for claim, document in stored
+        if claim.in_use and claim.holder(namespace, name) is not None
+    ]
+    state, message, considered = _state(facts, [claim for claim, _ in stored], bool(held), lb_class, order)
+    return Explanation(
+        namespace=namespace,
+        name=name,
+        state=state,
+        message=message,
+        addresses=tuple(held),
+        considered=considered,
+        conditions=tuple((facts.service.get("status") or {}).get("conditions") or ()),
+        events=tuple(sorted(facts.events, key=last_seen)[-_SHOWN_EVENTS:]),
+    )
+
+
+def pools_from(documents: Iterable[Document]) -> list[Pool]:
+    """Return the pools that can be read; admission lets no other in while it runs."""
+    pools = []
+    for document in documents:
+        try:
+            pools.append(pool_from(document))
+        except InvalidDocument:
+            continue
+    return pools
+
+
+def claims_from(documents: Iterable[Document]) -> list[Claim]:
+    """Return the claims that can be read; anybody who may can write others."""
+    return [claim for claim, _ in _claims(documents)]
+
+
+def last_seen(event: Document) -> str:
+    """Return when an Event last happened, as the API writes times."""
+    series: Mapping[str, Any] = event.get("series") or {}
+    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return str(next((time for time in times if time), event["metadata"].get("creationTimestamp") or ""))
+
+
+def _state(
+    facts: Facts, claims: list[Claim], holds: bool, lb_class: str, order: PriorityOrder
+) -> tuple[State, str, tuple[tuple[str, str], ...]]:
+    service = facts.service
+    if not wants_address(service, lb_class=lb_class):
+        return State.IGNORED, why_ignored(service, lb_class), ()
+    pools = pools_from(facts.pools)
+    if not holds and served_by_another(service, pools):
+        return State.IGNORED, served_elsewhere(service), ()
+    state = State.ASSIGNED if holds else State.PENDING
+    try:
+        request = request_from(
+            service,
+            namespace=facts.namespace,
+            cluster_families=facts.families,
+            current=addresses_in_status(service),
+        )
+    except InvalidDocument as error:
+        return state, str(error), ()
+    ledger = Ledger()
+    for claim in claims:
+        ledger.put(claim)
+    decision = decide(request, pools=pools, ledger=ledger, order=order)
+    return state, _message(decision, state), decision.considered
+
+
+def _message(decision: Decision, state: State) -> str:
+    if decision.refusal is not None:
+        return decision.refusal.message
+    if state is State.ASSIGNED or not decision.placements:
+        return ""
+    due = ", ".join(str(place.address) for place in decision.placements)
+    return f"{due} from pool {decision.pools} is due to it; it is assigned as soon as a reconciler leads"
+
+
+def _claims(documents: Iterable[Document]) -> Iterable[tuple[Claim, Document]]:
+    for document in documents:
+        try:
+            yield claim_from(document), document
+        except (AddressError, KeyError, ValueError):
+            continue
+
+
+def _held(claim: Claim, document: Document, announcements: Sequence[Document], key: tuple[str, str]) -> HeldAddress:
+    me = claim.holder(*key)
+    announced: Mapping[str, Any] = (document.get("status") or {}).get("announcedBy") or {}
+    node, interfaces = announced.get("node") or "", tuple(announced.get("interfaces") or ())
+    if not node and announcements:
+        status: Mapping[str, Any] = announcements[0].get("status") or {}
+        node = status.get("node") or ""
+        interfaces = tuple(interface["name"] for interface in status.get("interfaces") or ())
+    return HeldAddress(
+        ip=str(claim.address),
+        pool=claim.pool,
+        state=str(claim.state),
+        since=me.since if me is not None else "",
+        node=node,
+        interfaces=interfaces,
+        announced_since=announced.get("since") or "",
+        sharers=tuple(_who(holder) for holder in claim.others(*key)),
+    )
+
+
+def _who(holder: Holder) -> str:
+    return f"{holder.namespace}/{holder.name or holder.generate_name + '*'}"

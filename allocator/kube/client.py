@@ -1,0 +1,315 @@
+"""The API server as plain JSON: verbs on resources, dicts in, dicts out, typed errors.
+
+Configuration, credentials (token rotation included), TLS and connection pooling come from the `kubernetes`
+package; its model classes are left out because turning 500 Services into models costs 129 ms where plain JSON
+costs 1.2 ms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Self
+from urllib.parse import quote
+
+from urllib3.exceptions import HTTPError
+
+from allocator.kube.package import (
+    ApiClient,
+    ApiException,
+    ConfigException,
+    Configuration,
+    load_incluster_config,
+    load_kube_config,
+)
+from allocator.kube.resource import Resource
+from allocator.kube.watch_stream import Interrupt, events
+
+Object = dict[str, Any]
+"""A Kubernetes object exactly as the API server writes it."""
+
+Body = dict[str, Any] | list[dict[str, Any]]
+"""What a request may carry: an object, or the operations of a JSON patch."""
+
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+"""Merges lists by key where the kind says so; of the API server's own kinds only."""
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+_PAGE_SECONDS = 15.0
+
+
+class ApiError(Exception):
+    """The API server refused a request: `status` is its HTTP code, `reason` its machine-readable reason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class NotFound(ApiError):
+    """The object (or the resource itself) does not exist."""
+
+
+class AlreadyExists(ApiError):
+    """Another writer created an object of this name first."""
+
+
+class Conflict(ApiError):
+    """The object changed since it was read, or a precondition did not hold."""
+
+
+class Expired(ApiError):
+    """The watch's resourceVersion is too old (410): list again."""
+
+
+class Unavailable(ApiError):
+    """No answer at all: the API server is down, unreachable or too slow."""
+
+
+class Cluster:
+    """One API server, addressed by resource; safe to use from several threads (the pool underneath is)."""
+
+    def __init__(self, api_client: ApiClient, *, timeout_seconds: float = 5.0) -> None:
+        self._api = api_client
+        self._timeout_seconds = timeout_seconds
+
+    @classmethod
+    def from_environment(
+        cls, kubeconfig: str | None = None, *, timeout_seconds: float = 5.0, connections: int = 32
+    ) -> Self:
+        """Connect as a pod does, or by kubeconfig when one is named or no pod token is mounted.
+
+        Raises ConfigException when neither is there.
+        """
+        configuration = Configuration()
+        if kubeconfig is not None:
+            load_kube_config(kubeconfig, client_configuration=configuration)
+        else:
+            try:
+                load_incluster_config(client_configuration=configuration)
+            except ConfigException:
+                load_kube_config(None, client_configuration=configuration)
+        configuration.connection_pool_maxsize = connections
+        configuration.retries = False
+        return cls(ApiClient(configuration), timeout_seconds=timeout_seconds)
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        """Return the object as the API server holds it now (a quorum read). Raises NotFound."""
+        return self._call("GET", _path(resource, namespace, name))
+
+    def list(self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None) -> Object:
+        """Return the List object: `items`, and in `metadata.resourceVersion` where a watch may start."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        return self._call("GET", _path(resource, namespace), query=query)
+
+    def pages(self, resource: Resource, namespace: str | None = None, *, size: int = 500) -> Iterator[Object]:
+        """Yield what `list` returns as several List objects of at most `size` items, all of one moment.
+
+        No more than one page is held at a time. Nobody waits for a list as they do for an answer, and begun anew it
+        would burden the API server again: a page may take longer than other requests. Raises Expired when the moment
+        is gone before the last page.
+        """
+        query = {"limit": str(size)}
+        while True:
+            page = self._call("GET", _path(resource, namespace), query=query, timeout_seconds=_PAGE_SECONDS)
+            yield page
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query = {"limit": str(size), "continue": token}
+
+    def create(
+        self, resource: Resource, obj: Object, namespace: str | None = None, *, dry_run: bool = False
+    ) -> Object:
+        """Create `obj` and return it as stored. Raises AlreadyExists when the name is taken."""
+        query = {"dryRun": "All"} if dry_run else {}
+        return self._call("POST", _path(resource, namespace), query=query, body=obj)
+
+    def create_subresource(
+        self, resource: Resource, name: str, subresource: str, body: Object, namespace: str | None = None
+    ) -> Object:
+        """Post to a subresource (`token` of a ServiceAccount, `binding` or `eviction` of a Pod). Raises NotFound."""
+        return self._call("POST", _path(resource, namespace, name, subresource), body=body)
+
+    def replace(self, resource: Resource, obj: Object) -> Object:
+        """Write the whole object; its metadata.resourceVersion makes this a compare-and-swap (Conflict)."""
+        metadata = obj["metadata"]
+        return self._call("PUT", _path(resource, metadata.get("namespace"), metadata["name"]), body=obj)
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Body,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        content_type: str = MERGE_PATCH,
+        field_manager: str | None = None,
+        force: bool = False,
+    ) -> Object:
+        """Patch and return the object. `force` only counts with APPLY_PATCH (take over conflicting fields)."""
+        query: dict[str, str] = {}
+        if field_manager:
+            query["fieldManager"] = field_manager
+        if force:
+            query["force"] = "true"
+        path = _path(resource, namespace, name, subresource)
+        return self._call("PATCH", path, query=query, body=body, content_type=content_type)
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
+        """Delete the object, given preconditions only if they still hold (else Conflict). Raises NotFound."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        held = {key: value for key, value in preconditions.items() if value is not None}
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if held:
+            body["preconditions"] = held
+        self._call("DELETE", _path(resource, namespace, name), body=body)
+
+    def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        timeout_seconds: int = 300,
+        interrupt: Interrupt | None = None,
+    ) -> Iterator[tuple[str, Object]]:
+        """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch at its timeout.
+
+        `interrupt.request()`, called from another thread, ends it early. Raises Expired or Unavailable.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_seconds),
+        }
+        response = self._send("GET", _path(resource, namespace), query=query)
+        # The answer begins as promptly as any; from then on only a connection that died silently is cut.
+        response.connection.sock.settimeout(timeout_seconds + 15.0)
+        interrupt = interrupt or Interrupt()
+        try:
+            with interrupt.covering(response):
+                for kind, obj in events(response):
+                    if kind == "ERROR":
+                        raise _api_error(int(obj.get("code") or 0), json.dumps(obj), None)
+                    yield kind, obj
+        except (HTTPError, OSError, ValueError) as error:
+            if not interrupt.requested:
+                raise Unavailable(0, "Unavailable", f"watching {resource.plural}: {error}") from error
+
+    def raw(self, method: str, path: str, *, query: dict[str, str] | None = None) -> Object:
+        """Ask any path of the API server (`/version`, a discovery document)."""
+        return self._call(method, path, query=query)
+
+    def serves(self, resource: Resource) -> bool:
+        """Tell by discovery whether this API server serves `resource`."""
+        base = f"/apis/{resource.group}" if resource.group else "/api"
+        try:
+            document = self.raw("GET", f"{base}/{resource.version}")
+        except NotFound:
+            return False
+        return any(item["name"] == resource.plural for item in document["resources"])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+        timeout_seconds: float | None = None,
+    ) -> Object:
+        response = self._send(
+            method, path, query=query, body=body, content_type=content_type, timeout_seconds=timeout_seconds
+        )
+        try:
+            result: Object = json.loads(response.data)
+        except (HTTPError, OSError) as error:
+            raise Unavailable(0, "Unavailable", f"{method} {path}: {error}") from error
+        except ValueError as error:
+            raise Unavailable(response.status, "BadAnswer", f"{method} {path}: not JSON") from error
+        return result
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        request = self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        timeout = (self._timeout_seconds, timeout_seconds or self._timeout_seconds)
+        try:
+            response = self._api.call_api(*request, _request_timeout=timeout).response
+        except ApiException as error:
+            raise _api_error(error.status or 0, error.body, error.reason) from error
+        except (HTTPError, OSError) as error:
+            raise Unavailable(0, "Unavailable", f"{method} {path}: {error}") from error
+        if response.status >= 400:
+            raise _api_error(response.status, response.data, response.reason)
+        return response
+
+
+def _path(
+    resource: Resource,
+    namespace: str | None = None,
+    name: str | None = None,
+    subresource: str | None = None,
+) -> str:
+    parts = ["/apis", resource.group] if resource.group else ["/api"]
+    parts.append(resource.version)
+    if namespace is not None and resource.namespaced:
+        parts += ["namespaces", quote(namespace, safe="")]
+    parts.append(resource.plural)
+    if name is not None:
+        parts.append(quote(name, safe=""))
+    if subresource is not None:
+        parts.append(subresource)
+    return "/".join(parts)
+
+
+def _api_error(status: int, body: bytes | str | None, reason: str | None) -> ApiError:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        document = {}
+    machine_reason = str(document.get("reason") or reason or "Unknown")
+    message = str(document.get("message") or reason or "no message")
+    if status == 404:
+        return NotFound(status, machine_reason, message)
+    if status == 409:
+        kind = AlreadyExists if machine_reason == "AlreadyExists" else Conflict
+        return kind(status, machine_reason, message)
+    if status == 410:
+        return Expired(status, machine_reason, message)
+    if status in (0, 429, 502, 503, 504):
+        return Unavailable(status, machine_reason, message)
+    return ApiError(status, machine_reason, message)

@@ -1,0 +1,213 @@
+"""A local copy of one resource, kept by list and watch, that tells one listener about every change.
+
+Copies are hints: whatever must be right is decided by the API server (create, compare-and-swap).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from allocator.kube.client import ApiError, Cluster, Expired, Object
+from allocator.kube.resource import Resource
+from allocator.kube.watch_stream import Interrupt
+from allocator.process.logs import EventLog
+
+log = EventLog("reflector")
+
+Key = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-scoped object is empty."""
+
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object before and after: `old` is None when it appeared, `new` is None when it went.
+
+    `version` is the resourceVersion at which the API server knew of the change.
+    """
+
+    resource: Resource
+    key: Key
+    old: Object | None
+    new: Object | None
+    version: str
+
+
+class Reflector:
+    """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for
+    metadata.managedFields: nobody here reads them, and they can be half of an object.
+
+    The mapping and `_interrupt`, that of the present watch, are written by the reflector's thread alone, under
+    `_lock`; readers take the lock for a lookup and must not change what they get. `on_change` runs on the reflector's
+    thread, in the order of the changes, after the mapping has them; for the first list before `wait_synced` returns.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        on_change: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        self.resource = resource
+        self._cluster = cluster
+        self._namespace = namespace
+        self._on_change = on_change
+        self._objects: dict[Key, Object] = {}
+        self._lock = threading.Lock()
+        self._synced = threading.Event()
+        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._interrupt = Interrupt()
+        self._heard_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
+
+    def start(self) -> None:
+        """Begin listing and watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch and its thread; the last copy stays readable."""
+        self._stopping.set()
+        self.refresh()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def refresh(self) -> None:
+        """Watch anew from where the watch stands, because the way to the API server was cut and is back.
+
+        A connection that outlived the cut would deliver what it missed with the next retransmission only: after a
+        cut as long as that again, for TCP doubles its pauses.
+        """
+        self._hurry.set()
+        with self._lock:
+            interrupt = self._interrupt
+        interrupt.request()
+
+    def wait_synced(self, timeout_seconds: float | None = None) -> bool:
+        """Tell whether the first full list has been taken in, waiting for it up to the timeout."""
+        return self._synced.wait(timeout_seconds)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the first full list has been taken in."""
+        return self._synced.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
+        return self._thread.is_alive()
+
+    def silent_seconds(self) -> float:
+        """How long ago the API server last answered (a list, an event or the regular end of a watch)."""
+        return time.monotonic() - self._heard_at
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        """Return the mirrored object, or None."""
+        with self._lock:
+            return self._objects.get((namespace, name))
+
+    def items(self) -> list[Object]:
+        """Return all mirrored objects, in no particular order."""
+        with self._lock:
+            return list(self._objects.values())
+
+    def _run(self) -> None:
+        version: str | None = None
+        setbacks = 0
+        while True:
+            # In this order, or the hurry of a stop that comes between would be forgotten.
+            self._hurry.clear()
+            if self._stopping.is_set():
+                break
+            began = time.monotonic()
+            try:
+                if version is None:
+                    version = self._list()
+                version = self._follow(version)
+            except Expired:
+                log.info("watch.expired", resource=self.resource.plural)
+                version = None
+            except ApiError as error:
+                # The version is kept: a server that comes back may still serve the watch from it.
+                if setbacks == 0:
+                    log.warning("watch.interrupted", resource=self.resource.plural, error=error)
+            # A server that ends every watch at once must not be asked again at once, whatever it says.
+            if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
+                setbacks = 0
+            else:
+                self._hurry.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
+                setbacks += 1
+
+    def _list(self) -> str:
+        fresh: dict[Key, Object] = {}
+        version = ""
+        for page in self._cluster.pages(self.resource, self._namespace):
+            self._heard_at = time.monotonic()
+            fresh.update((_key(obj), _slim(obj)) for obj in page.get("items") or ())
+            version = str(page["metadata"]["resourceVersion"])
+        with self._lock:
+            stale = self._objects
+            self._objects = dict(fresh)
+        for key, old in stale.items():
+            if key not in fresh:
+                self._tell(key, old, None, version)
+        for key, new in fresh.items():
+            before = stale.get(key)
+            if before is None or _version(before) != _version(new):
+                self._tell(key, before, new, _version(new))
+        self._synced.set()
+        return version
+
+    def _follow(self, version: str) -> str:
+        interrupt = Interrupt()
+        with self._lock:
+            self._interrupt = interrupt
+        if self._stopping.is_set():
+            return version
+        events = self._cluster.watch(self.resource, self._namespace, resource_version=version, interrupt=interrupt)
+        for kind, obj in events:
+            self._heard_at = time.monotonic()
+            version = _version(obj)
+            if kind != "BOOKMARK":
+                self._take(_slim(obj), gone=kind == "DELETED")
+            if self._stopping.is_set():
+                break
+        self._heard_at = time.monotonic()
+        return version
+
+    def _take(self, obj: Object, *, gone: bool) -> None:
+        key = _key(obj)
+        with self._lock:
+            old = self._objects.pop(key, None)
+            if not gone:
+                self._objects[key] = obj
+        if gone and old is None:
+            return
+        self._tell(key, old, None if gone else obj, _version(obj))
+
+    def _tell(self, key: Key, old: Object | None, new: Object | None, version: str) -> None:
+        try:
+            self._on_change(Change(self.resource, key, old, new, version))
+        except Exception:
+            # One object that its listener cannot digest must not stop the others from being mirrored.
+            log.exception("change.failed", resource=self.resource.plural, namespace=key[0], name=key[1])
+
+
+def _key(obj: Object) -> Key:
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]
+
+
+def _slim(obj: Object) -> Object:
+    obj["metadata"].pop("managedFields", None)
+    return obj
+
+
+def _version(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])

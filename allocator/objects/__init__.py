@@ -1,0 +1,1 @@
+"""Kubernetes documents as values of the core, and back: one file a kind, no I/O."""

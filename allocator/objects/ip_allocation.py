@@ -1,0 +1,86 @@
+"""IPAllocation objects as claims, and back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from allocator.core.addresses import Address
+from allocator.core.claims import Claim, ClaimState, Holder, Port
+from allocator.kube.timestamps import read_time, write_time
+from allocator.objects import names
+from allocator.objects.document import Document
+
+Stored = dict[str, Any]
+
+
+def claim_from(document: Document) -> Claim:
+    """Read a stored IPAllocation. The name, not spec.address, says which address it locks. Raises AddressError."""
+    spec = document["spec"]
+    return Claim(
+        address=Address.from_claim_name(document["metadata"]["name"]),
+        pool=spec["pool"],
+        state=ClaimState(spec["state"]),
+        holders=tuple(_holder_from(holder) for holder in spec["holders"]),
+        sharing_key=spec.get("sharingKey") or "",
+        released_at=spec.get("releasedAt") or "",
+        version=document["metadata"]["resourceVersion"],
+    )
+
+
+def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedelta()) -> Stored:
+    """Write a claim as an IPAllocation; its `version`, if any, makes the write a compare-and-swap.
+
+    A cooling claim cools from its `released_at` for `reuse_delay`; the last holders stay listed meanwhile.
+    """
+    metadata: Stored = {"name": claim.address.claim_name}
+    if claim.version:
+        metadata["resourceVersion"] = claim.version
+    spec: Stored = {
+        "address": str(claim.address),
+        "pool": claim.pool,
+        "state": str(claim.state),
+        "holders": [_holder_document(holder, now) for holder in claim.holders],
+    }
+    spec["since"] = min(holder["since"] for holder in spec["holders"])
+    if claim.sharing_key:
+        spec["sharingKey"] = claim.sharing_key
+    if claim.state is ClaimState.COOLING:
+        released = read_time(claim.released_at) if claim.released_at else now
+        spec["releasedAt"] = write_time(released)
+        spec["coolUntil"] = write_time(released + reuse_delay)
+    kind = names.IP_ALLOCATIONS
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+
+
+def cool_until(document: Document) -> datetime | None:
+    """Return when a cooling IPAllocation may be deleted; None when it does not cool."""
+    spec = document["spec"]
+    if spec["state"] != ClaimState.COOLING:
+        return None
+    return read_time(spec.get("coolUntil") or spec.get("releasedAt") or "1970-01-01T00:00:00Z")
+
+
+def _holder_from(document: Document) -> Holder:
+    return Holder(
+        namespace=document["namespace"],
+        name=document.get("name") or "",
+        uid=document.get("uid") or None,
+        generate_name=document.get("generateName") or "",
+        ports=frozenset(Port(port["protocol"], port["port"]) for port in document.get("ports") or ()),
+        backend_key=document.get("backendKey") or "",
+        since=document.get("since") or "",
+    )
+
+
+def _holder_document(holder: Holder, now: datetime) -> Stored:
+    document: Stored = {"namespace": holder.namespace, "since": holder.since or write_time(now)}
+    optional = {
+        "name": holder.name,
+        "uid": holder.uid,
+        "generateName": holder.generate_name,
+        "backendKey": holder.backend_key,
+    }
+    document.update({key: value for key, value in optional.items() if value})
+    document["ports"] = [{"protocol": port.protocol, "port": port.number} for port in sorted(holder.ports)]
+    return document

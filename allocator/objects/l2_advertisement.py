@@ -1,0 +1,19 @@
+"""L2Advertisements: the form of their fields."""
+
+from __future__ import annotations
+
+from allocator.objects.document import Document, Problems, names_from
+from allocator.objects.selectors import selector_from, selectors_from
+
+
+def check_l2_advertisement(document: Document) -> None:
+    """Check what an L2Advertisement says. Raises InvalidDocument (MetalLB internal/config/config.go)."""
+    problems = Problems()
+    spec = document.get("spec") or {}
+    names_from(spec.get("ipAddressPools"), "spec.ipAddressPools", problems)
+    names_from(spec.get("interfaces"), "spec.interfaces", problems)
+    for field in ("ipAddressPoolSelectors", "nodeSelectors", "serviceSelectors"):
+        selectors_from(spec.get(field), f"spec.{field}", problems)
+    for index, preferred in enumerate(spec.get("preferredNodeSelectors") or ()):
+        selector_from(preferred.get("preference") or {}, f"spec.preferredNodeSelectors[{index}].preference", problems)
+    problems.raise_if_any()

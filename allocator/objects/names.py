@@ -1,0 +1,42 @@
+"""Names that users, manifests and other components see: groups, kinds, annotations, labels."""
+
+from __future__ import annotations
+
+from allocator.kube.resource import Resource
+
+IP_ADDRESS_POOLS = Resource("metallb.io", "v1beta1", "ipaddresspools", "IPAddressPool")
+L2_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "l2advertisements", "L2Advertisement")
+CONFIGURATION_STATES = Resource("metallb.io", "v1beta1", "configurationstates", "ConfigurationState")
+SERVICE_L2_STATUSES = Resource("metallb.io", "v1beta1", "servicel2statuses", "ServiceL2Status")
+BGP_PEERS = Resource("metallb.io", "v1beta2", "bgppeers", "BGPPeer")
+BGP_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "bgpadvertisements", "BGPAdvertisement")
+BFD_PROFILES = Resource("metallb.io", "v1beta1", "bfdprofiles", "BFDProfile")
+COMMUNITIES = Resource("metallb.io", "v1beta1", "communities", "Community")
+BGP_KINDS = (BGP_PEERS, BGP_ADVERTISEMENTS, BFD_PROFILES, COMMUNITIES)
+"""Stored so that repositories which carry them sync; nobody acts on them."""
+IP_ALLOCATIONS = Resource("admitlb.io", "v1alpha1", "ipallocations", "IPAllocation", namespaced=False)
+
+DEFAULT_NAMESPACE = "metallb-system"
+WEBHOOK_CONFIGURATION = "metallb-webhook-configuration"
+WEBHOOK_SERVICE = "metallb-webhook-service"
+WEBHOOK_CERTIFICATE_SECRET = "metallb-webhook-cert"  # noqa: S105  the object's name, not its content
+SPEAKER_KEY_SECRET = "memberlist"  # noqa: S105  MetalLB's name for the speakers' shared key
+SPEAKER_KEY_FIELD = "secretkey"
+RECONCILER_LEASE = "admitlb-reconciler"
+ADOPTED_ANNOTATION = "admitlb.io/existing-services-adopted"
+"""On the reconciler's Lease once a leader has claimed every address that Services showed before us."""
+
+FROM_POOL_ANNOTATION = "metallb.io/ip-allocated-from-pool"
+ASSIGNED_IPS_ANNOTATION = "admitlb.io/assigned-ips"
+OUTPUT_ANNOTATIONS = (FROM_POOL_ANNOTATION, ASSIGNED_IPS_ANNOTATION)
+
+ADDRESS_POOL_ANNOTATIONS = ("metallb.io/address-pool", "metallb.universe.tf/address-pool")
+LOAD_BALANCER_IPS_ANNOTATIONS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
+ALLOW_SHARED_IP_ANNOTATIONS = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
+QUOTA_ANNOTATION = "admitlb.io/ip-quota"
+
+EXCLUDE_FROM_LB_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
+SPEAKER_LEASE_PREFIX = "speaker-"
+HEARTBEAT_ADDRESSES_ANNOTATION = "admitlb.io/heartbeat-addresses"
+"""On a speaker's Lease: where its heartbeats are to be sent, the first for choice, comma-separated."""

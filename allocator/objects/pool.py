@@ -1,0 +1,78 @@
+"""IPAddressPools as the core's pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from allocator.core.addresses import AddressRange, unusable_part
+from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, ServiceAllocation, ShrinkPolicy, overlaps
+from allocator.objects.document import Document, Problem, Problems, labels_of, names_from
+from allocator.objects.selectors import selectors_from
+
+
+def pool_from(document: Document) -> Pool:
+    """Read an IPAddressPool by itself; see `pool_overlaps` for what it may not share. Raises InvalidDocument."""
+    problems = Problems()
+    spec = document.get("spec") or {}
+    ranges = _ranges_from(spec.get("addresses"), "spec.addresses", problems)
+    if not spec.get("addresses"):
+        problems.add("spec.addresses", "the pool has no addresses; list a CIDR, a range or an address")
+    for index, owned in enumerate(ranges):
+        unfit = unusable_part(owned)
+        if unfit is not None:
+            problems.add(f"spec.addresses[{index}]", f"{owned} holds {unfit[0]} addresses; {unfit[1]}")
+    excluded = _ranges_from(spec.get("excludeAddresses"), "spec.excludeAddresses", problems)
+    allocation = _allocation_from(spec.get("serviceAllocation"), problems)
+    policy = spec.get("shrinkPolicy", str(ShrinkPolicy.REJECT))
+    if policy not in list(ShrinkPolicy):
+        problems.add("spec.shrinkPolicy", f"{policy!r} is unknown; use one of {', '.join(ShrinkPolicy)}")
+    problems.raise_if_any()
+    return Pool(
+        name=document["metadata"]["name"],
+        ranges=ranges,
+        excluded=excluded,
+        auto_assign=spec.get("autoAssign", True),
+        avoid_buggy_ips=spec.get("avoidBuggyIPs", False),
+        allocation=allocation,
+        reuse_delay_seconds=spec.get("reuseDelaySeconds", DEFAULT_REUSE_DELAY_SECONDS),
+        allow_cross_namespace_sharing=spec.get("allowCrossNamespaceSharing", True),
+        shrink_policy=ShrinkPolicy(policy),
+        labels=labels_of(document),
+    )
+
+
+def _ranges_from(texts: Iterable[str] | None, path: str, problems: Problems) -> tuple[AddressRange, ...]:
+    read = (
+        problems.read(f"{path}[{index}]", lambda text=text: AddressRange.parse(text))  # type: ignore[misc]
+        for index, text in enumerate(texts or ())
+    )
+    return tuple(owned for owned in read if owned is not None)
+
+
+def _allocation_from(document: Document | None, problems: Problems) -> ServiceAllocation | None:
+    if document is None:
+        return None
+    path = "spec.serviceAllocation"
+    priority = document.get("priority", 0)
+    if priority < 0:
+        problems.add(f"{path}.priority", f"{priority} is negative; use 0 (last) or a positive number (lowest first)")
+    return ServiceAllocation(
+        priority=priority,
+        namespaces=frozenset(names_from(document.get("namespaces"), f"{path}.namespaces", problems)),
+        namespace_selectors=selectors_from(
+            document.get("namespaceSelectors"), f"{path}.namespaceSelectors", problems
+        ),
+        service_selectors=selectors_from(document.get("serviceSelectors"), f"{path}.serviceSelectors", problems),
+    )
+
+
+def pool_overlaps(pool: Pool, others: Iterable[Pool]) -> list[Problem]:
+    """List what a pool's ranges share with one another or with other pools' ranges."""
+    return [
+        Problem(f"spec.addresses[{found.mine_index}]", _overlap_text(pool, found)) for found in overlaps(pool, others)
+    ]
+
+
+def _overlap_text(pool: Pool, found: Overlap) -> str:
+    where = "of the same pool" if found.other_pool == pool.name else f"of pool {found.other_pool}"
+    return f"{found.mine} overlaps {found.other} {where}; every address belongs to one range of one pool"

@@ -1,0 +1,177 @@
+"""Services as requests: what a Service document asks for, and what it shows it has.
+
+A request that contradicts itself is an InvalidDocument; admission answers it 422, the reconciler an Event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from allocator.core.addresses import Address, AddressError, Family
+from allocator.core.claims import Port
+from allocator.core.pools import Applicant, Pool
+from allocator.core.requests import FamilyPolicy, ServiceRequest
+from allocator.objects import names
+from allocator.objects.document import Document, Problems, annotations_of, labels_of
+from allocator.objects.namespace import quota_of
+
+
+def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
+    """Tell whether the Service is ours to serve: type LoadBalancer and of our class.
+
+    MetalLB: internal/k8s/controllers/service_controller.go filterByLoadBalancerClass.
+    """
+    spec = (service or {}).get("spec") or {}
+    return spec.get("type") == "LoadBalancer" and (spec.get("loadBalancerClass") or "") == lb_class
+
+
+def request_from(
+    service: Document,
+    *,
+    namespace: Document | None = None,
+    cluster_families: Sequence[Family] = (Family.IPV4,),
+    current: tuple[Address, ...] = (),
+) -> ServiceRequest:
+    """Read what the Service asks for. Raises InvalidDocument.
+
+    `namespace` is the Namespace the Service is in (None when it is not known); `cluster_families` (primary first)
+    stands in where the API server has not set the families yet; `current` is what the Service's status lists.
+    """
+    problems = Problems()
+    metadata, spec = service["metadata"], service.get("spec") or {}
+    policy = _policy(spec, problems)
+    local = spec.get("externalTrafficPolicy") == "Local"
+    pool_key, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
+    if pool_key is not None and not pool_name:
+        problems.add(f"metadata.annotations[{pool_key}]", "is empty; name a pool or remove the annotation")
+    pins = _pins(service, problems)
+    _check_families(spec, problems)
+    problems.raise_if_any()
+    return ServiceRequest(
+        applicant=Applicant(metadata["namespace"], labels_of(namespace), labels_of(service), quota_of(namespace)),
+        name=metadata.get("name") or "",
+        generate_name=metadata.get("generateName") or "",
+        uid=metadata.get("uid"),
+        ports=ports_of(service),
+        sharing_key=_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)[1] or "",
+        backend_key=_selector_text(spec.get("selector")) if local else "",
+        local_traffic=local,
+        families=_families(spec, policy, tuple(cluster_families)),
+        policy=policy,
+        pins=pins,
+        pool_name=pool_name,
+        current=current,
+        promised=addresses_in_annotation(service),
+    )
+
+
+def ports_of(service: Document) -> frozenset[Port]:
+    """Return the Service's ports as sharers may collide on them."""
+    ports: Iterable[Document] = (service.get("spec") or {}).get("ports") or ()
+    return frozenset(Port(port.get("protocol") or "TCP", port["port"]) for port in ports)
+
+
+def addresses_in_status(service: Document | None) -> tuple[Address, ...]:
+    """Return the addresses status.loadBalancer.ingress lists, in its order; hostnames are passed over."""
+    status = (service or {}).get("status") or {}
+    ingress: Iterable[Document] = (status.get("loadBalancer") or {}).get("ingress") or ()
+    return _readable(entry.get("ip") for entry in ingress)
+
+
+def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
+    """Tell whether status shows what neither we nor MetalLB can have assigned (MetalLB takes such Services over).
+
+    Only for Services that hold no claim.
+    """
+    status = service.get("status") or {}
+    if not (status.get("loadBalancer") or {}).get("ingress"):
+        return False
+    if any(name in annotations_of(service) for name in names.OUTPUT_ANNOTATIONS):
+        return False
+    shown = addresses_in_status(service)
+    return not any(pool.spans(address) for pool in pools for address in shown)
+
+
+def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:
+    """Return the addresses our own annotation lists; a hint only, since anybody can write it."""
+    return _readable(annotations_of(service).get(names.ASSIGNED_IPS_ANNOTATION, "").split(","))
+
+
+def _readable(texts: Iterable[str | None]) -> tuple[Address, ...]:
+    found = []
+    for text in texts:
+        try:
+            found.append(Address.parse(text or ""))
+        except AddressError:
+            continue
+    return tuple(found)
+
+
+def deprecated_annotations(service: Document) -> list[str]:
+    """List the legacy `metallb.universe.tf/` keys the Service uses."""
+    legacy = (
+        names.ADDRESS_POOL_ANNOTATIONS[1],
+        names.LOAD_BALANCER_IPS_ANNOTATIONS[1],
+        names.ALLOW_SHARED_IP_ANNOTATIONS[1],
+    )
+    return [key for key in legacy if key in annotations_of(service)]
+
+
+def _annotation(service: Document, keys: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return (key, value) of the first key present: the stable one wins even when it is empty, as in MetalLB."""
+    annotations = annotations_of(service)
+    for key in keys:
+        if key in annotations:
+            return key, annotations[key].strip()
+    return None, None
+
+
+def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
+    key, listed = _annotation(service, names.LOAD_BALANCER_IPS_ANNOTATIONS)
+    field_text = (service.get("spec") or {}).get("loadBalancerIP") or ""
+    if listed and field_text:
+        problems.add(
+            "spec.loadBalancerIP", f"{field_text} stands beside annotation {key}: {listed}; keep only one of the two"
+        )
+        return ()
+    path = f"metadata.annotations[{key}]" if listed else "spec.loadBalancerIP"
+    texts = listed.split(",") if listed else [field_text] if field_text else []
+    pins = (problems.read(path, lambda text=text: Address.parse(text)) for text in texts)  # type: ignore[misc]
+    return tuple(pin for pin in pins if pin is not None)
+
+
+def _policy(spec: Document, problems: Problems) -> FamilyPolicy:
+    text = spec.get("ipFamilyPolicy") or str(FamilyPolicy.SINGLE)
+    if text not in list(FamilyPolicy):
+        problems.add("spec.ipFamilyPolicy", f"{text!r} is unknown; use one of {', '.join(FamilyPolicy)}")
+        return FamilyPolicy.SINGLE
+    return FamilyPolicy(text)
+
+
+def _check_families(spec: Document, problems: Problems) -> None:
+    for index, text in enumerate(spec.get("ipFamilies") or ()):
+        if text not in list(Family):
+            problems.add(f"spec.ipFamilies[{index}]", f"{text!r} is unknown; use {' or '.join(Family)}")
+
+
+def _families(spec: Document, policy: FamilyPolicy, cluster: tuple[Family, ...]) -> tuple[Family, ...]:
+    """The families the Service can use: its clusterIPs say so for certain, else its spec, else the cluster.
+
+    MetalLB: internal/ipfamily ForService reads the clusterIPs alone, which admission does not have yet.
+    """
+    listed = tuple(Family(family) for family in spec.get("ipFamilies") or ())
+    assigned = _readable(spec.get("clusterIPs") or [spec.get("clusterIP")])
+    if assigned:
+        return tuple(dict.fromkeys(address.family for address in assigned))
+    if policy is FamilyPolicy.SINGLE:
+        return listed[:1] or cluster[:1]
+    second = tuple(family for family in cluster if family not in listed)
+    if policy is FamilyPolicy.REQUIRE_DUAL and len(listed) == 1:
+        return listed + second
+    if policy is FamilyPolicy.PREFER_DUAL and len(cluster) < 2:
+        return listed[:1] or cluster
+    return listed + second
+
+
+def _selector_text(selector: Mapping[str, str] | None) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))

@@ -1,0 +1,246 @@
+"""A replay: documents one after another, each answered and stored as a cluster would.
+
+The answers are admission's own (`allocator.rules.admission`, `allocator.rules.pool`), and so is the order of things:
+first the schema, then our rules; a refused document leaves everything as it was.
+
+A document of a name that is there already is an update, one with metadata.deletionTimestamp a deletion. A Service
+that comes with addresses in its status was there before the first document: they are kept for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from allocator.core.pools import Pool, ShrinkPolicy
+from allocator.kube import resource
+from allocator.objects import names
+from allocator.objects.document import Document, annotations_of, labels_of
+from allocator.objects.pool import pool_from
+from allocator.objects.service import addresses_in_status
+from allocator.offline.input_documents import InputDocument
+from allocator.offline.schemas import Kind, Schemas
+from allocator.offline.simulated_services import Key, Tenancy
+from allocator.rules.bgp import review_bgp
+from allocator.rules.l2_advertisement import review_l2_advertisement
+from allocator.rules.namespace import review_namespace
+from allocator.rules.pool import Surroundings, review_pool, review_pool_deletion
+from allocator.rules.verdict import Rules, Verdict, denied, misplaced
+
+NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+"""The API server puts it on every Namespace (Kubernetes 1.21 and later)."""
+_BGP_KINDS: Final = frozenset(resource.kind for resource in names.BGP_KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a document is answered. `namespace` is empty for kinds without; `name` is made up for generateName."""
+
+    origin: InputDocument
+    kind: str
+    namespace: str
+    name: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manifest:
+    """A document of a kind there are rules for, with what its schema says of it."""
+
+    origin: InputDocument
+    kind: Kind
+    content: Document
+    key: Key
+    listed: bool
+    verdict: Verdict
+    """A refusal, or the warnings that any further verdict carries as well."""
+
+    @property
+    def going(self) -> bool:
+        return bool(self.content["metadata"].get("deletionTimestamp"))
+
+
+class Replay:
+    """A cluster on paper: feed it documents, then ask what became of Services and pools."""
+
+    def __init__(self, rules: Rules, schemas: Schemas, *, default_namespace: str = "default") -> None:
+        self._rules = rules
+        self._schemas = schemas
+        self._default_namespace = default_namespace
+        self._pools: dict[str, Pool] = {}
+        self._pool_documents: dict[str, Document] = {}
+        self._namespaces: dict[str, Document] = {}
+        self._generated = 0
+        self.services = Tenancy(rules, pools=self._pools.values, namespace=self._namespace)
+
+    def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
+        """Replay the documents and return the answers to those there are rules for."""
+        manifests = [manifest for document in documents if (manifest := self._manifest(document)) is not None]
+        seen: set[Key] = set()
+        for manifest in manifests:
+            if manifest.kind.kind == resource.SERVICES.kind and manifest.verdict.allowed and manifest.key not in seen:
+                seen.add(manifest.key)
+                if addresses_in_status(manifest.content) and not manifest.going:
+                    self.services.expect(manifest.key, manifest.content)
+        answers = [self._answer(manifest) for manifest in manifests]
+        return [answer for manifest, answer in zip(manifests, answers, strict=True) if manifest.listed]
+
+    def pools(self) -> list[Pool]:
+        """Return the pools there are, in the order of their first documents."""
+        return [self._pools[name] for name in self._pool_documents]
+
+    def _manifest(self, origin: InputDocument) -> _Manifest | None:
+        versions = self._schemas.versions(origin.content)
+        if not versions:
+            return None
+        wanted = origin.content.get("apiVersion")
+        kind = next((kind for kind in versions if kind.api_version == wanted), None)
+        metadata = origin.content.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        key = self._key(metadata, kind or versions[0])
+        label = "/".join(key) if versions[0].kind == resource.SERVICES.kind else f"{versions[0].kind} {key[1]}"
+        if kind is None:
+            served = " or ".join(kind.api_version for kind in versions)
+            verdict = denied(404, f"{label}: apiVersion: {wanted} is not served; write {served}")
+            content: Document = origin.content
+        else:
+            checked = kind.check(origin.content)
+            content = _placed(checked.content, key[0]) if not checked.problems else checked.content
+            problems = "; ".join(str(problem) for problem in checked.problems)
+            unknown = tuple(f"{label}: {problem}" for problem in checked.unknown)
+            verdict = denied(422, f"{label}: {problems}", unknown) if problems else Verdict(warnings=unknown)
+        return _Manifest(
+            origin=origin,
+            kind=kind or versions[0],
+            content=content,
+            key=key,
+            listed=_listed(content),
+            verdict=verdict,
+        )
+
+    def _key(self, metadata: Mapping[str, Any], kind: Kind) -> Key:
+        namespace = str(metadata.get("namespace") or self._default_namespace) if kind.namespaced else ""
+        if metadata.get("name") or not metadata.get("generateName"):
+            return namespace, str(metadata.get("name") or "")
+        self._generated += 1
+        return namespace, f"{metadata['generateName']}{self._generated:05}"
+
+    def _answer(self, manifest: _Manifest) -> Answer:
+        verdict = manifest.verdict
+        if verdict.allowed:
+            found = self._apply(manifest)
+            verdict = replace(found, warnings=(*verdict.warnings, *found.warnings))
+            self.services.retry()
+        namespace, name = manifest.key
+        return Answer(
+            origin=manifest.origin, kind=manifest.kind.kind, namespace=namespace, name=name, verdict=verdict
+        )
+
+    def _apply(self, manifest: _Manifest) -> Verdict:
+        match (manifest.kind.group, manifest.kind.kind):
+            case ("", resource.SERVICES.kind):
+                return self._service(manifest)
+            case ("", resource.NAMESPACES.kind):
+                return self._namespace_document(manifest)
+            case (names.IP_ADDRESS_POOLS.group, names.IP_ADDRESS_POOLS.kind):
+                return self._pool(manifest)
+            case (names.L2_ADVERTISEMENTS.group, names.L2_ADVERTISEMENTS.kind):
+                return self._l2_advertisement(manifest)
+            case (names.BGP_PEERS.group, kind) if kind in _BGP_KINDS and not manifest.going:
+                return review_bgp(kind, manifest.content)
+            case _:
+                return Verdict()
+
+    def _service(self, manifest: _Manifest) -> Verdict:
+        if manifest.going:
+            self.services.remove(manifest.key)
+            return Verdict()
+        return self.services.admit(manifest.key, manifest.content)
+
+    def _namespace_document(self, manifest: _Manifest) -> Verdict:
+        name = manifest.key[1]
+        if manifest.going:
+            self._namespaces.pop(name, None)
+            self.services.remove_all(name)
+            if name == self._rules.namespace:
+                for pool in list(self._pool_documents):
+                    self._drop_pool(pool)
+            return Verdict()
+        verdict = review_namespace(manifest.content)
+        if verdict.allowed:
+            self._namespaces[name] = _labelled(manifest.content, name)
+            self.services.namespace_changed(name)
+        return verdict
+
+    def _pool(self, manifest: _Manifest) -> Verdict:
+        namespace, name = manifest.key
+        old = self._pool_documents.get(name) if namespace == self._rules.namespace else None
+        if manifest.going:
+            verdict = review_pool_deletion(old, around=self._surroundings()) if old is not None else Verdict()
+            if old is not None and verdict.allowed:
+                self._drop_pool(name)
+            return verdict
+        verdict = self._misplaced(manifest) or review_pool(
+            manifest.content, old, around=self._surroundings(), rules=self._rules
+        )
+        if verdict.allowed:
+            self._pool_documents[name] = manifest.content
+            self._pools[name] = pool_from(manifest.content)
+            self.services.pool_changed(name)
+        return verdict
+
+    def _l2_advertisement(self, manifest: _Manifest) -> Verdict:
+        if manifest.going:
+            return Verdict()
+        return self._misplaced(manifest) or review_l2_advertisement(manifest.content, pools=self._pool_documents)
+
+    def _misplaced(self, manifest: _Manifest) -> Verdict | None:
+        return misplaced(manifest.kind.kind, manifest.content, namespace=manifest.key[0], rules=self._rules)
+
+    def _drop_pool(self, name: str) -> None:
+        del self._pool_documents[name]
+        gone = self._pools.pop(name)
+        if gone.shrink_policy is ShrinkPolicy.REASSIGN:
+            # Without addresses it serves nobody, but its last holders still learn that they must move.
+            self._pools[name] = replace(gone, ranges=())
+        self.services.pool_changed(name)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            pools=self.pools(),
+            claims=self.services.claims,
+            applicant=self.services.applicant,
+            namespaces={name: labels_of(document) for name, document in self._namespaces.items()},
+        )
+
+    def _namespace(self, name: str) -> Document:
+        """The Namespace; one without a document is there all the same, with the label every one has."""
+        return self._namespaces.get(name) or _labelled({"metadata": {"name": name}}, name)
+
+
+def _placed(document: Document, namespace: str) -> Document:
+    """The document with the namespace that kubectl would put it into."""
+    return {**document, "metadata": {**document["metadata"], "namespace": namespace}} if namespace else document
+
+
+def _labelled(namespace: Document, name: str) -> Document:
+    labels = {NAMESPACE_NAME_LABEL: name, **labels_of(namespace)}
+    return {**namespace, "metadata": {**namespace["metadata"], "labels": labels}}
+
+
+def _listed(document: Document) -> bool:
+    """Whether there are rules for what the document says, and not only for its kind."""
+    kind, spec = document.get("kind"), document.get("spec")
+    if kind == resource.SERVICES.kind:
+        return isinstance(spec, dict) and spec.get("type") == "LoadBalancer"
+    if kind == resource.NAMESPACES.kind:
+        return names.QUOTA_ANNOTATION in _annotations(document)
+    return True
+
+
+def _annotations(document: Document) -> Mapping[str, Any]:
+    try:
+        return annotations_of(document)
+    except AttributeError:
+        return {}

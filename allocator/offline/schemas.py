@@ -1,0 +1,204 @@
+"""The schemas of the shipped CustomResourceDefinitions, applied offline as the API server applies them.
+
+There is one copy of them, `manifests/crds`; a build puts it into the package (setup.py), a checkout is read in place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+from allocator.objects.document import Document, Problem
+from allocator.offline.builtin_schemas import BUILTIN, OBJECT_META
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+Schema = Mapping[str, Any]
+
+_PACKAGED = Path(__file__).with_name("crds")
+_CHECKOUT = Path(__file__).parents[2] / "manifests" / "crds"
+_INTEGER_FORMATS = {"int32": 31, "int64": 63}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a schema says of a document: `content` is what is stored if there are no `problems`."""
+
+    content: Document
+    problems: tuple[Problem, ...] = ()
+    unknown: tuple[Problem, ...] = ()
+    """Fields the schema has no place for; the API server drops them."""
+
+
+class Kind:
+    """One kind in one version, with its schema."""
+
+    def __init__(self, group: str, version: str, kind: str, *, namespaced: bool, schema: Schema) -> None:
+        self.group = group
+        self.version = version
+        self.kind = kind
+        self.namespaced = namespaced
+        self._schema = {
+            **schema,
+            "required": [*schema.get("required", ()), "metadata"],
+            "properties": {**schema.get("properties", {}), "metadata": OBJECT_META},
+        }
+
+    @property
+    def api_version(self) -> str:
+        """`group/version` as documents write it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def check(self, document: Document) -> Checked:
+        """Prune and validate as the API server does before it asks any validating webhook."""
+        unknown: list[Problem] = []
+        content = _pruned(document, self._schema, "", unknown)
+        problems = tuple(_problem(error) for error in _in_order(self._validator.iter_errors(content)))
+        return Checked(content, problems, tuple(unknown))
+
+    @cached_property
+    def _validator(self) -> Validator:
+        # Imported here: it costs more than all the rest of `lint`, and not every input needs it.
+        from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415
+
+        formats = FormatChecker(formats=())
+        for name, bits in _INTEGER_FORMATS.items():
+            formats.checks(name)(lambda value, limit=1 << bits: not isinstance(value, int) or abs(value) < limit)
+        return Draft202012Validator(self._schema, format_checker=formats)
+
+
+class Schemas:
+    """Every kind there are rules for, by group and kind."""
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self._kinds: dict[tuple[str, str], list[Kind]] = {}
+        for kind in kinds:
+            self._kinds.setdefault((kind.group, kind.kind), []).append(kind)
+
+    @classmethod
+    def shipped(cls) -> Self:
+        """Our own kinds as shipped, and as much of Kubernetes' own as we read."""
+        builtin = (
+            Kind("", "v1", kind, namespaced=namespaced, schema=schema)
+            for kind, (namespaced, schema) in BUILTIN.items()
+        )
+        return cls([*builtin, *_definitions(_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT)])
+
+    def versions(self, document: Document) -> list[Kind]:
+        """Return the kind of a document in every version that is served; empty for kinds of others."""
+        group = str(document.get("apiVersion") or "").rpartition("/")[0]
+        return self._kinds.get((group, str(document.get("kind"))), [])
+
+
+def _definitions(folder: Path) -> Iterator[Kind]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for file in sorted(folder.glob("*.yaml")):
+        for definition in yaml.load_all(file.read_text(encoding="utf-8"), Loader=loader):
+            spec = definition["spec"]
+            for version in spec["versions"]:
+                if version["served"]:
+                    yield Kind(
+                        spec["group"],
+                        version["name"],
+                        spec["names"]["kind"],
+                        namespaced=spec["scope"] == "Namespaced",
+                        schema=version["schema"]["openAPIV3Schema"],
+                    )
+
+
+def _pruned(value: Any, schema: Schema, path: str, unknown: list[Problem]) -> Any:
+    """Return the value without unknown fields and without nulls the schema does not allow.
+
+    Kubernetes: apiextensions-apiserver pkg/apiserver/schema/pruning and defaulting/prune.go.
+    """
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [_pruned(item, items, f"{path}[{index}]", unknown) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    known: Mapping[str, Schema] = schema.get("properties", {})
+    other = schema.get("additionalProperties")
+    open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or not (known or other)
+    kept = {}
+    for key, item in value.items():
+        here = f"{path}.{key}" if path else key
+        inner = known.get(key, other)
+        if isinstance(inner, Mapping):
+            if item is not None or inner.get("nullable"):
+                kept[key] = _pruned(item, inner, here, unknown)
+        elif open_ended or inner is True:
+            kept[key] = item
+        else:
+            unknown.append(Problem(here, f"unknown field, the API server drops it{_meant(key, known)}"))
+    return kept
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _in_order(errors: Iterable[ValidationError]) -> list[ValidationError]:
+    """Fields by name, entries of a list by number."""
+    return sorted(errors, key=lambda error: [(isinstance(step, str), step) for step in error.absolute_path])
+
+
+def _problem(error: ValidationError) -> Problem:
+    path = _path(error.absolute_path)
+    value: Any = error.instance
+    rule: Any = error.validator_value
+    match error.validator:
+        case "required":
+            missing = next(name for name in rule if name not in value)
+            return Problem(f"{path}.{missing}".lstrip("."), "is required")
+        case "type":
+            return Problem(path, f"{_shown(value)} is no {_type_name(rule)}")
+        case "enum":
+            return Problem(path, f"{_shown(value)} is unknown; use one of {', '.join(map(str, rule))}")
+        case "minimum":
+            return Problem(path, f"{value} is too small; use {rule} or more")
+        case "maximum":
+            return Problem(path, f"{value} is too large; use {rule} or less")
+        case "minItems":
+            return Problem(path, "is empty; list at least one" if rule == 1 else f"has fewer than {rule} entries")
+        case "minLength":
+            return Problem(path, "is empty")
+        case "anyOf":
+            ways = [name for alternative in rule for name in alternative.get("required", ())]
+            return Problem(path, f"needs {' or '.join(ways)}" if ways else error.message)
+        case "format":
+            return Problem(path, f"{value} does not fit an {rule}")
+        case _:
+            return Problem(path, error.message)
+
+
+def _path(steps: Iterable[str | int]) -> str:
+    written = ""
+    for step in steps:
+        if isinstance(step, int) or "." in step or "/" in step:
+            written += f"[{step}]"
+        else:
+            written += f".{step}"
+    return written.lstrip(".")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _type_name(rule: object) -> str:
+    names = {"object": "mapping", "array": "list", "string": "text (quote it)", "integer": "whole number"}
+    return names.get(str(rule), str(rule))

@@ -1,0 +1,231 @@
+"""The Services of a replay: admitted, bound, moved and retried as admission and the reconciler do it live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from allocator.core.claims import Claim, Holder
+from allocator.core.decision import decide
+from allocator.core.pools import Applicant, Pool
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision
+from allocator.objects.document import Document, InvalidDocument, annotations_of, labels_of
+from allocator.objects.service import addresses_in_status, request_from, served_by_another, wants_address
+from allocator.offline.claims import PaperClaims
+from allocator.rules.service import review_service
+from allocator.rules.service_report import waits
+from allocator.rules.verdict import Rules, Verdict
+
+Key = tuple[str, str]
+"""A Service's namespace and name."""
+
+
+@dataclass(slots=True)
+class Tenant:
+    """One Service. `stored` is None while admission has refused every document of it, with `refused` saying why.
+
+    `decision` is None where nothing is decided: for Services that want no address, or are served by another.
+    """
+
+    stored: Document | None = None
+    decision: Decision | None = None
+    waits: bool = False
+    """Whether a change elsewhere may give it what it lacks."""
+    refused: str = ""
+
+
+class Tenancy:
+    """Every Service of the replay and the claims of all. Not shared between threads."""
+
+    def __init__(
+        self, rules: Rules, *, pools: Callable[[], Iterable[Pool]], namespace: Callable[[str], Document]
+    ) -> None:
+        self._rules = rules
+        self._pools = pools
+        self._namespace = namespace
+        self._claims = PaperClaims()
+        self._tenants: dict[Key, Tenant] = {}
+        self._awaited: dict[Key, Document] = {}
+
+    def __iter__(self) -> Iterator[tuple[Key, Tenant]]:
+        """Every Service that is there or was refused, in the order of their first documents."""
+        return iter(self._tenants.items())
+
+    @property
+    def claims(self) -> Iterable[Claim]:
+        """Every claim, cooling ones included."""
+        return self._claims.ledger
+
+    def expect(self, key: Key, service: Document) -> None:
+        """Keep for a Service, whose document is still to come, what its status shows it had before all of this."""
+        self._awaited[key] = service
+
+    def admit(self, key: Key, document: Document) -> Verdict:
+        """Answer a Service's creation or update and, if it is allowed, make it so."""
+        awaited = self._awaited.pop(key, None)
+        tenant = self._tenants.setdefault(key, Tenant())
+        old = tenant.stored
+        if old is None:
+            # Refused before, if at all: its age counts from here.
+            self._tenants[key] = self._tenants.pop(key)
+        new = document if old is None else _updated(old, document)
+        if self._foreign(key, new):
+            tenant.stored, tenant.decision, tenant.waits = _named(new, key), None, True
+            return Verdict()
+        verdict = review_service(new, old, namespace=self._namespace(key[0]), rules=self._rules, decide=self._decide)
+        if not verdict.allowed:
+            tenant.refused = verdict.message
+            if awaited is not None:
+                self._release(key)
+            return verdict
+        tenant.stored = _named(_with_assignment(new, verdict), key)
+        if not wants_address(new, lb_class=self._rules.lb_class):
+            tenant.decision, tenant.waits = None, False
+            self._release(key)
+        elif verdict.decision is not None:
+            self._settle(key, tenant.stored, verdict.decision)
+        return verdict
+
+    def remove(self, key: Key) -> None:
+        """Delete a Service, if it is there."""
+        self._awaited.pop(key, None)
+        if self._tenants.pop(key, None) is not None:
+            self._release(key)
+
+    def remove_all(self, namespace: str) -> None:
+        """Delete every Service of a namespace."""
+        for key in [key for key in self._tenants if key[0] == namespace]:
+            self.remove(key)
+
+    def pool_changed(self, name: str) -> None:
+        """Adopt what the pool may have brought, and ask its holders whether they may stay."""
+        self._adopt()
+        self._reconsider(self._holding(lambda claim, _: claim.pool == name))
+        self._claims.stirred = True
+
+    def namespace_changed(self, name: str) -> None:
+        """Ask the namespace's holders whether they may stay."""
+        self._reconsider(self._holding(lambda _, holder: holder.namespace == name))
+        self._claims.stirred = True
+
+    def retry(self) -> None:
+        """Give those that wait another try, the oldest first, for as long as that stirs anything."""
+        rounds = 0
+        # Each round but the last gives somebody what it waited for; the bound only guards against a rule that would
+        # send two Services in circles.
+        while self._claims.stirred and rounds <= len(self._tenants):
+            self._claims.stirred = False
+            rounds += 1
+            self._reconsider(key for key, tenant in list(self._tenants.items()) if tenant.waits)
+        self._claims.stirred = False
+
+    def applicant(self, holder: Holder) -> Applicant | None:
+        """Return who a holder is now, None when it is not there."""
+        key = (holder.namespace, holder.name)
+        tenant = self._tenants.get(key)
+        service = tenant.stored if tenant is not None and tenant.stored is not None else self._awaited.get(key)
+        if service is None:
+            return None
+        return Applicant(holder.namespace, labels_of(self._namespace(holder.namespace)), labels_of(service))
+
+    def _adopt(self) -> None:
+        """Claim what statuses show and nobody holds yet, before anything new is assigned."""
+        waiting = {key: tenant.stored for key, tenant in self._tenants.items() if tenant.waits and tenant.stored}
+        for key, service in (self._awaited | waiting).items():
+            request = self._request(key, service)
+            if request is None or not request.current:
+                continue
+            decision = self._decide(request)
+            shown = tuple(place for place in decision.placements if place.address in request.current)
+            if shown:
+                self._hold(request, replace(decision, placements=shown))
+
+    def _holding(self, concerns: Callable[[Claim, Holder], bool]) -> list[Key]:
+        """Those who hold something that a change concerns, in the order of their documents."""
+        holding = {
+            (holder.namespace, holder.name)
+            for claim in self._claims.ledger
+            if claim.in_use
+            for holder in claim.holders
+            if concerns(claim, holder)
+        }
+        return [key for key in self._tenants if key in holding]
+
+    def _reconsider(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            service = self._tenants[key].stored
+            request = self._request(key, service) if service is not None else None
+            if service is not None and request is not None and not self._foreign(key, service):
+                self._settle(key, service, self._decide(request))
+
+    def _foreign(self, key: Key, service: Document) -> bool:
+        """Whether another controller serves it, whose work is left alone."""
+        if not wants_address(service, lb_class=self._rules.lb_class) or self._claims.ledger.held_by(*key):
+            return False
+        return served_by_another(service, self._pools())
+
+    def _settle(self, key: Key, service: Document, decision: Decision) -> None:
+        request = self._request(key, service)
+        if request is None:
+            return
+        self._hold(request, decision)
+        tenant = self._tenants[key]
+        had = tenant.decision is not None and bool(tenant.decision.placements)
+        tenant.decision, tenant.waits = decision, waits(request, decision)
+        if decision.placements or had:
+            tenant.stored = _with_status(service, decision)
+
+    def _hold(self, request: ServiceRequest, decision: Decision) -> None:
+        self._claims.settle(request, decision, cooling_pools=self._cooling_pools())
+
+    def _release(self, key: Key) -> None:
+        self._claims.release(*key, cooling_pools=self._cooling_pools())
+
+    def _cooling_pools(self) -> list[str]:
+        return [pool.name for pool in self._pools() if pool.reuse_delay_seconds]
+
+    def _decide(self, request: ServiceRequest) -> Decision:
+        return decide(request, pools=list(self._pools()), ledger=self._claims.ledger, order=self._rules.order)
+
+    def _request(self, key: Key, service: Document) -> ServiceRequest | None:
+        if not wants_address(service, lb_class=self._rules.lb_class):
+            return None
+        try:
+            return request_from(
+                service,
+                namespace=self._namespace(key[0]),
+                cluster_families=self._rules.families,
+                current=addresses_in_status(service),
+            )
+        except InvalidDocument:
+            return None
+
+
+def _updated(old: Document, new: Document) -> Document:
+    """The new document with what an update cannot change, or leaves alone unless it says otherwise."""
+    spec: dict[str, Any] = dict(new.get("spec") or {})
+    before: Mapping[str, Any] = old.get("spec") or {}
+    same_families = all(spec.get(field) == before.get(field) for field in ("ipFamilies", "ipFamilyPolicy"))
+    if same_families and not (spec.get("clusterIP") or spec.get("clusterIPs")):
+        spec |= {field: before[field] for field in ("clusterIP", "clusterIPs") if field in before}
+    return {**new, "spec": spec, "status": new.get("status") or old.get("status") or {}}
+
+
+def _named(service: Document, key: Key) -> Document:
+    return {**service, "metadata": {**service["metadata"], "namespace": key[0], "name": key[1]}}
+
+
+def _with_assignment(service: Document, verdict: Verdict) -> Document:
+    """The Service as it leaves admission: the verdict's annotations stand, whatever was written there before."""
+    if verdict.annotations is None:
+        return service
+    annotations = {**annotations_of(service), **verdict.annotations}
+    kept = {key: value for key, value in annotations.items() if value is not None}
+    return {**service, "metadata": {**service["metadata"], "annotations": kept}}
+
+
+def _with_status(service: Document, decision: Decision) -> Document:
+    ingress = [{"ip": str(place.address)} for place in decision.placements]
+    return {**service, "status": {**(service.get("status") or {}), "loadBalancer": {"ingress": ingress}}}

@@ -1,0 +1,1 @@
+"""What every process has: logs, the monitoring port, packages imported late."""

@@ -1,0 +1,1 @@
+"""What admission, lint, plan and conditions say of each kind: pure functions of documents."""

@@ -1,0 +1,25 @@
+"""What admission answers for an L2Advertisement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from allocator.objects.document import Document, InvalidDocument
+from allocator.objects.l2_advertisement import check_l2_advertisement
+from allocator.rules.verdict import Verdict, denied
+
+
+def review_l2_advertisement(new: Document, *, pools: Mapping[str, object]) -> Verdict:
+    """Answer the creation or change of an L2Advertisement; `pools` has the names of those that exist."""
+    try:
+        check_l2_advertisement(new)
+    except InvalidDocument as error:
+        return denied(422, f"L2Advertisement {new['metadata']['name']}: {error}")
+    listed = (new.get("spec") or {}).get("ipAddressPools") or ()
+    missing = [name for name in listed if name not in pools]
+    return Verdict(
+        warnings=tuple(
+            f"L2Advertisement {new['metadata']['name']}: there is no pool {name} (yet); it announces nothing of it"
+            for name in missing
+        )
+    )

@@ -1,0 +1,62 @@
+"""What L2Advertisement.status says: which pools it announces, and from which nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from allocator.core.selectors import Selector, matches_any
+from allocator.objects.document import Document, Problems, labels_of
+from allocator.objects.selectors import selectors_from
+from allocator.rules.conditions import Condition, ready, reconciling, stalled
+from allocator.rules.configuration import Fault
+
+_LISTED = 5
+
+Labels = Mapping[str, Mapping[str, str]]
+"""Labels by the name of their object."""
+
+
+def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes: Labels) -> tuple[Condition, ...]:
+    """Say what is covered. What is not there yet may come: that is no fault of the advertisement."""
+    if fault is not None:
+        return stalled(fault.reason, fault.message)
+    spec = document.get("spec") or {}
+    named: Sequence[str] = spec.get("ipAddressPools") or ()
+    covered = _covered_pools(spec, pools)
+    missing = [name for name in named if name not in pools]
+    absent = f"there is no pool {', '.join(missing)} (yet)" if missing else ""
+    if not covered:
+        why = absent or ("no pool's labels match ipAddressPoolSelectors" if pools else "there is no pool (yet)")
+        return reconciling("NoPool", f"{why}; nothing is announced")
+    selectors = _selectors(spec, "nodeSelectors")
+    chosen = sorted(name for name, labels in nodes.items() if matches_any(selectors, labels))
+    if selectors and not chosen:
+        return reconciling("NoNode", "no node's labels match nodeSelectors; nothing is announced")
+    where = f"node{'s' if len(chosen) > 1 else ''} {_listed(chosen)}" if selectors else "all nodes"
+    message = f"announces {'pools' if len(covered) > 1 else 'pool'} {_listed(covered)} from {where}"
+    if missing:
+        return ready("PoolMissing", f"{message}; {absent}")
+    return ready("Announcing", message)
+
+
+def _covered_pools(spec: Document, pools: Labels) -> list[str]:
+    """Without names and selectors all pools are meant (MetalLB internal/config/config.go)."""
+    named = spec.get("ipAddressPools") or ()
+    selectors = _selectors(spec, "ipAddressPoolSelectors")
+    if not named and not selectors:
+        return sorted(pools)
+    return sorted(name for name, labels in pools.items() if name in named or matches_any(selectors, labels))
+
+
+def _selectors(spec: Document, field: str) -> tuple[Selector, ...]:
+    return selectors_from(spec.get(field), f"spec.{field}", Problems())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def labels_by_name(documents: Iterable[Document]) -> dict[str, Mapping[str, str]]:
+    """Return the labels of each document under its name."""
+    return {document["metadata"]["name"]: labels_of(document) for document in documents}

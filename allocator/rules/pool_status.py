@@ -1,0 +1,49 @@
+"""What IPAddressPool.status says: counters, and whether the pool works."""
+
+from __future__ import annotations
+
+from allocator.core.addresses import Family
+from allocator.core.claims import Claim
+from allocator.core.pools import Pool, ShrinkPolicy
+from allocator.core.usage import Usage
+from allocator.rules.conditions import Condition, ready, reconciling, stalled
+from allocator.rules.configuration import Fault
+
+_INT64_MAX = (1 << 63) - 1
+_LISTED = 5
+
+
+def counters(pool: Pool | None, usage: Usage) -> dict[str, int]:
+    """Say what is assigned and what is still available; nothing is where the pool cannot be read (None).
+
+    What does not fit an int64 (an IPv6 /64) is written as the largest that does, never as a negative number.
+    """
+    counts: dict[str, int] = {}
+    for family in Family:
+        available = usage.available(pool, family) if pool is not None else 0
+        counts[f"assigned{family}"] = usage.assigned[family]
+        counts[f"available{family}"] = min(available, _INT64_MAX)
+    return counts
+
+
+def conditions(pool: Pool | None, fault: Fault | None, usage: Usage) -> tuple[Condition, ...]:
+    """Say whether the pool works, and what of it is on the move."""
+    if fault is not None:
+        return stalled(fault.reason, fault.message)
+    if pool is not None and usage.strays:
+        listed = _listed(usage.strays)
+        if pool.shrink_policy is ShrinkPolicy.REASSIGN:
+            return reconciling("Reassigning", f"Services still hold addresses taken out of the pool: {listed}")
+        return ready("Draining", f"in use until released, though taken out of the pool: {listed}")
+    return ready("Valid", "addresses of the pool are assigned")
+
+
+def _listed(strays: list[Claim]) -> str:
+    ordered = sorted(strays, key=lambda claim: claim.address)
+    shown = [f"{claim.address} ({', '.join(_who(claim))})" for claim in ordered[:_LISTED]]
+    more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""
+    return ", ".join(shown) + more
+
+
+def _who(claim: Claim) -> list[str]:
+    return [f"{holder.namespace}/{holder.name or holder.generate_name + '*'}" for holder in claim.holders]

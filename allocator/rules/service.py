@@ -1,0 +1,94 @@
+"""What admission answers for a Service: the webhook, `lint` and `plan` call the same function.
+
+Nothing here does I/O. Where an answer needs an address, the caller says how one is decided on: with a reservation
+(admission), or in memory (dry run, `lint`, `plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision, Outcome, Refusal
+from allocator.objects import names
+from allocator.objects.document import Document, InvalidDocument, annotations_of
+from allocator.objects.service import addresses_in_status, deprecated_annotations, request_from, wants_address
+from allocator.rules.verdict import Rules, Verdict, denied
+
+
+def review_service(
+    new: Document,
+    old: Document | None,
+    *,
+    namespace: Document | None,
+    rules: Rules,
+    decide: Callable[[ServiceRequest], Decision],
+    foreign: bool = False,
+) -> Verdict:
+    """Answer the creation (`old` is None) or change of a Service; what `decide` raises goes to the caller.
+
+    `foreign` says that another controller serves it (`services.served_by_another`): then it is left alone.
+
+    An update that leaves the wish as it was keeps what the stored object shows, without a decision.
+    """
+    if foreign or not wants_address(new, lb_class=rules.lb_class):
+        return Verdict()
+    carried = assignment_of(old)
+    if new["metadata"].get("deletionTimestamp"):
+        return Verdict(annotations=carried)
+    try:
+        request = _request(new, old, namespace, rules)
+    except InvalidDocument as error:
+        metadata = new["metadata"]
+        who = f"{metadata.get('namespace')}/{metadata.get('name') or metadata.get('generateName', '') + '*'}"
+        return denied(422, f"{who}: {error}")
+    warnings = tuple(
+        f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
+        for key in deprecated_annotations(new)
+    )
+    if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_wish(request, old, namespace, rules):
+        return Verdict(annotations=carried, warnings=warnings)
+    decision = decide(request)
+    refusal = _reason_to_deny(decision, rules)
+    if refusal is not None:
+        return Verdict(
+            allowed=False, code=refusal.kind.code, message=refusal.message, warnings=warnings, decision=decision
+        )
+    return Verdict(annotations=_shown(decision), warnings=(*warnings, *decision.warnings), decision=decision)
+
+
+def _reason_to_deny(decision: Decision, rules: Rules) -> Refusal | None:
+    if rules.strict:
+        return decision.refusal or decision.concession
+    return decision.refusal if decision.outcome is Outcome.DENIED else None
+
+
+def assignment_of(service: Document | None) -> Mapping[str, str | None]:
+    """What a stored Service says it has: an update that drops it, as a replace does, gets it back."""
+    annotations = annotations_of(service)
+    return {key: annotations.get(key) for key in names.OUTPUT_ANNOTATIONS}
+
+
+def _request(service: Document, old: Document | None, namespace: Document | None, rules: Rules) -> ServiceRequest:
+    return request_from(
+        service, namespace=namespace, cluster_families=rules.families, current=addresses_in_status(old)
+    )
+
+
+def _same_wish(request: ServiceRequest, old: Document | None, namespace: Document | None, rules: Rules) -> bool:
+    """Whether an update leaves all that a decision reads as it was."""
+    if old is None or not wants_address(old, lb_class=rules.lb_class):
+        return False
+    try:
+        return _request(old, old, namespace, rules) == request
+    except InvalidDocument:
+        return False
+
+
+def _shown(decision: Decision) -> Mapping[str, str | None]:
+    if not decision.placements:
+        return dict.fromkeys(names.OUTPUT_ANNOTATIONS)
+    return {
+        names.FROM_POOL_ANNOTATION: decision.pools,
+        names.ASSIGNED_IPS_ANNOTATION: ",".join(str(place.address) for place in decision.placements),
+    }

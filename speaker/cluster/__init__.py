@@ -1,0 +1,1 @@
+"""What the API says, as values: nodes, endpoints, advertisements, eligibility."""

@@ -1,0 +1,75 @@
+"""L2Advertisements as values: which pools, Services and nodes one covers, and on which interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from allocator.core.pools import Pool
+from allocator.core.selectors import Selector, matches_any
+from allocator.objects.document import Document
+from allocator.objects.selectors import selector_from
+from speaker.cluster.scope import EVERYWHERE, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advertisement:
+    """One L2Advertisement. An empty list of node or service selectors covers all of them."""
+
+    name: str
+    pool_names: frozenset[str] = frozenset()
+    pool_selectors: tuple[Selector, ...] = ()
+    node_selectors: tuple[Selector, ...] = ()
+    service_selectors: tuple[Selector, ...] = ()
+    preferences: tuple[tuple[int, Selector], ...] = ()
+    scope: Scope = EVERYWHERE
+
+    def covers_pool(self, pool: Pool) -> bool:
+        """Tell whether the pool is named or selected; every pool is, when neither names nor selectors are given.
+
+        A name of no pool and a selector that matches none cover nothing (MetalLB internal/config/config.go
+        setL2AdvertisementsToPools).
+        """
+        if not self.pool_names and not self.pool_selectors:
+            return True
+        return pool.name in self.pool_names or matches_any(self.pool_selectors, pool.labels)
+
+    def covers_service(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a Service with these labels is covered."""
+        return not self.service_selectors or matches_any(self.service_selectors, labels)
+
+    def covers_node(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a node with these labels may announce."""
+        return not self.node_selectors or matches_any(self.node_selectors, labels)
+
+    def weight_of(self, labels: Mapping[str, str]) -> int:
+        """Sum the weights of the preferences that match a node with these labels."""
+        return sum(weight for weight, selector in self.preferences if selector.matches(labels))
+
+
+def advertisement_from(document: Document) -> Advertisement:
+    """Read an L2Advertisement. Raises InvalidDocument."""
+    spec: Document = document.get("spec") or {}
+
+    def selectors(field: str) -> tuple[Selector, ...]:
+        return tuple(
+            selector_from(selector, f"spec.{field}[{index}]") for index, selector in enumerate(spec.get(field) or ())
+        )
+
+    interfaces = spec.get("interfaces")
+    preferences = tuple(
+        (
+            int(each.get("weight") or 0),
+            selector_from(each.get("preference") or {}, f"spec.preferredNodeSelectors[{index}].preference"),
+        )
+        for index, each in enumerate(spec.get("preferredNodeSelectors") or ())
+    )
+    return Advertisement(
+        name=document["metadata"]["name"],
+        pool_names=frozenset(spec.get("ipAddressPools") or ()),
+        pool_selectors=selectors("ipAddressPoolSelectors"),
+        node_selectors=selectors("nodeSelectors"),
+        service_selectors=selectors("serviceSelectors"),
+        preferences=preferences,
+        scope=Scope(frozenset(interfaces)) if interfaces else EVERYWHERE,
+    )

@@ -1,0 +1,114 @@
+"""What the speaker's other threads have told and the decider has not taken yet, and which of it comes first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from allocator.kube.reflector import Change
+from speaker.membership.fence import clock
+from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import Link
+from speaker.netdev.interfaces import Interface
+from speaker.netdev.link_state import LinkMemory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Urgent:
+    """The latest of everything that cannot wait; None where there is nothing new.
+
+    `links` are this node's interfaces, `gone` the nodes without a speaker that do not run any more. With nothing in
+    it, it says that the time is up.
+    """
+
+    liveness: Liveness | None = None
+    links: tuple[Link, ...] | None = None
+    gone: frozenset[str] | None = None
+    answered: bool = False
+
+
+_NOTHING = Urgent()
+
+
+class Inbox:
+    """Collects news from any thread for one that takes it.
+
+    News of the living and of the interfaces comes first: a takeover never waits for a backlog of watch events. Of
+    the cluster nothing is handed out before all of it is known. Everything is guarded by `_wake`.
+    """
+
+    def __init__(self) -> None:
+        self._wake = threading.Condition()
+        self._urgent = _NOTHING
+        self._memory = LinkMemory()
+        self._changes: list[Change] = []
+        self._synced = False
+        self._first_taken = False
+        self._closed = False
+
+    def take(self, deadline: float | None) -> Urgent | Sequence[Change] | None:
+        """Wait for news, or until `deadline` (as of `clock`), and return what comes first; None once closed.
+
+        The first changes are those that make up the whole cluster, none if it is empty.
+        """
+        with self._wake:
+            self._wake.wait_for(self._has_news, None if deadline is None else max(0.0, deadline - clock()))
+            if self._closed:
+                return None
+            if self._urgent != _NOTHING or (deadline is not None and deadline <= clock()):
+                urgent, self._urgent = self._urgent, _NOTHING
+                return urgent
+            changes: list[Change] = []
+            if self._synced:
+                changes, self._changes = self._changes, changes
+                self._first_taken = True
+            return changes
+
+    def close(self) -> None:
+        """Hand out nothing any more, and let go whoever waits."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+
+    def put_change(self, change: Change) -> None:
+        """Keep a change in the cluster, in order."""
+        with self._wake:
+            self._changes.append(change)
+            self._wake.notify()
+
+    def put_synced(self) -> None:
+        """The changes put until now make up the whole cluster."""
+        with self._wake:
+            self._synced = True
+            self._wake.notify()
+
+    def put_liveness(self, liveness: Liveness) -> None:
+        """Replace what is known of the living; but that they were shaken stays until it is taken."""
+        with self._wake:
+            before = self._urgent.liveness
+            shaken = liveness.shaken or (before is not None and before.shaken)
+            self._put(replace(self._urgent, liveness=replace(liveness, shaken=shaken)))
+
+    def put_interfaces(self, interfaces: Iterable[Interface]) -> None:
+        """Replace what is known of this node's interfaces."""
+        with self._wake:
+            self._put(replace(self._urgent, links=self._memory.links(interfaces)))
+
+    def put_gone(self, nodes: frozenset[str]) -> None:
+        """Replace what is known of nodes without a speaker: these do not run any more."""
+        with self._wake:
+            self._put(replace(self._urgent, gone=nodes))
+
+    def put_answered(self) -> None:
+        """Something that had to be asked for is answered for now."""
+        with self._wake:
+            self._put(replace(self._urgent, answered=True))
+
+    def _put(self, urgent: Urgent) -> None:
+        self._urgent = urgent
+        self._wake.notify()
+
+    def _has_news(self) -> bool:
+        cluster = self._synced and (bool(self._changes) or not self._first_taken)
+        return self._closed or self._urgent != _NOTHING or cluster

@@ -1,0 +1,136 @@
+"""What this node is to announce and how far it is with each address: being probed for, answered, in conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from allocator.core.addresses import Address
+from speaker.cluster.scope import Scope
+from speaker.layer2.conflicts import Claim, Conflict, Conflicts
+from speaker.layer2.gratuitous import AnnouncementSchedule, Reason
+from speaker.layer2.probing import Probation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a step has brought about: addresses answered from now on, no longer, and conflicts that are over."""
+
+    taken: tuple[Address, ...] = ()
+    released: tuple[Address, ...] = ()
+    settled: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something to send now: a probe, or an announcement for a reason."""
+
+    address: Address
+    reason: Reason | None
+
+
+class Holdings:
+    """The life of each address from wish to answer. Pure: every method that needs it takes the time. One owner.
+
+                    new to all of ours              clear
+        (not wanted) ---------------> probed for ----------> answered
+              |                         ^    | claimed          ^  | claimed: a conflict, announced all the same,
+              |                         |    v                  |  | and probed for until it is clear again
+              |                     yielded, a conflict         +--+
+              +----------------------------------------------> answered
+                    one of ours had it
+
+    Invariant: an address that another host had first is never answered until a round of probes finds it free.
+    """
+
+    def __init__(self, *, refresh_seconds: float, retry_seconds: float) -> None:
+        self.wanted: Mapping[Address, Scope] = {}
+        self._retry_seconds = retry_seconds
+        self._held_back: set[Address] = set()
+        self._schedule = AnnouncementSchedule(refresh_seconds=refresh_seconds)
+        self._probation = Probation()
+        self._conflicts = Conflicts()
+
+    def answered(self) -> frozenset[Address]:
+        """The addresses to answer for."""
+        return frozenset(self.wanted.keys() - self._held_back)
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The conflicts with hosts that are none of ours."""
+        return self._conflicts.current()
+
+    def want(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], now: float) -> Turn:
+        """Hold exactly `wanted` from now on; what is new and among `unheld` is probed for first."""
+        before, self.wanted = self.wanted, dict(wanted)
+        released = before.keys() - wanted.keys()
+        for address in released:
+            self._schedule.release(address)
+            self._probation.end(address)
+        self._held_back -= released
+        taken = []
+        for address, scope in wanted.items():
+            if address not in before and address in unheld:
+                self._held_back.add(address)
+                self._probation.begin(address, now)
+            elif before.get(address) != scope and address not in self._held_back:
+                self._schedule.start(address, Reason.TAKEN)
+                taken.append(address)
+        settled = [address for address in released if self._conflicts.over(address)]
+        return Turn(taken=tuple(taken), released=tuple(released), settled=tuple(settled))
+
+    def announce_again(self, addresses: Iterable[Address], reason: Reason) -> None:
+        """Begin a new burst for those of the addresses that are answered."""
+        for address in addresses:
+            if address not in self._held_back:
+                self._schedule.start(address, reason)
+
+    def claimed(self, claim: Claim, now: float) -> bool:
+        """Take note that a host that is none of ours claims an address; tell whether it is to be reported.
+
+        A reported claim on an answered address is also to be contradicted (RFC 5227 2.4 (b), but never given up:
+        the address is ours by the cluster's word).
+        """
+        address = claim.address
+        if address not in self.wanted:
+            return False
+        yielded = address in self._held_back
+        self._probation.put_off(address, now + self._retry_seconds)
+        return self._conflicts.claimed(claim, yielded=yielded, now=now)
+
+    def rivalled(self, claim: Claim, node: str, now: float) -> bool:
+        """Take note that another speaker of ours claims an address; tell whether it has for too long.
+
+        That nobody answers for the address yet is as good as a handover.
+        """
+        return claim.address in self.answered() and self._conflicts.rivalled(claim, node, now)
+
+    def ask_anew(self, now: float) -> None:
+        """Begin every round of probes that is under way again: what was sent or heard of it may be lost."""
+        self._probation.restart(now)
+
+    def next_due(self) -> float | None:
+        """When `pop` may next bring anything, None if never; a time long past means now."""
+        times = [due for due in (self._schedule.next_due(), self._probation.next_due()) if due is not None]
+        return min(times, default=None)
+
+    def pop(self, now: float) -> Due | Turn | None:
+        """Return the next thing to send, or a turn that time has brought, None if nothing is due."""
+        # Whoever waits for a first announcement has it sent at once; a probe only delays what nobody had yet.
+        if self._schedule.next_due() != 0.0:
+            cleared = self._probation.pop_cleared(now)
+            if cleared:
+                return self._clear(cleared)
+            probed = self._probation.pop_probe(now)
+            if probed is not None:
+                return Due(probed, None)
+        told = self._schedule.pop(now)
+        return None if told is None else Due(*told)
+
+    def _clear(self, addresses: list[Address]) -> Turn:
+        taken = [address for address in addresses if address in self._held_back]
+        self._held_back.difference_update(taken)
+        for address in taken:
+            self._schedule.start(address, Reason.TAKEN)
+        settled = [address for address in addresses if self._conflicts.over(address)]
+        return Turn(taken=tuple(taken), settled=tuple(settled))

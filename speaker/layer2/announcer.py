@@ -1,0 +1,274 @@
+"""The addresses this node announces: which, on which interfaces, and telling the LAN about them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+from allocator.core.addresses import Address, Family
+from allocator.process.logs import EventLog
+from speaker.cluster.scope import Scope
+from speaker.frames.ethernet import mac_text
+from speaker.layer2.address_state import Holdings, Turn
+from speaker.layer2.conflicts import Claim, Conflict, ConflictListener
+from speaker.layer2.gratuitous import REFRESH_SECONDS, Reason, TokenBucket
+from speaker.layer2.interface_endpoint import OpenPresence
+from speaker.layer2.interface_endpoints import Lent, Presences
+from speaker.layer2.probing import RETRY_SECONDS
+from speaker.metrics import SpeakerMetrics
+from speaker.netdev.event_loop import PacketLoop
+from speaker.netdev.interfaces import Interface
+from speaker.netdev.packet_socket import MaySend, always
+
+log = EventLog("announcer")
+
+ANNOUNCEMENTS_PER_SECOND = 2000.0
+ANNOUNCEMENTS_AT_ONCE = 500.0
+"""Both in addresses; each is two ARP frames an interface, or one of NDP. A node that takes over 1000 addresses has
+announced all of them after a quarter of a second, at 2 Mbit/s."""
+
+_FENCED_LOOK_SECONDS = 0.05
+"""How often to see whether sending is allowed again, while something is due."""
+_NONE: frozenset[Address] = frozenset()
+_NOTHING: Lent = {}
+
+
+class Announcer:
+    """Carries out what is to be announced: keeps every interface in step, and sends what is due.
+
+    An address that nobody of ours has announced before is probed for first, and not answered until that is over: a
+    host that has it keeps it, and is asked again from time to time. A host that claims an address later is
+    contradicted now and then and reported; the address stays answered. Claims by our own speakers are reported when
+    they last: whoever elects resolves them.
+
+    While `may_send` says no, whatever is due waits, and of what was being probed for nothing counts: who was asked
+    before a standstill may have answered during it.
+
+    `_holdings`, `_presences`, `_lent`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers change them,
+    the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no
+    frame for a withdrawn address is sent. Listeners are called without the lock, by any of these threads: they must
+    be quick.
+    """
+
+    def __init__(
+        self,
+        *,
+        packets: PacketLoop,
+        open_presence: OpenPresence,
+        metrics: SpeakerMetrics,
+        may_send: MaySend = always,
+        probe: bool = True,
+        announcements_per_second: float = ANNOUNCEMENTS_PER_SECOND,
+        announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
+        refresh_seconds: float = REFRESH_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has.
+
+        Without `probe` every address is answered at once; who else claims it is reported all the same.
+        """
+        self._metrics = metrics
+        self._may_send = may_send
+        self._probe = probe
+        self._listener = ConflictListener()
+        self._changed = threading.Condition()
+        self._holdings = Holdings(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
+        self._presences = Presences(
+            packets=packets, open_presence=open_presence, on_claim=self._claimed, metrics=metrics
+        )
+        self._lent: Lent = _NOTHING
+        self._interrupted = False
+        self._bucket = TokenBucket(
+            rate_per_second=announcements_per_second, burst=announcements_at_once, now=time.monotonic()
+        )
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+
+    def report_to(self, listener: ConflictListener) -> None:
+        """Name who is told of conflicts; before `start`."""
+        self._listener = listener
+
+    def start(self) -> None:
+        """Begin sending what is due."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Withdraw everything and end the thread; nothing is sent to say goodbye, the next holder speaks."""
+        self.announce({})
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        with self._changed:
+            self._presences.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def answered(self) -> frozenset[Address]:
+        """The addresses answered for now: of those wanted, all but what is being probed for or left to another."""
+        with self._changed:
+            return self._holdings.answered()
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The conflicts with hosts that are none of ours, as they are now."""
+        with self._changed:
+            return self._holdings.conflicts()
+
+    def interfaces_of(self, scope: Scope) -> list[str]:
+        """The names of the interfaces here that the scope includes."""
+        with self._changed:
+            return self._presences.names(scope)
+
+    def announce(
+        self,
+        wanted: Mapping[Address, Scope],
+        *,
+        unheld: AbstractSet[Address] = _NONE,
+        lent: Lent = _NOTHING,
+    ) -> None:
+        """From now on announce exactly `wanted`: answer first, then tell the LAN about what is new.
+
+        What is new and among `unheld` (as far as is known, none of ours announced it until now) is probed for first;
+        the listener is told when any of it is answered.
+        What is `lent` a hardware address, by interface, is answered with that one and not announced unasked.
+        """
+        with self._changed:
+            before = self._holdings.wanted
+            if before == wanted and lent == self._lent:
+                return
+            returned = [address for address in self._lent if address in wanted and address not in lent]
+            self._lent = dict(lent)
+            turn = self._holdings.want(wanted, unheld=unheld if self._probe else _NONE, now=time.monotonic())
+            self._answer()
+            self._holdings.announce_again(returned, Reason.TAKEN)
+            self._changed.notify_all()
+        if not unheld.isdisjoint(turn.taken):
+            self._listener.on_answered()
+        # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
+        for address in sorted(turn.released):
+            services = self._listener.services_of(address)
+            log.info("address.withdrawn", ip=address, service=services, protocol="layer2", interfaces=before[address])
+        self._tell_of(turn, wanted)
+
+    def announce_again(self) -> None:
+        """Start every announced address's burst anew: the LAN may have learned another holder meanwhile."""
+        with self._changed:
+            self._holdings.announce_again(self._holdings.wanted, Reason.DOUBT)
+            self._changed.notify_all()
+
+    def set_interfaces(self, interfaces: Iterable[Interface]) -> None:
+        """Follow the node's interfaces: answer on those that can announce, and announce on those that are new."""
+        with self._changed:
+            added = self._presences.follow(interfaces)
+            if not added:
+                return
+            self._answer()
+            wanted = self._holdings.wanted.items()
+            here = [address for address, scope in wanted if any(scope.includes(name) for name in added)]
+            self._holdings.announce_again(here, Reason.INTERFACE)
+            self._changed.notify_all()
+
+    def _answer(self) -> None:
+        self._presences.answer(self._holdings.wanted, self._holdings.answered(), self._lent)
+
+    def _claimed(self, claim: Claim) -> None:
+        node = self._listener.whose(claim.mac)
+        with self._changed:
+            if self._presences.is_own(claim.mac):
+                # Another interface of this node in the same LAN, or a loop.
+                return
+            now = time.monotonic()
+            if node is not None:
+                report = self._holdings.rivalled(claim, node, now)
+                defend = False
+            else:
+                report = self._holdings.claimed(claim, now)
+                may_defend = report and claim.address in self._holdings.answered() and self._may_send()
+                defend = may_defend and self._bucket.take(now)
+            if defend:
+                self._send(claim.address, Reason.DEFENCE)
+            if report:
+                # A conflict has begun, and with it a probation; later claims only put that off.
+                self._changed.notify_all()
+        if not report:
+            return
+        self._metrics.conflicts.labels(str(claim.address), "host" if node is None else "speaker").inc()
+        log.warning(
+            "address.conflict",
+            ip=claim.address,
+            service=self._listener.services_of(claim.address),
+            interface=claim.interface,
+            mac=mac_text(claim.mac),
+            node=node or "-",
+            defended=defend,
+        )
+        if node is None:
+            self._listener.on_conflict(claim.address, claim.interface, claim.mac)
+        else:
+            self._listener.on_rival(claim.address, node)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                turn, wait_seconds = self._step()
+                if turn is None and wait_seconds != 0.0:
+                    self._changed.wait(wait_seconds)
+                wanted = self._holdings.wanted
+            if turn is not None:
+                if turn.taken:
+                    self._listener.on_answered()
+                self._tell_of(turn, wanted)
+
+    def _step(self) -> tuple[Turn | None, float | None]:
+        """Do one thing that is due; return how long nothing is (None: until something changes)."""
+        now = time.monotonic()
+        due_at = self._holdings.next_due()
+        if due_at is None or due_at > now:
+            return None, None if due_at is None else due_at - now
+        if not self._may_send():
+            self._interrupted = True
+            return None, _FENCED_LOOK_SECONDS
+        if self._interrupted:
+            self._interrupted = False
+            self._holdings.ask_anew(now)
+            return None, 0.0
+        if not self._bucket.take(now):
+            return None, self._bucket.wait_seconds(now)
+        due = self._holdings.pop(now)
+        if isinstance(due, Turn):
+            self._answer()
+            return due, 0.0
+        if due is not None:
+            self._send(due.address, due.reason)
+        return None, 0.0
+
+    def _send(self, address: Address, reason: Reason | None) -> None:
+        self._presences.send(address, self._holdings.wanted[address], reason)
+
+    def _tell_of(self, turn: Turn, wanted: Mapping[Address, Scope]) -> None:
+        for address in turn.taken:
+            services = self._listener.services_of(address)
+            interfaces = wanted.get(address, "-")
+            log.info(
+                "address.announced",
+                ip=address,
+                service=services,
+                protocol="layer2",
+                answers="ARP" if address.family is Family.IPV4 else "NDP",
+                interfaces=interfaces,
+            )
+            if address in wanted and not self.interfaces_of(wanted[address]):
+                log.warning(
+                    "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
+                )
+        for address in turn.settled:
+            log.info("address.conflict-over", ip=address, service=self._listener.services_of(address))
+            self._listener.on_over(address)

@@ -1,0 +1,86 @@
+"""Answers ARP on one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from allocator.core.addresses import Address, Family
+from speaker.frames.arp import ArpFrame, Operation, gratuitous, reply_to
+from speaker.frames.ethernet import BROADCAST, ETHERTYPE_ARP
+from speaker.metrics import SpeakerMetrics
+from speaker.netdev import filters
+from speaker.netdev.frame_listener import FrameListener
+from speaker.netdev.interfaces import Interface
+from speaker.netdev.packet_socket import MaySend, always
+
+_OWN: Mapping[Address, bytes] = {}
+"""Nothing is lent: the interface's own hardware address is the answer."""
+
+
+def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) -> ArpFrame | None:
+    """Return the reply that `request` deserves from the holder of `addresses` at `mac`, None if none.
+
+    Only requests, sent to everyone or to us, for an address we hold; the sender's own address does not matter,
+    which defends the address against probes (MetalLB internal/layer2/arp.go processRequest; RFC 5227 2.4).
+    """
+    if request.operation is not Operation.REQUEST or request.destination not in (BROADCAST, mac):
+        return None
+    return reply_to(request, mac) if request.target_ip in addresses else None
+
+
+class ArpResponder(FrameListener):
+    """Answers and announces IPv4 addresses on one interface, with that interface's own MAC.
+
+    `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread. The kernel's
+    filter is a hint that may let more through; `_addresses` decides.
+    """
+
+    protocol = "arp"
+    family = Family.IPV4
+    ethertype = ETHERTYPE_ARP
+
+    def __init__(self, interface: Interface, metrics: SpeakerMetrics, may_send: MaySend = always) -> None:
+        """Open the socket, answering for nothing yet. Raises OSError."""
+        super().__init__(interface, metrics, may_send)
+        self._metrics = metrics
+        self._addresses: frozenset[Address] = frozenset()
+        self._lent: Mapping[Address, bytes] = _OWN
+
+    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
+        """From now on answer for exactly the IPv4 addresses among these."""
+        mine = frozenset(address for address in addresses if self.covers(address))
+        self._lent = lent
+        if mine == self._addresses:
+            return
+        # Both orders of filter and set are safe: what only one of them knows is not answered.
+        self._addresses = mine
+        self._socket.set_filter(filters.arp_requests_for(mine))
+
+    def announce(self, address: Address) -> bool:
+        """Broadcast the address in both gratuitous forms, request and reply; return whether any went out."""
+        if address in self._lent:
+            return False
+        frames = [gratuitous(operation, address, self.interface.mac).encode() for operation in Operation]
+        sent = sum(self._socket.send(frame) for frame in frames)
+        if sent:
+            self._metrics.gratuitous_sent.add(str(address), sent)
+        return bool(sent)
+
+    def _handle(self, data: bytes) -> bool:
+        request = ArpFrame.decode(data)
+        reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
+        if reply is None:
+            return False
+        lent = self._lent.get(request.target_ip)
+        if lent is not None:
+            # Only inside: the frame itself comes from here, or switches would send that node's traffic here.
+            reply = replace(reply, sender_mac=lent)
+        # Counted when the answer is on its way: nobody waits for the counters.
+        sent = self._socket.send(reply.encode())
+        address = str(request.target_ip)
+        self._metrics.requests_received.add(address)
+        if sent:
+            self._metrics.responses_sent.add(address)
+        return True

@@ -1,0 +1,105 @@
+"""This node on all of its interfaces: which there are to announce on, and what goes out there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+from allocator.core.addresses import Address
+from allocator.process.logs import EventLog
+from speaker.cluster.scope import Scope
+from speaker.frames.ethernet import mac_text
+from speaker.layer2.conflicts import Claim
+from speaker.layer2.gratuitous import Reason
+from speaker.layer2.interface_endpoint import OpenPresence, Presence
+from speaker.metrics import SpeakerMetrics
+from speaker.netdev.event_loop import PacketLoop
+from speaker.netdev.interfaces import Interface, announcing
+
+log = EventLog("announcer")
+
+Lent = Mapping[Address, Mapping[str, bytes]]
+"""Addresses that are said to be at a hardware address of another node, by interface."""
+
+
+class Presences:
+    """Keeps a presence on every interface that can announce. Whoever owns it serialises the calls."""
+
+    def __init__(
+        self,
+        *,
+        packets: PacketLoop,
+        open_presence: OpenPresence,
+        on_claim: Callable[[Claim], None],
+        metrics: SpeakerMetrics,
+    ) -> None:
+        self._packets = packets
+        self._open_presence = open_presence
+        self._on_claim = on_claim
+        self._metrics = metrics
+        self._present: dict[Interface, Presence] = {}
+        self._own_macs: frozenset[bytes] = frozenset()
+
+    def follow(self, interfaces: Iterable[Interface]) -> list[str]:
+        """Be present on exactly those of the interfaces that can announce; return the names of the new ones."""
+        found = tuple(interfaces)
+        usable = {_identity(interface): interface for interface in announcing(found)}
+        self._own_macs = frozenset(interface.mac for interface in found)
+        for interface in [known for known in self._present if known not in usable]:
+            self._retire(self._present.pop(interface))
+            log.info("interface.lost", interface=interface.name)
+        return [interface.name for interface in usable if interface not in self._present and self._open(interface)]
+
+    def is_own(self, mac: bytes) -> bool:
+        """Tell whether an interface of this node, announcing or not, has the hardware address."""
+        return mac in self._own_macs
+
+    def names(self, scope: Scope) -> list[str]:
+        """The names of the interfaces present that the scope includes."""
+        return sorted({interface.name for interface in self._present if scope.includes(interface.name)})
+
+    def answer(self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], lent: Lent) -> None:
+        """From now on watch for `wanted` and answer for exactly those of them that are `answered`."""
+        for interface, presence in self._present.items():
+            here = frozenset(address for address, scope in wanted.items() if scope.includes(interface.name))
+            macs = {address: macs[interface.name] for address, macs in lent.items() if interface.name in macs}
+            presence.answer_for(here & answered, watched=here, lent=macs)
+
+    def send(self, address: Address, scope: Scope, reason: Reason | None) -> None:
+        """Announce the address for the reason, or ask for it (None), on every interface of the scope."""
+        for interface, presence in self._present.items():
+            if not scope.includes(interface.name):
+                continue
+            # A refresh also asks: a host that took the address without a word would stay unnoticed for ever.
+            if reason in (None, Reason.REFRESH):
+                presence.probe(address)
+            if reason is not None and presence.announce(address):
+                self._metrics.announcements.labels(reason).inc()
+
+    def close(self) -> None:
+        """Leave every interface."""
+        for presence in self._present.values():
+            self._retire(presence)
+        self._present.clear()
+
+    def _open(self, interface: Interface) -> bool:
+        try:
+            presence = self._open_presence(interface, self._on_claim)
+        except OSError as error:
+            # The link went again before it was opened; its next change is reported anew.
+            log.warning("interface.unusable", interface=interface.name, error=error)
+            return False
+        self._present[interface] = presence
+        for listener in presence.listeners:
+            self._packets.add(listener)
+        log.info("interface.ready", interface=interface.name, mac=mac_text(interface.mac))
+        return True
+
+    def _retire(self, presence: Presence) -> None:
+        for listener in presence.listeners:
+            self._packets.retire(listener)
+
+
+def _identity(interface: Interface) -> Interface:
+    """The interface with only what its sockets depend on: a new address or flag must not reopen them."""
+    return Interface(index=interface.index, name=interface.name, mac=interface.mac)

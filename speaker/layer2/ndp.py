@@ -1,0 +1,114 @@
+"""Answers neighbour solicitations on one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from allocator.core.addresses import Address, Family
+from speaker.frames.ethernet import ETHERTYPE_IPV6
+from speaker.frames.ipv6 import group_mac, is_multicast, solicited_node
+from speaker.frames.ndp import Advertisement, Solicitation, decode, reply_to, unsolicited
+from speaker.metrics import SpeakerMetrics
+from speaker.netdev import filters
+from speaker.netdev.frame_listener import FrameListener
+from speaker.netdev.interfaces import Interface
+from speaker.netdev.multicast_groups import GroupMemberships
+from speaker.netdev.packet_socket import MaySend, always
+
+_OWN: Mapping[Address, bytes] = {}
+"""Nothing is lent: the interface's own hardware address is the answer."""
+
+
+def answer(
+    frame: Solicitation | Advertisement, *, mac: bytes, addresses: AbstractSet[Address]
+) -> Advertisement | None:
+    """Return the advertisement that `frame` deserves from the holder of `addresses` at `mac`, None if none.
+
+    Solicitations for an address we hold, sent to a group or to us, multicast or (NUD) unicast, with or without the
+    asker's link-layer address; a probe for it is answered so that the prober desists (RFC 4862 5.4.3).
+    """
+    if not isinstance(frame, Solicitation) or frame.target not in addresses:
+        return None
+    to_all = is_multicast(frame.receiver) and frame.destination == group_mac(frame.receiver)
+    if not to_all and frame.destination != mac:
+        return None
+    # A loop in the LAN may bring back what this node sent itself.
+    return None if frame.source == mac else reply_to(frame, mac)
+
+
+class NdpResponder(FrameListener):
+    """Answers and announces IPv6 addresses on one interface, with that interface's own MAC.
+
+    `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread; `_groups` and
+    `_members` belong to the caller. The kernel's filter is a hint that may let more through; `_addresses` decides.
+    """
+
+    protocol = "ndp"
+    family = Family.IPV6
+    ethertype = ETHERTYPE_IPV6
+
+    def __init__(self, interface: Interface, metrics: SpeakerMetrics, may_send: MaySend = always) -> None:
+        """Open the socket, answering for nothing yet. Raises OSError."""
+        super().__init__(interface, metrics, may_send)
+        self._metrics = metrics
+        self._addresses: frozenset[Address] = frozenset()
+        self._lent: Mapping[Address, bytes] = _OWN
+        self._groups: frozenset[Address] = frozenset()
+        self._members = GroupMemberships(interface)
+
+    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
+        """From now on answer for exactly the IPv6 addresses among these, and be in exactly their groups."""
+        mine = frozenset(address for address in addresses if self.covers(address))
+        self._lent = lent
+        if mine == self._addresses:
+            return
+        # Addresses that end alike share a group: it is the set of groups that is joined, so none is left too early.
+        groups = frozenset(solicited_node(address) for address in mine)
+        for group in groups - self._groups:
+            self._join(group)
+        self._addresses = mine
+        self._socket.set_filter(filters.solicitations_for(mine))
+        for group in self._groups - groups:
+            self._socket.leave(group_mac(group))
+            self._members.leave(group)
+        self._groups = groups
+
+    def announce(self, address: Address) -> bool:
+        """Tell all nodes where the address is, overriding what they had; return whether that went out."""
+        if address in self._lent:
+            return False
+        sent = self._socket.send(unsolicited(address, self.interface.mac).encode())
+        if sent:
+            self._metrics.gratuitous_sent.add(str(address))
+        return sent
+
+    def close(self) -> None:
+        """Free the sockets, and with them leave every group."""
+        super().close()
+        self._members.close()
+
+    def _handle(self, data: bytes) -> bool:
+        frame = decode(data)
+        reply = answer(frame, mac=self.interface.mac, addresses=self._addresses)
+        if reply is None:
+            return False
+        lent = self._lent.get(frame.target)
+        if lent is not None:
+            reply = replace(reply, link_address=lent)
+        # Counted when the answer is on its way: nobody waits for the counters.
+        sent = self._socket.send(reply.encode())
+        address = str(frame.target)
+        self._metrics.requests_received.add(address)
+        if sent:
+            self._metrics.responses_sent.add(address)
+        return True
+
+    def _join(self, group: Address) -> None:
+        self._socket.join(group_mac(group))
+        try:
+            self._members.join(group)
+        except OSError as error:
+            # Without IPv6 on the interface there are no reports; only a switch that snoops them minds.
+            self._socket.failed("join", error)

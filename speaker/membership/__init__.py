@@ -1,0 +1,1 @@
+"""Which speakers are alive: heartbeats, Leases, failure detection."""

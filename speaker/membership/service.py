@@ -1,0 +1,270 @@
+"""Exchanges heartbeats with the other speakers over UDP and reports who is alive and what they announce."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from allocator.process.logs import EventLog
+from speaker.membership.fence import Fence, clock
+from speaker.membership.heartbeat import MAXIMUM_BYTES, ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
+from speaker.membership.liveness import Liveness
+from speaker.membership.membership import (
+    DEFAULT_DEAD_AFTER_SECONDS,
+    DEFAULT_INTERVAL_SECONDS,
+    Membership,
+    PeerChange,
+    Verdict,
+)
+from speaker.membership.state_sync import Statement
+from speaker.membership.transport import HeartbeatSocket
+from speaker.metrics import SpeakerMetrics
+
+log = EventLog("membership")
+
+_DATAGRAMS_A_TURN = 4096
+_BATCH_SECONDS = 0.05
+"""Where many nodes send, waking up for each datagram would cost more than reading it."""
+
+
+class Heartbeats:
+    """Sends the heartbeats that are due, listens for others', and tells its listener who is alive.
+
+    One thread runs it all. `_membership`, `_socket`, `_key` and `_ready` are guarded by `_lock`; the listener
+    is called from the thread, outside the lock, and must be quick: while it runs nothing is heard.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        key: bytes,
+        port: int,
+        metrics: SpeakerMetrics,
+        interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
+        address: str | None = None,
+    ) -> None:
+        """Bind the port, on every address or on one. Raises OSError when it is taken."""
+        self._key = key
+        self._metrics = metrics
+        self._on_change: Callable[[Liveness], None] = lambda _: None
+        self._on_forged: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+        self._membership = Membership(
+            node=node,
+            interval_seconds=interval_seconds,
+            dead_after_seconds=dead_after_seconds,
+            now=clock(),
+            new_number=lambda: secrets.randbits(63) + 1,
+        )
+        self.fence = Fence(self._membership.fence_after_seconds)
+        self._ready = False
+        self._everywhere = False
+        self._reported = Liveness(frozenset())
+        self._socket = HeartbeatSocket(port, address)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._woken = select.poll()
+        for poll in (self._poll, self._woken):
+            poll.register(self._wake, select.POLLIN)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+
+    def report_to(
+        self, on_change: Callable[[Liveness], None], *, on_forged: Callable[[], None] = lambda: None
+    ) -> None:
+        """Name the listener, and who is told of every heartbeat of another key; before `start`."""
+        self._on_change = on_change
+        self._on_forged = on_forged
+
+    def use_key(self, key: bytes) -> None:
+        """Write and accept only heartbeats of this key from now on."""
+        with self._lock:
+            self._key = key
+
+    def start(self) -> None:
+        """Begin to send and to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Fall silent and free the port."""
+        self._stopping.set()
+        os.eventfd_write(self._wake, 1)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._socket.close()
+        os.close(self._wake)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Exchange heartbeats with these nodes, by name and IP addresses (this node's own entry is ignored)."""
+        with self._lock:
+            self._socket.set_addresses(addresses)
+            changes = self._membership.set_peers(addresses, clock())
+        _log_changes(changes)
+        os.eventfd_write(self._wake, 1)
+
+    def renewed(self, node: str) -> None:
+        """The node's Lease was seen to be renewed."""
+        with self._lock:
+            self._membership.renewed(node, clock())
+
+    @property
+    def serving(self) -> bool:
+        """Whether this node counts as able to announce."""
+        with self._lock:
+            return self._membership.phase is Phase.SERVING
+
+    def serve(self) -> None:
+        """Count this node as able to announce, once settled, and tell the others so."""
+        with self._lock:
+            self._ready = True
+        os.eventfd_write(self._wake, 1)
+
+    def state(self, statement: Statement) -> None:
+        """Tell the others at once what this node announces and where it can, and go on telling them."""
+        with self._lock:
+            self._membership.state(statement)
+            # With a cable out, the usual way to a peer may be the one that is gone. With the cable in, a way that
+            # fails means that clients do not get through either: going round it would keep this node elected.
+            self._everywhere = any(link.lost for link in statement.links)
+            self._send_due()
+
+    def hearing(self, nodes: Collection[str]) -> frozenset[str]:
+        """Return those that have just said what they announce, and get the others to."""
+        if not nodes:
+            return frozenset()
+        with self._lock:
+            heard = self._membership.hearing(nodes, clock())
+        os.eventfd_write(self._wake, 1)
+        return heard
+
+    def unfence(self) -> None:
+        """What was reported last has been acted upon: answering is allowed again, unless it was not even then."""
+        with self._lock:
+            if not self._membership.fenced:
+                self.fence.reopen()
+
+    def leave(self) -> None:
+        """Tell the others at once to take over, and keep telling them until `stop`."""
+        with self._lock:
+            self._membership.phase = Phase.LEAVING
+            self._send_due()
+        os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._lock:
+                changes = self._receive()
+                now = clock()
+                # Last: what had waited in the socket is no proof of what happened during a standstill.
+                stalled, gone = self._membership.tick(now)
+                self.fence.keep_up(closed=self._membership.fenced)
+                if self._ready and self._membership.phase is Phase.STARTING and self._membership.settled(now):
+                    self._membership.phase = Phase.SERVING
+                    log.info("speaker.serving")
+                self._send_due()
+                liveness = Liveness(
+                    self._membership.alive(now),
+                    fenced=self._membership.fenced,
+                    unheard=self._membership.by_lease(now),
+                    leaving=self._membership.leaving(),
+                    statements=self._membership.statements(),
+                )
+                deadline = self._membership.next_deadline()
+            self._report(liveness, changes + gone, stalled)
+            self._wait(now, deadline)
+
+    def _wait(self, begun: float, deadline: float) -> None:
+        """Wait until something arrives or is due; in a crowd, take what arrives in batches."""
+        if self._membership.crowded:
+            rest_until = min(begun + _BATCH_SECONDS, deadline)
+            if self._poll_until(self._woken, rest_until):
+                return
+        self._poll_until(self._poll, deadline)
+
+    def _poll_until(self, poll: select.poll, deadline: float) -> bool:
+        """Tell whether this process itself asked for a turn."""
+        # Rounded up to poll's milliseconds: a wait that ends too early would spin until the deadline.
+        remaining = max(0.0, deadline - clock())
+        woken = any(descriptor == self._wake for descriptor, _ in poll.poll(int(remaining * 1000) + 1))
+        if woken:
+            os.eventfd_read(self._wake)
+        return woken
+
+    def _report(self, liveness: Liveness, changes: list[PeerChange], stalled: float) -> None:
+        _log_changes(changes)
+        for change in changes:
+            if change.silence is not None:
+                self._metrics.detection_seconds.observe(change.silence)
+        for node in sorted(liveness.unheard - self._reported.unheard):
+            reason = "its Lease is renewed but none of its heartbeats arrives: is UDP blocked?"
+            log.warning("peer.unheard", node=node, reason=reason)
+        # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
+        # of them may have: either way the LAN may have learned another holder of what we announce.
+        served = self._membership.node in self._reported.alive
+        shaken = served and (stalled > 0 or any(change.alive for change in changes))
+        if stalled:
+            log.warning("membership.stalled", seconds=f"{stalled:.3f}", answering=not liveness.fenced)
+        if liveness == self._reported and not shaken:
+            return
+        self._reported = liveness
+        self._metrics.peers_alive.set(len(liveness.alive))
+        self._metrics.peers_by_lease.set(len(liveness.unheard))
+        self._on_change(replace(liveness, shaken=shaken))
+
+    def _receive(self) -> list[PeerChange]:
+        changes: list[PeerChange] = []
+        for _ in range(_DATAGRAMS_A_TURN):
+            try:
+                datagram, source = self._socket.receive(MAXIMUM_BYTES + 1)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                log.debug("heartbeat.failed", operation="receive", error=error)
+                break
+            try:
+                heartbeat = Heartbeat.decode(datagram, self._key)
+            except MalformedHeartbeat:
+                self._metrics.heartbeats_dropped.labels("malformed").inc()
+                continue
+            except ForgedHeartbeat:
+                self._metrics.heartbeats_dropped.labels("forged").inc()
+                self._on_forged()
+                continue
+            verdict, changed = self._membership.heard(heartbeat, clock())
+            changes += changed
+            if verdict is Verdict.ACCEPTED:
+                self._socket.heard(heartbeat.sender, source)
+            else:
+                self._metrics.heartbeats_dropped.labels(verdict).inc()
+        return changes
+
+    def _send_due(self) -> None:
+        now = clock()
+        for node, heartbeat in self._membership.outgoing(now):
+            try:
+                self._socket.send(
+                    node,
+                    heartbeat.encode(self._key),
+                    everywhere=self._everywhere,
+                    in_trouble=self._membership.in_trouble(node),
+                    lost=self._membership.just_lost(node, now),
+                )
+            except OSError as error:
+                log.debug("heartbeat.failed", operation="send", node=node, error=error)
+
+
+def _log_changes(changes: list[PeerChange]) -> None:
+    for change in changes:
+        log.info("peer.alive" if change.alive else "peer.dead", node=change.node, reason=change.reason)

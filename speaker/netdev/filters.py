@@ -1,0 +1,97 @@
+"""Which frames each of the speaker's sockets lets through: everything else stays in the kernel.
+
+A filter may let a little more through than it should when addresses are many and scattered; the reader decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from allocator.core.addresses import Address
+from speaker.netdev import bpf
+from speaker.netdev.bpf import PacketType, Program
+
+_PREFIX_LIMIT = 8
+"""How many different upper 96 bits of IPv6 addresses one program tells apart; each takes the room of four ranges."""
+
+# Offsets from the Ethernet header on.
+_ARP_HARDWARE_AND_PROTOCOL, _ARP_SIZES_AND_OPERATION = 14, 18
+_ARP_SIZES, _ARP_OPERATION = 18, 20
+_ARP_SENDER, _ARP_TARGET = 28, 38
+_IPV6_NEXT_HEADER, _ICMPV6_TYPE_AND_CODE, _NDP_TARGET = 20, 54, 62
+
+_IPV4_OVER_ETHERNET = 0x0001_0800
+_SIX_AND_FOUR_BYTES = 0x0604
+_REQUEST, _REPLY = 1, 2
+_ICMPV6 = 58
+_SOLICITATION, _ADVERTISEMENT = 135 << 8, 136 << 8
+
+
+def arp_requests_for(addresses: Iterable[Address]) -> Program:
+    """Accept ARP requests for IPv4 over Ethernet, addressed to this host or broadcast, that ask for an address."""
+    ranges = bpf.cover(addresses)
+    if not ranges:
+        return bpf.NOTHING
+    return (
+        *bpf.addressed_to(PacketType.BROADCAST, PacketType.HOST),
+        *bpf.word_is(_ARP_HARDWARE_AND_PROTOCOL, _IPV4_OVER_ETHERNET),
+        *bpf.word_is(_ARP_SIZES_AND_OPERATION, _SIX_AND_FOUR_BYTES << 16 | _REQUEST),
+        *bpf.accept_words(_ARP_TARGET, ranges),
+    )
+
+
+def arp_claims_of(addresses: Iterable[Address]) -> Program:
+    """Accept ARP of either operation that calls an address the sender's own."""
+    ranges = bpf.cover(addresses)
+    if not ranges:
+        return bpf.NOTHING
+    return (
+        *bpf.addressed_to(PacketType.BROADCAST, PacketType.HOST),
+        *bpf.word_is(_ARP_HARDWARE_AND_PROTOCOL, _IPV4_OVER_ETHERNET),
+        *bpf.half_word_is(_ARP_SIZES, _SIX_AND_FOUR_BYTES),
+        *bpf.half_word_is(_ARP_OPERATION, _REQUEST, _REPLY),
+        *bpf.accept_words(_ARP_SENDER, ranges),
+    )
+
+
+def solicitations_for(addresses: Iterable[Address]) -> Program:
+    """Accept neighbour solicitations whose target is an address, sent to this host or to a group.
+
+    Those behind extension headers are not seen: no implementation sends them, and RFC 6980 forbids the fragment
+    header, which is what attackers used.
+    """
+    return _ndp_about(addresses, _SOLICITATION)
+
+
+def ndp_claims_of(addresses: Iterable[Address]) -> Program:
+    """Accept neighbour advertisements whose target is an address."""
+    return _ndp_about(addresses, _ADVERTISEMENT)
+
+
+def _ndp_about(addresses: Iterable[Address], type_and_code: int) -> Program:
+    accept = _accept_targets(addresses)
+    if not accept:
+        return bpf.NOTHING
+    return (
+        *bpf.addressed_to(PacketType.MULTICAST, PacketType.HOST),
+        *bpf.byte_is(_IPV6_NEXT_HEADER, _ICMPV6),
+        *bpf.half_word_is(_ICMPV6_TYPE_AND_CODE, type_and_code),
+        *accept,
+    )
+
+
+def _accept_targets(addresses: Iterable[Address]) -> Program:
+    by_prefix: dict[int, list[int]] = {}
+    for address in addresses:
+        by_prefix.setdefault(address.value >> 32, []).append(address.value & 0xFFFF_FFFF)
+    last_word = _NDP_TARGET + 12
+    if len(by_prefix) > _PREFIX_LIMIT:
+        # Only the last word is compared: foreign addresses that share it with one of ours pass, too.
+        return bpf.accept_words(last_word, bpf.cover_values(itertools.chain.from_iterable(by_prefix.values())))
+    program: Program = ()
+    for prefix, values in by_prefix.items():
+        ranges = bpf.cover_values(values, limit=bpf.RANGE_LIMIT // len(by_prefix) - 4)
+        words = (prefix >> 64, prefix >> 32 & 0xFFFF_FFFF, prefix & 0xFFFF_FFFF)
+        program += bpf.if_words(_NDP_TARGET, words, bpf.accept_words(last_word, ranges))
+    return (*program, *bpf.NOTHING) if program else ()

@@ -1,0 +1,289 @@
+"""The speaker of one node: its parts, the order in which they start and stop, and who notices when one dies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from allocator.core.addresses import Address
+from allocator.kube import resource
+from allocator.kube.client import ApiError, Cluster
+from allocator.kube.events import EventRecorder
+from allocator.kube.reflector import Reflector
+from allocator.kube.resource import Resource
+from allocator.objects import names
+from allocator.process.logs import EventLog
+from speaker.cluster.state import View
+from speaker.controller import Decider
+from speaker.layer2.announcer import Announcer
+from speaker.layer2.conflicts import ConflictListener
+from speaker.layer2.gratuitous import REFRESH_SECONDS
+from speaker.layer2.interface_endpoint import opener
+from speaker.membership.host_check import HostWatch
+from speaker.membership.key import KeyWatch, read_key
+from speaker.membership.lease import LeaseKeeper
+from speaker.membership.liveness import Liveness
+from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+from speaker.membership.reconnection import Reconnection
+from speaker.membership.service import Heartbeats
+from speaker.metrics import SpeakerMetrics
+from speaker.netdev.event_loop import PacketLoop
+from speaker.netdev.interfaces import Interface, InterfaceWatch
+from speaker.netdev.link_state import reachable_at
+from speaker.netdev.packet_socket import require_raw_sockets
+from speaker.status.rate_limit import (
+    EVENTS_PER_SECOND,
+    EVENTS_SAVED,
+    STATUS_WRITES_PER_SECOND,
+    STATUS_WRITES_SAVED,
+    WritePace,
+)
+from speaker.status.reporter import Reporter
+from speaker.status.writer import StatusWriter
+
+log = EventLog("speaker")
+
+HANDOVER_SECONDS = 1.0
+"""How long a leaving speaker waits at most until others are heard to announce what it announced; with others there
+it takes milliseconds."""
+
+_RETRY_SECONDS = 0.5
+_EVENTS_WAITING = 100
+_Value = TypeVar("_Value")
+
+
+class Part(Protocol):
+    """Something with a thread."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End, and wait for the thread."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a speaker is told."""
+
+    node: str
+    namespace: str
+    heartbeat_port: int
+    lb_class: str = ""
+    heartbeat_interval_seconds: float = DEFAULT_INTERVAL_SECONDS
+    dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS
+    announce_refresh_seconds: float = REFRESH_SECONDS
+    probe: bool = True
+
+
+class Stopped(Exception):
+    """The speaker was told to stop before it had started."""
+
+
+class Speaker:
+    """Everything a node's speaker runs. `start` returns once its threads run; it begins to announce by itself."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, registry: CollectorRegistry) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._metrics = SpeakerMetrics(registry)
+        self._stopping = threading.Event()
+        self._parts: dict[str, Part] = {}
+        self._waiting_for = "the speakers' key"
+        self._heartbeats: Heartbeats | None = None
+        self._decider: Decider | None = None
+
+    def start(self) -> None:
+        """Fetch what is needed and start every part. Raises Stopped, and OSError when a socket is refused."""
+        settings = self._settings
+        require_raw_sockets()
+        key = self._retry("speaker.key", self._read_key)
+        self._waiting_for = "the API server"
+        slices = self._retry("speaker.discovery", self._endpoint_slices)
+        self._waiting_for = "the first list of every watch"
+        heartbeats = Heartbeats(
+            node=settings.node,
+            key=key,
+            port=settings.heartbeat_port,
+            metrics=self._metrics,
+            interval_seconds=settings.heartbeat_interval_seconds,
+            dead_after_seconds=settings.dead_after_seconds,
+        )
+        fence = heartbeats.fence
+        packets = PacketLoop(self._metrics.packet_loop_lag.observe)
+        announcer = Announcer(
+            packets=packets,
+            open_presence=opener(self._metrics, lambda: fence.open),
+            metrics=self._metrics,
+            may_send=lambda: fence.open,
+            probe=settings.probe,
+            refresh_seconds=settings.announce_refresh_seconds,
+        )
+        events = EventRecorder(
+            self._cluster,
+            component="metallb-speaker",
+            host=settings.node,
+            pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED),
+            backlog=_EVENTS_WAITING,
+        )
+        statuses = StatusWriter(
+            self._cluster,
+            node=settings.node,
+            namespace=settings.namespace,
+            pace=WritePace(per_second=STATUS_WRITES_PER_SECOND, saved=STATUS_WRITES_SAVED),
+        )
+        reporter = Reporter(node=settings.node, events=events, statuses=statuses)
+        hosts = HostWatch(settings.heartbeat_port)
+        decider = Decider(
+            node=settings.node,
+            view=View(lb_class=settings.lb_class),
+            announcer=announcer,
+            peers=heartbeats,
+            hosts=hosts,
+            reports=reporter,
+            metrics=self._metrics,
+        )
+        hosts.report_to(decider.on_gone)
+        lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
+
+        def on_rival(address: Address, node: str) -> None:
+            # It announces though it may not be heard: then it lives all the same, and the election counts it.
+            log.warning("address.rival", ip=address, service=decider.services_of(address), node=node)
+            self._metrics.double_announcers.inc()
+            heartbeats.renewed(node)
+
+        announcer.report_to(
+            ConflictListener(
+                on_conflict=reporter.conflict,
+                on_over=reporter.conflict_over,
+                on_rival=on_rival,
+                whose=decider.whose,
+                on_answered=decider.on_answered,
+                services_of=decider.services_of,
+            )
+        )
+
+        keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
+        reflectors = [
+            Reflector(self._cluster, resource, namespace=namespace, on_change=decider.on_change)
+            for resource, namespace in (
+                (resource.SERVICES, None),
+                (slices, None),
+                (resource.NODES, None),
+                (names.IP_ADDRESS_POOLS, settings.namespace),
+                (names.L2_ADVERTISEMENTS, settings.namespace),
+                (resource.LEASES, settings.namespace),
+            )
+        ]
+        reported = Reflector(
+            self._cluster, names.SERVICE_L2_STATUSES, namespace=settings.namespace, on_change=statuses.on_change
+        )
+
+        def refresh() -> None:
+            log.info("watches.refreshed", reason="the way to the others was cut and is back")
+            for reflector in (*reflectors, reported):
+                reflector.refresh()
+
+        reconnection = Reconnection(settings.node, refresh)
+
+        def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
+            announcer.set_interfaces(interfaces)
+            decider.on_interfaces(interfaces)
+            lease.reach_at(reachable_at(interfaces))
+            reconnection.on_interfaces(interfaces)
+
+        def on_liveness(liveness: Liveness) -> None:
+            decider.on_liveness(liveness)
+            lease.serve(settings.node in liveness.alive)
+            reconnection.on_alive(liveness.alive)
+
+        heartbeats.report_to(on_liveness, on_forged=keys.doubt)
+        # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
+        parts: dict[str, Part] = {
+            **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
+            "watch of what was reported": reported,
+            "status": statuses,
+            "lease": lease,
+            "events": events,
+            "key": keys,
+            "packets": packets,
+            "announcer": announcer,
+            "interfaces": InterfaceWatch(on_interfaces),
+            "hosts": hosts,
+            "heartbeats": heartbeats,
+            "decider": decider,
+        }
+        for name, part in parts.items():
+            part.start()
+            self._parts[name] = part
+        self._heartbeats, self._decider = heartbeats, decider
+        self._await_synced(reflectors)
+        decider.on_synced()
+        self._waiting_for = "the other speakers' heartbeats"
+
+    def not_ready(self) -> list[str]:
+        """Tell why this node cannot announce yet; empty when it can."""
+        if self._heartbeats is not None and self._heartbeats.serving:
+            return self.dead()
+        return [f"waiting for {self._waiting_for}", *self.dead()]
+
+    def dead(self) -> list[str]:
+        """Name the parts whose thread has ended though nobody stopped it."""
+        if self._stopping.is_set():
+            return []
+        return [f"{name} has died" for name, part in self._parts.items() if not part.alive]
+
+    def interrupt(self) -> None:
+        """Make `start` give up waiting; safe in a signal handler."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Hand the addresses over, then end every part: no question goes unanswered in between.
+
+        The others are told first; what is announced here stays so until its successor is heard to announce it.
+        """
+        self._stopping.set()
+        if self._heartbeats is not None and self._decider is not None and self._heartbeats.serving:
+            self._heartbeats.leave()
+            given = self._decider.wait_given_away(HANDOVER_SECONDS)
+            log.info("speaker.left", given_away=given)
+        for name, part in reversed(self._parts.items()):
+            log.debug("part.stopping", part=name)
+            part.stop()
+
+    def _read_key(self) -> bytes:
+        return read_key(self._cluster, self._settings.namespace)
+
+    def _endpoint_slices(self) -> Resource:
+        if self._cluster.serves(resource.ENDPOINT_SLICES_V1):
+            return resource.ENDPOINT_SLICES_V1
+        return resource.ENDPOINT_SLICES_V1BETA1
+
+    def _retry(self, event: str, attempt: Callable[[], _Value]) -> _Value:
+        said = ""
+        while not self._stopping.is_set():
+            try:
+                return attempt()
+            except ApiError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning(event, error=error, retry_seconds=_RETRY_SECONDS)
+            self._stopping.wait(_RETRY_SECONDS)
+        raise Stopped
+
+    def _await_synced(self, reflectors: list[Reflector]) -> None:
+        for reflector in reflectors:
+            while not reflector.wait_synced(_RETRY_SECONDS):
+                if self._stopping.is_set() or self.dead():
+                    raise Stopped

@@ -1,0 +1,1 @@
+"""Reporting to the API who announces what."""
