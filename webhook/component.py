@@ -10,8 +10,8 @@ from pathlib import Path
 from flask import Flask
 from prometheus_client import REGISTRY
 
-from allocator.allocation.allocator import Claims
-from allocator.allocation.cache import View
+from allocator.allocation.allocator import Allocator
+from allocator.allocation.cache import ClaimCache
 from allocator.core.pools import PriorityOrder
 from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
@@ -57,7 +57,7 @@ class Webhook:
 
     def __init__(self, settings: Settings) -> None:
         cluster = Cluster.from_environment(settings.kubeconfig, timeout_seconds=API_TIMEOUT_SECONDS)
-        self._view = View(cluster, namespace=settings.namespace, order=settings.priority_order)
+        self._cache = ClaimCache(cluster, namespace=settings.namespace, order=settings.priority_order)
         self._trust = Trust(
             cluster,
             namespace=settings.namespace,
@@ -77,18 +77,18 @@ class Webhook:
         )
         self._handlers: dict[str, Handler] = {
             "/mutate-v1-service": self._when_synced(
-                ServiceAdmission(self._view, Claims(cluster, self._view), rules=rules).answer
+                ServiceAdmission(self._cache, Allocator(cluster, self._cache), rules=rules).answer
             ),
             "/validate-metallb-io-v1beta1-ipaddresspool": self._when_synced(
-                PoolAdmission(cluster, self._view, rules=rules).answer
+                PoolAdmission(cluster, self._cache, rules=rules).answer
             ),
             "/validate-metallb-io-v1beta1-l2advertisement": self._when_synced(
-                L2AdvertisementAdmission(self._view, rules=rules).answer
+                L2AdvertisementAdmission(self._cache, rules=rules).answer
             ),
             "/validate-metallb-io-bgp": BgpAdmission().answer,
             "/validate-v1-namespace": NamespaceAdmission().answer,
         }
-        # Both written once by the thread that starts the view, and by the main thread's signal handler.
+        # Both written once by the thread that starts the cache, and by the main thread's signal handler.
         self._view_started = False
         self._draining = False
         self._stopping = threading.Event()
@@ -112,7 +112,7 @@ class Webhook:
             "monitor": self._monitor.alive,
             **self._trust.alive(),
             "adoption": self._adoption.alive,
-            "view": not self._view.dead_threads() if self._view_started else self._starter.is_alive(),
+            "view": not self._cache.dead_threads() if self._view_started else self._starter.is_alive(),
         }
         return [name for name, living in alive.items() if not living]
 
@@ -125,7 +125,7 @@ class Webhook:
         self._stopping.set()
         self._adoption.stop()
         self._trust.stop()
-        self._view.stop()
+        self._cache.stop()
         self._monitor.stop()
 
     def tls_context(self) -> ssl.SSLContext:
@@ -138,7 +138,7 @@ class Webhook:
             return ["shutting down"]
         return [
             *self._trust.problems(),
-            *self._view.problems(),
+            *self._cache.problems(),
             *self._adoption.problems(),
         ]
 
@@ -146,7 +146,7 @@ class Webhook:
         """Refuse to decide on a part of the pools and claims: that would answer with reasons that are not true."""
 
         def answer(request: AdmissionRequest) -> Answer:
-            if missing := self._view.problems():
+            if missing := self._cache.problems():
                 raise NotReady("; ".join(missing))
             return handler(request)
 
@@ -156,7 +156,7 @@ class Webhook:
         failing = False
         while not self._stopping.is_set():
             try:
-                self._view.start()
+                self._cache.start()
             except ApiError as error:
                 if not failing:
                     log.warning("view.not_started", error=error, retry_seconds=_RETRY_SECONDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from allocator.allocation.cache import View
+from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.claims import Holder
 from allocator.core.pools import Applicant, Pool
@@ -21,7 +21,7 @@ from allocator.process.logs import EventLog
 from allocator.rules.bgp import review_bgp
 from allocator.rules.l2_advertisement import review_l2_advertisement
 from allocator.rules.namespace import review_namespace
-from allocator.rules.pool import Surroundings, review_pool, review_pool_deletion
+from allocator.rules.pool import ClusterContext, review_pool, review_pool_deletion
 from allocator.rules.verdict import Rules, Verdict, denied, misplaced
 from webhook.review import AdmissionRequest, Answer
 
@@ -31,9 +31,9 @@ log = EventLog("admission")
 class PoolAdmission:
     """Answers CREATE, UPDATE and DELETE of IPAddressPools."""
 
-    def __init__(self, cluster: Cluster, view: View, *, rules: Rules) -> None:
+    def __init__(self, cluster: Cluster, cache: ClaimCache, *, rules: Rules) -> None:
         self._cluster = cluster
-        self._view = view
+        self._cache = cache
         self._rules = rules
 
     def answer(self, review: AdmissionRequest) -> Answer:
@@ -43,22 +43,22 @@ class PoolAdmission:
         return _answer(review, lambda: self._change(review), rules=self._rules)
 
     def _change(self, review: AdmissionRequest) -> Verdict:
-        return review_pool(review.object or {}, review.old_object, around=self._surroundings(), rules=self._rules)
+        return review_pool(review.object or {}, review.old_object, context=self._context(), rules=self._rules)
 
     def _deletion(self, review: AdmissionRequest) -> Verdict:
-        home = self._view.namespace(self._rules.namespace) or {}
+        home = self._cache.namespace(self._rules.namespace) or {}
         going = (home.get("metadata") or {}).get("deletionTimestamp")
         if review.old_object is None or going:
             # With the namespace goes the whole installation: nothing is left to keep a promise.
             return Verdict()
-        return review_pool_deletion(review.old_object, around=self._surroundings())
+        return review_pool_deletion(review.old_object, context=self._context())
 
-    def _surroundings(self) -> Surroundings:
-        return Surroundings(
+    def _context(self) -> ClusterContext:
+        return ClusterContext(
             pools=self._pools(),
-            claims=self._view.claims(),
+            claims=self._cache.claims(),
             applicant=self._applicant,
-            namespaces={one["metadata"]["name"]: labels_of(one) for one in self._view.namespaces()},
+            namespaces={one["metadata"]["name"]: labels_of(one) for one in self._cache.namespaces()},
             foreign=_foreign_ranges(self._cluster),
         )
 
@@ -79,19 +79,19 @@ class PoolAdmission:
             service = None
         if service is None:
             return None
-        return Applicant(holder.namespace, labels_of(self._view.namespace(holder.namespace)), labels_of(service))
+        return Applicant(holder.namespace, labels_of(self._cache.namespace(holder.namespace)), labels_of(service))
 
 
 class L2AdvertisementAdmission:
     """Answers CREATE and UPDATE of L2Advertisements."""
 
-    def __init__(self, view: View, *, rules: Rules) -> None:
-        self._view = view
+    def __init__(self, cache: ClaimCache, *, rules: Rules) -> None:
+        self._cache = cache
         self._rules = rules
 
     def answer(self, review: AdmissionRequest) -> Answer:
         """Admit an advertisement that is well formed."""
-        pools = {document["metadata"]["name"]: document for document in self._view.pool_documents()}
+        pools = {document["metadata"]["name"]: document for document in self._cache.pool_documents()}
         return _answer(review, lambda: review_l2_advertisement(review.object or {}, pools=pools), rules=self._rules)
 
 

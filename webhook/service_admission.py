@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from prometheus_client import Counter
 
-from allocator.allocation.allocator import Claims
-from allocator.allocation.cache import View
+from allocator.allocation.allocator import Allocator
+from allocator.allocation.cache import ClaimCache
 from allocator.core.requests import FamilyPolicy
 from allocator.core.verdicts import Decision
 from allocator.kube.client import ApiError, Object
@@ -31,8 +31,8 @@ _DUAL_STACK = (FamilyPolicy.PREFER_DUAL, FamilyPolicy.REQUIRE_DUAL)
 class ServiceAdmission:
     """Answers CREATE and UPDATE of Services. Holds no state of its own; safe to call from many threads."""
 
-    def __init__(self, view: View, claims: Claims, *, rules: Rules) -> None:
-        self._view = view
+    def __init__(self, cache: ClaimCache, claims: Allocator, *, rules: Rules) -> None:
+        self._cache = cache
         self._claims = claims
         self._rules = rules
 
@@ -43,14 +43,14 @@ class ServiceAdmission:
         who = f"{review.namespace}/{review.name or '(new)'}"
         service = _completed(review, review.object)
         if (service.get("spec") or {}).get("ipFamilyPolicy") in _DUAL_STACK:
-            self._view.look_for_families()
+            self._cache.look_for_families()
         try:
             verdict = review_service(
                 service,
                 review.old_object,
-                namespace=self._view.namespace(review.namespace),
-                rules=replace(self._rules, families=self._view.families),
-                decide=self._view.propose if review.dry_run else self._claims.reserve,
+                namespace=self._cache.namespace(review.namespace),
+                rules=replace(self._rules, families=self._cache.families),
+                decide=self._cache.propose if review.dry_run else self._claims.reserve,
                 foreign=self._foreign(review),
             )
         except ApiError as error:
@@ -71,9 +71,9 @@ class ServiceAdmission:
 
     def _foreign(self, review: AdmissionRequest) -> bool:
         old = review.old_object
-        if old is None or self._view.held_by(review.namespace, review.name):
+        if old is None or self._cache.held_by(review.namespace, review.name):
             return False
-        return served_by_another(old, self._view.pools())
+        return served_by_another(old, self._cache.pools())
 
 
 def _completed(review: AdmissionRequest, service: Object) -> Object:

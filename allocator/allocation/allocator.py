@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
-from allocator.allocation.cache import View
+from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder
 from allocator.core.requests import ServiceRequest
@@ -25,7 +25,7 @@ _ATTEMPTS = 12
 """Races lost in a row before the Service is left to the reconciler; each costs two short API calls."""
 
 _WIDEST_STEP = 256
-"""Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's view."""
+"""Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's cache."""
 
 _REFRESH_AFTER = timedelta(seconds=5)
 
@@ -49,14 +49,14 @@ class LostRace(Exception):
         self.address = address
 
 
-class Claims:
+class Allocator:
     """Writes claims for Services and takes them back. Correct under any interleaving with other writers."""
 
     def __init__(
-        self, cluster: Cluster, view: View, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, cluster: Cluster, cache: ClaimCache, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._cluster = cluster
-        self._view = view
+        self._cache = cache
         self._now = now
 
     def reserve(self, request: ServiceRequest) -> Decision:
@@ -97,7 +97,7 @@ class Claims:
         except Conflict:
             self._refresh(claim)
             raise LostRace(claim.address) from None
-        self._view.forget(claim)
+        self._cache.forget(claim)
 
     def adopt(self, claim: Claim, *, unnamed: Holder, named: Holder) -> Claim:
         """Give the claim of a Service made by generateName its name. Raises LostRace, ApiError."""
@@ -106,13 +106,13 @@ class Claims:
     def _settle(self, request: ServiceRequest, occasion: _Occasion) -> Decision:
         for lost in range(_ATTEMPTS):
             step = random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
-            decision = self._view.propose(request, mark=lambda found: _marks(found, request), pass_over=step)
+            decision = self._cache.propose(request, mark=lambda found: _marks(found, request), pass_over=step)
             if decision.outcome is not Outcome.ASSIGNED:
                 return decision
             try:
                 self._write(decision.placements, request, occasion)
             except LostRace:
-                # The view now has what stands there. Whoever won goes on to the next address as well, so that
+                # The cache now has what stands there. Whoever won goes on to the next address as well, so that
                 # following closely would lose again and again; chance parts the two.
                 continue
             return decision
@@ -135,7 +135,7 @@ class Claims:
         except BaseException:
             self._undo(created)
             for place in unwritten:
-                self._view.forget(_marked(place, request))
+                self._cache.forget(_marked(place, request))
             raise
         for claim in created:
             log.info("address.claimed", ip=claim.address, service=request.label, pool=claim.pool, state=claim.state)
@@ -143,7 +143,7 @@ class Claims:
     def _create(self, claim: Claim) -> Claim:
         try:
             document = document_of(claim, now=self._now())
-            return self._view.record(self._cluster.create(names.IP_ALLOCATIONS, document))
+            return self._cache.record(self._cluster.create(names.IP_ALLOCATIONS, document))
         except AlreadyExists:
             self._refresh(claim)
             raise LostRace(claim.address) from None
@@ -151,24 +151,24 @@ class Claims:
     def _swap(self, claim: Claim, *, reuse_delay: timedelta = timedelta()) -> Claim:
         try:
             document = document_of(claim, now=self._now(), reuse_delay=reuse_delay)
-            return self._view.record(self._cluster.replace(names.IP_ALLOCATIONS, document))
+            return self._cache.record(self._cluster.replace(names.IP_ALLOCATIONS, document))
         except (Conflict, NotFound):
             self._refresh(claim)
             raise LostRace(claim.address) from None
 
     def _confirm(self, claim: Claim) -> None:
-        """Make sure that what is kept without a write stands: the view may be behind, by as long as a pause."""
+        """Make sure that what is kept without a write stands: the cache may be behind, by as long as a pause."""
         self._refresh(claim)
-        known = self._view.claim_at(claim.address)
+        known = self._cache.claim_at(claim.address)
         if known is None or known.version != claim.version:
             raise LostRace(claim.address)
 
     def _refresh(self, claim: Claim) -> None:
         """Read what stands at the address now, so that the next decision sees it."""
         try:
-            self._view.record(self._cluster.get(names.IP_ALLOCATIONS, claim.address.claim_name))
+            self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, claim.address.claim_name))
         except NotFound:
-            self._view.forget(claim)
+            self._cache.forget(claim)
 
     def _undo(self, created: Iterable[Claim]) -> None:
         for claim in created:

@@ -1,6 +1,6 @@
 """What this process knows of pools, namespaces and claims: mirrors of the API server, and its own last writes.
 
-The view is a hint. What may not go wrong is decided by the API server when a claim is created or swapped.
+The cache is a hint. What may not go wrong is decided by the API server when a claim is created or swapped.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from allocator.rules.configuration import read
 log = EventLog("view")
 
 _LOOK_AGAIN_SECONDS = 5.0
-_GRAVES = 10_000
+_TOMBSTONES = 10_000
 """How many deleted claims are remembered; an answer that is overtaken by its own deletion is seconds old."""
 
 Listener = Callable[[Change], None]
 
 
-class View:
+class ClaimCache:
     """Pools, namespace labels and claims as far as they are known here.
 
     `_lock` owns `_ledger`, `_versions`, `_gone` and `_pools`: the reflectors' threads write them, deciding threads
@@ -52,7 +52,7 @@ class View:
         self._lock = threading.RLock()
         self._ledger = Ledger()
         self._versions: dict[Address, int] = {}
-        self._gone: dict[Address, int] = {}
+        self._tombstones: dict[Address, int] = {}
         self._pools: dict[str, Pool] = {}
         self._order = order
         self._on_change = on_change
@@ -96,7 +96,7 @@ class View:
         return all(reflector.wait_synced(timeout_seconds) for reflector in self._reflectors)
 
     def problems(self) -> list[str]:
-        """Say what of the view is not there yet; empty when it can be decided upon."""
+        """Say what of the cache is not there yet; empty when it can be decided upon."""
         return [f"{mirror.resource.plural} are not listed yet" for mirror in self._reflectors if not mirror.synced]
 
     def dead_threads(self) -> list[str]:
@@ -167,7 +167,7 @@ class View:
         claim = claim_from(stored)
         with self._lock:
             version = int(claim.version)
-            newest = max(self._versions.get(claim.address, 0), self._gone.get(claim.address, 0) + 1)
+            newest = max(self._versions.get(claim.address, 0), self._tombstones.get(claim.address, 0) + 1)
             if version >= newest:
                 self._versions[claim.address] = version
                 self._ledger.put(claim)
@@ -178,16 +178,16 @@ class View:
         with self._lock:
             known = self._ledger.at(claim.address)
             if known is not None and known.version == claim.version:
-                self._bury(claim.address, int(claim.version or 0))
+                self._remember_deleted(claim.address, int(claim.version or 0))
 
-    def _bury(self, address: Address, version: int) -> None:
+    def _remember_deleted(self, address: Address, version: int) -> None:
         """Drop a claim and remember at which version it was gone: an answer read before then may still come in."""
         self._ledger.discard(address)
         self._versions.pop(address, None)
-        self._gone.pop(address, None)
-        self._gone[address] = version
-        if len(self._gone) > _GRAVES:
-            del self._gone[next(iter(self._gone))]
+        self._tombstones.pop(address, None)
+        self._tombstones[address] = version
+        if len(self._tombstones) > _TOMBSTONES:
+            del self._tombstones[next(iter(self._tombstones))]
 
     def _take_pool(self, change: Change) -> None:
         # Admission refuses unsound pools; these came in while nothing checked them.
@@ -221,7 +221,7 @@ class View:
             known = self._ledger.at(address)
             # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
             if known is None or (known.version and int(known.version) <= int(change.version)):
-                self._bury(address, int(change.version))
+                self._remember_deleted(address, int(change.version))
 
 
 def cluster_families(cluster: Cluster) -> tuple[Family, ...]:

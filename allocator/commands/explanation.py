@@ -160,7 +160,7 @@ def _state(
             service,
             namespace=facts.namespace,
             cluster_families=facts.families,
-            current=addresses_in_status(service),
+            status_addresses=addresses_in_status(service),
         )
     except InvalidDocument as error:
         return state, str(error), ()

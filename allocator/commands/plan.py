@@ -11,7 +11,7 @@ import click
 from allocator.commands import answers
 from allocator.commands.offline import offline_options, replayed
 from allocator.commands.tables import print_pools, print_services
-from allocator.offline.plan_result import PoolOutlook, ServiceOutlook, State, count_pools, service_outlooks
+from allocator.offline.plan_result import PoolResult, ServiceResult, State, count_pools, service_results
 from allocator.offline.replay import Answer
 
 
@@ -27,7 +27,7 @@ def plan(paths: tuple[str, ...], output: str, lb_class: str, **cluster: Any) -> 
     are served; 1: something denied or pending; 2: unreadable input.
     """
     replay, given = replayed(paths, lb_class=lb_class, on_unreadable=lambda _: None, **cluster)
-    services = service_outlooks(replay, lb_class=lb_class)
+    services = service_results(replay, lb_class=lb_class)
     pools = count_pools(replay.pools(), replay.services.claims)
     if output == "json":
         told = {
@@ -42,7 +42,7 @@ def plan(paths: tuple[str, ...], output: str, lb_class: str, **cluster: Any) -> 
     sys.exit(1 if unserved or answers.denied(given) else 0)
 
 
-def _show(given: list[Answer], services: list[ServiceOutlook], pools: list[PoolOutlook]) -> None:
+def _show(given: list[Answer], services: list[ServiceResult], pools: list[PoolResult]) -> None:
     for line in answers.as_text(given):
         click.echo(line)
     click.echo()

@@ -11,7 +11,7 @@ from allocator.commands.explanation import claims_from, pools_from
 from allocator.commands.live import connected
 from allocator.commands.tables import print_pools
 from allocator.objects import names
-from allocator.offline.plan_result import PoolOutlook, count_pools
+from allocator.offline.plan_result import PoolResult, count_pools
 
 
 @click.command()
@@ -23,7 +23,7 @@ def pools(output: str, namespace: str, kubeconfig: str | None) -> None:
     with connected(kubeconfig) as cluster:
         stored = cluster.list(names.IP_ADDRESS_POOLS, namespace).get("items") or ()
         allocations = cluster.list(names.IP_ALLOCATIONS).get("items") or ()
-    counted: list[PoolOutlook] = count_pools(pools_from(stored), claims_from(allocations))
+    counted: list[PoolResult] = count_pools(pools_from(stored), claims_from(allocations))
     if output == "json":
         click.echo(json.dumps({"pools": [pool.as_json() for pool in counted]}, indent=2))
     elif counted:

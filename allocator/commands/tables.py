@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from allocator.offline.plan_result import PoolOutlook, ServiceOutlook, State
+from allocator.offline.plan_result import PoolResult, ServiceResult, State
 
 _BAR = 20
 _STYLES = {
@@ -21,7 +21,7 @@ _NEARLY_FULL, _FULL = 0.85, 1.0
 Row = Sequence[str]
 
 
-def print_services(services: Sequence[ServiceOutlook]) -> None:
+def print_services(services: Sequence[ServiceResult]) -> None:
     """Print one line a Service."""
     rows = [
         (f"{one.namespace}/{one.name}", str(one.state), ", ".join(one.ips) or "-", one.pool or "-", _message(one))
@@ -31,12 +31,12 @@ def print_services(services: Sequence[ServiceOutlook]) -> None:
     _print(("SERVICE", "STATE", "ADDRESSES", "POOL", "MESSAGE"), rows, styles)
 
 
-def _message(service: ServiceOutlook) -> str:
+def _message(service: ServiceResult) -> str:
     """The message without the Service's name, which the line begins with."""
     return service.message.removeprefix(f"{service.namespace}/{service.name}: ")
 
 
-def print_pools(pools: Sequence[PoolOutlook]) -> None:
+def print_pools(pools: Sequence[PoolResult]) -> None:
     """Print one line a pool and family, with a bar of its use."""
     rows, styles = [], []
     for pool in pools:

@@ -35,7 +35,7 @@ def decide(
 
 
 class _Case:
-    """One call of `decide`, so that its parts need not pass five values around."""
+    """One call of `decide`, so that its parts need not pass five values context."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class _Case:
         self.search = Search(request, ledger, pass_over)
         self.reasons = Reasons(request, self.pools)
         self.warnings: list[str] = []
-        self.concession: Refusal | None = None
+        self.lost_share: Refusal | None = None
         self.leaving: dict[Family, Placement] = {}
         """What the Service holds and should leave (shrinkPolicy Reassign) as soon as it can have something else."""
         self.kept = self._holdings()
@@ -73,7 +73,11 @@ class _Case:
         held = self.ledger.held_by(request.namespace, request.name)
         # Of a creation that failed halfway, and was tried again, more than one reservation can be left.
         ranked = sorted(
-            held, key=lambda one: (one.address not in request.current, one.address not in request.promised)
+            held,
+            key=lambda one: (
+                one.address not in request.status_addresses,
+                one.address not in request.annotated_addresses,
+            ),
         )
         for claim in ranked:
             pool = self._home(claim)
@@ -81,17 +85,17 @@ class _Case:
             name = pool.name if pool is not None else claim.pool
             place = Placement(claim.address, name, How.KEPT, claim)
             if why_not is not None:
-                self.concession = self.reasons.refusal(
+                self.lost_share = self.reasons.refusal(
                     RefusalKind.HELD,
                     f"gives up {claim.address}, because {why_not}",
                     "it is tried again as soon as that changes",
                 )
-                self.warnings.append(self.concession.message)
+                self.warnings.append(self.lost_share.message)
             elif pool is not None and self._must_leave(claim.address, pool):
                 self.leaving.setdefault(claim.address.family, place)
             else:
                 kept.setdefault(claim.address.family, place)
-        for address in request.current:
+        for address in request.status_addresses:
             pool = next((pool for pool in self.pools if pool.contains(address)), None)
             if address.family not in kept and pool is not None:
                 adopted = self._take(address, pool)
@@ -293,4 +297,4 @@ class _Case:
     ) -> Decision:
         told = [refusal.message] if refusal is not None and outcome is not Outcome.DENIED else []
         considered = tuple(self.reasons.of_each_pool()) if refusal is not None else ()
-        return Decision(outcome, tuple(placements), refusal, self.concession, (*self.warnings, *told), considered)
+        return Decision(outcome, tuple(placements), refusal, self.lost_share, (*self.warnings, *told), considered)

@@ -35,10 +35,10 @@ class ServiceRequest:
     policy: FamilyPolicy = FamilyPolicy.SINGLE
     pins: tuple[Address, ...] = ()
     pool_name: str | None = None
-    current: tuple[Address, ...] = ()
+    status_addresses: tuple[Address, ...] = ()
     """What the Service's status lists now. Held addresses among these win over others it holds, and those no
     claim stands on are adopted."""
-    promised: tuple[Address, ...] = field(default=(), compare=False)
+    annotated_addresses: tuple[Address, ...] = field(default=(), compare=False)
     """What the Service says it was admitted with. Anybody can write that: of several addresses it holds and does not
     show, these win; it means nothing else."""
 

@@ -90,7 +90,7 @@ class Decision:
     outcome: Outcome
     placements: tuple[Placement, ...] = ()
     refusal: Refusal | None = None
-    concession: Refusal | None = None
+    lost_share: Refusal | None = None
     """Set when the Service has broken a sharing and gives its address up to the other holders."""
     warnings: tuple[str, ...] = ()
     considered: tuple[tuple[str, str], ...] = ()

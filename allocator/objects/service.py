@@ -30,12 +30,12 @@ def request_from(
     *,
     namespace: Document | None = None,
     cluster_families: Sequence[Family] = (Family.IPV4,),
-    current: tuple[Address, ...] = (),
+    status_addresses: tuple[Address, ...] = (),
 ) -> ServiceRequest:
     """Read what the Service asks for. Raises InvalidDocument.
 
     `namespace` is the Namespace the Service is in (None when it is not known); `cluster_families` (primary first)
-    stands in where the API server has not set the families yet; `current` is what the Service's status lists.
+    stands in where the API server has not set the families yet; `status_addresses` is what its status lists.
     """
     problems = Problems()
     metadata, spec = service["metadata"], service.get("spec") or {}
@@ -60,8 +60,8 @@ def request_from(
         policy=policy,
         pins=pins,
         pool_name=pool_name,
-        current=current,
-        promised=addresses_in_annotation(service),
+        status_addresses=status_addresses,
+        annotated_addresses=addresses_in_annotation(service),
     )
 
 

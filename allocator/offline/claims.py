@@ -14,7 +14,7 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Outcome, Placement
 
 
-class PaperClaims:
+class InMemoryClaims:
     """A ledger and the ways it changes. Not shared between threads."""
 
     def __init__(self) -> None:

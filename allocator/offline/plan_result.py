@@ -13,7 +13,7 @@ from allocator.core.usage import Usage, usage_of
 from allocator.objects.document import Document
 from allocator.objects.service import addresses_in_status, wants_address
 from allocator.offline.replay import Replay
-from allocator.offline.simulated_services import Key, Tenant
+from allocator.offline.simulated_services import Key, SimulatedService
 from allocator.rules.pool_status import counters
 
 
@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceOutlook:
+class ServiceResult:
     """One Service; `message` says why not, or what is still wanted beside the addresses it has."""
 
     namespace: str
@@ -52,7 +52,7 @@ class ServiceOutlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolOutlook:
+class PoolResult:
     """One pool's counters, as its status would show them."""
 
     name: str
@@ -62,7 +62,7 @@ class PoolOutlook:
     available_ipv6: int
 
     @classmethod
-    def of(cls, pool: Pool, usage: Usage) -> PoolOutlook:
+    def of(cls, pool: Pool, usage: Usage) -> PoolResult:
         """Count a pool's addresses."""
         counts = counters(pool, usage)
         return cls(
@@ -84,33 +84,33 @@ class PoolOutlook:
         }
 
 
-def service_outlooks(replay: Replay, *, lb_class: str) -> list[ServiceOutlook]:
+def service_results(replay: Replay, *, lb_class: str) -> list[ServiceResult]:
     """Return every Service that is there or was refused, in the order of their first documents."""
-    return [_service(key, tenant, lb_class) for key, tenant in replay.services]
+    return [_service(key, state, lb_class) for key, state in replay.services]
 
 
-def count_pools(pools: Iterable[Pool], claims: Iterable[Claim]) -> list[PoolOutlook]:
+def count_pools(pools: Iterable[Pool], claims: Iterable[Claim]) -> list[PoolResult]:
     """Count every pool's addresses, in the order given."""
     by_name = {pool.name: pool for pool in pools}
     usage = usage_of(by_name, claims)
-    return [PoolOutlook.of(pool, usage[name]) for name, pool in by_name.items()]
+    return [PoolResult.of(pool, usage[name]) for name, pool in by_name.items()]
 
 
-def _service(key: Key, tenant: Tenant, lb_class: str) -> ServiceOutlook:
+def _service(key: Key, state: SimulatedService, lb_class: str) -> ServiceResult:
     namespace, name = key
-    if tenant.stored is None:
-        return ServiceOutlook(namespace=namespace, name=name, state=State.DENIED, message=tenant.refused)
-    if not wants_address(tenant.stored, lb_class=lb_class):
-        return ServiceOutlook(
-            namespace=namespace, name=name, state=State.IGNORED, message=why_ignored(tenant.stored, lb_class)
+    if state.stored is None:
+        return ServiceResult(namespace=namespace, name=name, state=State.DENIED, message=state.refused)
+    if not wants_address(state.stored, lb_class=lb_class):
+        return ServiceResult(
+            namespace=namespace, name=name, state=State.IGNORED, message=why_ignored(state.stored, lb_class)
         )
-    decision = tenant.decision
+    decision = state.decision
     if decision is None:
-        return ServiceOutlook(
-            namespace=namespace, name=name, state=State.IGNORED, message=served_elsewhere(tenant.stored)
+        return ServiceResult(
+            namespace=namespace, name=name, state=State.IGNORED, message=served_elsewhere(state.stored)
         )
     unmet = decision.refusal.message if decision.refusal is not None else ""
-    return ServiceOutlook(
+    return ServiceResult(
         namespace=namespace,
         name=name,
         state=State.ASSIGNED if decision.placements else State.PENDING,

@@ -21,11 +21,11 @@ from allocator.objects.pool import pool_from
 from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
 from allocator.offline.schemas import Kind, Schemas
-from allocator.offline.simulated_services import Key, Tenancy
+from allocator.offline.simulated_services import Key, SimulatedServices
 from allocator.rules.bgp import review_bgp
 from allocator.rules.l2_advertisement import review_l2_advertisement
 from allocator.rules.namespace import review_namespace
-from allocator.rules.pool import Surroundings, review_pool, review_pool_deletion
+from allocator.rules.pool import ClusterContext, review_pool, review_pool_deletion
 from allocator.rules.verdict import Rules, Verdict, denied, misplaced
 
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -72,7 +72,7 @@ class Replay:
         self._pool_documents: dict[str, Document] = {}
         self._namespaces: dict[str, Document] = {}
         self._generated = 0
-        self.services = Tenancy(rules, pools=self._pools.values, namespace=self._namespace)
+        self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
 
     def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
         """Replay the documents and return the answers to those there are rules for."""
@@ -177,12 +177,12 @@ class Replay:
         namespace, name = manifest.key
         old = self._pool_documents.get(name) if namespace == self._rules.namespace else None
         if manifest.going:
-            verdict = review_pool_deletion(old, around=self._surroundings()) if old is not None else Verdict()
+            verdict = review_pool_deletion(old, context=self._context()) if old is not None else Verdict()
             if old is not None and verdict.allowed:
                 self._drop_pool(name)
             return verdict
         verdict = self._misplaced(manifest) or review_pool(
-            manifest.content, old, around=self._surroundings(), rules=self._rules
+            manifest.content, old, context=self._context(), rules=self._rules
         )
         if verdict.allowed:
             self._pool_documents[name] = manifest.content
@@ -206,8 +206,8 @@ class Replay:
             self._pools[name] = replace(gone, ranges=())
         self.services.pool_changed(name)
 
-    def _surroundings(self) -> Surroundings:
-        return Surroundings(
+    def _context(self) -> ClusterContext:
+        return ClusterContext(
             pools=self.pools(),
             claims=self.services.claims,
             applicant=self.services.applicant,

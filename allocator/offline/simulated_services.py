@@ -13,7 +13,7 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document, InvalidDocument, annotations_of, labels_of
 from allocator.objects.service import addresses_in_status, request_from, served_by_another, wants_address
-from allocator.offline.claims import PaperClaims
+from allocator.offline.claims import InMemoryClaims
 from allocator.rules.service import review_service
 from allocator.rules.service_report import waits
 from allocator.rules.verdict import Rules, Verdict
@@ -23,7 +23,7 @@ Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Tenant:
+class SimulatedService:
     """One Service. `stored` is None while admission has refused every document of it, with `refused` saying why.
 
     `decision` is None where nothing is decided: for Services that want no address, or are served by another.
@@ -36,7 +36,7 @@ class Tenant:
     refused: str = ""
 
 
-class Tenancy:
+class SimulatedServices:
     """Every Service of the replay and the claims of all. Not shared between threads."""
 
     def __init__(
@@ -45,13 +45,13 @@ class Tenancy:
         self._rules = rules
         self._pools = pools
         self._namespace = namespace
-        self._claims = PaperClaims()
-        self._tenants: dict[Key, Tenant] = {}
+        self._claims = InMemoryClaims()
+        self._services: dict[Key, SimulatedService] = {}
         self._awaited: dict[Key, Document] = {}
 
-    def __iter__(self) -> Iterator[tuple[Key, Tenant]]:
+    def __iter__(self) -> Iterator[tuple[Key, SimulatedService]]:
         """Every Service that is there or was refused, in the order of their first documents."""
-        return iter(self._tenants.items())
+        return iter(self._services.items())
 
     @property
     def claims(self) -> Iterable[Claim]:
@@ -65,38 +65,38 @@ class Tenancy:
     def admit(self, key: Key, document: Document) -> Verdict:
         """Answer a Service's creation or update and, if it is allowed, make it so."""
         awaited = self._awaited.pop(key, None)
-        tenant = self._tenants.setdefault(key, Tenant())
-        old = tenant.stored
+        state = self._services.setdefault(key, SimulatedService())
+        old = state.stored
         if old is None:
             # Refused before, if at all: its age counts from here.
-            self._tenants[key] = self._tenants.pop(key)
+            self._services[key] = self._services.pop(key)
         new = document if old is None else _updated(old, document)
         if self._foreign(key, new):
-            tenant.stored, tenant.decision, tenant.waits = _named(new, key), None, True
+            state.stored, state.decision, state.waits = _named(new, key), None, True
             return Verdict()
         verdict = review_service(new, old, namespace=self._namespace(key[0]), rules=self._rules, decide=self._decide)
         if not verdict.allowed:
-            tenant.refused = verdict.message
+            state.refused = verdict.message
             if awaited is not None:
                 self._release(key)
             return verdict
-        tenant.stored = _named(_with_assignment(new, verdict), key)
+        state.stored = _named(_with_assignment(new, verdict), key)
         if not wants_address(new, lb_class=self._rules.lb_class):
-            tenant.decision, tenant.waits = None, False
+            state.decision, state.waits = None, False
             self._release(key)
         elif verdict.decision is not None:
-            self._settle(key, tenant.stored, verdict.decision)
+            self._settle(key, state.stored, verdict.decision)
         return verdict
 
     def remove(self, key: Key) -> None:
         """Delete a Service, if it is there."""
         self._awaited.pop(key, None)
-        if self._tenants.pop(key, None) is not None:
+        if self._services.pop(key, None) is not None:
             self._release(key)
 
     def remove_all(self, namespace: str) -> None:
         """Delete every Service of a namespace."""
-        for key in [key for key in self._tenants if key[0] == namespace]:
+        for key in [key for key in self._services if key[0] == namespace]:
             self.remove(key)
 
     def pool_changed(self, name: str) -> None:
@@ -115,30 +115,30 @@ class Tenancy:
         rounds = 0
         # Each round but the last gives somebody what it waited for; the bound only guards against a rule that would
         # send two Services in circles.
-        while self._claims.stirred and rounds <= len(self._tenants):
+        while self._claims.stirred and rounds <= len(self._services):
             self._claims.stirred = False
             rounds += 1
-            self._reconsider(key for key, tenant in list(self._tenants.items()) if tenant.waits)
+            self._reconsider(key for key, state in list(self._services.items()) if state.waits)
         self._claims.stirred = False
 
     def applicant(self, holder: Holder) -> Applicant | None:
         """Return who a holder is now, None when it is not there."""
         key = (holder.namespace, holder.name)
-        tenant = self._tenants.get(key)
-        service = tenant.stored if tenant is not None and tenant.stored is not None else self._awaited.get(key)
+        state = self._services.get(key)
+        service = state.stored if state is not None and state.stored is not None else self._awaited.get(key)
         if service is None:
             return None
         return Applicant(holder.namespace, labels_of(self._namespace(holder.namespace)), labels_of(service))
 
     def _adopt(self) -> None:
         """Claim what statuses show and nobody holds yet, before anything new is assigned."""
-        waiting = {key: tenant.stored for key, tenant in self._tenants.items() if tenant.waits and tenant.stored}
+        waiting = {key: state.stored for key, state in self._services.items() if state.waits and state.stored}
         for key, service in (self._awaited | waiting).items():
             request = self._request(key, service)
-            if request is None or not request.current:
+            if request is None or not request.status_addresses:
                 continue
             decision = self._decide(request)
-            shown = tuple(place for place in decision.placements if place.address in request.current)
+            shown = tuple(place for place in decision.placements if place.address in request.status_addresses)
             if shown:
                 self._hold(request, replace(decision, placements=shown))
 
@@ -151,11 +151,11 @@ class Tenancy:
             for holder in claim.holders
             if concerns(claim, holder)
         }
-        return [key for key in self._tenants if key in holding]
+        return [key for key in self._services if key in holding]
 
     def _reconsider(self, keys: Iterable[Key]) -> None:
         for key in keys:
-            service = self._tenants[key].stored
+            service = self._services[key].stored
             request = self._request(key, service) if service is not None else None
             if service is not None and request is not None and not self._foreign(key, service):
                 self._settle(key, service, self._decide(request))
@@ -171,11 +171,11 @@ class Tenancy:
         if request is None:
             return
         self._hold(request, decision)
-        tenant = self._tenants[key]
-        had = tenant.decision is not None and bool(tenant.decision.placements)
-        tenant.decision, tenant.waits = decision, waits(request, decision)
+        state = self._services[key]
+        had = state.decision is not None and bool(state.decision.placements)
+        state.decision, state.waits = decision, waits(request, decision)
         if decision.placements or had:
-            tenant.stored = _with_status(service, decision)
+            state.stored = _with_status(service, decision)
 
     def _hold(self, request: ServiceRequest, decision: Decision) -> None:
         self._claims.settle(request, decision, cooling_pools=self._cooling_pools())
@@ -197,7 +197,7 @@ class Tenancy:
                 service,
                 namespace=self._namespace(key[0]),
                 cluster_families=self._rules.families,
-                current=addresses_in_status(service),
+                status_addresses=addresses_in_status(service),
             )
         except InvalidDocument:
             return None

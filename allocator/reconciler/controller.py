@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from allocator.allocation.allocator import Claims, LostRace
-from allocator.allocation.cache import View
+from allocator.allocation.allocator import Allocator, LostRace
+from allocator.allocation.cache import ClaimCache
 from allocator.core.claims import Claim, ClaimState
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
@@ -74,17 +74,19 @@ class Controller:
         self._stopping = threading.Event()
         self._leading = threading.Event()
         self._services = Reflector(cluster, resource.SERVICES, on_change=self._service_changed)
-        self._view = View(cluster, namespace=settings.namespace, order=settings.order, on_change=self._view_changed)
-        self._claims = Claims(cluster, self._view)
+        self._cache = ClaimCache(
+            cluster, namespace=settings.namespace, order=settings.order, on_change=self._view_changed
+        )
+        self._claims = Allocator(cluster, self._cache)
         self._reporter = Reporter(
-            cluster, self._view, namespace=settings.namespace, require_leadership=require_leadership
+            cluster, self._cache, namespace=settings.namespace, require_leadership=require_leadership
         )
         self._events = EventRecorder(
             cluster, component="metallb-controller", repeat_after_seconds=_SAME_EVENT_AGAIN_SECONDS
         )
         self._repair = Repair(
             cluster,
-            self._view,
+            self._cache,
             self._claims,
             self._events,
             find_service=self._services.get,
@@ -100,8 +102,8 @@ class Controller:
     def start(self) -> None:
         """Begin watching. Raises ApiError when the API server cannot be asked."""
         # Claims before Services: a claim read after its Service's absence was read would look abandoned.
-        self._view.start()
-        self._view.wait_synced(timeout_seconds=60)
+        self._cache.start()
+        self._cache.wait_synced(timeout_seconds=60)
         self._services.start()
         self._reporter.start()
         self._events.start()
@@ -116,15 +118,15 @@ class Controller:
         self._reporter.stop()
         self._events.stop()
         self._services.stop()
-        self._view.stop()
+        self._cache.stop()
 
     def problems(self) -> list[str]:
         """Say what is not listed yet."""
-        return self._view.problems() + ([] if self._services.synced else ["services are not listed yet"])
+        return self._cache.problems() + ([] if self._services.synced else ["services are not listed yet"])
 
     def dead_threads(self) -> list[str]:
         """Name the threads that have ended though nobody stopped them."""
-        dead = self._view.dead_threads()
+        dead = self._cache.dead_threads()
         dead += [] if self._services.alive else ["services"]
         dead += [] if self._events.alive else ["events"]
         dead += self._reporter.dead_threads()
@@ -135,7 +137,7 @@ class Controller:
     def state(self) -> StateCollector:
         """Return what tells the state to Prometheus."""
         return StateCollector(
-            self._view,
+            self._cache,
             leading=self._leading.is_set,
             loaded=lambda: not self.problems(),
             configuration=self._reporter.configuration,
@@ -149,8 +151,8 @@ class Controller:
             leading=self._leading.is_set(),
             problems=self.problems(),
             configuration=self._reporter.configuration(),
-            pools=self._view.pool_documents(),
-            allocations=self._view.claim_documents(),
+            pools=self._cache.pool_documents(),
+            allocations=self._cache.claim_documents(),
             services=self._services.items(),
             moves=tuple(moves),
         )
@@ -160,7 +162,7 @@ class Controller:
 
         Returns once each of those has its claims. Raises NotLeading when leadership ends meanwhile.
         """
-        self._view.wait_synced(timeout_seconds=60)
+        self._cache.wait_synced(timeout_seconds=60)
         self._services.wait_synced(timeout_seconds=60)
         everything = sorted(self._services.items(), key=_age)
         for service in everything:
@@ -169,7 +171,7 @@ class Controller:
         for service in everything:
             if not addresses_in_status(service):
                 self._queue.add(_key(service))
-        for claim in self._view.claims():
+        for claim in self._cache.claims():
             for holder in claim.holders:
                 self._queue.add((holder.namespace, holder.name))
         for thread in self._threads:
@@ -206,7 +208,7 @@ class Controller:
     def _revisit_holders(self, change: Change) -> None:
         """Queue the Services that hold something of a changed pool or in a changed namespace: they may have to go."""
         name = change.key[1]
-        for claim in self._view.claims():
+        for claim in self._cache.claims():
             for holder in claim.holders if claim.in_use else ():
                 if name == (claim.pool if change.resource is names.IP_ADDRESS_POOLS else holder.namespace):
                     self._queue.add((holder.namespace, holder.name))
@@ -275,7 +277,7 @@ class Controller:
     def _sweep_claims(self) -> None:
         now = datetime.now(UTC)
         # Every claim once a second: on documents as they are, or thousands of claims cost a fifth of a core.
-        for document in self._view.claim_documents():
+        for document in self._cache.claim_documents():
             spec = document["spec"]
             if spec["state"] == ClaimState.COOLING:
                 due = cool_until(document)

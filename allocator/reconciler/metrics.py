@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from allocator.allocation.cache import View
+from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Family
 from allocator.core.claims import ClaimState
 from allocator.core.usage import Usage, usage_of
@@ -35,14 +35,14 @@ class StateCollector(Collector):
 
     def __init__(
         self,
-        view: View,
+        cache: ClaimCache,
         *,
         leading: Callable[[], bool],
         loaded: Callable[[], bool],
         configuration: Callable[[], Configuration],
         waiting: Callable[[], int],
     ) -> None:
-        self._view = view
+        self._cache = cache
         self._leading = leading
         self._loaded = loaded
         self._configuration = configuration
@@ -68,14 +68,14 @@ class StateCollector(Collector):
             yield from self._pools(found)
 
     def _claims(self) -> Iterator[Metric]:
-        tally = Tally(claim.state for claim in self._view.claims())
+        tally = Tally(claim.state for claim in self._cache.claims())
         metric = GaugeMetricFamily("admitlb_claims", "IPAllocations by state.", labels=["state"])
         for state in ClaimState:
             metric.add_metric([str(state)], tally[state])
         yield metric
 
     def _pools(self, found: Configuration) -> Iterator[Metric]:
-        claims = self._view.claims()
+        claims = self._cache.claims()
         usage = usage_of(found.pools, claims)
         total = {name: {family: pool.capacity(family) for family in Family} for name, pool in found.pools.items()}
         used = {name: usage.get(name, Usage()).assigned for name in found.pools}

@@ -30,8 +30,8 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from allocator.allocation.allocator import Claims
-from allocator.allocation.cache import View
+from allocator.allocation.allocator import Allocator
+from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, Holder
 from allocator.core.requests import ServiceRequest
@@ -78,8 +78,8 @@ class Repair:
     def __init__(
         self,
         cluster: Cluster,
-        view: View,
-        claims: Claims,
+        cache: ClaimCache,
+        claims: Allocator,
         events: EventRecorder,
         *,
         find_service: Callable[[str, str], Object | None],
@@ -88,7 +88,7 @@ class Repair:
         tentative_age: timedelta = TENTATIVE_AGE,
     ) -> None:
         self._cluster = cluster
-        self._view = view
+        self._cache = cache
         self._claims = claims
         self._events = ServiceEvents(events)
         self._find_service = find_service
@@ -103,7 +103,7 @@ class Repair:
         Raises LostRace and ApiError: try again; NotLeading: stop.
         """
         self._require_leadership()
-        held = self._view.held_by(*key)
+        held = self._cache.held_by(*key)
         service = self._find_service(*key)
         if service is None:
             self._events.forget(key)
@@ -139,10 +139,10 @@ class Repair:
         except InvalidDocument as error:
             self._refuse_malformed(service, error)
             return False
-        ours = {claim.address for claim in self._view.held_by(*key)} | self._held_by_others(key, service)
+        ours = {claim.address for claim in self._cache.held_by(*key)} | self._held_by_others(key, service)
         decision = self._claims.bind(request)
         addresses = [place.address for place in decision.placements]
-        extra = [claim for claim in self._view.held_by(*key) if claim.address not in addresses]
+        extra = [claim for claim in self._cache.held_by(*key) if claim.address not in addresses]
         self._require_leadership()
         try:
             self._show(service, request, decision, ours=ours, extra=extra)
@@ -154,11 +154,11 @@ class Repair:
         return waits(request, decision)
 
     def _served_by_another(self, key: Key, service: Object) -> bool:
-        return not self._view.held_by(*key) and served_by_another(service, self._view.pools())
+        return not self._cache.held_by(*key) and served_by_another(service, self._cache.pools())
 
     def _held_by_others(self, key: Key, service: Object) -> set[Address]:
         """What the status lists though other Services hold it (a backup restored in part): it may not go on."""
-        claims = (self._view.claim_at(address) for address in addresses_in_status(service))
+        claims = (self._cache.claim_at(address) for address in addresses_in_status(service))
         return {claim.address for claim in claims if claim is not None and claim.in_use and not claim.holder(*key)}
 
     def _refuse_malformed(self, service: Object, error: InvalidDocument) -> None:
@@ -202,7 +202,7 @@ class Repair:
         self, request: ServiceRequest, extra: Sequence[Claim], *, shown: Sequence[Address]
     ) -> dict[Address, str]:
         """Which addresses the Service showed and loses to a change of their pool, and to which."""
-        pools = {pool.name: pool for pool in self._view.pools()}
+        pools = {pool.name: pool for pool in self._cache.pools()}
         lost = {}
         for claim in extra:
             if claim.address not in shown:
@@ -216,9 +216,9 @@ class Repair:
     def _request(self, service: Object) -> ServiceRequest:
         return request_from(
             service,
-            namespace=self._view.namespace(service["metadata"]["namespace"]),
-            cluster_families=self._view.families,
-            current=addresses_in_status(service),
+            namespace=self._cache.namespace(service["metadata"]["namespace"]),
+            cluster_families=self._cache.families,
+            status_addresses=addresses_in_status(service),
         )
 
     def _catch_up(self, key: Key, service: Object) -> None:
@@ -227,10 +227,10 @@ class Repair:
         Of a shared address the mirror has the claim, and yet may not know that the Service has joined it.
         """
         for address in addresses_in_annotation(service)[:2]:
-            claim = self._view.claim_at(address)
+            claim = self._cache.claim_at(address)
             if claim is None or claim.holder(*key) is None:
                 with suppress(NotFound):
-                    self._view.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
+                    self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
 
     def _succeeded(self, key: Key, service: Object) -> bool:
         """Whether the Service has gone, and one of its name been admitted, since it was mirrored.
@@ -239,7 +239,7 @@ class Repair:
         Versions tell mostly: what was written after the reservation was there after it. They need not be
         comparable between kinds (KEP-5504), so that an older one is asked about rather than judged.
         """
-        reserved = [claim for claim in self._view.held_by(*key) if not _uid_of_holder(claim, key)]
+        reserved = [claim for claim in self._cache.held_by(*key) if not _uid_of_holder(claim, key)]
         if all(int(claim.version or 0) < int(service["metadata"]["resourceVersion"]) for claim in reserved):
             return False
         try:
@@ -254,7 +254,7 @@ class Repair:
         if not prefix:
             return
         for address in addresses_in_annotation(service):
-            claim = self._view.claim_at(address)
+            claim = self._cache.claim_at(address)
             for holder in claim.holders if claim is not None and claim.in_use else ():
                 unnamed = not holder.name and holder.uid is None
                 if claim and unnamed and holder.namespace == metadata["namespace"] and holder.generate_name == prefix:
@@ -295,7 +295,7 @@ class Repair:
         if not self._ripe(claim, key):
             return
         self._require_leadership()
-        delay = next((pool.reuse_delay_seconds for pool in self._view.pools() if pool.name == claim.pool), 0)
+        delay = next((pool.reuse_delay_seconds for pool in self._cache.pools() if pool.name == claim.pool), 0)
         self._claims.release(claim, namespace=key[0], name=key[1], reuse_delay=timedelta(seconds=delay), why=why)
         REPAIRS.labels("released").inc()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from allocator.allocation.cache import View
+from allocator.allocation.cache import ClaimCache
 from allocator.core.usage import Usage, usage_of
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
@@ -43,9 +43,9 @@ class Reporter:
     """
 
     def __init__(
-        self, cluster: Cluster, view: View, *, namespace: str, require_leadership: Callable[[], None]
+        self, cluster: Cluster, cache: ClaimCache, *, namespace: str, require_leadership: Callable[[], None]
     ) -> None:
-        self._view = view
+        self._cache = cache
         self._namespace = namespace
         self._require_leadership = require_leadership
         self._writer = StatusWriter(cluster)
@@ -85,7 +85,7 @@ class Reporter:
         return dead + (["reporter"] if self._thread.ident is not None and not self._thread.is_alive() else [])
 
     def note(self, change: Change) -> None:
-        """Take in that something changed: here, or in the view."""
+        """Take in that something changed: here, or in the cache."""
         if change.resource is resource.NAMESPACES:
             return
         self._changed.set()
@@ -94,7 +94,7 @@ class Reporter:
 
     def configuration(self) -> Configuration:
         """Return what pools and advertisements say now, and what is wrong with them."""
-        return configuration.read(self._view.pool_documents(), self._advertisements.items())
+        return configuration.read(self._cache.pool_documents(), self._advertisements.items())
 
     @property
     def _mirrors(self) -> tuple[Reflector, ...]:
@@ -126,9 +126,9 @@ class Reporter:
     def _report(self) -> None:
         self._require_leadership()
         found = self.configuration()
-        usage = usage_of(found.pools, self._view.claims())
+        usage = usage_of(found.pools, self._cache.claims())
         now = datetime.now(UTC)
-        documents = self._view.pool_documents()
+        documents = self._cache.pool_documents()
         for document in documents:
             self._report_pool(document, found, usage, now)
         pools = labels_by_name(one for one in documents if one["metadata"]["name"] not in found.pool_faults)

@@ -16,7 +16,7 @@ _LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ClusterContext:
     """What a pool is checked against. `applicant` tells who a holder is now, None when it is not there."""
 
     pools: Sequence[Pool]
@@ -29,24 +29,24 @@ class Surroundings:
     """What else uses addresses (`node-1's address`, `the Service CIDR`), for warnings."""
 
 
-def review_pool(new: Document, old: Document | None, *, around: Surroundings, rules: Rules) -> Verdict:
+def review_pool(new: Document, old: Document | None, *, context: ClusterContext, rules: Rules) -> Verdict:
     """Answer the creation (`old` is None) or change of a pool."""
     name = new["metadata"]["name"]
     try:
         pool = pool_from(new)
-        problems = pool_overlaps(pool, around.pools)
+        problems = pool_overlaps(pool, context.pools)
         if problems:
             raise InvalidDocument(problems)
     except InvalidDocument as error:
         return denied(422, f"IPAddressPool {name}: {error}")
     if old is not None and pool.shrink_policy is ShrinkPolicy.REJECT:
-        in_the_way = _losers(pool.name, pool, around)
-        if in_the_way:
-            return denied(409, f"IPAddressPool {name}: the change takes away {_listed(in_the_way)}; {_REMEDY}")
-    return Verdict(warnings=(*_competition(pool, around, rules), *_foreign(pool, around)))
+        affected = _affected(pool.name, pool, context)
+        if affected:
+            return denied(409, f"IPAddressPool {name}: the change takes away {_listed(affected)}; {_REMEDY}")
+    return Verdict(warnings=(*_competition(pool, context, rules), *_foreign(pool, context)))
 
 
-def review_pool_deletion(old: Document, *, around: Surroundings) -> Verdict:
+def review_pool_deletion(old: Document, *, context: ClusterContext) -> Verdict:
     """Answer the deletion of a pool: refused while it is in use, unless its shrinkPolicy says otherwise."""
     name = old["metadata"]["name"]
     try:
@@ -54,47 +54,47 @@ def review_pool_deletion(old: Document, *, around: Surroundings) -> Verdict:
     except InvalidDocument:
         # What was never valid was never used.
         return Verdict()
-    in_the_way = _losers(name, None, around) if policy is ShrinkPolicy.REJECT else []
-    if in_the_way:
-        return denied(409, f"IPAddressPool {name}: its deletion takes away {_listed(in_the_way)}; {_REMEDY}")
+    affected = _affected(name, None, context) if policy is ShrinkPolicy.REJECT else []
+    if affected:
+        return denied(409, f"IPAddressPool {name}: its deletion takes away {_listed(affected)}; {_REMEDY}")
     return Verdict()
 
 
 _REMEDY = "release them first, or set spec.shrinkPolicy to Drain (they keep it until released) or Reassign"
 
 
-def _losers(name: str, pool: Pool | None, around: Surroundings) -> list[str]:
+def _affected(name: str, pool: Pool | None, context: ClusterContext) -> list[str]:
     """List `address (holder)` for everyone who would lose an address; `pool` is None for a deletion."""
-    losers = []
-    for claim in around.claims:
+    affected = []
+    for claim in context.claims:
         if not claim.in_use or claim.pool != name:
             continue
         for holder in claim.holders:
-            applicant = around.applicant(holder)
+            applicant = context.applicant(holder)
             if pool is not None and (
                 pool.contains(claim.address) if applicant is None else not pool.takes_away(claim.address, applicant)
             ):
                 continue
-            losers.append(f"{claim.address} ({holder.namespace}/{holder.name or holder.generate_name + '*'})")
-    return sorted(losers)
+            affected.append(f"{claim.address} ({holder.namespace}/{holder.name or holder.generate_name + '*'})")
+    return sorted(affected)
 
 
-def _listed(losers: list[str]) -> str:
-    more = f" and {len(losers) - _LISTED} more" if len(losers) > _LISTED else ""
-    return ", ".join(losers[:_LISTED]) + more
+def _listed(affected: list[str]) -> str:
+    more = f" and {len(affected) - _LISTED} more" if len(affected) > _LISTED else ""
+    return ", ".join(affected[:_LISTED]) + more
 
 
-def _competition(pool: Pool, around: Surroundings, rules: Rules) -> list[str]:
+def _competition(pool: Pool, context: ClusterContext, rules: Rules) -> list[str]:
     """Warn of pools whose priority competes with this one's, since which number wins is easily got wrong."""
     if pool.allocation is None or not pool.auto_assign:
         return []
     warnings = []
-    for other in around.pools:
+    for other in context.pools:
         if other.name == pool.name or other.allocation is None or not other.auto_assign:
             continue
         if pool.allocation.priority == other.allocation.priority or not _common_family(pool, other):
             continue
-        shared = shared_namespaces(pool, other, around.namespaces)
+        shared = shared_namespaces(pool, other, context.namespaces)
         if shared is not None and not shared:
             continue
         first, last = in_order_of_trial([pool, other], order=rules.order)
@@ -116,11 +116,11 @@ def _common_family(one: Pool, two: Pool) -> bool:
     return any(one.has_family(family) and two.has_family(family) for family in Family)
 
 
-def _foreign(pool: Pool, around: Surroundings) -> list[str]:
+def _foreign(pool: Pool, context: ClusterContext) -> list[str]:
     return [
         f"IPAddressPool {pool.name}: {owned} overlaps {used}, {what}; leave it out with spec.excludeAddresses"
         for owned in pool.ranges
-        for what, used in around.foreign
+        for what, used in context.foreign
         if owned.overlaps(used) and not any(_covers(hole, owned, used) for hole in pool.excluded)
     ]
 

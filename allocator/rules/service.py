@@ -46,7 +46,7 @@ def review_service(
         f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
         for key in deprecated_annotations(new)
     )
-    if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_wish(request, old, namespace, rules):
+    if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_request(request, old, namespace, rules):
         return Verdict(annotations=carried, warnings=warnings)
     decision = decide(request)
     refusal = _reason_to_deny(decision, rules)
@@ -59,7 +59,7 @@ def review_service(
 
 def _reason_to_deny(decision: Decision, rules: Rules) -> Refusal | None:
     if rules.strict:
-        return decision.refusal or decision.concession
+        return decision.refusal or decision.lost_share
     return decision.refusal if decision.outcome is Outcome.DENIED else None
 
 
@@ -71,11 +71,11 @@ def assignment_of(service: Document | None) -> Mapping[str, str | None]:
 
 def _request(service: Document, old: Document | None, namespace: Document | None, rules: Rules) -> ServiceRequest:
     return request_from(
-        service, namespace=namespace, cluster_families=rules.families, current=addresses_in_status(old)
+        service, namespace=namespace, cluster_families=rules.families, status_addresses=addresses_in_status(old)
     )
 
 
-def _same_wish(request: ServiceRequest, old: Document | None, namespace: Document | None, rules: Rules) -> bool:
+def _same_request(request: ServiceRequest, old: Document | None, namespace: Document | None, rules: Rules) -> bool:
     """Whether an update leaves all that a decision reads as it was."""
     if old is None or not wants_address(old, lb_class=rules.lb_class):
         return False

@@ -83,7 +83,7 @@ def news_of_wish(request: ServiceRequest, decision: Decision) -> list[News]:
 
 def news_of_losses(request: ServiceRequest, decision: Decision, lost: Mapping[Address, str]) -> list[News]:
     """Tell of addresses that are taken away unasked, with the reason for each."""
-    reasons = [_without_label(decision.concession, request)] if decision.concession is not None else []
+    reasons = [_without_label(decision.lost_share, request)] if decision.lost_share is not None else []
     reasons += list(lost.values())
     why = "; ".join(reasons)
     said = f'current IP for "{request.label}" not allowed by config, will attempt for new IP assignment: {why}'

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.allocation.allocator import Claims
-from allocator.allocation.cache import View
+from allocator.allocation.allocator import Allocator
+from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Object
 from allocator.kube.events import EventRecorder
 from allocator.kube.resource import SERVICES
@@ -33,13 +33,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]
         yield installed
 
 
-def repair_with(installed: Reconciling, view: View, *, mirrored: Object | None = None) -> Repair:
+def repair_with(installed: Reconciling, cache: ClaimCache, *, mirrored: Object | None = None) -> Repair:
     """A reconciler's repair; `mirrored` is what it still sees of every Service, where that is not what is stored."""
     cluster = installed.cluster
     return Repair(
         cluster,
-        view,
-        Claims(cluster, view),
+        cache,
+        Allocator(cluster, cache),
         EventRecorder(cluster, component="metallb-controller"),
         find_service=lambda namespace, name: mirrored or cluster.get(SERVICES, name, namespace),
         require_leadership=lambda: None,
@@ -47,59 +47,63 @@ def repair_with(installed: Reconciling, view: View, *, mirrored: Object | None =
 
 
 @pytest.fixture
-def view(installed: Reconciling) -> Iterator[View]:
-    """A reconciler's view, until a test stops it."""
-    view = View(installed.cluster, namespace=DEFAULT_NAMESPACE)
-    view.start()
-    assert view.wait_synced(10)
-    yield view
-    view.stop()
+def view(installed: Reconciling) -> Iterator[ClaimCache]:
+    """A reconciler's cache, until a test stops it."""
+    cache = ClaimCache(installed.cluster, namespace=DEFAULT_NAMESPACE)
+    cache.start()
+    assert cache.wait_synced(10)
+    yield cache
+    cache.stop()
 
 
-def test_a_service_that_changed_its_type_meanwhile_is_shown_no_address(installed: Reconciling, view: View) -> None:
+def test_a_service_that_changed_its_type_meanwhile_is_shown_no_address(
+    installed: Reconciling, cache: ClaimCache
+) -> None:
     cluster = installed.cluster
     before = cluster.create(SERVICES, service("turned"), "default")
     ports = [{"port": 80, "protocol": "TCP", "nodePort": None}]
     cluster.patch(SERVICES, "turned", {"spec": {"type": "ClusterIP", "ports": ports}}, "default")
 
     # As a leader does that was paused between reading the Service and writing its status.
-    repair_with(installed, view, mirrored=before).service(("default", "turned"))
+    repair_with(installed, cache, mirrored=before).service(("default", "turned"))
 
     assert ingress(cluster.get(SERVICES, "turned", "default")) == []
 
 
-def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(installed: Reconciling, view: View) -> None:
+def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(
+    installed: Reconciling, cache: ClaimCache
+) -> None:
     cluster = installed.cluster
     wish = service("again")
     wish["metadata"]["namespace"] = "default"
     predecessor = cluster.create(SERVICES, wish, "default")
     cluster.delete(SERVICES, "again", "default")
-    admitted = request_from(wish, namespace=None, cluster_families=view.families)
-    (place,) = Claims(cluster, view).reserve(admitted).placements
+    admitted = request_from(wish, namespace=None, cluster_families=cache.families)
+    (place,) = Allocator(cluster, cache).reserve(admitted).placements
 
-    repair = repair_with(installed, view, mirrored=predecessor)
+    repair = repair_with(installed, cache, mirrored=predecessor)
     repair.service(("default", "again"))
 
     (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
     assert "uid" not in holder
     successor = cluster.create(SERVICES, wish, "default")
-    repair_with(installed, view).service(("default", "again"))
+    repair_with(installed, cache).service(("default", "again"))
     (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
     assert holder["uid"] == successor["metadata"]["uid"]
     assert ingress(cluster.get(SERVICES, "again", "default")) == [str(place.address)]
 
 
 def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_first_sharer(
-    installed: Reconciling, view: View
+    installed: Reconciling, cache: ClaimCache
 ) -> None:
     cluster = installed.cluster
     pinned = {**SHARING, "metallb.io/loadBalancerIPs": "192.0.2.12"}
     cluster.create(SERVICES, service("first", pinned), "default")
-    repair_with(installed, view).service(("default", "first"))
-    wait_until(lambda: view.held_by("default", "first"), 10, "the view knows the first sharer")
-    view.stop()
+    repair_with(installed, cache).service(("default", "first"))
+    wait_until(lambda: cache.held_by("default", "first"), 10, "the cache knows the first sharer")
+    cache.stop()
 
-    # What the webhook writes as it admits the second one, from a view that sees nothing free below.
+    # What the webhook writes as it admits the second one, from a cache that sees nothing free below.
     ports = [{"port": 81, "protocol": "TCP"}]
     claim = cluster.get(IP_ALLOCATIONS, "192.0.2.12")
     joined = {**claim["spec"]["holders"][0], "name": "second", "ports": ports}
@@ -109,5 +113,5 @@ def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_fir
     promised = {**SHARING, ASSIGNED_IPS_ANNOTATION: "192.0.2.12"}
     cluster.create(SERVICES, service("second", promised, ports=ports), "default")
 
-    repair_with(installed, view).service(("default", "second"))
+    repair_with(installed, cache).service(("default", "second"))
     assert ingress(cluster.get(SERVICES, "second", "default")) == ["192.0.2.12"]

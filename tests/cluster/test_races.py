@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from allocator.allocation.allocator import Claims
-from allocator.allocation.cache import View
+from allocator.allocation.allocator import Allocator
+from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import NotFound
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ALLOCATIONS
@@ -177,18 +177,18 @@ def test_a_service_created_again_before_its_release_is_seen_keeps_others_off_its
 
 
 def test_a_reservation_known_from_an_old_view_is_looked_at_before_it_is_promised(admitlb: Installation) -> None:
-    view = View(admitlb.cluster, namespace=DEFAULT_NAMESPACE)
-    view.start()
+    cache = ClaimCache(admitlb.cluster, namespace=DEFAULT_NAMESPACE)
+    cache.start()
     try:
-        assert view.wait_synced(10)
-        claims = Claims(admitlb.cluster, view)
+        assert cache.wait_synced(10)
+        claims = Allocator(admitlb.cluster, cache)
         asked = request_from({**service("promised"), "metadata": {"name": "promised", "namespace": "default"}})
         [first] = claims.reserve(asked).placements
-        assert claims.reserve(asked).placements[0].claim == view.claim_at(first.address), (
+        assert claims.reserve(asked).placements[0].claim == cache.claim_at(first.address), (
             "one request, one reservation"
         )
     finally:
-        view.stop()
+        cache.stop()
     with suppress(NotFound):  # collected already, on a slow machine
         admitlb.cluster.delete(IP_ALLOCATIONS, first.address.claim_name)
 

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from allocator.allocation.cache import View
+from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import Change
@@ -22,12 +22,12 @@ def stored(version: int, holder: str = "web") -> dict[str, Any]:
     return {"metadata": {"name": "192.0.2.1", "resourceVersion": str(version)}, "spec": spec}
 
 
-def view() -> View:
+def view() -> ClaimCache:
     # Never started, so nothing is asked of the API server.
-    return View(cast(Cluster, None), namespace="metallb-system")
+    return ClaimCache(cast(Cluster, None), namespace="metallb-system")
 
 
-def seen(known: View, new: dict[str, Any] | None, version: int) -> None:
+def seen(known: ClaimCache, new: dict[str, Any] | None, version: int) -> None:
     known._take_claim(Change(IP_ALLOCATIONS, ("", "192.0.2.1"), None, new, str(version)))
 
 

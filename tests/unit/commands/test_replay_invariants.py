@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.offline.input_documents import InputDocument
-from allocator.offline.plan_result import ServiceOutlook, State, count_pools, service_outlooks
+from allocator.offline.plan_result import ServiceResult, State, count_pools, service_results
 from allocator.offline.replay import Replay
 from allocator.offline.schemas import Schemas
 from allocator.rules.verdict import Rules
@@ -51,7 +51,7 @@ def replayed(documents: list[Object]) -> Replay:
 @given(st.lists(steps(), max_size=30))
 def test_addresses_are_held_once_and_never_idle_while_somebody_waits(documents: list[Object]) -> None:
     replay = replayed(documents)
-    services = service_outlooks(replay, lb_class="")
+    services = service_results(replay, lb_class="")
     held = Counter(ip for one in services for ip in one.ips)
     assert all(count == 1 for count in held.values()), held
     for counted in count_pools(replay.pools(), replay.services.claims):
@@ -62,8 +62,8 @@ def test_addresses_are_held_once_and_never_idle_while_somebody_waits(documents: 
 
 @given(st.lists(steps(), max_size=15), st.lists(steps(), max_size=15))
 def test_a_replay_may_be_interrupted_anywhere(first: list[Object], second: list[Object]) -> None:
-    def outcome(replay: Replay) -> list[ServiceOutlook]:
-        return service_outlooks(replay, lb_class="")
+    def outcome(replay: Replay) -> list[ServiceResult]:
+        return service_results(replay, lb_class="")
 
     halves = replayed(first)
     halves.run(

@@ -51,7 +51,9 @@ def test_a_build_packs_exactly_the_shipped_definitions(tmp_path: Path) -> None:
         str(tmp_path / "lib"),
     ]
     subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
-    packed = {file.name: file.read_bytes() for file in (tmp_path / "lib" / "allocator" / "offline" / "crds").iterdir()}
+    packed = {
+        file.name: file.read_bytes() for file in (tmp_path / "lib" / "allocator" / "offline" / "crds").iterdir()
+    }
     assert packed == {file.name: file.read_bytes() for file in SHIPPED.glob("*.yaml")}
 
 

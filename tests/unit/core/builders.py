@@ -22,7 +22,7 @@ def ask(
     name: str = "web", *, namespace: str = "prod", labels: Mapping[str, str] | None = None, **fields: Any
 ) -> ServiceRequest:
     fields["pins"] = tuple(Address.parse(pin) for pin in fields.get("pins", ()))
-    for listed in ("current", "promised"):
+    for listed in ("status_addresses", "annotated_addresses"):
         fields[listed] = tuple(Address.parse(text) for text in fields.get(listed, ()))
     fields.setdefault("ports", HTTP)
     return ServiceRequest(applicant=Applicant(namespace, {}, labels or {}), name=name, **fields)

@@ -165,22 +165,22 @@ class TestAdoption:
     pools = [pool("a", "10.0.0.0/28")]
 
     def test_what_status_shows_is_adopted_when_no_claim_stands_on_it(self) -> None:
-        assert given(decided(ask(current=("10.0.0.7",)), self.pools)) == ["10.0.0.7"]
+        assert given(decided(ask(status_addresses=("10.0.0.7",)), self.pools)) == ["10.0.0.7"]
 
     def test_what_another_service_holds_is_not(self) -> None:
-        decision = decided(ask(current=("10.0.0.7",)), self.pools, claim("10.0.0.7", "a", ask("api")))
+        decision = decided(ask(status_addresses=("10.0.0.7",)), self.pools, claim("10.0.0.7", "a", ask("api")))
         assert given(decision) == ["10.0.0.0"]
 
     def test_of_two_claims_the_one_it_shows_is_kept(self) -> None:
         both = [claim("10.0.0.3", "a", ask()), claim("10.0.0.9", "a", ask())]
-        assert given(decided(ask(current=("10.0.0.9",)), self.pools, *both)) == ["10.0.0.9"]
+        assert given(decided(ask(status_addresses=("10.0.0.9",)), self.pools, *both)) == ["10.0.0.9"]
 
     def test_of_two_reservations_the_one_it_was_admitted_with_is_kept(self) -> None:
         both = [claim("10.0.0.3", "a", ask()), claim("10.0.0.9", "a", ask())]
-        assert given(decided(ask(promised=("10.0.0.9",)), self.pools, *both)) == ["10.0.0.9"]
+        assert given(decided(ask(annotated_addresses=("10.0.0.9",)), self.pools, *both)) == ["10.0.0.9"]
 
     def test_what_it_says_it_was_admitted_with_gives_it_nothing_it_does_not_hold(self) -> None:
-        assert given(decided(ask(promised=("10.0.0.9",)), self.pools)) == ["10.0.0.0"]
+        assert given(decided(ask(annotated_addresses=("10.0.0.9",)), self.pools)) == ["10.0.0.0"]
 
 
 class TestDualStack:
@@ -272,8 +272,8 @@ class TestSharing:
         assert given(decision) == ["10.0.0.1"]
         assert "gives up 10.0.0.4" in decision.warnings[0]
         assert "prod/web" in decision.warnings[0]
-        assert decision.concession is not None
-        assert decision.concession.kind.code == 409
+        assert decision.lost_share is not None
+        assert decision.lost_share.kind.code == 409
 
 
 class TestShrinking:

@@ -63,12 +63,12 @@ def tell(case: Case) -> Told:
     if last["kind"] != "Service":
         return Told(case, default, strict, None, ())
     key = (last["metadata"]["namespace"], last["metadata"]["name"])
-    tenant = dict(replay.services)[key]
-    if tenant.stored is None or tenant.decision is None:
+    state = dict(replay.services)[key]
+    if state.stored is None or state.decision is None:
         return Told(case, default, strict, None, ())
-    request = request_from(tenant.stored, cluster_families=case.families)
-    condition = condition_for(request, tenant.decision)
-    return Told(case, default, strict, condition, tuple(str(place.address) for place in tenant.decision.placements))
+    request = request_from(state.stored, cluster_families=case.families)
+    condition = condition_for(request, state.decision)
+    return Told(case, default, strict, condition, tuple(str(place.address) for place in state.decision.placements))
 
 
 def _inputs(case: Case) -> list[InputDocument]:

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from allocator.allocation.cache import View
+from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
@@ -108,9 +108,9 @@ def page() -> str:
 def _state() -> StateCollector:
     found = configuration.read([pool("any", "192.0.2.0/24")], [])
     # Never started, so nothing is asked of the API server.
-    view = View(cast(Cluster, None), namespace="metallb-system")
+    cache = ClaimCache(cast(Cluster, None), namespace="metallb-system")
     return StateCollector(
-        view, leading=lambda: True, loaded=lambda: True, configuration=lambda: found, waiting=lambda: 0
+        cache, leading=lambda: True, loaded=lambda: True, configuration=lambda: found, waiting=lambda: 0
     )
 
 
