@@ -47,7 +47,7 @@ def repair_with(installed: Reconciling, cache: ClaimCache, *, mirrored: Object |
 
 
 @pytest.fixture
-def view(installed: Reconciling) -> Iterator[ClaimCache]:
+def claim_cache(installed: Reconciling) -> Iterator[ClaimCache]:
     """A reconciler's cache, until a test stops it."""
     cache = ClaimCache(installed.cluster, namespace=DEFAULT_NAMESPACE)
     cache.start()
@@ -57,7 +57,7 @@ def view(installed: Reconciling) -> Iterator[ClaimCache]:
 
 
 def test_a_service_that_changed_its_type_meanwhile_is_shown_no_address(
-    installed: Reconciling, cache: ClaimCache
+    installed: Reconciling, claim_cache: ClaimCache
 ) -> None:
     cluster = installed.cluster
     before = cluster.create(SERVICES, service("turned"), "default")
@@ -65,43 +65,43 @@ def test_a_service_that_changed_its_type_meanwhile_is_shown_no_address(
     cluster.patch(SERVICES, "turned", {"spec": {"type": "ClusterIP", "ports": ports}}, "default")
 
     # As a leader does that was paused between reading the Service and writing its status.
-    repair_with(installed, cache, mirrored=before).service(("default", "turned"))
+    repair_with(installed, claim_cache, mirrored=before).service(("default", "turned"))
 
     assert ingress(cluster.get(SERVICES, "turned", "default")) == []
 
 
 def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(
-    installed: Reconciling, cache: ClaimCache
+    installed: Reconciling, claim_cache: ClaimCache
 ) -> None:
     cluster = installed.cluster
     wish = service("again")
     wish["metadata"]["namespace"] = "default"
     predecessor = cluster.create(SERVICES, wish, "default")
     cluster.delete(SERVICES, "again", "default")
-    admitted = request_from(wish, namespace=None, cluster_families=cache.families)
-    (place,) = Allocator(cluster, cache).reserve(admitted).placements
+    admitted = request_from(wish, namespace=None, cluster_families=claim_cache.families)
+    (place,) = Allocator(cluster, claim_cache).reserve(admitted).placements
 
-    repair = repair_with(installed, cache, mirrored=predecessor)
+    repair = repair_with(installed, claim_cache, mirrored=predecessor)
     repair.service(("default", "again"))
 
     (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
     assert "uid" not in holder
     successor = cluster.create(SERVICES, wish, "default")
-    repair_with(installed, cache).service(("default", "again"))
+    repair_with(installed, claim_cache).service(("default", "again"))
     (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
     assert holder["uid"] == successor["metadata"]["uid"]
     assert ingress(cluster.get(SERVICES, "again", "default")) == [str(place.address)]
 
 
 def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_first_sharer(
-    installed: Reconciling, cache: ClaimCache
+    installed: Reconciling, claim_cache: ClaimCache
 ) -> None:
     cluster = installed.cluster
     pinned = {**SHARING, "metallb.io/loadBalancerIPs": "192.0.2.12"}
     cluster.create(SERVICES, service("first", pinned), "default")
-    repair_with(installed, cache).service(("default", "first"))
-    wait_until(lambda: cache.held_by("default", "first"), 10, "the cache knows the first sharer")
-    cache.stop()
+    repair_with(installed, claim_cache).service(("default", "first"))
+    wait_until(lambda: claim_cache.held_by("default", "first"), 10, "the cache knows the first sharer")
+    claim_cache.stop()
 
     # What the webhook writes as it admits the second one, from a cache that sees nothing free below.
     ports = [{"port": 81, "protocol": "TCP"}]
@@ -113,5 +113,5 @@ def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_fir
     promised = {**SHARING, ASSIGNED_IPS_ANNOTATION: "192.0.2.12"}
     cluster.create(SERVICES, service("second", promised, ports=ports), "default")
 
-    repair_with(installed, cache).service(("default", "second"))
+    repair_with(installed, claim_cache).service(("default", "second"))
     assert ingress(cluster.get(SERVICES, "second", "default")) == ["192.0.2.12"]
