@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
 from allocator.allocation.cache import ClaimCache
+from allocator.core import lifecycle
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.claims import Claim, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, How, Outcome, Placement, Refusal, RefusalKind
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound
-from allocator.kube.timestamps import read_time, write_time
+from allocator.kube.timestamps import write_time
 from allocator.objects import names
 from allocator.objects.ip_allocation import document_of
 from allocator.process.logs import EventLog
@@ -77,15 +78,12 @@ class Allocator:
 
         The last holder's claim cools for `reuse_delay`, and goes at once when that is nothing.
         """
-        others = claim.others(namespace, name)
-        if others:
-            key = claim.sharing_key
-            self._swap(replace(claim, holders=others, sharing_key=key, state=_state(others)))
-        elif reuse_delay > timedelta():
-            released = replace(claim, state=ClaimState.COOLING, released_at=write_time(self._now()))
-            self._swap(released, reuse_delay=reuse_delay)
-        else:
+        now = write_time(self._now())
+        left = lifecycle.leave(claim, namespace, name, now=now, cool=reuse_delay > timedelta())
+        if left is None:
             self.delete(claim)
+        else:
+            self._swap(left, reuse_delay=reuse_delay)
         log.info("address.released", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool, why=why)
 
     def delete(self, claim: Claim) -> None:
@@ -99,9 +97,9 @@ class Allocator:
             raise LostRace(claim.address) from None
         self._cache.forget(claim)
 
-    def adopt(self, claim: Claim, *, unnamed: Holder, named: Holder) -> Claim:
+    def adopt(self, claim: Claim, *, unnamed: Holder, name: str, uid: str) -> Claim:
         """Give the claim of a Service made by generateName its name. Raises LostRace, ApiError."""
-        return self._swap(_with_holder(claim, unnamed, named))
+        return self._swap(lifecycle.name_holder(claim, unnamed, name=name, uid=uid))
 
     def _settle(self, request: ServiceRequest, occasion: _Occasion) -> Decision:
         for lost in range(_ATTEMPTS):
@@ -124,7 +122,7 @@ class Allocator:
         unwritten = [place for place in placements if place.how is How.FREE]
         try:
             for place in placements:
-                wanted = _wanted(place, request, occasion, now=self._now())
+                wanted = self._wanted(place, request, occasion)
                 if place.how is How.FREE:
                     created.append(self._create(wanted))
                     unwritten.remove(place)
@@ -135,10 +133,18 @@ class Allocator:
         except BaseException:
             self._undo(created)
             for place in unwritten:
-                self._cache.forget(_marked(place, request))
+                self._cache.forget(lifecycle.mark(place, request))
             raise
         for claim in created:
             log.info("address.claimed", ip=claim.address, service=request.label, pool=claim.pool, state=claim.state)
+
+    def _wanted(self, place: Placement, request: ServiceRequest, occasion: _Occasion) -> Claim:
+        """What the claim at the placement shall become; equal to what is there when nothing need be written."""
+        now = self._now()
+        if occasion is _Occasion.SEEN:
+            return lifecycle.bind(place, request, now=write_time(now))
+        admit = lifecycle.reserve if occasion is _Occasion.CREATION else lifecycle.renew
+        return admit(place, request, now=write_time(now), renew_before=write_time(now - _REFRESH_AFTER))
 
     def _create(self, claim: Claim) -> Claim:
         try:
@@ -182,61 +188,4 @@ class Allocator:
 def _marks(decision: Decision, request: ServiceRequest) -> list[Claim]:
     if decision.outcome is not Outcome.ASSIGNED:
         return []
-    return [_marked(place, request) for place in decision.placements if place.how is How.FREE]
-
-
-def _marked(place: Placement, request: ServiceRequest) -> Claim:
-    """The claim that counts inside this process while it is being created; it has no version yet."""
-    return Claim(
-        address=place.address,
-        pool=place.pool,
-        state=ClaimState.TENTATIVE,
-        holders=(request.as_holder(),),
-        sharing_key=request.sharing_key,
-    )
-
-
-def _wanted(place: Placement, request: ServiceRequest, occasion: _Occasion, *, now: datetime) -> Claim:
-    """What the claim at the placement shall become; equal to what stands there when nothing need be written."""
-    me = replace(request.as_holder(), since=write_time(now))
-    claim = place.claim
-    if claim is None or not claim.in_use:
-        fresh = claim or _marked(place, request)
-        return replace(
-            fresh,
-            pool=place.pool,
-            state=_state((me,)),
-            holders=(me,),
-            sharing_key=request.sharing_key,
-            released_at="",
-        )
-    mine = claim.holder(request.namespace, request.name)
-    if mine is None:
-        holders = (*claim.holders, me)
-        return replace(claim, holders=holders, state=_state(holders))
-    others = claim.others(request.namespace, request.name)
-    if occasion is _Occasion.SEEN:
-        key = claim.sharing_key if others else request.sharing_key
-        return replace(_with_holder(claim, mine, replace(me, since=mine.since)), pool=place.pool, sharing_key=key)
-    # A reservation that has aged is made young again, so that it is not collected under this request.
-    aged = mine.uid is None and now - read_time(mine.since) > _REFRESH_AFTER
-    if occasion is _Occasion.CREATION:
-        # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
-        # would be in the way of either. The reconciler narrows the claim to the one it sees.
-        both = replace(me, ports=me.ports | mine.ports)
-        alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
-        key = claim.sharing_key if alike else ""
-        if aged or (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
-            return replace(_with_holder(claim, mine, both), sharing_key=key)
-        return claim
-    # A change is recorded once it is seen to have happened.
-    return _with_holder(claim, mine, replace(mine, since=write_time(now))) if aged else claim
-
-
-def _with_holder(claim: Claim, old: Holder, new: Holder) -> Claim:
-    holders = tuple(new if holder is old else holder for holder in claim.holders)
-    return replace(claim, holders=holders, state=_state(holders))
-
-
-def _state(holders: Iterable[Holder]) -> ClaimState:
-    return ClaimState.BOUND if any(holder.uid for holder in holders) else ClaimState.TENTATIVE
+    return [lifecycle.mark(place, request) for place in decision.placements if place.how is How.FREE]

@@ -103,23 +103,23 @@ class SimulatedServices:
         """Adopt what the pool may have brought, and ask its holders whether they may stay."""
         self._adopt()
         self._reconsider(self._holding(lambda claim, _: claim.pool == name))
-        self._claims.stirred = True
+        self._claims.capacity_changed = True
 
     def namespace_changed(self, name: str) -> None:
         """Ask the namespace's holders whether they may stay."""
         self._reconsider(self._holding(lambda _, holder: holder.namespace == name))
-        self._claims.stirred = True
+        self._claims.capacity_changed = True
 
     def retry(self) -> None:
-        """Give those that wait another try, the oldest first, for as long as that stirs anything."""
+        """Give those that wait another try, the oldest first, for as long as that changes capacity."""
         rounds = 0
         # Each round but the last gives somebody what it waited for; the bound only guards against a rule that would
         # send two Services in circles.
-        while self._claims.stirred and rounds <= len(self._services):
-            self._claims.stirred = False
+        while self._claims.capacity_changed and rounds <= len(self._services):
+            self._claims.capacity_changed = False
             rounds += 1
             self._reconsider(key for key, state in list(self._services.items()) if state.waits)
-        self._claims.stirred = False
+        self._claims.capacity_changed = False
 
     def applicant(self, holder: Holder) -> Applicant | None:
         """Return who a holder is now, None when it is not there."""

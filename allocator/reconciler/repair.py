@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from allocator.allocation.allocator import Allocator
@@ -258,8 +257,7 @@ class Repair:
             for holder in claim.holders if claim is not None and claim.in_use else ():
                 unnamed = not holder.name and holder.uid is None
                 if claim and unnamed and holder.namespace == metadata["namespace"] and holder.generate_name == prefix:
-                    named = replace(holder, name=metadata["name"], uid=metadata["uid"], generate_name="")
-                    self._claims.adopt(claim, unnamed=holder, named=named)
+                    self._claims.adopt(claim, unnamed=holder, name=metadata["name"], uid=metadata["uid"])
                     break
 
     def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:

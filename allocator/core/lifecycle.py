@@ -1,0 +1,141 @@
+"""The life of a claim as pure functions: each takes a claim as it is and returns what it becomes.
+
+Allocator (IPAllocations on the API server) and the offline commands (a ledger in memory) both write what these
+return; there is no second copy of these rules. Moments are sortable text, as the caller writes them.
+
+    from        by        to          what happens
+    (none)      reserve   Tentative   admission of a Service that is not stored yet
+    (none)      bind      Bound       the Service exists: assigned, or adopted from its status
+    Tentative   reserve   Tentative   admitted again: the reservation is renewed; or another Service joins
+    Bound       reserve   Bound       another Service joins; or one recreated under a holder's name is admitted
+    any in use  renew     unchanged   an update is admitted; its needs are recorded once it is stored (bind)
+    any in use  bind      Bound       the Service was seen: uid, ports, traffic policy; its address's present pool
+    any in use  name_holder  Bound    a generateName Service was seen with its name
+    any in use  rehome    unchanged   the address belongs to another pool now
+    any in use  leave     unchanged   one of several holders leaves (Tentative if no bound one is left)
+    any in use  leave     Cooling     the last holder leaves a pool with a reuse delay
+    any in use  leave     (none)      the last holder leaves a pool without one
+    Cooling     reserve   Tentative   taken again: by the same Service at once, by others when nothing else is free
+    Cooling     bind      Bound       as above, by a Service that exists
+    Cooling     (none)                the reuse delay is over (the reconciler deletes it)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Placement
+
+
+def mark(place: Placement, request: ServiceRequest) -> Claim:
+    """Return the claim that counts inside one process while it is being created; it has no version yet."""
+    return Claim(
+        address=place.address,
+        pool=place.pool,
+        state=ClaimState.TENTATIVE,
+        holders=(request.as_holder(),),
+        sharing_key=request.sharing_key,
+    )
+
+
+def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before: str) -> Claim:
+    """Claim for a Service under admission that is not stored yet; it is held without uid.
+
+    A reservation of the same name that began before `renew_before` begins anew, so that it is not collected under
+    this request. Returns the placement's claim itself when nothing need be written.
+    """
+    me = _unbound(request, now)
+    claim = place.claim
+    mine = claim.holder(request.namespace, request.name) if claim is not None and claim.in_use else None
+    if claim is None or mine is None:
+        return _join(place, request, me)
+    # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
+    # would collide with either. The reconciler narrows the claim to the one it sees.
+    both = replace(me, ports=me.ports | mine.ports)
+    others = claim.others(request.namespace, request.name)
+    alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
+    key = claim.sharing_key if alike else ""
+    if _expired(mine, renew_before) or (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
+        return replace(_with_holder(claim, mine, both), sharing_key=key)
+    return claim
+
+
+def renew(place: Placement, request: ServiceRequest, *, now: str, renew_before: str) -> Claim:
+    """Claim for an admitted update: joins where the Service does not hold the address yet, else changes no needs.
+
+    `renew_before` and the returned claim are as for `reserve`.
+    """
+    claim = place.claim
+    mine = claim.holder(request.namespace, request.name) if claim is not None and claim.in_use else None
+    if claim is None or mine is None:
+        return _join(place, request, _unbound(request, now))
+    return _with_holder(claim, mine, replace(mine, since=now)) if _expired(mine, renew_before) else claim
+
+
+def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
+    """Claim for a Service that exists, with what it needs now; equal to the placement's claim when that says so."""
+    me = replace(request.as_holder(), since=now)
+    claim = place.claim
+    mine = claim.holder(request.namespace, request.name) if claim is not None and claim.in_use else None
+    if claim is None or mine is None:
+        return replace(_join(place, request, me), state=ClaimState.BOUND)
+    others = claim.others(request.namespace, request.name)
+    bound = replace(_with_holder(claim, mine, replace(me, since=mine.since)), state=ClaimState.BOUND)
+    return rehome(replace(bound, sharing_key=claim.sharing_key if others else request.sharing_key), place.pool)
+
+
+def rehome(claim: Claim, pool: str) -> Claim:
+    """Return the claim for the pool that its address belongs to now."""
+    return replace(claim, pool=pool)
+
+
+def name_holder(claim: Claim, unnamed: Holder, *, name: str, uid: str) -> Claim:
+    """Give the holder of a Service made by generateName its name."""
+    return _with_holder(claim, unnamed, replace(unnamed, name=name, uid=uid, generate_name=""))
+
+
+def leave(claim: Claim, namespace: str, name: str, *, now: str, cool: bool) -> Claim | None:
+    """Take the named Service off the claim; None when nothing is left of it.
+
+    `cool` says whether a last holder's address is kept back; the claim then lists that holder still.
+    """
+    others = claim.others(namespace, name)
+    if others:
+        return replace(claim, holders=others, state=_state(others))
+    return replace(claim, state=ClaimState.COOLING, released_at=now) if cool else None
+
+
+def _unbound(request: ServiceRequest, now: str) -> Holder:
+    return replace(request.as_holder(), uid=None, since=now)
+
+
+def _expired(holder: Holder, renew_before: str) -> bool:
+    return holder.uid is None and holder.since < renew_before
+
+
+def _join(place: Placement, request: ServiceRequest, me: Holder) -> Claim:
+    """The claim with one more holder: the first where nobody holds the address, else the youngest."""
+    claim = place.claim
+    if claim is not None and claim.in_use:
+        holders = (*claim.holders, me)
+        return replace(claim, holders=holders, state=_state(holders))
+    return replace(
+        claim or mark(place, request),
+        pool=place.pool,
+        state=_state((me,)),
+        holders=(me,),
+        sharing_key=request.sharing_key,
+        released_at="",
+    )
+
+
+def _with_holder(claim: Claim, old: Holder, new: Holder) -> Claim:
+    holders = tuple(new if holder is old else holder for holder in claim.holders)
+    return replace(claim, holders=holders, state=_state(holders))
+
+
+def _state(holders: Iterable[Holder]) -> ClaimState:
+    return ClaimState.BOUND if any(holder.uid for holder in holders) else ClaimState.TENTATIVE
