@@ -16,7 +16,7 @@ from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.events import EventRecorder
 from allocator.kube.lease import NotLeading
 from allocator.kube.reflector import Change, Reflector
-from allocator.kube.workqueue import WorkQueue
+from allocator.kube.workqueue import BACKOFF_SECONDS, WorkQueue
 from allocator.objects import names
 from allocator.objects.document import annotations_of, labels_of
 from allocator.objects.ip_allocation import claim_from, cool_until
@@ -33,7 +33,6 @@ log = EventLog("reconciler")
 _WORKERS = 4
 _SWEEP_SECONDS = 1.0
 _RENEWAL_SECONDS = 1.0
-_RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0, 15.0)
 _SAME_EVENT_AGAIN_SECONDS = 600.0
 """A repeated try is no news."""
 
@@ -51,7 +50,7 @@ class Settings:
 class Controller:
     """Watches always; repairs only between `lead` and the end of leadership.
 
-    `_waiting_lock` owns `_waiting` (Services without the address they want, with their age) and `_failures`.
+    `_waiting_lock` owns `_waiting` (Services without the address they want, with their age).
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class Controller:
         self._require_leadership = require_leadership
         self._queue: WorkQueue[Key] = WorkQueue()
         self._waiting: dict[Key, str] = {}
-        self._failures: dict[Key, int] = {}
         self._waiting_lock = threading.Lock()
         self._stopping = threading.Event()
         self._leading = threading.Event()
@@ -184,7 +182,7 @@ class Controller:
 
         One that cannot be repaired must not keep all others waiting: it is left to the workers in the end.
         """
-        for delay in _RETRY_SECONDS:
+        for delay in BACKOFF_SECONDS:
             if not self._attempt(key) or self._stopping.wait(delay):
                 return
 
@@ -242,9 +240,9 @@ class Controller:
         except Exception:
             log.exception("repair.failed", service="/".join(key))
             return self._try_again(key, None)
+        self._queue.forget(key)
         service = self._services.get(*key)
         with self._waiting_lock:
-            self._failures.pop(key, None)
             if waits and service is not None:
                 self._waiting[key] = service["metadata"]["creationTimestamp"]
             else:
@@ -253,13 +251,16 @@ class Controller:
 
     def _try_again(self, key: Key, error: Exception | None) -> int:
         UPDATE_ERRORS.inc()
-        with self._waiting_lock:
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS)) - 1]
-        if failures > 2:
-            log.warning("repair.retried", service="/".join(key), error=error, failures=failures, retry_seconds=delay)
-        self._queue.add_after(key, delay)
-        return failures
+        retry = self._queue.retry(key)
+        if retry.failures > 2:
+            log.warning(
+                "repair.retried",
+                service="/".join(key),
+                error=error,
+                failures=retry.failures,
+                retry_seconds=retry.delay_seconds,
+            )
+        return retry.failures
 
     def _sweep(self) -> None:
         """Find what only time makes due: claims that have cooled or whose Service never came or silently went."""
