@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -85,6 +85,19 @@ class Allocator:
         else:
             self._swap(left, reuse_delay=reuse_delay)
         log.info("address.released", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool, why=why)
+
+    def drop(self, claim: Claim, gone: Collection[Holder], *, why: str) -> None:
+        """Take reservations off the claim, which goes with its last holder. Raises LostRace, ApiError.
+
+        Compare-and-swap: a holder that was bound meanwhile stays.
+        """
+        left = lifecycle.drop(claim, gone)
+        if left is None:
+            self.delete(claim)
+        else:
+            self._swap(left)
+        for holder in gone:
+            log.info("address.collected", ip=claim.address, service=holder, pool=claim.pool, why=why)
 
     def delete(self, claim: Claim) -> None:
         """Delete the claim if it is still as known. Raises LostRace, ApiError."""

@@ -139,6 +139,11 @@ class ClaimCache:
         with self._lock:
             return self._ledger.held_by(namespace, name)
 
+    def unbound(self) -> list[Claim]:
+        """Return the claims in use that have a holder whose Service was not seen."""
+        with self._lock:
+            return self._ledger.unbound()
+
     def propose(
         self,
         request: ServiceRequest,

@@ -117,6 +117,7 @@ class Ledger:
         self._by_service: dict[tuple[str, str], set[Address]] = {}
         self._by_namespace: dict[str, set[Address]] = {}
         self._by_sharing_key: dict[str, set[Address]] = {}
+        self._unbound: dict[str, set[Address]] = {}
         self._cooling: set[Address] = set()
         self._taken = {family: _Intervals() for family in Family}
 
@@ -130,6 +131,8 @@ class Ledger:
                 self._by_service.setdefault((holder.namespace, holder.name), set()).add(claim.address)
             if claim.in_use:
                 self._by_namespace.setdefault(holder.namespace, set()).add(claim.address)
+                if holder.uid is None:
+                    self._unbound.setdefault(holder.namespace, set()).add(claim.address)
         if claim.sharing_key and claim.in_use:
             self._by_sharing_key.setdefault(claim.sharing_key, set()).add(claim.address)
         if not claim.in_use:
@@ -144,6 +147,7 @@ class Ledger:
         for holder in claim.holders:
             _drop(self._by_service, (holder.namespace, holder.name), address)
             _drop(self._by_namespace, holder.namespace, address)
+            _drop(self._unbound, holder.namespace, address)
         _drop(self._by_sharing_key, claim.sharing_key, address)
         self._cooling.discard(address)
 
@@ -166,6 +170,21 @@ class Ledger:
     def held_in(self, namespace: str) -> Set[Address]:
         """Return the addresses that Services of the namespace hold; one they share stands once."""
         return self._by_namespace.get(namespace, frozenset())
+
+    def unbound_in(self, namespace: str) -> list[tuple[Holder, Claim]]:
+        """Return the reservations of the namespace that no Service was seen for, the oldest first."""
+        found = [
+            (holder, claim)
+            for claim in (self._claims[address] for address in self._unbound.get(namespace, ()))
+            for holder in claim.holders
+            if holder.uid is None and holder.namespace == namespace
+        ]
+        return sorted(found, key=lambda one: (one[0].since, one[1].address))
+
+    def unbound(self) -> list[Claim]:
+        """Return every claim in use that has a holder whose Service was not seen."""
+        addresses = set().union(*self._unbound.values())
+        return [self._claims[address] for address in addresses]
 
     def cooling(self) -> list[Claim]:
         """Return every cooling claim, the one that has cooled longest first."""

@@ -15,6 +15,8 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     any in use  leave     unchanged   one of several holders leaves (Tentative if no bound one is left)
     any in use  leave     Cooling     the last holder leaves a pool with a reuse delay
     any in use  leave     (none)      the last holder leaves a pool without one
+    any in use  drop      unchanged   reservations whose Service never appeared go (Tentative if no bound one is left)
+    any in use  drop      (none)      no holder is left
     Cooling     reserve   Tentative   taken again: by the same Service at once, by others when nothing else is free
     Cooling     bind      Bound       as above, by a Service that exists
     Cooling     (none)                the reuse delay is over (the reconciler deletes it)
@@ -22,7 +24,7 @@ return; there is no second copy of these rules. Moments are sortable text, as th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from allocator.core.claims import Claim, ClaimState, Holder
@@ -106,6 +108,19 @@ def leave(claim: Claim, namespace: str, name: str, *, now: str, cool: bool) -> C
     if others:
         return replace(claim, holders=others, state=_state(others))
     return replace(claim, state=ClaimState.COOLING, released_at=now) if cool else None
+
+
+def expired(claim: Claim, *, before: str) -> tuple[Holder, ...]:
+    """Return the holders, named or not, whose Service was not seen and that began to hold before the moment."""
+    if not claim.in_use:
+        return ()
+    return tuple(holder for holder in claim.holders if _expired(holder, before))
+
+
+def drop(claim: Claim, gone: Collection[Holder]) -> Claim | None:
+    """Take reservations off the claim; None when nobody is left. Nothing cools: no Service was ever served."""
+    left = tuple(holder for holder in claim.holders if holder not in gone)
+    return replace(claim, holders=left, state=_state(left)) if left else None
 
 
 def _unbound(request: ServiceRequest, now: str) -> Holder:
