@@ -70,8 +70,23 @@ class Allocator:
         return self._settle(replace(request, uid=None), occasion)
 
     def bind(self, request: ServiceRequest) -> Decision:
-        """Decide and claim for a Service that exists, so that every claim carries its uid. Raises ApiError."""
+        """Decide and claim for a Service that exists, so that every claim carries its uid. Raises ApiError.
+
+        What a denied Service keeps is bound as well: it must not stay a reservation for ever.
+        """
         return self._settle(request, _Occasion.SEEN)
+
+    def secure(self, request: ServiceRequest) -> None:
+        """Claim what the Service's status shows, whatever it asks for. Raises LostRace, ApiError."""
+        for left in reversed(range(_ATTEMPTS)):
+            places = self._cache.secure(request)
+            try:
+                self._write_each(places, request)
+            except LostRace:
+                if not left:
+                    raise
+            else:
+                return
 
     def release(self, claim: Claim, *, namespace: str, name: str, reuse_delay: timedelta, why: str) -> None:
         """Take the named Service off the claim. Raises LostRace, ApiError.
@@ -117,8 +132,10 @@ class Allocator:
     def _settle(self, request: ServiceRequest, occasion: _Occasion) -> Decision:
         for lost in range(_ATTEMPTS):
             step = random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
-            decision = self._cache.propose(request, mark=lambda found: _marks(found, request), pass_over=step)
-            if decision.outcome is not Outcome.ASSIGNED:
+            decision = self._cache.propose(
+                request, mark=lambda found: _marks(found, request, occasion), pass_over=step
+            )
+            if not _is_written(decision, occasion):
                 return decision
             try:
                 self._write(decision.placements, request, occasion)
@@ -129,6 +146,17 @@ class Allocator:
             return decision
         why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"
         return Decision(Outcome.PENDING, refusal=Refusal(RefusalKind.HELD, why), warnings=(why,))
+
+    def _write_each(self, places: Sequence[Placement], request: ServiceRequest) -> None:
+        """Claim one by one: what has been secured stays, whatever becomes of the rest."""
+        for index, place in enumerate(places):
+            try:
+                self._write((place,), request, _Occasion.SEEN)
+            except BaseException:
+                for unwritten in places[index + 1 :]:
+                    if unwritten.how is How.FREE:
+                        self._cache.forget(lifecycle.mark(unwritten, request))
+                raise
 
     def _write(self, placements: Sequence[Placement], request: ServiceRequest, occasion: _Occasion) -> None:
         created: list[Claim] = []
@@ -198,7 +226,12 @@ class Allocator:
                 log.warning("address.left-behind", ip=claim.address, error=error)
 
 
-def _marks(decision: Decision, request: ServiceRequest) -> list[Claim]:
-    if decision.outcome is not Outcome.ASSIGNED:
+def _is_written(decision: Decision, occasion: _Occasion) -> bool:
+    """Whether the decision's placements are claimed: at admission only what is admitted with them."""
+    return decision.outcome is Outcome.ASSIGNED or (occasion is _Occasion.SEEN and bool(decision.placements))
+
+
+def _marks(decision: Decision, request: ServiceRequest, occasion: _Occasion) -> list[Claim]:
+    if not _is_written(decision, occasion):
         return []
     return [lifecycle.mark(place, request) for place in decision.placements if place.how is How.FREE]

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from allocator.core import lifecycle
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision
+from allocator.core.securing import secured
+from allocator.core.verdicts import Decision, How, Placement
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.reflector import Change, Reflector
@@ -166,6 +168,15 @@ class ClaimCache:
             for claim in mark(decision):
                 self._ledger.put(claim)
             return decision
+
+    def secure(self, request: ServiceRequest) -> tuple[Placement, ...]:
+        """Return what must be claimed for what its status shows; what is to be created counts from now on."""
+        with self._lock:
+            places = secured(request, pools=self._pools.values(), ledger=self._ledger)
+            for place in places:
+                if place.how is How.FREE:
+                    self._ledger.put(lifecycle.mark(place, request))
+            return places
 
     def record(self, stored: Object) -> Claim:
         """Take in an IPAllocation as the API server just returned it, unless something newer is known."""

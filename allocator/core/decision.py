@@ -57,6 +57,9 @@ class _Case:
         self.kept = self._holdings()
 
     def decide(self) -> Decision:
+        malformed = self.request.malformed
+        if malformed:
+            return self._refuse(Refusal(RefusalKind.MALFORMED, f"{self.request.label}: {malformed}"))
         refusal = self._malformed_pins()
         if refusal is not None:
             return self._refuse(refusal)

@@ -41,6 +41,10 @@ class ServiceRequest:
     annotated_addresses: tuple[Address, ...] = field(default=(), compare=False)
     """What the Service says it was admitted with. Anybody can write that: of several addresses it holds and does not
     show, these win; it means nothing else."""
+    recorded_pools: tuple[str, ...] = field(default=(), compare=False)
+    """The pools that served the Service, as annotated: where an address in its status is in no pool any more."""
+    malformed: str = ""
+    """Why what the Service asks for cannot be read; then it asks for nothing, and keeps what it has."""
 
     @property
     def namespace(self) -> str:

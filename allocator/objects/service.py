@@ -62,6 +62,30 @@ def request_from(
         pool_name=pool_name,
         status_addresses=status_addresses,
         annotated_addresses=addresses_in_annotation(service),
+        recorded_pools=recorded_pools(service),
+    )
+
+
+def identity_from(service: Document, *, namespace: Document | None = None, malformed: str = "") -> ServiceRequest:
+    """Read who the Service is and what its status shows, as a request that asks for nothing. Raises nothing.
+
+    `malformed` says why what it asks for cannot be read, where that is so.
+    """
+    metadata, spec = service["metadata"], service.get("spec") or {}
+    local = spec.get("externalTrafficPolicy") == "Local"
+    return ServiceRequest(
+        applicant=Applicant(metadata["namespace"], labels_of(namespace), labels_of(service)),
+        name=metadata.get("name") or "",
+        generate_name=metadata.get("generateName") or "",
+        uid=metadata.get("uid"),
+        ports=ports_of(service),
+        sharing_key=_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)[1] or "",
+        backend_key=_selector_text(spec.get("selector")) if local else "",
+        local_traffic=local,
+        status_addresses=addresses_in_status(service),
+        annotated_addresses=addresses_in_annotation(service),
+        recorded_pools=recorded_pools(service),
+        malformed=malformed,
     )
 
 
@@ -90,6 +114,12 @@ def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
         return False
     shown = addresses_in_status(service)
     return not any(pool.spans(address) for pool in pools for address in shown)
+
+
+def recorded_pools(service: Document | None) -> tuple[str, ...]:
+    """Return the pools that our annotation, which is MetalLB's too, says the addresses come from."""
+    listed = annotations_of(service).get(names.FROM_POOL_ANNOTATION, "").split(",")
+    return tuple(name.strip() for name in listed if name.strip())
 
 
 def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:

@@ -1,0 +1,63 @@
+"""Securing: what must be claimed for a Service because its status shows it, whatever the Service asks for.
+
+Status outlives claims: an installation that MetalLB served before, a restored backup, claims deleted by hand. An
+address that a status shows and no claim holds would be given to the next new Service. Therefore this comes first
+in every repair and in adoption; only then is the request judged (`decide`), which may be malformed or denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from allocator.core.addresses import Address
+from allocator.core.claims import Ledger
+from allocator.core.pools import Pool
+from allocator.core.requests import ServiceRequest
+from allocator.core.sharing import clash
+from allocator.core.verdicts import How, Placement
+
+
+def secured(request: ServiceRequest, *, pools: Iterable[Pool], ledger: Ledger) -> tuple[Placement, ...]:
+    """Return what to claim for the Service now: each address in its status that no other Service's claim holds.
+
+    Empty once every such claim carries the Service's uid. An address that others hold is claimed too where the
+    Service may share it with them. Reads identity, ports, sharing key and status of the request, never what it asks
+    for. The pool is the one that contains the address (excluded, closed or not autoAssign, it does not matter),
+    else the one recorded when it was assigned; an address of neither is another load balancer's and left alone.
+
+    Of two Services that show one address and may not share it, the one that is asked for first keeps it: callers
+    ask in the order of `age`.
+    """
+    known = tuple(pools)
+    places = (
+        _secure(request, index, address, known, ledger) for index, address in enumerate(request.status_addresses)
+    )
+    return tuple(place for place in places if place is not None)
+
+
+def age(created: str, namespace: str, name: str) -> tuple[str, str, str]:
+    """Return what sorts Services oldest first: creationTimestamp, then namespace and name."""
+    return created, namespace, name
+
+
+def _secure(
+    request: ServiceRequest, index: int, address: Address, pools: Sequence[Pool], ledger: Ledger
+) -> Placement | None:
+    pool = next((pool for pool in pools if pool.spans(address)), None)
+    name = pool.name if pool is not None else _recorded_pool(request, index)
+    claim = ledger.at(address)
+    if claim is None:
+        return Placement(address, name, How.FREE) if name else None
+    if not claim.in_use:
+        return Placement(address, name or claim.pool, How.COOLING, claim)
+    mine = claim.holder(request.namespace, request.name)
+    if mine is not None:
+        return Placement(address, name or claim.pool, How.KEPT, claim) if mine.uid != request.uid else None
+    if clash(request, claim, pool) is None:
+        return Placement(address, name or claim.pool, How.SHARED, claim)
+    return None
+
+
+def _recorded_pool(request: ServiceRequest, index: int) -> str:
+    recorded = request.recorded_pools
+    return recorded[min(index, len(recorded) - 1)] if recorded else ""
