@@ -17,11 +17,12 @@ from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor
+from allocator.rules.kinds import KINDS
 from allocator.rules.verdict import Rules
 from webhook.adoption import Adoption
 from webhook.app import Handler, NotReady, create_app
 from webhook.certificates import Lifetimes
-from webhook.config_admission import BgpAdmission, L2AdvertisementAdmission, NamespaceAdmission, PoolAdmission
+from webhook.config_admission import ConfigAdmission
 from webhook.metrics import WebhookState
 from webhook.review import AdmissionRequest, Answer
 from webhook.service_admission import ServiceAdmission
@@ -79,14 +80,7 @@ class Webhook:
             "/mutate-v1-service": self._when_synced(
                 ServiceAdmission(self._cache, Allocator(cluster, self._cache), rules=rules).answer
             ),
-            "/validate-metallb-io-v1beta1-ipaddresspool": self._when_synced(
-                PoolAdmission(cluster, self._cache, rules=rules).answer
-            ),
-            "/validate-metallb-io-v1beta1-l2advertisement": self._when_synced(
-                L2AdvertisementAdmission(self._cache, rules=rules).answer
-            ),
-            "/validate-metallb-io-bgp": BgpAdmission().answer,
-            "/validate-v1-namespace": NamespaceAdmission().answer,
+            **self._configuration_handlers(ConfigAdmission(cluster, self._cache, rules=rules).answer),
         }
         # Both written once by the thread that starts the cache, and by the main thread's signal handler.
         self._view_started = False
@@ -141,6 +135,9 @@ class Webhook:
             *self._cache.problems(),
             *self._adoption.problems(),
         ]
+
+    def _configuration_handlers(self, answer: Handler) -> dict[str, Handler]:
+        return {kind.path: self._when_synced(answer) if kind.reads_cluster else answer for kind in KINDS}
 
     def _when_synced(self, handler: Handler) -> Handler:
         """Refuse to decide on a part of the pools and claims: that would answer with reasons that are not true."""

@@ -6,8 +6,6 @@ ones of one `kubectl apply` in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.claims import Holder
@@ -18,18 +16,16 @@ from allocator.objects import names
 from allocator.objects.document import InvalidDocument, labels_of
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
-from allocator.rules.bgp import review_bgp
-from allocator.rules.l2_advertisement import review_l2_advertisement
-from allocator.rules.namespace import review_namespace
-from allocator.rules.pool import ClusterContext, review_pool, review_pool_deletion
-from allocator.rules.verdict import Rules, Verdict, denied, misplaced
+from allocator.rules.kinds import BY_KIND, Change, KindRules
+from allocator.rules.pool import ClusterContext
+from allocator.rules.verdict import Rules, Verdict, denied
 from webhook.review import AdmissionRequest, Answer
 
 log = EventLog("admission")
 
 
-class PoolAdmission:
-    """Answers CREATE, UPDATE and DELETE of IPAddressPools."""
+class ConfigAdmission:
+    """Answers CREATE, UPDATE and DELETE of every kind in KINDS by its rules. Safe to call from many threads."""
 
     def __init__(self, cluster: Cluster, cache: ClaimCache, *, rules: Rules) -> None:
         self._cluster = cluster
@@ -37,21 +33,36 @@ class PoolAdmission:
         self._rules = rules
 
     def answer(self, review: AdmissionRequest) -> Answer:
-        """Admit a pool that is well formed, alone on its addresses, and takes none from anybody unasked."""
-        if review.operation == "DELETE":
-            return _answer(review, lambda: self._deletion(review))
-        return _answer(review, lambda: self._change(review), rules=self._rules)
+        """Admit what its kind's rules allow; an object on its way out passes, it can only lose finalizers."""
+        kind = BY_KIND[review.group, review.kind]
+        document = review.object
+        if document is not None and (document.get("metadata") or {}).get("deletionTimestamp"):
+            return Answer()
+        try:
+            verdict = self._deletion(kind, review) if document is None else self._change(kind, review, document)
+        except ApiError as error:
+            verdict = denied(503, f"{review.kind} {review.name}: cannot be checked now ({error.reason}); try again")
+        if not verdict.allowed:
+            log.info("admission.denied", kind=review.kind, name=review.name, code=verdict.code, why=verdict.message)
+        return Answer(allowed=verdict.allowed, code=verdict.code, message=verdict.message, warnings=verdict.warnings)
 
-    def _change(self, review: AdmissionRequest) -> Verdict:
-        return review_pool(review.object or {}, review.old_object, context=self._context(), rules=self._rules)
+    def _change(self, kind: KindRules, review: AdmissionRequest, document: Object) -> Verdict:
+        change = Change(
+            new=document,
+            old=review.old_object if review.operation == "UPDATE" else None,
+            rules=self._rules,
+            context=self._context,
+            pool_names=lambda: {pool["metadata"]["name"] for pool in self._cache.pool_documents()},
+        )
+        return kind.answer(change, namespace=review.namespace)
 
-    def _deletion(self, review: AdmissionRequest) -> Verdict:
+    def _deletion(self, kind: KindRules, review: AdmissionRequest) -> Verdict:
         home = self._cache.namespace(self._rules.namespace) or {}
         going = (home.get("metadata") or {}).get("deletionTimestamp")
         if review.old_object is None or going:
             # With the namespace goes the whole installation: nothing is left to keep a promise.
             return Verdict()
-        return review_pool_deletion(review.old_object, context=self._context())
+        return kind.review_deletion(review.old_object, self._context)
 
     def _context(self) -> ClusterContext:
         return ClusterContext(
@@ -80,52 +91,6 @@ class PoolAdmission:
         if service is None:
             return None
         return Applicant(holder.namespace, labels_of(self._cache.namespace(holder.namespace)), labels_of(service))
-
-
-class L2AdvertisementAdmission:
-    """Answers CREATE and UPDATE of L2Advertisements."""
-
-    def __init__(self, cache: ClaimCache, *, rules: Rules) -> None:
-        self._cache = cache
-        self._rules = rules
-
-    def answer(self, review: AdmissionRequest) -> Answer:
-        """Admit an advertisement that is well formed."""
-        pools = {document["metadata"]["name"]: document for document in self._cache.pool_documents()}
-        return _answer(review, lambda: review_l2_advertisement(review.object or {}, pools=pools), rules=self._rules)
-
-
-class BgpAdmission:
-    """Answers CREATE and UPDATE of the kinds that only BGP needs."""
-
-    def answer(self, review: AdmissionRequest) -> Answer:
-        """Admit it, and say that it has no effect."""
-        return _answer(review, lambda: review_bgp(review.kind, review.object or {"metadata": {}}))
-
-
-class NamespaceAdmission:
-    """Answers CREATE and UPDATE of Namespaces, for the quota they may carry."""
-
-    def answer(self, review: AdmissionRequest) -> Answer:
-        """Admit a namespace whose quota, if any, is a number."""
-        return _answer(review, lambda: review_namespace(review.object or {}))
-
-
-def _answer(review: AdmissionRequest, judge: Callable[[], Verdict], *, rules: Rules | None = None) -> Answer:
-    """Turn a verdict into an answer. An object on its way out passes: it can only lose finalizers."""
-    document = review.object
-    if document is not None and (document.get("metadata") or {}).get("deletionTimestamp"):
-        return Answer()
-    verdict = None
-    if rules is not None and review.operation == "CREATE" and document is not None:
-        verdict = misplaced(review.kind, document, namespace=review.namespace, rules=rules)
-    try:
-        verdict = verdict or judge()
-    except ApiError as error:
-        verdict = denied(503, f"{review.kind} {review.name}: cannot be checked now ({error.reason}); try again")
-    if not verdict.allowed:
-        log.info("admission.denied", kind=review.kind, name=review.name, code=verdict.code, why=verdict.message)
-    return Answer(allowed=verdict.allowed, code=verdict.code, message=verdict.message, warnings=verdict.warnings)
 
 
 def _foreign_ranges(cluster: Cluster) -> list[tuple[str, AddressRange]]:

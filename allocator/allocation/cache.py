@@ -207,7 +207,7 @@ class ClaimCache:
 
     def _take_pool(self, change: Change) -> None:
         # Admission refuses unsound pools; these came in while nothing checked them.
-        configuration = read(self._pool_documents.items(), ())
+        configuration = read(self._pool_documents.items())
         fault = configuration.pool_faults.get(change.key[1])
         if fault is not None:
             log.warning("pool.ignored", pool=change.key[1], error=fault.message)

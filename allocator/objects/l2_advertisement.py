@@ -5,6 +5,9 @@ from __future__ import annotations
 from allocator.objects.document import Document, Problems, names_from
 from allocator.objects.selectors import selector_from, selectors_from
 
+SELECTORS = ("ipAddressPoolSelectors", "nodeSelectors", "serviceSelectors")
+PREFERENCES = "preferredNodeSelectors"
+
 
 def check_l2_advertisement(document: Document) -> None:
     """Check what an L2Advertisement says. Raises InvalidDocument (MetalLB internal/config/config.go)."""
@@ -12,8 +15,8 @@ def check_l2_advertisement(document: Document) -> None:
     spec = document.get("spec") or {}
     names_from(spec.get("ipAddressPools"), "spec.ipAddressPools", problems)
     names_from(spec.get("interfaces"), "spec.interfaces", problems)
-    for field in ("ipAddressPoolSelectors", "nodeSelectors", "serviceSelectors"):
+    for field in SELECTORS:
         selectors_from(spec.get(field), f"spec.{field}", problems)
-    for index, preferred in enumerate(spec.get("preferredNodeSelectors") or ()):
-        selector_from(preferred.get("preference") or {}, f"spec.preferredNodeSelectors[{index}].preference", problems)
+    for index, preferred in enumerate(spec.get(PREFERENCES) or ()):
+        selector_from(preferred.get("preference") or {}, f"spec.{PREFERENCES}[{index}].preference", problems)
     problems.raise_if_any()

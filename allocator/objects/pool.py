@@ -9,6 +9,8 @@ from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, Ser
 from allocator.objects.document import Document, Problem, Problems, labels_of, names_from
 from allocator.objects.selectors import selectors_from
 
+SELECTORS = ("serviceAllocation.namespaceSelectors", "serviceAllocation.serviceSelectors")
+
 
 def pool_from(document: Document) -> Pool:
     """Read an IPAddressPool by itself; see `pool_overlaps` for what it may not share. Raises InvalidDocument."""

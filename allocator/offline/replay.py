@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from allocator.core.pools import Pool, ShrinkPolicy
 from allocator.kube import resource
+from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import Document, annotations_of, labels_of
 from allocator.objects.pool import pool_from
@@ -22,15 +23,12 @@ from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
 from allocator.offline.schemas import Kind, Schemas
 from allocator.offline.simulated_services import Key, SimulatedServices
-from allocator.rules.bgp import review_bgp
-from allocator.rules.l2_advertisement import review_l2_advertisement
-from allocator.rules.namespace import review_namespace
-from allocator.rules.pool import ClusterContext, review_pool, review_pool_deletion
-from allocator.rules.verdict import Rules, Verdict, denied, misplaced
+from allocator.rules.kinds import BY_KIND, KINDS, Change, KindRules
+from allocator.rules.pool import ClusterContext
+from allocator.rules.verdict import Rules, Verdict, denied
 
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 """The API server puts it on every Namespace (Kubernetes 1.21 and later)."""
-_BGP_KINDS: Final = frozenset(resource.kind for resource in names.BGP_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +67,7 @@ class Replay:
         self._schemas = schemas
         self._default_namespace = default_namespace
         self._pools: dict[str, Pool] = {}
-        self._pool_documents: dict[str, Document] = {}
-        self._namespaces: dict[str, Document] = {}
+        self._stored: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
         self._generated = 0
         self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
 
@@ -88,7 +85,7 @@ class Replay:
 
     def pools(self) -> list[Pool]:
         """Return the pools there are, in the order of their first documents."""
-        return [self._pools[name] for name in self._pool_documents]
+        return [self._pools[name] for _, name in self._stored[names.IP_ADDRESS_POOLS]]
 
     def _manifest(self, origin: InputDocument) -> _Manifest | None:
         versions = self._schemas.versions(origin.content)
@@ -138,19 +135,59 @@ class Replay:
         )
 
     def _apply(self, manifest: _Manifest) -> Verdict:
-        match (manifest.kind.group, manifest.kind.kind):
-            case ("", resource.SERVICES.kind):
-                return self._service(manifest)
-            case ("", resource.NAMESPACES.kind):
-                return self._namespace_document(manifest)
-            case (names.IP_ADDRESS_POOLS.group, names.IP_ADDRESS_POOLS.kind):
-                return self._pool(manifest)
-            case (names.L2_ADVERTISEMENTS.group, names.L2_ADVERTISEMENTS.kind):
-                return self._l2_advertisement(manifest)
-            case (names.BGP_PEERS.group, kind) if kind in _BGP_KINDS and not manifest.going:
-                return review_bgp(kind, manifest.content)
-            case _:
-                return Verdict()
+        if manifest.kind.kind == resource.SERVICES.kind and not manifest.kind.group:
+            return self._service(manifest)
+        rules = BY_KIND.get((manifest.kind.group, manifest.kind.kind))
+        if rules is None:
+            return Verdict()
+        old = self._stored[rules.resource].get(manifest.key)
+        if manifest.going:
+            return self._delete(rules, manifest.key, old)
+        change = Change(
+            new=manifest.content,
+            old=old,
+            rules=self._rules,
+            context=self._context,
+            pool_names=lambda: {name for _, name in self._stored[names.IP_ADDRESS_POOLS]},
+        )
+        verdict = rules.answer(change, namespace=manifest.key[0])
+        if verdict.allowed:
+            self._stored[rules.resource][manifest.key] = manifest.content
+            self._changed(rules.resource, manifest)
+        return verdict
+
+    def _delete(self, rules: KindRules, key: Key, old: Document | None) -> Verdict:
+        verdict = rules.review_deletion(old, self._context) if old is not None else Verdict()
+        if verdict.allowed:
+            if rules.resource is names.IP_ADDRESS_POOLS and old is not None:
+                self._drop_pool(key)
+            elif rules.resource is resource.NAMESPACES:
+                self._drop_namespace(key[1])
+            self._stored[rules.resource].pop(key, None)
+        return verdict
+
+    def _changed(self, kind: Resource, manifest: _Manifest) -> None:
+        """Let the Services have what the new state of an object means for them."""
+        name = manifest.key[1]
+        if kind is names.IP_ADDRESS_POOLS:
+            self._pools[name] = pool_from(manifest.content)
+            self.services.pool_changed(name)
+        elif kind is resource.NAMESPACES:
+            self.services.namespace_changed(name)
+
+    def _drop_namespace(self, name: str) -> None:
+        self.services.remove_all(name)
+        if name == self._rules.namespace:
+            for pool in list(self._stored[names.IP_ADDRESS_POOLS]):
+                self._drop_pool(pool)
+
+    def _drop_pool(self, key: Key) -> None:
+        del self._stored[names.IP_ADDRESS_POOLS][key]
+        gone = self._pools.pop(key[1])
+        if gone.shrink_policy is ShrinkPolicy.REASSIGN:
+            # Without addresses it serves nobody, but its last holders still learn that they must move.
+            self._pools[key[1]] = replace(gone, ranges=())
+        self.services.pool_changed(key[1])
 
     def _service(self, manifest: _Manifest) -> Verdict:
         if manifest.going:
@@ -158,65 +195,18 @@ class Replay:
             return Verdict()
         return self.services.admit(manifest.key, manifest.content)
 
-    def _namespace_document(self, manifest: _Manifest) -> Verdict:
-        name = manifest.key[1]
-        if manifest.going:
-            self._namespaces.pop(name, None)
-            self.services.remove_all(name)
-            if name == self._rules.namespace:
-                for pool in list(self._pool_documents):
-                    self._drop_pool(pool)
-            return Verdict()
-        verdict = review_namespace(manifest.content)
-        if verdict.allowed:
-            self._namespaces[name] = _labelled(manifest.content, name)
-            self.services.namespace_changed(name)
-        return verdict
-
-    def _pool(self, manifest: _Manifest) -> Verdict:
-        namespace, name = manifest.key
-        old = self._pool_documents.get(name) if namespace == self._rules.namespace else None
-        if manifest.going:
-            verdict = review_pool_deletion(old, context=self._context()) if old is not None else Verdict()
-            if old is not None and verdict.allowed:
-                self._drop_pool(name)
-            return verdict
-        verdict = self._misplaced(manifest) or review_pool(
-            manifest.content, old, context=self._context(), rules=self._rules
-        )
-        if verdict.allowed:
-            self._pool_documents[name] = manifest.content
-            self._pools[name] = pool_from(manifest.content)
-            self.services.pool_changed(name)
-        return verdict
-
-    def _l2_advertisement(self, manifest: _Manifest) -> Verdict:
-        if manifest.going:
-            return Verdict()
-        return self._misplaced(manifest) or review_l2_advertisement(manifest.content, pools=self._pool_documents)
-
-    def _misplaced(self, manifest: _Manifest) -> Verdict | None:
-        return misplaced(manifest.kind.kind, manifest.content, namespace=manifest.key[0], rules=self._rules)
-
-    def _drop_pool(self, name: str) -> None:
-        del self._pool_documents[name]
-        gone = self._pools.pop(name)
-        if gone.shrink_policy is ShrinkPolicy.REASSIGN:
-            # Without addresses it serves nobody, but its last holders still learn that they must move.
-            self._pools[name] = replace(gone, ranges=())
-        self.services.pool_changed(name)
-
     def _context(self) -> ClusterContext:
         return ClusterContext(
             pools=self.pools(),
             claims=self.services.claims,
             applicant=self.services.applicant,
-            namespaces={name: labels_of(document) for name, document in self._namespaces.items()},
+            namespaces={name: labels_of(self._namespace(name)) for _, name in self._stored[resource.NAMESPACES]},
         )
 
     def _namespace(self, name: str) -> Document:
         """The Namespace; one without a document is there all the same, with the label every one has."""
-        return self._namespaces.get(name) or _labelled({"metadata": {"name": name}}, name)
+        stored = self._stored[resource.NAMESPACES].get(("", name))
+        return _labelled(stored or {"metadata": {"name": name}}, name)
 
 
 def _placed(document: Document, namespace: str) -> Document:

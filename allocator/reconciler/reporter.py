@@ -20,6 +20,7 @@ from allocator.kube.reflector import Change, Reflector
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import labels_of
+from allocator.objects.namespace import quota_text
 from allocator.process.logs import EventLog
 from allocator.reconciler.configuration_state import NAME, ConfigurationState
 from allocator.reconciler.status_writer import StatusWriter
@@ -87,14 +88,21 @@ class Reporter:
     def note(self, change: Change) -> None:
         """Take in that something changed: here, or in the cache."""
         if change.resource is resource.NAMESPACES:
+            # Of these only the quota is reported on.
+            if quota_text(change.old) != quota_text(change.new):
+                self._urgent.set()
             return
         self._changed.set()
         if change.resource is not names.IP_ALLOCATIONS and _told(change.old) != _told(change.new):
             self._urgent.set()
 
     def configuration(self) -> Configuration:
-        """Return what pools and advertisements say now, and what is wrong with them."""
-        return configuration.read(self._cache.pool_documents(), self._advertisements.items())
+        """Return what pools, advertisements and quotas say now, and what is wrong with them."""
+        others = {
+            names.L2_ADVERTISEMENTS: self._advertisements.items(),
+            resource.NAMESPACES: self._cache.namespaces(),
+        }
+        return configuration.read(self._cache.pool_documents(), others)
 
     @property
     def _mirrors(self) -> tuple[Reflector, ...]:

@@ -1,17 +1,20 @@
-"""The configuration as a whole: which pools and advertisements are sound, and what is wrong with the others.
+"""The configuration as a whole: which of its objects are sound, and what is wrong with the others.
 
 Admission refuses what is wrong; what is found here came in while nothing checked it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from allocator.core.pools import Pool
+from allocator.kube.resource import Resource
+from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument
-from allocator.objects.l2_advertisement import check_l2_advertisement
 from allocator.objects.pool import pool_from, pool_overlaps
+from allocator.rules.kinds import BY_KIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,18 @@ class Configuration:
     """Every pool that can be read, and the faults by the object's name."""
 
     pools: dict[str, Pool] = field(default_factory=dict)
-    pool_faults: dict[str, Fault] = field(default_factory=dict)
-    advertisement_faults: dict[str, Fault] = field(default_factory=dict)
+    faults: dict[str, dict[str, Fault]] = field(default_factory=dict)
+    """By kind and name."""
+
+    @property
+    def pool_faults(self) -> Mapping[str, Fault]:
+        """The faults of pools by name."""
+        return self.faults.get(names.IP_ADDRESS_POOLS.kind, {})
+
+    @property
+    def advertisement_faults(self) -> Mapping[str, Fault]:
+        """The faults of L2Advertisements by name."""
+        return self.faults.get(names.L2_ADVERTISEMENTS.kind, {})
 
     def sound_pools(self) -> dict[str, Pool]:
         """Return the pools that may be used; of two that overlap only the older one."""
@@ -36,30 +49,44 @@ class Configuration:
 
     def errors(self) -> list[str]:
         """Say each fault in one line that names its object."""
-        found = [("IPAddressPool", name, fault) for name, fault in sorted(self.pool_faults.items())]
-        found += [("L2Advertisement", name, fault) for name, fault in sorted(self.advertisement_faults.items())]
-        return [f"{kind} {name}: {fault.message}" for kind, name, fault in found]
+        return [
+            f"{kind} {name}: {fault.message}"
+            for kind, faults in sorted(self.faults.items())
+            for name, fault in sorted(faults.items())
+        ]
+
+    def add_fault(self, kind: str, name: str, fault: Fault) -> None:
+        """Note what is wrong with an object."""
+        self.faults.setdefault(kind, {})[name] = fault
 
 
-def read(pools: Iterable[Document], advertisements: Iterable[Document]) -> Configuration:
-    """Read all of it. Of two pools that overlap the one created later is at fault."""
+def read(
+    pools: Iterable[Document], others: Mapping[Resource, Iterable[Document]] = MappingProxyType({})
+) -> Configuration:
+    """Read all of it: `others` are the objects of the other kinds in KINDS that are known.
+
+    Of two pools that overlap the one created later is at fault.
+    """
     found = Configuration()
     for document in sorted(pools, key=_age):
         name = document["metadata"]["name"]
         try:
             pool = pool_from(document)
         except InvalidDocument as error:
-            found.pool_faults[name] = Fault("Invalid", str(error))
+            found.add_fault(names.IP_ADDRESS_POOLS.kind, name, Fault("Invalid", str(error)))
             continue
         overlaps = pool_overlaps(pool, found.sound_pools().values())
         if overlaps:
-            found.pool_faults[name] = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
+            overlap = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
+            found.add_fault(names.IP_ADDRESS_POOLS.kind, name, overlap)
         found.pools[name] = pool
-    for document in advertisements:
-        try:
-            check_l2_advertisement(document)
-        except InvalidDocument as error:
-            found.advertisement_faults[document["metadata"]["name"]] = Fault("Invalid", str(error))
+    for kind, documents in others.items():
+        check = BY_KIND[kind.group, kind.kind].check
+        for document in documents:
+            try:
+                check(document)
+            except InvalidDocument as error:
+                found.add_fault(kind.kind, document["metadata"]["name"], Fault("Invalid", str(error)))
     return found
 
 

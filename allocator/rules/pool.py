@@ -9,7 +9,8 @@ from allocator.core.addresses import AddressRange, Family
 from allocator.core.claims import Claim, Holder
 from allocator.core.pools import Applicant, Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, shared_namespaces
 from allocator.objects.document import Document, InvalidDocument
-from allocator.objects.pool import pool_from, pool_overlaps
+from allocator.objects.pool import SELECTORS, pool_from, pool_overlaps
+from allocator.objects.selectors import repeated_in
 from allocator.rules.verdict import Rules, Verdict, denied
 
 _LISTED = 5
@@ -34,6 +35,7 @@ def review_pool(new: Document, old: Document | None, *, context: ClusterContext,
     name = new["metadata"]["name"]
     try:
         pool = pool_from(new)
+        repeated_in(new, SELECTORS).raise_if_any()
         problems = pool_overlaps(pool, context.pools)
         if problems:
             raise InvalidDocument(problems)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from allocator.core.usage import Usage
+from allocator.objects import names
 from allocator.objects.service import request_from
 from allocator.offline.input_documents import InputDocument
 from allocator.offline.replay import Replay
@@ -125,7 +126,7 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
         ("a pool that cannot be read", pool("odd", "192.0.2.9-192.0.2.1", "nonsense")),
         ("a pool that overlaps an older one", pool("wide", "192.0.2.0/24")),
     ):
-        found = configuration.read([_aged(sound, 1), _aged(document, 2)], [])
+        found = configuration.read([_aged(sound, 1), _aged(document, 2)])
         name = document["metadata"]["name"]
         yield title, pool_status.conditions(found.pools.get(name), found.pool_faults.get(name), Usage())
     pools: advertisement_status.Labels = {"four": {}}
@@ -140,7 +141,7 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
         ("one whose nodeSelectors match no node", advertisement("a", nodeSelectors=nowhere)),
         ("one that contradicts itself", advertisement("a", ipAddressPools=["four", "four"])),
     ):
-        fault = configuration.read([], [document]).advertisement_faults.get("a")
+        fault = configuration.read([], {names.L2_ADVERTISEMENTS: [document]}).advertisement_faults.get("a")
         yield title, advertisement_status.conditions(document, fault, pools=pools, nodes={"node-1": {}})
 
 

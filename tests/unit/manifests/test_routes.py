@@ -6,16 +6,14 @@ import subprocess
 import sys
 
 from allocator.kube import resource
+from allocator.kube.resource import Resource
 from allocator.objects import names
+from allocator.rules.kinds import KINDS
 from tests.unit.manifests.documents import ROOT, named, shipped
 
-PATHS = {
-    "/mutate-v1-service": {resource.SERVICES},
-    "/validate-metallb-io-v1beta1-ipaddresspool": {names.IP_ADDRESS_POOLS},
-    "/validate-metallb-io-v1beta1-l2advertisement": {names.L2_ADVERTISEMENTS},
-    "/validate-metallb-io-bgp": set(names.BGP_KINDS),
-    "/validate-v1-namespace": {resource.NAMESPACES},
-}
+PATHS: dict[str, set[Resource]] = {"/mutate-v1-service": {resource.SERVICES}}
+for kind in KINDS:
+    PATHS.setdefault(kind.path, set()).add(kind.resource)
 
 
 def test_every_path_is_served_and_every_served_path_is_registered() -> None:

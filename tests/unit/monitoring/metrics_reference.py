@@ -106,7 +106,7 @@ def page() -> str:
 
 
 def _state() -> StateCollector:
-    found = configuration.read([pool("any", "192.0.2.0/24")], [])
+    found = configuration.read([pool("any", "192.0.2.0/24")])
     # Never started, so nothing is asked of the API server.
     cache = ClaimCache(cast(Cluster, None), namespace="metallb-system")
     return StateCollector(

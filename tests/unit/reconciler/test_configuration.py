@@ -23,18 +23,18 @@ def test_the_older_of_two_overlapping_pools_is_sound_whatever_the_order() -> Non
     older = pool("z", "192.0.2.0/28", created="2026-01-01T00:00:00Z")
     newer = pool("a", "192.0.2.8/29", created="2026-01-02T00:00:00Z")
     for documents in ([older, newer], [newer, older]):
-        found = read(documents, [])
+        found = read(documents)
         assert list(found.pool_faults) == ["a"]
         assert found.pool_faults["a"].reason == "Overlap"
 
 
 def test_who_overlaps_only_a_faulty_pool_is_sound() -> None:
     documents = [pool("a", "10.0.0.0/24"), pool("b", "10.0.0.128-10.0.1.10"), pool("c", "10.0.1.0/24")]
-    assert list(read(documents, []).pool_faults) == ["b"]
+    assert list(read(documents).pool_faults) == ["b"]
 
 
 def test_every_problem_of_an_unreadable_pool_is_in_one_line() -> None:
-    (error,) = read([pool("odd", "10.0.0.9-10.0.0.1", "nonsense")], []).errors()
+    (error,) = read([pool("odd", "10.0.0.9-10.0.0.1", "nonsense")]).errors()
     assert error.startswith("IPAddressPool odd: spec.addresses[0]")
     assert "spec.addresses[1]" in error
 

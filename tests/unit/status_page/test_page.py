@@ -26,7 +26,7 @@ def picture(
         at=NOW,
         leading=True,
         problems=(),
-        configuration=configuration.read(pools, []),
+        configuration=configuration.read(pools),
         pools=pools,
         allocations=allocations,
         services=services,

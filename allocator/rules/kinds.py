@@ -1,0 +1,118 @@
+"""Every kind but Services that there are rules for: one entry a kind, and nothing else lists them.
+
+The webhook's routes, `lint` and `plan` (offline/replay.py) and the configuration's status (rules/configuration.py)
+read this table. Services have no entry: their answer commits claims, see rules/service.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from allocator.kube import resource
+from allocator.kube.resource import Resource
+from allocator.objects import bgp, names
+from allocator.objects.document import Document
+from allocator.objects.l2_advertisement import check_l2_advertisement
+from allocator.objects.namespace import check_quota
+from allocator.objects.pool import pool_from
+from allocator.rules.bgp import review_bgp
+from allocator.rules.l2_advertisement import review_l2_advertisement
+from allocator.rules.namespace import review_namespace
+from allocator.rules.pool import ClusterContext, review_pool, review_pool_deletion
+from allocator.rules.verdict import Rules, Verdict, misplaced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A creation (`old` is None) or a change, and what it is judged by.
+
+    `context` and `pool_names` are asked only by the kinds that need them: the first may cost calls of the API.
+    """
+
+    new: Document
+    old: Document | None
+    rules: Rules
+    context: Callable[[], ClusterContext]
+    pool_names: Callable[[], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindRules:
+    """What is said of one kind."""
+
+    resource: Resource
+    path: str
+    """The webhook's route; kinds may share one."""
+    check: Callable[[Document], object]
+    """Raises InvalidDocument for an object of which no use can be made, whoever let it in."""
+    review: Callable[[Change], Verdict]
+    review_deletion: Callable[[Document, Callable[[], ClusterContext]], Verdict] = lambda _old, _context: Verdict()
+    in_one_namespace: bool = False
+    """Read in the install namespace only: elsewhere its creation is refused."""
+    reads_cluster: bool = False
+    """Whether an answer needs the webhook's cache."""
+
+    def answer(self, change: Change, *, namespace: str) -> Verdict:
+        """Answer a creation or change of an object of this kind in `namespace` (empty where it has none)."""
+        if change.old is None and self.in_one_namespace:
+            refused = misplaced(self.resource.kind, change.new, namespace=namespace, rules=change.rules)
+            if refused is not None:
+                return refused
+        return self.review(change)
+
+
+def _review_pool(change: Change) -> Verdict:
+    return review_pool(change.new, change.old, context=change.context(), rules=change.rules)
+
+
+def _review_l2_advertisement(change: Change) -> Verdict:
+    return review_l2_advertisement(change.new, pools=change.pool_names())
+
+
+def _bgp(
+    kind: Resource, check: Callable[[Document], object] = lambda _: None, selectors: tuple[str, ...] = ()
+) -> KindRules:
+    return KindRules(
+        resource=kind,
+        path="/validate-metallb-io-bgp",
+        check=check,
+        review=lambda change: review_bgp(kind.kind, change.new, check=check, selectors=selectors),
+    )
+
+
+KINDS: tuple[KindRules, ...] = (
+    KindRules(
+        resource=names.IP_ADDRESS_POOLS,
+        path="/validate-metallb-io-v1beta1-ipaddresspool",
+        check=pool_from,
+        review=_review_pool,
+        review_deletion=lambda old, context: review_pool_deletion(old, context=context()),
+        in_one_namespace=True,
+        reads_cluster=True,
+    ),
+    KindRules(
+        resource=names.L2_ADVERTISEMENTS,
+        path="/validate-metallb-io-v1beta1-l2advertisement",
+        check=check_l2_advertisement,
+        review=_review_l2_advertisement,
+        in_one_namespace=True,
+        reads_cluster=True,
+    ),
+    _bgp(names.BGP_PEERS, bgp.check_peer, bgp.PEER_SELECTORS),
+    _bgp(names.BGP_ADVERTISEMENTS, bgp.check_advertisement, bgp.ADVERTISEMENT_SELECTORS),
+    _bgp(names.BFD_PROFILES),
+    _bgp(names.COMMUNITIES),
+    KindRules(
+        resource=resource.NAMESPACES,
+        path="/validate-v1-namespace",
+        check=check_quota,
+        review=lambda change: review_namespace(change.new, change.old),
+    ),
+)
+
+BY_KIND: Mapping[tuple[str, str], KindRules] = MappingProxyType(
+    {(kind.resource.group, kind.resource.kind): kind for kind in KINDS}
+)
+"""By group and kind."""
