@@ -125,10 +125,6 @@ class Allocator:
             raise LostRace(claim.address) from None
         self._cache.forget(claim)
 
-    def adopt(self, claim: Claim, *, unnamed: Holder, name: str, uid: str) -> Claim:
-        """Give the claim of a Service made by generateName its name. Raises LostRace, ApiError."""
-        return self._swap(lifecycle.name_holder(claim, unnamed, name=name, uid=uid))
-
     def _settle(self, request: ServiceRequest, occasion: _Occasion) -> Decision:
         for lost in range(_ATTEMPTS):
             step = random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing

@@ -54,6 +54,8 @@ class _Case:
         self.lost_share: Refusal | None = None
         self.leaving: dict[Family, Placement] = {}
         """What the Service holds and should leave (shrinkPolicy Reassign) as soon as it can have something else."""
+        self.keepable: list[Placement] = []
+        """All that the Service holds and may go on holding: while it changes pools, more than one of a family."""
         self.kept = self._holdings()
 
     def decide(self) -> Decision:
@@ -73,7 +75,7 @@ class _Case:
         """
         request = self.request
         kept: dict[Family, Placement] = {}
-        held = self.ledger.held_by(request.namespace, request.name)
+        held = request.claims_in(self.ledger)
         # Of a creation that failed halfway, and was tried again, more than one reservation can be left.
         ranked = sorted(
             held,
@@ -97,6 +99,7 @@ class _Case:
             elif pool is not None and self._must_leave(claim.address, pool):
                 self.leaving.setdefault(claim.address.family, place)
             else:
+                self.keepable.append(place)
                 kept.setdefault(claim.address.family, place)
         for address in request.status_addresses:
             pool = next((pool for pool in self.pools if pool.contains(address)), None)
@@ -188,7 +191,7 @@ class _Case:
             return Placement(address, pool.name, How.COOLING, claim)
         why_not = clash(self.request, claim, pool)
         if why_not is None:
-            how = How.KEPT if claim.holder(self.request.namespace, self.request.name) else How.SHARED
+            how = How.KEPT if self.request.holder_in(claim) else How.SHARED
             return Placement(address, pool.name, how, claim)
         shares = bool(self.request.sharing_key and claim.sharing_key)
         return self.reasons.refusal(
@@ -221,7 +224,9 @@ class _Case:
             return self._refuse(requested)
         if requested is not None:
             open_pools = [requested]
-            kept = {family: place for family, place in self.kept.items() if place.pool == requested.name}
+            # What admission reserved there already comes before another search.
+            held = [place for place in (*self.kept.values(), *self.keepable) if place.pool == requested.name]
+            kept = {place.address.family: place for place in reversed(held)}
         else:
             open_pools = [pool for pool in self.pools if pool.auto_assign and pool.refuses(request.applicant) is None]
             kept = self.kept

@@ -9,8 +9,7 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     Tentative   reserve   Tentative   admitted again: the reservation is renewed; or another Service joins
     Bound       reserve   Bound       another Service joins; or one recreated under a holder's name is admitted
     any in use  renew     unchanged   an update is admitted; its needs are recorded once it is stored (bind)
-    any in use  bind      Bound       the Service was seen: uid, ports, traffic policy; its address's present pool
-    any in use  name_holder  Bound    a generateName Service was seen with its name
+    any in use  bind      Bound       the Service was seen: name, uid, ports, policy; its address's present pool
     any in use  rehome    unchanged   the address belongs to another pool now
     any in use  leave     unchanged   one of several holders leaves (Tentative if no bound one is left)
     any in use  leave     Cooling     the last holder leaves a pool with a reuse delay
@@ -51,13 +50,13 @@ def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before
     """
     me = _unbound(request, now)
     claim = place.claim
-    mine = claim.holder(request.namespace, request.name) if claim is not None and claim.in_use else None
+    mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return _join(place, request, me)
     # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
     # would collide with either. The reconciler narrows the claim to the one it sees.
     both = replace(me, ports=me.ports | mine.ports)
-    others = claim.others(request.namespace, request.name)
+    others = request.others_in(claim)
     alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
     key = claim.sharing_key if alike else ""
     if _expired(mine, renew_before) or (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
@@ -71,7 +70,7 @@ def renew(place: Placement, request: ServiceRequest, *, now: str, renew_before: 
     `renew_before` and the returned claim are as for `reserve`.
     """
     claim = place.claim
-    mine = claim.holder(request.namespace, request.name) if claim is not None and claim.in_use else None
+    mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return _join(place, request, _unbound(request, now))
     return _with_holder(claim, mine, replace(mine, since=now)) if _expired(mine, renew_before) else claim
@@ -81,10 +80,10 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     """Claim for a Service that exists, with what it needs now; equal to the placement's claim when that says so."""
     me = replace(request.as_holder(), since=now)
     claim = place.claim
-    mine = claim.holder(request.namespace, request.name) if claim is not None and claim.in_use else None
+    mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return replace(_join(place, request, me), state=ClaimState.BOUND)
-    others = claim.others(request.namespace, request.name)
+    others = request.others_in(claim)
     bound = replace(_with_holder(claim, mine, replace(me, since=mine.since)), state=ClaimState.BOUND)
     return rehome(replace(bound, sharing_key=claim.sharing_key if others else request.sharing_key), place.pool)
 
@@ -92,11 +91,6 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
 def rehome(claim: Claim, pool: str) -> Claim:
     """Return the claim for the pool that its address belongs to now."""
     return replace(claim, pool=pool)
-
-
-def name_holder(claim: Claim, unnamed: Holder, *, name: str, uid: str) -> Claim:
-    """Give the holder of a Service made by generateName its name."""
-    return _with_holder(claim, unnamed, replace(unnamed, name=name, uid=uid, generate_name=""))
 
 
 def leave(claim: Claim, namespace: str, name: str, *, now: str, cool: bool) -> Claim | None:

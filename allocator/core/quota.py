@@ -25,8 +25,8 @@ def fit_quota(
     held = ledger.held_in(request.namespace)
     mine = {
         claim.address
-        for claim in ledger.held_by(request.namespace, request.name)
-        if all(other.namespace != request.namespace for other in claim.others(request.namespace, request.name))
+        for claim in request.claims_in(ledger)
+        if all(other.namespace != request.namespace for other in request.others_in(claim))
     }
     while len(held - mine | {place.address for place in allowed}) > quota:
         more = [place for place in allowed if place.address not in held]

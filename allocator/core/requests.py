@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Holder, Port
+from allocator.core.claims import Claim, Holder, Ledger, Port
 from allocator.core.pools import Applicant
 
 
@@ -39,8 +39,9 @@ class ServiceRequest:
     """What the Service's status lists now. Held addresses among these win over others it holds, and those no
     claim stands on are adopted."""
     annotated_addresses: tuple[Address, ...] = field(default=(), compare=False)
-    """What the Service says it was admitted with. Anybody can write that: of several addresses it holds and does not
-    show, these win; it means nothing else."""
+    """What the Service says it was admitted with. Anybody can write that, and gains nothing beyond the reservations
+    of the namespace: of several addresses it holds and does not show, these win; and an unnamed reservation there is
+    its own (`holder_in`)."""
     recorded_pools: tuple[str, ...] = field(default=(), compare=False)
     """The pools that served the Service, as annotated: where an address in its status is in no pool any more."""
     malformed: str = ""
@@ -55,6 +56,39 @@ class ServiceRequest:
     def label(self) -> str:
         """How messages name the Service: `namespace/name`, or `namespace/prefix*` before it has a name."""
         return f"{self.namespace}/{self.name or self.generate_name + '*'}"
+
+    def holder_in(self, claim: Claim) -> Holder | None:
+        """Return the holder of the claim that is this Service, or None.
+
+        Admission is called again for one request when another webhook changes the object (reinvocationPolicy), and
+        the Service has no name yet or has got it since: then its reservation is the unnamed one of its namespace and
+        generateName on an address that it shows.
+        """
+        named = claim.holder(self.namespace, self.name)
+        if named is not None or not self.generate_name or claim.address not in self.annotated_addresses:
+            return named
+        return next(
+            (
+                holder
+                for holder in claim.holders
+                if not holder.name
+                and holder.uid is None
+                and (holder.namespace, holder.generate_name) == (self.namespace, self.generate_name)
+            ),
+            None,
+        )
+
+    def others_in(self, claim: Claim) -> tuple[Holder, ...]:
+        """Return the holders of the claim that are not this Service."""
+        mine = self.holder_in(claim)
+        return tuple(holder for holder in claim.holders if holder is not mine)
+
+    def claims_in(self, ledger: Ledger) -> list[Claim]:
+        """Return the claims in use that this Service holds, those by its name first."""
+        named = ledger.held_by(self.namespace, self.name)
+        shown = (ledger.at(address) for address in self.annotated_addresses if self.generate_name)
+        unnamed = [claim for claim in shown if claim is not None and claim.in_use and claim not in named]
+        return named + [claim for claim in unnamed if self.holder_in(claim) is not None]
 
     def as_holder(self) -> Holder:
         """The Service as a holder of whatever it is given."""

@@ -12,7 +12,7 @@ def clash(request: ServiceRequest, claim: Claim, pool: Pool | None) -> str | Non
 
     MetalLB: internal/allocator/allocator.go sharingOK.
     """
-    others = claim.others(request.namespace, request.name)
+    others = request.others_in(claim)
     if not others:
         return None
     names = ", ".join(str(other) for other in others)

@@ -123,8 +123,8 @@ def recorded_pools(service: Document | None) -> tuple[str, ...]:
 
 
 def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:
-    """Return the addresses our own annotation lists; a hint only, since anybody can write it."""
-    return _readable(annotations_of(service).get(names.ASSIGNED_IPS_ANNOTATION, "").split(","))
+    """Return the addresses our own annotation lists, at most two; a hint only, since anybody can write it."""
+    return _readable(annotations_of(service).get(names.ASSIGNED_IPS_ANNOTATION, "").split(",", 2)[:2])
 
 
 def _readable(texts: Iterable[str | None]) -> tuple[Address, ...]:

@@ -11,7 +11,7 @@ What a Service and a claim that names it can be to each other, and what is done:
       status of somebody else's         leave it alone: another controller serves the Service
       claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
                                         belong to an update that is being admitted right now
-      unnamed claim of a generateName   give it the name, if our annotation lists its address
+      unnamed claim of a generateName   as a claim without uid, if our annotation lists its address
     Service wants none (type, class)
       claim with uid                    release, clear what we wrote to status
       claim without uid                 as above: left alone until it has aged
@@ -130,7 +130,6 @@ class Repair:
         if self._succeeded(key, service):
             # What was reserved is another's of its name; the mirror is about to show that one.
             return False
-        self._adopt_unnamed(service)
         if self._served_by_another(key, service):
             return True
         try:
@@ -246,19 +245,6 @@ class Repair:
         except NotFound:
             return True
         return bool(live["metadata"]["uid"] != service["metadata"]["uid"])
-
-    def _adopt_unnamed(self, service: Object) -> None:
-        metadata = service["metadata"]
-        prefix = metadata.get("generateName")
-        if not prefix:
-            return
-        for address in addresses_in_annotation(service):
-            claim = self._cache.claim_at(address)
-            for holder in claim.holders if claim is not None and claim.in_use else ():
-                unnamed = not holder.name and holder.uid is None
-                if claim and unnamed and holder.namespace == metadata["namespace"] and holder.generate_name == prefix:
-                    self._claims.adopt(claim, unnamed=holder, name=metadata["name"], uid=metadata["uid"])
-                    break
 
     def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:
         self._events.forget(key)
