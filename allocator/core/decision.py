@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Claim, Ledger
-from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial
+from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, owning_pool
 from allocator.core.quota import fit_quota
 from allocator.core.reasons import Reasons, ranges_text
 from allocator.core.requests import FamilyPolicy, ServiceRequest
@@ -85,7 +85,7 @@ class _Case:
             ),
         )
         for claim in ranked:
-            pool = self._home(claim)
+            pool = owning_pool(claim.address, self.pools, recorded=claim.pool)
             why_not = clash(self.request, claim, pool)
             name = pool.name if pool is not None else claim.pool
             place = Placement(claim.address, name, How.KEPT, claim)
@@ -108,12 +108,6 @@ class _Case:
                 if isinstance(adopted, Placement):
                     kept[address.family] = adopted
         return kept
-
-    def _home(self, claim: Claim) -> Pool | None:
-        """The pool the address belongs to now, else the one it was taken from; None when that is gone."""
-        spanning = (pool for pool in self.pools if pool.spans(claim.address))
-        named = (pool for pool in self.pools if pool.name == claim.pool)
-        return next(spanning, None) or next(named, None)
 
     def _must_leave(self, address: Address, pool: Pool) -> bool:
         return (

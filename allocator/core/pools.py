@@ -156,6 +156,25 @@ def _namespaces_text(allocation: ServiceAllocation) -> str:
     return "; ".join(parts)
 
 
+def owning_pool(address: Address, pools: Iterable[Pool], *, recorded: str) -> Pool | None:
+    """Return the pool an assigned address belongs to: the one that contains it now, else the one it was given from.
+
+    `recorded` names the latter, as claim and annotation do. None where no pool contains the address and that one is
+    gone. An address that its pool only excludes still belongs there. Where two pools that admission did not check
+    overlap, the recorded one owns it, else the first listed.
+    """
+    found = named = None
+    for pool in pools:
+        spans = pool.spans(address)
+        if pool.name == recorded:
+            if spans:
+                return pool
+            named = pool
+        elif spans and found is None:
+            found = pool
+    return found or named
+
+
 def in_order_of_trial(pools: Iterable[Pool], *, order: PriorityOrder = PriorityOrder.LOWEST_FIRST) -> list[Pool]:
     """Sort pools as automatic assignment tries them: those with serviceAllocation by priority, then the rest.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from allocator.core.addresses import Family
 from allocator.core.claims import Claim
-from allocator.core.pools import Pool
+from allocator.core.pools import Pool, owning_pool
 
 
 @dataclass(slots=True)
@@ -31,7 +31,9 @@ def usage_of(pools: Mapping[str, Pool], claims: Iterable[Claim]) -> dict[str, Us
     for claim in claims:
         if not claim.in_use:
             continue
-        pool = _home(pools, claim)
+        pool = pools.get(claim.pool)
+        if pool is None or not pool.spans(claim.address):
+            pool = owning_pool(claim.address, pools.values(), recorded=claim.pool)
         counted = usage.setdefault(pool.name if pool is not None else claim.pool, Usage())
         counted.assigned[claim.address.family] += 1
         if pool is not None and pool.contains(claim.address):
@@ -39,10 +41,3 @@ def usage_of(pools: Mapping[str, Pool], claims: Iterable[Claim]) -> dict[str, Us
         else:
             counted.strays.append(claim)
     return usage
-
-
-def _home(pools: Mapping[str, Pool], claim: Claim) -> Pool | None:
-    named = pools.get(claim.pool)
-    if named is not None and named.spans(claim.address):
-        return named
-    return next((pool for pool in pools.values() if pool.spans(claim.address)), named)
