@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allocator.core.pool_selection import PoolSelection
 from allocator.objects.document import Document, Problems, names_from
 from allocator.objects.selectors import selector_from, selectors_from
 
@@ -20,3 +21,16 @@ def check_l2_advertisement(document: Document) -> None:
     for index, preferred in enumerate(spec.get(PREFERENCES) or ()):
         selector_from(preferred.get("preference") or {}, f"spec.{PREFERENCES}[{index}].preference", problems)
     problems.raise_if_any()
+
+
+def pool_selection_from(document: Document) -> PoolSelection:
+    """Read which pools an L2Advertisement selects. Raises InvalidDocument."""
+    spec = document.get("spec") or {}
+    selectors = spec.get("ipAddressPoolSelectors") or ()
+    return PoolSelection(
+        names=frozenset(spec.get("ipAddressPools") or ()),
+        selectors=tuple(
+            selector_from(selector, f"spec.ipAddressPoolSelectors[{index}]")
+            for index, selector in enumerate(selectors)
+        ),
+    )

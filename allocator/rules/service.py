@@ -31,9 +31,12 @@ def review_service(
 
     An update that leaves the wish as it was keeps what the stored object shows, without a decision.
     """
-    if foreign or not wants_address(new, lb_class=rules.lb_class):
+    if not wants_address(new, lb_class=rules.lb_class):
         return Verdict()
     carried = assignment_of(old)
+    if foreign:
+        # Written by hand beside a status of another controller's, our annotations would have it announced.
+        return Verdict(annotations=carried)
     if new["metadata"].get("deletionTimestamp"):
         return Verdict(annotations=carried)
     try:

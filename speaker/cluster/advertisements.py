@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from allocator.core.pools import Pool
+from allocator.core.pool_selection import Origin, PoolSelection
 from allocator.core.selectors import Selector, matches_any
 from allocator.objects.document import Document
+from allocator.objects.l2_advertisement import pool_selection_from
 from allocator.objects.selectors import selector_from
 from speaker.cluster.scope import EVERYWHERE, Scope
 
@@ -17,22 +18,15 @@ class Advertisement:
     """One L2Advertisement. An empty list of node or service selectors covers all of them."""
 
     name: str
-    pool_names: frozenset[str] = frozenset()
-    pool_selectors: tuple[Selector, ...] = ()
+    pools: PoolSelection = PoolSelection()
     node_selectors: tuple[Selector, ...] = ()
     service_selectors: tuple[Selector, ...] = ()
     preferences: tuple[tuple[int, Selector], ...] = ()
     scope: Scope = EVERYWHERE
 
-    def covers_pool(self, pool: Pool) -> bool:
-        """Tell whether the pool is named or selected; every pool is, when neither names nor selectors are given.
-
-        A name of no pool and a selector that matches none cover nothing (MetalLB internal/config/config.go
-        setL2AdvertisementsToPools).
-        """
-        if not self.pool_names and not self.pool_selectors:
-            return True
-        return pool.name in self.pool_names or matches_any(self.pool_selectors, pool.labels)
+    def covers_pools(self, origin: Origin) -> bool:
+        """Tell whether an address of these pools is covered."""
+        return self.pools.covers_origin(origin)
 
     def covers_service(self, labels: Mapping[str, str]) -> bool:
         """Tell whether a Service with these labels is covered."""
@@ -66,8 +60,7 @@ def advertisement_from(document: Document) -> Advertisement:
     )
     return Advertisement(
         name=document["metadata"]["name"],
-        pool_names=frozenset(spec.get("ipAddressPools") or ()),
-        pool_selectors=selectors("ipAddressPoolSelectors"),
+        pools=pool_selection_from(document),
         node_selectors=selectors("nodeSelectors"),
         service_selectors=selectors("serviceSelectors"),
         preferences=preferences,

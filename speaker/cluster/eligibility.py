@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from allocator.core.pools import Pool
+from allocator.core.pool_selection import Origin
 from allocator.objects.document import Document, labels_of
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.endpoints import Serving
@@ -48,7 +48,7 @@ class Eligibility:
 def eligibility(
     service: Document,
     *,
-    pool: Pool | None,
+    origin: Origin,
     serving: Serving,
     advertisements: Iterable[Advertisement],
     nodes: Iterable[Node],
@@ -56,17 +56,18 @@ def eligibility(
 ) -> Eligibility:
     """Apply the rules in MetalLB's order (speaker/layer2_controller.go ShouldAnnounce).
 
+    What is assigned is announced until it is released: by the advertisements that select a pool of its `origin`.
     A node's interfaces are those of all advertisements that cover it together; one that names none means all. Its
     weight is the sum of their preferences. A node that is not Ready has a handicap instead of being ruled out: when
     none is Ready, which may be the API server's trouble rather than theirs, announcing goes on. Whether a speaker is
     alive there, and has the interfaces, is not asked here.
     """
-    if pool is None:
+    if not origin:
         return Eligibility(nobody=Nobody.NO_POOL)
     if not serving.anywhere:
         return Eligibility(nobody=Nobody.NO_ENDPOINT)
     labels = labels_of(service)
-    covering = [each for each in advertisements if each.covers_pool(pool) and each.covers_service(labels)]
+    covering = [each for each in advertisements if each.covers_pools(origin) and each.covers_service(labels)]
     if not covering:
         return Eligibility(nobody=Nobody.NO_ADVERTISEMENT)
     if shared and any(each.service_selectors for each in covering):

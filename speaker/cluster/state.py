@@ -6,15 +6,17 @@ among those alive (`Tenure.decide`). The last step is all that a node's death ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from allocator.core.addresses import Address
+from allocator.core.pool_selection import origin_of
 from allocator.core.pools import Pool
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
+from allocator.objects.assignment import recorded_pools
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from allocator.objects.pool import pool_from
@@ -159,14 +161,23 @@ class View:
             return ()
         addresses = addresses_in_status(service)
         serving = endpoints.serving(self._slices.get(key, {}).values())
-        return tuple(self._candidacy(key, service, address, addresses[0], serving) for address in addresses)
+        recorded = recorded_pools(service)
+        return tuple(
+            self._candidacy(key, service, address, addresses[0], serving, recorded) for address in addresses
+        )
 
     def _candidacy(
-        self, key: Key, service: Object, address: Address, first: Address, serving: endpoints.Serving
+        self,
+        key: Key,
+        service: Object,
+        address: Address,
+        first: Address,
+        serving: endpoints.Serving,
+        recorded: Mapping[Address, Sequence[str]],
     ) -> Candidacy:
         who = eligibility(
             service,
-            pool=next((pool for pool in self._pools.values() if pool.spans(address)), None),
+            origin=origin_of(address, self._pools, recorded=recorded.get(address, ())),
             serving=serving,
             advertisements=self._advertisements.values(),
             nodes=self._nodes.values(),

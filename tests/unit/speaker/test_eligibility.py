@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from allocator.core.pool_selection import Origin
 from allocator.kube.client import Object
 from allocator.objects.document import InvalidDocument
 from allocator.objects.pool import pool_from
@@ -32,7 +33,7 @@ def judge(
 ) -> Eligibility:
     return eligibility(
         candidate or service("192.0.2.10"),
-        pool=pool_from(of_pool or pool()),
+        origin=Origin((pool_from(of_pool or pool()),)),
         serving=endpoints.serving(slices),
         advertisements=[advertisement_from(each) for each in advertisements],
         nodes=[node_from(each) for each in nodes],
@@ -55,7 +56,7 @@ def test_an_advertisement_that_says_nothing_covers_every_pool_node_and_interface
 def test_an_address_in_no_pool_is_announced_by_nobody() -> None:
     verdict = eligibility(
         service("192.0.2.10"),
-        pool=None,
+        origin=Origin(),
         serving=endpoints.serving(SERVED_ON_1),
         advertisements=[advertisement_from(advertisement())],
         nodes=[node_from(each) for each in NODES],
