@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Ledger
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, owning_pool
 from allocator.core.quota import fit_quota
 from allocator.core.reasons import Reasons, ranges_text

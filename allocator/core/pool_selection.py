@@ -64,3 +64,6 @@ class PoolSelection:
         if any(self.covers(pool) for pool in origin.pools):
             return True
         return bool(origin.gone) and (self.everything or not self.names.isdisjoint(origin.gone))
+
+
+ALL_POOLS = PoolSelection()

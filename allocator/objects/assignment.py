@@ -25,9 +25,7 @@ def recorded_pools(service: Document) -> Mapping[Address, tuple[str, ...]]:
     if not listed and names.ASSIGNED_IPS_ANNOTATION not in annotations_of(service):
         listed = shown
     apart = len(pools) == len(listed)
-    return {
-        address: (pools[index],) if apart else pools for index, address in enumerate(listed) if address in shown
-    }
+    return {address: (pools[index],) if apart else pools for index, address in enumerate(listed) if address in shown}
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from allocator.core.pool_selection import Origin, PoolSelection
+from allocator.core.pool_selection import ALL_POOLS, Origin, PoolSelection
 from allocator.core.selectors import Selector, matches_any
 from allocator.objects.document import Document
 from allocator.objects.l2_advertisement import pool_selection_from
@@ -18,7 +18,7 @@ class Advertisement:
     """One L2Advertisement. An empty list of node or service selectors covers all of them."""
 
     name: str
-    pools: PoolSelection = PoolSelection()
+    pools: PoolSelection = ALL_POOLS
     node_selectors: tuple[Selector, ...] = ()
     service_selectors: tuple[Selector, ...] = ()
     preferences: tuple[tuple[int, Selector], ...] = ()

@@ -162,9 +162,7 @@ class View:
         addresses = addresses_in_status(service)
         serving = endpoints.serving(self._slices.get(key, {}).values())
         recorded = recorded_pools(service)
-        return tuple(
-            self._candidacy(key, service, address, addresses[0], serving, recorded) for address in addresses
-        )
+        return tuple(self._candidacy(key, service, address, addresses[0], serving, recorded) for address in addresses)
 
     def _candidacy(
         self,
