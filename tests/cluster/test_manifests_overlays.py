@@ -18,7 +18,7 @@ from allocator.kube.resource import MUTATING_WEBHOOKS, SERVICES, VALIDATING_WEBH
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.overlays import KUSTOMIZE, as_list, compose, folders, key, render
-from tests.cluster.webhook_replica import POD_ADDRESS, PODS
+from tests.cluster.webhook_replica import NODE, POD_ADDRESS, PODS, ensure_node
 from tests.lab.binaries import find
 from tests.lab.container_spec import environment, expanded, port_number
 from tests.lab.control_plane import ControlPlane
@@ -98,7 +98,8 @@ def published(cluster: Cluster, labels: Object, containers: list[Object]) -> Obj
         {"name": one["name"], "image": one["image"], "ports": one["ports"], "command": one["command"]}
         for one in containers
     ]
-    spec = {"nodeName": "none", "automountServiceAccountToken": False, "containers": shown}
+    ensure_node(cluster, NODE)
+    spec = {"nodeName": NODE, "automountServiceAccountToken": False, "containers": shown}
     metadata: Object = {"name": "controller-0", "labels": labels}
     cluster.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}, HOME)
     status = {

@@ -8,17 +8,22 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from allocator.kube.client import NotFound
-from allocator.kube.resource import LEASES, SERVICES, Resource
+from allocator.kube.client import AlreadyExists, Cluster, NotFound
+from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES, Resource
 from allocator.objects.names import ADOPTED_ANNOTATION, DEFAULT_NAMESPACE, RECONCILER_LEASE, WEBHOOK_SERVICE
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 
 PODS = Resource("", "v1", "pods", "Pod")
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
+RESOLVES_BY_SLICES = (1, 33, 0)
+"""The first Kubernetes whose API server finds a webhook's Service by its EndpointSlices."""
+NODE = "none"
 SERVER_NAME = f"{WEBHOOK_SERVICE}.{DEFAULT_NAMESPACE}.svc"
 POD_ADDRESS = "198.51.100.7"
 """Loopback addresses are no valid endpoints, so `lo` gets this one as well."""
@@ -29,6 +34,12 @@ def route_webhook_service(control_plane: ControlPlane) -> None:
     subprocess.run(["ip", "address", "replace", f"{POD_ADDRESS}/32", "dev", "lo"], check=True, timeout=10)
     ports = [{"name": "webhook", "port": 443, "protocol": "TCP", "targetPort": "webhook-server"}]
     control_plane.cluster().patch(SERVICES, WEBHOOK_SERVICE, {"spec": {"ports": ports}}, DEFAULT_NAMESPACE)
+
+
+def ensure_node(cluster: Cluster, name: str) -> None:
+    """Make the Node a pod is bound to: without one the pod is no endpoint (Kubernetes 1.21 and later)."""
+    with suppress(AlreadyExists):
+        cluster.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
 
 
 def mark_adopted(control_plane: ControlPlane) -> None:
@@ -85,8 +96,9 @@ class Replica:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": self.name, "namespace": DEFAULT_NAMESPACE, "labels": labels},
-            "spec": {"nodeName": "none", "automountServiceAccountToken": False, "containers": [container]},
+            "spec": {"nodeName": NODE, "automountServiceAccountToken": False, "containers": [container]},
         }
+        ensure_node(cluster, NODE)
         cluster.create(PODS, pod, DEFAULT_NAMESPACE)
         self.take_part(True)
 
@@ -155,11 +167,20 @@ class Replica:
 
 
 def wait_endpoints(control_plane: ControlPlane, ports: set[int]) -> None:
-    """Wait until exactly these ports stand behind the webhook's Service."""
-    endpoints = Resource("", "v1", "endpoints", "Endpoints")
+    """Wait until exactly these ports stand behind the webhook's Service, as the API server looks at it."""
+    cluster = control_plane.cluster()
 
     def seen() -> set[int]:
-        subsets = control_plane.cluster().get(endpoints, WEBHOOK_SERVICE, DEFAULT_NAMESPACE).get("subsets") or []
-        return {port["port"] for subset in subsets if subset.get("addresses") for port in subset["ports"]}
+        if control_plane.binaries.server_version < RESOLVES_BY_SLICES:
+            subsets = cluster.get(ENDPOINTS, WEBHOOK_SERVICE, DEFAULT_NAMESPACE).get("subsets") or []
+            return {port["port"] for subset in subsets if subset.get("addresses") for port in subset["ports"]}
+        of_service = f"kubernetes.io/service-name={WEBHOOK_SERVICE}"
+        slices = cluster.list(ENDPOINT_SLICES_V1, DEFAULT_NAMESPACE, label_selector=of_service)["items"]
+        return {
+            port["port"]
+            for one in slices
+            for port in one["ports"] or ()
+            if any(endpoint["conditions"].get("ready") for endpoint in one["endpoints"] or ())
+        }
 
     wait_until(lambda: seen() == ports, 20, f"the webhook's Service leads to {ports}", retry_on=(NotFound,))

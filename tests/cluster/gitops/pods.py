@@ -11,7 +11,7 @@ from pathlib import Path
 
 from allocator.kube.client import Object
 from allocator.objects.names import DEFAULT_NAMESPACE
-from tests.cluster.webhook_replica import PODS
+from tests.cluster.webhook_replica import PODS, ensure_node
 from tests.lab.container_spec import environment, expanded, port_number
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
@@ -76,7 +76,7 @@ class ControllerPods:
         """As a kubelet does: the address as soon as there is one, Ready once every readiness probe succeeds."""
         name = pod["metadata"]["name"]
         if not pod["spec"].get("nodeName"):
-            # Pods without a node become no endpoints.
+            ensure_node(self._cluster, _NODE)
             target = {"apiVersion": "v1", "kind": "Node", "name": _NODE}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
             self._cluster.create_subresource(PODS, name, "binding", binding, DEFAULT_NAMESPACE)
