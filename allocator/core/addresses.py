@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
+
+from allocator.core.address_forms import addresses_meant, entries_meant
 
 
 class Family(StrEnum):
@@ -21,7 +24,20 @@ class Family(StrEnum):
 
 
 class AddressError(ValueError):
-    """Text that is not an address or a range; the message says what is wrong and what would be right."""
+    """Text that is not an address or a range: the entry as written, what is wrong with it, what would be right."""
+
+    def __init__(self, entry: str, why: str, remedy: str) -> None:
+        super().__init__(f"{quoted(entry)} {why}; {remedy}")
+        self.why = why
+        self.remedy = remedy
+
+
+_QUOTED_CHARACTERS = 100
+
+
+def quoted(text: str) -> str:
+    """Text as messages show it: between quotes, on one line, cut where it is long."""
+    return repr(text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,17 +49,28 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address; refuses zone ids, IPv4-mapped IPv6 and leading zeros. Raises AddressError."""
+        """Read an address; refuses zone ids, IPv4-mapped IPv6 and leading zeros. Raises AddressError.
+
+        The error proposes what may have been meant (`address_forms.addresses_meant`).
+        """
+        try:
+            return cls._read(text)
+        except AddressError as error:
+            meant = addresses_meant(text, _can(cls._read))
+            raise AddressError(text, error.why, f"write {','.join(meant)}" if meant else error.remedy) from None
+
+    @classmethod
+    def _read(cls, text: str) -> Self:
         stripped = text.strip()
         try:
             parsed = ipaddress.ip_address(stripped)
         except ValueError:
-            raise AddressError(f"{stripped!r} is not an IP address; {_remedy(stripped)}") from None
+            raise AddressError(text, "is not an IP address", _remedy(stripped)) from None
         if isinstance(parsed, ipaddress.IPv6Address):
             if parsed.scope_id is not None:
-                raise AddressError(f"{stripped!r} has a zone id; a LoadBalancer address has none")
+                raise AddressError(text, "has a zone id", "a LoadBalancer address has none")
             if parsed.ipv4_mapped is not None:
-                raise AddressError(f"{stripped!r} is an IPv4-mapped address; write {parsed.ipv4_mapped}")
+                raise AddressError(text, "is an IPv4-mapped address", f"write {parsed.ipv4_mapped}")
             return cls(Family.IPV6, int(parsed))
         return cls(Family.IPV4, int(parsed))
 
@@ -78,41 +105,62 @@ class AddressRange:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a CIDR (host bits are masked away), `first-last`, or a single address. Raises AddressError."""
+        """Read a CIDR (host bits are masked away), `first-last`, or a single address. Raises AddressError.
+
+        The error proposes what may have been meant (`address_forms.entries_meant`).
+        """
+        try:
+            return cls._read(text)
+        except AddressError as error:
+            meant = entries_meant(text, _can(cls._read))
+            raise AddressError(text, error.why, _write(meant) if meant else error.remedy) from None
+
+    @classmethod
+    def _read(cls, text: str) -> Self:
         written = text.strip()
         if "/" in written:
             return cls._from_cidr(written)
         if "-" in written:
             return cls._from_bounds(written)
-        address = Address.parse(written)
+        address = Address._read(written)
         return cls(address.family, address.value, address.value, str(address))
 
     @classmethod
     def _from_cidr(cls, text: str) -> Self:
         base, _, length_text = text.partition("/")
-        address = Address.parse(base)
+        address = cls._read_part(text, base, "before the prefix length")
         family = address.family
-        # isdigit alone admits digits of other scripts, which int() would then accept.
-        if not (length_text.isascii() and length_text.isdigit() and int(length_text) <= family.bits):
-            raise AddressError(f"{text!r} has no valid prefix length; use 0 to {family.bits}")
-        if length_text != str(int(length_text)):
-            raise AddressError(f"{text!r} has leading zeros in its prefix length; write /{int(length_text)}")
-        length = int(length_text)
+        # isdigit alone admits digits of other scripts, which int() would then accept; and int() refuses thousands.
+        digits = length_text.lstrip("0") or "0"
+        if not (length_text.isascii() and length_text.isdigit() and len(digits) <= 3 and int(digits) <= family.bits):
+            raise AddressError(text, "has no valid prefix length", f"use 0 to {family.bits}")
+        if length_text != digits:
+            raise AddressError(text, "has leading zeros in its prefix length", f"write {base}/{digits}")
+        length = int(digits)
         host_bits = family.bits - length
         first = address.value >> host_bits << host_bits
         anycast = first if family is Family.IPV6 and length <= 126 else None
         return cls(family, first, first + (1 << host_bits) - 1, f"{Address(family, first)}/{length}", anycast)
 
     @classmethod
+    def _read_part(cls, text: str, part: str, role: str) -> Address:
+        try:
+            return Address._read(part)
+        except AddressError as error:
+            raise AddressError(text, f"has {quoted(part)} {role}, which {error.why}", error.remedy) from None
+
+    @classmethod
     def _from_bounds(cls, text: str) -> Self:
-        low, _, high = text.partition("-")
-        first, last = Address.parse(low), Address.parse(high)
+        low, _, high = (part.strip() for part in text.partition("-"))
+        if not (low and high):
+            raise AddressError(text, "is a range with one end", "write the first and the last address, or one alone")
+        first, last = (cls._read_part(text, part, "as an end") for part in (low, high))
         if first.family is not last.family:
             raise AddressError(
-                f"{text!r} starts as {first.family} and ends as {last.family}; write one range per family"
+                text, f"starts as {first.family} and ends as {last.family}", "write one range per family"
             )
         if first.value > last.value:
-            raise AddressError(f"{text!r} starts after it ends; write {last}-{first}")
+            raise AddressError(text, "starts after it ends", f"write {last}-{first}")
         return cls(first.family, first.value, last.value, f"{first}-{last}")
 
     @property
@@ -162,12 +210,29 @@ _RESERVED = tuple(
 )
 
 
+def _can(read: Callable[[str], object]) -> Callable[[str], bool]:
+    def reads(text: str) -> bool:
+        try:
+            read(text)
+        except AddressError:
+            return False
+        return True
+
+    return reads
+
+
+def _write(entries: tuple[str, ...]) -> str:
+    if len(entries) == 1:
+        return f"write {entries[0]}"
+    return f"write {len(entries)} entries: {', '.join(entries)}"
+
+
 def _remedy(text: str) -> str:
     octets = text.split(".")
-    if len(octets) == 4 and all(octet.isdecimal() for octet in octets):
-        plain = ".".join(octet.lstrip("0") or "0" for octet in octets)
-        if plain != text and all(int(octet) < 256 for octet in octets):
+    if len(octets) == 4 and all(octet.isascii() and octet.isdigit() for octet in octets):
+        plain = [octet.lstrip("0") or "0" for octet in octets]
+        if plain != octets and all(len(octet) <= 3 and int(octet) < 256 for octet in plain):
             # Some programs read a leading zero as octal, so that no two need agree on what was meant.
-            return f"leading zeros are ambiguous, write {plain}"
+            return f"leading zeros are ambiguous, write {'.'.join(plain)}"
         return "each of its four numbers is 0 to 255"
     return "write it like 192.0.2.10 or 2001:db8::10"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from allocator.core.addresses import AddressRange, unusable_part
+from allocator.core.addresses import AddressRange, quoted, unusable_part
 from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, ServiceAllocation, ShrinkPolicy, overlaps
 from allocator.objects.document import Document, Problem, Problems, labels_of, names_from
 from allocator.objects.selectors import selectors_from
@@ -16,13 +16,9 @@ def pool_from(document: Document) -> Pool:
     """Read an IPAddressPool by itself; see `pool_overlaps` for what it may not share. Raises InvalidDocument."""
     problems = Problems()
     spec = document.get("spec") or {}
-    ranges = _ranges_from(spec.get("addresses"), "spec.addresses", problems)
+    ranges = _ranges_from(spec.get("addresses"), "spec.addresses", problems, assigned=True)
     if not spec.get("addresses"):
         problems.add("spec.addresses", "the pool has no addresses; list a CIDR, a range or an address")
-    for index, owned in enumerate(ranges):
-        unfit = unusable_part(owned)
-        if unfit is not None:
-            problems.add(f"spec.addresses[{index}]", f"{owned} holds {unfit[0]} addresses; {unfit[1]}")
     excluded = _ranges_from(spec.get("excludeAddresses"), "spec.excludeAddresses", problems)
     allocation = _allocation_from(spec.get("serviceAllocation"), problems)
     policy = spec.get("shrinkPolicy", str(ShrinkPolicy.REJECT))
@@ -43,12 +39,20 @@ def pool_from(document: Document) -> Pool:
     )
 
 
-def _ranges_from(texts: Iterable[str] | None, path: str, problems: Problems) -> tuple[AddressRange, ...]:
-    read = (
-        problems.read(f"{path}[{index}]", lambda text=text: AddressRange.parse(text))  # type: ignore[misc]
-        for index, text in enumerate(texts or ())
-    )
-    return tuple(owned for owned in read if owned is not None)
+def _ranges_from(
+    texts: Iterable[str] | None, path: str, problems: Problems, *, assigned: bool = False
+) -> tuple[AddressRange, ...]:
+    """Read entries; where they are to be assigned, those that no host can use are a problem as well."""
+    ranges = []
+    for index, text in enumerate(texts or ()):
+        here = f"{path}[{index}]"
+        owned = problems.read(here, lambda text=text: AddressRange.parse(text))  # type: ignore[misc]
+        unfit = unusable_part(owned) if owned is not None and assigned else None
+        if unfit is not None:
+            problems.add(here, f"{quoted(text)} holds {unfit[0]} addresses; {unfit[1]}")
+        elif owned is not None:
+            ranges.append(owned)
+    return tuple(ranges)
 
 
 def _allocation_from(document: Document | None, problems: Problems) -> ServiceAllocation | None:

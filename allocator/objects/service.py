@@ -130,8 +130,10 @@ def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:
 def _readable(texts: Iterable[str | None]) -> tuple[Address, ...]:
     found = []
     for text in texts:
+        if not text:
+            continue
         try:
-            found.append(Address.parse(text or ""))
+            found.append(Address.parse(text))
         except AddressError:
             continue
     return tuple(found)

@@ -43,8 +43,9 @@ def test_a_pool_with_every_field() -> None:
     [
         ({"addresses": []}, "spec.addresses: the pool has no addresses"),
         ({"addresses": ["10.0.0.0/28", "x"]}, "spec.addresses[1]: 'x' is not an IP address"),
-        ({"addresses": ["224.0.0.0/28"]}, "spec.addresses[0]: 224.0.0.0/28 holds multicast addresses"),
-        ({"excludeAddresses": ["10.0.0.1-"]}, "spec.excludeAddresses[0]:"),
+        ({"addresses": ["224.0.0.0/28"]}, "spec.addresses[0]: '224.0.0.0/28' holds multicast addresses"),
+        ({"addresses": ["x", "224.0.0.0/28"]}, "spec.addresses[1]: '224.0.0.0/28' holds multicast addresses"),
+        ({"excludeAddresses": ["10.0.0.1-"]}, "spec.excludeAddresses[0]: '10.0.0.1-' is a range with one end"),
         ({"serviceAllocation": {"priority": -1}}, "spec.serviceAllocation.priority: -1 is negative"),
         ({"serviceAllocation": {"namespaces": ["a", "a"]}}, "spec.serviceAllocation.namespaces[1]: a stands twice"),
         (

@@ -68,8 +68,8 @@ def test_ranges_are_read_as_cidr_bounds_or_single_address(text: str, first: str,
         ("10.0.0.0/", "prefix length"),
         ("10.0.0.0/08", "leading zeros"),
         ("10.0.0.0/²", "prefix length"),
-        ("10.0.0.0-", "is not an IP address"),
-        ("::ffff:1.2.3.0/120", "write 1.2.3.0"),
+        ("10.0.0.0-", "is a range with one end"),
+        ("::ffff:1.2.3.0/120", "write 1.2.3.0/24"),
     ],
 )
 def test_what_is_no_range_is_refused_with_the_remedy(text: str, says: str) -> None:
