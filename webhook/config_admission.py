@@ -1,15 +1,18 @@
 """Admission of our own kinds and of Namespaces: the common reviews, fed with what the API server holds now.
 
-Pools are read afresh each time: they change rarely, and a mirror that is a moment old would let two overlapping
-ones of one `kubectl apply` in.
+Where a pool's ranges change, pools are read afresh: that is rare, and a mirror that is a moment old would let two
+overlapping ones of one `kubectl apply` in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import AddressError, AddressRange
-from allocator.core.claims import Holder
-from allocator.core.pools import Applicant, Pool
+from allocator.core.claims import Claim
+from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.objects import names
@@ -17,11 +20,14 @@ from allocator.objects.document import InvalidDocument, labels_of
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
 from allocator.rules.kinds import BY_KIND, Change, KindRules
-from allocator.rules.pool import ClusterContext
+from allocator.rules.pool import ClusterContext, ServiceKey
 from allocator.rules.verdict import Rules, Verdict, denied
 from webhook.review import AdmissionRequest, Answer
 
 log = EventLog("admission")
+
+_ASKED_ONE_BY_ONE = 8
+"""Services whose labels are asked for by name; with more, one list of all costs less."""
 
 
 class ConfigAdmission:
@@ -65,32 +71,61 @@ class ConfigAdmission:
         return kind.review_deletion(review.old_object, self._context)
 
     def _context(self) -> ClusterContext:
-        return ClusterContext(
-            pools=self._pools(),
-            claims=self._cache.claims(),
-            applicant=self._applicant,
-            namespaces={one["metadata"]["name"]: labels_of(one) for one in self._cache.namespaces()},
-            foreign=_foreign_ranges(self._cluster),
-        )
+        return _LiveContext(self._cluster, self._cache, self._rules.namespace)
 
-    def _pools(self) -> list[Pool]:
-        pools = []
-        for document in self._cluster.list(names.IP_ADDRESS_POOLS, self._rules.namespace).get("items") or ():
-            try:
-                pools.append(pool_from(document))
-            except InvalidDocument as error:
-                log.warning("pool.ignored", pool=document["metadata"]["name"], error=error)
-        return pools
 
-    def _applicant(self, holder: Holder) -> Applicant | None:
-        """Who a holder is now. Its labels are asked for one by one: only holders of the pool under review are."""
+class _LiveContext(ClusterContext):
+    """What a pool is checked against, for one review: claims and namespaces as mirrored, the rest as it is now."""
+
+    def __init__(self, cluster: Cluster, cache: ClaimCache, namespace: str) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._namespace = namespace
+        self._pools: list[Pool] | None = None
+
+    def pools(self) -> list[Pool]:
+        if self._pools is None:
+            documents = self._cluster.list(names.IP_ADDRESS_POOLS, self._namespace).get("items") or ()
+            self._pools = list(_readable(documents))
+        return self._pools
+
+    def namespaces(self) -> dict[str, Mapping[str, str]]:
+        return {one["metadata"]["name"]: labels_of(one) for one in self._cache.namespaces()}
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        return labels_of(self._cache.namespace(name))
+
+    def claims_within(self, owned: AddressRange) -> list[Claim]:
+        return self._cache.claims_within(owned)
+
+    def claims_recorded_for(self, pool: str) -> list[Claim]:
+        return self._cache.claims_recorded_for(pool)
+
+    def service_labels(self, services: Collection[ServiceKey]) -> dict[ServiceKey, Mapping[str, str]]:
+        """Ask for few Services one by one, else for the metadata of all at once."""
+        found: dict[ServiceKey, Mapping[str, str]] = {}
+        if len(services) <= _ASKED_ONE_BY_ONE:
+            for namespace, name in services:
+                with suppress(NotFound):
+                    found[namespace, name] = labels_of(self._cluster.get(resource.SERVICES, name, namespace))
+            return found
+        for page in self._cluster.pages(resource.SERVICES, metadata_only=True):
+            for one in page["items"]:
+                key = (one["metadata"]["namespace"], one["metadata"]["name"])
+                if key in services:
+                    found[key] = labels_of(one)
+        return found
+
+    def foreign(self) -> list[tuple[str, AddressRange]]:
+        return _foreign_ranges(self._cluster)
+
+
+def _readable(documents: Iterable[Object]) -> Iterator[Pool]:
+    for document in documents:
         try:
-            service = self._cluster.get(resource.SERVICES, holder.name, holder.namespace) if holder.name else None
-        except NotFound:
-            service = None
-        if service is None:
-            return None
-        return Applicant(holder.namespace, labels_of(self._cache.namespace(holder.namespace)), labels_of(service))
+            yield pool_from(document)
+        except InvalidDocument as error:
+            log.warning("pool.ignored", pool=document["metadata"]["name"], error=error)
 
 
 def _foreign_ranges(cluster: Cluster) -> list[tuple[str, AddressRange]]:

@@ -131,6 +131,16 @@ class ClaimCache:
         with self._lock:
             return list(self._ledger)
 
+    def claims_within(self, owned: AddressRange) -> list[Claim]:
+        """Return the known claims on addresses of a range."""
+        with self._lock:
+            return self._ledger.within(owned)
+
+    def claims_recorded_for(self, pool: str) -> list[Claim]:
+        """Return the known claims that name the pool as their address's."""
+        with self._lock:
+            return self._ledger.recorded_for(pool)
+
     def claim_at(self, address: Address) -> Claim | None:
         """Return the claim known to stand on an address."""
         with self._lock:

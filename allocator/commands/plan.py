@@ -28,7 +28,7 @@ def plan(paths: tuple[str, ...], output: str, lb_class: str, **cluster: Any) -> 
     """
     replay, given = replayed(paths, lb_class=lb_class, on_unreadable=lambda _: None, **cluster)
     services = service_results(replay, lb_class=lb_class)
-    pools = count_pools(replay.pools(), replay.services.claims)
+    pools = count_pools(replay.pools(), replay.services.ledger)
     if output == "json":
         told = {
             "documents": answers.as_json(given),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from allocator.core.addresses import Address, Family
+from allocator.core.addresses import Address, AddressRange, Family
 
 _Key = TypeVar("_Key")
 
@@ -117,6 +117,7 @@ class Ledger:
         self._by_service: dict[tuple[str, str], set[Address]] = {}
         self._by_namespace: dict[str, set[Address]] = {}
         self._by_sharing_key: dict[str, set[Address]] = {}
+        self._by_pool: dict[str, set[Address]] = {}
         self._unbound: dict[str, set[Address]] = {}
         self._cooling: set[Address] = set()
         self._taken = {family: _Intervals() for family in Family}
@@ -126,6 +127,7 @@ class Ledger:
         self.discard(claim.address)
         self._claims[claim.address] = claim
         self._taken[claim.address.family].add(claim.address.value)
+        self._by_pool.setdefault(claim.pool, set()).add(claim.address)
         for holder in claim.holders:
             if holder.name:
                 self._by_service.setdefault((holder.namespace, holder.name), set()).add(claim.address)
@@ -144,6 +146,7 @@ class Ledger:
         if claim is None:
             return
         self._taken[address.family].remove(address.value)
+        _drop(self._by_pool, claim.pool, address)
         for holder in claim.holders:
             _drop(self._by_service, (holder.namespace, holder.name), address)
             _drop(self._by_namespace, holder.namespace, address)
@@ -193,6 +196,15 @@ class Ledger:
             key=lambda claim: (claim.released_at, claim.address),
         )
 
+    def within(self, owned: AddressRange) -> list[Claim]:
+        """Return every claim on an address of the range, in address order, at the cost of as many as there are."""
+        values = self._taken[owned.family].within(owned.first, owned.last)
+        return [self._claims[Address(owned.family, value)] for value in values]
+
+    def recorded_for(self, pool: str) -> list[Claim]:
+        """Return every claim that names the pool as its address's, in no order."""
+        return [self._claims[address] for address in self._by_pool.get(pool, ())]
+
     def next_unclaimed(self, family: Family, value: int) -> int:
         """Return the lowest value at or above `value` that no claim of any state stands on."""
         return self._taken[family].next_gap(value)
@@ -225,6 +237,12 @@ class _Intervals:
     def next_gap(self, value: int) -> int:
         at = bisect_right(self._firsts, value) - 1
         return self._lasts[at] + 1 if at >= 0 and value <= self._lasts[at] else value
+
+    def within(self, first: int, last: int) -> Iterator[int]:
+        at = max(bisect_right(self._firsts, first) - 1, 0)
+        while at < len(self._firsts) and self._firsts[at] <= last:
+            yield from range(max(self._firsts[at], first), min(self._lasts[at], last) + 1)
+            at += 1
 
     def add(self, value: int) -> None:
         after = bisect_right(self._firsts, value)

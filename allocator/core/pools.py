@@ -175,6 +175,22 @@ def owning_pool(address: Address, pools: Iterable[Pool], *, recorded: str) -> Po
     return found or named
 
 
+def taken_out(before: Pool, after: Pool) -> list[AddressRange]:
+    """Return ranges in which lies every address that `before` contains and `after` does not.
+
+    They may hold others too: ask `contains` of each. Empty where a change of ranges and exclusions takes nothing out.
+    """
+    lost = [
+        AddressRange(owned.family, first, last, owned.text)
+        for owned in before.ranges
+        for first, last in _gaps(owned, after.ranges)
+    ]
+    lost += [hole for hole in after.excluded if hole not in before.excluded]
+    if after.avoid_buggy_ips and not before.avoid_buggy_ips:
+        lost += [owned for owned in after.ranges if owned.family is Family.IPV4]
+    return lost
+
+
 def in_order_of_trial(pools: Iterable[Pool], *, order: PriorityOrder = PriorityOrder.LOWEST_FIRST) -> list[Pool]:
     """Sort pools as automatic assignment tries them: those with serviceAllocation by priority, then the rest.
 

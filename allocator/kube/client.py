@@ -37,6 +37,9 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+_JSON = "application/json"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
 _PAGE_SECONDS = 15.0
 
 
@@ -106,16 +109,20 @@ class Cluster:
         query = {"labelSelector": label_selector} if label_selector else {}
         return self._call("GET", _path(resource, namespace), query=query)
 
-    def pages(self, resource: Resource, namespace: str | None = None, *, size: int = 500) -> Iterator[Object]:
+    def pages(
+        self, resource: Resource, namespace: str | None = None, *, size: int = 500, metadata_only: bool = False
+    ) -> Iterator[Object]:
         """Yield what `list` returns as several List objects of at most `size` items, all of one moment.
 
         No more than one page is held at a time. Nobody waits for a list as they do for an answer, and begun anew it
         would burden the API server again: a page may take longer than other requests. Raises Expired when the moment
-        is gone before the last page.
+        is gone before the last page. With `metadata_only` the items have nothing but their metadata.
         """
         query = {"limit": str(size)}
+        accept = _METADATA_LIST if metadata_only else _JSON
         while True:
-            page = self._call("GET", _path(resource, namespace), query=query, timeout_seconds=_PAGE_SECONDS)
+            path = _path(resource, namespace)
+            page = self._call("GET", path, query=query, timeout_seconds=_PAGE_SECONDS, accept=accept)
             yield page
             token = page["metadata"].get("continue")
             if not token:
@@ -233,9 +240,16 @@ class Cluster:
         body: Body | None = None,
         content_type: str = "application/json",
         timeout_seconds: float | None = None,
+        accept: str = _JSON,
     ) -> Object:
         response = self._send(
-            method, path, query=query, body=body, content_type=content_type, timeout_seconds=timeout_seconds
+            method,
+            path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            timeout_seconds=timeout_seconds,
+            accept=accept,
         )
         try:
             result: Object = json.loads(response.data)
@@ -254,8 +268,9 @@ class Cluster:
         body: Body | None = None,
         content_type: str = "application/json",
         timeout_seconds: float | None = None,
+        accept: str = _JSON,
     ) -> Any:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
         request = self._api.param_serialize(

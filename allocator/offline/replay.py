@@ -9,10 +9,12 @@ that comes with addresses in its status was there before the first document: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from allocator.core.addresses import AddressRange
+from allocator.core.claims import Claim
 from allocator.core.pools import Pool, ShrinkPolicy
 from allocator.kube import resource
 from allocator.kube.resource import Resource
@@ -196,17 +198,48 @@ class Replay:
         return self.services.admit(manifest.key, manifest.content)
 
     def _context(self) -> ClusterContext:
-        return ClusterContext(
-            pools=self.pools(),
-            claims=self.services.claims,
-            applicant=self.services.applicant,
-            namespaces={name: labels_of(self._namespace(name)) for _, name in self._stored[resource.NAMESPACES]},
-        )
+        return _Context(self)
+
+    def namespaces(self) -> dict[str, Mapping[str, str]]:
+        """Return the labels of the namespaces that have a document."""
+        return {name: labels_of(self._namespace(name)) for _, name in self._stored[resource.NAMESPACES]}
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Return the labels of any namespace."""
+        return labels_of(self._namespace(name))
 
     def _namespace(self, name: str) -> Document:
         """The Namespace; one without a document is there all the same, with the label every one has."""
         stored = self._stored[resource.NAMESPACES].get(("", name))
         return _labelled(stored or {"metadata": {"name": name}}, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Context(ClusterContext):
+    """What pools are checked against: the replay as far as it got."""
+
+    replay: Replay
+
+    def pools(self) -> list[Pool]:
+        return self.replay.pools()
+
+    def namespaces(self) -> dict[str, Mapping[str, str]]:
+        return self.replay.namespaces()
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        return self.replay.namespace_labels(name)
+
+    def claims_within(self, owned: AddressRange) -> list[Claim]:
+        return self.replay.services.ledger.within(owned)
+
+    def claims_recorded_for(self, pool: str) -> list[Claim]:
+        return self.replay.services.ledger.recorded_for(pool)
+
+    def service_labels(self, services: Collection[Key]) -> dict[Key, Mapping[str, str]]:
+        return self.replay.services.labels(services)
+
+    def foreign(self) -> Sequence[tuple[str, AddressRange]]:
+        return ()
 
 
 def _placed(document: Document, namespace: str) -> Document:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.decision import decide
-from allocator.core.pools import Applicant, Pool
+from allocator.core.pools import Pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document, InvalidDocument, annotations_of, labels_of
@@ -54,8 +54,8 @@ class SimulatedServices:
         return iter(self._services.items())
 
     @property
-    def claims(self) -> Iterable[Claim]:
-        """Every claim, cooling ones included."""
+    def ledger(self) -> Ledger:
+        """Every claim, cooling ones included; to be read only."""
         return self._claims.ledger
 
     def expect(self, key: Key, service: Document) -> None:
@@ -121,14 +121,15 @@ class SimulatedServices:
             self._reconsider(key for key, state in list(self._services.items()) if state.waits)
         self._claims.capacity_changed = False
 
-    def applicant(self, holder: Holder) -> Applicant | None:
-        """Return who a holder is now, None when it is not there."""
-        key = (holder.namespace, holder.name)
-        state = self._services.get(key)
-        service = state.stored if state is not None and state.stored is not None else self._awaited.get(key)
-        if service is None:
-            return None
-        return Applicant(holder.namespace, labels_of(self._namespace(holder.namespace)), labels_of(service))
+    def labels(self, services: Iterable[Key]) -> dict[Key, Mapping[str, str]]:
+        """Return the labels of those of the Services that are there."""
+        found = {}
+        for key in services:
+            state = self._services.get(key)
+            service = state.stored if state is not None and state.stored is not None else self._awaited.get(key)
+            if service is not None:
+                found[key] = labels_of(service)
+        return found
 
     def _adopt(self) -> None:
         """Claim what statuses show and nobody holds yet, before anything new is assigned."""

@@ -2,61 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from allocator.core.addresses import AddressRange, Family
-from allocator.core.claims import Claim, Holder
-from allocator.core.pools import Applicant, Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, shared_namespaces
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.pools import (
+    Applicant,
+    Pool,
+    PriorityOrder,
+    ServiceAllocation,
+    ShrinkPolicy,
+    in_order_of_trial,
+    owning_pool,
+    shared_namespaces,
+    taken_out,
+)
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import SELECTORS, pool_from, pool_overlaps
 from allocator.objects.selectors import repeated_in
 from allocator.rules.verdict import Rules, Verdict, denied
 
-_LISTED = 5
+_LISTED = 20
+
+ServiceKey = tuple[str, str]
+"""A Service's namespace and name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterContext:
-    """What a pool is checked against. `applicant` tells who a holder is now, None when it is not there."""
+class ClusterContext(Protocol):
+    """What a pool is checked against. Each part is asked for where an answer depends on it, and not otherwise."""
 
-    pools: Sequence[Pool]
-    """All valid pools, the one under review as stored included."""
-    claims: Iterable[Claim] = ()
-    applicant: Callable[[Holder], Applicant | None] = lambda _: None
-    namespaces: Mapping[str, Mapping[str, str]]
-    """Labels by name."""
-    foreign: Sequence[tuple[str, AddressRange]] = ()
-    """What else uses addresses (`node-1's address`, `the Service CIDR`), for warnings."""
+    def pools(self) -> Sequence[Pool]:
+        """Return all valid pools, the one under review as stored included."""
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the labels of every namespace by name."""
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Return the labels of one namespace."""
+
+    def claims_within(self, owned: AddressRange) -> Iterable[Claim]:
+        """Return the claims on addresses of the range."""
+
+    def claims_recorded_for(self, pool: str) -> Iterable[Claim]:
+        """Return the claims that name the pool as their address's."""
+
+    def service_labels(self, services: Collection[ServiceKey]) -> Mapping[ServiceKey, Mapping[str, str]]:
+        """Return the labels of those of the Services that exist."""
+
+    def foreign(self) -> Sequence[tuple[str, AddressRange]]:
+        """Return what else uses addresses (`node-1's address`, `the Service CIDR`), for warnings."""
 
 
 def review_pool(new: Document, old: Document | None, *, context: ClusterContext, rules: Rules) -> Verdict:
-    """Answer the creation (`old` is None) or change of a pool."""
+    """Answer the creation (`old` is None) or change of a pool.
+
+    Costs what the change takes away: a change of labels alone reads nothing of the cluster.
+    """
     name = new["metadata"]["name"]
+    before = _stored(old)
     try:
         pool = pool_from(new)
         repeated_in(new, SELECTORS).raise_if_any()
-        problems = pool_overlaps(pool, context.pools)
+        moved = before is None or _area(before) != _area(pool)
+        problems = pool_overlaps(pool, context.pools()) if moved else []
         if problems:
             raise InvalidDocument(problems)
     except InvalidDocument as error:
         return denied(422, f"IPAddressPool {name}: {error}")
     if old is not None and pool.shrink_policy is ShrinkPolicy.REJECT:
-        affected = _affected(pool.name, pool, context)
+        affected = affected_by_change(name, before, pool, context)
         if affected:
             return denied(409, f"IPAddressPool {name}: the change takes away {_listed(affected)}; {_REMEDY}")
-    return Verdict(warnings=(*_competition(pool, context, rules), *_foreign(pool, context)))
+    competes = before is None or moved or before.allocation != pool.allocation
+    warnings = _competition(pool, context, rules) if competes else []
+    return Verdict(warnings=(*warnings, *(_foreign(pool, context) if moved else ())))
 
 
 def review_pool_deletion(old: Document, *, context: ClusterContext) -> Verdict:
     """Answer the deletion of a pool: refused while it is in use, unless its shrinkPolicy says otherwise."""
     name = old["metadata"]["name"]
-    try:
-        policy = pool_from(old).shrink_policy
-    except InvalidDocument:
-        # What was never valid was never used.
-        return Verdict()
-    affected = _affected(name, None, context) if policy is ShrinkPolicy.REJECT else []
+    pool = _stored(old)
+    # What was never valid was never used.
+    affected = affected_by_deletion(pool, context) if pool and pool.shrink_policy is ShrinkPolicy.REJECT else []
     if affected:
         return denied(409, f"IPAddressPool {name}: its deletion takes away {_listed(affected)}; {_REMEDY}")
     return Verdict()
@@ -64,26 +93,101 @@ def review_pool_deletion(old: Document, *, context: ClusterContext) -> Verdict:
 
 _REMEDY = "release them first, or set spec.shrinkPolicy to Drain (they keep it until released) or Reassign"
 
+Affected = tuple[Claim, Holder]
+"""Somebody who would lose an address."""
 
-def _affected(name: str, pool: Pool | None, context: ClusterContext) -> list[str]:
-    """List `address (holder)` for everyone who would lose an address; `pool` is None for a deletion."""
+
+def affected_by_change(name: str, before: Pool | None, after: Pool, context: ClusterContext) -> list[Affected]:
+    """List who would lose an address that was theirs to keep; `before` is None where it could not be read.
+
+    Who drains already loses nothing more. Addresses count by where they lie, whatever pool their claims name.
+    """
+    if before is None:
+        claims = [claim for claim in context.claims_recorded_for(name) if not after.contains(claim.address)]
+    else:
+        found = {claim.address: claim for lost in taken_out(before, after) for claim in context.claims_within(lost)}
+        claims = [
+            claim for claim in found.values() if before.contains(claim.address) and not after.contains(claim.address)
+        ]
+    affected = [(claim, holder) for claim in claims if claim.in_use for holder in claim.holders]
+    return affected + (_shut_out(before, after, context) if before is not None else [])
+
+
+def affected_by_deletion(pool: Pool, context: ClusterContext) -> list[Affected]:
+    """List who has an address of the pool: one that lies in it, or lay there and lies in no other now."""
+    found = {claim.address: claim for owned in pool.ranges for claim in context.claims_within(owned)}
+    drained = [claim for claim in context.claims_recorded_for(pool.name) if claim.address not in found]
+    if drained:
+        others = [other for other in context.pools() if other.name != pool.name]
+        found |= {
+            claim.address: claim
+            for claim in drained
+            if owning_pool(claim.address, others, recorded=pool.name) is None
+        }
+    return [(claim, holder) for claim in found.values() if claim.in_use for holder in claim.holders]
+
+
+def _shut_out(before: Pool, after: Pool, context: ClusterContext) -> list[Affected]:
+    """Who was let in by the old serviceAllocation and is not by the new one; reservations without a Service are not
+    counted, their request is judged again once it is stored."""
+    if _restrictions(before) == _restrictions(after):
+        return []
+    holding = [
+        (claim, holder)
+        for owned in after.ranges
+        for claim in context.claims_within(owned)
+        if claim.in_use and after.contains(claim.address)
+        for holder in claim.holders
+        if holder.uid is not None or claim.state is not ClaimState.TENTATIVE
+    ]
+    selects = after.allocation is not None and after.allocation.service_selectors
+    same = before.allocation is not None and selects == before.allocation.service_selectors
+    keys = {(holder.namespace, holder.name) for _, holder in holding}
+    labels = context.service_labels(keys) if holding and selects and not same else None
+    if labels is None:
+        # Nobody's labels count: the Services' own selectors are the same, or there are none.
+        before, after = _open_to_all_labels(before), _open_to_all_labels(after)
     affected = []
-    for claim in context.claims:
-        if not claim.in_use or claim.pool != name:
+    for claim, holder in holding:
+        own = (labels or {}).get((holder.namespace, holder.name))
+        if own is None and labels is not None:
+            # Deleted, and about to be released.
             continue
-        for holder in claim.holders:
-            applicant = context.applicant(holder)
-            if pool is not None and (
-                pool.contains(claim.address) if applicant is None else not pool.takes_away(claim.address, applicant)
-            ):
-                continue
-            affected.append(f"{claim.address} ({holder.namespace}/{holder.name or holder.generate_name + '*'})")
-    return sorted(affected)
+        applicant = Applicant(holder.namespace, context.namespace_labels(holder.namespace), own or {})
+        if before.refuses(applicant) is None and after.refuses(applicant) is not None:
+            affected.append((claim, holder))
+    return affected
 
 
-def _listed(affected: list[str]) -> str:
-    more = f" and {len(affected) - _LISTED} more" if len(affected) > _LISTED else ""
-    return ", ".join(affected[:_LISTED]) + more
+def _restrictions(pool: Pool) -> ServiceAllocation | None:
+    """Whom the pool is open to; None where to everybody."""
+    return replace(pool.allocation, priority=0) if pool.allocation is not None else None
+
+
+def _open_to_all_labels(pool: Pool) -> Pool:
+    if pool.allocation is None:
+        return pool
+    return replace(pool, allocation=replace(pool.allocation, service_selectors=()))
+
+
+def _area(pool: Pool) -> tuple[object, ...]:
+    return pool.ranges, pool.excluded
+
+
+def _stored(document: Document | None) -> Pool | None:
+    try:
+        return pool_from(document) if document is not None else None
+    except InvalidDocument:
+        # It came in while nothing checked it.
+        return None
+
+
+def _listed(affected: Iterable[Affected]) -> str:
+    lines = sorted(
+        (claim.address, holder.namespace, holder.name or holder.generate_name + "*") for claim, holder in affected
+    )
+    more = f" and {len(lines) - _LISTED} more (kubectl get ipallocations lists all)" if len(lines) > _LISTED else ""
+    return ", ".join(f"{address} ({namespace}/{name})" for address, namespace, name in lines[:_LISTED]) + more
 
 
 def _competition(pool: Pool, context: ClusterContext, rules: Rules) -> list[str]:
@@ -91,12 +195,12 @@ def _competition(pool: Pool, context: ClusterContext, rules: Rules) -> list[str]
     if pool.allocation is None or not pool.auto_assign:
         return []
     warnings = []
-    for other in context.pools:
+    for other in context.pools():
         if other.name == pool.name or other.allocation is None or not other.auto_assign:
             continue
         if pool.allocation.priority == other.allocation.priority or not _common_family(pool, other):
             continue
-        shared = shared_namespaces(pool, other, context.namespaces)
+        shared = shared_namespaces(pool, other, context.namespaces())
         if shared is not None and not shared:
             continue
         first, last = in_order_of_trial([pool, other], order=rules.order)
@@ -122,7 +226,7 @@ def _foreign(pool: Pool, context: ClusterContext) -> list[str]:
     return [
         f"IPAddressPool {pool.name}: {owned} overlaps {used}, {what}; leave it out with spec.excludeAddresses"
         for owned in pool.ranges
-        for what, used in context.foreign
+        for what, used in context.foreign()
         if owned.overlaps(used) and not any(_covers(hole, owned, used) for hole in pool.excluded)
     ]
 

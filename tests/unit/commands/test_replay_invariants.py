@@ -54,7 +54,7 @@ def test_addresses_are_held_once_and_never_idle_while_somebody_waits(documents: 
     services = service_results(replay, lb_class="")
     held = Counter(ip for one in services for ip in one.ips)
     assert all(count == 1 for count in held.values()), held
-    for counted in count_pools(replay.pools(), replay.services.claims):
+    for counted in count_pools(replay.pools(), replay.services.ledger):
         if any(one.state is State.PENDING for one in services):
             assert counted.available_ipv4 == 0
         assert counted.assigned_ipv4 == sum(one.pool == counted.name for one in services)
