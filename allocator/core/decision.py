@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Ledger
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, owning_pool
-from allocator.core.quota import fit_quota
+from allocator.core.quota import exceeds_quota, fit_quota
 from allocator.core.reasons import Reasons, ranges_text
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
@@ -96,6 +96,8 @@ class _Case:
                     "it is tried again as soon as that changes",
                 )
                 self.warnings.append(self.lost_share.message)
+            elif exceeds_quota(request, place, self.ledger, together={one.address for one in kept.values()}):
+                continue
             elif pool is not None and self._must_leave(claim.address, pool):
                 self.leaving.setdefault(claim.address.family, place)
             else:
