@@ -65,7 +65,7 @@ class Address:
         try:
             parsed = ipaddress.ip_address(stripped)
         except ValueError:
-            raise AddressError(text, "is not an IP address", _remedy(stripped)) from None
+            raise AddressError(text, *_fault(stripped)) from None
         if isinstance(parsed, ipaddress.IPv6Address):
             if parsed.scope_id is not None:
                 raise AddressError(text, "has a zone id", "a LoadBalancer address has none")
@@ -227,12 +227,13 @@ def _write(entries: tuple[str, ...]) -> str:
     return f"write {len(entries)} entries: {', '.join(entries)}"
 
 
-def _remedy(text: str) -> str:
+def _fault(text: str) -> tuple[str, str]:
+    """Say why text is not an address, and what to write."""
     octets = text.split(".")
     if len(octets) == 4 and all(octet.isascii() and octet.isdigit() for octet in octets):
         plain = [octet.lstrip("0") or "0" for octet in octets]
         if plain != octets and all(len(octet) <= 3 and int(octet) < 256 for octet in plain):
             # Some programs read a leading zero as octal, so that no two need agree on what was meant.
-            return f"leading zeros are ambiguous, write {'.'.join(plain)}"
-        return "each of its four numbers is 0 to 255"
-    return "write it like 192.0.2.10 or 2001:db8::10"
+            return "has leading zeros, which not all programs read alike", f"write {'.'.join(plain)}"
+        return "is not an IP address", "each of its four numbers is 0 to 255"
+    return "is not an IP address", "write it like 192.0.2.10 or 2001:db8::10"

@@ -34,6 +34,21 @@ ADDRESS_POOL_ANNOTATIONS = ("metallb.io/address-pool", "metallb.universe.tf/addr
 LOAD_BALANCER_IPS_ANNOTATIONS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
 ALLOW_SHARED_IP_ANNOTATIONS = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
 QUOTA_ANNOTATION = "admitlb.io/ip-quota"
+SHARING_NAMESPACES_ANNOTATION = "admitlb.io/allow-shared-ip-namespaces"
+TAKE_OVER_ANNOTATION = "admitlb.io/take-over"
+LEGACY_FROM_POOL_ANNOTATION = "metallb.universe.tf/ip-allocated-from-pool"
+"""What MetalLB before 0.14.9 wrote."""
+ANNOTATION_PREFIXES = ("metallb.io/", "metallb.universe.tf/", "admitlb.io/")
+SERVICE_ANNOTATIONS = (
+    *ADDRESS_POOL_ANNOTATIONS,
+    *LOAD_BALANCER_IPS_ANNOTATIONS,
+    *ALLOW_SHARED_IP_ANNOTATIONS,
+    SHARING_NAMESPACES_ANNOTATION,
+    TAKE_OVER_ANNOTATION,
+    *OUTPUT_ANNOTATIONS,
+    LEGACY_FROM_POOL_ANNOTATION,
+)
+"""Every key under these prefixes that has a meaning on a Service."""
 
 EXCLUDE_FROM_LB_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"

@@ -41,9 +41,7 @@ def request_from(
     metadata, spec = service["metadata"], service.get("spec") or {}
     policy = _policy(spec, problems)
     local = spec.get("externalTrafficPolicy") == "Local"
-    pool_key, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
-    if pool_key is not None and not pool_name:
-        problems.add(f"metadata.annotations[{pool_key}]", "is empty; name a pool or remove the annotation")
+    _, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
     pins = _pins(service, problems)
     _check_families(spec, problems)
     problems.raise_if_any()
@@ -146,21 +144,29 @@ def deprecated_annotations(service: Document) -> list[str]:
         names.LOAD_BALANCER_IPS_ANNOTATIONS[1],
         names.ALLOW_SHARED_IP_ANNOTATIONS[1],
     )
-    return [key for key in legacy if key in annotations_of(service)]
+    return [key for key in legacy if _value(service, key)]
 
 
 def _annotation(service: Document, keys: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return (key, value) of the first key present: the stable one wins even when it is empty, as in MetalLB."""
-    annotations = annotations_of(service)
+    """Return (key, value) of the first key that is set, the stable one before the legacy one.
+
+    An empty annotation counts as absent: charts render those that nobody filled in. (In MetalLB an empty stable
+    key hides the legacy one.)
+    """
     for key in keys:
-        if key in annotations:
-            return key, annotations[key].strip()
+        value = _value(service, key)
+        if value:
+            return key, value
     return None, None
+
+
+def _value(service: Document, key: str) -> str:
+    return (annotations_of(service).get(key) or "").strip()
 
 
 def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
     key, listed = _annotation(service, names.LOAD_BALANCER_IPS_ANNOTATIONS)
-    field_text = (service.get("spec") or {}).get("loadBalancerIP") or ""
+    field_text = ((service.get("spec") or {}).get("loadBalancerIP") or "").strip()
     if listed and field_text:
         problems.add(
             "spec.loadBalancerIP", f"{field_text} stands beside annotation {key}: {listed}; keep only one of the two"

@@ -12,7 +12,8 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Outcome, Refusal
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument, annotations_of
-from allocator.objects.service import addresses_in_status, deprecated_annotations, request_from, wants_address
+from allocator.objects.service import addresses_in_status, request_from, wants_address
+from allocator.rules.service_annotations import annotation_warnings, written_by_hand
 from allocator.rules.verdict import Rules, Verdict, denied
 
 
@@ -44,20 +45,19 @@ def review_service(
     except InvalidDocument as error:
         metadata = new["metadata"]
         who = f"{metadata.get('namespace')}/{metadata.get('name') or metadata.get('generateName', '') + '*'}"
-        return denied(422, f"{who}: {error}")
-    warnings = tuple(
-        f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
-        for key in deprecated_annotations(new)
-    )
+        return denied(422, f"{who}: {error}", annotation_warnings(new, namespace))
+    warnings = annotation_warnings(new, namespace)
     if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_request(request, old, namespace, rules):
-        return Verdict(annotations=carried, warnings=warnings)
+        return Verdict(annotations=carried, warnings=(*warnings, *written_by_hand(new, old, carried)))
     decision = decide(request)
     refusal = _reason_to_deny(decision, rules)
     if refusal is not None:
         return Verdict(
             allowed=False, code=refusal.kind.code, message=refusal.message, warnings=warnings, decision=decision
         )
-    return Verdict(annotations=_shown(decision), warnings=(*warnings, *decision.warnings), decision=decision)
+    annotations = _shown(decision)
+    by_hand = written_by_hand(new, old, annotations)
+    return Verdict(annotations=annotations, warnings=(*warnings, *by_hand, *decision.warnings), decision=decision)
 
 
 def _reason_to_deny(decision: Decision, rules: Rules) -> Refusal | None:

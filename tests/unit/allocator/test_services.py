@@ -6,7 +6,12 @@ import pytest
 
 from allocator.core.addresses import Family
 from allocator.objects.document import InvalidDocument
-from allocator.objects.service import request_from, wants_address
+from allocator.objects.names import (
+    ADDRESS_POOL_ANNOTATIONS,
+    ALLOW_SHARED_IP_ANNOTATIONS,
+    LOAD_BALANCER_IPS_ANNOTATIONS,
+)
+from allocator.objects.service import deprecated_annotations, request_from, wants_address
 from tests.unit.core.builders import DUAL
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6
@@ -29,6 +34,22 @@ def test_stable_annotations_win_over_legacy_ones() -> None:
     assert read({"metallb.universe.tf/address-pool": "old"}).pool_name == "old"
 
 
+@pytest.mark.parametrize("empty", ["", "  ", "\t"])
+def test_every_empty_annotation_counts_as_absent(empty: str) -> None:
+    stable = (*ADDRESS_POOL_ANNOTATIONS, *LOAD_BALANCER_IPS_ANNOTATIONS, *ALLOW_SHARED_IP_ANNOTATIONS)
+    assert read(dict.fromkeys(stable, empty)) == read({})
+    assert deprecated_annotations(service(dict.fromkeys(stable, empty))) == []
+    for new, old in (ADDRESS_POOL_ANNOTATIONS, LOAD_BALANCER_IPS_ANNOTATIONS, ALLOW_SHARED_IP_ANNOTATIONS):
+        assert read({new: empty, old: "10.0.0.1"}) == read({old: "10.0.0.1"})
+
+
+def test_an_empty_annotation_does_not_contradict_the_field() -> None:
+    assert [str(pin) for pin in read({"metallb.io/loadBalancerIPs": ""}, loadBalancerIP="10.0.0.9").pins] == [
+        "10.0.0.9"
+    ]
+    assert read({"metallb.io/loadBalancerIPs": ""}, loadBalancerIP=" ").pins == ()
+
+
 def test_pins_come_from_the_annotation_or_the_field_in_the_order_written() -> None:
     assert [str(pin) for pin in read({"metallb.universe.tf/loadBalancerIPs": "fd00::1, 10.0.0.1"}).pins] == [
         "fd00::1",
@@ -43,7 +64,6 @@ def test_pins_come_from_the_annotation_or_the_field_in_the_order_written() -> No
         ({"metallb.io/loadBalancerIPs": "10.0.0.1"}, "10.0.0.1", "keep only one of the two"),
         ({"metallb.io/loadBalancerIPs": "10.0.0.1,web"}, "", "annotations[metallb.io/loadBalancerIPs]: 'web' is not"),
         ({}, "web", "spec.loadBalancerIP: 'web' is not an IP address"),
-        ({"metallb.io/address-pool": ""}, "", "is empty; name a pool or remove the annotation"),
     ],
 )
 def test_contradictions_name_the_field(annotations: dict[str, str], field: str, says: str) -> None:

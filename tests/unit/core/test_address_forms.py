@@ -21,7 +21,7 @@ def proposed(remedy: str) -> list[str]:
     several = re.fullmatch(r"write \d+ entries: (.*)", remedy)
     if several:
         return several[1].split(", ")
-    one = re.fullmatch(r"(?:leading zeros are ambiguous, )?write ([0-9a-f].*)", remedy)
+    one = re.fullmatch(r"write ([0-9a-f].*)", remedy)
     return [one[1]] if one and " " not in one[1] else []
 
 

@@ -30,7 +30,7 @@ def test_claim_names_are_one_per_address_and_fit_object_names() -> None:
         ("", "is not an IP address"),
         ("web", "is not an IP address"),
         ("1.2.3", "is not an IP address"),
-        ("01.2.3.4", "is not an IP address"),
+        ("01.2.3.4", "leading zeros, which not all programs read alike; write 1.2.3.4"),
         ("fe80::1%eth0", "zone id"),
         ("::ffff:1.2.3.4", "write 1.2.3.4"),
     ],

@@ -1,0 +1,84 @@
+"""What is said of a Service's annotations: deprecated keys, keys that nobody reads, values that only we may write."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from allocator.objects import names
+from allocator.objects.document import Document, annotations_of
+from allocator.objects.service import deprecated_annotations
+from allocator.rules.namespace import quota_fault
+
+_ADVISED = tuple(
+    key
+    for key in names.SERVICE_ANNOTATIONS
+    if not key.startswith("metallb.universe.tf/") and key not in names.OUTPUT_ANNOTATIONS
+)
+"""What a user may set; the legacy keys are read, and not recommended."""
+_REQUEST_FOR = {
+    names.FROM_POOL_ANNOTATION: names.ADDRESS_POOL_ANNOTATIONS[0],
+    names.ASSIGNED_IPS_ANNOTATION: names.LOAD_BALANCER_IPS_ANNOTATIONS[0],
+}
+_QUOTED_CHARACTERS = 80
+_LISTED = 5
+
+
+def annotation_warnings(service: Document, namespace: Document | None) -> tuple[str, ...]:
+    """Warn of what a Service says under our prefixes to no or to little effect, one line each.
+
+    A malformed quota of its namespace is told as well: whoever creates a Service sees that it counts as none.
+    """
+    deprecated = [
+        f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
+        for key in deprecated_annotations(service)
+    ]
+    unknown = unknown_annotations(service)
+    told = [f"annotation {_short(key)} is unknown and has no effect; {_remedy(key)}" for key in unknown[:_LISTED]]
+    if len(unknown) > _LISTED:
+        told.append(f"{len(unknown) - _LISTED} more unknown annotations have no effect")
+    fault = quota_fault(namespace)
+    return (*deprecated, *told, *([fault] if fault is not None else []))
+
+
+def unknown_annotations(service: Document) -> list[str]:
+    """List the keys under our prefixes that have no meaning on a Service; an empty annotation counts as absent."""
+    return [
+        key
+        for key, value in annotations_of(service).items()
+        if key.startswith(names.ANNOTATION_PREFIXES) and key not in names.SERVICE_ANNOTATIONS and value.strip()
+    ]
+
+
+def nearest_annotation(key: str) -> str | None:
+    """Return the known key that is meant: by the same name in other case, under another prefix, or much like it."""
+    _, _, name = key.partition("/")
+    by_name = {known.partition("/")[2].lower(): known for known in (*_ADVISED, *names.OUTPUT_ANNOTATIONS)}
+    close = difflib.get_close_matches(name.lower(), list(by_name), n=1)
+    return by_name[close[0]] if close else None
+
+
+def written_by_hand(new: Document, old: Document | None, annotations: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Warn of assignments that the document claims to have: neither stored before nor what it gets."""
+    shown, before = annotations_of(new), annotations_of(old)
+    return tuple(
+        f"annotation {key} is written by AdmitLB and its value {_short(shown[key])!r} is not kept; "
+        f"ask by annotation {asked}"
+        for key, asked in _REQUEST_FOR.items()
+        if shown.get(key) and shown[key] not in (before.get(key), annotations.get(key))
+    )
+
+
+def _remedy(key: str) -> str:
+    if key == names.QUOTA_ANNOTATION:
+        return "it belongs on the Namespace"
+    nearest = nearest_annotation(key)
+    if nearest is None:
+        return f"known ones are {', '.join(_ADVISED)}"
+    if nearest in names.OUTPUT_ANNOTATIONS:
+        return f"{nearest} is written by AdmitLB, ask by {_REQUEST_FOR[nearest]}"
+    return f"did you mean {nearest}?"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
