@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 from urllib.parse import quote
 
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from allocator.kube.package import (
     ApiClient,
@@ -23,6 +23,7 @@ from allocator.kube.package import (
     load_kube_config,
 )
 from allocator.kube.resource import Resource
+from allocator.kube.transport import SOCKET_OPTIONS, bind_deadlines, deadline
 from allocator.kube.watch_stream import Interrupt, events
 
 Object = dict[str, Any]
@@ -41,6 +42,9 @@ _JSON = "application/json"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 _PAGE_SECONDS = 15.0
+
+_SILENCE_SECONDS = 90.0
+"""An API server sends a bookmark about once a minute; where nothing ever happened it may not, and is asked again."""
 
 
 class ApiError(Exception):
@@ -73,12 +77,24 @@ class Unavailable(ApiError):
     """No answer at all: the API server is down, unreachable or too slow."""
 
 
+class Silent(Unavailable):
+    """A watch was begun and brought nothing for longer than a watch is silent."""
+
+
 class Cluster:
-    """One API server, addressed by resource; safe to use from several threads (the pool underneath is)."""
+    """One API server, addressed by resource; safe to use from several threads (the pool underneath is).
+
+    A call takes `timeout_seconds` at most, from connecting to the last byte of the answer, however that arrives.
+    """
 
     def __init__(self, api_client: ApiClient, *, timeout_seconds: float = 5.0) -> None:
+        bind_deadlines(api_client.rest_client.pool_manager)
         self._api = api_client
         self._timeout_seconds = timeout_seconds
+
+    def within(self, timeout_seconds: float) -> Self:
+        """Return the same connections for calls that may take so long."""
+        return type(self)(self._api, timeout_seconds=timeout_seconds)
 
     @classmethod
     def from_environment(
@@ -98,6 +114,7 @@ class Cluster:
                 load_kube_config(None, client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
         configuration.retries = False
+        configuration.socket_options = SOCKET_OPTIONS
         return cls(ApiClient(configuration), timeout_seconds=timeout_seconds)
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
@@ -194,9 +211,9 @@ class Cluster:
         timeout_seconds: int = 300,
         interrupt: Interrupt | None = None,
     ) -> Iterator[tuple[str, Object]]:
-        """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch at its timeout.
+        """Begin to watch; yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends it at its timeout.
 
-        `interrupt.request()`, called from another thread, ends it early. Raises Expired or Unavailable.
+        `interrupt.request()`, called from another thread, ends it early. Raises Expired, Silent or Unavailable.
         """
         query = {
             "watch": "true",
@@ -204,16 +221,20 @@ class Cluster:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
-        response = self._send("GET", _path(resource, namespace), query=query)
-        # The answer begins as promptly as any; from then on only a connection that died silently is cut.
-        response.connection.sock.settimeout(timeout_seconds + 15.0)
-        interrupt = interrupt or Interrupt()
+        with deadline(self._timeout_seconds) as beginning:
+            response = self._send("GET", _path(resource, namespace), query=query)
+        beginning.stream(_SILENCE_SECONDS)
+        return self._events(resource, response, interrupt or Interrupt())
+
+    def _events(self, resource: Resource, response: Any, interrupt: Interrupt) -> Iterator[tuple[str, Object]]:
         try:
             with interrupt.covering(response):
                 for kind, obj in events(response):
                     if kind == "ERROR":
                         raise _api_error(int(obj.get("code") or 0), json.dumps(obj), None)
                     yield kind, obj
+        except ReadTimeoutError as error:
+            raise Silent(0, "Silent", f"watching {resource.plural}: nothing for {_SILENCE_SECONDS:g} s") from error
         except (HTTPError, OSError, ValueError) as error:
             if not interrupt.requested:
                 raise Unavailable(0, "Unavailable", f"watching {resource.plural}: {error}") from error
@@ -242,15 +263,8 @@ class Cluster:
         timeout_seconds: float | None = None,
         accept: str = _JSON,
     ) -> Object:
-        response = self._send(
-            method,
-            path,
-            query=query,
-            body=body,
-            content_type=content_type,
-            timeout_seconds=timeout_seconds,
-            accept=accept,
-        )
+        with deadline(timeout_seconds or self._timeout_seconds):
+            response = self._send(method, path, query=query, body=body, content_type=content_type, accept=accept)
         try:
             result: Object = json.loads(response.data)
         except (HTTPError, OSError) as error:
@@ -267,7 +281,6 @@ class Cluster:
         query: dict[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
-        timeout_seconds: float | None = None,
         accept: str = _JSON,
     ) -> Any:
         headers = {"Accept": accept}
@@ -281,15 +294,15 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        timeout = (self._timeout_seconds, timeout_seconds or self._timeout_seconds)
         try:
-            response = self._api.call_api(*request, _request_timeout=timeout).response
+            response = self._api.call_api(*request).response
+            refusal = response.data if response.status >= 400 else None
         except ApiException as error:
             raise _api_error(error.status or 0, error.body, error.reason) from error
         except (HTTPError, OSError) as error:
             raise Unavailable(0, "Unavailable", f"{method} {path}: {error}") from error
-        if response.status >= 400:
-            raise _api_error(response.status, response.data, response.reason)
+        if refusal is not None:
+            raise _api_error(response.status, refusal, response.reason)
         return response
 
 

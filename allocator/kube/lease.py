@@ -1,32 +1,38 @@
-"""Leadership among replicas: the election of the `kubernetes` package on a Lease, with a fence of our own.
+"""Leadership among replicas by a Lease, as client-go's leader election has it, with every time measured here.
 
-The package's loop measures by the wall clock and lets transport errors through; the lock below turns those into
-"not renewed", and `Leadership.holds` measures by the monotonic clock, so that neither a clock step nor a paused
-process leaves two leaders writing.
+Two replicas may never write at once, whatever the network, the scheduler and the wall clocks do:
+
+    the leader      may write for RENEW_DEADLINE_SECONDS from the moment before it sent its last renewal that the
+                    API server took; a request not answered in REQUEST_SECONDS is given up and tried again
+    a follower      takes the Lease only when it has seen it unchanged for LEASE_SECONDS, which is longer; times in
+                    the record come from somebody else's wall clock and are for people to read
+    the API server  takes a write only for the version it was made from, so that a request that was stuck in the
+                    network and arrives late changes nothing
+
+A replica that ends hands the Lease back, and the next one leads within FOLLOW_SECONDS.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from http import HTTPStatus
-from types import SimpleNamespace
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from allocator.kube import resource
-from allocator.kube.client import ApiError, Cluster, NotFound, Object
-from allocator.kube.package import ElectionConfig, LeaderElection, LeaderElectionRecord
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
 from allocator.kube.timestamps import read_time, write_time
 from allocator.process.logs import EventLog
 
 log = EventLog("leadership")
 
 LEASE_SECONDS = 6
-RENEW_DEADLINE_SECONDS = 4
-RETRY_SECONDS = 1
+RENEW_DEADLINE_SECONDS = 4.0
+REQUEST_SECONDS = 1.5
+RENEW_SECONDS = 1.0
+FOLLOW_SECONDS = 0.5
+_AGAIN_SECONDS = 0.25
+"""After a renewal that failed: several must fit into the deadline."""
 
 
 class NotLeading(Exception):
@@ -34,15 +40,42 @@ class NotLeading(Exception):
 
 
 class Leadership:
-    """Runs the election in a thread of its own and tells whether this process may act now."""
+    """Runs the election in a thread of its own and tells whether this process may act now.
+
+    `_safe_until` is written by the election's thread, and set to zero once on resigning; it is read whole. The other
+    fields belong to the election's thread, and after its end to whoever resigns.
+    """
 
     def __init__(
-        self, cluster: Cluster, *, namespace: str, lease: str, identity: str, on_started: Callable[[], None]
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        lease: str,
+        identity: str,
+        on_started: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
-        self._lock = _LeaseLock(cluster, namespace=namespace, name=lease, identity=identity)
+        """`on_started` runs on a thread of its own once leadership is gained; `wait` is for simulations."""
+        self._cluster = cluster.within(REQUEST_SECONDS)
+        self._namespace = namespace
+        self._name = lease
+        self._identity = identity
         self._on_started = on_started
+        self._clock = clock
+        self._lease: Object | None = None
+        self._seen_version: str | None = None
+        self._seen_at: float | None = None
+        """When the Lease was last seen to change and be held, or to be deleted; None if it is nobody's."""
+        self._held_seconds = float(LEASE_SECONDS)
+        self._leads = False
+        self._wrote = False
+        self._safe_until = 0.0
+        self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="election", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="election", daemon=True)
 
     def start(self) -> None:
         """Begin to stand for election."""
@@ -51,7 +84,7 @@ class Leadership:
     @property
     def holds(self) -> bool:
         """Whether this process holds the lease, safely before anybody else could take it."""
-        return not self._ended.is_set() and time.monotonic() < self._lock.safe_until
+        return not self._ended.is_set() and self._clock() < self._safe_until
 
     @property
     def ended(self) -> bool:
@@ -60,135 +93,139 @@ class Leadership:
 
     def annotate(self, key: str, value: str) -> None:
         """Leave a mark on the Lease that later leaders keep. Raises ApiError."""
-        self._lock.annotate(key, value)
+        body = {"metadata": {"annotations": {key: value}}}
+        self._cluster.patch(resource.LEASES, self._name, body, self._namespace)
 
     def require(self) -> None:
         """Raise NotLeading unless this process may act now."""
         if not self.holds:
-            raise NotLeading(f"{self._lock.identity} does not hold {self._lock.name}")
+            raise NotLeading(f"{self._identity} does not hold {self._name}")
 
     def resign(self) -> None:
         """Give the lease up, so that another replica takes over at its next try."""
-        held = self.holds
         self._ended.set()
-        self._lock.safe_until = 0.0
-        if held:
-            self._lock.clear()
+        self._stopping.set()
+        self._safe_until = 0.0
+        if self._thread.is_alive():
+            # A renewal may be under way; what is handed back is the Lease as that leaves it.
+            self._thread.join(timeout=3 * REQUEST_SECONDS)
+        if self._wrote:
+            self._release()
 
-    def _run(self) -> None:
-        config = ElectionConfig(
-            self._lock,
-            lease_duration=LEASE_SECONDS,
-            renew_deadline=RENEW_DEADLINE_SECONDS,
-            retry_period=RETRY_SECONDS,
-            onstarted_leading=self._started,
-            onstopped_leading=self._stopped,
-        )
-        LeaderElection(config).run()
+    def _release(self) -> None:
+        """Hand the Lease back: no holder, as client-go's ReleaseOnCancel does."""
+        for _ in range(2):
+            try:
+                lease = self._cluster.get(resource.LEASES, self._name, self._namespace)
+                if lease["spec"].get("holderIdentity") == self._identity:
+                    lease["spec"] = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                    self._cluster.replace(resource.LEASES, lease)
+                return
+            except Conflict:
+                # A renewal that was stuck in the network has just arrived.
+                continue
+            except ApiError as error:
+                log.info("leadership.not-handed-back", lease=self._name, error=error)
+                return
 
-    def _started(self) -> None:
-        log.info("leadership.gained", lease=self._lock.name, identity=self._lock.identity)
-        self._on_started()
+    def run(self) -> None:
+        """Contend until stopped, or until leadership was had and lost: what the thread runs."""
+        while not self._stopping.is_set():
+            pause = RENEW_SECONDS if self._leads else FOLLOW_SECONDS
+            try:
+                self._contend()
+            except ApiError as error:
+                self._lease = None
+                pause = _AGAIN_SECONDS if self._leads else FOLLOW_SECONDS
+                log.debug("leadership.not-renewed", lease=self._name, error=error)
+            if self._leads and not self.holds:
+                if not self._stopping.is_set():
+                    log.warning("leadership.lost", lease=self._name, identity=self._identity)
+                self._ended.set()
+                return
+            self._wait(pause)
 
-    def _stopped(self) -> None:
-        if not self._ended.is_set():
-            log.warning("leadership.lost", lease=self._lock.name, identity=self._lock.identity)
-        self._ended.set()
+    def _contend(self) -> None:
+        for _ in range(2):
+            if self._lease is None or not self._leads:
+                self._read()
+            if not self._may_take():
+                return
+            try:
+                self._write()
+            except (AlreadyExists, Conflict, NotFound):
+                # Changed since it was read: by a mark, by a late request of our own, or by another replica.
+                self._lease = None
+            else:
+                return
 
-
-class _LeaseLock:
-    """The lock the package's LeaderElection asks for, on plain dicts and with timeouts.
-
-    `safe_until` is written by the election's thread (and set to zero once on resigning), `resigned` once by the
-    thread that resigns; both are read whole.
-    """
-
-    def __init__(self, cluster: Cluster, *, namespace: str, name: str, identity: str) -> None:
-        self._cluster = cluster
-        self.namespace = namespace
-        self.name = name
-        self.identity = identity
-        self.safe_until = 0.0
-        self.resigned = False
-        self._lease: Object = {}
-
-    def get(self, name: str, namespace: str) -> tuple[bool, Any]:
-        if self.resigned:
-            # The election's loop cannot be stopped; it must not take back what was handed over.
-            return False, SimpleNamespace(body="{}", reason="resigned")
+    def _read(self) -> None:
         try:
-            self._lease = self._cluster.get(resource.LEASES, name, namespace)
+            self._lease = self._cluster.get(resource.LEASES, self._name, self._namespace)
         except NotFound:
-            body = json.dumps({"code": HTTPStatus.NOT_FOUND})
-            return False, SimpleNamespace(body=body, reason="NotFound")
-        except ApiError as error:
-            return False, SimpleNamespace(body="{}", reason=str(error))
-        return True, self._record()
+            self._lease = None
+        spec = (self._lease or {}).get("spec") or {}
+        version = self._lease["metadata"]["resourceVersion"] if self._lease is not None else None
+        if version == self._seen_version:
+            return
+        # A Lease handed back need not be waited for; one that was deleted may have a leader that does not know yet.
+        self._seen_at = self._clock() if spec.get("holderIdentity") or version is None else None
+        self._seen_version = version
+        self._held_seconds = float(max(LEASE_SECONDS, spec.get("leaseDurationSeconds") or 0))
 
-    def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        begun = time.monotonic()
-        lease = {
-            "apiVersion": resource.LEASES.api_version,
-            "kind": resource.LEASES.kind,
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": self._spec(election_record, {}),
-        }
-        return self._write(lambda: self._cluster.create(resource.LEASES, lease, namespace), begun)
-
-    def update(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:  # noqa: ARG002
-        begun = time.monotonic()
-        self._lease["spec"] = self._spec(election_record, self._lease.get("spec") or {})
-        return self._write(lambda: self._cluster.replace(resource.LEASES, self._lease), begun)
-
-    def annotate(self, key: str, value: str) -> None:
-        """Write one annotation; the next renewal reads the Lease anew and keeps it."""
-        body = {"metadata": {"annotations": {key: value}}}
-        self._cluster.patch(resource.LEASES, self.name, body, self.namespace)
-
-    def clear(self) -> None:
-        """Hand the lease back: no holder, as client-go's ReleaseOnCancel does."""
-        self.resigned = True
-        try:
-            # A renewal may have been under way: what is handed back is the Lease as it stands now.
-            lease = self._cluster.get(resource.LEASES, self.name, self.namespace)
-            if lease["spec"].get("holderIdentity") == self.identity:
-                lease["spec"] = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
-                self._cluster.replace(resource.LEASES, lease)
-        except ApiError as error:
-            log.info("leadership.not-handed-back", lease=self.name, error=error)
-
-    def _write(self, write: Callable[[], Object], begun: float) -> bool:
-        try:
-            self._lease = write()
-        except ApiError as error:
-            log.debug("leadership.not-renewed", lease=self.name, error=error)
+    def _may_take(self) -> bool:
+        holder = ((self._lease or {}).get("spec") or {}).get("holderIdentity")
+        if self._leads and holder not in (None, "", self._identity):
+            self._safe_until = 0.0
             return False
-        # From before the request was sent: that is when others may begin to count.
-        self.safe_until = begun + RENEW_DEADLINE_SECONDS
-        return True
+        if self._leads:
+            # After a standstill others may have begun to count: then it is too late, whatever the record says.
+            return self.holds
+        if holder == self._identity:
+            # An earlier try of ours was not answered and taken all the same.
+            return True
+        return self._seen_at is None or self._clock() - self._seen_at >= self._held_seconds
 
-    def _spec(self, record: LeaderElectionRecord, current: Object) -> Object:
-        now = write_time(datetime.now(UTC))
-        same = current.get("holderIdentity") == record.holder_identity
+    def _write(self) -> None:
+        # From before the request is sent: that is when others may begin to count.
+        begun = self._clock()
+        self._wrote = True
+        if self._lease is None:
+            lease = {
+                "apiVersion": resource.LEASES.api_version,
+                "kind": resource.LEASES.kind,
+                "metadata": {"name": self._name, "namespace": self._namespace},
+                "spec": self._spec({}),
+            }
+            self._lease = self._cluster.create(resource.LEASES, lease, self._namespace)
+        else:
+            renewed = {**self._lease, "spec": self._spec(self._lease.get("spec") or {})}
+            self._lease = self._cluster.replace(resource.LEASES, renewed)
+        self._safe_until = begun + RENEW_DEADLINE_SECONDS
+        if not self._leads and self.holds:
+            self._leads = True
+            log.info("leadership.gained", lease=self._name, identity=self._identity)
+            threading.Thread(target=self._lead, name="lead", daemon=True).start()
+
+    def _lead(self) -> None:
+        try:
+            self._on_started()
+        except Exception:
+            log.exception("leadership.failed", lease=self._name)
+            self._ended.set()
+
+    def _spec(self, current: Object) -> Object:
+        now = datetime.now(UTC)
+        renewed = current.get("renewTime")
+        if renewed and read_time(renewed) == now:
+            # A wall clock that stands still must not make a renewal a write that changes nothing.
+            now += timedelta(microseconds=1)
+        same = current.get("holderIdentity") == self._identity
         transitions = int(current.get("leaseTransitions") or 0)
         return {
-            "holderIdentity": record.holder_identity,
+            "holderIdentity": self._identity,
             "leaseDurationSeconds": LEASE_SECONDS,
-            "acquireTime": current.get("acquireTime") or now if same else now,
-            "renewTime": now,
+            "acquireTime": current.get("acquireTime") or write_time(now) if same else write_time(now),
+            "renewTime": write_time(now),
             "leaseTransitions": transitions if same else transitions + 1,
         }
-
-    def _record(self) -> LeaderElectionRecord:
-        spec = self._lease.get("spec") or {}
-        holder = spec.get("holderIdentity")
-        if not holder:
-            # No holder: nothing to wait for.
-            return LeaderElectionRecord(None, None, None, None)
-        acquired, renewed = spec.get("acquireTime"), spec.get("renewTime")
-        return LeaderElectionRecord(
-            holder,
-            str(spec.get("leaseDurationSeconds") or LEASE_SECONDS),
-            str(read_time(acquired)) if acquired else None,
-            str(read_time(renewed)) if renewed else None,
-        )

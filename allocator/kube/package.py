@@ -14,18 +14,12 @@ initialise_late("kubernetes.config")
 from kubernetes.client import ApiClient, ApiException, Configuration  # noqa: E402
 from kubernetes.config.config_exception import ConfigException  # noqa: E402
 from kubernetes.config.incluster_config import load_incluster_config  # noqa: E402
-from kubernetes.leaderelection.electionconfig import Config as ElectionConfig  # noqa: E402
-from kubernetes.leaderelection.leaderelection import LeaderElection  # noqa: E402
-from kubernetes.leaderelection.leaderelectionrecord import LeaderElectionRecord  # noqa: E402
 
 __all__ = [
     "ApiClient",
     "ApiException",
     "ConfigException",
     "Configuration",
-    "ElectionConfig",
-    "LeaderElection",
-    "LeaderElectionRecord",
     "load_incluster_config",
     "load_kube_config",
 ]

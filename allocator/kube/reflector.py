@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from allocator.kube.client import ApiError, Cluster, Expired, Object
+from prometheus_client import Gauge
+
+from allocator.kube.client import ApiError, Cluster, Expired, Object, Silent
 from allocator.kube.resource import Resource
 from allocator.kube.watch_stream import Interrupt
 from allocator.process.logs import EventLog
@@ -21,6 +23,13 @@ Key = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
 
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_HANGS_SECONDS = 300.0
+
+LAST_EVENT_AGE = Gauge(
+    "admitlb_watch_last_event_age_seconds",
+    "Seconds since the API server last answered a watch of the resource; bookmarks, about one a minute, count",
+    ["resource"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,12 @@ class Reflector:
         self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._interrupt = Interrupt()
-        self._heard_at = time.monotonic()
+        self._heard_at = self._tried_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
 
     def start(self) -> None:
         """Begin listing and watching."""
+        LAST_EVENT_AGE.labels(self.resource.plural).set_function(self.silent_seconds)
         self._thread.start()
 
     def stop(self) -> None:
@@ -100,11 +110,16 @@ class Reflector:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
-        return self._thread.is_alive()
+        """Whether the thread runs and does not hang; its owner must treat False as fatal unless it stopped it.
+
+        It hangs when neither an answer nor a failure has come for far longer than any request may take. That the API
+        server cannot be reached is no reason to be started anew: nothing would be known then.
+        """
+        last = max(self._heard_at, self._tried_at)
+        return self._thread.is_alive() and time.monotonic() - last < _HANGS_SECONDS
 
     def silent_seconds(self) -> float:
-        """How long ago the API server last answered (a list, an event or the regular end of a watch)."""
+        """How long ago the API server last answered: by a page of a list, an event, a bookmark, or a watch begun."""
         return time.monotonic() - self._heard_at
 
     def get(self, namespace: str, name: str) -> Object | None:
@@ -133,10 +148,13 @@ class Reflector:
             except Expired:
                 log.info("watch.expired", resource=self.resource.plural)
                 version = None
+            except Silent as error:
+                log.debug("watch.silent", resource=self.resource.plural, error=error)
             except ApiError as error:
                 # The version is kept: a server that comes back may still serve the watch from it.
                 if setbacks == 0:
                     log.warning("watch.interrupted", resource=self.resource.plural, error=error)
+            self._tried_at = time.monotonic()
             # A server that ends every watch at once must not be asked again at once, whatever it says.
             if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
                 setbacks = 0
@@ -171,6 +189,7 @@ class Reflector:
         if self._stopping.is_set():
             return version
         events = self._cluster.watch(self.resource, self._namespace, resource_version=version, interrupt=interrupt)
+        self._heard_at = time.monotonic()
         for kind, obj in events:
             self._heard_at = time.monotonic()
             version = _version(obj)

@@ -29,7 +29,6 @@ def configure(level: str = "info", *, as_json: bool = False) -> None:
     root.setLevel(_LEVELS[level])
     # The transport logs each retried connection; our own line says what it means for us.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    logging.getLogger("leaderelection").setLevel(logging.WARNING)
 
 
 class EventLog:

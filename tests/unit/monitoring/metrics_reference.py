@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster
+from allocator.kube.reflector import LAST_EVENT_AGE
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
 from allocator.rules import configuration
@@ -66,14 +67,16 @@ def exporters() -> tuple[Exporter, ...]:
         app.DURATION,
         service_admission.UNDECIDED,
         WebhookState(problems=list, certificate=lambda: None),
+        LAST_EVENT_AGE,
     )
     reconciler = (
         reconciler_metrics.REPAIRS,
         reconciler_metrics.UPDATES,
         reconciler_metrics.UPDATE_ERRORS,
+        LAST_EVENT_AGE,
         _state(),
     )
-    speaker = vars(SpeakerMetrics(CollectorRegistry())).values()
+    speaker = (*vars(SpeakerMetrics(CollectorRegistry())).values(), LAST_EVENT_AGE)
     return (
         Exporter("Webhook", 9120, webhook),
         Exporter("Reconciler", 9121, reconciler),

@@ -12,9 +12,9 @@ def test_the_page_is_current() -> None:
 
 
 def test_every_metric_is_named_after_its_kind_and_says_what_it_counts() -> None:
-    described = [metric for exporter in exporters() for metric in exporter.metrics()]
-    assert len({metric.name for metric in described}) == len(described)
-    for metric in described:
+    for exporter in exporters():
+        assert len({metric.name for metric in exporter.metrics()}) == len(exporter.metrics()), exporter.title
+    for metric in (metric for exporter in exporters() for metric in exporter.metrics()):
         assert re.fullmatch(r"(metallb|admitlb)_[a-z0-9_]+", metric.name)
         assert metric.documentation
         if metric.name.startswith("admitlb_"):

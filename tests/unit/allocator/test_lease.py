@@ -1,0 +1,189 @@
+"""Leadership in simulated time: never two that may write, and one soon after whatever happened is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allocator.kube import lease as lease_module
+from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS
+from tests.unit.allocator.simulated_lease import ApiServer, Replica, Simulation
+
+REPLICAS = 3
+
+
+class WallClock(datetime):
+    """Everybody's wall clock, which only the test sets."""
+
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, _zone: Any = None) -> Any:
+        """What the wall clock shows."""
+        return cls.moment
+
+
+class Group:
+    """Replicas, their API server and what may go wrong."""
+
+    def __init__(self, seed: int, replicas: int = REPLICAS) -> None:
+        self.simulation = Simulation(seed)
+        self.server = ApiServer()
+        self.replicas = [Replica(self.simulation, self.server, f"replica-{number}") for number in range(replicas)]
+        self._born = replicas
+        self.simulation.after_step = self._check
+
+    def leaders(self) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.leadership.holds]
+
+    def _check(self) -> None:
+        leaders = self.leaders()
+        assert len(leaders) <= 1, f"{[leader.identity for leader in leaders]} may write at {self.simulation.now}"
+
+    def run(self, seconds: float) -> None:
+        self.simulation.run(seconds)
+
+    def revive(self) -> None:
+        """Start anew whoever lost leadership, as a Pod's containers are."""
+        for index, replica in enumerate(self.replicas):
+            if replica.leadership._ended.is_set():
+                self.replicas[index] = self.newcomer()
+
+    def newcomer(self) -> Replica:
+        self._born += 1
+        return Replica(self.simulation, self.server, f"replica-{self._born}")
+
+
+@contextmanager
+def group(seed: int, replicas: int = REPLICAS) -> Iterator[Group]:
+    there = Group(seed, replicas)
+    try:
+        yield there
+    finally:
+        there.simulation.end()
+
+
+@pytest.fixture(autouse=True)
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "datetime", WallClock)
+
+
+def misfortune(there: Group) -> None:
+    """Make one thing go wrong, or right again."""
+    chance = there.simulation.chance
+    replica = chance.choice(there.replicas)
+    match chance.choice(("cut", "heal", "trouble", "pauses", "wall clock", "mark", "resign", "calm")):
+        case "cut":
+            replica.connection.cut = True
+        case "heal":
+            replica.connection.cut = False
+        case "trouble":
+            replica.connection.trouble = chance.choice((0.1, 0.5, 0.9))
+        case "pauses":
+            replica.connection.pauses = chance.choice((0.05, 0.3))
+        case "wall clock":
+            WallClock.moment += timedelta(seconds=chance.choice((-86_400, -5, 0, 5, 86_400)))
+        case "mark":
+            there.server.mark()
+        case "resign":
+            there.simulation.spawn(replica.leadership.resign)
+        case "calm":
+            replica.connection.trouble = replica.connection.pauses = 0.0
+    there.revive()
+
+
+def calm(there: Group) -> None:
+    for replica in there.replicas:
+        replica.connection.cut = False
+        replica.connection.trouble = replica.connection.pauses = 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_there_are_never_two_that_may_write_and_in_the_end_there_is_one(seed: int) -> None:
+    with group(seed) as there:
+        for _ in range(40):
+            there.run(there.simulation.chance.uniform(0, 4))
+            misfortune(there)
+        calm(there)
+        # Longest: a replica that stands still, then whoever died is started anew, then a full lease.
+        for _ in range(20):
+            there.run(2.0)
+            there.revive()
+        assert len(there.leaders()) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_lease_that_is_deleted_while_it_is_held_does_not_make_two_leaders(seed: int) -> None:
+    with group(seed) as there:
+        there.run(5.0)
+        for _ in range(5):
+            misfortune(there)
+            there.run(there.simulation.chance.uniform(0, 3))
+        there.server.lease = None
+        there.run(3 * LEASE_SECONDS)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_stalled_request_does_not_lose_leadership(seed: int) -> None:
+    with group(seed) as there:
+        there.run(5.0)
+        [leader] = there.leaders()
+        for _ in range(5):
+            leader.connection.cut = True
+            there.run(REQUEST_SECONDS)
+            leader.connection.cut = False
+            there.run(3.0)
+            assert there.leaders() == [leader]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_leader_that_resigns_is_followed_at_once(seed: int) -> None:
+    with group(seed) as there:
+        there.run(5.0)
+        [leader] = there.leaders()
+        there.simulation.spawn(leader.leadership.resign)
+        there.run(FOLLOW_SECONDS + 0.4)
+        [successor] = there.leaders()
+        assert successor is not leader
+
+
+def test_a_leader_that_is_cut_off_is_followed_after_its_lease() -> None:
+    with group(1) as there:
+        there.run(5.0)
+        [leader] = there.leaders()
+        leader.connection.cut = True
+        there.run(LEASE_SECONDS + FOLLOW_SECONDS + 1.2)
+        [successor] = there.leaders()
+        assert successor is not leader
+        assert leader.leadership.ended
+
+
+def test_a_follower_believes_no_wall_clock() -> None:
+    """The leader's clock is a day behind: its renewals look long over, and are not."""
+    with group(3, replicas=1) as there:
+        there.run(5.0)
+        WallClock.moment -= timedelta(days=1)
+        there.run(5.0)
+        WallClock.moment += timedelta(days=1)
+        there.replicas.append(there.newcomer())
+        there.run(30.0)
+        assert [leader.identity for leader in there.leaders()] == ["replica-0"]
+
+
+def test_a_wall_clock_that_stands_still_does_not_hide_renewals() -> None:
+    with group(4) as there:
+        there.run(5.0)
+        [leader] = there.leaders()
+        seen = there.server.get()["spec"]["renewTime"]
+        there.run(3.0)
+        assert there.server.get()["spec"]["renewTime"] != seen
+        there.run(30.0)
+        assert there.leaders() == [leader]
