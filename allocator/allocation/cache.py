@@ -118,6 +118,10 @@ class ClaimCache:
         """Return the stored IPAllocations as mirrored; this process's own last writes may not be in it yet."""
         return self._allocations.items()
 
+    def claim_document(self, name: str) -> Object | None:
+        """Return a stored IPAllocation by its name as mirrored, or None."""
+        return self._allocations.get("", name)
+
     def namespace(self, name: str) -> Object | None:
         """Return a Namespace as mirrored, None when it is not known."""
         return self._namespaces.get("", name)

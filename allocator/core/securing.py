@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from allocator.core.addresses import Address
 from allocator.core.claims import Ledger
-from allocator.core.pools import Pool
+from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.sharing import clash
 from allocator.core.verdicts import How, Placement
@@ -43,14 +43,15 @@ def age(created: str, namespace: str, name: str) -> tuple[str, str, str]:
 def _secure(
     request: ServiceRequest, index: int, address: Address, pools: Sequence[Pool], ledger: Ledger
 ) -> Placement | None:
-    pool = next((pool for pool in pools if pool.spans(address)), None)
-    name = pool.name if pool is not None else _recorded_pool(request, index)
+    recorded = _recorded_pool(request, index)
+    pool = owning_pool(address, pools, recorded=recorded)
+    name = pool.name if pool is not None else recorded
     claim = ledger.at(address)
     if claim is None:
         return Placement(address, name, How.FREE) if name else None
     if not claim.in_use:
         return Placement(address, name or claim.pool, How.COOLING, claim)
-    mine = claim.holder(request.namespace, request.name)
+    mine = request.holder_in(claim)
     if mine is not None:
         return Placement(address, name or claim.pool, How.KEPT, claim) if mine.uid != request.uid else None
     if clash(request, claim, pool) is None:

@@ -51,6 +51,7 @@ class WorkQueue(Generic[Key]):
         self._clock = clock
         self._condition = threading.Condition()
         self._ready: OrderedDict[Key, None] = OrderedDict()
+        self._idle: OrderedDict[Key, None] = OrderedDict()
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._due: dict[Key, float] = {}
@@ -63,7 +64,7 @@ class WorkQueue(Generic[Key]):
     def __len__(self) -> int:
         """Count the keys that wait, due or not."""
         with self._condition:
-            return len(self._ready.keys() | self._due.keys() | self._again)
+            return len(self._ready.keys() | self._idle.keys() | self._due.keys() | self._again)
 
     def add(self, key: Key) -> None:
         """Make the key due now, because something changed; a failing key a second after its last failure."""
@@ -74,6 +75,13 @@ class WorkQueue(Generic[Key]):
                 self._make_ready(key)
             else:
                 self._schedule(key, min(failing.retry_at, max(now, failing.failed_at + _SOONEST_SECONDS)))
+
+    def add_idle(self, key: Key) -> None:
+        """Make the key due once nothing else is: nobody waits for it."""
+        with self._condition:
+            if key not in self._ready and key not in self._working and key not in self._due:
+                self._idle[key] = None
+                self._condition.notify()
 
     def add_after(self, key: Key, delay_seconds: float) -> None:
         """Make the key due after a delay, a failing key not before its backoff is over."""
@@ -106,8 +114,8 @@ class WorkQueue(Generic[Key]):
         with self._condition:
             while not self._closed:
                 self._release_due()
-                if self._ready:
-                    key, _ = self._ready.popitem(last=False)
+                if due := self._ready or self._idle:
+                    key, _ = due.popitem(last=False)
                     self._working.add(key)
                     return key
                 wait = self._timers[0][0] - self._clock() if self._timers else None
@@ -129,6 +137,7 @@ class WorkQueue(Generic[Key]):
             self._condition.notify_all()
 
     def _make_ready(self, key: Key) -> None:
+        self._idle.pop(key, None)
         if key in self._working:
             self._again.add(key)
         elif key not in self._ready:

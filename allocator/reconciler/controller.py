@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from allocator.allocation.allocator import Allocator, LostRace
 from allocator.allocation.cache import ClaimCache
-from allocator.core.claims import Claim, ClaimState
+from allocator.core.claims import ClaimState
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.events import EventRecorder
 from allocator.kube.lease import NotLeading
 from allocator.kube.reflector import Change, Reflector
-from allocator.kube.workqueue import BACKOFF_SECONDS, WorkQueue
+from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
 from allocator.objects.document import annotations_of, labels_of
-from allocator.objects.ip_allocation import claim_from, cool_until
 from allocator.objects.service import addresses_in_status
 from allocator.process.logs import EventLog
+from allocator.reconciler.adoption import Adoption
+from allocator.reconciler.collection import TENTATIVE_AGE, Collection
 from allocator.reconciler.metrics import UPDATE_ERRORS, UPDATES, StateCollector
-from allocator.reconciler.repair import TENTATIVE_AGE, Key, Repair
+from allocator.reconciler.repair import Key, Repair, Repaired
 from allocator.reconciler.reporter import Reporter
+from allocator.reconciler.service_outcome import ServiceOutcome
+from allocator.reconciler.shown_addresses import ShownAddresses, age_of
 from allocator.status_page.moves import Move
 from allocator.status_page.picture import Picture, picture_of
 
@@ -45,6 +49,10 @@ class Settings:
     lb_class: str = ""
     order: PriorityOrder = PriorityOrder.LOWEST_FIRST
     tentative_age: timedelta = TENTATIVE_AGE
+
+
+class ListsMissing(Exception):
+    """To lead was asked of a replica that does not know yet what there is."""
 
 
 class Controller:
@@ -70,6 +78,8 @@ class Controller:
         self._waiting: dict[Key, str] = {}
         self._waiting_lock = threading.Lock()
         self._stopping = threading.Event()
+        self._accepting = threading.Event()
+        """Set once keys are queued: on a standby nobody would take them out again."""
         self._leading = threading.Event()
         self._services = Reflector(cluster, resource.SERVICES, on_change=self._service_changed)
         self._cache = ClaimCache(
@@ -82,16 +92,22 @@ class Controller:
         self._events = EventRecorder(
             cluster, component="metallb-controller", repeat_after_seconds=_SAME_EVENT_AGAIN_SECONDS
         )
+        self._shown = ShownAddresses()
+        self._collection = Collection(
+            self._cache, self._claims, require_leadership=require_leadership, tentative_age=settings.tentative_age
+        )
         self._repair = Repair(
             cluster,
             self._cache,
             self._claims,
-            self._events,
+            ServiceOutcome(cluster, self._events),
+            self._collection,
+            self._shown,
             find_service=self._services.get,
             require_leadership=require_leadership,
             lb_class=settings.lb_class,
-            tentative_age=settings.tentative_age,
         )
+        self._adoption = Adoption(self._repair.secure)
         self._threads = [
             threading.Thread(target=self._work, name=f"repair-{number}", daemon=True) for number in range(_WORKERS)
         ]
@@ -106,20 +122,30 @@ class Controller:
         self._reporter.start()
         self._events.start()
 
-    def stop(self) -> None:
-        """End everything; what is being repaired is finished first."""
+    def stop_working(self) -> None:
+        """End the repairs; what is being repaired is finished first. Then another may lead."""
         self._stopping.set()
+        self._adoption.stop()
         self._queue.close()
+        self._reporter.stop_writing()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=10)
+
+    def stop(self) -> None:
+        """End everything."""
+        self.stop_working()
         self._reporter.stop()
         self._events.stop()
         self._services.stop()
         self._cache.stop()
 
     def problems(self) -> list[str]:
-        """Say what is not listed yet."""
+        """Say what is not listed yet, and what is not adopted; empty when Services can be served."""
+        return self.unlisted() + self._adoption.problems()
+
+    def unlisted(self) -> list[str]:
+        """Say what is not listed yet; empty when this replica may lead."""
         return self._cache.problems() + ([] if self._services.synced else ["services are not listed yet"])
 
     def dead_threads(self) -> list[str]:
@@ -156,42 +182,41 @@ class Controller:
         )
 
     def lead(self) -> None:
-        """Take up the work: first every Service that has an address, so that it keeps it, then the others by age.
+        """Take up the work. Returns once every address that a Service shows is claimed for it.
 
-        Returns once each of those has its claims. Raises NotLeading when leadership ends meanwhile.
+        Only then anything is assigned: to those that have no address first, by age. Raises ListsMissing when a list
+        has not been read yet, NotLeading when leadership ends meanwhile.
         """
-        self._cache.wait_synced(timeout_seconds=60)
-        self._services.wait_synced(timeout_seconds=60)
-        everything = sorted(self._services.items(), key=_age)
-        for service in everything:
+        if missing := self.unlisted():
+            raise ListsMissing("; ".join(missing))
+        self._accepting.set()
+        services = sorted(self._services.items(), key=age_of)
+        self._adoption.run([service for service in services if addresses_in_status(service)])
+        for service in services:
             if addresses_in_status(service):
-                self._take_over(_key(service))
-        for service in everything:
-            if not addresses_in_status(service):
+                self._queue.add_idle(_key(service))
+            else:
                 self._queue.add(_key(service))
         for claim in self._cache.claims():
             for holder in claim.holders:
-                self._queue.add((holder.namespace, holder.name))
+                self._queue.add_idle((holder.namespace, holder.name))
         for thread in self._threads:
             thread.start()
         self._reporter.lead()
         self._leading.set()
 
-    def _take_over(self, key: Key) -> None:
-        """Repair a Service that shows an address until that works: left for later, another could be given it.
-
-        One that cannot be repaired must not keep all others waiting: it is left to the workers in the end.
-        """
-        for delay in BACKOFF_SECONDS:
-            if not self._attempt(key) or self._stopping.wait(delay):
-                return
-
     def _service_changed(self, change: Change) -> None:
-        self._queue.add(change.key)
+        self._shown.note(change)
+        if self._accepting.is_set():
+            self._queue.add(change.key)
 
     def _view_changed(self, change: Change) -> None:
         self._on_change(change)
         self._reporter.note(change)
+        if change.resource is names.IP_ALLOCATIONS:
+            self._collection.note(change)
+        if not self._accepting.is_set():
+            return
         if change.resource is not names.IP_ALLOCATIONS:
             if _rules_changed(change):
                 self._retry_waiting()
@@ -204,12 +229,20 @@ class Controller:
             self._retry_waiting()
 
     def _revisit_holders(self, change: Change) -> None:
-        """Queue the Services that hold something of a changed pool or in a changed namespace: they may have to go."""
+        """Queue the Services that a changed pool or namespace may take something from, or whose pool it becomes."""
         name = change.key[1]
-        for claim in self._cache.claims():
-            for holder in claim.holders if claim.in_use else ():
-                if name == (claim.pool if change.resource is names.IP_ADDRESS_POOLS else holder.namespace):
-                    self._queue.add((holder.namespace, holder.name))
+        if change.resource is resource.NAMESPACES:
+            concerned = [one for claim in self._cache.claims() for one in claim.holders if one.namespace == name]
+        else:
+            pool = next((pool for pool in self._cache.pools() if pool.name == name), None)
+            concerned = [
+                holder
+                for claim in self._cache.claims()
+                if claim.in_use and (claim.pool == name or (pool is not None and pool.spans(claim.address)))
+                for holder in claim.holders
+            ]
+        for holder in concerned:
+            self._queue.add((holder.namespace, holder.name))
 
     def _retry_waiting(self) -> None:
         """Queue the Services that wait, the oldest first."""
@@ -228,28 +261,33 @@ class Controller:
             finally:
                 self._queue.done(key)
 
-    def _attempt(self, key: Key) -> int:
-        """Repair the Service once; return 0, or how often in a row that has failed by now. Raises NotLeading."""
+    def _attempt(self, key: Key) -> None:
+        """Repair the Service once, and again later where that fails. Raises NotLeading."""
         UPDATES.inc()
         try:
-            waits = self._repair.service(key)
+            repaired = self._repair.service(key)
         except NotLeading:
             raise
         except (LostRace, ApiError) as error:
-            return self._try_again(key, error)
+            self._try_again(key, error)
         except Exception:
             log.exception("repair.failed", service="/".join(key))
-            return self._try_again(key, None)
-        self._queue.forget(key)
+            self._try_again(key, None)
+        else:
+            self._queue.forget(key)
+            if repaired.again_seconds:
+                self._queue.add_after(key, repaired.again_seconds)
+            self._note_waiting(key, repaired)
+
+    def _note_waiting(self, key: Key, repaired: Repaired) -> None:
         service = self._services.get(*key)
         with self._waiting_lock:
-            if waits and service is not None:
+            if repaired.waits and service is not None:
                 self._waiting[key] = service["metadata"]["creationTimestamp"]
             else:
                 self._waiting.pop(key, None)
-        return 0
 
-    def _try_again(self, key: Key, error: Exception | None) -> int:
+    def _try_again(self, key: Key, error: Exception | None) -> None:
         UPDATE_ERRORS.inc()
         retry = self._queue.retry(key)
         if retry.failures > 2:
@@ -260,50 +298,17 @@ class Controller:
                 failures=retry.failures,
                 retry_seconds=retry.delay_seconds,
             )
-        return retry.failures
 
     def _sweep(self) -> None:
-        """Find what only time makes due: claims that have cooled or whose Service never came or silently went."""
+        """Carry out what only time makes due: claims that have cooled or whose Service never came."""
         while not self._stopping.wait(_SWEEP_SECONDS):
-            try:
-                self._require_leadership()
-                self._sweep_claims()
-            except NotLeading:
-                continue
-            except (LostRace, ApiError) as error:
-                log.debug("sweep.interrupted", error=error)
-            except Exception:
-                log.exception("sweep.failed")
-
-    def _sweep_claims(self) -> None:
-        now = datetime.now(UTC)
-        # Every claim once a second: on documents as they are, or thousands of claims cost a fifth of a core.
-        for document in self._cache.claim_documents():
-            spec = document["spec"]
-            if spec["state"] == ClaimState.COOLING:
-                due = cool_until(document)
-                if due is not None and due <= now:
-                    self._set_free(claim_from(document))
-                continue
-            for holder in spec["holders"]:
-                name = holder.get("name") or ""
-                if not name:
-                    self._repair.collect_unnamed(claim_from(document))
-                elif not holder.get("uid") or self._services.get(holder["namespace"], name) is None:
-                    self._queue.add((holder["namespace"], name))
-
-    def _set_free(self, claim: Claim) -> None:
-        self._claims.delete(claim)
-        last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
-        log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
+            # A renewal that came late may still come; if it does not, the process ends.
+            with suppress(NotLeading):
+                self._collection.sweep(self._queue.add)
 
 
 def _key(service: Object) -> Key:
     return service["metadata"]["namespace"], service["metadata"]["name"]
-
-
-def _age(service: Object) -> tuple[str, Key]:
-    return service["metadata"]["creationTimestamp"], _key(service)
 
 
 def _rules_changed(change: Change) -> bool:

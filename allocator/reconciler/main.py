@@ -21,14 +21,15 @@ from allocator.kube.lease import Leadership, NotLeading
 from allocator.objects import names
 from allocator.process import logs
 from allocator.process.monitor import Monitor
-from allocator.reconciler.controller import Controller, Settings
-from allocator.reconciler.repair import TENTATIVE_AGE
+from allocator.reconciler.collection import TENTATIVE_AGE
+from allocator.reconciler.controller import Controller, ListsMissing, Settings
 from allocator.status_page.moves import Moves
 from allocator.status_page.server import StatusPage
 
 log = logs.EventLog("reconciler")
 
 _SUPERVISION_SECONDS = 0.5
+_LISTING_SECONDS = 0.05
 _START_RETRY_SECONDS = 1.0
 
 
@@ -104,19 +105,30 @@ def _run(
         return 0
     if page is not None:
         moves.begin()
-    leadership.start()
-    failure = ""
-    while not stopping.wait(_SUPERVISION_SECONDS):
+    failure, standing = "", False
+    while not stopping.wait(_SUPERVISION_SECONDS if standing else _LISTING_SECONDS):
+        if not standing and not controller.unlisted():
+            # Not earlier: a leader that lacks a list can do nothing, and keeps from leading whoever has them all.
+            leadership.start()
+            standing = True
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         dead += [] if page is None or page.alive else ["status-page"]
-        failure = f"threads ended: {', '.join(dead)}" if dead else "leadership ended" if leadership.ended else ""
+        failure = (
+            f"threads ended: {', '.join(dead)}"
+            if dead
+            else "leadership ended"
+            if standing and leadership.ended
+            else ""
+        )
         failure = failure or ("could not take up the lead" if failed.is_set() else "")
         if failure:
             # Start afresh: the restarted process reads everything anew and stands for election again.
             log.error("reconciler.failed", why=failure)
             break
-    controller.stop()
+    controller.stop_working()
+    # At once: what is left to stop takes seconds, in which another replica can lead already.
     leadership.resign()
+    controller.stop()
     monitor.stop()
     if page is not None:
         page.stop()
@@ -148,7 +160,7 @@ def _lead(
         leadership.require()
         # Only now may admission hand out addresses: any of them might have been shown by a Service all along.
         leadership.annotate(names.ADOPTED_ANNOTATION, "true")
-    except (ApiError, NotLeading) as error:
+    except (ApiError, ListsMissing, NotLeading) as error:
         log.warning("reconciler.not-leading", error=error)
         failed.set()
     except Exception:

@@ -1,20 +1,35 @@
 """Makes one Service and its claims agree.
 
+Every repair begins by securing: what the Service's status shows is claimed for it, unless another Service's claim
+stands there, whatever the Service asks for. Only then is its request judged, which may be malformed or denied.
+
+What a status and a claim can be to each other, and what securing does:
+
+    status shows an address that
+      nobody holds (no claim, cooling)     claim it; where an older Service shows it too, for that one first
+      the Service itself holds             nothing; bind it where the claim does not carry the uid yet
+      others hold, who may share it        join them
+      others hold, who may not             nothing: the Service is given another one, with an Event
+      is in no pool, nor was ever          nothing: another load balancer's
+
 What a Service and a claim that names it can be to each other, and what is done:
 
     Service wants an address
-      no claim                          decide: adopt what status shows, else assign; claim it with the uid
-      claim without uid                 admitted just before: bind (write the uid), unless the Service has gone and
-                                        the reservation is its successor's
+      no claim                          decide and assign; claim it with the uid
+      claim without uid                 admitted just before: bind (write the uid), also where the request is denied
+                                        by now, unless the Service has gone and the reservation is its successor's
       claim with the uid                nothing, or follow changed ports
       claim with another uid            the Service was recreated under its name: bind anew
       status of somebody else's         leave it alone: another controller serves the Service
       claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
                                         belong to an update that is being admitted right now
       unnamed claim of a generateName   as a claim without uid, if our annotation lists its address
+    Service is being deleted            secured, nothing else: its claims go with it
     Service wants none (type, class)
-      claim with uid                    release, clear what we wrote to status
+      claim with uid, we assigned it    release, clear what we wrote to status
       claim without uid                 as above: left alone until it has aged
+      another's class, its status
+      shows an address of our pools     claimed for as long as it is shown, so that nobody else is given it
     no Service
       claim with uid                    ask the API server itself, then release
       claim without uid                 once aged: ask the API server itself, then delete
@@ -27,48 +42,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision
 from allocator.kube import resource
-from allocator.kube.client import Cluster, Conflict, NotFound, Object
-from allocator.kube.events import EventRecorder
-from allocator.kube.timestamps import read_time
+from allocator.kube.client import ApiError, Cluster, Conflict, NotFound, Object
 from allocator.objects import names
 from allocator.objects.document import InvalidDocument
 from allocator.objects.service import (
     addresses_in_annotation,
     addresses_in_status,
+    identity_from,
     request_from,
     served_by_another,
     wants_address,
 )
-from allocator.process.logs import EventLog
-from allocator.reconciler.metrics import REPAIRS
-from allocator.reconciler.service_events import ServiceEvents
-from allocator.reconciler.service_status import ServiceStatus
-from allocator.rules.service_report import (
-    condition_for,
-    condition_for_malformed,
-    news_of_addresses,
-    news_of_losses,
-    news_of_malformed,
-    news_of_wish,
-    stored_condition,
-    waits,
-)
-
-log = EventLog("reconciler")
+from allocator.reconciler.collection import Collection
+from allocator.reconciler.service_outcome import ServiceOutcome
+from allocator.reconciler.shown_addresses import ShownAddresses
+from allocator.rules.service_report import waits
 
 Key = tuple[str, str]
 
-TENTATIVE_AGE = timedelta(seconds=90)
-"""How long a claim may wait for its Service: longer than any API request lives (KEP-1880 uses 60 s)."""
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What is left to do about a Service."""
+
+    waits: bool = False
+    """It lacks what it asks for: to be tried again when capacity or rules change."""
+    again_seconds: float = 0.0
+    """In how many seconds to come back, whatever happens; 0 when there is no need to."""
 
 
 class Repair:
@@ -79,145 +87,153 @@ class Repair:
         cluster: Cluster,
         cache: ClaimCache,
         claims: Allocator,
-        events: EventRecorder,
+        outcome: ServiceOutcome,
+        collection: Collection,
+        shown: ShownAddresses,
         *,
         find_service: Callable[[str, str], Object | None],
         require_leadership: Callable[[], None],
         lb_class: str = "",
-        tentative_age: timedelta = TENTATIVE_AGE,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._claims = claims
-        self._events = ServiceEvents(events)
+        self._outcome = outcome
+        self._collection = collection
+        self._shown = shown
         self._find_service = find_service
         self._require_leadership = require_leadership
         self._lb_class = lb_class
-        self._tentative_age = tentative_age
-        self._status = ServiceStatus(cluster)
 
-    def service(self, key: Key) -> bool:
-        """Repair the Service and tell whether it waits for an address.
-
-        Raises LostRace and ApiError: try again; NotLeading: stop.
-        """
+    def service(self, key: Key) -> Repaired:
+        """Repair the Service. Raises LostRace and ApiError: try again; NotLeading: stop."""
         self._require_leadership()
         held = self._cache.held_by(*key)
         service = self._find_service(*key)
         if service is None:
-            self._events.forget(key)
-            self._status.forget(key)
+            self._outcome.forget(key)
             self._abandoned(key, held)
-            return False
-        service = self._status.latest(service)
-        if not wants_address(service, lb_class=self._lb_class):
-            self._unwanted(key, service, held)
-            return False
-        if service["metadata"].get("deletionTimestamp"):
-            return False
-        return self._serve(key, service)
+            return Repaired()
+        service = self._outcome.latest(service)
+        wanted = wants_address(service, lb_class=self._lb_class)
+        if wanted:
+            self._catch_up(key, service)
+            if self._succeeded(key, service):
+                # What was reserved is another's of its name; the mirror is about to show that one.
+                return Repaired()
+        self.secure(service)
+        if not wanted:
+            self._unwanted(key, service, self._cache.held_by(*key))
+        elif not service["metadata"].get("deletionTimestamp"):
+            return self._serve(key, service)
+        return Repaired()
 
-    def collect_unnamed(self, claim: Claim) -> None:
-        """Delete an aged claim whose Service, made by generateName, never appeared."""
+    def secure(self, service: Object) -> None:
+        """Claim for the Service what its status shows; where older ones show it too, for them first.
+
+        Raises as `service`.
+        """
+        shown = self._to_secure(service)
+        elders = [key for address in shown for key in self._shown.older(service, address)]
+        for elder in (self._find_service(*key) for key in dict.fromkeys(elders)):
+            if elder is not None:
+                self._claim(elder, self._to_secure(elder))
+        self._claim(service, shown)
+
+    def _to_secure(self, service: Object) -> tuple[Address, ...]:
+        """Which addresses its status shows without a claim that carries the Service's uid, of those that are its own.
+
+        A Service of another class is secured too, or a newcomer would be given the address it shows; but for what
+        we assigned it ourselves while it was ours, which is taken back.
+        """
+        if (service.get("spec") or {}).get("type") != "LoadBalancer":
+            return ()
+        shown = self._without_claim(service)
+        if wants_address(service, lb_class=self._lb_class):
+            return shown
+        held = {claim.address for claim in self._cache.held_by(*_key(service))}
+        return tuple(address for address in shown if address not in held)
+
+    def _without_claim(self, service: Object) -> tuple[Address, ...]:
+        key, uid = _key(service), service["metadata"]["uid"]
+
+        def bound(address: Address) -> bool:
+            claim = self._cache.claim_at(address)
+            holder = claim.holder(*key) if claim is not None and claim.in_use else None
+            return holder is not None and holder.uid == uid
+
+        return tuple(address for address in addresses_in_status(service) if not bound(address))
+
+    def _claim(self, service: Object, addresses: tuple[Address, ...]) -> None:
+        if not addresses:
+            return
         self._require_leadership()
-        if all(not holder.name and self._aged(holder) for holder in claim.holders):
-            self._claims.delete(claim)
-            REPAIRS.labels("collected").inc()
-            log.info("address.collected", ip=claim.address, service=claim.holders[0], pool=claim.pool)
-
-    def _serve(self, key: Key, service: Object) -> bool:
-        self._catch_up(key, service)
-        if self._succeeded(key, service):
-            # What was reserved is another's of its name; the mirror is about to show that one.
-            return False
-        if self._served_by_another(key, service):
-            return True
+        identity = identity_from(service, namespace=self._cache.namespace(service["metadata"]["namespace"]))
+        if not wants_address(service, lb_class=self._lb_class):
+            identity = replace(identity, status_addresses=addresses, recorded_pools=())
         try:
-            request = self._request(service)
-        except InvalidDocument as error:
-            self._refuse_malformed(service, error)
-            return False
-        ours = {claim.address for claim in self._cache.held_by(*key)} | self._held_by_others(key, service)
+            self._claims.secure(identity)
+        except ApiError as error:
+            if error.status != _UNPROCESSABLE:
+                raise
+            # What it brings to a sharing is more than an IPAllocation holds: secured alone, it can be repaired.
+            self._claims.secure(replace(identity, ports=frozenset(), sharing_key="", backend_key=""))
+
+    def _serve(self, key: Key, service: Object) -> Repaired:
+        if not self._cache.held_by(*key) and served_by_another(service, self._cache.pools()):
+            return Repaired(waits=True)
+        request = self._request(service)
+        others = self._held_by_others(key, service)
+        ours = {claim.address for claim in self._cache.held_by(*key)} | others.keys()
         decision = self._claims.bind(request)
         addresses = [place.address for place in decision.placements]
         extra = [claim for claim in self._cache.held_by(*key) if claim.address not in addresses]
         self._require_leadership()
+        lost = others | self._taken_away(request, extra)
         try:
-            self._show(service, request, decision, ours=ours, extra=extra)
+            pause = self._outcome.show(service, request, decision, ours=ours, lost=lost)
         except (NotFound, Conflict):
             # Changed, deleted or recreated since it was mirrored: the change is on its way and brings us back here.
-            return False
-        for claim in extra:
-            self._release(claim, key, why="no longer asked for")
-        return waits(request, decision)
+            return Repaired()
+        if not pause:
+            for claim in extra:
+                self._collection.release(claim, key, why="no longer asked for")
+        return Repaired(waits(request, decision), pause)
 
-    def _served_by_another(self, key: Key, service: Object) -> bool:
-        return not self._cache.held_by(*key) and served_by_another(service, self._cache.pools())
-
-    def _held_by_others(self, key: Key, service: Object) -> set[Address]:
-        """What the status lists though other Services hold it (a backup restored in part): it may not go on."""
-        claims = (self._cache.claim_at(address) for address in addresses_in_status(service))
-        return {claim.address for claim in claims if claim is not None and claim.in_use and not claim.holder(*key)}
-
-    def _refuse_malformed(self, service: Object, error: InvalidDocument) -> None:
-        condition = condition_for_malformed(service, error)
-        news = [news_of_malformed(error)] if self._events.is_news(service, condition) else []
+    def _request(self, service: Object) -> ServiceRequest:
+        """What it asks for; where that cannot be read, a request to keep what it has."""
+        namespace = self._cache.namespace(service["metadata"]["namespace"])
         try:
-            self._status.tell(service, condition)
-        except (NotFound, Conflict):
-            return
-        self._events.tell(service, condition, news)
+            return request_from(
+                service,
+                namespace=namespace,
+                cluster_families=self._cache.families,
+                status_addresses=addresses_in_status(service),
+            )
+        except InvalidDocument as error:
+            return identity_from(service, namespace=namespace, malformed=str(error))
 
-    def _show(
-        self,
-        service: Object,
-        request: ServiceRequest,
-        decision: Decision,
-        *,
-        ours: set[Address],
-        extra: Sequence[Claim],
-    ) -> None:
-        before = addresses_in_status(service)
-        addresses = [place.address for place in decision.placements]
-        condition = condition_for(request, decision)
-        news = news_of_losses(request, decision, self._taken_away(request, extra, shown=before))
-        if self._events.is_news(service, condition):
-            news += news_of_wish(request, decision)
-        if addresses:
-            self._status.show(service, addresses, decision.pools, condition)
-            news += news_of_addresses(service, addresses)
-        else:
-            self._status.clear(service, ours, condition)
-        if addresses and before != tuple(addresses):
-            REPAIRS.labels("assigned").inc()
-            log.info("address.assigned", ip=_listed(addresses), service=request.label, pool=decision.pools)
-        elif not addresses and ours.intersection(before):
-            REPAIRS.labels("withdrawn").inc()
-            log.info("address.withdrawn", service=request.label, was=_listed(before))
-        self._events.tell(service, condition, news)
+    def _held_by_others(self, key: Key, service: Object) -> dict[Address, str]:
+        """What the status lists though other Services hold it (an older one, a backup restored in part), and who."""
+        claims = (self._cache.claim_at(address) for address in addresses_in_status(service))
+        return {
+            claim.address: f"{claim.address} is held by {', '.join(str(holder) for holder in claim.holders)}"
+            for claim in claims
+            if claim is not None and claim.in_use and not claim.holder(*key)
+        }
 
-    def _taken_away(
-        self, request: ServiceRequest, extra: Sequence[Claim], *, shown: Sequence[Address]
-    ) -> dict[Address, str]:
+    def _taken_away(self, request: ServiceRequest, extra: Sequence[Claim]) -> dict[Address, str]:
         """Which addresses the Service showed and loses to a change of their pool, and to which."""
         pools = {pool.name: pool for pool in self._cache.pools()}
         lost = {}
         for claim in extra:
-            if claim.address not in shown:
+            if claim.address not in request.status_addresses:
                 continue
             pool = pools.get(claim.pool)
             why = f"pool {claim.pool} is gone" if pool is None else pool.takes_away(claim.address, request.applicant)
             if why is not None:
                 lost[claim.address] = why
         return lost
-
-    def _request(self, service: Object) -> ServiceRequest:
-        return request_from(
-            service,
-            namespace=self._cache.namespace(service["metadata"]["namespace"]),
-            cluster_families=self._cache.families,
-            status_addresses=addresses_in_status(service),
-        )
 
     def _catch_up(self, key: Key, service: Object) -> None:
         """Read what the Service was admitted with where the mirror does not have it yet: two watches, two speeds.
@@ -247,55 +263,41 @@ class Repair:
         return bool(live["metadata"]["uid"] != service["metadata"]["uid"])
 
     def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:
-        self._events.forget(key)
-        ripe = [claim for claim in held if self._ripe(claim, key)]
-        if ripe or stored_condition(service) is not None:
-            # On a Conflict all of it is tried again: no address may go while a status may still show it.
-            with suppress(NotFound):
-                self._status.clear(service, {claim.address for claim in ripe}, None)
-        for claim in ripe:
-            self._release(claim, key, why="the Service no longer wants a load balancer address")
+        kept = self._shown_by_another(service)
+        ours = [claim for claim in held if claim.address not in kept]
+        letting_go = [claim for claim in ours if self._collection.releasable(claim, key)]
+        # On a Conflict all of it is tried again: no address may go while a status may still show it.
+        with suppress(NotFound):
+            self._outcome.clear(service, {claim.address for claim in letting_go})
+        for claim in letting_go:
+            self._collection.release(claim, key, why="the Service no longer wants a load balancer address")
+
+    def _shown_by_another(self, service: Object) -> set[Address]:
+        """What a Service of another class shows that we did not assign it while it was ours."""
+        if (service.get("spec") or {}).get("type") != "LoadBalancer":
+            return set()
+        return set(addresses_in_status(service)) - set(addresses_in_annotation(service))
 
     def _abandoned(self, key: Key, held: list[Claim]) -> None:
-        ripe = [claim for claim in held if self._ripe(claim, key)]
-        if not ripe:
+        letting_go = [claim for claim in held if self._collection.releasable(claim, key)]
+        if not letting_go:
             return
         namespace, name = key
         with suppress(NotFound):
             self._cluster.get(resource.SERVICES, name, namespace)
             # It was created again, and its own event is on the way: then it keeps what its predecessor held.
             return
-        for claim in ripe:
-            holder = claim.holder(*key)
-            if holder is not None and holder.uid is None and len(claim.holders) == 1:
-                self._require_leadership()
-                self._claims.delete(claim)
-                REPAIRS.labels("collected").inc()
-                log.info("address.collected", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool)
-            else:
-                self._release(claim, key, why="the Service was deleted")
+        for claim in letting_go:
+            self._collection.drop_reservation(claim, key)
 
-    def _release(self, claim: Claim, key: Key, *, why: str) -> None:
-        if not self._ripe(claim, key):
-            return
-        self._require_leadership()
-        delay = next((pool.reuse_delay_seconds for pool in self._cache.pools() if pool.name == claim.pool), 0)
-        self._claims.release(claim, namespace=key[0], name=key[1], reuse_delay=timedelta(seconds=delay), why=why)
-        REPAIRS.labels("released").inc()
 
-    def _ripe(self, claim: Claim, key: Key) -> bool:
-        """Whether the Service may be taken off the claim: it was seen holding it, or it never came in time."""
-        holder = claim.holder(*key)
-        return holder is not None and (holder.uid is not None or self._aged(holder))
+_UNPROCESSABLE = 422
 
-    def _aged(self, holder: Holder) -> bool:
-        return datetime.now(UTC) - read_time(holder.since) > self._tentative_age
+
+def _key(service: Object) -> Key:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
 
 
 def _uid_of_holder(claim: Claim, key: Key) -> str | None:
     holder = claim.holder(*key)
     return holder.uid if holder is not None else None
-
-
-def _listed(addresses: Sequence[Address]) -> str:
-    return ",".join(str(address) for address in addresses)

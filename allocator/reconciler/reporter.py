@@ -71,10 +71,14 @@ class Reporter:
         self._urgent.set()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End both."""
+    def stop_writing(self) -> None:
+        """Begin no other report."""
         self._stopping.set()
         self._urgent.set()
+
+    def stop(self) -> None:
+        """End both."""
+        self.stop_writing()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         for mirror in self._mirrors:

@@ -14,7 +14,10 @@ from allocator.kube.events import EventRecorder
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from allocator.objects.service import request_from
+from allocator.reconciler.collection import Collection
 from allocator.reconciler.repair import Repair
+from allocator.reconciler.service_outcome import ServiceOutcome
+from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
 from tests.lab.binaries import find
@@ -36,11 +39,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]
 def repair_with(installed: Reconciling, cache: ClaimCache, *, mirrored: Object | None = None) -> Repair:
     """A reconciler's repair; `mirrored` is what it still sees of every Service, where that is not what is stored."""
     cluster = installed.cluster
+    claims = Allocator(cluster, cache)
     return Repair(
         cluster,
         cache,
-        Allocator(cluster, cache),
-        EventRecorder(cluster, component="metallb-controller"),
+        claims,
+        ServiceOutcome(cluster, EventRecorder(cluster, component="metallb-controller")),
+        Collection(cache, claims, require_leadership=lambda: None),
+        ShownAddresses(),
         find_service=lambda namespace, name: mirrored or cluster.get(SERVICES, name, namespace),
         require_leadership=lambda: None,
     )

@@ -1,0 +1,176 @@
+"""Takes Services off claims: at once when they let go, and in time when they never came.
+
+What only time makes due is kept in an index by moment, which follows the changes of claims; nothing looks through
+all of them. What cannot be collected is tried again later and keeps nothing else waiting.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from allocator.allocation.allocator import Allocator, LostRace
+from allocator.allocation.cache import ClaimCache
+from allocator.core import lifecycle
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.kube.client import ApiError, Object
+from allocator.kube.lease import NotLeading
+from allocator.kube.reflector import Change
+from allocator.kube.timestamps import read_time, write_time
+from allocator.objects.ip_allocation import claim_from, cool_until
+from allocator.process.logs import EventLog
+from allocator.reconciler.metrics import REPAIRS
+
+log = EventLog("reconciler")
+
+Key = tuple[str, str]
+
+TENTATIVE_AGE = timedelta(seconds=90)
+"""How long a claim may wait for its Service: longer than any API request lives (KEP-1880 uses 60 s)."""
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+_RETRY = timedelta(seconds=15)
+
+
+class Collection:
+    """Releases and collects; safe to call from several threads for different claims.
+
+    `_lock` owns `_due` (by claim name, when it is next looked at) and `_heap` (the same by moment, and what was
+    overtaken meanwhile). The reflector's thread and the sweep write both.
+    """
+
+    def __init__(
+        self,
+        cache: ClaimCache,
+        claims: Allocator,
+        *,
+        require_leadership: Callable[[], None],
+        tentative_age: timedelta = TENTATIVE_AGE,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cache = cache
+        self._claims = claims
+        self._require_leadership = require_leadership
+        self._tentative_age = tentative_age
+        self._now = now
+        self._due: dict[str, datetime] = {}
+        self._heap: list[tuple[datetime, str]] = []
+        self._lock = threading.Lock()
+
+    def note(self, change: Change) -> None:
+        """Take in one IPAllocation's change."""
+        self._schedule(change.key[1], self._moment(change.new) if change.new is not None else None)
+
+    def sweep(self, queue: Callable[[Key], None]) -> None:
+        """Collect what is due. `queue` is called with every Service whose reservation has aged.
+
+        Raises NotLeading; whatever else goes wrong with one claim is logged, and it is tried again.
+        """
+        now = self._now()
+        while (name := self._take_due(now)) is not None:
+            document = self._cache.claim_document(name)
+            if document is None:
+                continue
+            # Done, it changes and is scheduled anew; until then, and where it fails, it has its next turn later.
+            self._schedule(name, now + _RETRY)
+            try:
+                self._require_leadership()
+                self._collect(document, queue)
+            except NotLeading:
+                self._schedule(name, now)
+                raise
+            except (LostRace, ApiError) as error:
+                log.warning("claim.not-collected", claim=name, error=error, retry_seconds=_RETRY.total_seconds())
+            except Exception:
+                log.exception("claim.not-collected", claim=name)
+
+    def release(self, claim: Claim, key: Key, *, why: str) -> None:
+        """Take the Service off the claim if it may be. Raises NotLeading, LostRace, ApiError."""
+        if not self.releasable(claim, key):
+            return
+        self._require_leadership()
+        delay = next((pool.reuse_delay_seconds for pool in self._cache.pools() if pool.name == claim.pool), 0)
+        self._claims.release(claim, namespace=key[0], name=key[1], reuse_delay=timedelta(seconds=delay), why=why)
+        REPAIRS.labels("released").inc()
+
+    def drop_reservation(self, claim: Claim, key: Key) -> None:
+        """Take a Service that is not there off the claim; what it only reserved does not cool. As `release`."""
+        holder = claim.holder(*key)
+        if holder is None or holder.uid is not None:
+            self.release(claim, key, why="the Service was deleted")
+        elif self.releasable(claim, key):
+            self._require_leadership()
+            self._drop(claim, [holder])
+
+    def releasable(self, claim: Claim, key: Key) -> bool:
+        """Whether the Service may be taken off the claim: it was seen holding it, or it never came in time."""
+        holder = claim.holder(*key)
+        return holder is not None and (
+            holder.uid is not None or holder in lifecycle.expired(claim, before=self._expiry())
+        )
+
+    def _collect(self, document: Object, queue: Callable[[Key], None]) -> None:
+        claim = claim_from(document)
+        if claim.state is ClaimState.COOLING:
+            self._claims.delete(claim)
+            last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
+            log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
+            return
+        expired = lifecycle.expired(claim, before=self._expiry())
+        for holder in expired:
+            if holder.name:
+                queue((holder.namespace, holder.name))
+        unnamed = [holder for holder in expired if not holder.name]
+        if unnamed:
+            self._drop(claim, unnamed)
+
+    def _drop(self, claim: Claim, gone: list[Holder]) -> None:
+        self._claims.drop(claim, gone, why=f"no Service came in {self._tentative_age.total_seconds():g} s")
+        REPAIRS.labels("collected").inc(len(gone))
+
+    def _expiry(self) -> str:
+        """The moment as claims are written, before which a reservation has expired."""
+        return write_time(self._now() - self._tentative_age)
+
+    def _moment(self, document: Object) -> datetime | None:
+        """When the claim is next due; None when nothing but a change makes it so."""
+        if document["metadata"].get("deletionTimestamp"):
+            # Only a finalizer of somebody else's keeps it.
+            return None
+        spec = document["spec"]
+        if spec["state"] == ClaimState.COOLING:
+            return cool_until(document)
+        begun = [_read(holder.get("since") or "") for holder in spec["holders"] if not holder.get("uid")]
+        return min(begun) + self._tentative_age if begun else None
+
+    def _schedule(self, name: str, moment: datetime | None) -> None:
+        with self._lock:
+            if moment is None:
+                self._due.pop(name, None)
+            elif self._due.get(name) != moment:
+                self._due[name] = moment
+                heapq.heappush(self._heap, (moment, name))
+            if len(self._heap) > 2 * len(self._due) + 64:
+                # What was overtaken may be due in days.
+                self._heap = [(due, kept) for kept, due in self._due.items()]
+                heapq.heapify(self._heap)
+
+    def _take_due(self, now: datetime) -> str | None:
+        with self._lock:
+            while self._heap and self._heap[0][0] <= now:
+                moment, name = heapq.heappop(self._heap)
+                if self._due.get(name) == moment:
+                    del self._due[name]
+                    return name
+        return None
+
+
+def _read(text: str) -> datetime:
+    """A moment somebody wrote; unreadable ones are long ago, so that what carries them is not kept for ever."""
+    try:
+        moment = read_time(text)
+    except ValueError:
+        return _LONG_AGO
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,0 +1,49 @@
+"""Which Services show which address in their status: to find the others that show the same one."""
+
+from __future__ import annotations
+
+import threading
+
+from allocator.core.addresses import Address
+from allocator.core.securing import age
+from allocator.kube.client import Object
+from allocator.kube.reflector import Change
+from allocator.objects.service import addresses_in_status
+
+Key = tuple[str, str]
+
+
+class ShownAddresses:
+    """An index over the mirrored Services. `_lock` owns it: the reflector's thread writes, workers read."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[Address, dict[Key, str]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, change: Change) -> None:
+        """Take in one Service's change."""
+        before, after = set(addresses_in_status(change.old)), set(addresses_in_status(change.new))
+        if before == after:
+            return
+        with self._lock:
+            for address in before - after:
+                showing = self._by_address.get(address, {})
+                showing.pop(change.key, None)
+                if not showing:
+                    self._by_address.pop(address, None)
+            for address in after - before:
+                created = change.new["metadata"]["creationTimestamp"] if change.new is not None else ""
+                self._by_address.setdefault(address, {})[change.key] = created
+
+    def older(self, service: Object, address: Address) -> list[Key]:
+        """Return the Services older than this one that show the address, the oldest first."""
+        mine = age_of(service)
+        with self._lock:
+            ages = [age(created, *key) for key, created in self._by_address.get(address, {}).items()]
+        return [(namespace, name) for created, namespace, name in sorted(ages) if (created, namespace, name) < mine]
+
+
+def age_of(service: Object) -> tuple[str, str, str]:
+    """Return what sorts Services oldest first."""
+    metadata = service["metadata"]
+    return age(metadata["creationTimestamp"], metadata["namespace"], metadata["name"])
