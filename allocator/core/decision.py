@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Ledger
+from allocator.core.listing import listed
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, owning_pool
 from allocator.core.quota import exceeds_quota, fit_quota
 from allocator.core.reasons import Reasons, ranges_text
@@ -204,7 +205,7 @@ class _Case:
             return None
         pool = next((candidate for candidate in self.pools if candidate.name == name), None)
         if pool is None:
-            known = ", ".join(candidate.name for candidate in self.pools) or "none"
+            known = listed(candidate.name for candidate in self.pools) or "none"
             return self.reasons.refusal(
                 RefusalKind.UNKNOWN_POOL, f"there is no pool {name} (pools: {known})", "create it or name another"
             )

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from allocator.core.addresses import Address, AddressRange, Family
+from allocator.core.listing import cut
 from allocator.core.selectors import Selector, matches_any
 
 DEFAULT_REUSE_DELAY_SECONDS = 60
+_SELECTORS_CHARACTERS = 200
 
 
 class PriorityOrder(StrEnum):
@@ -128,10 +130,11 @@ class Pool:
             and applicant.namespace not in allocation.namespaces
             and not matches_any(allocation.namespace_selectors, applicant.namespace_labels)
         ):
-            return f"not open to namespace {applicant.namespace} ({_namespaces_text(allocation)})"
+            # Whom else it is open to is not for every tenant to know.
+            return f"not open to namespace {applicant.namespace}"
         if allocation.service_selectors and not matches_any(allocation.service_selectors, applicant.service_labels):
             wanted = " or ".join(str(selector) for selector in allocation.service_selectors)
-            return f"not open to the Service's labels (wants {wanted})"
+            return f"not open to the Service's labels (wants {cut(wanted, limit=_SELECTORS_CHARACTERS)})"
         return None
 
 
@@ -144,16 +147,6 @@ def _gaps(owned: AddressRange, holes: Iterable[AddressRange]) -> Iterator[tuple[
         first = max(first, hole.last + 1)
     if first <= owned.last:
         yield first, owned.last
-
-
-def _namespaces_text(allocation: ServiceAllocation) -> str:
-    parts = []
-    if allocation.namespaces:
-        parts.append("open to " + ", ".join(sorted(allocation.namespaces)))
-    if allocation.namespace_selectors:
-        selectors = " or ".join(str(selector) for selector in allocation.namespace_selectors)
-        parts.append(f"open to namespaces labelled {selectors}")
-    return "; ".join(parts)
 
 
 def owning_pool(address: Address, pools: Iterable[Pool], *, recorded: str) -> Pool | None:

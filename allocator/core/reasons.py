@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from allocator.core.addresses import Family
+from allocator.core.listing import cut, each_with_reason, listed
 from allocator.core.pools import Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Refusal, RefusalKind
@@ -20,11 +21,11 @@ class Reasons:
 
     def refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
         """Return a refusal as one line: who, why, and what would help."""
-        return Refusal(kind, f"{self.request.label}: {why}; {remedy}")
+        return Refusal(kind, cut(f"{self.request.label}: {why}; {remedy}"))
 
     def considered(self) -> str:
-        """Return every pool with its reason, on one line."""
-        return "; ".join(f"{pool}: {reason}" for pool, reason in self.of_each_pool()) or "no pools"
+        """Return the first pools that are tried, each with its reason, and how many more say what, on one line."""
+        return each_with_reason(self.of_each_pool()) or "no pools"
 
     def of_each_pool(self) -> list[tuple[str, str]]:
         """Name every pool and why it said no."""
@@ -71,7 +72,7 @@ class Reasons:
 
 def ranges_text(pool: Pool) -> str:
     """Return what a pool owns as its author may have written it."""
-    return ", ".join(str(owned) for owned in pool.ranges)
+    return listed(pool.ranges)
 
 
 def _any_has(pools: Sequence[Pool], family: Family) -> bool:

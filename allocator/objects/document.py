@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from allocator.core.addresses import AddressError
+from allocator.core.listing import cut
 
 Document = Mapping[str, Any]
 _Value = TypeVar("_Value")
+_PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,9 @@ class InvalidDocument(ValueError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(str(problem) for problem in self.problems))
+        more = len(self.problems) - _PROBLEMS_SHOWN
+        shown = [str(problem) for problem in self.problems[:_PROBLEMS_SHOWN]]
+        super().__init__(cut("; ".join([*shown, f"{more} more problems"] if more > 0 else shown)))
 
 
 class Problems:

@@ -5,15 +5,20 @@ A request that contradicts itself is an InvalidDocument; admission answers it 42
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from allocator.core.addresses import Address, AddressError, Family
+from allocator.core import limits
+from allocator.core.addresses import Address, AddressError, Family, quoted
 from allocator.core.claims import Port
 from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.objects import names
 from allocator.objects.document import Document, Problems, annotations_of, labels_of
 from allocator.objects.namespace import quota_of
+
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_LAST_PORT = 65535
 
 
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
@@ -44,6 +49,7 @@ def request_from(
     _, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
     pins = _pins(service, problems)
     _check_families(spec, problems)
+    _check_limits(service, problems)
     problems.raise_if_any()
     return ServiceRequest(
         applicant=Applicant(metadata["namespace"], labels_of(namespace), labels_of(service), quota_of(namespace)),
@@ -51,8 +57,8 @@ def request_from(
         generate_name=metadata.get("generateName") or "",
         uid=metadata.get("uid"),
         ports=ports_of(service),
-        sharing_key=_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)[1] or "",
-        backend_key=_selector_text(spec.get("selector")) if local else "",
+        sharing_key=sharing_key_of(service),
+        backend_key=_backend_key(spec.get("selector")) if local else "",
         local_traffic=local,
         families=_families(spec, policy, tuple(cluster_families)),
         policy=policy,
@@ -67,6 +73,8 @@ def request_from(
 def identity_from(service: Document, *, namespace: Document | None = None, malformed: str = "") -> ServiceRequest:
     """Read who the Service is and what its status shows, as a request that asks for nothing. Raises nothing.
 
+    What exceeds a claim's limits is shortened: what the Service has is claimed whatever it asks for.
+
     `malformed` says why what it asks for cannot be read, where that is so.
     """
     metadata, spec = service["metadata"], service.get("spec") or {}
@@ -76,15 +84,23 @@ def identity_from(service: Document, *, namespace: Document | None = None, malfo
         name=metadata.get("name") or "",
         generate_name=metadata.get("generateName") or "",
         uid=metadata.get("uid"),
-        ports=ports_of(service),
-        sharing_key=_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)[1] or "",
-        backend_key=_selector_text(spec.get("selector")) if local else "",
+        ports=frozenset(sorted(ports_of(service))[: limits.PORTS]),
+        sharing_key=sharing_key_of(service),
+        backend_key=_backend_key(spec.get("selector")) if local else "",
         local_traffic=local,
         status_addresses=addresses_in_status(service),
         annotated_addresses=addresses_in_annotation(service),
         recorded_pools=recorded_pools(service),
         malformed=malformed,
     )
+
+
+def sharing_key_of(service: Document) -> str:
+    """Return the key under which the Service shares addresses, empty without one.
+
+    One that is too long for a claim, which admission refuses and MetalLB did not, is stood in for by its digest.
+    """
+    return _fitting(_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)[1] or "", limits.SHARING_KEY_CHARACTERS)
 
 
 def ports_of(service: Document) -> frozenset[Port]:
@@ -211,5 +227,49 @@ def _families(spec: Document, policy: FamilyPolicy, cluster: tuple[Family, ...])
     return listed + second
 
 
-def _selector_text(selector: Mapping[str, str] | None) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))
+def _check_limits(service: Document, problems: Problems) -> None:
+    """Refuse what a claim could not hold, and ports the API server would refuse after us."""
+    metadata, spec = service["metadata"], service.get("spec") or {}
+    bounded = (
+        ("metadata.name", metadata.get("name") or "", limits.NAME_CHARACTERS),
+        ("metadata.generateName", metadata.get("generateName") or "", limits.NAME_CHARACTERS),
+        ("metadata.uid", metadata.get("uid") or "", limits.UID_CHARACTERS),
+    )
+    if not (metadata.get("name") or metadata.get("generateName")):
+        problems.add("metadata", "needs name or generateName")
+    for path, text, most in bounded:
+        _check_length(path, text, most, problems)
+    key, written = _annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)
+    _check_length(f"metadata.annotations[{key}]", written or "", limits.SHARING_KEY_CHARACTERS, problems)
+    ports: Sequence[Document] = spec.get("ports") or ()
+    if len(ports) > limits.PORTS:
+        problems.add("spec.ports", f"lists {len(ports)} ports; use {limits.PORTS} at most, or several Services")
+    for index, port in enumerate(ports):
+        number, protocol = port.get("port"), port.get("protocol") or "TCP"
+        if not isinstance(number, int) or not 1 <= number <= _LAST_PORT:
+            problems.add(f"spec.ports[{index}].port", f"{_shown_number(number)} is no port; use 1 to {_LAST_PORT}")
+        if protocol not in _PROTOCOLS:
+            known = ", ".join(_PROTOCOLS)
+            problems.add(f"spec.ports[{index}].protocol", f"{str(protocol)[:20]!r} is unknown; use one of {known}")
+
+
+def _check_length(path: str, text: str, most: int, problems: Problems) -> None:
+    if len(text) > most:
+        problems.add(path, f"{quoted(text)} has {len(text)} characters; use {most} at most")
+
+
+def _shown_number(number: object) -> str:
+    """A number of any length: str() refuses thousands of digits."""
+    if isinstance(number, int) and number.bit_length() > 64:
+        return "a number of many digits"
+    return repr(number)[:40]
+
+
+def _backend_key(selector: Mapping[str, str] | None) -> str:
+    text = ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))
+    return _fitting(text, limits.BACKEND_KEY_CHARACTERS)
+
+
+def _fitting(text: str, most: int) -> str:
+    """The text, or its digest where it is too long; both are only ever compared."""
+    return text if len(text) <= most else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from allocator.core.addresses import AddressRange, Family
 from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.listing import listed
 from allocator.core.pools import (
     Applicant,
     Pool,
@@ -204,7 +205,7 @@ def _competition(pool: Pool, context: ClusterContext, rules: Rules) -> list[str]
         if shared is not None and not shared:
             continue
         first, last = in_order_of_trial([pool, other], order=rules.order)
-        where = "all namespaces" if shared is None else f"namespace {', '.join(sorted(shared))}"
+        where = "all namespaces" if shared is None else f"namespace {listed(sorted(shared))}"
         rule = "lower" if rules.order is PriorityOrder.LOWEST_FIRST else "higher"
         warnings.append(
             f"IPAddressPool {pool.name}: {first.name} ({_priority(first)}) is tried before {last.name} "

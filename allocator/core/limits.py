@@ -1,0 +1,18 @@
+"""How much of what a tenant writes a claim can hold: an object that etcd must take (1.5 MiB), whoever shares it.
+
+The schema of IPAllocation has the same numbers, tests/unit/objects/test_limits.py compares them. Admission refuses
+what exceeds them, so that no claim ever fails to be written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAME_CHARACTERS: Final = 63
+"""A Service's name, its generateName and its namespace: DNS labels."""
+UID_CHARACTERS: Final = 128
+POOL_CHARACTERS: Final = 253
+SHARING_KEY_CHARACTERS: Final = 253
+BACKEND_KEY_CHARACTERS: Final = 1024
+PORTS: Final = 4096
+"""Of one Service."""

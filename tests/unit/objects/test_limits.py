@@ -1,0 +1,137 @@
+"""Whatever a tenant writes: it is refused in a short message, or the claim that comes of it fits its schema."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allocator.core import limits
+from allocator.core.addresses import Address
+from allocator.core.claims import Claim, ClaimState
+from allocator.objects.document import InvalidDocument
+from allocator.objects.ip_allocation import document_of
+from allocator.objects.service import identity_from, request_from
+from allocator.offline.schemas import Schemas
+from tests.unit.commands.manifests import Object, lint, pool, service
+from tests.unit.manifests.documents import ROOT
+
+MAIN = pool("main", "192.0.2.0/28")
+SHARED = "metallb.io/allow-shared-ip"
+KINDS = Schemas.shipped()
+
+
+def problems_of(request: Any) -> list[str]:
+    """What the API server would say of the claim that a request leads to."""
+    claim = Claim(
+        address=Address.parse("192.0.2.1"),
+        pool="main",
+        state=ClaimState.BOUND,
+        holders=(request.as_holder(),),
+        sharing_key=request.sharing_key,
+    )
+    document = document_of(claim, now=datetime.now(UTC))
+    (kind,) = KINDS.versions(document)
+    return [str(problem) for problem in kind.check(document).problems]
+
+
+def ports(count: int) -> list[Object]:
+    return [{"port": 1 + number, "protocol": "TCP"} for number in range(count)]
+
+
+TOO_LONG: dict[str, Object] = {
+    f"metadata.annotations[{SHARED}]: '{'k' * 100}…' has 254 characters; use 253 at most": service(
+        "web", annotations={"allow-shared-ip": "k" * 254}
+    ),
+    f"metadata.name: '{'n' * 64}' has 64 characters; use 63 at most": service("n" * 64),
+    "spec.ports: lists 4097 ports; use 4096 at most, or several Services": service("web", ports=ports(4097)),
+}
+
+
+@pytest.mark.parametrize("message", TOO_LONG)
+def test_what_a_claim_cannot_hold_is_refused_at_admission_with_the_bound(message: str) -> None:
+    ran = lint(MAIN, TOO_LONG[message])
+    assert ran.codes == [200, 422]
+    assert message in ran.messages[1]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        service("n" * 63, annotations={"allow-shared-ip": "k" * 253}),
+        service("web", ports=ports(4096)),
+        service("web", externalTrafficPolicy="Local", selector={f"{'k' * 60}{n}": "v" * 63 for n in range(100)}),
+    ],
+)
+def test_what_is_just_not_too_long_fits_a_claim(document: Object) -> None:
+    assert problems_of(request_from(document)) == []
+
+
+def test_the_schema_has_the_same_bounds() -> None:
+    definition = yaml.safe_load((ROOT / "manifests" / "crds" / "admitlb.io_ipallocations.yaml").read_text())
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    holder = spec["holders"]["items"]["properties"]
+    assert spec["sharingKey"]["maxLength"] == limits.SHARING_KEY_CHARACTERS
+    assert spec["pool"]["maxLength"] == limits.POOL_CHARACTERS
+    assert {name: holder[name]["maxLength"] for name in ("namespace", "name", "generateName")} == dict.fromkeys(
+        ("namespace", "name", "generateName"), limits.NAME_CHARACTERS
+    )
+    assert holder["uid"]["maxLength"] == limits.UID_CHARACTERS
+    assert holder["backendKey"]["maxLength"] == limits.BACKEND_KEY_CHARACTERS
+    assert holder["ports"]["maxItems"] == limits.PORTS
+
+
+_texts = st.one_of(st.text("ab", max_size=4), st.integers(60, 5000).map("x".__mul__))
+_services = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {"namespace": st.just("prod")},
+            optional={
+                "name": _texts,
+                "generateName": _texts,
+                "uid": _texts,
+                "annotations": st.dictionaries(st.just(SHARED), _texts),
+            },
+        ),
+        "spec": st.fixed_dictionaries(
+            {"type": st.just("LoadBalancer"), "externalTrafficPolicy": st.sampled_from(["Local", "Cluster"])},
+            optional={
+                "selector": st.dictionaries(_texts, _texts, max_size=3),
+                "ports": st.lists(
+                    st.fixed_dictionaries(
+                        {"port": st.one_of(st.integers(), st.just(10**5000), st.just(80))},
+                        optional={"protocol": st.sampled_from(["TCP", "UDP", "SCTP", "HTTP", ""])},
+                    ),
+                    max_size=3,
+                ),
+            },
+        ),
+    }
+)
+
+
+@given(_services)
+@settings(max_examples=60, deadline=None)
+def test_any_service_is_refused_shortly_or_its_claim_fits(document: Object) -> None:
+    document["metadata"].setdefault("name", "web")
+    try:
+        request = request_from(document)
+    except InvalidDocument as error:
+        assert len(str(error)) < 4200
+    else:
+        assert problems_of(request) == []
+
+
+def test_what_a_service_has_is_claimed_though_what_it_says_is_too_long() -> None:
+    """As MetalLB may have left it: the claim that secures its address fits all the same, sharers stay sharers."""
+    key = "k" * 5000
+    one = service("one", annotations={"allow-shared-ip": key}, ports=ports(5000), shows=("192.0.2.1",))
+    two = service("two", annotations={"allow-shared-ip": key}, shows=("192.0.2.1",))
+    first, second = identity_from(one), identity_from(two)
+    assert problems_of(first) == problems_of(second) == []
+    assert first.sharing_key == second.sharing_key
+    assert first.sharing_key != identity_from(service("x", annotations={"allow-shared-ip": key + "k"})).sharing_key
