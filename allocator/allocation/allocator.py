@@ -141,7 +141,7 @@ class Allocator:
                 continue
             return decision
         why = f"{request.label}: lost {_ATTEMPTS} addresses in a row to other Services; it is tried again shortly"
-        return Decision(Outcome.PENDING, refusal=Refusal(RefusalKind.HELD, why), warnings=(why,))
+        return Decision(Outcome.PENDING, refusal=Refusal(RefusalKind.HELD, why))
 
     def _write_each(self, places: Sequence[Placement], request: ServiceRequest) -> None:
         """Claim one by one: what has been secured stays, whatever becomes of the rest."""

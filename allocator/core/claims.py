@@ -13,14 +13,17 @@ A claim mirrors one IPAllocation object. Its life:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from heapq import nsmallest
 from typing import Final, TypeVar
 
 from allocator.core.addresses import Address, AddressRange, Family
 
 _Key = TypeVar("_Key")
+
+_LISTED_PORTS: Final = 5
 
 
 class ClaimState(StrEnum):
@@ -62,8 +65,14 @@ class Holder:
     uid: str | None = None
     generate_name: str = ""
     ports: frozenset[Port] = frozenset()
+    sharing_key: str = ""
+    """Empty where it shares with nobody."""
+    local_traffic: bool = False
+    """Whether its externalTrafficPolicy is Local."""
     backend_key: str = ""
     """What traffic policy Local pins the address to: the selector, or empty under policy Cluster."""
+    sharing_namespaces: frozenset[str] | None = None
+    """Other namespaces whose Services may join it, `*` for all; None where it does not say."""
     since: str = ""
     """When it began to hold, as sortable text."""
 
@@ -71,25 +80,45 @@ class Holder:
         """Tell whether the holder is the Service of that name; an unnamed holder is nobody's yet."""
         return bool(name) and self.namespace == namespace and self.name == name
 
+    @property
+    def label(self) -> str:
+        """How messages name it: `namespace/name`, or `namespace/prefix*` before it has a name."""
+        return f"{self.namespace}/{self.name or self.generate_name + '*'}"
+
+    @property
+    def traffic_policy(self) -> str:
+        """Its externalTrafficPolicy as the API spells it."""
+        return "Local" if self.local_traffic else "Cluster"
+
     def __str__(self) -> str:
-        who = f"{self.namespace}/{self.name or self.generate_name + '*'}"
-        ports = ", ".join(str(port) for port in sorted(self.ports))
-        return f"{who} (ports {ports})" if ports else who
+        return f"{self.label} (ports {listed_ports(self.ports)})" if self.ports else self.label
+
+
+def listed_ports(ports: Collection[Port]) -> str:
+    """Return the lowest ports as messages list them, and how many more there are."""
+    shown = ", ".join(str(port) for port in nsmallest(_LISTED_PORTS, ports))
+    more = len(ports) - _LISTED_PORTS
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One address and its holders. A cooling claim keeps its last holders, who may have it back."""
+    """One address and its holders, in the order in which they joined: of two that may not share any more, the one
+    listed first stays. A cooling claim keeps its last holders, who may have it back."""
 
     address: Address
     pool: str
     state: ClaimState
     holders: tuple[Holder, ...]
-    sharing_key: str = ""
     released_at: str = ""
     """When it began to cool, as sortable text; empty in other states."""
     version: str = field(default="", compare=False)
     """The stored object's version, for compare-and-swap; empty for a claim not stored yet."""
+
+    @property
+    def sharing_key(self) -> str:
+        """The first holder's key, under which others may join; empty where it shares with nobody."""
+        return self.holders[0].sharing_key
 
     @property
     def in_use(self) -> bool:

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Ledger
+from allocator.core.holdings import holdings_of
 from allocator.core.listing import listed
-from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, owning_pool
-from allocator.core.quota import exceeds_quota, fit_quota
+from allocator.core.notes import Notes
+from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
+from allocator.core.quota import fit_quota
 from allocator.core.reasons import Reasons, ranges_text
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
-from allocator.core.sharing import clash
+from allocator.core.sharing import ObstacleKind, place_among
 from allocator.core.verdicts import Decision, How, Outcome, Placement, Refusal, RefusalKind
 
 
@@ -51,13 +53,10 @@ class _Case:
         self.ledger = ledger
         self.search = Search(request, ledger, pass_over)
         self.reasons = Reasons(request, self.pools)
-        self.warnings: list[str] = []
-        self.lost_share: Refusal | None = None
-        self.leaving: dict[Family, Placement] = {}
-        """What the Service holds and should leave (shrinkPolicy Reassign) as soon as it can have something else."""
-        self.keepable: list[Placement] = []
-        """All that the Service holds and may go on holding: while it changes pools, more than one of a family."""
-        self.kept = self._holdings()
+        self.cuts: list[str] = []
+        self.notes = Notes(request, self.pools, ledger, self.reasons)
+        self.holdings = holdings_of(request, pools=self.pools, ledger=ledger)
+        self.kept = self.holdings.kept
 
     def decide(self) -> Decision:
         malformed = self.request.malformed
@@ -67,56 +66,6 @@ class _Case:
         if refusal is not None:
             return self._refuse(refusal)
         return self._pinned() if self.request.pins else self._automatic()
-
-    def _holdings(self) -> dict[Family, Placement]:
-        """What the Service holds and may go on holding; a sharing it has broken is given up to the others.
-
-        What its status lists without a claim is adopted: Service status outlives claims (a restored backup,
-        an installation that MetalLB served before).
-        """
-        request = self.request
-        kept: dict[Family, Placement] = {}
-        held = request.claims_in(self.ledger)
-        # Of a creation that failed halfway, and was tried again, more than one reservation can be left.
-        ranked = sorted(
-            held,
-            key=lambda one: (
-                one.address not in request.status_addresses,
-                one.address not in request.annotated_addresses,
-            ),
-        )
-        for claim in ranked:
-            pool = owning_pool(claim.address, self.pools, recorded=claim.pool)
-            why_not = clash(self.request, claim, pool)
-            name = pool.name if pool is not None else claim.pool
-            place = Placement(claim.address, name, How.KEPT, claim)
-            if why_not is not None:
-                self.lost_share = self.reasons.refusal(
-                    RefusalKind.HELD,
-                    f"gives up {claim.address}, because {why_not}",
-                    "it is tried again as soon as that changes",
-                )
-                self.warnings.append(self.lost_share.message)
-            elif exceeds_quota(request, place, self.ledger, together={one.address for one in kept.values()}):
-                continue
-            elif pool is not None and self._must_leave(claim.address, pool):
-                self.leaving.setdefault(claim.address.family, place)
-            else:
-                self.keepable.append(place)
-                kept.setdefault(claim.address.family, place)
-        for address in request.status_addresses:
-            pool = next((pool for pool in self.pools if pool.contains(address)), None)
-            if address.family not in kept and pool is not None:
-                adopted = self._take(address, pool)
-                if isinstance(adopted, Placement):
-                    kept[address.family] = adopted
-        return kept
-
-    def _must_leave(self, address: Address, pool: Pool) -> bool:
-        return (
-            pool.shrink_policy is ShrinkPolicy.REASSIGN
-            and pool.takes_away(address, self.request.applicant) is not None
-        )
 
     def _malformed_pins(self) -> Refusal | None:
         request = self.request
@@ -186,26 +135,21 @@ class _Case:
             return Placement(address, pool.name, How.FREE)
         if not claim.in_use:
             return Placement(address, pool.name, How.COOLING, claim)
-        why_not = clash(self.request, claim, pool)
-        if why_not is None:
+        found = place_among(self.request, claim, pool).obstacle
+        if found is None:
             how = How.KEPT if self.request.holder_in(claim) else How.SHARED
             return Placement(address, pool.name, how, claim)
-        shares = bool(self.request.sharing_key and claim.sharing_key)
-        return self.reasons.refusal(
-            RefusalKind.HELD,
-            why_not,
-            "share it under one key, with different ports and a like traffic policy, or ask for another address"
-            if shares
-            else "release it or add the same metallb.io/allow-shared-ip key to both, with different ports",
-        )
+        return self.reasons.refusal(RefusalKind.HELD, found.held_text(address), _REMEDY_BY_OBSTACLE[found.kind])
 
     def _requested_pool(self) -> Pool | Refusal | None:
         name = self.request.pool_name
         if name is None:
             return None
-        pool = next((candidate for candidate in self.pools if candidate.name == name), None)
+        # A deleted pool whose Services must still move has no ranges: it is not there to be asked for.
+        existing = [pool for pool in self.pools if pool.ranges]
+        pool = next((candidate for candidate in existing if candidate.name == name), None)
         if pool is None:
-            known = listed(candidate.name for candidate in self.pools) or "none"
+            known = listed(candidate.name for candidate in existing) or "none"
             return self.reasons.refusal(
                 RefusalKind.UNKNOWN_POOL, f"there is no pool {name} (pools: {known})", "create it or name another"
             )
@@ -222,7 +166,7 @@ class _Case:
         if requested is not None:
             open_pools = [requested]
             # What admission reserved there already comes before another search.
-            held = [place for place in (*self.kept.values(), *self.keepable) if place.pool == requested.name]
+            held = [place for place in self.holdings.keepable if place.pool == requested.name]
             kept = {place.address.family: place for place in reversed(held)}
         else:
             open_pools = [pool for pool in self.pools if pool.auto_assign and pool.refuses(request.applicant) is None]
@@ -233,19 +177,8 @@ class _Case:
         if len(placed) < enough:
             return self._refuse(self.reasons.nothing_left(open_pools))
         placements = [placed[family] for family in request.families if family in placed]
-        self._tell_missing_family(placed)
-        stuck = any(place in self.leaving.values() for place in placements)
+        stuck = any(place in self.holdings.leaving.values() for place in placements)
         return self._assign(placements, self.reasons.nothing_left(open_pools) if stuck else None)
-
-    def _tell_missing_family(self, placed: dict[Family, Placement]) -> None:
-        """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
-        request = self.request
-        missing = [family for family in request.families if family not in placed]
-        if request.policy is FamilyPolicy.PREFER_DUAL and missing:
-            self.warnings.append(
-                f"{request.label}: PreferDualStack gets {' and '.join(placed)} only, no {missing[0]} address is left "
-                f"({self.reasons.considered()}); open a pool with {missing[0]} to have both"
-            )
 
     def _fill(self, pools: list[Pool], kept: dict[Family, Placement]) -> dict[Family, Placement]:
         """Find an address for every family wanted: from one pool if one has them all, else from several."""
@@ -260,7 +193,7 @@ class _Case:
             together = self._find_in_one_pool(pools, families, kept)
             if together is not None:
                 return kept | together
-        apart = {family: place or self.leaving.get(family) for family, place in found.items()}
+        apart = {family: place or self.holdings.leaving.get(family) for family, place in found.items()}
         return kept | {family: place for family, place in apart.items() if place is not None}
 
     def _find_in_one_pool(
@@ -278,28 +211,61 @@ class _Case:
         return None
 
     def _assign(self, placements: list[Placement], wanted: Refusal | None = None) -> Decision:
-        fitted = fit_quota(self.request, placements, self.ledger, self.reasons)
+        fitted = fit_quota(self.request, placements, kept=self.kept, ledger=self.ledger, reasons=self.reasons)
         if isinstance(fitted, Refusal):
             return self._refuse(fitted)
-        allowed, cuts = fitted
-        self.warnings += cuts
+        allowed, self.cuts = fitted
         if wanted is not None:
             return self._refuse(wanted, allowed)
         return self._decision(Outcome.ASSIGNED, allowed)
 
     def _refuse(self, refusal: Refusal, held: Sequence[Placement] = ()) -> Decision:
-        held = held or list((self.leaving | self.kept).values())
-        if not refusal.kind.heals:
-            return self._decision(Outcome.DENIED, held, refusal)
+        """Refuse what is asked for; whatever the outcome, what the Service has is placed again."""
+        held = held or self.holdings.in_order(self.request)
         if held:
             listed = ", ".join(str(place.address) for place in held)
-            kept = Refusal(refusal.kind, f"{refusal.message}; keeps {listed} meanwhile")
-            return self._decision(Outcome.ASSIGNED, held, kept)
-        return self._decision(Outcome.PENDING, [], refusal)
+            refusal = Refusal(refusal.kind, f"{refusal.message}; keeps {listed} meanwhile")
+        if not refusal.kind.heals:
+            return self._decision(Outcome.DENIED, held, refusal)
+        return self._decision(Outcome.ASSIGNED if held else Outcome.PENDING, held, refusal)
 
     def _decision(
         self, outcome: Outcome, placements: Sequence[Placement], refusal: Refusal | None = None
     ) -> Decision:
-        told = [refusal.message] if refusal is not None and outcome is not Outcome.DENIED else []
-        considered = tuple(self.reasons.of_each_pool()) if refusal is not None else ()
-        return Decision(outcome, tuple(placements), refusal, self.lost_share, (*self.warnings, *told), considered)
+        kept = {place.address for place in placements}
+        displaced = [why.given_up_text(address) for address, why in self.holdings.displaced if address in kept]
+        notes = self.notes.of(placements, complete=refusal is None and not self.cuts)
+        return Decision(
+            outcome,
+            tuple(placements),
+            refusal,
+            lost_share=self._lost_share(),
+            displaced=self.reasons.refusal(RefusalKind.HELD, "; ".join(displaced), _DISPLACED) if displaced else None,
+            notes=(*self.cuts, *notes),
+            considered=tuple(self.reasons.of_each_pool()) if refusal is not None else (),
+        )
+
+    def _lost_share(self) -> Refusal | None:
+        lost = [f"gives up {address}, because {why.held_text(address)}" for address, why in self.holdings.lost]
+        if not lost:
+            return None
+        return self.reasons.refusal(
+            RefusalKind.HELD, "; ".join(lost), "who joined first stays; it is tried again as soon as that changes"
+        )
+
+
+_DISPLACED = "change this Service back to let it stay"
+
+_KEYS = "release it or add the same metallb.io/allow-shared-ip key to both, with different ports"
+_ALIKE = "share it under one key, with different ports and a like traffic policy, or ask for another address"
+_NAMESPACES = "have it allowed by its holder or the pool, or ask for another address"
+_REMEDY_BY_OBSTACLE = {
+    ObstacleKind.NO_KEY: _KEYS,
+    ObstacleKind.KEY: _ALIKE,
+    ObstacleKind.POLICY: _ALIKE,
+    ObstacleKind.SELECTOR: _ALIKE,
+    ObstacleKind.PORTS: _ALIKE,
+    ObstacleKind.LOCAL_NAMESPACES: "use externalTrafficPolicy Cluster, or ask for another address",
+    ObstacleKind.POOL_FORBIDS: _NAMESPACES,
+    ObstacleKind.HOLDER_FORBIDS: _NAMESPACES,
+}

@@ -38,7 +38,6 @@ def mark(place: Placement, request: ServiceRequest) -> Claim:
         pool=place.pool,
         state=ClaimState.TENTATIVE,
         holders=(request.as_holder(),),
-        sharing_key=request.sharing_key,
     )
 
 
@@ -53,14 +52,9 @@ def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return _join(place, request, me)
-    # Another Service held it by this name, and may be gone or still be there: nobody shall join meanwhile who
-    # would collide with either. The reconciler narrows the claim to the one it sees.
-    both = replace(me, ports=me.ports | mine.ports)
-    others = request.others_in(claim)
-    alike = others or (request.sharing_key, me.backend_key) == (claim.sharing_key, mine.backend_key)
-    key = claim.sharing_key if alike else ""
-    if _expired(mine, renew_before) or (replace(both, since=mine.since), key) != (mine, claim.sharing_key):
-        return replace(_with_holder(claim, mine, both), sharing_key=key)
+    both = _either(mine, me, request.others_in(claim))
+    if _expired(mine, renew_before) or replace(both, since=mine.since) != mine:
+        return _with_holder(claim, mine, both)
     return claim
 
 
@@ -83,9 +77,8 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return replace(_join(place, request, me), state=ClaimState.BOUND)
-    others = request.others_in(claim)
     bound = replace(_with_holder(claim, mine, replace(me, since=mine.since)), state=ClaimState.BOUND)
-    return rehome(replace(bound, sharing_key=claim.sharing_key if others else request.sharing_key), place.pool)
+    return rehome(bound, place.pool)
 
 
 def rehome(claim: Claim, pool: str) -> Claim:
@@ -117,6 +110,24 @@ def drop(claim: Claim, gone: Collection[Holder]) -> Claim | None:
     return replace(claim, holders=left, state=_state(left)) if left else None
 
 
+def _either(known: Holder, admitted: Holder, others: tuple[Holder, ...]) -> Holder:
+    """The needs of a Service under admission and of the one that held the address by its name, which may be gone.
+
+    Nobody shall join meanwhile who would collide with either, and nobody who shares with it gives way to what may
+    never be stored. The reconciler narrows the claim to the Service it sees.
+    """
+    taken = frozenset(port for other in others for port in other.ports)
+    ports = known.ports | (admitted.ports - taken)
+    if others:
+        return replace(known, uid=None, ports=ports, since=admitted.since)
+    same = (known.sharing_key, known.local_traffic, known.backend_key) == (
+        admitted.sharing_key,
+        admitted.local_traffic,
+        admitted.backend_key,
+    )
+    return replace(admitted, ports=ports, sharing_key=admitted.sharing_key if same else "")
+
+
 def _unbound(request: ServiceRequest, now: str) -> Holder:
     return replace(request.as_holder(), uid=None, since=now)
 
@@ -136,7 +147,6 @@ def _join(place: Placement, request: ServiceRequest, me: Holder) -> Claim:
         pool=place.pool,
         state=_state((me,)),
         holders=(me,),
-        sharing_key=request.sharing_key,
         released_at="",
     )
 

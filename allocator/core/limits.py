@@ -13,6 +13,8 @@ NAME_CHARACTERS: Final = 63
 UID_CHARACTERS: Final = 128
 POOL_CHARACTERS: Final = 253
 SHARING_KEY_CHARACTERS: Final = 253
+SHARING_NAMESPACES: Final = 100
+"""That one Service allows to join it."""
 BACKEND_KEY_CHARACTERS: Final = 1024
 PORTS: Final = 4096
 """Of one Service."""

@@ -65,7 +65,8 @@ class Pool:
     avoid_buggy_ips: bool = False
     allocation: ServiceAllocation | None = None
     reuse_delay_seconds: int = DEFAULT_REUSE_DELAY_SECONDS
-    allow_cross_namespace_sharing: bool = True
+    allow_cross_namespace_sharing: bool | None = None
+    """Whether Services of several namespaces may share one address; None where it does not say."""
     shrink_policy: ShrinkPolicy = ShrinkPolicy.REJECT
     labels: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from allocator.core.claims import Holder, Ledger
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest
@@ -12,11 +12,17 @@ from allocator.core.verdicts import Placement, Refusal, RefusalKind
 
 
 def fit_quota(
-    request: ServiceRequest, placements: Sequence[Placement], ledger: Ledger, reasons: Reasons
+    request: ServiceRequest,
+    placements: Sequence[Placement],
+    *,
+    kept: Collection[Family],
+    ledger: Ledger,
+    reasons: Reasons,
 ) -> tuple[list[Placement], list[str]] | Refusal:
     """Cut what PreferDualStack can do without, with a warning for it; refuse what would exceed the quota.
 
     Moving from one address to another adds nothing, though both are held for a moment. Shared addresses count once.
+    Of the families in `kept` the Service has an address: what would take its place is refused, never cut.
     """
     allowed = list(placements)
     warnings: list[str] = []
@@ -28,7 +34,8 @@ def fit_quota(
         over = [place for place in allowed if exceeds_quota(request, place, ledger, together=together)]
         if not over:
             return allowed, warnings
-        if request.policy is not FamilyPolicy.PREFER_DUAL or request.pins or len(allowed) < 2:
+        spared = request.policy is FamilyPolicy.PREFER_DUAL and not request.pins and len(allowed) > 1
+        if not spared or over[-1].address.family in kept:
             held = len(ledger.held_in(request.namespace) - {place.address for place in over})
             allows = f"its quota allows{f' and this takes {len(over)}' if len(over) > 1 else ''}"
             return reasons.refusal(

@@ -20,7 +20,7 @@ class FamilyPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRequest:
-    """One Service's wish. `families` lists what it can use, primary first: one entry on a single stack."""
+    """What one Service asks for. `families` lists what it can use, primary first: one entry on a single stack."""
 
     applicant: Applicant
     name: str
@@ -29,6 +29,7 @@ class ServiceRequest:
     uid: str | None = None
     ports: frozenset[Port] = frozenset()
     sharing_key: str = ""
+    sharing_namespaces: frozenset[str] | None = None
     backend_key: str = ""
     local_traffic: bool = False
     families: tuple[Family, ...] = (Family.IPV4,)
@@ -51,6 +52,11 @@ class ServiceRequest:
     def namespace(self) -> str:
         """The Service's namespace."""
         return self.applicant.namespace
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name; the name is empty while the Service is being created by generateName."""
+        return self.namespace, self.name
 
     @property
     def label(self) -> str:
@@ -98,5 +104,8 @@ class ServiceRequest:
             uid=self.uid,
             generate_name="" if self.name else self.generate_name,
             ports=self.ports,
+            sharing_key=self.sharing_key,
+            local_traffic=self.local_traffic,
             backend_key=self.backend_key,
+            sharing_namespaces=self.sharing_namespaces,
         )

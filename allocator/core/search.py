@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from allocator.core.addresses import Address, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.pools import Pool
 from allocator.core.requests import ServiceRequest
-from allocator.core.sharing import clash
+from allocator.core.sharing import place_among
 from allocator.core.verdicts import How, Placement
 
 
@@ -44,28 +44,26 @@ class Search:
 
     def _open(self, pools: Sequence[Pool], family: Family) -> Placement | None:
         for pool in pools:
-            shareable = self._shareable(pool, family)
             for owned in pool.ranges:
                 if owned.family is not family:
                     continue
-                shared = next((claim for claim in shareable if claim.address in owned), None)
                 free = self._first_free(pool, owned)
-                if shared is not None and (free is None or shared.address < free):
+                shared = next(self._shareable(pool, owned, free), None)
+                if shared is not None:
                     return Placement(shared.address, pool.name, How.SHARED, shared)
                 if free is not None:
                     return Placement(free, pool.name, How.FREE)
         return None
 
-    def _shareable(self, pool: Pool, family: Family) -> list[Claim]:
+    def _shareable(self, pool: Pool, owned: AddressRange, free: Address | None) -> Iterator[Claim]:
+        """Yield the claims of a range that the Service may join, lowest first, below the first free address."""
         if not self.request.sharing_key:
-            return []
-        return [
-            claim
-            for claim in self.ledger.shared_under(self.request.sharing_key)
-            if claim.address.family is family
-            and pool.contains(claim.address)
-            and clash(self.request, claim, pool) is None
-        ]
+            return
+        for claim in self.ledger.shared_under(self.request.sharing_key):
+            if claim.address not in owned or (free is not None and free < claim.address):
+                continue
+            if pool.contains(claim.address) and place_among(self.request, claim, pool).obstacle is None:
+                yield claim
 
     def _first_free(self, pool: Pool, owned: AddressRange) -> Address | None:
         found = None

@@ -13,7 +13,7 @@ from allocator.core.addresses import Address
 from allocator.core.claims import Ledger
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
-from allocator.core.sharing import clash
+from allocator.core.sharing import place_among
 from allocator.core.verdicts import How, Placement
 
 
@@ -54,7 +54,7 @@ def _secure(
     mine = request.holder_in(claim)
     if mine is not None:
         return Placement(address, name or claim.pool, How.KEPT, claim) if mine.uid != request.uid else None
-    if clash(request, claim, pool) is None:
+    if place_among(request, claim, pool).obstacle is None:
         return Placement(address, name or claim.pool, How.SHARED, claim)
     return None
 

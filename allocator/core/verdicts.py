@@ -10,7 +10,7 @@ from allocator.core.claims import Claim
 
 
 class RefusalKind(StrEnum):
-    """Why a wish is not met."""
+    """Why a request is not met."""
 
     MALFORMED = "malformed"
     POOL_CLOSED = "pool-closed"
@@ -28,7 +28,7 @@ class RefusalKind(StrEnum):
 
     @property
     def heals(self) -> bool:
-        """Whether a later change elsewhere can meet the wish: then, outside `strict`, the Service is admitted
+        """Whether a later change elsewhere can meet the request: then, outside `strict`, the Service is admitted
         and waits."""
         return self not in (RefusalKind.MALFORMED, RefusalKind.POOL_CLOSED, RefusalKind.QUOTA)
 
@@ -47,7 +47,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One wish that cannot be met now: one line saying what was asked, why not, and what would make it work."""
+    """One request that cannot be met now: one line saying what was asked, why not, and what would make it work."""
 
     kind: RefusalKind
     message: str
@@ -82,7 +82,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`placements` in the order status shall list them; `refusal` is set unless every wish is met.
+    """`placements` in the order status shall list them; `refusal` is set unless all of the request is met.
 
     An assigned Service may carry a refusal too: what it holds stays, and the refusal says what is still wanted.
     """
@@ -91,10 +91,20 @@ class Decision:
     placements: tuple[Placement, ...] = ()
     refusal: Refusal | None = None
     lost_share: Refusal | None = None
-    """Set when the Service has broken a sharing and gives its address up to the other holders."""
-    warnings: tuple[str, ...] = ()
+    """Set when the Service can no longer share an address with older holders and gives it up to them."""
+    displaced: Refusal | None = None
+    """Set when younger holders can no longer share an address with the Service and give it up."""
+    notes: tuple[str, ...] = ()
+    """What the author should know of the placements, one line each."""
     considered: tuple[tuple[str, str], ...] = ()
     """With a refusal: the pools in the order of trial, and why each did not serve."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What admission warns of, one line each; a denial is an error and no warning."""
+        unmet = self.refusal if self.outcome is not Outcome.DENIED else None
+        refusals = (self.lost_share, self.displaced, unmet)
+        return (*(refusal.message for refusal in refusals if refusal is not None), *self.notes)
 
     @property
     def pools(self) -> str:

@@ -21,8 +21,7 @@ def claim_from(document: Document) -> Claim:
         address=Address.from_claim_name(document["metadata"]["name"]),
         pool=spec["pool"],
         state=ClaimState(spec["state"]),
-        holders=tuple(_holder_from(holder) for holder in spec["holders"]),
-        sharing_key=spec.get("sharingKey") or "",
+        holders=tuple(_holder_from(holder, spec.get("sharingKey") or "") for holder in spec["holders"]),
         released_at=spec.get("releasedAt") or "",
         version=document["metadata"]["resourceVersion"],
     )
@@ -40,7 +39,7 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
         "address": str(claim.address),
         "pool": claim.pool,
         "state": str(claim.state),
-        "holders": [_holder_document(holder, now) for holder in claim.holders],
+        "holders": [_holder_document(holder, claim.sharing_key, now) for holder in claim.holders],
     }
     spec["since"] = min(holder["since"] for holder in spec["holders"])
     if claim.sharing_key:
@@ -61,26 +60,37 @@ def cool_until(document: Document) -> datetime | None:
     return read_time(spec.get("coolUntil") or spec.get("releasedAt") or "1970-01-01T00:00:00Z")
 
 
-def _holder_from(document: Document) -> Holder:
+def _holder_from(document: Document, sharing_key: str) -> Holder:
+    backend_key = document.get("backendKey") or ""
+    listed = document.get("allowSharedIPNamespaces")
     return Holder(
         namespace=document["namespace"],
         name=document.get("name") or "",
         uid=document.get("uid") or None,
         generate_name=document.get("generateName") or "",
         ports=frozenset(Port(port["protocol"], port["port"]) for port in document.get("ports") or ()),
-        backend_key=document.get("backendKey") or "",
+        sharing_key=document.get("sharingKey", sharing_key),
+        # An earlier release wrote no policy: there a backend key says Local.
+        local_traffic=document.get("externalTrafficPolicy", "Local" if backend_key else "Cluster") == "Local",
+        backend_key=backend_key,
+        sharing_namespaces=frozenset(listed) if listed else None,
         since=document.get("since") or "",
     )
 
 
-def _holder_document(holder: Holder, now: datetime) -> Stored:
+def _holder_document(holder: Holder, sharing_key: str, now: datetime) -> Stored:
     document: Stored = {"namespace": holder.namespace, "since": holder.since or write_time(now)}
     optional = {
         "name": holder.name,
         "uid": holder.uid,
         "generateName": holder.generate_name,
         "backendKey": holder.backend_key,
+        "allowSharedIPNamespaces": sorted(holder.sharing_namespaces or ()),
     }
     document.update({key: value for key, value in optional.items() if value})
+    if holder.local_traffic:
+        document["externalTrafficPolicy"] = holder.traffic_policy
+    if holder.sharing_key != sharing_key:
+        document["sharingKey"] = holder.sharing_key
     document["ports"] = [{"protocol": port.protocol, "port": port.number} for port in sorted(holder.ports)]
     return document

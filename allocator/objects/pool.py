@@ -33,7 +33,7 @@ def pool_from(document: Document) -> Pool:
         avoid_buggy_ips=spec.get("avoidBuggyIPs", False),
         allocation=allocation,
         reuse_delay_seconds=spec.get("reuseDelaySeconds", DEFAULT_REUSE_DELAY_SECONDS),
-        allow_cross_namespace_sharing=spec.get("allowCrossNamespaceSharing", True),
+        allow_cross_namespace_sharing=spec.get("allowCrossNamespaceSharing"),
         shrink_policy=ShrinkPolicy(policy),
         labels=labels_of(document),
     )

@@ -6,19 +6,24 @@ A request that contradicts itself is an InvalidDocument; admission answers it 42
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from allocator.core import limits
 from allocator.core.addresses import Address, AddressError, Family, quoted
 from allocator.core.claims import Port
 from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
+from allocator.core.sharing import ANY_NAMESPACE
 from allocator.objects import names
 from allocator.objects.document import Document, Problems, annotations_of, labels_of
 from allocator.objects.namespace import quota_of
 
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _LAST_PORT = 65535
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SHOWN: Final = 63
 
 
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
@@ -48,6 +53,7 @@ def request_from(
     local = spec.get("externalTrafficPolicy") == "Local"
     _, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
     pins = _pins(service, problems)
+    sharing_namespaces = _sharing_namespaces(service, problems)
     _check_families(spec, problems)
     _check_limits(service, problems)
     problems.raise_if_any()
@@ -59,6 +65,7 @@ def request_from(
         ports=ports_of(service),
         sharing_key=sharing_key_of(service),
         backend_key=_backend_key(spec.get("selector")) if local else "",
+        sharing_namespaces=sharing_namespaces,
         local_traffic=local,
         families=_families(spec, policy, tuple(cluster_families)),
         policy=policy,
@@ -87,6 +94,7 @@ def identity_from(service: Document, *, namespace: Document | None = None, malfo
         ports=frozenset(sorted(ports_of(service))[: limits.PORTS]),
         sharing_key=sharing_key_of(service),
         backend_key=_backend_key(spec.get("selector")) if local else "",
+        sharing_namespaces=_sharing_namespaces(service, Problems()),
         local_traffic=local,
         status_addresses=addresses_in_status(service),
         annotated_addresses=addresses_in_annotation(service),
@@ -178,6 +186,30 @@ def _annotation(service: Document, keys: Sequence[str]) -> tuple[str | None, str
 
 def _value(service: Document, key: str) -> str:
     return (annotations_of(service).get(key) or "").strip()
+
+
+def _sharing_namespaces(service: Document, problems: Problems) -> frozenset[str] | None:
+    """Namespaces whose Services may share the Service's address, `*` for all; None where it does not say.
+
+    Where it says what cannot be read, it allows none but what can.
+    """
+    key = names.SHARING_NAMESPACES_ANNOTATION
+    text = _value(service, key)
+    listed = frozenset(part.strip() for part in text.split(",") if part.strip())
+    own = frozenset((service["metadata"]["namespace"],))
+    if len(listed) > limits.SHARING_NAMESPACES:
+        problems.add(
+            f"metadata.annotations[{key}]",
+            f"lists {len(listed)} namespaces; write at most {limits.SHARING_NAMESPACES}, or * for all",
+        )
+        return own
+    unreadable = sorted(name for name in listed - {ANY_NAMESPACE} if not _NAMESPACE.fullmatch(name))
+    for name in unreadable:
+        problems.add(
+            f"metadata.annotations[{key}]",
+            f"{name[:_SHOWN]!r} is not a namespace; write names, comma-separated, or * for all",
+        )
+    return (listed - frozenset(unreadable) or own) if listed else None
 
 
 def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:

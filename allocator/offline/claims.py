@@ -21,6 +21,8 @@ class InMemoryClaims:
         self.ledger = Ledger()
         self.capacity_changed = False
         """Set whenever somebody else may now have an address, or a share of one, that they could not have before."""
+        self.affected: set[tuple[str, str]] = set()
+        """Holders, by namespace and name, whose fellow holders' needs have changed since it was emptied."""
         self._moments = 0
 
     def settle(self, request: ServiceRequest, decision: Decision, *, cooling_pools: Iterable[str]) -> None:
@@ -31,6 +33,8 @@ class InMemoryClaims:
                 after = lifecycle.bind(place, request, now=self._now())
                 if after != before:
                     self.ledger.put(after)
+                    others = after.others(*request.key)
+                    self.affected.update((other.namespace, other.name) for other in others)
                     self.capacity_changed = self.capacity_changed or before is not None
         placed = {place.address for place in decision.placements}
         self.release(request.namespace, request.name, keeping=placed, cooling_pools=cooling_pools)

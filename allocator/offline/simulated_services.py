@@ -115,11 +115,13 @@ class SimulatedServices:
         rounds = 0
         # Each round but the last gives somebody what it waited for; the bound only guards against a rule that would
         # send two Services in circles.
-        while self._claims.capacity_changed and rounds <= len(self._services):
-            self._claims.capacity_changed = False
+        claims = self._claims
+        while (claims.capacity_changed or claims.affected) and rounds <= len(self._services):
+            affected, claims.affected = claims.affected, set()
+            claims.capacity_changed = False
             rounds += 1
-            self._reconsider(key for key, state in list(self._services.items()) if state.waits)
-        self._claims.capacity_changed = False
+            self._reconsider(key for key, state in list(self._services.items()) if state.waits or key in affected)
+        claims.capacity_changed = False
 
     def labels(self, services: Iterable[Key]) -> dict[Key, Mapping[str, str]]:
         """Return the labels of those of the Services that are there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from allocator.core.claims import Claim, ClaimState, Holder, Port
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.resource import NAMESPACES, Resource
 from allocator.kube.timestamps import write_time
-from allocator.objects.ip_allocation import document_of
+from allocator.objects.ip_allocation import claim_from, document_of
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
@@ -90,7 +91,6 @@ def test_a_pool_that_says_nothing_gets_the_defaults(cluster: Cluster) -> None:
         "avoidBuggyIPs": False,
         "shrinkPolicy": "Reject",
         "reuseDelaySeconds": 60,
-        "allowCrossNamespaceSharing": True,
     }
 
 
@@ -170,17 +170,20 @@ def test_a_claim_is_stored_with_everything_the_code_writes(cluster: Cluster, sta
         uid="4f0c",
         generate_name="we",
         ports=frozenset({Port("TCP", 80), Port("UDP", 53)}),
+        sharing_key="web",
+        local_traffic=True,
         backend_key="app=web",
+        sharing_namespaces=frozenset({"*", "staging"}),
         since=write_time(now),
     )
+    young = replace(holder, name="api", sharing_key="other")
     address = Address.parse("2001:db8::1")
-    written = document_of(
-        Claim(address=address, pool="default-pool", state=state, holders=(holder,), sharing_key="web"), now=now
-    )
+    written = document_of(Claim(address=address, pool="default-pool", state=state, holders=(holder, young)), now=now)
 
     stored = cluster.create(IP_ALLOCATIONS, written)
 
     assert stored["spec"] == written["spec"]
+    assert claim_from(stored).holders == (holder, young)
 
 
 def test_a_claim_may_be_made_before_the_service_has_a_name(cluster: Cluster) -> None:

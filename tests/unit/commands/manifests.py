@@ -47,7 +47,9 @@ def service(
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "annotations": {f"metallb.io/{key}": value for key, value in (annotations or {}).items()},
+            "annotations": {
+                key if "/" in key else f"metallb.io/{key}": value for key, value in (annotations or {}).items()
+            },
             "labels": labels or {},
         },
         "spec": {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP"}], **spec},

@@ -138,8 +138,8 @@ def test_two_sharers_changed_one_after_the_other_converge() -> None:
 
     before = (FOUR, sharer("http", 80, "old"), sharer("https", 443, "old"))
     between = plan(*before, sharer("http", 80, "new"))
-    assert between.states == {"http": "Pending", "https": "Assigned"}
-    assert "prod/https" in between.warnings[0]
+    assert between.states == {"http": "Assigned", "https": "Pending"}
+    assert "prod/https, which joined later, gives up 192.0.2.10" in between.warnings[0]
     after = plan(*before, sharer("http", 80, "new"), sharer("https", 443, "new"))
     assert after.ips == {"http": ["192.0.2.10"], "https": ["192.0.2.10"]}
 
@@ -229,9 +229,11 @@ def test_a_service_that_another_controller_serves_is_left_alone_until_a_pool_has
     assert plan(FOUR, theirs, pool("more", "198.51.100.0/24")).ips == {"web": ["198.51.100.1"]}
 
 
-def test_an_address_that_was_ours_and_is_in_no_pool_any_more_is_replaced() -> None:
+def test_an_address_that_was_ours_and_is_in_no_pool_any_more_is_kept() -> None:
     ours = service("web", annotations={"ip-allocated-from-pool": "gone"}, shows=("198.51.100.1",))
-    assert plan(FOUR, ours).ips == {"web": ["192.0.2.10"]}
+    ran = plan(FOUR, ours)
+    assert ran.ips == {"web": ["198.51.100.1"]}
+    assert ran.services["prod/web"]["pool"] == "gone"
 
 
 def test_a_service_that_is_refused_gives_up_what_its_status_shows() -> None:

@@ -1,14 +1,16 @@
 """Short ways to say what a test is about."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from allocator.core import lifecycle
 from allocator.core.addresses import Address, AddressRange, Family
 from allocator.core.claims import Claim, ClaimState, Holder, Ledger, Port
 from allocator.core.decision import decide
 from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision, How
+from allocator.core.verdicts import Decision
 
 HTTP = frozenset({Port("TCP", 80)})
 HTTPS = frozenset({Port("TCP", 443)})
@@ -33,9 +35,8 @@ def claim(text: str, pool_name: str, *requests: ServiceRequest, cooling_since: s
         address=Address.parse(text),
         pool=pool_name,
         state=ClaimState.COOLING if cooling_since else ClaimState.BOUND,
-        holders=tuple(request.as_holder() for request in requests)
-        or (Holder(namespace="other", name="svc", ports=HTTP),),
-        sharing_key=key,
+        holders=tuple(replace(request.as_holder(), sharing_key=key) for request in requests)
+        or (Holder(namespace="other", name="svc", ports=HTTP, sharing_key=key),),
         released_at=cooling_since,
         version="1",
     )
@@ -59,50 +60,13 @@ def apply(decision: Decision, request: ServiceRequest, book: Ledger) -> None:
         if held.address not in wanted:
             release(book, held, request)
     for place in decision.placements:
-        others = place.claim.others(request.namespace, request.name) if place.claim and place.claim.in_use else ()
-        key = (
-            request.sharing_key
-            if place.how is not How.SHARED and not others
-            else place.claim.sharing_key
-            if place.claim
-            else ""
-        )
-        book.put(
-            Claim(
-                address=place.address,
-                pool=place.pool,
-                state=ClaimState.BOUND,
-                holders=(*others, request.as_holder()),
-                sharing_key=key,
-                version="1",
-            )
-        )
+        book.put(lifecycle.bind(place, request, now="t1"))
 
 
 def release(book: Ledger, held: Claim, request: ServiceRequest) -> None:
-    others = held.others(request.namespace, request.name)
-    if others:
-        book.put(
-            Claim(
-                address=held.address,
-                pool=held.pool,
-                state=held.state,
-                holders=others,
-                sharing_key=held.sharing_key,
-                version="1",
-            )
-        )
-    else:
-        book.put(
-            Claim(
-                address=held.address,
-                pool=held.pool,
-                state=ClaimState.COOLING,
-                holders=held.holders,
-                released_at="t1",
-                version="1",
-            )
-        )
+    left = lifecycle.leave(held, *request.key, now="t1", cool=True)
+    if left is not None:
+        book.put(left)
 
 
 def decided(request: ServiceRequest, pools: list[Pool], *claims: Claim) -> Decision:

@@ -244,11 +244,11 @@ class TestSharing:
         ("wish", "says"),
         [
             ({"sharing_key": "other", "ports": HTTPS}, "under sharing key 'k', not 'other'"),
-            ({"sharing_key": "k"}, "which use the same 80/TCP"),
+            ({"sharing_key": "k"}, "which uses the same 80/TCP"),
             ({"sharing_key": "", "ports": HTTPS}, "is held by prod/web"),
             (
-                {"sharing_key": "k", "ports": HTTPS, "backend_key": "app=x"},
-                "externalTrafficPolicy or selector differs",
+                {"sharing_key": "k", "ports": HTTPS, "local_traffic": True, "backend_key": "app=x"},
+                "whose externalTrafficPolicy is Cluster, not Local",
             ),
         ],
     )

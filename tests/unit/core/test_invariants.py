@@ -57,6 +57,14 @@ class Allocation(RuleBasedStateMachine):
         self._check_places(wish, decision)
         self.wishes[namespace, name] = wish
         apply(decision, wish, self.book)
+        self._give_way()
+
+    def _give_way(self) -> None:
+        """What the reconciler does for the fellow holders of a claim that has changed."""
+        shared = [one for claim in self.book if claim.in_use and len(claim.holders) > 1 for one in claim.holders]
+        for holder in shared:
+            wish = self.wishes[holder.namespace, holder.name]
+            apply(decide(wish, pools=self.pools, ledger=self.book), wish, self.book)
 
     @rule(name=NAMES, namespace=NAMESPACES)
     def go(self, name: str, namespace: str) -> None:

@@ -42,5 +42,5 @@ def test_an_unnamed_holder_is_nobody_yet() -> None:
 
 
 def _claim(address: Address, *, name: str = "svc", key: str = "") -> Claim:
-    holder = Holder(namespace="ns", name=name)
-    return Claim(address=address, pool="a", state=ClaimState.BOUND, holders=(holder,), sharing_key=key, version="1")
+    holder = Holder(namespace="ns", name=name, sharing_key=key)
+    return Claim(address=address, pool="a", state=ClaimState.BOUND, holders=(holder,), version="1")

@@ -20,7 +20,7 @@ LATER = "2026-01-01T00:00:05.000000Z"
 
 
 def claim_of(*holders: Holder, value: int = 1, state: ClaimState = ClaimState.TENTATIVE) -> Claim:
-    return Claim(address=Address(Family.IPV4, value), pool="p", state=state, holders=holders, sharing_key="k")
+    return Claim(address=Address(Family.IPV4, value), pool="p", state=state, holders=holders)
 
 
 @given(st.lists(HOLDERS, min_size=1, max_size=4, unique=True))

@@ -88,7 +88,10 @@ def written() -> list[dict[str, Any]]:
         name="web",
         uid="u",
         ports=frozenset({Port("TCP", 80)}),
+        sharing_key="key",
+        local_traffic=True,
         backend_key="app=web",
+        sharing_namespaces=frozenset({"staging"}),
         since="2026-01-02T03:04:05Z",
     )
     unnamed = Holder(namespace="production", name="", generate_name="web-")
@@ -99,7 +102,6 @@ def written() -> list[dict[str, Any]]:
                 pool="main",
                 state=state,
                 holders=(holder, unnamed),
-                sharing_key="key",
                 released_at="2026-01-02T03:04:05Z",
             ),
             now=NOW,

@@ -23,6 +23,7 @@ from tests.unit.manifests.documents import ROOT
 MAIN = pool("main", "192.0.2.0/28")
 SHARED = "metallb.io/allow-shared-ip"
 KINDS = Schemas.shipped()
+NAMESPACES = [f"n{number:03}".ljust(63, "x") for number in range(100)]
 
 
 def problems_of(request: Any) -> list[str]:
@@ -32,7 +33,6 @@ def problems_of(request: Any) -> list[str]:
         pool="main",
         state=ClaimState.BOUND,
         holders=(request.as_holder(),),
-        sharing_key=request.sharing_key,
     )
     document = document_of(claim, now=datetime.now(UTC))
     (kind,) = KINDS.versions(document)
@@ -48,6 +48,9 @@ TOO_LONG: dict[str, Object] = {
         "web", annotations={"allow-shared-ip": "k" * 254}
     ),
     f"metadata.name: '{'n' * 64}' has 64 characters; use 63 at most": service("n" * 64),
+    "lists 101 namespaces; write at most 100, or * for all": service(
+        "web", annotations={"admitlb.io/allow-shared-ip-namespaces": ",".join((*NAMESPACES, "x"))}
+    ),
     "spec.ports: lists 4097 ports; use 4096 at most, or several Services": service("web", ports=ports(4097)),
 }
 
@@ -64,6 +67,7 @@ def test_what_a_claim_cannot_hold_is_refused_at_admission_with_the_bound(message
     [
         service("n" * 63, annotations={"allow-shared-ip": "k" * 253}),
         service("web", ports=ports(4096)),
+        service("web", annotations={"admitlb.io/allow-shared-ip-namespaces": ",".join(NAMESPACES)}),
         service("web", externalTrafficPolicy="Local", selector={f"{'k' * 60}{n}": "v" * 63 for n in range(100)}),
     ],
 )
@@ -82,6 +86,8 @@ def test_the_schema_has_the_same_bounds() -> None:
     )
     assert holder["uid"]["maxLength"] == limits.UID_CHARACTERS
     assert holder["backendKey"]["maxLength"] == limits.BACKEND_KEY_CHARACTERS
+    assert holder["sharingKey"]["maxLength"] == limits.SHARING_KEY_CHARACTERS
+    assert holder["allowSharedIPNamespaces"]["maxItems"] == limits.SHARING_NAMESPACES
     assert holder["ports"]["maxItems"] == limits.PORTS
 
 

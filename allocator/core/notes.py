@@ -1,0 +1,112 @@
+"""Notes: what the author of a Service should know of an assignment that was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from allocator.core.claims import Claim, Ledger
+from allocator.core.pools import Pool, owning_pool
+from allocator.core.reasons import Reasons
+from allocator.core.requests import FamilyPolicy, ServiceRequest
+from allocator.core.sharing import obstacle, place_among
+from allocator.core.verdicts import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Says of one request's placements what is not as its author may think; each note is one line."""
+
+    request: ServiceRequest
+    pools: Sequence[Pool]
+    ledger: Ledger
+    reasons: Reasons
+
+    def of(self, placements: Sequence[Placement], *, complete: bool) -> list[str]:
+        """Return the notes on what the Service is given; `complete` tells that no refusal says what is missing."""
+        missing = self._missing_family(placements) if complete else ()
+        return [*missing, *self._sharers_unasked(placements), *self._unshared(placements)]
+
+    def _missing_family(self, placements: Sequence[Placement]) -> Iterator[str]:
+        """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
+        request = self.request
+        families = [place.address.family for place in placements]
+        missing = [family for family in request.families if family not in families]
+        if request.policy is FamilyPolicy.PREFER_DUAL and missing and families and not request.pins:
+            yield (
+                f"{request.label}: PreferDualStack gets {' and '.join(families)} only, no {missing[0]} address is "
+                f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both"
+            )
+
+    def _sharers_unasked(self, placements: Sequence[Placement]) -> Iterator[str]:
+        for place in placements:
+            if place.claim is None or not place.claim.in_use:
+                continue
+            pool = owning_pool(place.address, self.pools, recorded=place.claim.pool)
+            unasked = place_among(self.request, place.claim, pool).unasked
+            if unasked:
+                more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
+                yield (
+                    f"{self.request.label}: shares {place.address} with {unasked[0].label}{more} of another "
+                    "namespace, which nothing allows or forbids; say which namespaces may with "
+                    "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool"
+                )
+
+    def _unshared(self, placements: Sequence[Placement]) -> Iterator[str]:
+        """Of a Service with a sharing key: with whom it does not share, and why; by family."""
+        request = self.request
+        if not request.sharing_key or request.pins:
+            return
+        alone = [place for place in placements if not _shared(place, request)]
+        joined = next((place for place in placements if _joined(place, request)), None)
+        for place in alone:
+            claim = self._older_under_key(place)
+            if claim is not None:
+                yield f"{request.label}: does not share under key {request.sharing_key!r}: {self._why_not(claim)}"
+            elif joined is not None:
+                yield (
+                    f"{request.label}: shares {joined.address} only: nobody holds an {place.address.family} address "
+                    f"under key {request.sharing_key!r} that it could share, so {place.address} is its own"
+                )
+
+    def _older_under_key(self, place: Placement) -> Claim | None:
+        """The first address under the key that others held before the Service got its own."""
+        request = self.request
+        mine = request.holder_in(place.claim) if place.claim and place.claim.in_use else None
+        for claim in self.ledger.shared_under(request.sharing_key):
+            if claim.address.family is not place.address.family or claim.address == place.address:
+                continue
+            if not request.others_in(claim):
+                continue
+            if mine is None or claim.holders[0].since < mine.since:
+                return claim
+        return None
+
+    def _why_not(self, claim: Claim) -> str:
+        request = self.request
+        pool = owning_pool(claim.address, self.pools, recorded=claim.pool)
+        others = request.others_in(claim)
+        found = obstacle(others, request.as_holder(), pool_allows=_allows(pool))
+        if found is not None:
+            return f"{found.held_text(claim.address)}; change that or give it another key"
+        closed = pool.takes_away(claim.address, request.applicant) if pool is not None else None
+        if closed is not None:
+            return f"{claim.address} is held by {others[0].label}, and {closed}"
+        return (
+            f"a free address came before {claim.address}, which {others[0].label} holds; ask for {claim.address} in "
+            "metallb.io/loadBalancerIPs to share it"
+        )
+
+
+def _shared(place: Placement, request: ServiceRequest) -> bool:
+    claim = place.claim
+    return claim is not None and claim.in_use and bool(request.others_in(claim))
+
+
+def _joined(place: Placement, request: ServiceRequest) -> bool:
+    claim = place.claim
+    return _shared(place, request) and claim is not None and claim.holders[0] is not request.holder_in(claim)
+
+
+def _allows(pool: Pool | None) -> bool | None:
+    return pool.allow_cross_namespace_sharing if pool is not None else None
