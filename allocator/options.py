@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from allocator.core.pools import PriorityOrder
+from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
 from allocator.objects import names
 from allocator.process import logs
 
@@ -34,6 +35,14 @@ pool_priority: Option[Any] = click.option(
     default=PriorityOrder.LOWEST_FIRST.value,
     show_default=True,
     help="Which pools' serviceAllocation.priority is tried first.",
+)
+max_unbound_reservations: Option[Any] = click.option(
+    "--max-unbound-reservations",
+    envvar="ADMITLB_MAX_UNBOUND_RESERVATIONS",
+    type=click.IntRange(min=1),
+    default=MAX_UNBOUND_RESERVATIONS,
+    show_default=True,
+    help="How many addresses a namespace may have reserved for Services that are not stored yet.",
 )
 log_level: Option[Any] = click.option(
     "--log-level",

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.core.pools import PriorityOrder
+from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
 from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
 from allocator.process.logs import EventLog
@@ -48,6 +49,7 @@ class Settings:
     lb_class: str = ""
     strict: bool = False
     priority_order: PriorityOrder = PriorityOrder.LOWEST_FIRST
+    max_unbound_reservations: int = MAX_UNBOUND_RESERVATIONS
     certificate_dir: Path | None = None
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     kubeconfig: str | None = None
@@ -76,10 +78,9 @@ class Webhook:
             strict=settings.strict,
             order=settings.priority_order,
         )
+        claims = Allocator(cluster, self._cache, max_unbound=settings.max_unbound_reservations)
         self._handlers: dict[str, Handler] = {
-            "/mutate-v1-service": self._when_synced(
-                ServiceAdmission(self._cache, Allocator(cluster, self._cache), rules=rules).answer
-            ),
+            "/mutate-v1-service": self._when_synced(ServiceAdmission(self._cache, claims, rules=rules).answer),
             **self._configuration_handlers(ConfigAdmission(cluster, self._cache, rules=rules).answer),
         }
         # Both written once by the thread that starts the cache, and by the main thread's signal handler.

@@ -89,6 +89,7 @@ def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
     show_default=True,
     help="How long to answer on, not ready any more, once told to stop.",
 )
+@options.max_unbound_reservations
 @options.log_level
 @options.kubeconfig
 def webhook(
@@ -105,6 +106,7 @@ def webhook(
     strict: bool,
     pool_priority: str,
     drain_seconds: float,
+    max_unbound_reservations: int,
     log_level: str,
     kubeconfig: str | None,
 ) -> None:
@@ -129,6 +131,7 @@ def webhook(
         lb_class=lb_class,
         strict=strict,
         priority_order=PriorityOrder(pool_priority),
+        max_unbound_reservations=max_unbound_reservations,
         kubeconfig=kubeconfig,
     )
     listener = listen(port)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 from prometheus_client import Counter
 
-from allocator.allocation.allocator import Allocator
+from allocator.allocation.allocator import Allocator, attempts
 from allocator.allocation.cache import ClaimCache
+from allocator.allocation.claim_writer import LostRace
+from allocator.allocation.proposal import Occasion
 from allocator.core.requests import FamilyPolicy
 from allocator.core.verdicts import Decision
 from allocator.kube.client import ApiError, Object
 from allocator.objects.service import served_by_another
 from allocator.process.logs import EventLog
-from allocator.rules.service import assignment_of, review_service
+from allocator.rules.service import Question, ask, assignment_of, judge
 from allocator.rules.verdict import Rules, Verdict
 from webhook.json_patch import annotation_patch
 from webhook.review import AdmissionRequest, Answer
@@ -25,13 +29,19 @@ UNDECIDED = Counter(
     "Services admitted without an address because the API server could not be asked for one",
 )
 
+DEADLINE_SECONDS = 1.5
+"""How long the API calls of one admission may take together. The API server waits 3 s for all of it."""
+
 _DUAL_STACK = (FamilyPolicy.PREFER_DUAL, FamilyPolicy.REQUIRE_DUAL)
 
 
 class ServiceAdmission:
     """Answers CREATE and UPDATE of Services. Holds no state of its own; safe to call from many threads."""
 
-    def __init__(self, cache: ClaimCache, claims: Allocator, *, rules: Rules) -> None:
+    def __init__(
+        self, cache: ClaimCache, claims: Allocator, *, rules: Rules, deadline_seconds: float = DEADLINE_SECONDS
+    ) -> None:
+        self._deadline_seconds = deadline_seconds
         self._cache = cache
         self._claims = claims
         self._rules = rules
@@ -40,24 +50,12 @@ class ServiceAdmission:
         """Admit, warn or deny; at worst, when the API server cannot be asked, leave it to the reconciler."""
         if review.object is None:
             return Answer()
+        until = time.monotonic() + self._deadline_seconds
         who = f"{review.namespace}/{review.name or '(new)'}"
         service = _completed(review, review.object)
         if (service.get("spec") or {}).get("ipFamilyPolicy") in _DUAL_STACK:
-            self._cache.look_for_families()
-        try:
-            verdict = review_service(
-                service,
-                review.old_object,
-                namespace=self._cache.namespace(review.namespace),
-                rules=replace(self._rules, families=self._cache.families),
-                decide=self._cache.propose if review.dry_run else self._claims.reserve,
-                foreign=self._foreign(review),
-            )
-        except ApiError as error:
-            UNDECIDED.inc()
-            log.warning("admission.undecided", service=who, error=error)
-            late = f"{who}: no address could be reserved now ({error.reason}); it is assigned shortly"
-            verdict = Verdict(annotations=assignment_of(review.old_object), warnings=(late,))
+            self._cache.look_for_families(until=until)
+        verdict = self._verdict(review, service, until=until)
         if not verdict.allowed:
             log.info("admission.denied", service=who, code=verdict.code, why=verdict.message)
             return Answer(allowed=False, code=verdict.code, message=verdict.message, warnings=verdict.warnings)
@@ -68,6 +66,35 @@ class ServiceAdmission:
         # Whatever a user wrote under our own keys goes: only the verdict's assignment is shown.
         current = (review.object.get("metadata") or {}).get("annotations")
         return Answer(patch=annotation_patch(current, verdict.annotations), warnings=verdict.warnings)
+
+    def _verdict(self, review: AdmissionRequest, service: Object, *, until: float) -> Verdict:
+        rules = replace(self._rules, families=self._cache.families)
+        namespace = self._cache.namespace(review.namespace)
+        asked = ask(service, review.old_object, namespace=namespace, rules=rules, foreign=self._foreign(review))
+        if isinstance(asked, Verdict):
+            return asked
+        if review.dry_run:
+            return judge(asked, self._cache.decide(asked.request), rules=rules)
+        claims = self._claims.until(until)
+        occasion = Occasion.CREATION if review.old_object is None else Occasion.CHANGE
+        why = "other Services were given what was free each time"
+        try:
+            for pass_over in attempts():
+                with claims.propose(asked.request, occasion, pass_over=pass_over) as proposal, suppress(LostRace):
+                    verdict = judge(asked, proposal.decision, rules=rules)
+                    if verdict.allowed:
+                        claims.commit(proposal)
+                    return verdict
+        except ApiError as error:
+            why = error.reason
+        return self._undecided(asked, why)
+
+    def _undecided(self, asked: Question, why: str) -> Verdict:
+        """Admit without a reservation: the reconciler assigns, as soon as the Service is stored."""
+        UNDECIDED.inc()
+        log.warning("admission.undecided", service=asked.request.label, why=why)
+        late = f"{asked.request.label}: no address could be reserved now ({why}); it is assigned shortly"
+        return Verdict(annotations=assignment_of(asked.old), warnings=(*asked.warnings, late))
 
     def _foreign(self, review: AdmissionRequest) -> bool:
         old = review.old_object

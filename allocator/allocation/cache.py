@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from allocator.core import lifecycle
+from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy
 from allocator.core.requests import ServiceRequest
-from allocator.core.securing import secured
-from allocator.core.verdicts import Decision, How, Placement
+from allocator.core.verdicts import Decision
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.reflector import Change, Reflector
@@ -76,17 +75,18 @@ class ClaimCache:
         for reflector in self._reflectors:
             reflector.start()
 
-    def look_for_families(self) -> None:
+    def look_for_families(self, *, until: float) -> None:
         """Ask again for the cluster's families while only one is known: nodes may have joined since.
 
-        Asks at most every few seconds, and keeps what is known when the API server does not answer.
+        Asks at most every few seconds, and keeps what is known when the API server does not answer by `until`,
+        a moment of `time.monotonic`.
         """
         now = time.monotonic()
         if len(self.families) > 1 or now - self._looked_at < _LOOK_AGAIN_SECONDS:
             return
         self._looked_at = now
         with suppress(ApiError):
-            self.families = cluster_families(self._cluster)
+            self.families = cluster_families(self._cluster.until(until))
 
     def stop(self) -> None:
         """End mirroring."""
@@ -160,45 +160,37 @@ class ClaimCache:
         with self._lock:
             return self._ledger.unbound()
 
-    def propose(
-        self,
-        request: ServiceRequest,
-        *,
-        mark: Callable[[Decision], Sequence[Claim]] = lambda _: (),
-        pass_over: int = 0,
-    ) -> Decision:
-        """Decide on what is known. `mark` returns claims about to be created, which count from now on.
-
-        `pass_over` free addresses are left to others, as `decide` has it.
-        """
+    def decide(self, request: ServiceRequest) -> Decision:
+        """Decide on what is known, and change nothing."""
         with self._lock:
-            decision = decide(
-                request,
-                pools=list(self._pools.values()),
-                ledger=self._ledger,
-                order=self._order,
-                pass_over=pass_over,
-            )
-            for claim in mark(decision):
-                self._ledger.put(claim)
-            return decision
+            return decide(request, pools=list(self._pools.values()), ledger=self._ledger, order=self._order)
 
-    def secure(self, request: ServiceRequest) -> tuple[Placement, ...]:
-        """Return what must be claimed for what its status shows; what is to be created counts from now on."""
+    def plan(self, make: Callable[[Sequence[Pool], Ledger, PriorityOrder], Proposal]) -> Proposal:
+        """Make a proposal of what is known; what it would write counts from now on, until `unmark`."""
         with self._lock:
-            places = secured(request, pools=self._pools.values(), ledger=self._ledger)
-            for place in places:
-                if place.how is How.FREE:
-                    self._ledger.put(lifecycle.mark(place, request))
-            return places
+            proposal = make(list(self._pools.values()), self._ledger, self._order)
+            for write in proposal.writes:
+                self._ledger.put(write.after)
+            return proposal
+
+    def unmark(self, writes: Sequence[Write]) -> None:
+        """Count no more what was planned; what has been stored, or replaced by something newer, stays."""
+        with self._lock:
+            for write in writes:
+                if self._ledger.at(write.after.address) is not write.after:
+                    continue
+                if write.before is None:
+                    self._ledger.discard(write.after.address)
+                else:
+                    self._ledger.put(write.before)
 
     def record(self, stored: Object) -> Claim:
         """Take in an IPAllocation as the API server just returned it, unless something newer is known."""
         claim = claim_from(stored)
         with self._lock:
             version = int(claim.version)
-            newest = max(self._versions.get(claim.address, 0), self._tombstones.get(claim.address, 0) + 1)
-            if version >= newest:
+            # Known already, it must not displace what is being written over it (`plan`).
+            if version > max(self._versions.get(claim.address, 0), self._tombstones.get(claim.address, 0)):
                 self._versions[claim.address] = version
                 self._ledger.put(claim)
         return claim

@@ -31,16 +31,6 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Placement
 
 
-def mark(place: Placement, request: ServiceRequest) -> Claim:
-    """Return the claim that counts inside one process while it is being created; it has no version yet."""
-    return Claim(
-        address=place.address,
-        pool=place.pool,
-        state=ClaimState.TENTATIVE,
-        holders=(request.as_holder(),),
-    )
-
-
 def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before: str) -> Claim:
     """Claim for a Service under admission that is not stored yet; it is held without uid.
 
@@ -142,12 +132,12 @@ def _join(place: Placement, request: ServiceRequest, me: Holder) -> Claim:
     if claim is not None and claim.in_use:
         holders = (*claim.holders, me)
         return replace(claim, holders=holders, state=_state(holders))
-    return replace(
-        claim or mark(place, request),
+    return Claim(
+        address=place.address,
         pool=place.pool,
         state=_state((me,)),
         holders=(me,),
-        released_at="",
+        version=claim.version if claim is not None else "",
     )
 
 

@@ -8,6 +8,7 @@ costs 1.2 ms.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, Self
 from urllib.parse import quote
@@ -91,6 +92,13 @@ class Cluster:
         bind_deadlines(api_client.rest_client.pool_manager)
         self._api = api_client
         self._timeout_seconds = timeout_seconds
+        self._until: float | None = None
+
+    def until(self, moment: float) -> Self:
+        """Return the same connections for calls that share one deadline, on the clock of `time.monotonic`."""
+        bounded = type(self)(self._api, timeout_seconds=self._timeout_seconds)
+        bounded._until = moment
+        return bounded
 
     def within(self, timeout_seconds: float) -> Self:
         """Return the same connections for calls that may take so long."""
@@ -263,7 +271,7 @@ class Cluster:
         timeout_seconds: float | None = None,
         accept: str = _JSON,
     ) -> Object:
-        with deadline(timeout_seconds or self._timeout_seconds):
+        with deadline(self._seconds(timeout_seconds or self._timeout_seconds)):
             response = self._send(method, path, query=query, body=body, content_type=content_type, accept=accept)
         try:
             result: Object = json.loads(response.data)
@@ -304,6 +312,15 @@ class Cluster:
         if refusal is not None:
             raise _api_error(response.status, refusal, response.reason)
         return response
+
+    def _seconds(self, timeout_seconds: float) -> float:
+        """How long a call may take. Raises Unavailable when the deadline it shares with others has passed."""
+        if self._until is None:
+            return timeout_seconds
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Unavailable(0, "Timeout", "the deadline of this request and those before it has passed")
+        return min(timeout_seconds, left)
 
 
 def _path(

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from allocator.allocation.allocator import Allocator, LostRace
+from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
+from allocator.allocation.claim_writer import LostRace
 from allocator.core.claims import ClaimState
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource

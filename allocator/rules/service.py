@@ -1,20 +1,31 @@
 """What admission answers for a Service: the webhook, `lint` and `plan` call the same function.
 
-Nothing here does I/O. Where an answer needs an address, the caller says how one is decided on: with a reservation
-(admission), or in memory (dry run, `lint`, `plan`).
+Nothing here does I/O or writes anything. `ask` reads what a Service asks for, the caller decides on it, `judge`
+answers; only then may the caller write what was decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Outcome, Refusal
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument, annotations_of
-from allocator.objects.service import addresses_in_status, request_from, wants_address
+from allocator.objects.service import addresses_in_annotation, addresses_in_status, request_from, wants_address
 from allocator.rules.service_annotations import annotation_warnings, written_by_hand
 from allocator.rules.verdict import Rules, Verdict, denied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A Service under admission that an address has to be decided for."""
+
+    request: ServiceRequest
+    new: Document
+    old: Document | None
+    warnings: tuple[str, ...]
 
 
 def review_service(
@@ -24,9 +35,16 @@ def review_service(
     namespace: Document | None,
     rules: Rules,
     decide: Callable[[ServiceRequest], Decision],
-    foreign: bool = False,
 ) -> Verdict:
-    """Answer the creation (`old` is None) or change of a Service; what `decide` raises goes to the caller.
+    """Answer the creation (`old` is None) or change of a Service where deciding writes nothing."""
+    asked = ask(new, old, namespace=namespace, rules=rules)
+    return asked if isinstance(asked, Verdict) else judge(asked, decide(asked.request), rules=rules)
+
+
+def ask(
+    new: Document, old: Document | None, *, namespace: Document | None, rules: Rules, foreign: bool = False
+) -> Question | Verdict:
+    """Read the creation (`old` is None) or change of a Service; a Verdict where nothing has to be decided.
 
     `foreign` says that another controller serves it (`services.served_by_another`): then it is left alone.
 
@@ -49,15 +67,19 @@ def review_service(
     warnings = annotation_warnings(new, namespace)
     if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_request(request, old, namespace, rules):
         return Verdict(annotations=carried, warnings=(*warnings, *written_by_hand(new, old, carried)))
-    decision = decide(request)
+    return Question(request=request, new=new, old=old, warnings=warnings)
+
+
+def judge(asked: Question, decision: Decision, *, rules: Rules) -> Verdict:
+    """Answer by what was decided."""
     refusal = _reason_to_deny(decision, rules)
     if refusal is not None:
-        return Verdict(
-            allowed=False, code=refusal.kind.code, message=refusal.message, warnings=warnings, decision=decision
-        )
+        code, message = refusal.kind.code, refusal.message
+        return Verdict(allowed=False, code=code, message=message, warnings=asked.warnings, decision=decision)
     annotations = _shown(decision)
-    by_hand = written_by_hand(new, old, annotations)
-    return Verdict(annotations=annotations, warnings=(*warnings, *by_hand, *decision.warnings), decision=decision)
+    by_hand = written_by_hand(asked.new, asked.old, annotations)
+    warnings = (*asked.warnings, *by_hand, *decision.warnings)
+    return Verdict(annotations=annotations, warnings=warnings, decision=decision)
 
 
 def _reason_to_deny(decision: Decision, rules: Rules) -> Refusal | None:
@@ -73,9 +95,14 @@ def assignment_of(service: Document | None) -> Mapping[str, str | None]:
 
 
 def _request(service: Document, old: Document | None, namespace: Document | None, rules: Rules) -> ServiceRequest:
-    return request_from(
+    """Read the request. What identifies the stored Service is the stored object's: a replace drops the uid and our
+    annotations, and on a creation the uid is not the API server's yet."""
+    request = request_from(
         service, namespace=namespace, cluster_families=rules.families, status_addresses=addresses_in_status(old)
     )
+    if old is None:
+        return replace(request, uid=None)
+    return replace(request, uid=old["metadata"].get("uid"), annotated_addresses=addresses_in_annotation(old))
 
 
 def _same_request(request: ServiceRequest, old: Document | None, namespace: Document | None, rules: Rules) -> bool:

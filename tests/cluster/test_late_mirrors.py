@@ -20,6 +20,7 @@ from allocator.reconciler.service_outcome import ServiceOutcome
 from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
+from tests.cluster.reserving import reserve
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -85,7 +86,7 @@ def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(
     predecessor = cluster.create(SERVICES, wish, "default")
     cluster.delete(SERVICES, "again", "default")
     admitted = request_from(wish, namespace=None, cluster_families=claim_cache.families)
-    (place,) = Allocator(cluster, claim_cache).reserve(admitted).placements
+    (place,) = reserve(Allocator(cluster, claim_cache), admitted).placements
 
     repair = repair_with(installed, claim_cache, mirrored=predecessor)
     repair.service(("default", "again"))

@@ -17,6 +17,7 @@ from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, 
 from allocator.objects.service import request_from
 from tests.cluster.churn import Churn
 from tests.cluster.installation import Installation, ingress, pool, service
+from tests.cluster.reserving import reserve
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -183,8 +184,8 @@ def test_a_reservation_known_from_an_old_view_is_looked_at_before_it_is_promised
         assert cache.wait_synced(10)
         claims = Allocator(admitlb.cluster, cache)
         asked = request_from({**service("promised"), "metadata": {"name": "promised", "namespace": "default"}})
-        [first] = claims.reserve(asked).placements
-        assert claims.reserve(asked).placements[0].claim == cache.claim_at(first.address), (
+        [first] = reserve(claims, asked).placements
+        assert reserve(claims, asked).placements[0].claim == cache.claim_at(first.address), (
             "one request, one reservation"
         )
     finally:
@@ -192,7 +193,7 @@ def test_a_reservation_known_from_an_old_view_is_looked_at_before_it_is_promised
     with suppress(NotFound):  # collected already, on a slow machine
         admitlb.cluster.delete(IP_ALLOCATIONS, first.address.claim_name)
 
-    [second] = claims.reserve(asked).placements
+    [second] = reserve(claims, asked).placements
 
     assert admitlb.holders(str(second.address)) == ["default/promised"]
     with suppress(NotFound):

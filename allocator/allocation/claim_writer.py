@@ -1,0 +1,68 @@
+"""Single writes of claims: create is the lock, everything else a compare-and-swap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from allocator.allocation.cache import ClaimCache
+from allocator.core.claims import Claim
+from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound
+from allocator.objects import names
+from allocator.objects.ip_allocation import document_of
+
+
+class LostRace(Exception):
+    """Somebody else wrote this claim first; what is known of it has been refreshed where it could be."""
+
+
+class ClaimWriter:
+    """Writes IPAllocations and records in the cache what is stored then. Every method raises ApiError."""
+
+    def __init__(self, cluster: Cluster, cache: ClaimCache, *, now: Callable[[], datetime]) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._now = now
+
+    def create(self, claim: Claim) -> Claim:
+        """Store a claim where there is none. Raises LostRace."""
+        try:
+            document = document_of(claim, now=self._now())
+            return self._cache.record(self._cluster.create(names.IP_ALLOCATIONS, document))
+        except AlreadyExists:
+            self._refresh(claim)
+            raise LostRace(claim.address) from None
+
+    def swap(self, claim: Claim, *, reuse_delay: timedelta = timedelta()) -> Claim:
+        """Store a claim in the place of its version; one that cools does so for `reuse_delay`. Raises LostRace."""
+        try:
+            document = document_of(claim, now=self._now(), reuse_delay=reuse_delay)
+            return self._cache.record(self._cluster.replace(names.IP_ALLOCATIONS, document))
+        except (Conflict, NotFound):
+            self._refresh(claim)
+            raise LostRace(claim.address) from None
+
+    def delete(self, claim: Claim) -> None:
+        """Delete the claim if it is still as known. Raises LostRace."""
+        try:
+            self._cluster.delete(names.IP_ALLOCATIONS, claim.address.claim_name, resource_version=claim.version)
+        except NotFound:
+            pass
+        except Conflict:
+            self._refresh(claim)
+            raise LostRace(claim.address) from None
+        self._cache.forget(claim)
+
+    def confirm(self, claim: Claim) -> None:
+        """Look whether a claim is still as known: the cache may be behind, by as long as a pause. Raises LostRace."""
+        self._refresh(claim)
+        known = self._cache.claim_at(claim.address)
+        if known is None or known.version != claim.version:
+            raise LostRace(claim.address)
+
+    def _refresh(self, claim: Claim) -> None:
+        """Read what is stored at the address now, so that the next decision sees it."""
+        try:
+            self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, claim.address.claim_name))
+        except NotFound:
+            self._cache.forget(claim)

@@ -1,0 +1,109 @@
+"""A proposal: what a Service would be given, and the writes that make it so. Values only; nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from allocator.core import lifecycle
+from allocator.core.claims import Claim, Ledger
+from allocator.core.requests import ServiceRequest
+from allocator.core.reservation_cap import Eviction, evictions_for, left_to_the_reconciler
+from allocator.core.verdicts import Decision, Outcome, Placement
+from allocator.kube.timestamps import write_time
+
+_EVICTABLE_AFTER = timedelta(seconds=10)
+"""Longer than a create takes that succeeds."""
+
+_RENEW_AFTER = timedelta(seconds=5)
+
+
+class Occasion(Enum):
+    """Why a claim is written."""
+
+    CREATION = auto()
+    """A Service is admitted that does not exist yet."""
+    CHANGE = auto()
+    """A change of a Service is admitted."""
+    SEEN = auto()
+    """The Service exists, as it asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One claim to create (`before` is None) or to swap."""
+
+    before: Claim | None
+    after: Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a Service would be given, and what has to be written for it."""
+
+    request: ServiceRequest
+    occasion: Occasion
+    decision: Decision
+    writes: tuple[Write, ...] = ()
+    kept: tuple[Claim, ...] = ()
+    """What stays as it is."""
+    evictions: tuple[Eviction, ...] = ()
+    """Reservations of the namespace that go first."""
+    recreated: bool = False
+    """Admitted for creation, though a Service of its name is known to be bound: has that one gone?"""
+
+
+def propose(
+    request: ServiceRequest,
+    decision: Decision,
+    ledger: Ledger,
+    *,
+    occasion: Occasion,
+    now: datetime,
+    max_unbound: int,
+) -> Proposal:
+    """Return the writes for a decision; `max_unbound` is how many reservations its namespace may have."""
+    evictions: tuple[Eviction, ...] | None = ()
+    if occasion is not Occasion.SEEN and decision.outcome is Outcome.ASSIGNED:
+        before = write_time(now - _EVICTABLE_AFTER)
+        evictions = evictions_for(request, decision, ledger, limit=max_unbound, evictable_before=before)
+        if evictions is None:
+            why = (
+                f"namespace {request.namespace} has {max_unbound} addresses reserved for Services that are not "
+                "stored yet, and may not have more; this one is assigned an address as soon as it is stored"
+            )
+            decision = left_to_the_reconciler(request, ledger, why)
+    # What a denied Service keeps is bound as well: it must not stay a reservation for ever.
+    counts = decision.outcome is Outcome.ASSIGNED or occasion is Occasion.SEEN
+    wanted = [(place, _wanted(place, request, occasion, now)) for place in decision.placements if counts]
+    return Proposal(
+        request=request,
+        occasion=occasion,
+        decision=decision,
+        writes=tuple(Write(place.claim, claim) for place, claim in wanted if claim != place.claim),
+        kept=tuple(claim for place, claim in wanted if claim == place.claim),
+        evictions=evictions or (),
+        recreated=occasion is Occasion.CREATION and _is_bound(request, ledger),
+    )
+
+
+def to_secure(request: ServiceRequest, places: tuple[Placement, ...], *, now: datetime) -> Proposal:
+    """Return the writes that claim what a Service's status shows."""
+    writes = tuple(Write(place.claim, _wanted(place, request, Occasion.SEEN, now)) for place in places)
+    return Proposal(
+        request=request, occasion=Occasion.SEEN, decision=Decision(Outcome.ASSIGNED, places), writes=writes
+    )
+
+
+def _is_bound(request: ServiceRequest, ledger: Ledger) -> bool:
+    held = (request.holder_in(claim) for claim in request.claims_in(ledger))
+    return any(holder is not None and holder.uid is not None for holder in held)
+
+
+def _wanted(place: Placement, request: ServiceRequest, occasion: Occasion, now: datetime) -> Claim:
+    """What the claim at the placement shall become; equal to what is there when nothing need be written."""
+    if occasion is Occasion.SEEN:
+        return lifecycle.bind(place, request, now=write_time(now))
+    admit = lifecycle.reserve if occasion is Occasion.CREATION else lifecycle.renew
+    return admit(place, request, now=write_time(now), renew_before=write_time(now - _RENEW_AFTER))

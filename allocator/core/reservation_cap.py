@@ -1,0 +1,55 @@
+"""How many addresses a namespace may keep reserved for Services that nobody has seen yet.
+
+Admission comes before validation, ResourceQuota and other webhooks: a create that these refuse leaves its reservation
+behind until it ages. Without a bound, whoever makes such creates in a loop empties every pool open to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from allocator.core.claims import Claim, Holder, Ledger
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision, How, Outcome, Placement
+
+MAX_UNBOUND_RESERVATIONS: Final = 32
+"""Default of how many addresses a namespace may have reserved at one time for Services that are not seen yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """A reservation that has to go, and the claim it is on."""
+
+    claim: Claim
+    holder: Holder
+
+
+def evictions_for(
+    request: ServiceRequest, decision: Decision, ledger: Ledger, *, limit: int, evictable_before: str
+) -> tuple[Eviction, ...] | None:
+    """Return what must go, the oldest first, for the decision's new reservations to keep the namespace in its limit.
+
+    Only reservations of the request's namespace that began before the moment go, never the request's own. None when
+    these are too few: then nothing is to be reserved.
+    """
+    new = sum(place.how is not How.KEPT for place in decision.placements)
+    if not new:
+        return ()
+    reserved = ledger.unbound_in(request.namespace)
+    excess = len(reserved) + new - limit
+    if excess <= 0:
+        return ()
+    old = [
+        Eviction(claim, holder)
+        for holder, claim in reserved
+        if holder.since < evictable_before and claim.version and request.holder_in(claim) is not holder
+    ]
+    return tuple(old[:excess]) if len(old) >= excess else None
+
+
+def left_to_the_reconciler(request: ServiceRequest, ledger: Ledger, why: str) -> Decision:
+    """Return the decision that reserves nothing now: what the Service's status shows stays, the rest comes later."""
+    shown = (claim for claim in request.claims_in(ledger) if claim.address in request.status_addresses)
+    kept = tuple(Placement(claim.address, claim.pool, How.KEPT, claim) for claim in shown)
+    return Decision(Outcome.PENDING, kept, warnings=(f"{request.label}: {why}",))
