@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from allocator.allocation.allocator import LostRace
+from allocator.allocation.claim_writer import LostRace
 from allocator.kube.client import ApiError, Object, Unavailable
 from allocator.kube.lease import NotLeading
 from allocator.process.logs import EventLog

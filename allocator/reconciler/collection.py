@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from allocator.allocation.allocator import Allocator, LostRace
+from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
+from allocator.allocation.claim_writer import LostRace
 from allocator.core import lifecycle
 from allocator.core.claims import Claim, ClaimState, Holder
 from allocator.kube.client import ApiError, Object
