@@ -69,8 +69,10 @@ class Allocator:
         """Decide, and say what has to be written. Nothing is, until `commit`.
 
         Within the block what would be written counts for other threads of this process, so that they do not choose
-        the same addresses; what was not committed by its end does no more.
+        the same addresses; what was not committed by its end does no more. Raises ApiError.
         """
+        if occasion is not Occasion.SEEN:
+            self._catch_up(request)
         proposal = self._cache.plan(
             lambda pools, ledger, order: propose(
                 request,
@@ -177,6 +179,16 @@ class Allocator:
         stored = self._writer.create(write.after)
         log.info("address.claimed", ip=stored.address, service=request.label, pool=stored.pool, state=stored.state)
         return stored
+
+    def _catch_up(self, request: ServiceRequest) -> None:
+        """Read what a Service under admission shows where the cache does not know it as its own.
+
+        A repeated call comes at once, and maybe to another replica than the first. Usually nothing is shown yet.
+        """
+        for address in request.annotated_addresses:
+            claim = self._cache.claim_at(address)
+            if claim is None or request.holder_in(claim) is None:
+                self._writer.refresh(address)
 
     def _exists(self, request: ServiceRequest) -> bool:
         try:

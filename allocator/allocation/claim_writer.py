@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from allocator.allocation.cache import ClaimCache
+from allocator.core.addresses import Address
 from allocator.core.claims import Claim
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound
 from allocator.objects import names
@@ -30,7 +31,7 @@ class ClaimWriter:
             document = document_of(claim, now=self._now())
             return self._cache.record(self._cluster.create(names.IP_ALLOCATIONS, document))
         except AlreadyExists:
-            self._refresh(claim)
+            self.refresh(claim.address)
             raise LostRace(claim.address) from None
 
     def swap(self, claim: Claim, *, reuse_delay: timedelta = timedelta()) -> Claim:
@@ -39,7 +40,7 @@ class ClaimWriter:
             document = document_of(claim, now=self._now(), reuse_delay=reuse_delay)
             return self._cache.record(self._cluster.replace(names.IP_ALLOCATIONS, document))
         except (Conflict, NotFound):
-            self._refresh(claim)
+            self.refresh(claim.address)
             raise LostRace(claim.address) from None
 
     def delete(self, claim: Claim) -> None:
@@ -49,20 +50,23 @@ class ClaimWriter:
         except NotFound:
             pass
         except Conflict:
-            self._refresh(claim)
+            self.refresh(claim.address)
             raise LostRace(claim.address) from None
         self._cache.forget(claim)
 
     def confirm(self, claim: Claim) -> None:
         """Look whether a claim is still as known: the cache may be behind, by as long as a pause. Raises LostRace."""
-        self._refresh(claim)
+        self.refresh(claim.address)
         known = self._cache.claim_at(claim.address)
         if known is None or known.version != claim.version:
             raise LostRace(claim.address)
 
-    def _refresh(self, claim: Claim) -> None:
+    def refresh(self, address: Address) -> None:
         """Read what is stored at the address now, so that the next decision sees it."""
+        known = self._cache.claim_at(address)
         try:
-            self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, claim.address.claim_name))
+            self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
         except NotFound:
-            self._cache.forget(claim)
+            # What has no version is being created.
+            if known is not None and known.version:
+                self._cache.forget(known)

@@ -105,6 +105,14 @@ class Collection:
             self._require_leadership()
             self._drop(claim, [holder])
 
+    def drop_over_quota(self, claim: Claim, key: Key) -> None:
+        """Take a reservation that was made beside others, and is over the quota, off the claim. As `release`."""
+        holder = claim.holder(*key)
+        if holder is not None and holder.uid is None:
+            self._require_leadership()
+            self._claims.drop(claim, [holder], why=f"the quota of namespace {key[0]} is used up")
+            REPAIRS.labels("collected").inc()
+
     def releasable(self, claim: Claim, key: Key) -> bool:
         """Whether the Service may be taken off the claim: it was seen holding it, or it never came in time."""
         holder = claim.holder(*key)

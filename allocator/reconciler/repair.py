@@ -49,6 +49,7 @@ from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim
 from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import RefusalKind
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Conflict, NotFound, Object
 from allocator.objects import names
@@ -196,8 +197,12 @@ class Repair:
             # Changed, deleted or recreated since it was mirrored: the change is on its way and brings us back here.
             return Repaired()
         if not pause:
+            over_quota = decision.refusal is not None and decision.refusal.kind is RefusalKind.QUOTA
             for claim in extra:
-                self._collection.release(claim, key, why="no longer asked for")
+                if over_quota and not _uid_of_holder(claim, key):
+                    self._collection.drop_over_quota(claim, key)
+                else:
+                    self._collection.release(claim, key, why="no longer asked for")
         return Repaired(waits(request, decision), pause)
 
     def _request(self, service: Object) -> ServiceRequest:
