@@ -41,7 +41,7 @@ def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before
     claim = place.claim
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
-        return _join(place, request, me)
+        return _join(place, me)
     both = _either(mine, me, request.others_in(claim))
     if _expired(mine, renew_before) or replace(both, since=mine.since) != mine:
         return _with_holder(claim, mine, both)
@@ -56,7 +56,7 @@ def renew(place: Placement, request: ServiceRequest, *, now: str, renew_before: 
     claim = place.claim
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
-        return _join(place, request, _unbound(request, now))
+        return _join(place, _unbound(request, now))
     return _with_holder(claim, mine, replace(mine, since=now)) if _expired(mine, renew_before) else claim
 
 
@@ -66,7 +66,7 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     claim = place.claim
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
-        return replace(_join(place, request, me), state=ClaimState.BOUND)
+        return replace(_join(place, me), state=ClaimState.BOUND)
     bound = replace(_with_holder(claim, mine, replace(me, since=mine.since)), state=ClaimState.BOUND)
     return rehome(bound, place.pool)
 
@@ -126,7 +126,7 @@ def _expired(holder: Holder, renew_before: str) -> bool:
     return holder.uid is None and holder.since < renew_before
 
 
-def _join(place: Placement, request: ServiceRequest, me: Holder) -> Claim:
+def _join(place: Placement, me: Holder) -> Claim:
     """The claim with one more holder: the first where nobody holds the address, else the youngest."""
     claim = place.claim
     if claim is not None and claim.in_use:

@@ -52,4 +52,4 @@ def left_to_the_reconciler(request: ServiceRequest, ledger: Ledger, why: str) ->
     """Return the decision that reserves nothing now: what the Service's status shows stays, the rest comes later."""
     shown = (claim for claim in request.claims_in(ledger) if claim.address in request.status_addresses)
     kept = tuple(Placement(claim.address, claim.pool, How.KEPT, claim) for claim in shown)
-    return Decision(Outcome.PENDING, kept, warnings=(f"{request.label}: {why}",))
+    return Decision(Outcome.PENDING, kept, notes=(f"{request.label}: {why}",))
