@@ -47,6 +47,10 @@ _ORDER = (
 _WAVE_SECONDS = 90
 
 
+_FAULT_WITH_DEFINITIONS = "applying patch locally: expected a struct, but received a nil"
+"""kubectl 1.36 cannot dry-run a CustomResourceDefinition that exists on the client (kubernetes issue 139538)."""
+
+
 class SyncFailed(Exception):
     """Why a sync operation failed; Argo CD tries again as `retry` says."""
 
@@ -148,7 +152,13 @@ class Application:
             skips = SKIP_DRY_RUN in options or (key_of(obj).group, obj["kind"]) in brought
             if not (skips and self._unknown(obj)):
                 checked.append(obj)
-        self._kubectl(checked, "apply", "--dry-run=client", f"--field-manager={FIELD_MANAGER}")
+        command = ("apply", "--dry-run=client", f"--field-manager={FIELD_MANAGER}")
+        try:
+            self._kubectl(checked, *command)
+        except SyncFailed as error:
+            if _FAULT_WITH_DEFINITIONS not in str(error):
+                raise
+            self._kubectl([obj for obj in checked if obj["kind"] != "CustomResourceDefinition"], *command)
 
     def _unknown(self, obj: Object) -> bool:
         group, _, version = obj["apiVersion"].rpartition("/")
