@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from allocator.objects.numbers import whole_number
+
 Object = dict[str, Any]
 
 API_VERSION = "admission.k8s.io/v1"
@@ -80,7 +82,7 @@ class Answer:
 def parse(body: bytes) -> AdmissionRequest:
     """Return the request in an AdmissionReview body. Raises MalformedReview, whatever the bytes are."""
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        document = json.loads(body.decode("utf-8"), parse_constant=_no_constant, parse_int=whole_number)
     except (ValueError, RecursionError) as error:
         raise MalformedReview("", f"the body is not JSON: {error}") from error
     review = _mapping(document, "the document")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from allocator.offline.input_documents import STDIN, UnreadableInput
+from allocator.offline.input_documents import STDIN, Unreadable, UnreadableInput
 from allocator.offline.replay import Answer
 
 _FIELD = re.compile(r"\b(?:spec|metadata|status|apiVersion)(?:\.\w+|\[[^\]\s]*\])*(?=:)")
@@ -65,6 +65,11 @@ def faults_as_workflow_commands(error: UnreadableInput) -> Iterator[str]:
     """Yield the same for input that cannot be read."""
     for fault in error.faults:
         yield _command("error", fault.source, fault.line, "AdmitLB", fault.why)
+
+
+def note_as_workflow_command(note: Unreadable) -> str:
+    """Return the same for a document that was passed over."""
+    return _command("notice", note.source, note.line, "AdmitLB", f"{note.why}; it is passed over")
 
 
 def denied(answers: Iterable[Answer]) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from allocator.commands import answers
 from allocator.commands.offline import offline_options, replayed
-from allocator.offline.input_documents import UnreadableInput
+from allocator.offline.input_documents import Unreadable, UnreadableInput
 
 
 @click.command()
@@ -28,7 +28,11 @@ def lint(paths: tuple[str, ...], output: str, **cluster: Any) -> None:
         if output == "github":
             _print(answers.faults_as_workflow_commands(error))
 
-    _, given = replayed(paths, on_unreadable=unreadable, **cluster)
+    def passed_over(note: Unreadable) -> None:
+        if output == "github":
+            _print([answers.note_as_workflow_command(note)])
+
+    _, given = replayed(paths, on_unreadable=unreadable, on_passed_over=passed_over, **cluster)
     match output:
         case "json":
             click.echo(json.dumps({"documents": answers.as_json(given)}, indent=2))

@@ -11,7 +11,7 @@ import click
 from allocator import options
 from allocator.core.addresses import Family
 from allocator.core.pools import PriorityOrder
-from allocator.offline.input_documents import InputDocument, UnreadableInput, read
+from allocator.offline.input_documents import InputDocument, Unreadable, UnreadableInput, read
 from allocator.offline.replay import Answer, Replay
 from allocator.offline.schemas import Schemas
 from allocator.rules.verdict import Rules
@@ -75,10 +75,19 @@ def replayed(
     namespace: str,
     default_namespace: str,
     on_unreadable: Callable[[UnreadableInput], None],
+    on_passed_over: Callable[[Unreadable], None] = lambda _: None,
 ) -> tuple[Replay, list[Answer]]:
-    """Replay the input. What cannot be read is told on stderr and to `on_unreadable`, and ends the program."""
+    """Replay the input. What cannot be read is told on stderr and to `on_unreadable`, and ends the program.
+
+    Where it is somebody else's document it only goes to stderr and to `on_passed_over`.
+    """
+
+    def pass_over(note: Unreadable) -> None:
+        on_passed_over(note)
+        click.echo(f"Note: {note}; it is passed over", err=True)
+
     try:
-        documents: list[InputDocument] = read(paths)
+        documents: list[InputDocument] = read(paths, on_passed_over=pass_over)
     except UnreadableInput as error:
         on_unreadable(error)
         for fault in error.faults:

@@ -9,6 +9,8 @@ from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, Ser
 from allocator.objects.document import Document, Problem, Problems, labels_of, names_from
 from allocator.objects.selectors import selectors_from
 
+_LARGEST_PRIORITY = (1 << 63) - 1
+_LONGEST_DELAY_SECONDS = (1 << 31) - 1
 SELECTORS = ("serviceAllocation.namespaceSelectors", "serviceAllocation.serviceSelectors")
 
 
@@ -22,6 +24,9 @@ def pool_from(document: Document) -> Pool:
     excluded = _ranges_from(spec.get("excludeAddresses"), "spec.excludeAddresses", problems)
     allocation = _allocation_from(spec.get("serviceAllocation"), problems)
     policy = spec.get("shrinkPolicy", str(ShrinkPolicy.REJECT))
+    delay = spec.get("reuseDelaySeconds", DEFAULT_REUSE_DELAY_SECONDS)
+    if not 0 <= delay <= _LONGEST_DELAY_SECONDS:
+        problems.add("spec.reuseDelaySeconds", f"is out of range; use 0 to {_LONGEST_DELAY_SECONDS}")
     if policy not in list(ShrinkPolicy):
         problems.add("spec.shrinkPolicy", f"{policy!r} is unknown; use one of {', '.join(ShrinkPolicy)}")
     problems.raise_if_any()
@@ -32,7 +37,7 @@ def pool_from(document: Document) -> Pool:
         auto_assign=spec.get("autoAssign", True),
         avoid_buggy_ips=spec.get("avoidBuggyIPs", False),
         allocation=allocation,
-        reuse_delay_seconds=spec.get("reuseDelaySeconds", DEFAULT_REUSE_DELAY_SECONDS),
+        reuse_delay_seconds=delay,
         allow_cross_namespace_sharing=spec.get("allowCrossNamespaceSharing"),
         shrink_policy=ShrinkPolicy(policy),
         labels=labels_of(document),
@@ -62,6 +67,8 @@ def _allocation_from(document: Document | None, problems: Problems) -> ServiceAl
     priority = document.get("priority", 0)
     if priority < 0:
         problems.add(f"{path}.priority", f"{priority} is negative; use 0 (last) or a positive number (lowest first)")
+    elif priority > _LARGEST_PRIORITY:
+        problems.add(f"{path}.priority", f"is too large; use {_LARGEST_PRIORITY} or less")
     return ServiceAllocation(
         priority=priority,
         namespaces=frozenset(names_from(document.get("namespaces"), f"{path}.namespaces", problems)),

@@ -55,6 +55,7 @@ def request_from(
     pins = _pins(service, problems)
     sharing_namespaces = _sharing_namespaces(service, problems)
     _check_families(spec, problems)
+    _check_headless(spec, problems)
     _check_limits(service, problems)
     problems.raise_if_any()
     return ServiceRequest(
@@ -257,6 +258,15 @@ def _families(spec: Document, policy: FamilyPolicy, cluster: tuple[Family, ...])
     if policy is FamilyPolicy.PREFER_DUAL and len(cluster) < 2:
         return listed[:1] or cluster
     return listed + second
+
+
+def _check_headless(spec: Document, problems: Problems) -> None:
+    """The API server refuses it too, but only after an address would have been reserved for it."""
+    first = next(iter(spec.get("clusterIPs") or ()), None)
+    for path, value in (("spec.clusterIP", spec.get("clusterIP")), ("spec.clusterIPs[0]", first)):
+        if value == "None":
+            problems.add(path, "None makes the Service headless, which one of type LoadBalancer cannot be; remove it")
+            return
 
 
 def _check_limits(service: Document, problems: Problems) -> None:

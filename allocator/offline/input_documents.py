@@ -1,7 +1,7 @@
 """The documents a person or a pipeline hands over: files, folders and `-`, YAML or JSON, as plain JSON values.
 
-Values come out as the API server would get them from kubectl: YAML's timestamps stay text, `65000:1` is no number,
-keys are text. Where a document came from is kept, down to the line of every field.
+Values come out as the API server would get them from kubectl (see document_stream.py); keys are text. Where a
+document came from is kept, down to the line of every field.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +17,8 @@ from typing import Any, TextIO
 import yaml
 
 from allocator.objects.document import Document
+from allocator.objects.numbers import whole_number
+from allocator.offline.document_stream import Failure, Part, yaml_parts
 
 STDIN = "-"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -66,8 +68,16 @@ class InputDocument:
         return line
 
 
-def read(paths: Sequence[str], *, stdin: TextIO | None = None) -> list[InputDocument]:
-    """Read every document of the files, folders (deep, sorted by name) and `-`. Raises UnreadableInput."""
+def read(
+    paths: Sequence[str],
+    *,
+    stdin: TextIO | None = None,
+    on_passed_over: Callable[[Unreadable], None] = lambda _: None,
+) -> list[InputDocument]:
+    """Read every document of the files, folders (deep, sorted by name) and `-`. Raises UnreadableInput.
+
+    A document of somebody else's that cannot be read, a chart's template for one, is reported to `on_passed_over`.
+    """
     found: list[InputDocument] = []
     faults: list[Unreadable] = []
     for path in paths:
@@ -75,7 +85,12 @@ def read(paths: Sequence[str], *, stdin: TextIO | None = None) -> list[InputDocu
             for source in _sources(path):
                 try:
                     for part in _documents(source, _text(source, stdin or sys.stdin)):
-                        _unpack(part, source, found)
+                        if isinstance(part, Part):
+                            _unpack(part, source, found)
+                        elif part.foreign:
+                            on_passed_over(Unreadable(source, part.line, part.why))
+                        else:
+                            faults.append(Unreadable(source, part.line, part.why))
                 except _Fault as fault:
                     faults.append(Unreadable(source, fault.line, fault.why))
         except OSError as error:
@@ -90,15 +105,6 @@ class _Fault(Exception):
         super().__init__(why)
         self.why = why
         self.line = line
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A value as it stands in a file, before Lists are unpacked."""
-
-    content: Any
-    first_line: int
-    node: yaml.Node | None = None
 
 
 def _sources(path: str) -> list[str]:
@@ -125,36 +131,30 @@ def _text(source: str, stdin: TextIO) -> str:
         raise _Fault(error.strerror or str(error)) from None
 
 
-def _documents(source: str, text: str) -> list[_Part]:
+def _documents(source: str, text: str) -> Iterator[Part | Failure]:
     if text.lstrip()[:1] in ("{", "["):
         try:
-            return list(_json_parts(text))
+            parts = list(_json_parts(text))
         except json.JSONDecodeError as error:
             # YAML's flow style begins alike, and a YAML stream may begin with a document in JSON.
             if Path(source).suffix == ".json":
                 raise _Fault(f"is not JSON: {error.msg}", error.lineno) from None
         except RecursionError:
             raise _Fault("is nested too deeply") from None
-    try:
-        return list(_yaml_parts(text))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        why = " ".join(part for part in (error.context, error.problem) if part)
-        raise _Fault(f"is not YAML: {why}", mark.line + 1 if mark else None) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise _Fault(f"is not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise _Fault("is nested too deeply") from None
+        else:
+            yield from parts
+            return
+    yield from yaml_parts(text)
 
 
-def _json_parts(text: str) -> Iterator[_Part]:
+def _json_parts(text: str) -> Iterator[Part]:
     """Values one after another, as `kubectl get -o json` of several writes them."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_int=whole_number)
     at, line = 0, 1
     while (start := _white_end(text, at)) < len(text):
         line += text.count("\n", at, start)
         content, end = decoder.raw_decode(text, start)
-        yield _Part(content, line)
+        yield Part(content, line)
         line += text.count("\n", start, end)
         at = end
 
@@ -164,17 +164,7 @@ def _white_end(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _yaml_parts(text: str) -> Iterator[_Part]:
-    loader = _Loader(text)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            yield _Part(loader.construct_document(node), node.start_mark.line + 1, node)
-    finally:
-        loader.dispose()
-
-
-def _unpack(part: _Part, source: str, found: list[InputDocument]) -> None:
+def _unpack(part: Part, source: str, found: list[InputDocument]) -> None:
     content, node = part.content, part.node
     if content is None:
         return
@@ -197,7 +187,7 @@ def _unpack_items(
 ) -> None:
     for index, item in enumerate(items):
         child = _child(node, str(index))
-        _unpack(_Part(item, child.start_mark.line + 1 if child else line, child), source, found)
+        _unpack(Part(item, child.start_mark.line + 1 if child else line, child), source, found)
 
 
 def _kinded(listing: dict[str, Any]) -> list[Any]:
@@ -212,39 +202,7 @@ def _kinded(listing: dict[str, Any]) -> list[Any]:
 def _child(node: yaml.Node | None, step: str) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
         return next((value for key, value in node.value if key.value == step), None)
-    if isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
+    if isinstance(node, yaml.SequenceNode) and step.isdigit() and len(step) < 10 and int(step) < len(node.value):
         item: yaml.Node = node.value[int(step)]
         return item
     return None
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's fast loader, reading as kubectl does: no timestamps, no base-60 numbers, keys as text."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML's own class attribute
-        first: [
-            (tag, pattern)
-            for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-        ]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
-        built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return {key if isinstance(key, str) else json.dumps(key): value for key, value in built.items()}
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int",
-    re.compile(r"^[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
-    list("-+0123456789"),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
-        r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)

@@ -23,6 +23,7 @@ from allocator.objects.document import Document, annotations_of, labels_of
 from allocator.objects.pool import pool_from
 from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
+from allocator.offline.retired_kinds import remedy_for
 from allocator.offline.schemas import Kind, Schemas
 from allocator.offline.simulated_services import Key, SimulatedServices
 from allocator.rules.kinds import BY_KIND, KINDS, Change, KindRules
@@ -31,6 +32,7 @@ from allocator.rules.verdict import Rules, Verdict, denied
 
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 """The API server puts it on every Namespace (Kubernetes 1.21 and later)."""
+_KIND_CHARACTERS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,11 @@ class _Manifest:
     """A refusal, or the warnings that any further verdict carries as well."""
 
     @property
+    def names_namespace(self) -> bool:
+        """Whether the document says itself which namespace it is in."""
+        return bool(self.origin.content["metadata"].get("namespace"))
+
+    @property
     def going(self) -> bool:
         return bool(self.content["metadata"].get("deletionTimestamp"))
 
@@ -70,6 +77,8 @@ class Replay:
         self._default_namespace = default_namespace
         self._pools: dict[str, Pool] = {}
         self._stored: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
+        self._pool_names: set[str] = set()
+        """Of all pools of the input: what an advertisement names may come after it."""
         self._generated = 0
         self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
 
@@ -82,6 +91,8 @@ class Replay:
                 seen.add(manifest.key)
                 if addresses_in_status(manifest.content) and not manifest.going:
                     self.services.expect(manifest.key, manifest.content)
+            elif manifest.kind.kind == names.IP_ADDRESS_POOLS.kind and manifest.verdict.allowed:
+                self._pool_names.add(manifest.key[1])
         answers = [self._answer(manifest) for manifest in manifests]
         return [answer for manifest, answer in zip(manifests, answers, strict=True) if manifest.listed]
 
@@ -92,7 +103,7 @@ class Replay:
     def _manifest(self, origin: InputDocument) -> _Manifest | None:
         versions = self._schemas.versions(origin.content)
         if not versions:
-            return None
+            return self._retired(origin)
         wanted = origin.content.get("apiVersion")
         kind = next((kind for kind in versions if kind.api_version == wanted), None)
         metadata = origin.content.get("metadata")
@@ -117,6 +128,18 @@ class Replay:
             listed=_listed(content),
             verdict=verdict,
         )
+
+    def _retired(self, origin: InputDocument) -> _Manifest | None:
+        """Refuse what looks like a kind of ours and is none; documents of others are passed over."""
+        kinds = self._schemas.kinds()
+        remedy = remedy_for(origin.content, namespace=self._rules.namespace, kinds=kinds)
+        if remedy is None:
+            return None
+        kind = Kind("", "", str(origin.content.get("kind")), namespaced=True, schema={})
+        metadata = origin.content.get("metadata")
+        key = self._key(metadata if isinstance(metadata, dict) else {}, kind)
+        verdict = denied(404, f"{kind.kind[:_KIND_CHARACTERS]} {key[1]}: {remedy}")
+        return _Manifest(origin=origin, kind=kind, content=origin.content, key=key, listed=True, verdict=verdict)
 
     def _key(self, metadata: Mapping[str, Any], kind: Kind) -> Key:
         namespace = str(metadata.get("namespace") or self._default_namespace) if kind.namespaced else ""
@@ -150,9 +173,9 @@ class Replay:
             old=old,
             rules=self._rules,
             context=self._context,
-            pool_names=lambda: {name for _, name in self._stored[names.IP_ADDRESS_POOLS]},
+            pool_names=lambda: self._pool_names | {name for _, name in self._stored[names.IP_ADDRESS_POOLS]},
         )
-        verdict = rules.answer(change, namespace=manifest.key[0])
+        verdict = rules.answer(change, namespace=manifest.key[0], assumed=not manifest.names_namespace)
         if verdict.allowed:
             self._stored[rules.resource][manifest.key] = manifest.content
             self._changed(rules.resource, manifest)

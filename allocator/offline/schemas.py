@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
+from allocator.core.listing import cut
 from allocator.objects.document import Document, Problem
 from allocator.offline.builtin_schemas import BUILTIN, OBJECT_META
 
@@ -25,6 +26,7 @@ Schema = Mapping[str, Any]
 
 _PACKAGED = Path(__file__).with_name("crds")
 _CHECKOUT = Path(__file__).parents[2] / "manifests" / "crds"
+_SHOWN_CHARACTERS = 300
 _INTEGER_FORMATS = {"int32": 31, "int64": 63}
 
 
@@ -91,6 +93,10 @@ class Schemas:
             for kind, (namespaced, schema) in BUILTIN.items()
         )
         return cls([*builtin, *_definitions(_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT)])
+
+    def kinds(self) -> frozenset[str]:
+        """Return the kinds of our own groups."""
+        return frozenset(kind for group, kind in self._kinds if group)
 
     def versions(self, document: Document) -> list[Kind]:
         """Return the kind of a document in every version that is served; empty for kinds of others."""
@@ -164,20 +170,21 @@ def _problem(error: ValidationError) -> Problem:
         case "enum":
             return Problem(path, f"{_shown(value)} is unknown; use one of {', '.join(map(str, rule))}")
         case "minimum":
-            return Problem(path, f"{value} is too small; use {rule} or more")
+            return Problem(path, f"{_shown(value)} is too small; use {rule} or more")
         case "maximum":
-            return Problem(path, f"{value} is too large; use {rule} or less")
+            return Problem(path, f"{_shown(value)} is too large; use {rule} or less")
         case "minItems":
             return Problem(path, "is empty; list at least one" if rule == 1 else f"has fewer than {rule} entries")
         case "minLength":
             return Problem(path, "is empty")
         case "anyOf":
             ways = [name for alternative in rule for name in alternative.get("required", ())]
-            return Problem(path, f"needs {' or '.join(ways)}" if ways else error.message)
+            needed = f"needs {' or '.join(ways)}"
+            return Problem(path, needed if ways else cut(error.message, limit=_SHOWN_CHARACTERS))
         case "format":
-            return Problem(path, f"{value} does not fit an {rule}")
+            return Problem(path, f"{_shown(value)} does not fit an {rule}")
         case _:
-            return Problem(path, error.message)
+            return Problem(path, cut(error.message, limit=_SHOWN_CHARACTERS))
 
 
 def _path(steps: Iterable[str | int]) -> str:

@@ -54,10 +54,15 @@ class KindRules:
     reads_cluster: bool = False
     """Whether an answer needs the webhook's cache."""
 
-    def answer(self, change: Change, *, namespace: str) -> Verdict:
-        """Answer a creation or change of an object of this kind in `namespace` (empty where it has none)."""
+    def answer(self, change: Change, *, namespace: str, assumed: bool = False) -> Verdict:
+        """Answer a creation or change of an object of this kind in `namespace` (empty where it has none).
+
+        `assumed` says that the document names none and it is where kubectl would put it.
+        """
         if change.old is None and self.in_one_namespace:
-            refused = misplaced(self.resource.kind, change.new, namespace=namespace, rules=change.rules)
+            refused = misplaced(
+                self.resource.kind, change.new, namespace=namespace, rules=change.rules, assumed=assumed
+            )
             if refused is not None:
                 return refused
         return self.review(change)

@@ -43,11 +43,22 @@ def denied(code: int, message: str, warnings: tuple[str, ...] = ()) -> Verdict:
     return Verdict(allowed=False, code=code, message=message, warnings=warnings)
 
 
-def misplaced(kind: str, document: Document, *, namespace: str, rules: Rules) -> Verdict | None:
-    """Refuse an object of ours in a namespace that nobody reads (MetalLB's webhooks do the same on CREATE)."""
+def misplaced(
+    kind: str, document: Document, *, namespace: str, rules: Rules, assumed: bool = False
+) -> Verdict | None:
+    """Refuse an object of ours in a namespace that nobody reads (MetalLB's webhooks do the same on CREATE).
+
+    `assumed`: the document names no namespace, as one of a kustomize base that its overlay gives one.
+    """
     if namespace == rules.namespace:
         return None
     name = document["metadata"]["name"]
+    if assumed:
+        return denied(
+            422,
+            f"{kind} {name}: metadata.namespace: is missing, and kubectl would create it in {namespace}, which is "
+            f"not read by AdmitLB; write namespace: {rules.namespace} here or in the kustomization that includes it",
+        )
     return denied(
         422,
         f"{kind} {name}: metadata.namespace: {namespace} is not read by AdmitLB; create it in {rules.namespace}",

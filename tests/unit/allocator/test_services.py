@@ -83,7 +83,7 @@ def test_contradictions_name_the_field(annotations: dict[str, str], field: str, 
         ((IPV4, IPV6), {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6"]}, (IPV6, IPV4)),
         ((IPV4, IPV6), {"ipFamilyPolicy": "PreferDualStack", "clusterIPs": ["10.96.0.9"]}, (IPV4,)),
         ((IPV4,), {"clusterIP": "fd00::9"}, (IPV6,)),
-        ((IPV4,), {"clusterIP": "None"}, (IPV4,)),
+        ((IPV4,), {"clusterIP": ""}, (IPV4,)),
     ],
 )
 def test_families_follow_cluster_ips_then_spec_then_the_cluster(

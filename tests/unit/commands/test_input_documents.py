@@ -88,7 +88,7 @@ def test_lines_of_fields_are_known_inside_lists_and_annotations() -> None:
     ("text", "line"),
     [
         ("a: [1\nb: 2\n", 2),
-        ("a: {{ x }}\n", 1),
+        ("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\na: {{ x }}\n", 3),
         ("a: b: c", 1),
         ("a: !!python/object:x.Y {}", 1),
         ("- 1\n", 1),
@@ -101,3 +101,83 @@ def test_what_is_no_document_says_where(text: str, line: int | None) -> None:
     (fault,) = caught.value.faults
     assert (fault.source, fault.line) == ("-", line)
     assert "\n" not in str(fault)
+
+
+FOREIGN = "apiVersion: example.com/v1\nkind: Thing\n"
+OURS = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n"
+
+
+def passed_over(text: str) -> tuple[list[Any], list[tuple[int | None, str]]]:
+    notes: list[tuple[int | None, str]] = []
+    found = read(["-"], stdin=io.StringIO(text), on_passed_over=lambda note: notes.append((note.line, note.why)))
+    return [document.content for document in found], notes
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("- =", ["="]),
+        ("=", "="),
+        ("!reference [.setup, script]", [".setup", "script"]),
+        ("!Sub '${AWS::Region}'", "${AWS::Region}"),
+        ("!vault |\n  secret\n", "secret\n"),
+        ("!map {b: 1}", {"b": 1}),
+        ("- !a [!b c, {d: !e 1}]", [["c", {"d": "1"}]]),
+    ],
+)
+def test_tags_of_others_are_passed_over_and_what_they_stand_before_is_read(text: str, value: object) -> None:
+    indented = text.replace("\n", "\n  ")
+    (document,), notes = passed_over(f"{FOREIGN}a:\n  {indented}\n")
+    assert (document["a"], notes) == (value, [])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        f"{FOREIGN}a: !!int x\n",
+        f"{FOREIGN}a: !!python/object:x.Y {{}}\n",
+        f"{FOREIGN}a: {{{{ .Values.x }}}}\n",
+        f"{FOREIGN}{{{{- if .Values.x }}}}\na: b\n{{{{- end }}}}\n",
+        "{{- range .Values.list }}\n- a: {{ . }}\n{{- end }}\n",
+        f'{FOREIGN}metadata:\n  labels: {{{{- include "x" . | nindent 4 }}}}\n',
+    ],
+)
+def test_a_foreign_document_that_cannot_be_read_is_passed_over_and_the_rest_is_checked(foreign: str) -> None:
+    for stream in (f"{foreign}---\n{OURS}", f"{OURS}---\n{foreign}", f"{OURS}---\n{foreign}---\n{OURS}"):
+        found, notes = passed_over(stream)
+        assert {document["kind"] for document in found} == {"IPAddressPool"}
+        assert len(found) == stream.count(OURS)
+        assert len(notes) == 1
+
+
+def test_a_template_is_named_as_a_template_with_its_line() -> None:
+    _, ((line, why),) = passed_over(f"{OURS}---\n{FOREIGN}a: {{{{ .Values.x }}}}\n")
+    assert why.startswith("is a chart's template")
+    assert line == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{OURS}a: {{{{ .Values.x }}}}\n", "is a chart's template"),
+        (f"{OURS}a: !!int x\n", "is not YAML"),
+        (f"{FOREIGN}a: [1\n", "is not YAML"),
+        (f"{FOREIGN}a: b: c\n", "is not YAML"),
+    ],
+)
+def test_our_own_documents_and_plain_mistakes_are_unreadable_still(text: str, says: str) -> None:
+    with pytest.raises(UnreadableInput) as caught:
+        passed_over(f"{FOREIGN}---\n{text}---\n{FOREIGN}")
+    (fault,) = caught.value.faults
+    assert says in fault.why
+    assert fault.line is not None
+    assert fault.line >= 3
+
+
+@pytest.mark.parametrize("digits", [101, 4300, 4301, 50_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("form", ["a: {}", '{{"a": {}}}', "a: 0x{}"])
+def test_a_number_of_any_length_is_read_as_one_that_fits_nowhere(form: str, sign: str, digits: int) -> None:
+    (content,) = contents(form.format(sign + "9" * digits) if "0x" not in form else f"a: {sign}0x{'9' * digits}")
+    assert abs(content["a"]) == 10**100
+    assert (content["a"] < 0) is bool(sign)
