@@ -145,6 +145,11 @@ class ClaimCache:
         with self._lock:
             return self._ledger.recorded_for(pool)
 
+    def claims_in(self, namespace: str) -> list[Claim]:
+        """Return the known claims in use that Services of a namespace hold."""
+        with self._lock:
+            return [claim for address in self._ledger.held_in(namespace) if (claim := self._ledger.at(address))]
+
     def claim_at(self, address: Address) -> Claim | None:
         """Return the claim known to stand on an address."""
         with self._lock:

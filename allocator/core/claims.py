@@ -110,6 +110,11 @@ class Claim:
     pool: str
     state: ClaimState
     holders: tuple[Holder, ...]
+    original_pool: str = ""
+    """The pool that the address was given from, where that is not `pool` any more: a pool was split or renamed."""
+    reassign: bool = False
+    """Whether the pool's shrinkPolicy was Reassign when the claim was last written: once the pool is gone, nothing
+    else says that the holders shall move."""
     released_at: str = ""
     """When it began to cool, as sortable text; empty in other states."""
     version: str = field(default="", compare=False)

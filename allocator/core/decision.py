@@ -132,13 +132,13 @@ class _Case:
     def _take(self, address: Address, pool: Pool) -> Placement | Refusal:
         claim = self.ledger.at(address)
         if claim is None:
-            return Placement(address, pool.name, How.FREE)
+            return Placement(address, pool.name, How.FREE, reassign=pool.reassigns)
         if not claim.in_use:
-            return Placement(address, pool.name, How.COOLING, claim)
+            return Placement(address, pool.name, How.COOLING, claim, pool.reassigns)
         found = place_among(self.request, claim, pool).obstacle
         if found is None:
             how = How.KEPT if self.request.holder_in(claim) else How.SHARED
-            return Placement(address, pool.name, how, claim)
+            return Placement(address, pool.name, how, claim, pool.reassigns)
         return self.reasons.refusal(RefusalKind.HELD, found.held_text(address), _REMEDY_BY_OBSTACLE[found.kind])
 
     def _requested_pool(self) -> Pool | Refusal | None:

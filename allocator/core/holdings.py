@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Claim, Ledger
-from allocator.core.pools import Applicant, Pool, ShrinkPolicy, owning_pool
+from allocator.core.pools import Applicant, Pool, owning_pool
 from allocator.core.quota import exceeds_quota
 from allocator.core.requests import ServiceRequest
 from allocator.core.securing import secured
@@ -49,7 +49,10 @@ def holdings_of(request: ServiceRequest, *, pools: Sequence[Pool], ledger: Ledge
         if place.obstacle is not None:
             found.lost.append((claim.address, place.obstacle))
             continue
-        placement = Placement(claim.address, pool.name if pool is not None else claim.pool, How.KEPT, claim)
+        name = pool.name if pool is not None else claim.pool
+        # Of a pool that is gone only the claim knows what its policy was.
+        reassign = pool.reassigns if pool is not None else claim.reassign
+        placement = Placement(claim.address, name, How.KEPT, claim, reassign)
         # A reservation may be too much; what is bound or shown is not taken away by any quota.
         together = {one.address for one in found.kept.values()}
         if exceeds_quota(request, placement, ledger, together=together):
@@ -65,11 +68,7 @@ def holdings_of(request: ServiceRequest, *, pools: Sequence[Pool], ledger: Ledge
 
 def _keep(found: Holdings, placement: Placement, pool: Pool | None, applicant: Applicant) -> bool:
     family = placement.address.family
-    if (
-        pool is not None
-        and pool.shrink_policy is ShrinkPolicy.REASSIGN
-        and pool.takes_away(placement.address, applicant) is not None
-    ):
+    if placement.reassign and (pool is None or pool.takes_away(placement.address, applicant) is not None):
         found.leaving.setdefault(family, placement)
         return False
     found.keepable.append(placement)

@@ -68,12 +68,18 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     if claim is None or mine is None:
         return replace(_join(place, me), state=ClaimState.BOUND)
     bound = replace(_with_holder(claim, mine, replace(me, since=mine.since)), state=ClaimState.BOUND)
-    return rehome(bound, place.pool)
+    return rehome(replace(bound, reassign=place.reassign), place.pool)
 
 
 def rehome(claim: Claim, pool: str) -> Claim:
-    """Return the claim for the pool that its address belongs to now."""
-    return replace(claim, pool=pool)
+    """Return the claim for the pool that its address belongs to now; the one it was given from stays known.
+
+    The latter's advertisements go on announcing the address, whatever those of the other pool say.
+    """
+    if pool == claim.pool:
+        return claim
+    original = claim.original_pool or claim.pool
+    return replace(claim, pool=pool, original_pool="" if original == pool else original)
 
 
 def leave(claim: Claim, namespace: str, name: str, *, now: str, cool: bool) -> Claim | None:
@@ -135,6 +141,7 @@ def _join(place: Placement, me: Holder) -> Claim:
     return Claim(
         address=place.address,
         pool=place.pool,
+        reassign=place.reassign,
         state=_state((me,)),
         holders=(me,),
         version=claim.version if claim is not None else "",

@@ -70,6 +70,11 @@ class Pool:
     shrink_policy: ShrinkPolicy = ShrinkPolicy.REJECT
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def reassigns(self) -> bool:
+        """Whether Services move away from what is taken out of the pool."""
+        return self.shrink_policy is ShrinkPolicy.REASSIGN
+
     def contains(self, address: Address) -> bool:
         """Tell whether the address lies in the pool and may be assigned (excluded and buggy ones may not)."""
         return any(address in owned for owned in self.ranges) and self.blocked_until(address) is None

@@ -39,7 +39,7 @@ class Search:
                 continue
             for pool in pools:
                 if pool.contains(claim.address):
-                    return Placement(claim.address, pool.name, How.COOLING, claim)
+                    return Placement(claim.address, pool.name, How.COOLING, claim, pool.reassigns)
         return None
 
     def _open(self, pools: Sequence[Pool], family: Family) -> Placement | None:
@@ -50,9 +50,9 @@ class Search:
                 free = self._first_free(pool, owned)
                 shared = next(self._shareable(pool, owned, free), None)
                 if shared is not None:
-                    return Placement(shared.address, pool.name, How.SHARED, shared)
+                    return Placement(shared.address, pool.name, How.SHARED, shared, pool.reassigns)
                 if free is not None:
-                    return Placement(free, pool.name, How.FREE)
+                    return Placement(free, pool.name, How.FREE, reassign=pool.reassigns)
         return None
 
     def _shareable(self, pool: Pool, owned: AddressRange, free: Address | None) -> Iterator[Claim]:

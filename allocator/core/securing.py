@@ -20,10 +20,11 @@ from allocator.core.verdicts import How, Placement
 def secured(request: ServiceRequest, *, pools: Iterable[Pool], ledger: Ledger) -> tuple[Placement, ...]:
     """Return what to claim for the Service now: each address in its status that no other Service's claim holds.
 
-    Empty once every such claim carries the Service's uid. An address that others hold is claimed too where the
-    Service may share it with them. Reads identity, ports, sharing key and status of the request, never what it asks
-    for. The pool is the one that contains the address (excluded, closed or not autoAssign, it does not matter),
-    else the one recorded when it was assigned; an address of neither is another load balancer's and left alone.
+    Empty once every such claim carries the Service's uid and names the pool that the address belongs to now. An
+    address that others hold is claimed too where the Service may share it with them. Reads identity, ports, sharing
+    key and status of the request, never what it asks for. The pool is the one that contains the address (excluded,
+    closed or not autoAssign, it does not matter), else the one recorded when it was assigned; an address of neither
+    is another load balancer's and left alone.
 
     Of two Services that show one address and may not share it, the one that is asked for first keeps it: callers
     ask in the order of `age`.
@@ -43,19 +44,21 @@ def age(created: str, namespace: str, name: str) -> tuple[str, str, str]:
 def _secure(
     request: ServiceRequest, index: int, address: Address, pools: Sequence[Pool], ledger: Ledger
 ) -> Placement | None:
-    recorded = _recorded_pool(request, index)
+    claim = ledger.at(address)
+    recorded = claim.pool if claim is not None else _recorded_pool(request, index)
     pool = owning_pool(address, pools, recorded=recorded)
     name = pool.name if pool is not None else recorded
-    claim = ledger.at(address)
+    reassign = pool.reassigns if pool is not None else claim is not None and claim.reassign
     if claim is None:
-        return Placement(address, name, How.FREE) if name else None
+        return Placement(address, name, How.FREE, reassign=reassign) if name else None
     if not claim.in_use:
-        return Placement(address, name or claim.pool, How.COOLING, claim)
+        return Placement(address, name, How.COOLING, claim, reassign)
     mine = request.holder_in(claim)
     if mine is not None:
-        return Placement(address, name or claim.pool, How.KEPT, claim) if mine.uid != request.uid else None
+        settled = mine.uid == request.uid and name == claim.pool
+        return None if settled else Placement(address, name, How.KEPT, claim, reassign)
     if place_among(request, claim, pool).obstacle is None:
-        return Placement(address, name or claim.pool, How.SHARED, claim)
+        return Placement(address, name, How.SHARED, claim, reassign)
     return None
 
 

@@ -70,6 +70,15 @@ class Placement:
     pool: str
     how: How
     claim: Claim | None = None
+    reassign: bool = False
+    """Whether the pool moves its Services away from what is taken out of it (shrinkPolicy Reassign)."""
+
+    @property
+    def given_from(self) -> str:
+        """The pool the address was given from; `pool` but for one whose address another pool contains now."""
+        if self.claim is None or not self.claim.in_use:
+            return self.pool
+        return self.claim.original_pool or self.claim.pool
 
 
 class Outcome(StrEnum):
@@ -110,3 +119,10 @@ class Decision:
     def pools(self) -> str:
         """The pools that serve, comma-joined in the order of the addresses."""
         return ",".join(dict.fromkeys(placement.pool for placement in self.placements))
+
+    @property
+    def original_pools(self) -> str:
+        """The pools each address was given from, comma-joined; empty where those are the pools that serve."""
+        original = [placement.given_from for placement in self.placements]
+        moved = original != [placement.pool for placement in self.placements]
+        return ",".join(original) if moved else ""

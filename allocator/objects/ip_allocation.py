@@ -7,6 +7,7 @@ from typing import Any
 
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder, Port
+from allocator.core.pools import ShrinkPolicy
 from allocator.kube.timestamps import read_time, write_time
 from allocator.objects import names
 from allocator.objects.document import Document
@@ -22,6 +23,8 @@ def claim_from(document: Document) -> Claim:
         pool=spec["pool"],
         state=ClaimState(spec["state"]),
         holders=tuple(_holder_from(holder, spec.get("sharingKey") or "") for holder in spec["holders"]),
+        original_pool=spec.get("originalPool") or "",
+        reassign=spec.get("shrinkPolicy") == ShrinkPolicy.REASSIGN,
         released_at=spec.get("releasedAt") or "",
         version=document["metadata"]["resourceVersion"],
     )
@@ -42,6 +45,10 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
         "holders": [_holder_document(holder, claim.sharing_key, now) for holder in claim.holders],
     }
     spec["since"] = min(holder["since"] for holder in spec["holders"])
+    if claim.original_pool:
+        spec["originalPool"] = claim.original_pool
+    if claim.reassign:
+        spec["shrinkPolicy"] = str(ShrinkPolicy.REASSIGN)
     if claim.sharing_key:
         spec["sharingKey"] = claim.sharing_key
     if claim.state is ClaimState.COOLING:

@@ -28,7 +28,9 @@ ADOPTED_ANNOTATION = "admitlb.io/existing-services-adopted"
 
 FROM_POOL_ANNOTATION = "metallb.io/ip-allocated-from-pool"
 ASSIGNED_IPS_ANNOTATION = "admitlb.io/assigned-ips"
-OUTPUT_ANNOTATIONS = (FROM_POOL_ANNOTATION, ASSIGNED_IPS_ANNOTATION)
+ORIGINAL_POOL_ANNOTATION = "admitlb.io/original-pool"
+"""The pools that the assigned addresses were given from, one for each, where others contain them now."""
+OUTPUT_ANNOTATIONS = (FROM_POOL_ANNOTATION, ASSIGNED_IPS_ANNOTATION, ORIGINAL_POOL_ANNOTATION)
 
 ADDRESS_POOL_ANNOTATIONS = ("metallb.io/address-pool", "metallb.universe.tf/address-pool")
 LOAD_BALANCER_IPS_ANNOTATIONS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")

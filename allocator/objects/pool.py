@@ -44,6 +44,12 @@ def pool_from(document: Document) -> Pool:
     )
 
 
+def ranges_of(document: Document | None) -> tuple[AddressRange, ...]:
+    """Return those ranges of a pool that can be read; none of one that is gone (None)."""
+    spec = (document or {}).get("spec") or {}
+    return _ranges_from(spec.get("addresses"), "spec.addresses", Problems())
+
+
 def _ranges_from(
     texts: Iterable[str] | None, path: str, problems: Problems, *, assigned: bool = False
 ) -> tuple[AddressRange, ...]:

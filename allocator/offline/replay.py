@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from allocator.core.addresses import AddressRange
 from allocator.core.claims import Claim
-from allocator.core.pools import Pool, ShrinkPolicy
+from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.objects import names
@@ -208,10 +208,7 @@ class Replay:
 
     def _drop_pool(self, key: Key) -> None:
         del self._stored[names.IP_ADDRESS_POOLS][key]
-        gone = self._pools.pop(key[1])
-        if gone.shrink_policy is ShrinkPolicy.REASSIGN:
-            # Without addresses it serves nobody, but its last holders still learn that they must move.
-            self._pools[key[1]] = replace(gone, ranges=())
+        del self._pools[key[1]]
         self.services.pool_changed(key[1])
 
     def _service(self, manifest: _Manifest) -> Verdict:

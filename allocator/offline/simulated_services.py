@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from allocator.core import lifecycle
 from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.decision import decide
-from allocator.core.pools import Pool
+from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document, InvalidDocument, annotations_of, labels_of
 from allocator.objects.service import addresses_in_status, request_from, served_by_another, wants_address
 from allocator.offline.claims import InMemoryClaims
-from allocator.rules.service import review_service
+from allocator.rules.service import annotations_of_decision, review_service
 from allocator.rules.service_report import waits
 from allocator.rules.verdict import Rules, Verdict
 
@@ -102,8 +103,20 @@ class SimulatedServices:
     def pool_changed(self, name: str) -> None:
         """Adopt what the pool may have brought, and ask its holders whether they may stay."""
         self._adopt()
-        self._reconsider(self._holding(lambda claim, _: claim.pool == name))
+        self._rehome()
+        pool = next((pool for pool in self._pools() if pool.name == name), None)
+        self._reconsider(
+            self._holding(lambda claim, _: claim.pool == name or (pool is not None and pool.spans(claim.address)))
+        )
         self._claims.capacity_changed = True
+
+    def _rehome(self) -> None:
+        """Have every claim name the pool that its address belongs to now, whatever its Service asks for."""
+        pools = tuple(self._pools())
+        for claim in tuple(self._claims.ledger):
+            owner = owning_pool(claim.address, pools, recorded=claim.pool)
+            if claim.in_use and owner is not None and owner.name != claim.pool:
+                self._claims.ledger.put(lifecycle.rehome(claim, owner.name))
 
     def namespace_changed(self, name: str) -> None:
         """Ask the namespace's holders whether they may stay."""
@@ -230,5 +243,8 @@ def _with_assignment(service: Document, verdict: Verdict) -> Document:
 
 
 def _with_status(service: Document, decision: Decision) -> Document:
+    annotations = {**annotations_of(service), **annotations_of_decision(decision)}
+    kept = {key: value for key, value in annotations.items() if value is not None}
+    service = {**service, "metadata": {**service["metadata"], "annotations": kept}}
     ingress = [{"ip": str(place.address)} for place in decision.placements]
     return {**service, "status": {**(service.get("status") or {}), "loadBalancer": {"ingress": ingress}}}

@@ -21,6 +21,7 @@ from allocator.kube.reflector import Change, Reflector
 from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
 from allocator.objects.document import annotations_of, labels_of
+from allocator.objects.pool import ranges_of
 from allocator.objects.service import addresses_in_status
 from allocator.process.logs import EventLog
 from allocator.reconciler.adoption import Adoption
@@ -230,20 +231,21 @@ class Controller:
             self._retry_waiting()
 
     def _revisit_holders(self, change: Change) -> None:
-        """Queue the Services that a changed pool or namespace may take something from, or whose pool it becomes."""
+        """Queue the Services that hold something of a changed pool or in a changed namespace: they may have to go.
+
+        What a pool has come to contain is its own now, whatever pool its claim names.
+        """
         name = change.key[1]
-        if change.resource is resource.NAMESPACES:
-            concerned = [one for claim in self._cache.claims() for one in claim.holders if one.namespace == name]
+        if change.resource is names.IP_ADDRESS_POOLS:
+            claims = self._cache.claims_recorded_for(name)
+            for owned in ranges_of(change.new):
+                claims += self._cache.claims_within(owned)
         else:
-            pool = next((pool for pool in self._cache.pools() if pool.name == name), None)
-            concerned = [
-                holder
-                for claim in self._cache.claims()
-                if claim.in_use and (claim.pool == name or (pool is not None and pool.spans(claim.address)))
-                for holder in claim.holders
-            ]
-        for holder in concerned:
-            self._queue.add((holder.namespace, holder.name))
+            claims = self._cache.claims_in(name)
+        for claim in claims:
+            for holder in claim.holders if claim.in_use else ():
+                if change.resource is names.IP_ADDRESS_POOLS or holder.namespace == name:
+                    self._queue.add((holder.namespace, holder.name))
 
     def _retry_waiting(self) -> None:
         """Queue the Services that wait, the oldest first."""
@@ -313,10 +315,15 @@ def _key(service: Object) -> Key:
 
 
 def _rules_changed(change: Change) -> bool:
-    """Whether a pool or namespace changed in what decisions read, which its status and heartbeats are not."""
+    """Whether a pool or namespace changed in what decisions read, which its status and heartbeats are not.
+
+    Of a pool that is its spec (its labels are for advertisements), of a namespace labels and quota.
+    """
 
     def read(obj: Object | None) -> object:
-        return (obj or {}).get("spec"), labels_of(obj), annotations_of(obj).get(names.QUOTA_ANNOTATION)
+        if change.resource is names.IP_ADDRESS_POOLS:
+            return (obj or {}).get("spec")
+        return labels_of(obj), annotations_of(obj).get(names.QUOTA_ANNOTATION)
 
     return change.old is None or change.new is None or read(change.old) != read(change.new)
 

@@ -81,7 +81,7 @@ class ServiceOutcome:
         if self._events.is_news(service, condition):
             news += news_of_wish(request, decision)
         if addresses:
-            self._status.show(service, addresses, decision.pools, condition)
+            self._status.show(service, addresses, decision.pools, condition, original_pools=decision.original_pools)
             news += news_of_addresses(service, addresses)
         else:
             self._status.clear(service, ours, condition)

@@ -10,6 +10,7 @@ from allocator.core.addresses import Address
 from allocator.kube import resource
 from allocator.kube.client import STRATEGIC_MERGE_PATCH, Cluster, Object
 from allocator.objects import names
+from allocator.objects.assignment import assignment_annotations
 from allocator.objects.document import annotations_of
 from allocator.objects.service import addresses_in_status
 from allocator.rules.conditions import Condition, merged
@@ -49,15 +50,20 @@ class ServiceStatus:
         """Drop what is remembered of a Service that is gone."""
         self._answers.pop(key, None)
 
-    def show(self, service: Object, addresses: Sequence[Address], pools: str, condition: Condition) -> bool:
+    def show(
+        self,
+        service: Object,
+        addresses: Sequence[Address],
+        pools: str,
+        condition: Condition,
+        *,
+        original_pools: str = "",
+    ) -> bool:
         """Make the Service show these addresses, in this order, from these pools; tell whether that took a write.
 
         Raises NotFound, Conflict (it changed or was recreated since it was read), ApiError.
         """
-        annotations = {
-            names.FROM_POOL_ANNOTATION: pools,
-            names.ASSIGNED_IPS_ANNOTATION: ",".join(str(address) for address in addresses),
-        }
+        annotations = assignment_annotations(addresses, pools=pools, original_pools=original_pools)
         ingress = [{"ip": str(address)} for address in addresses]
         if addresses_in_status(service) == tuple(addresses):
             ingress = _ingress(service)

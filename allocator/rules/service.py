@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Outcome, Refusal
 from allocator.objects import names
+from allocator.objects.assignment import assignment_annotations
 from allocator.objects.document import Document, InvalidDocument, annotations_of
 from allocator.objects.service import addresses_in_annotation, addresses_in_status, request_from, wants_address
 from allocator.rules.service_annotations import annotation_warnings, written_by_hand
@@ -76,7 +77,7 @@ def judge(asked: Question, decision: Decision, *, rules: Rules) -> Verdict:
     if refusal is not None:
         code, message = refusal.kind.code, refusal.message
         return Verdict(allowed=False, code=code, message=message, warnings=asked.warnings, decision=decision)
-    annotations = _shown(decision)
+    annotations = annotations_of_decision(decision)
     by_hand = written_by_hand(asked.new, asked.old, annotations)
     warnings = (*asked.warnings, *by_hand, *decision.warnings)
     return Verdict(annotations=annotations, warnings=warnings, decision=decision)
@@ -115,10 +116,12 @@ def _same_request(request: ServiceRequest, old: Document | None, namespace: Docu
         return False
 
 
-def _shown(decision: Decision) -> Mapping[str, str | None]:
+def annotations_of_decision(decision: Decision) -> Mapping[str, str | None]:
+    """Return how a Service shows what was decided: every annotation of ours, None for those it must not have."""
     if not decision.placements:
         return dict.fromkeys(names.OUTPUT_ANNOTATIONS)
-    return {
-        names.FROM_POOL_ANNOTATION: decision.pools,
-        names.ASSIGNED_IPS_ANNOTATION: ",".join(str(place.address) for place in decision.placements),
-    }
+    return assignment_annotations(
+        [place.address for place in decision.placements],
+        pools=decision.pools,
+        original_pools=decision.original_pools,
+    )

@@ -16,7 +16,7 @@ from allocator.core.pools import Pool
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
-from allocator.objects.assignment import recorded_pools
+from allocator.objects.assignment import given_from
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from allocator.objects.pool import pool_from
@@ -161,7 +161,7 @@ class View:
             return ()
         addresses = addresses_in_status(service)
         serving = endpoints.serving(self._slices.get(key, {}).values())
-        recorded = recorded_pools(service)
+        recorded = given_from(service)
         return tuple(self._candidacy(key, service, address, addresses[0], serving, recorded) for address in addresses)
 
     def _candidacy(

@@ -102,6 +102,8 @@ def written() -> list[dict[str, Any]]:
                 pool="main",
                 state=state,
                 holders=(holder, unnamed),
+                original_pool="former",
+                reassign=True,
                 released_at="2026-01-02T03:04:05Z",
             ),
             now=NOW,
