@@ -20,6 +20,7 @@ from allocator.core.pools import (
     shared_namespaces,
     taken_out,
 )
+from allocator.core.selectors import Selector
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import SELECTORS, pool_from, pool_overlaps
 from allocator.objects.selectors import repeated_in
@@ -133,31 +134,41 @@ def _shut_out(before: Pool, after: Pool, context: ClusterContext) -> list[Affect
     counted, their request is judged again once it is stored."""
     if _restrictions(before) == _restrictions(after):
         return []
-    holding = [
+    suspects = [
         (claim, holder)
-        for owned in after.ranges
+        for owned in before.ranges
         for claim in context.claims_within(owned)
-        if claim.in_use and after.contains(claim.address)
+        if claim.in_use and before.contains(claim.address) and after.contains(claim.address)
         for holder in claim.holders
         if holder.uid is not None or claim.state is not ClaimState.TENTATIVE
     ]
-    selects = after.allocation is not None and after.allocation.service_selectors
-    same = before.allocation is not None and selects == before.allocation.service_selectors
-    keys = {(holder.namespace, holder.name) for _, holder in holding}
-    labels = context.service_labels(keys) if holding and selects and not same else None
-    if labels is None:
-        # Nobody's labels count: the Services' own selectors are the same, or there are none.
-        before, after = _open_to_all_labels(before), _open_to_all_labels(after)
+    namespaces = {holder.namespace for _, holder in suspects}
+    applicants = {name: Applicant(name, context.namespace_labels(name), {}) for name in namespaces}
+    if not _selectors(after) or _selectors(before) == _selectors(after):
+        # No label of a Service can shut it out that did not before.
+        closed = {
+            name
+            for name, anyone in applicants.items()
+            if _open_to_all_labels(before).refuses(anyone) is None
+            and _open_to_all_labels(after).refuses(anyone) is not None
+        }
+        suspects = [(claim, holder) for claim, holder in suspects if holder.namespace in closed]
+    if not suspects or not (_selectors(before) or _selectors(after)):
+        return suspects
+    labels = context.service_labels({(holder.namespace, holder.name) for _, holder in suspects})
     affected = []
-    for claim, holder in holding:
-        own = (labels or {}).get((holder.namespace, holder.name))
-        if own is None and labels is not None:
-            # Deleted, and about to be released.
-            continue
-        applicant = Applicant(holder.namespace, context.namespace_labels(holder.namespace), own or {})
-        if before.refuses(applicant) is None and after.refuses(applicant) is not None:
-            affected.append((claim, holder))
+    for claim, holder in suspects:
+        own = labels.get((holder.namespace, holder.name))
+        # One that is not there was deleted, and is about to be released.
+        if own is not None:
+            applicant = replace(applicants[holder.namespace], service_labels=own)
+            if before.refuses(applicant) is None and after.refuses(applicant) is not None:
+                affected.append((claim, holder))
     return affected
+
+
+def _selectors(pool: Pool) -> tuple[Selector, ...]:
+    return pool.allocation.service_selectors if pool.allocation is not None else ()
 
 
 def _restrictions(pool: Pool) -> ServiceAllocation | None:
