@@ -139,7 +139,7 @@ def _served(pool: Pool, claim: Claim, labels: dict[str, str], namespace: str) ->
     return pool.takes_away(claim.address, Applicant(namespace, {}, labels)) is None
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(steps(), max_size=25))
 def test_no_change_of_pools_loses_an_address_or_its_owner(documents: list[Object]) -> None:
     cluster = Cluster()
