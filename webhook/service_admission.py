@@ -74,14 +74,14 @@ class ServiceAdmission:
         if isinstance(asked, Verdict):
             return asked
         if review.dry_run:
-            return judge(asked, self._cache.decide(asked.request), rules=rules)
+            return judge(asked, self._cache.decide(asked.request), rules=rules, decide=self._cache.decide)
         claims = self._claims.until(until)
         occasion = Occasion.CREATION if review.old_object is None else Occasion.CHANGE
         why = "other Services were given what was free each time"
         try:
             for pass_over in attempts():
                 with claims.propose(asked.request, occasion, pass_over=pass_over) as proposal, suppress(LostRace):
-                    verdict = judge(asked, proposal.decision, rules=rules)
+                    verdict = judge(asked, proposal.decision, rules=rules, decide=self._cache.decide)
                     if verdict.allowed:
                         claims.commit(proposal)
                     return verdict

@@ -9,13 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
-from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy
+from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.kube import resource
@@ -106,7 +105,7 @@ class ClaimCache:
         return [mirror.resource.plural for mirror in self._reflectors if not mirror.alive]
 
     def pools(self) -> list[Pool]:
-        """Return every valid pool; one that was deleted while its Services must move has no addresses."""
+        """Return every valid pool."""
         with self._lock:
             return list(self._pools.values())
 
@@ -223,12 +222,7 @@ class ClaimCache:
         if fault is not None:
             log.warning("pool.ignored", pool=change.key[1], error=fault.message)
         with self._lock:
-            sound = configuration.sound_pools()
-            for name, known in self._pools.items():
-                if name not in configuration.pools and known.shrink_policy is ShrinkPolicy.REASSIGN:
-                    # Without addresses it serves nobody, but its last holders still learn that they must move.
-                    sound[name] = replace(known, ranges=())
-            self._pools = sound
+            self._pools = configuration.sound_pools()
         self._on_change(change)
 
     def _take_claim(self, change: Change) -> None:

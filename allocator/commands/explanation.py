@@ -11,11 +11,12 @@ from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.verdicts import Decision
-from allocator.objects.document import Document, InvalidDocument
+from allocator.objects.document import Document
 from allocator.objects.ip_allocation import claim_from
-from allocator.objects.pool import pool_from
-from allocator.objects.service import addresses_in_status, request_from, served_by_another, wants_address
+from allocator.objects.service import readable_request, served_by_another, wants_address
 from allocator.offline.plan_result import State, served_elsewhere, why_ignored
+from allocator.rules.configuration import read
+from allocator.rules.service_report import message_of
 
 _SHOWN_EVENTS = 10
 
@@ -123,14 +124,8 @@ def explanation_of(
 
 
 def pools_from(documents: Iterable[Document]) -> list[Pool]:
-    """Return the pools that can be read; admission lets no other in while it runs."""
-    pools = []
-    for document in documents:
-        try:
-            pools.append(pool_from(document))
-        except InvalidDocument:
-            continue
-    return pools
+    """Return the pools that are in use; admission lets no other in while it runs."""
+    return list(read(documents).sound_pools().values())
 
 
 def claims_from(documents: Iterable[Document]) -> list[Claim]:
@@ -155,15 +150,7 @@ def _state(
     if not holds and served_by_another(service, pools):
         return State.IGNORED, served_elsewhere(service), ()
     state = State.ASSIGNED if holds else State.PENDING
-    try:
-        request = request_from(
-            service,
-            namespace=facts.namespace,
-            cluster_families=facts.families,
-            status_addresses=addresses_in_status(service),
-        )
-    except InvalidDocument as error:
-        return state, str(error), ()
+    request = readable_request(service, namespace=facts.namespace, cluster_families=facts.families)
     ledger = Ledger()
     for claim in claims:
         ledger.put(claim)
@@ -172,12 +159,10 @@ def _state(
 
 
 def _message(decision: Decision, state: State) -> str:
-    if decision.refusal is not None:
-        return decision.refusal.message
-    if state is State.ASSIGNED or not decision.placements:
-        return ""
-    due = ", ".join(str(place.address) for place in decision.placements)
-    return f"{due} from pool {decision.pools} is due to it; it is assigned as soon as a reconciler leads"
+    if decision.refusal is None and state is State.PENDING:
+        listed = ", ".join(str(place.address) for place in decision.placements)
+        return f"{listed} from pool {decision.pools} is free for it; it is assigned as soon as a reconciler leads"
+    return message_of(decision)
 
 
 def _claims(documents: Iterable[Document]) -> Iterable[tuple[Claim, Document]]:

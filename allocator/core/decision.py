@@ -18,7 +18,7 @@ from allocator.core.reasons import Reasons, ranges_text
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
 from allocator.core.sharing import ObstacleKind, place_among
-from allocator.core.verdicts import Decision, How, Outcome, Placement, Refusal, RefusalKind
+from allocator.core.verdicts import Decision, How, Note, NoteKind, Outcome, Placement, Refusal, RefusalKind
 
 
 def decide(
@@ -145,11 +145,9 @@ class _Case:
         name = self.request.pool_name
         if name is None:
             return None
-        # A deleted pool whose Services must still move has no ranges: it is not there to be asked for.
-        existing = [pool for pool in self.pools if pool.ranges]
-        pool = next((candidate for candidate in existing if candidate.name == name), None)
+        pool = next((candidate for candidate in self.pools if candidate.name == name), None)
         if pool is None:
-            known = listed(candidate.name for candidate in existing) or "none"
+            known = listed(candidate.name for candidate in self.pools) or "none"
             return self.reasons.refusal(
                 RefusalKind.UNKNOWN_POOL, f"there is no pool {name} (pools: {known})", "create it or name another"
             )
@@ -241,8 +239,8 @@ class _Case:
             refusal,
             lost_share=self._lost_share(),
             displaced=self.reasons.refusal(RefusalKind.HELD, "; ".join(displaced), _DISPLACED) if displaced else None,
-            notes=(*self.cuts, *notes),
-            considered=tuple(self.reasons.of_each_pool()) if refusal is not None else (),
+            notes=(*(Note(NoteKind.FAMILY_MISSING, cut) for cut in self.cuts), *notes),
+            considered=tuple(self.reasons.of_each_pool()) if refusal is not None and refusal.kind.asks_pools else (),
         )
 
     def _lost_share(self) -> Refusal | None:

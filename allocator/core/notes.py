@@ -10,7 +10,7 @@ from allocator.core.pools import Pool, owning_pool
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.sharing import obstacle, place_among
-from allocator.core.verdicts import Placement
+from allocator.core.verdicts import Note, NoteKind, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +22,24 @@ class Notes:
     ledger: Ledger
     reasons: Reasons
 
-    def of(self, placements: Sequence[Placement], *, complete: bool) -> list[str]:
+    def of(self, placements: Sequence[Placement], *, complete: bool) -> list[Note]:
         """Return the notes on what the Service is given; `complete` tells that no refusal says what is missing."""
         missing = self._missing_family(placements) if complete else ()
         return [*missing, *self._sharers_unasked(placements), *self._unshared(placements)]
 
-    def _missing_family(self, placements: Sequence[Placement]) -> Iterator[str]:
+    def _missing_family(self, placements: Sequence[Placement]) -> Iterator[Note]:
         """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
         request = self.request
         families = [place.address.family for place in placements]
         missing = [family for family in request.families if family not in families]
         if request.policy is FamilyPolicy.PREFER_DUAL and missing and families and not request.pins:
-            yield (
-                f"{request.label}: PreferDualStack gets {' and '.join(families)} only, no {missing[0]} address is "
-                f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both"
+            yield self._note(
+                NoteKind.FAMILY_MISSING,
+                f"PreferDualStack gets {' and '.join(families)} only, no {missing[0]} address is "
+                f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both",
             )
 
-    def _sharers_unasked(self, placements: Sequence[Placement]) -> Iterator[str]:
+    def _sharers_unasked(self, placements: Sequence[Placement]) -> Iterator[Note]:
         for place in placements:
             if place.claim is None or not place.claim.in_use:
                 continue
@@ -46,13 +47,14 @@ class Notes:
             unasked = place_among(self.request, place.claim, pool).unasked
             if unasked:
                 more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
-                yield (
-                    f"{self.request.label}: shares {place.address} with {unasked[0].label}{more} of another "
-                    "namespace, which nothing allows or forbids; say which namespaces may with "
-                    "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool"
+                yield self._note(
+                    NoteKind.OTHER_NAMESPACE,
+                    f"shares {place.address} with {unasked[0].label}{more} of another namespace, "
+                    "which nothing allows or forbids; say which namespaces may with "
+                    "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool",
                 )
 
-    def _unshared(self, placements: Sequence[Placement]) -> Iterator[str]:
+    def _unshared(self, placements: Sequence[Placement]) -> Iterator[Note]:
         """Of a Service with a sharing key: with whom it does not share, and why; by family."""
         request = self.request
         if not request.sharing_key or request.pins:
@@ -62,12 +64,19 @@ class Notes:
         for place in alone:
             claim = self._older_under_key(place)
             if claim is not None:
-                yield f"{request.label}: does not share under key {request.sharing_key!r}: {self._why_not(claim)}"
-            elif joined is not None:
-                yield (
-                    f"{request.label}: shares {joined.address} only: nobody holds an {place.address.family} address "
-                    f"under key {request.sharing_key!r} that it could share, so {place.address} is its own"
+                yield self._note(
+                    NoteKind.NOT_SHARED,
+                    f"does not share under key {request.sharing_key!r}: {self._why_not(claim)}",
                 )
+            elif joined is not None:
+                yield self._note(
+                    NoteKind.NOT_SHARED,
+                    f"shares {joined.address} only: nobody holds an {place.address.family} address under key "
+                    f"{request.sharing_key!r} that it could share, so {place.address} is its own",
+                )
+
+    def _note(self, kind: NoteKind, text: str) -> Note:
+        return Note(kind, f"{self.request.label}: {text}")
 
     def _older_under_key(self, place: Placement) -> Claim | None:
         """The first address under the key that others held before the Service got its own."""

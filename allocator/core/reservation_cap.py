@@ -11,7 +11,7 @@ from typing import Final
 
 from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision, How, Outcome, Placement
+from allocator.core.verdicts import Decision, How, Note, NoteKind, Outcome, Placement
 
 MAX_UNBOUND_RESERVATIONS: Final = 32
 """Default of how many addresses a namespace may have reserved at one time for Services that are not seen yet."""
@@ -52,4 +52,4 @@ def left_to_the_reconciler(request: ServiceRequest, ledger: Ledger, why: str) ->
     """Return the decision that reserves nothing now: what the Service's status shows stays, the rest comes later."""
     shown = (claim for claim in request.claims_in(ledger) if claim.address in request.status_addresses)
     kept = tuple(Placement(claim.address, claim.pool, How.KEPT, claim) for claim in shown)
-    return Decision(Outcome.PENDING, kept, notes=(f"{request.label}: {why}",))
+    return Decision(Outcome.PENDING, kept, notes=(Note(NoteKind.DEFERRED, f"{request.label}: {why}"),))

@@ -44,11 +44,14 @@ class Obstacle:
 
     def held_text(self, address: Address) -> str:
         """Say it of an address that the younger Service asks for or holds."""
-        return f"{address} is held by {self.older}{self._why()}"
+        return f"{address} is {self._held()}"
 
     def given_up_text(self, address: Address) -> str:
         """Say that the younger holder gives the address up because of what the older one needs now."""
-        return f"{self.younger.label}, which joined later, gives up {self.held_text(address)}"
+        return f"{self.younger.label}, which joined later, gives up {address}, {self._held()}"
+
+    def _held(self) -> str:
+        return f"held by {self.older}{self._why()}"
 
     def _why(self) -> str:
         older, younger = self.older, self.younger

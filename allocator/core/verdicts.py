@@ -32,6 +32,11 @@ class RefusalKind(StrEnum):
         and waits."""
         return self not in (RefusalKind.MALFORMED, RefusalKind.POOL_CLOSED, RefusalKind.QUOTA)
 
+    @property
+    def asks_pools(self) -> bool:
+        """Whether the reason lies with the pools, so that each can say why it did not serve."""
+        return self not in (RefusalKind.MALFORMED, RefusalKind.QUOTA)
+
 
 _CODES = {
     RefusalKind.MALFORMED: 422,
@@ -81,6 +86,27 @@ class Placement:
         return self.claim.original_pool or self.claim.pool
 
 
+class NoteKind(StrEnum):
+    """What a note is about."""
+
+    FAMILY_MISSING = "family-missing"
+    """PreferDualStack comes to one address: the Service waits for the second."""
+    NOT_SHARED = "not-shared"
+    """It carries a sharing key and shares an address with nobody, or not both."""
+    OTHER_NAMESPACE = "other-namespace"
+    """It shares with a Service of another namespace, which nobody has allowed or forbidden."""
+    DEFERRED = "deferred"
+    """Nothing is reserved at admission: the reconciler assigns once the Service is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of what the author of a Service should know though the request is met."""
+
+    kind: NoteKind
+    message: str
+
+
 class Outcome(StrEnum):
     """What becomes of the Service."""
 
@@ -103,8 +129,8 @@ class Decision:
     """Set when the Service can no longer share an address with older holders and gives it up to them."""
     displaced: Refusal | None = None
     """Set when younger holders can no longer share an address with the Service and give it up."""
-    notes: tuple[str, ...] = ()
-    """What the author should know of the placements, one line each."""
+    notes: tuple[Note, ...] = ()
+    """What the author should know of the placements."""
     considered: tuple[tuple[str, str], ...] = ()
     """With a refusal: the pools in the order of trial, and why each did not serve."""
 
@@ -113,7 +139,13 @@ class Decision:
         """What admission warns of, one line each; a denial is an error and no warning."""
         unmet = self.refusal if self.outcome is not Outcome.DENIED else None
         refusals = (self.lost_share, self.displaced, unmet)
-        return (*(refusal.message for refusal in refusals if refusal is not None), *self.notes)
+        return tuple(said.message for said in (*refusals, *self.notes) if said is not None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the Service has all that it asks for or prefers: no change elsewhere can give it more."""
+        short = any(note.kind is NoteKind.FAMILY_MISSING for note in self.notes)
+        return self.refusal is None and bool(self.placements) and not short
 
     @property
     def pools(self) -> str:

@@ -17,7 +17,7 @@ from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.sharing import ANY_NAMESPACE
 from allocator.objects import names
-from allocator.objects.document import Document, Problems, annotations_of, labels_of
+from allocator.objects.document import Document, InvalidDocument, Problems, annotations_of, labels_of
 from allocator.objects.namespace import quota_of
 
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -76,6 +76,24 @@ def request_from(
         annotated_addresses=addresses_in_annotation(service),
         recorded_pools=recorded_pools(service),
     )
+
+
+def readable_request(
+    service: Document,
+    *,
+    namespace: Document | None = None,
+    cluster_families: Sequence[Family] = (Family.IPV4,),
+) -> ServiceRequest:
+    """Read what a stored Service asks for; where that cannot be read, a request to keep what it has, saying why."""
+    try:
+        return request_from(
+            service,
+            namespace=namespace,
+            cluster_families=cluster_families,
+            status_addresses=addresses_in_status(service),
+        )
+    except InvalidDocument as error:
+        return identity_from(service, namespace=namespace, malformed=str(error))
 
 
 def identity_from(service: Document, *, namespace: Document | None = None, malformed: str = "") -> ServiceRequest:

@@ -11,7 +11,7 @@ from allocator.core import lifecycle
 from allocator.core.addresses import Address
 from allocator.core.claims import Ledger
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Decision, Outcome
+from allocator.core.verdicts import Decision, Placement
 
 
 class InMemoryClaims:
@@ -26,18 +26,20 @@ class InMemoryClaims:
         self._moments = 0
 
     def settle(self, request: ServiceRequest, decision: Decision, *, cooling_pools: Iterable[str]) -> None:
-        """Make a decision true: hold what is placed, release all else."""
-        if decision.outcome is Outcome.ASSIGNED:
-            for place in decision.placements:
-                before = place.claim if place.claim is not None and place.claim.in_use else None
-                after = lifecycle.bind(place, request, now=self._now())
-                if after != before:
-                    self.ledger.put(after)
-                    others = after.others(*request.key)
-                    self.affected.update((other.namespace, other.name) for other in others)
-                    self.capacity_changed = self.capacity_changed or before is not None
+        """Make a decision true, whatever its outcome: hold what is placed, release all else."""
+        self.hold(request, decision.placements)
         placed = {place.address for place in decision.placements}
         self.release(request.namespace, request.name, keeping=placed, cooling_pools=cooling_pools)
+
+    def hold(self, request: ServiceRequest, placements: Iterable[Placement]) -> None:
+        """Claim what is placed for a Service that exists."""
+        for place in placements:
+            before = place.claim if place.claim is not None and place.claim.in_use else None
+            after = lifecycle.bind(place, request, now=self._now())
+            if after != before:
+                self.ledger.put(after)
+                self.affected.update((other.namespace, other.name) for other in request.others_in(after))
+                self.capacity_changed = self.capacity_changed or before is not None
 
     def release(
         self, namespace: str, name: str, *, keeping: Iterable[Address] = (), cooling_pools: Iterable[str] = ()

@@ -15,6 +15,7 @@ from allocator.objects.service import addresses_in_status, wants_address
 from allocator.offline.replay import Replay
 from allocator.offline.simulated_services import Key, SimulatedService
 from allocator.rules.pool_status import counters
+from allocator.rules.service_report import message_of
 
 
 class State(StrEnum):
@@ -109,14 +110,13 @@ def _service(key: Key, state: SimulatedService, lb_class: str) -> ServiceResult:
         return ServiceResult(
             namespace=namespace, name=name, state=State.IGNORED, message=served_elsewhere(state.stored)
         )
-    unmet = decision.refusal.message if decision.refusal is not None else ""
     return ServiceResult(
         namespace=namespace,
         name=name,
         state=State.ASSIGNED if decision.placements else State.PENDING,
         ips=tuple(str(place.address) for place in decision.placements),
         pool=decision.pools,
-        message=unmet,
+        message=message_of(decision),
     )
 
 

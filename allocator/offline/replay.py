@@ -93,6 +93,7 @@ class Replay:
                     self.services.expect(manifest.key, manifest.content)
             elif manifest.kind.kind == names.IP_ADDRESS_POOLS.kind and manifest.verdict.allowed:
                 self._pool_names.add(manifest.key[1])
+        self.services.secure()
         answers = [self._answer(manifest) for manifest in manifests]
         return [answer for manifest, answer in zip(manifests, answers, strict=True) if manifest.listed]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from allocator.core import lifecycle
@@ -11,12 +11,12 @@ from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
+from allocator.core.securing import secured
 from allocator.core.verdicts import Decision
-from allocator.objects.document import Document, InvalidDocument, annotations_of, labels_of
-from allocator.objects.service import addresses_in_status, request_from, served_by_another, wants_address
+from allocator.objects.document import Document, annotations_of, labels_of
+from allocator.objects.service import addresses_in_status, readable_request, served_by_another, wants_address
 from allocator.offline.claims import InMemoryClaims
 from allocator.rules.service import annotations_of_decision, review_service
-from allocator.rules.service_report import waits
 from allocator.rules.verdict import Rules, Verdict
 
 Key = tuple[str, str]
@@ -61,14 +61,17 @@ class SimulatedServices:
 
     def expect(self, key: Key, service: Document) -> None:
         """Keep for a Service, whose document is still to come, what its status shows it had before all of this."""
-        self._awaited[key] = service
+        self._awaited[key] = _named(service, key)
 
     def admit(self, key: Key, document: Document) -> Verdict:
-        """Answer a Service's creation or update and, if it is allowed, make it so."""
+        """Answer a Service's creation or update and, if it is allowed, make it so.
+
+        One that comes with addresses in its status was there before: its document is an update that changes nothing.
+        """
         awaited = self._awaited.pop(key, None)
         state = self._services.setdefault(key, SimulatedService())
-        old = state.stored
-        if old is None:
+        old = state.stored or awaited
+        if state.stored is None:
             # Refused before, if at all: its age counts from here.
             self._services[key] = self._services.pop(key)
         new = document if old is None else _updated(old, document)
@@ -78,8 +81,6 @@ class SimulatedServices:
         verdict = review_service(new, old, namespace=self._namespace(key[0]), rules=self._rules, decide=self._decide)
         if not verdict.allowed:
             state.refused = verdict.message
-            if awaited is not None:
-                self._release(key)
             return verdict
         state.stored = _named(_with_assignment(new, verdict), key)
         if not wants_address(new, lb_class=self._rules.lb_class):
@@ -87,6 +88,8 @@ class SimulatedServices:
             self._release(key)
         elif verdict.decision is not None:
             self._settle(key, state.stored, verdict.decision)
+        elif state.decision is None:
+            self._reconsider([key])
         return verdict
 
     def remove(self, key: Key) -> None:
@@ -101,8 +104,8 @@ class SimulatedServices:
             self.remove(key)
 
     def pool_changed(self, name: str) -> None:
-        """Adopt what the pool may have brought, and ask its holders whether they may stay."""
-        self._adopt()
+        """Claim what statuses show and the pool contains, and ask its holders whether they may stay."""
+        self.secure()
         self._rehome()
         pool = next((pool for pool in self._pools() if pool.name == name), None)
         self._reconsider(
@@ -124,7 +127,7 @@ class SimulatedServices:
         self._claims.capacity_changed = True
 
     def retry(self) -> None:
-        """Give those that wait another try, the oldest first, for as long as that changes capacity."""
+        """Give those that wait another try, the oldest first, for as long as that changes what others can have."""
         rounds = 0
         # Each round but the last gives somebody what it waited for; the bound only guards against a rule that would
         # send two Services in circles.
@@ -146,17 +149,15 @@ class SimulatedServices:
                 found[key] = labels_of(service)
         return found
 
-    def _adopt(self) -> None:
-        """Claim what statuses show and nobody holds yet, before anything new is assigned."""
-        waiting = {key: state.stored for key, state in self._services.items() if state.waits and state.stored}
-        for key, service in (self._awaited | waiting).items():
-            request = self._request(key, service)
-            if request is None or not request.status_addresses:
+    def secure(self) -> None:
+        """Claim what statuses show and nobody holds, whatever the Services ask for, in the order of the documents."""
+        stored = {key: state.stored for key, state in self._services.items() if state.stored is not None}
+        for key, service in (self._awaited | stored).items():
+            shown = addresses_in_status(service)
+            if not shown or not wants_address(service, lb_class=self._rules.lb_class):
                 continue
-            decision = self._decide(request)
-            shown = tuple(place for place in decision.placements if place.address in request.status_addresses)
-            if shown:
-                self._hold(request, replace(decision, placements=shown))
+            request = self._request(key, service)
+            self._claims.hold(request, secured(request, pools=list(self._pools()), ledger=self._claims.ledger))
 
     def _holding(self, concerns: Callable[[Claim, Holder], bool]) -> list[Key]:
         """Those who hold something that a change concerns, in the order of their documents."""
@@ -172,9 +173,10 @@ class SimulatedServices:
     def _reconsider(self, keys: Iterable[Key]) -> None:
         for key in keys:
             service = self._services[key].stored
-            request = self._request(key, service) if service is not None else None
-            if service is not None and request is not None and not self._foreign(key, service):
-                self._settle(key, service, self._decide(request))
+            if service is None or not wants_address(service, lb_class=self._rules.lb_class):
+                continue
+            if not self._foreign(key, service):
+                self._settle(key, service, self._decide(self._request(key, service)))
 
     def _foreign(self, key: Key, service: Document) -> bool:
         """Whether another controller serves it, whose work is left alone."""
@@ -184,12 +186,10 @@ class SimulatedServices:
 
     def _settle(self, key: Key, service: Document, decision: Decision) -> None:
         request = self._request(key, service)
-        if request is None:
-            return
         self._hold(request, decision)
         state = self._services[key]
         had = state.decision is not None and bool(state.decision.placements)
-        state.decision, state.waits = decision, waits(request, decision)
+        state.decision, state.waits = decision, not decision.is_complete
         if decision.placements or had:
             state.stored = _with_status(service, decision)
 
@@ -205,18 +205,8 @@ class SimulatedServices:
     def _decide(self, request: ServiceRequest) -> Decision:
         return decide(request, pools=list(self._pools()), ledger=self._claims.ledger, order=self._rules.order)
 
-    def _request(self, key: Key, service: Document) -> ServiceRequest | None:
-        if not wants_address(service, lb_class=self._rules.lb_class):
-            return None
-        try:
-            return request_from(
-                service,
-                namespace=self._namespace(key[0]),
-                cluster_families=self._rules.families,
-                status_addresses=addresses_in_status(service),
-            )
-        except InvalidDocument:
-            return None
+    def _request(self, key: Key, service: Document) -> ServiceRequest:
+        return readable_request(service, namespace=self._namespace(key[0]), cluster_families=self._rules.families)
 
 
 def _updated(old: Document, new: Document) -> Document:

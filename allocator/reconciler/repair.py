@@ -53,19 +53,17 @@ from allocator.core.verdicts import RefusalKind
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Conflict, NotFound, Object
 from allocator.objects import names
-from allocator.objects.document import InvalidDocument
 from allocator.objects.service import (
     addresses_in_annotation,
     addresses_in_status,
     identity_from,
-    request_from,
+    readable_request,
     served_by_another,
     wants_address,
 )
 from allocator.reconciler.collection import Collection
 from allocator.reconciler.service_outcome import ServiceOutcome
 from allocator.reconciler.shown_addresses import ShownAddresses
-from allocator.rules.service_report import waits
 
 Key = tuple[str, str]
 
@@ -203,20 +201,12 @@ class Repair:
                     self._collection.drop_over_quota(claim, key)
                 else:
                     self._collection.release(claim, key, why="no longer asked for")
-        return Repaired(waits(request, decision), pause)
+        return Repaired(not decision.is_complete, pause)
 
     def _request(self, service: Object) -> ServiceRequest:
         """What it asks for; where that cannot be read, a request to keep what it has."""
         namespace = self._cache.namespace(service["metadata"]["namespace"])
-        try:
-            return request_from(
-                service,
-                namespace=namespace,
-                cluster_families=self._cache.families,
-                status_addresses=addresses_in_status(service),
-            )
-        except InvalidDocument as error:
-            return identity_from(service, namespace=namespace, malformed=str(error))
+        return readable_request(service, namespace=namespace, cluster_families=self._cache.families)
 
     def _held_by_others(self, key: Key, service: Object) -> dict[Address, str]:
         """What the status lists though other Services hold it (an older one, a backup restored in part), and who."""

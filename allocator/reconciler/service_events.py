@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from allocator.kube.client import Object
 from allocator.kube.events import EventRecorder
 from allocator.rules.conditions import Condition
-from allocator.rules.service_report import News, stored_condition
+from allocator.rules.service_report import ServiceEvent, stored_condition
 
 Key = tuple[str, str]
 
@@ -27,7 +27,7 @@ class ServiceEvents:
         shown = stored_condition(service) or {}
         return (shown.get("reason"), shown.get("message")) != (condition.reason, condition.message)
 
-    def tell(self, service: Object, condition: Condition, news: Sequence[News]) -> None:
+    def tell(self, service: Object, condition: Condition, news: Sequence[ServiceEvent]) -> None:
         """Record the news, and that the Service now knows what the condition says."""
         self._told[_key(service)] = (service["metadata"]["uid"], condition)
         for one in news:

@@ -18,11 +18,11 @@ from allocator.reconciler.service_events import ServiceEvents
 from allocator.reconciler.service_status import FIELD_MANAGER, ServiceStatus
 from allocator.reconciler.status_contention import StatusContention
 from allocator.rules.service_report import (
-    News,
+    ServiceEvent,
     condition_for,
-    news_of_addresses,
-    news_of_losses,
-    news_of_wish,
+    events_of_addresses,
+    events_of_losses,
+    events_of_request,
     stored_condition,
 )
 
@@ -77,12 +77,12 @@ class ServiceOutcome:
         # Asked before the write, which makes us the field's manager.
         contention = [self._contended(service, addresses)] if contended else []
         condition = condition_for(request, decision)
-        news = contention + news_of_losses(request, decision, lost)
+        news = contention + events_of_losses(request, decision, lost)
         if self._events.is_news(service, condition):
-            news += news_of_wish(request, decision)
+            news += events_of_request(request, decision)
         if addresses:
             self._status.show(service, addresses, decision.pools, condition, original_pools=decision.original_pools)
-            news += news_of_addresses(service, addresses)
+            news += events_of_addresses(service, addresses)
         else:
             self._status.clear(service, ours, condition)
         if changes:
@@ -97,7 +97,7 @@ class ServiceOutcome:
         if ours or stored_condition(service) is not None:
             self._status.clear(service, ours, None)
 
-    def _contended(self, service: Object, addresses: Sequence[Address]) -> News:
+    def _contended(self, service: Object, addresses: Sequence[Address]) -> ServiceEvent:
         metadata = service["metadata"]
         try:
             live = self._cluster.get(resource.SERVICES, metadata["name"], metadata["namespace"])
@@ -110,7 +110,7 @@ class ServiceOutcome:
             "stop the other controller, or give the Service the loadBalancerClass of the one that shall serve it"
         )
         log.warning("status.contended", service="/".join(_key(service)), by=who)
-        return News("StatusOverwritten", message, normal=False)
+        return ServiceEvent("StatusOverwritten", message, normal=False)
 
 
 def _note_change(request: ServiceRequest, decision: Decision, before: Sequence[Address]) -> None:

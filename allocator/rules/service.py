@@ -24,6 +24,8 @@ class Question:
     """A Service under admission that an address has to be decided for."""
 
     request: ServiceRequest
+    stored: ServiceRequest | None
+    """What the stored Service asks for; None where there is none, or that cannot be read."""
     new: Document
     old: Document | None
     warnings: tuple[str, ...]
@@ -39,7 +41,7 @@ def review_service(
 ) -> Verdict:
     """Answer the creation (`old` is None) or change of a Service where deciding writes nothing."""
     asked = ask(new, old, namespace=namespace, rules=rules)
-    return asked if isinstance(asked, Verdict) else judge(asked, decide(asked.request), rules=rules)
+    return asked if isinstance(asked, Verdict) else judge(asked, decide(asked.request), rules=rules, decide=decide)
 
 
 def ask(
@@ -49,7 +51,8 @@ def ask(
 
     `foreign` says that another controller serves it (`services.served_by_another`): then it is left alone.
 
-    An update that leaves the wish as it was keeps what the stored object shows, without a decision.
+    An update that leaves the request as it was keeps what the stored object shows, without a decision. One that is
+    malformed just as the stored Service is changes nothing for the worse: it is admitted, with a warning.
     """
     if not wants_address(new, lb_class=rules.lb_class):
         return Verdict()
@@ -59,34 +62,48 @@ def ask(
         return Verdict(annotations=carried)
     if new["metadata"].get("deletionTimestamp"):
         return Verdict(annotations=carried)
+    warnings = annotation_warnings(new, namespace)
+    stored = _stored_request(old, namespace, rules)
     try:
         request = _request(new, old, namespace, rules)
     except InvalidDocument as error:
         metadata = new["metadata"]
         who = f"{metadata.get('namespace')}/{metadata.get('name') or metadata.get('generateName', '') + '*'}"
-        return denied(422, f"{who}: {error}", annotation_warnings(new, namespace))
-    warnings = annotation_warnings(new, namespace)
-    if carried[names.ASSIGNED_IPS_ANNOTATION] and _same_request(request, old, namespace, rules):
+        if str(error) == str(stored):
+            return Verdict(annotations=carried, warnings=(*warnings, f"{who}: {error}"))
+        return denied(422, f"{who}: {error}", warnings)
+    if carried[names.ASSIGNED_IPS_ANNOTATION] and stored == request:
         return Verdict(annotations=carried, warnings=(*warnings, *written_by_hand(new, old, carried)))
-    return Question(request=request, new=new, old=old, warnings=warnings)
+    readable = stored if isinstance(stored, ServiceRequest) else None
+    return Question(request=request, stored=readable, new=new, old=old, warnings=warnings)
 
 
-def judge(asked: Question, decision: Decision, *, rules: Rules) -> Verdict:
-    """Answer by what was decided."""
-    refusal = _reason_to_deny(decision, rules)
-    if refusal is not None:
-        code, message = refusal.kind.code, refusal.message
+def judge(
+    asked: Question, decision: Decision, *, rules: Rules, decide: Callable[[ServiceRequest], Decision]
+) -> Verdict:
+    """Answer by what was decided; `decide` decides without writing anything.
+
+    An update is refused for what it changes: what the stored Service is refused in the same words is a warning.
+    """
+    refusals = _refusals(decision, rules)
+    known = _refusals(decide(asked.stored), rules) if refusals and asked.stored is not None else ()
+    blamed = next((refusal for refusal in refusals if refusal not in known), None)
+    if blamed is not None:
+        code, message = blamed.kind.code, blamed.message
         return Verdict(allowed=False, code=code, message=message, warnings=asked.warnings, decision=decision)
     annotations = annotations_of_decision(decision)
     by_hand = written_by_hand(asked.new, asked.old, annotations)
-    warnings = (*asked.warnings, *by_hand, *decision.warnings)
+    denials = (refusal.message for refusal in refusals if refusal.message not in decision.warnings)
+    warnings = (*asked.warnings, *by_hand, *decision.warnings, *denials)
     return Verdict(annotations=annotations, warnings=warnings, decision=decision)
 
 
-def _reason_to_deny(decision: Decision, rules: Rules) -> Refusal | None:
-    if rules.strict:
-        return decision.refusal or decision.lost_share
-    return decision.refusal if decision.outcome is Outcome.DENIED else None
+def _refusals(decision: Decision, rules: Rules) -> tuple[Refusal, ...]:
+    """What speaks against admission: under `strict` also what time can heal, and sharing that ends."""
+    if not rules.strict:
+        return (decision.refusal,) if decision.refusal is not None and decision.outcome is Outcome.DENIED else ()
+    refusals = (decision.refusal, decision.lost_share, decision.displaced)
+    return tuple(refusal for refusal in refusals if refusal is not None)
 
 
 def assignment_of(service: Document | None) -> Mapping[str, str | None]:
@@ -106,14 +123,16 @@ def _request(service: Document, old: Document | None, namespace: Document | None
     return replace(request, uid=old["metadata"].get("uid"), annotated_addresses=addresses_in_annotation(old))
 
 
-def _same_request(request: ServiceRequest, old: Document | None, namespace: Document | None, rules: Rules) -> bool:
-    """Whether an update leaves all that a decision reads as it was."""
+def _stored_request(
+    old: Document | None, namespace: Document | None, rules: Rules
+) -> ServiceRequest | InvalidDocument | None:
+    """Read what the stored Service asks for, or why that cannot be read; None where nothing is asked of us."""
     if old is None or not wants_address(old, lb_class=rules.lb_class):
-        return False
+        return None
     try:
-        return _request(old, old, namespace, rules) == request
-    except InvalidDocument:
-        return False
+        return _request(old, old, namespace, rules)
+    except InvalidDocument as error:
+        return error
 
 
 def annotations_of_decision(decision: Decision) -> Mapping[str, str | None]:

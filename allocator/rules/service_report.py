@@ -1,5 +1,6 @@
-"""What a Service is told: one condition, and Events under MetalLB's reasons when that changes.
+"""How a decision is reported: one condition, one message, and Events under MetalLB's reasons when they change.
 
+Condition, Event, `plan` and `explain` say what `message_of` and `reason_for` say; admission warns in the same text.
 Messages are the decision's own. Event reasons and texts: MetalLB controller/service.go convergeBalancer.
 """
 
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from allocator.core.addresses import Address
-from allocator.core.requests import FamilyPolicy, ServiceRequest
-from allocator.core.verdicts import Decision, Refusal, RefusalKind
+from allocator.core.requests import ServiceRequest
+from allocator.core.verdicts import Decision, NoteKind, RefusalKind
 from allocator.objects.document import Document
 from allocator.objects.service import addresses_in_status, deprecated_annotations
 from allocator.rules.conditions import MESSAGE_LIMIT, Condition
@@ -27,7 +28,7 @@ _LABEL_SEPARATOR = ": "
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ServiceEvent:
     """One Event about a Service."""
 
     reason: str
@@ -37,23 +38,41 @@ class News:
 
 def condition_for(request: ServiceRequest, decision: Decision) -> Condition:
     """Say what the Service has, and what it still wants with the reason why it has not got it."""
-    if decision.refusal is not None:
-        return _condition(bool(decision.placements), reason_of(decision.refusal.kind), decision.refusal.message)
     given = " and ".join(f"{place.address} from pool {place.pool}" for place in decision.placements)
-    lacking = _lacking(request, decision)
-    if lacking:
-        return _condition(True, "AssignedInPart", f"{given}; {lacking}")
-    return _condition(True, "Assigned", given)
+    message = message_of(decision)
+    if decision.refusal is None and given:
+        notes = "; ".join(_without_label(note.message, request) for note in decision.notes)
+        message = f"{given}; {notes}" if notes else given
+    return Condition(
+        type=IP_ASSIGNED,
+        status="True" if decision.placements else "False",
+        reason=reason_for(decision),
+        message=message[:MESSAGE_LIMIT],
+    )
 
 
-def condition_for_malformed(service: Object, error: Exception) -> Condition:
-    """Say that the wish cannot even be read; what the Service has it keeps."""
-    return _condition(bool(addresses_in_status(service)), reason_of(RefusalKind.MALFORMED), str(error))
+def message_of(decision: Decision) -> str:
+    """Say why the Service has not all it asks for, or what else its author should know; empty where there is nothing.
+
+    With a refusal that is all: what may come of a request that is not met yet is not said beforehand.
+    """
+    if decision.refusal is not None:
+        return decision.refusal.message
+    return "; ".join(note.message for note in decision.notes)
 
 
-def waits(request: ServiceRequest, decision: Decision) -> bool:
-    """Tell whether the Service wants more than it has, so that it is tried again when capacity or rules change."""
-    return decision.refusal is not None or not decision.placements or bool(_lacking(request, decision))
+def reason_for(decision: Decision) -> str:
+    """Return the state in one word: why nothing is assigned, or how far what is assigned was asked for."""
+    if decision.refusal is not None and not decision.placements:
+        return reason_of(decision.refusal.kind)
+    if decision.refusal is not None:
+        return "AssignedNotAsRequested"
+    return "Assigned" if decision.is_complete else "AssignedInPart"
+
+
+def reason_of(kind: RefusalKind) -> str:
+    """Return `not-in-pool` as a condition spells it: NotInPool."""
+    return "".join(part.title() for part in kind.split("-"))
 
 
 def stored_condition(service: Document) -> Document | None:
@@ -62,74 +81,61 @@ def stored_condition(service: Document) -> Document | None:
     return next((condition for condition in conditions if condition.get("type") == IP_ASSIGNED), None)
 
 
-def news_of_malformed(error: Exception) -> News:
-    """Tell why the wish cannot be read."""
-    return News("LoadBalancerFailed", f"invalid requested loadbalancer IPs: {error}", normal=False)
-
-
-def news_of_wish(request: ServiceRequest, decision: Decision) -> list[News]:
-    """Tell which part of the wish is not met, for when that is new."""
+def events_of_request(request: ServiceRequest, decision: Decision) -> list[ServiceEvent]:
+    """Return what of the request is not met or should be known, for when that is new."""
     refusal = decision.refusal
     if refusal is not None:
-        why = _without_label(refusal, request)
+        why = _without_label(refusal.message, request)
         if refusal.kind is RefusalKind.MALFORMED:
-            return [News("LoadBalancerFailed", f"invalid requested loadbalancer IPs: {why}", normal=False)]
-        return [News("AllocationFailed", f'Failed to allocate IP for "{request.label}": {why}', normal=False)]
-    lacking = _lacking(request, decision)
-    if lacking:
-        return [News("AdditionalAssignFailed", f"cannot assign additional IP in PreferDualStack: {lacking}")]
-    return []
+            return [ServiceEvent("LoadBalancerFailed", f"invalid requested loadbalancer IPs: {why}", normal=False)]
+        return [ServiceEvent("AllocationFailed", f'Failed to allocate IP for "{request.label}": {why}', normal=False)]
+    return [_event_of_note(note.kind, _without_label(note.message, request)) for note in decision.notes]
 
 
-def news_of_losses(request: ServiceRequest, decision: Decision, lost: Mapping[Address, str]) -> list[News]:
-    """Tell of addresses that are taken away unasked, with the reason for each."""
-    reasons = [_without_label(decision.lost_share, request)] if decision.lost_share is not None else []
+def events_of_losses(request: ServiceRequest, decision: Decision, lost: Mapping[Address, str]) -> list[ServiceEvent]:
+    """Return what is taken away unasked, from the Service or by it from others, with the reason for each."""
+    reasons = [_without_label(decision.lost_share.message, request)] if decision.lost_share is not None else []
     reasons += list(lost.values())
-    why = "; ".join(reasons)
-    said = f'current IP for "{request.label}" not allowed by config, will attempt for new IP assignment: {why}'
-    return [News("ClearAssignment", said)] if reasons else []
+    events = []
+    if reasons:
+        said = f'current IP for "{request.label}" not allowed by config, will attempt for new IP assignment: '
+        events.append(ServiceEvent("ClearAssignment", said + "; ".join(reasons)))
+    if decision.displaced is not None:
+        events.append(ServiceEvent("SharingEnded", _without_label(decision.displaced.message, request), normal=False))
+    return events
 
 
-def news_of_addresses(service: Object, addresses: Sequence[Address]) -> list[News]:
-    """Tell of addresses the Service did not show before."""
+def events_of_addresses(service: Object, addresses: Sequence[Address]) -> list[ServiceEvent]:
+    """Return the addresses that the Service did not show before."""
     before = addresses_in_status(service)
     if tuple(addresses) == before:
         return []
     added = [address for address in addresses if address not in before]
     if before and set(before) < set(addresses):
-        told = [News("IPAllocated", f'Assigned additional IP "{address}"') for address in added]
+        shown = [ServiceEvent("IPAllocated", f'Assigned additional IP "{address}"') for address in added]
     elif added:
         quoted = " ".join(f'"{address}"' for address in addresses)
-        told = [News("IPAllocated", f"Assigned IP [{quoted}]")]
+        shown = [ServiceEvent("IPAllocated", f"Assigned IP [{quoted}]")]
     else:
         return []
     deprecated = deprecated_annotations(service)
-    return told + [
-        News("deprecatedAnnotation", f"Service uses deprecated annotation {key}", normal=False) for key in deprecated
+    return shown + [
+        ServiceEvent("deprecatedAnnotation", f"Service uses deprecated annotation {key}", normal=False)
+        for key in deprecated
     ]
 
 
-def _condition(assigned: bool, reason: str, message: str) -> Condition:
-    return Condition(
-        type=IP_ASSIGNED, status="True" if assigned else "False", reason=reason, message=message[:MESSAGE_LIMIT]
-    )
+def _event_of_note(kind: NoteKind, text: str) -> ServiceEvent:
+    match kind:
+        case NoteKind.FAMILY_MISSING:
+            return ServiceEvent("AdditionalAssignFailed", f"cannot assign additional IP in PreferDualStack: {text}")
+        case NoteKind.NOT_SHARED:
+            return ServiceEvent("NotShared", text, normal=False)
+        case NoteKind.DEFERRED:
+            return ServiceEvent("AllocationDeferred", text)
+        case NoteKind.OTHER_NAMESPACE:
+            return ServiceEvent("SharedAcrossNamespaces", text, normal=False)
 
 
-def reason_of(kind: RefusalKind) -> str:
-    """`not-in-pool` as a condition spells it: NotInPool."""
-    return "".join(part.title() for part in kind.split("-"))
-
-
-def _lacking(request: ServiceRequest, decision: Decision) -> str:
-    """Say which second address PreferDualStack would have liked; empty when it has what it prefers."""
-    families = {place.address.family for place in decision.placements}
-    missing = [family for family in request.families if family not in families]
-    if request.policy is not FamilyPolicy.PREFER_DUAL or request.pins or not families or not missing:
-        return ""
-    quota = request.applicant.quota
-    limit = f", or the quota of {quota} allows no more" if quota is not None else ""
-    return f"no pool open to it has an {missing[0]} address left{limit}"
-
-
-def _without_label(refusal: Refusal, request: ServiceRequest) -> str:
-    return refusal.message.removeprefix(request.label + _LABEL_SEPARATOR)
+def _without_label(message: str, request: ServiceRequest) -> str:
+    return message.removeprefix(request.label + _LABEL_SEPARATOR)

@@ -200,4 +200,4 @@ def test_a_service_that_no_reconciler_has_seen_is_told_what_is_due_to_it(admitlb
     told = explained(admitlb, "orphan")
     assert not ingress(admitlb.service("default", "orphan"))
     assert told["state"] == "Pending"
-    assert "198.51.100.0 from pool reserved is due to it" in told["message"]
+    assert "198.51.100.0 from pool reserved is free for it" in told["message"]

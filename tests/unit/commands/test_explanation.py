@@ -29,7 +29,7 @@ def explain(document: Object, *, lb_class: str = "", **facts: Any) -> Explanatio
 def test_a_cooling_address_is_not_held() -> None:
     found = explain(service("web"), allocations=[allocation("192.0.2.10", "web", state="Cooling")])
     assert (found.state, found.addresses) == (State.PENDING, ())
-    assert found.message == ("192.0.2.10 from pool four is due to it; it is assigned as soon as a reconciler leads")
+    assert found.message == ("192.0.2.10 from pool four is free for it; it is assigned as soon as a reconciler leads")
 
 
 def test_what_is_still_wanted_stands_beside_what_is_held() -> None:
@@ -49,7 +49,7 @@ def test_a_wish_that_cannot_be_read_is_the_explanation() -> None:
 def test_objects_that_cannot_be_read_do_not_keep_the_rest_from_being_explained() -> None:
     stray: Object = {"metadata": {"name": "not-an-address", "resourceVersion": "1"}, "spec": {}}
     found = explain(service("web"), pools=[pool("bad", "nonsense"), FOUR], allocations=[stray])
-    assert "192.0.2.10 from pool four is due to it" in found.message
+    assert "192.0.2.10 from pool four is free for it" in found.message
 
 
 def test_a_service_that_another_controller_serves_is_ignored_and_so_is_one_of_another_class() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.commands.manifests import Object, deleted, namespace, plan, pool, service
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")
 ONE = pool("one", "192.0.2.10")
+CLOSED = pool("closed", "198.51.100.0/28", serviceAllocation={"namespaces": ["finance"]})
 DUAL = ("--cluster-families", "IPv4,IPv6")
 
 
@@ -236,10 +239,30 @@ def test_an_address_that_was_ours_and_is_in_no_pool_any_more_is_kept() -> None:
     assert ran.services["prod/web"]["pool"] == "gone"
 
 
-def test_a_service_that_is_refused_gives_up_what_its_status_shows() -> None:
-    broken = service("old", annotations={"loadBalancerIPs": "nonsense"}, shows=("192.0.2.10",))
-    ran = plan(ONE, service("new"), broken)
-    assert ran.states == {"new": "Assigned", "old": "Denied"}
+QUOTA_OF_NONE = namespace("prod", quota="0")
+
+
+@pytest.mark.parametrize(
+    ("asks", "before", "says"),
+    [
+        ({"annotations": {"loadBalancerIPs": "nonsense"}}, (), "'nonsense' is not an IP address"),
+        ({"annotations": {"loadBalancerIPs": "192.0.2.10"}, "loadBalancerIP": "192.0.2.10"}, (), "keep only one"),
+        ({"annotations": {"address-pool": "closed"}}, (CLOSED,), "pool closed is not open to namespace prod"),
+        ({"annotations": {"loadBalancerIPs": "203.0.113.9"}}, (), "is in no pool"),
+        ({"annotations": {"loadBalancerIPs": "192.0.2.11"}}, (QUOTA_OF_NONE,), ""),
+        ({}, (QUOTA_OF_NONE,), ""),
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_a_status_shows_is_the_services_own_whatever_it_asks_for(
+    asks: dict[str, Any], before: tuple[Object, ...], says: str, strict: bool
+) -> None:
+    old = service("old", shows=("192.0.2.10",), **asks)
+    ran = plan(*before, ONE, service("new"), old, options=("--strict",) if strict else ())
+    assert ran.codes[-1] == 200, "the document changes nothing"
+    assert ran.ips["old"] == ["192.0.2.10"]
+    assert ran.ips.get("new", []) == []
+    assert says in ran.services["prod/old"]["message"]
 
 
 def test_two_statuses_that_show_one_address_leave_it_to_the_first() -> None:

@@ -227,7 +227,11 @@ class TestOtherNamespaces:
         for place in young.placements:
             book.put(lifecycle.bind(place, self.young, now="t"))
         notes = decide(old, pools=pools, ledger=book).notes
-        return [str(place.address) for place in young.placements], list(young.notes), list(notes)
+        return (
+            [str(place.address) for place in young.placements],
+            [note.message for note in young.notes],
+            [note.message for note in notes],
+        )
 
     def test_where_nobody_says_anything_they_share_and_both_are_warned(self) -> None:
         addresses, younger, older = self._both(None, None)
@@ -247,12 +251,12 @@ class TestOtherNamespaces:
 class TestNotSharing:
     pools = [pool("a", "10.0.0.1-10.0.0.9", "2001:db8::1-2001:db8::9")]
 
-    def _notes(self, request: ServiceRequest, *holders: Holder) -> tuple[str, ...]:
+    def _notes(self, request: ServiceRequest, *holders: Holder) -> list[str]:
         book = Ledger()
         for index, holder in enumerate(holders, start=1):
             address = Address.parse(f"10.0.0.{index}")
             book.put(Claim(address=address, pool="a", state=ClaimState.BOUND, holders=(holder,)))
-        return decide(request, pools=self.pools, ledger=book).notes
+        return [note.message for note in decide(request, pools=self.pools, ledger=book).notes]
 
     def test_it_is_told_with_whom_it_could_not_and_why(self) -> None:
         held = replace(ask("web", sharing_key="k").as_holder(), since="t1")
@@ -272,9 +276,9 @@ class TestNotSharing:
         assert "whose selector differs" in note
 
     def test_the_first_under_a_key_and_those_that_share_are_told_nothing(self) -> None:
-        assert self._notes(ask("web", sharing_key="k")) == ()
+        assert self._notes(ask("web", sharing_key="k")) == []
         held = ask("web", sharing_key="k").as_holder()
-        assert self._notes(ask("tls", sharing_key="k", ports=HTTPS), held) == ()
+        assert self._notes(ask("tls", sharing_key="k", ports=HTTPS), held) == []
 
     def test_one_family_of_two_shared_is_said(self) -> None:
         held = ask("web", sharing_key="k").as_holder()

@@ -34,7 +34,8 @@ is out of date. Every message is one line: what was asked, why not, and what wou
 `kubectl apply` shows the message of a refusal as its error and everything else as a warning. What is admitted and
 waits says the same in its condition `admitlb.io/IPAssigned` and, once, in an Event: `LoadBalancerFailed` for reason
 `Malformed`, `AllocationFailed` for the others, `AdditionalAssignFailed` for `AssignedInPart`, `ClearAssignment` where
-an address is taken away.
+an address is taken away, `SharingEnded` where a change takes a shared one from younger holders, `NotShared` and
+`SharedAcrossNamespaces` as they say. `AssignedNotAsRequested` is what keeps an address while its request is not met.
 
 ## Services
 
