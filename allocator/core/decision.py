@@ -264,6 +264,7 @@ _REMEDY_BY_OBSTACLE = {
     ObstacleKind.SELECTOR: _ALIKE,
     ObstacleKind.PORTS: _ALIKE,
     ObstacleKind.LOCAL_NAMESPACES: "use externalTrafficPolicy Cluster, or ask for another address",
+    ObstacleKind.FULL: "ask for another address, or share under another key",
     ObstacleKind.POOL_FORBIDS: _NAMESPACES,
     ObstacleKind.HOLDER_FORBIDS: _NAMESPACES,
 }

@@ -18,3 +18,7 @@ SHARING_NAMESPACES: Final = 100
 BACKEND_KEY_CHARACTERS: Final = 1024
 PORTS: Final = 4096
 """Of one Service."""
+HOLDERS: Final = 512
+"""That share one address."""
+PORTS_ON_ADDRESS: Final = 16384
+"""Of all that share one address."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from allocator.core import limits
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, Holder, Port, listed_ports
 from allocator.core.pools import Pool
@@ -32,6 +33,7 @@ class ObstacleKind(StrEnum):
     POOL_FORBIDS = "pool-forbids"
     HOLDER_FORBIDS = "holder-forbids"
     PORTS = "ports"
+    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,10 @@ class Obstacle:
                 return f", whose annotation admitlb.io/allow-shared-ip-namespaces does not list {younger.namespace}"
             case ObstacleKind.PORTS:
                 return f", which uses the same {listed_ports(older.ports & younger.ports)}"
+            case ObstacleKind.FULL:
+                return (
+                    f" and others; at most {limits.HOLDERS} Services with {limits.PORTS_ON_ADDRESS} ports share one"
+                )
 
 
 def obstacle(older: Sequence[Holder], younger: Holder, *, pool_allows: bool | None) -> Obstacle | None:
@@ -91,6 +97,9 @@ def obstacle(older: Sequence[Holder], younger: Holder, *, pool_allows: bool | No
     for holder in older:
         if not holder.ports.isdisjoint(younger.ports):
             return Obstacle(ObstacleKind.PORTS, holder, younger)
+    ports = len(younger.ports) + sum(len(holder.ports) for holder in older)
+    if len(older) >= limits.HOLDERS or ports > limits.PORTS_ON_ADDRESS:
+        return Obstacle(ObstacleKind.FULL, older[0], younger)
     return None
 
 

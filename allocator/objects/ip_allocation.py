@@ -7,12 +7,14 @@ from typing import Any
 
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder, Port
+from allocator.core.listing import listed
 from allocator.core.pools import ShrinkPolicy
 from allocator.kube.timestamps import read_time, write_time
 from allocator.objects import names
 from allocator.objects.document import Document
 
 Stored = dict[str, Any]
+_SHARERS_LISTED = 20
 
 
 def claim_from(document: Document) -> Claim:
@@ -49,6 +51,8 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
         spec["originalPool"] = claim.original_pool
     if claim.reassign:
         spec["shrinkPolicy"] = str(ShrinkPolicy.REASSIGN)
+    if len(claim.holders) > 1:
+        spec["sharedWith"] = listed((holder.label for holder in claim.holders[1:]), limit=_SHARERS_LISTED)
     if claim.sharing_key:
         spec["sharingKey"] = claim.sharing_key
     if claim.state is ClaimState.COOLING:

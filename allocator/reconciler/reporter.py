@@ -7,7 +7,7 @@ counters follow the claims once a second at most. What nobody changed costs noth
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -148,7 +148,7 @@ class Reporter:
         for document in self._advertisements.items():
             fault = found.advertisement_faults.get(document["metadata"]["name"])
             told = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
-            self._write(names.L2_ADVERTISEMENTS, document, {}, told, now)
+            self._write(names.L2_ADVERTISEMENTS, document, advertisement_status.columns(document), told, now)
         if not all(mirror.synced for mirror in self._mirrors):
             # What is listed and has nothing in it tells of no change.
             self._changed.set()
@@ -166,7 +166,7 @@ class Reporter:
         self,
         resource: Resource,
         document: Object,
-        counters: dict[str, int],
+        fields: Mapping[str, int | str],
         told: tuple[Condition, ...],
         now: datetime,
     ) -> None:
@@ -174,7 +174,7 @@ class Reporter:
         stored = (document.get("status") or {}).get("conditions") or ()
         generation = document["metadata"]["generation"]
         wanted: dict[str, Any] = {
-            **counters,
+            **fields,
             "observedGeneration": generation,
             "conditions": merged(stored, told, owned=KSTATUS_TYPES, now=now, generation=generation),
         }

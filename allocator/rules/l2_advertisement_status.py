@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from allocator.core.listing import cut, listed
 from allocator.core.selectors import Selector, matches_any
 from allocator.objects.document import Document, Problems, labels_of
 from allocator.objects.selectors import selectors_from
@@ -11,6 +12,7 @@ from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
 
 _LISTED = 5
+_NODES_CHARACTERS = 300
 
 Labels = Mapping[str, Mapping[str, str]]
 """Labels by the name of their object."""
@@ -37,6 +39,19 @@ def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes:
     if missing:
         return ready("PoolMissing", f"{message}; {absent}")
     return ready("Announcing", message)
+
+
+def columns(document: Document) -> dict[str, str]:
+    """Say in words what the spec restricts, and `all` where it restricts nothing: what `kubectl get` shows."""
+    spec = document.get("spec") or {}
+    pools: Sequence[str] = spec.get("ipAddressPools") or ()
+    by_label = bool(spec.get("ipAddressPoolSelectors"))
+    nodes = " or ".join(str(selector) for selector in _selectors(spec, "nodeSelectors"))
+    return {
+        "pools": listed(pools) or ("by label" if by_label else "all"),
+        "interfaces": listed(spec.get("interfaces") or ()) or "all",
+        "nodes": cut(nodes, limit=_NODES_CHARACTERS) or "all",
+    }
 
 
 def _covered_pools(spec: Document, pools: Labels) -> list[str]:

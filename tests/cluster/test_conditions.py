@@ -8,8 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from allocator.kube.client import NotFound, Object
-from allocator.kube.resource import EVENTS, NODES, SERVICES, Resource
-from allocator.objects.names import CONFIGURATION_STATES, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.kube.resource import EVENTS, NAMESPACES, NODES, SERVICES, Resource
+from allocator.objects.names import (
+    CONFIGURATION_STATES,
+    DEFAULT_NAMESPACE,
+    IP_ADDRESS_POOLS,
+    L2_ADVERTISEMENTS,
+    QUOTA_ANNOTATION,
+)
 from allocator.rules.service_report import IP_ASSIGNED
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciler, Reconciling, advertisement, conditions, kstatus
@@ -258,6 +264,23 @@ class TestConfigurationState:
         admitlb.cluster.delete(CONFIGURATION_STATES, "controller", DEFAULT_NAMESPACE)
         after = self.state(admitlb, lambda status: status.get("result") == "Valid")
         assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+    def test_a_malformed_quota_is_an_error_and_counts_as_none_until_it_is_mended(self, admitlb: Reconciling) -> None:
+        add_pool(admitlb, "fine", "192.0.2.0/28")
+        metadata = {"name": "limited", "annotations": {QUOTA_ANNOTATION: "many"}}
+        admitlb.cluster.create(NAMESPACES, {"metadata": metadata})
+        try:
+            status = self.state(admitlb, lambda status: status.get("result") == "Invalid")["status"]
+            assert "Namespace limited: metadata.annotations[admitlb.io/ip-quota]: 'many'" in status["errorSummary"]
+            admitlb.cluster.create(SERVICES, service("web"), "limited")
+            wait_until(
+                lambda: ingress(admitlb.cluster.get(SERVICES, "web", "limited")), 10, "the Service has an address"
+            )
+            mended = {"metadata": {"annotations": {QUOTA_ANNOTATION: "1"}}}
+            admitlb.cluster.patch(NAMESPACES, "limited", mended)
+            self.state(admitlb, lambda status: status.get("result") == "Valid")
+        finally:
+            admitlb.cluster.delete(NAMESPACES, "limited")
 
 
 class TestServices:

@@ -19,6 +19,7 @@ from allocator.kube.resource import NAMESPACES, Resource
 from allocator.kube.timestamps import write_time
 from allocator.objects.ip_allocation import claim_from, document_of
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
+from allocator.rules.l2_advertisement_status import columns
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -222,8 +223,75 @@ def test_listing_claims_tells_who_holds_which_address(
 
     header, row = control_plane_with_kinds.kubectl("get", "ipalloc").stdout.splitlines()
 
-    assert header.split() == ["NAME", "ADDRESS", "POOL", "STATE", "NAMESPACE", "SERVICE", "NODE", "AGE"]
+    assert re.split(r"\s\s+", header.strip()) == [
+        "NAME",
+        "ADDRESS",
+        "POOL",
+        "STATE",
+        "NAMESPACE",
+        "SERVICE",
+        "SHARED WITH",
+        "NODE",
+        "AGE",
+    ]
     assert row.split()[1:7] == ["192.168.1.100", "default-pool", "Bound", "production", "web", "node-2"]
+
+
+def test_listing_claims_shows_all_that_share_an_address(
+    cluster: Cluster, control_plane_with_kinds: ControlPlane
+) -> None:
+    holders = tuple(
+        Holder(namespace=namespace, name=name, sharing_key="k", since="2026-01-02T03:04:05Z")
+        for namespace, name in (("shop", "web"), ("shop", "api"), ("lab", "dns"))
+    )
+    shared = Claim(address=Address.parse("192.0.2.1"), pool="p", state=ClaimState.BOUND, holders=holders)
+    cluster.create(IP_ALLOCATIONS, document_of(shared, now=datetime.now(UTC)))
+
+    _, row = control_plane_with_kinds.kubectl("get", "ipalloc").stdout.splitlines()
+
+    assert re.split(r"\s\s+", row)[4:7] == ["shop", "web", "shop/api, lab/dns"]
+
+
+def test_listing_an_ipv6_pool_shows_its_ipv6_counts(cluster: Cluster, control_plane_with_kinds: ControlPlane) -> None:
+    create(cluster, IP_ADDRESS_POOLS, "six", addresses=["2001:db8::/125"])
+    counts = {"assignedIPv4": 0, "availableIPv4": 0, "assignedIPv6": 3, "availableIPv6": 4}
+    cluster.patch(IP_ADDRESS_POOLS, "six", {"status": counts}, DEFAULT_NAMESPACE, subresource="status")
+
+    header, row = control_plane_with_kinds.kubectl(
+        "get", "ipaddresspools", "-n", DEFAULT_NAMESPACE
+    ).stdout.splitlines()
+
+    shown = dict(zip(re.split(r"\s\s+", header.strip()), re.split(r"\s\s+", row.strip()), strict=False))
+    assert (shown["ASSIGNED IPV6"], shown["AVAILABLE IPV6"]) == ("3", "4")
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ({}, ["all", "all", "all"]),
+        (
+            {
+                "ipAddressPools": ["a", "b"],
+                "interfaces": ["eth0"],
+                "nodeSelectors": [{"matchLabels": {"edge": "yes"}}, {"matchLabels": {"zone": "b"}}],
+            },
+            ["a, b", "eth0", "edge=yes or zone=b"],
+        ),
+    ],
+    ids=["nothing", "everything"],
+)
+def test_listing_advertisements_says_all_where_nothing_is_restricted(
+    cluster: Cluster, control_plane_with_kinds: ControlPlane, spec: dict[str, Any], shown: list[str]
+) -> None:
+    document = create(cluster, L2_ADVERTISEMENTS, "ad", **spec)
+    status = {"status": columns(document)}
+    cluster.patch(L2_ADVERTISEMENTS, "ad", status, DEFAULT_NAMESPACE, subresource="status")
+
+    _, row = control_plane_with_kinds.kubectl(
+        "get", "l2advertisements", "-n", DEFAULT_NAMESPACE, "-o", "wide"
+    ).stdout.splitlines()
+
+    assert [text for text in re.split(r"\s\s+", row) if text in shown] == shown
 
 
 def test_listing_pools_starts_with_the_columns_of_metallb(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from allocator.core import limits
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState
+from allocator.core.sharing import obstacle
 from allocator.objects.document import InvalidDocument
 from allocator.objects.ip_allocation import document_of
 from allocator.objects.service import identity_from, request_from
@@ -89,6 +91,7 @@ def test_the_schema_has_the_same_bounds() -> None:
     assert holder["sharingKey"]["maxLength"] == limits.SHARING_KEY_CHARACTERS
     assert holder["allowSharedIPNamespaces"]["maxItems"] == limits.SHARING_NAMESPACES
     assert holder["ports"]["maxItems"] == limits.PORTS
+    assert spec["holders"]["maxItems"] == limits.HOLDERS
 
 
 _texts = st.one_of(st.text("ab", max_size=4), st.integers(60, 5000).map("x".__mul__))
@@ -141,3 +144,39 @@ def test_what_a_service_has_is_claimed_though_what_it_says_is_too_long() -> None
     assert problems_of(first) == problems_of(second) == []
     assert first.sharing_key == second.sharing_key
     assert first.sharing_key != identity_from(service("x", annotations={"allow-shared-ip": key + "k"})).sharing_key
+
+
+def sharer(number: int, ports: int, first: int) -> Any:
+    protocols = ("TCP", "UDP", "SCTP")
+    listed = [{"port": 1 + (first + n) % 65535, "protocol": protocols[(first + n) // 65535]} for n in range(ports)]
+    return request_from(service(f"{'n' * 58}{number:05}", annotations={"allow-shared-ip": "k" * 253}, ports=listed))
+
+
+def joined(count: int, ports: int) -> tuple[Claim, int]:
+    """A claim that as many as may have joined, out of `count`."""
+    holders: list[Any] = []
+    for number in range(count):
+        holder = sharer(number, ports, number * ports).as_holder()
+        if obstacle(holders, holder, pool_allows=None) is None:
+            holders.append(holder)
+    claim = Claim(address=Address.parse("192.0.2.1"), pool="p" * 253, state=ClaimState.BOUND, holders=tuple(holders))
+    return claim, len(holders)
+
+
+@pytest.mark.parametrize(
+    ("count", "ports", "may"), [(520, 1, limits.HOLDERS), (6, 4096, 4), (520, 40, limits.PORTS_ON_ADDRESS // 40)]
+)
+def test_as_many_share_an_address_as_its_object_can_list(count: int, ports: int, may: int) -> None:
+    claim, holders = joined(count, ports)
+    assert holders == may
+    document = document_of(claim, now=datetime.now(UTC))
+    assert len(json.dumps(document)) < 1_400_000
+    (kind,) = KINDS.versions(document)
+    assert kind.check({**document, "metadata": {"name": "192.0.2.1"}}).problems == ()
+
+
+def test_who_cannot_join_for_that_reason_is_told() -> None:
+    holders = [sharer(number, 4096, number * 4096).as_holder() for number in range(4)]
+    found = obstacle(holders, sharer(9, 1, 65000).as_holder(), pool_allows=None)
+    assert found is not None
+    assert "at most 512 Services with 16384 ports share one" in found.held_text(Address.parse("192.0.2.1"))
