@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from allocator.kube.client import Cluster, Object
 
 NOT_FOUND = 1
+_BY_NO_NODE = "announced by no node, as far as the API tells"
 
 
 class ServiceName(click.ParamType[tuple[str, str]]):
@@ -106,6 +107,7 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts |
         pools=cluster.list(names.IP_ADDRESS_POOLS, home).get("items") or (),
         allocations=cluster.list(names.IP_ALLOCATIONS).get("items") or (),
         announcements=_announcements(cluster, namespace, name, home),
+        advertisements=cluster.list(names.L2_ADVERTISEMENTS, home).get("items") or (),
         events=_events(cluster, service),
         families=cluster_families(cluster),
     )
@@ -167,7 +169,7 @@ def _show(found: Explanation) -> None:
 
 def _announcement(held: HeldAddress) -> str:
     if not held.node:
-        return "announced by no node, as far as the API tells"
+        return f"announced by no node: {held.not_announced}" if held.not_announced else _BY_NO_NODE
     where = f" on {', '.join(held.interfaces)}" if held.interfaces else " on all interfaces"
     return f"announced by {held.node}{where}{_since(held.announced_since)}"
 

@@ -44,7 +44,7 @@ def _addresses(found: Explanation) -> Table:
 
     table = _table("ADDRESS", "POOL", "STATE", "FOR", "ANNOUNCED BY", "ON", "FOR", "SHARED WITH")
     for held in found.addresses:
-        node, style = (held.node, "green") if held.node else (_NOBODY, "yellow")
+        node, style = (held.node, "green") if held.node else (held.not_announced or _NOBODY, "yellow")
         cells = (*_announced(held), ", ".join(held.sharers))
         table.add_row(held.ip, held.pool, held.state, age(held.since), Text(node, style=style), *cells)
     return table

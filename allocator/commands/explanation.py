@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.decision import decide
+from allocator.core.pool_selection import origin_of
 from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document
@@ -16,6 +17,7 @@ from allocator.objects.ip_allocation import claim_from
 from allocator.objects.service import readable_request, served_by_another, wants_address
 from allocator.offline.plan_result import State, served_elsewhere, why_ignored
 from allocator.rules.configuration import read
+from allocator.rules.pool_coverage import not_announced, selections_of
 from allocator.rules.service_report import message_of
 
 _SHOWN_EVENTS = 10
@@ -31,6 +33,8 @@ class Facts:
     allocations: Sequence[Document]
     announcements: Sequence[Document] = ()
     """The Service's ServiceL2Status objects."""
+    advertisements: Sequence[Document] | None = None
+    """All L2Advertisements; None where they were not asked for."""
     events: Sequence[Document] = ()
     families: tuple[Family, ...] = (Family.IPV4,)
 
@@ -48,6 +52,8 @@ class HeldAddress:
     announced_since: str
     sharers: tuple[str, ...]
     """Others who hold it too."""
+    not_announced: str = ""
+    """Why nobody can announce it, where that is the configuration's fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,7 @@ class Explanation:
                     "interfaces": list(held.interfaces),
                     "announcedSince": held.announced_since,
                     "sharedWith": list(held.sharers),
+                    "notAnnounced": held.not_announced,
                 }
                 for held in self.addresses
             ],
@@ -106,7 +113,10 @@ def explanation_of(
     namespace, name = metadata["namespace"], metadata["name"]
     stored = list(_claims(facts.allocations))
     held = [
-        _held(claim, document, facts.announcements, (namespace, name))
+        replace(
+            _held(claim, document, facts.announcements, (namespace, name)),
+            not_announced=_not_announced(claim, facts),
+        )
         for claim, document in stored
         if claim.in_use and claim.holder(namespace, name) is not None
     ]
@@ -191,6 +201,20 @@ def _held(claim: Claim, document: Document, announcements: Sequence[Document], k
         announced_since=announced.get("since") or "",
         sharers=tuple(_who(holder) for holder in claim.others(*key)),
     )
+
+
+def _not_announced(claim: Claim, facts: Facts) -> str:
+    """Say that no advertisement covers the address, neither by the pool it is of nor by the one it was given from."""
+    if facts.advertisements is None:
+        return ""
+    pools = {pool.name: pool for pool in pools_from(facts.pools)}
+    selections = selections_of(facts.advertisements)
+    recorded = [name for name in (claim.pool, claim.original_pool) if name]
+    origin = origin_of(claim.address, pools, recorded=recorded)
+    if any(selection.covers_origin(origin) for selection in selections):
+        return ""
+    pool = pools.get(claim.pool)
+    return not_announced(pool, selections) if pool is not None else f"no L2Advertisement covers pool {claim.pool}"
 
 
 def _who(holder: Holder) -> str:

@@ -53,7 +53,11 @@ class PoolSelection:
 
     def covers(self, pool: Pool) -> bool:
         """Tell whether the pool is selected."""
-        return self.everything or pool.name in self.names or matches_any(self.selectors, pool.labels)
+        return self.selects(pool.name, pool.labels)
+
+    def selects(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Tell whether a pool of that name and these labels is selected."""
+        return self.everything or name in self.names or matches_any(self.selectors, labels)
 
     def covers_origin(self, origin: Origin) -> bool:
         """Tell whether an address of that origin is announced.

@@ -28,6 +28,7 @@ from allocator.offline.schemas import Kind, Schemas
 from allocator.offline.simulated_services import Key, SimulatedServices
 from allocator.rules.kinds import BY_KIND, KINDS, Change, KindRules
 from allocator.rules.pool import ClusterContext
+from allocator.rules.pool_coverage import not_announced, selections_of
 from allocator.rules.verdict import Rules, Verdict, denied
 
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -94,8 +95,28 @@ class Replay:
             elif manifest.kind.kind == names.IP_ADDRESS_POOLS.kind and manifest.verdict.allowed:
                 self._pool_names.add(manifest.key[1])
         self.services.secure()
-        answers = [self._answer(manifest) for manifest in manifests]
+        answers = self._with_coverage([self._answer(manifest) for manifest in manifests])
         return [answer for manifest, answer in zip(manifests, answers, strict=True) if manifest.listed]
+
+    def _with_coverage(self, answers: list[Answer]) -> list[Answer]:
+        """Warn of pools that no advertisement covers, in the last answer to each.
+
+        Where neither an advertisement nor a Service of such a pool is in the input, the rest may be elsewhere.
+        """
+        advertisements = self._stored[names.L2_ADVERTISEMENTS].values()
+        selections = selections_of(advertisements)
+        last = {(one.kind, one.name): index for index, one in enumerate(answers) if one.verdict.allowed}
+        for pool in self.pools():
+            index = last.get((names.IP_ADDRESS_POOLS.kind, pool.name))
+            serves = any(claim.in_use for claim in self.services.ledger.recorded_for(pool.name))
+            lacks = not_announced(pool, selections) if index is not None and (advertisements or serves) else ""
+            if index is not None and lacks:
+                verdict = answers[index].verdict
+                warning = f"IPAddressPool {pool.name}: {lacks}"
+                answers[index] = replace(
+                    answers[index], verdict=replace(verdict, warnings=(*verdict.warnings, warning))
+                )
+        return answers
 
     def pools(self) -> list[Pool]:
         """Return the pools there are, in the order of their first documents."""

@@ -159,7 +159,9 @@ class Reporter:
     def _report_pool(self, document: Object, found: Configuration, usage: dict[str, Usage], now: datetime) -> None:
         name = document["metadata"]["name"]
         pool, used = found.pools.get(name), usage.get(name, Usage())
-        told = pool_status.conditions(pool, found.pool_faults.get(name), used)
+        # Before the advertisements are listed, none is missing.
+        lacks = found.not_announced(name) if self._advertisements.synced else ""
+        told = pool_status.conditions(pool, found.pool_faults.get(name), used, not_announced=lacks)
         self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), told, now)
 
     def _write(

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import pool_from, pool_overlaps
 from allocator.rules.kinds import BY_KIND
+from allocator.rules.pool_coverage import not_announced, selections_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Configuration:
     pools: dict[str, Pool] = field(default_factory=dict)
     faults: dict[str, dict[str, Fault]] = field(default_factory=dict)
     """By kind and name."""
+    selections: tuple[PoolSelection, ...] | None = None
+    """What each L2Advertisement selects; None where they are not known."""
 
     @property
     def pool_faults(self) -> Mapping[str, Fault]:
@@ -46,6 +50,11 @@ class Configuration:
     def sound_pools(self) -> dict[str, Pool]:
         """Return the pools that may be used; of two that overlap only the older one."""
         return {name: pool for name, pool in self.pools.items() if name not in self.pool_faults}
+
+    def not_announced(self, name: str) -> str:
+        """Say that no advertisement covers the pool; empty where one does, or that is not known."""
+        pool = self.pools.get(name)
+        return not_announced(pool, self.selections) if pool is not None and self.selections is not None else ""
 
     def errors(self) -> list[str]:
         """Say each fault in one line that names its object."""
@@ -80,6 +89,8 @@ def read(
             overlap = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
             found.add_fault(names.IP_ADDRESS_POOLS.kind, name, overlap)
         found.pools[name] = pool
+    if names.L2_ADVERTISEMENTS in others:
+        found.selections = selections_of(others[names.L2_ADVERTISEMENTS])
     for kind, documents in others.items():
         check = BY_KIND[kind.group, kind.kind].check
         for document in documents:

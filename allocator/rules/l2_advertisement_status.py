@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from allocator.core.listing import cut, listed
 from allocator.core.selectors import Selector, matches_any
 from allocator.objects.document import Document, Problems, labels_of
+from allocator.objects.l2_advertisement import pool_selection_from
 from allocator.objects.selectors import selectors_from
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
@@ -24,7 +25,7 @@ def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes:
         return stalled(fault.reason, fault.message)
     spec = document.get("spec") or {}
     named: Sequence[str] = spec.get("ipAddressPools") or ()
-    covered = _covered_pools(spec, pools)
+    covered = _covered_pools(document, pools)
     missing = [name for name in named if name not in pools]
     absent = f"there is no pool {', '.join(missing)} (yet)" if missing else ""
     if not covered:
@@ -54,13 +55,9 @@ def columns(document: Document) -> dict[str, str]:
     }
 
 
-def _covered_pools(spec: Document, pools: Labels) -> list[str]:
-    """Without names and selectors all pools are meant (MetalLB internal/config/config.go)."""
-    named = spec.get("ipAddressPools") or ()
-    selectors = _selectors(spec, "ipAddressPoolSelectors")
-    if not named and not selectors:
-        return sorted(pools)
-    return sorted(name for name, labels in pools.items() if name in named or matches_any(selectors, labels))
+def _covered_pools(document: Document, pools: Labels) -> list[str]:
+    selection = pool_selection_from(document)
+    return sorted(name for name, labels in pools.items() if selection.selects(name, labels))
 
 
 def _selectors(spec: Document, field: str) -> tuple[Selector, ...]:

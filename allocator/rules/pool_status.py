@@ -26,15 +26,22 @@ def counters(pool: Pool | None, usage: Usage) -> dict[str, int]:
     return counts
 
 
-def conditions(pool: Pool | None, fault: Fault | None, usage: Usage) -> tuple[Condition, ...]:
-    """Say whether the pool works, and what of it is on the move."""
+def conditions(
+    pool: Pool | None, fault: Fault | None, usage: Usage, *, not_announced: str = ""
+) -> tuple[Condition, ...]:
+    """Say whether the pool works, and what of it is on the move; `not_announced` that no advertisement covers it.
+
+    That is no fault of the pool: it is Ready, its addresses are assigned, and an advertisement may come.
+    """
     if fault is not None:
         return stalled(fault.reason, fault.message)
     if pool is not None and usage.strays:
-        listed = _listed(usage.strays)
+        listed = _listed(usage.strays) + (f"; {not_announced}" if not_announced else "")
         if pool.shrink_policy is ShrinkPolicy.REASSIGN:
             return reconciling("Reassigning", f"Services still hold addresses taken out of the pool: {listed}")
         return ready("Draining", f"in use until released, though taken out of the pool: {listed}")
+    if not_announced:
+        return ready("NotAnnounced", f"addresses of the pool are assigned, but {not_announced}")
     return ready("Valid", "addresses of the pool are assigned")
 
 

@@ -127,7 +127,9 @@ def _pool(document: Object, configuration: Configuration, usage: dict[str, Usage
         FamilyUse(family=family, assigned=counts[f"assigned{family}"], available=counts[f"available{family}"])
         for family in Family
     )
-    told = conditions(pool, configuration.pool_faults.get(name), used)
+    told = conditions(
+        pool, configuration.pool_faults.get(name), used, not_announced=configuration.not_announced(name)
+    )
     sound = any(one.type == "Ready" and one.status == "True" and one.reason == "Valid" for one in told)
     return PoolLine(
         name=name,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from allocator.commands.explanation import Explanation, Facts, explanation_of
 from allocator.commands.live import age
 from allocator.offline.plan_result import State
-from tests.unit.commands.manifests import Object, pool, service
+from tests.unit.commands.manifests import Object, advertisement, pool, service
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")
 
@@ -76,3 +78,18 @@ def test_ages_are_written_as_kubectl_writes_them() -> None:
     assert age("") == ""
     assert age("2020-01-01T00:00:00Z").endswith("d")
     assert age("2999-01-01T00:00:00Z") == "0s", "clocks differ"
+
+
+@pytest.mark.parametrize(
+    ("selected", "said"), [({}, ""), ({"ipAddressPools": ["four"]}, ""), ({"ipAddressPools": ["six"]}, "four")]
+)
+def test_an_address_of_a_pool_that_no_advertisement_covers_is_said_to_be_announced_by_nobody(
+    selected: Object, said: str
+) -> None:
+    found = explain(
+        service("web", shows=("192.0.2.10",)),
+        allocations=[allocation("192.0.2.10", "web")],
+        advertisements=[advertisement("a", **selected)],
+    )
+    (held,) = found.addresses
+    assert held.not_announced.startswith(f"no L2Advertisement covers pool {said}") == bool(said)

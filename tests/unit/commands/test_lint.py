@@ -290,3 +290,23 @@ def test_a_peer_in_the_version_that_is_gone_is_told_the_one_that_is_served() -> 
     ran = lint({"apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer", "metadata": {"name": "old"}})
     assert ran.code == 1
     assert "write metallb.io/v1beta2" in ran.documents[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "warned"),
+    [
+        ([MAIN], False),
+        ([MAIN, advertisement("all")], False),
+        ([MAIN, advertisement("its", ipAddressPools=["main"])], False),
+        ([advertisement("its", ipAddressPools=["main"]), MAIN], False),
+        ([MAIN, advertisement("another", ipAddressPools=["other"]), pool("other", "198.51.100.1")], True),
+        ([MAIN, advertisement("labelled", ipAddressPoolSelectors=[{"matchLabels": {"tier": "public"}}])], True),
+        ([MAIN, advertisement("all"), deleted(advertisement("all")), service("web")], True),
+        ([MAIN, service("web")], True),
+    ],
+)
+def test_a_pool_that_no_advertisement_covers_is_warned_of(documents: list[Object], warned: bool) -> None:
+    ran = lint(*documents)
+    warnings = [warning for one in ran.told["documents"] if one["name"] == "main" for warning in one["warnings"]]
+    assert any("no L2Advertisement covers pool main" in warning for warning in warnings) == warned
+    assert not any("there is no pool main" in str(one) for one in ran.told["documents"])

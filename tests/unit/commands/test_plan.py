@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.commands.manifests import Object, deleted, namespace, plan, pool, service
+from tests.unit.commands.manifests import Object, advertisement, deleted, namespace, plan, pool, service
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")
 ONE = pool("one", "192.0.2.10")
@@ -28,7 +28,11 @@ def test_the_json_has_these_fields_and_no_others() -> None:
                 "allowed": True,
                 "code": 200,
                 "message": "",
-                "warnings": [],
+                "warnings": [
+                    "IPAddressPool four: no L2Advertisement covers pool four, so that nobody announces its "
+                    "addresses; name it in spec.ipAddressPools of one, or create one without pools and selectors, "
+                    "which covers all"
+                ],
             },
             {
                 "index": 1,
@@ -75,7 +79,7 @@ def test_the_deletion_of_what_never_was_changes_nothing() -> None:
 
 
 def test_what_waits_is_served_when_its_pool_comes() -> None:
-    ran = plan(service("web"), FOUR)
+    ran = plan(service("web"), FOUR, advertisement("all"))
     assert ran.ips == {"web": ["192.0.2.10"]}
     assert ran.warnings == ["prod/web: there are no pools; create an IPAddressPool"]
     assert ran.code == 0
@@ -142,7 +146,7 @@ def test_two_sharers_changed_one_after_the_other_converge() -> None:
     before = (FOUR, sharer("http", 80, "old"), sharer("https", 443, "old"))
     between = plan(*before, sharer("http", 80, "new"))
     assert between.states == {"http": "Assigned", "https": "Pending"}
-    assert "prod/https, which joined later, gives up 192.0.2.10" in between.warnings[0]
+    assert "prod/https, which joined later, gives up 192.0.2.10" in " ".join(between.warnings)
     after = plan(*before, sharer("http", 80, "new"), sharer("https", 443, "new"))
     assert after.ips == {"http": ["192.0.2.10"], "https": ["192.0.2.10"]}
 
