@@ -33,9 +33,10 @@ class NotReady(Exception):
     """A handler cannot decide yet; the API server gets 503 and goes by the webhook's failurePolicy."""
 
 
-def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]]) -> Flask:
-    """Return the application: POST of an AdmissionReview at each path of `handlers`, GET /healthz and /readyz.
+def create_app(handlers: Mapping[str, Handler]) -> Flask:
+    """Return the application: POST of an AdmissionReview at each route of `handlers`; GET there says that it is one.
 
+    Who may ask is not judged here: the server lets through what came by a path with a token, as its route.
     What is no AdmissionReview gets a 4xx with a JSON message. A handler that raises gets its trace logged and
     the caller a 500, upon which the API server admits or refuses by the webhook's failurePolicy.
     """
@@ -44,16 +45,7 @@ def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]
     for path, handler in handlers.items():
         _begin_at_zero(path)
         app.add_url_rule(path, endpoint=path, view_func=_review_view(path, handler), methods=["POST"])
-
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return Response("ok\n", mimetype="text/plain")
-
-    @app.get("/readyz")
-    def readyz() -> Response:
-        reasons = ready()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return Response(("\n".join(reasons) or "ok") + "\n", status=status, mimetype="text/plain")
+        app.add_url_rule(path, endpoint=f"GET {path}", view_func=_there, methods=["GET"])
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
@@ -63,6 +55,11 @@ def create_app(handlers: Mapping[str, Handler], *, ready: Callable[[], list[str]
         return refusal
 
     return app
+
+
+def _there() -> Response:
+    """Answer other replicas and our own self-check: this path is answered here."""
+    return Response("ok\n", mimetype="text/plain")
 
 
 def _begin_at_zero(path: str) -> None:

@@ -12,7 +12,7 @@ from allocator.kube.resource import SECRETS
 from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
 from allocator.process.logs import EventLog
 from webhook.certificate_authority import KeyPair
-from webhook.certificates import CA_BUNDLE_FIELD, Credentials, Lifetimes, decoded, mend
+from webhook.certificates import CA_BUNDLE_FIELD, CREDENTIAL_FIELDS, Credentials, Lifetimes, decoded, mend
 
 log = EventLog("certificate")
 
@@ -103,7 +103,8 @@ class CertificateManager:
         with self._checking:
             for _ in range(_RACES):
                 secret = self._read()
-                stored = (secret or {}).get("data") or {}
+                data = (secret or {}).get("data") or {}
+                stored = {name: data[name] for name in CREDENTIAL_FIELDS if name in data}
                 credentials, flaws = mend(
                     stored,
                     dns_names=self._dns_names,

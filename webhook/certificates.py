@@ -16,12 +16,15 @@ from cryptography import x509
 
 from webhook import pem
 from webhook.certificate_authority import AUTHORITY_LIFETIME, SERVING_LIFETIME, KeyPair, issue, new_authority
+from webhook.path_token import SECRET_LIFETIME
 from webhook.pem import Flawed
 
 CA_BUNDLE_FIELD = "ca.crt"
 CA_KEY_FIELD = "ca.key"
 CERTIFICATE_FIELD = "tls.crt"
 KEY_FIELD = "tls.key"
+CREDENTIAL_FIELDS = (CA_BUNDLE_FIELD, CA_KEY_FIELD, CERTIFICATE_FIELD, KEY_FIELD)
+"""The Secret has fields of others as well: the secret of the admission paths."""
 
 _SETTLINGS_PER_LIFETIME = 10
 
@@ -37,14 +40,15 @@ class Lifetimes:
 
     authority: timedelta = AUTHORITY_LIFETIME
     serving: timedelta = SERVING_LIFETIME
+    path_secret: timedelta = SECRET_LIFETIME
     settle: timedelta = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
         if self.serving > self.authority:
             raise ValueError("a serving certificate's lifetime cannot be longer than its authority's")
-        if self.settle * _SETTLINGS_PER_LIFETIME > self.serving:
+        if self.settle * _SETTLINGS_PER_LIFETIME > min(self.serving, self.path_secret):
             raise ValueError(
-                f"settling may take a serving certificate's lifetime / {_SETTLINGS_PER_LIFETIME} at most"
+                "settling may take a tenth of the lifetime of a serving certificate or path secret at most"
             )
 
 

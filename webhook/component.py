@@ -26,6 +26,7 @@ from webhook.certificates import Lifetimes
 from webhook.config_admission import ConfigAdmission
 from webhook.metrics import WebhookState
 from webhook.review import AdmissionRequest, Answer
+from webhook.routes import SERVICES
 from webhook.service_admission import ServiceAdmission
 from webhook.trust import Trust
 
@@ -80,7 +81,7 @@ class Webhook:
         )
         claims = Allocator(cluster, self._cache, max_unbound=settings.max_unbound_reservations)
         self._handlers: dict[str, Handler] = {
-            "/mutate-v1-service": self._when_synced(ServiceAdmission(self._cache, claims, rules=rules).answer),
+            SERVICES: self._when_synced(ServiceAdmission(self._cache, claims, rules=rules).answer),
             **self._configuration_handlers(ConfigAdmission(cluster, self._cache, rules=rules).answer),
         }
         # Both written once by the thread that starts the cache, and by the main thread's signal handler.
@@ -91,7 +92,7 @@ class Webhook:
 
     def app(self) -> Flask:
         """Return the application to serve."""
-        return create_app(self._handlers, ready=self.problems)
+        return create_app(self._handlers)
 
     def start(self) -> None:
         """Start every thread; none of them is waited for."""
@@ -126,6 +127,15 @@ class Webhook:
     def tls_context(self) -> ssl.SSLContext:
         """Return the context of the next handshake."""
         return self._trust.tls_context()
+
+    def route(self, path: str) -> str | None:
+        """Return the route that a request's path opens; None, and nobody is to look at the request any further."""
+        return self._trust.route(path)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether paths can be judged yet."""
+        return self._trust.has_tokens
 
     def problems(self) -> list[str]:
         """Tell why requests should not be sent here; empty when they should."""

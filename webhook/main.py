@@ -73,6 +73,11 @@ def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
     Lifetimes().settle,
     "How long API servers and replicas are given to notice each step from one authority to the next.",
 )
+@_seconds(
+    "--path-secret-lifetime-seconds",
+    Lifetimes().path_secret,
+    "How long the secret of the paths at which the API server calls us is used.",
+)
 @options.lb_class
 @click.option(
     "--strict",
@@ -102,6 +107,7 @@ def webhook(
     authority_lifetime_seconds: float,
     certificate_lifetime_seconds: float,
     certificate_settle_seconds: float,
+    path_secret_lifetime_seconds: float,
     lb_class: str,
     strict: bool,
     pool_priority: str,
@@ -116,6 +122,7 @@ def webhook(
         lifetimes = Lifetimes(
             authority=timedelta(seconds=authority_lifetime_seconds),
             serving=timedelta(seconds=certificate_lifetime_seconds),
+            path_secret=timedelta(seconds=path_secret_lifetime_seconds),
             settle=timedelta(seconds=certificate_settle_seconds),
         )
     except ValueError as error:

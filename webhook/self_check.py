@@ -1,13 +1,13 @@
-"""Asks our own port as the API server will, by the name and the trust it is told, before we call ourselves ready.
+"""Asks our own port as the API server will, by the name, path and trust it is told, before we call ourselves ready.
 
 A Service leads to ready Pods only, so nobody can come through it to a Pod that waits for that to become ready.
 Checked is every link of that way instead: which Service the webhook configurations name, that it exists and leads to
-our port, that what answers there is vouched for by each `caBundle` registered, for the Service's name, and answers.
+our port, that what answers there is vouched for by each `caBundle` registered, for the Service's name, and that each
+registered path of ours is answered.
 """
 
 from __future__ import annotations
 
-import http.client
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,8 +15,8 @@ from http import HTTPStatus
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import SERVICES
 from allocator.process.logs import EventLog
-from webhook.registration import Caller
-from webhook.tls import client_context
+from webhook.configuration_patch import Caller
+from webhook.https_get import CANNOT_ASK, status_of
 
 log = EventLog("self_check")
 
@@ -114,9 +114,10 @@ class SelfCheck:
                 )
         if wrong := self._wrong_with_service({caller.port for caller in callers}):
             return f"Service {self._namespace}/{self._service} {wrong}"
-        for bundle in sorted({caller.ca_bundle for caller in callers}):
-            if wrong := self._ask(bundle):
-                return f"https://{self._server_name} on port {self._port}: {wrong}"
+        asked = {(caller.ca_bundle, caller.path): caller.route for caller in callers if caller.route}
+        for (bundle, path), route in sorted(asked.items()):
+            if wrong := self._ask(bundle, path):
+                return f"https://{self._server_name}{route} on port {self._port}: {wrong}"
         return ""
 
     def _wrong_with_service(self, ports: set[int]) -> str:
@@ -134,21 +135,23 @@ class SelfCheck:
     def _server_name(self) -> str:
         return f"{self._service}.{self._namespace}.svc"
 
-    def _ask(self, ca_bundle: bytes) -> str:
+    def _ask(self, ca_bundle: bytes, path: str) -> str:
         if not ca_bundle:
             return "the API server is given no caBundle to know us by"
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_SECONDS)
+        if not path:
+            return "the API server is given no path to call us at"
         try:
-            context = client_context(ca_bundle)
-            connection.connect()
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=self._server_name)
-            connection.request("GET", "/healthz", headers={"Host": self._server_name, "Connection": "close"})
-            status = connection.getresponse().status
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            status = status_of(
+                path,
+                address="127.0.0.1",
+                port=self._port,
+                server_name=self._server_name,
+                ca_bundle=ca_bundle,
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except CANNOT_ASK as error:
             return str(error) or type(error).__name__
-        finally:
-            connection.close()
-        return "" if status == HTTPStatus.OK else f"/healthz answers {status}"
+        return "" if status == HTTPStatus.OK else f"answers {status}"
 
 
 def wrong_with_port(service: Object, port: int, target: int) -> str:

@@ -23,9 +23,10 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 from allocator.process.logs import EventLog
+from webhook.patient_worker import FORBIDDEN, NOT_YET, PatientWorker
+from webhook.routes import masked
 
 log = EventLog("serving")
 
@@ -58,7 +59,14 @@ class Component(Protocol):
         """End every thread."""
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return the context of the next handshake; called on serving threads too."""
+        """Return the context of the next handshake. Raises OSError while there is none yet."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether paths can be judged yet."""
+
+    def route(self, path: str) -> str | None:
+        """Return the application's route that a request's path opens; called on serving threads too."""
 
 
 def listen(port: int) -> socket.socket:
@@ -114,7 +122,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         settings: dict[str, Any] = {
             "bind": f"fd://{self._listener_fd}",
             "workers": 1,
-            "worker_class": DrainingWorker,
+            "worker_class": ReviewWorker,
             "threads": THREADS,
             "keepalive": KEEP_ALIVE_SECONDS,
             "graceful_timeout": int(self.drain_seconds + GRACE_SECONDS) + 1,
@@ -140,8 +148,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return self.component.tls_context()
 
 
-class DrainingWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's gthread worker that watches its component and takes leave slowly."""
+class ReviewWorker(PatientWorker):
+    """The worker of this program: lets in what has a token, watches its component and takes leave slowly."""
 
     _drained_at: float | None = None
 
@@ -170,11 +178,30 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
             self.app.component.drain()
             self._drained_at = time.monotonic() + self.app.drain_seconds
 
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer one request; while draining, close its connection with the answer, so that callers go elsewhere.
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context of the next handshake."""
+        context: ssl.SSLContext = self.app.component.tls_context()
+        return context
 
-        Not by setting keepalive to 0: that also closes connections whose last answer promised otherwise.
+    def opens(self, path: str) -> bool:
+        """Whether a path opens a route."""
+        return self.app.component.route(path) is not None
+
+    def refusal(self) -> bytes:
+        """Return the answer to a path that opens none."""
+        return FORBIDDEN if self.app.component.has_tokens else NOT_YET
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer one request by its route; while draining, close its connection with the answer.
+
+        Callers then go elsewhere. Not by setting keepalive to 0: that also closes connections whose last answer
+        promised otherwise. From here on the token is gone: application, log and metrics know the route alone.
         """
+        route = self.app.component.route(req.path)
+        if route is None:
+            conn.sock.sendall(self.refusal())
+            return False
+        req.path, req.uri = route, f"{route}?{req.query}" if req.query else route
         if self._drained_at is not None:
             req.force_close()
         return super().handle_request(req, conn)
@@ -187,14 +214,20 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
 
 
 class _PropagatingLogger(Logger):  # type: ignore[misc]
-    """gunicorn's log through the process's own handler and format; no access log, no news of an idle server."""
+    """gunicorn's log through the process's own handler and format: no access log, no token, silent when idle."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+        self.error_log.addFilter(_mask)
         debugging = logging.getLogger().isEnabledFor(logging.DEBUG)
         self.error_log.setLevel(logging.DEBUG if debugging else logging.WARNING)
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
 
 
 def _heartbeat_directory() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ssl
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from webhook.certificate_authority import KeyPair
 
 _CLIENT_SECONDS = 10.0
-"""How long a client may take for a handshake, or for the next bytes of a request."""
+"""How long a client may take for the next bytes of a request, or for taking an answer."""
 
 
 class ServingContext:
@@ -38,7 +39,7 @@ def server_context(serving: KeyPair) -> ssl.SSLContext:
     """Return a TLS 1.2+ server context; the private key is on disk only while OpenSSL reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.sslsocket_class = _TimedSocket
+    context.sslsocket_class = TimedSocket
     with tempfile.TemporaryDirectory(prefix="admitlb-tls-") as directory:  # mode 0700
         pem = Path(directory, "serving.pem")
         pem.touch(mode=0o600)
@@ -64,13 +65,16 @@ def client_context(ca_bundle: bytes) -> ssl.SSLContext:
     return context
 
 
-class _TimedSocket(ssl.SSLSocket):
+class TimedSocket(ssl.SSLSocket):
     """A socket whose "blocking" has an end.
 
-    The server makes its sockets blocking without a timeout, so a client that stops in the middle of a handshake
-    or a request would hold one of the few threads for ever. Running out of time looks like a reset connection,
-    which the server takes for what it is: a client that went away.
+    The server makes its sockets blocking without a timeout, so a client that stops in the middle of a request would
+    hold one of the few threads for ever. Running out of time looks like a reset connection, which the server takes
+    for what it is: a client that went away.
     """
+
+    deadline: float | None = None
+    """When the request under way has to be here, monotonic: a byte now and then does not put it off."""
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(None if flag else 0.0)
@@ -78,24 +82,33 @@ class _TimedSocket(ssl.SSLSocket):
     def settimeout(self, value: float | None) -> None:
         super().settimeout(_CLIENT_SECONDS if value is None else value)
 
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except TimeoutError as error:
-            raise _gone() from error
-
     def recv(self, *args: Any) -> bytes:
         try:
+            if self.deadline is not None and self.getblocking():
+                super().settimeout(_left(self.deadline))
             return super().recv(*args)
         except TimeoutError as error:
             raise _gone() from error
 
-    def sendall(self, *args: Any) -> None:
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send everything within one timeout, however slowly it is taken."""
+        until = time.monotonic() + _CLIENT_SECONDS
         try:
-            super().sendall(*args)
+            with memoryview(data) as view:
+                sent = 0
+                while sent < len(view):
+                    super().settimeout(_left(until))
+                    sent += self.send(view[sent:], flags)
         except TimeoutError as error:
             raise _gone() from error
 
 
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the deadline of the whole has passed")
+    return min(left, _CLIENT_SECONDS)
+
+
 def _gone() -> ConnectionResetError:
-    return ConnectionResetError(errno.ECONNRESET, f"silent for {_CLIENT_SECONDS:.0f} s")
+    return ConnectionResetError(errno.ECONNRESET, "too slow")

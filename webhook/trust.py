@@ -1,4 +1,4 @@
-"""What makes the API server believe us: the certificate, its registration, and the proof that both fit together."""
+"""What makes the API server and us believe each other: certificate, path secret, registration, and a proof of all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from allocator.kube.client import Cluster
 from webhook.certificate_authority import KeyPair
 from webhook.certificate_manager import CertificateManager, service_dns_names
 from webhook.certificates import Lifetimes
+from webhook.gate import Gate
 from webhook.mounted_certificate import MountedCertificate
+from webhook.path_choice import PathChoice
+from webhook.path_secret_manager import PathSecretManager
+from webhook.path_token import PathSecrets
 from webhook.registration import Registration
+from webhook.replicas import Replicas
 from webhook.self_check import SelfCheck
 from webhook.tls import ServingContext
 
@@ -52,6 +57,16 @@ class Trust:
     ) -> None:
         """With a `certificate_dir`, that certificate is served and the configurations' caBundle is left alone."""
         self._tls = ServingContext()
+        settle_seconds = lifetimes.settle.total_seconds()
+        self._gate = Gate(settle_seconds=settle_seconds)
+        self._path_secrets = PathSecretManager(
+            cluster,
+            namespace=namespace,
+            on_change=self._answer_to,
+            registered=self._is_path_registered,
+            lifetime=lifetimes.path_secret,
+            settle=lifetimes.settle,
+        )
         authority: CertificateManager | None = None
         if certificate_dir is not None:
             self._source: CertificateSource = MountedCertificate(certificate_dir, on_change=self._use)
@@ -65,7 +80,15 @@ class Trust:
                 lifetimes=lifetimes,
             )
         self._registration = Registration(
-            cluster, name=configuration, authority=authority, on_change=self._reregistered
+            cluster,
+            name=configuration,
+            service=(namespace, service),
+            authority=authority,
+            path_secrets=self._path_secrets,
+            gate=self._gate,
+            choice=PathChoice(Replicas(cluster, namespace=namespace, service=service)),
+            settle_seconds=settle_seconds,
+            on_change=self._reregistered,
         )
         self._self_check = SelfCheck(
             cluster, namespace=namespace, service=service, port=port, callers=self._registration.callers
@@ -74,6 +97,7 @@ class Trust:
     def start(self) -> None:
         """Start every thread; none of them is waited for."""
         self._source.start()
+        self._path_secrets.start()
         self._registration.start()
         self._self_check.start()
 
@@ -81,32 +105,56 @@ class Trust:
         """End every thread."""
         self._self_check.stop()
         self._registration.stop()
+        self._path_secrets.stop()
         self._source.stop()
 
     def alive(self) -> dict[str, bool]:
         """Return which parts' threads all run."""
         return {
             "certificates": self._source.alive,
+            "path-secret": self._path_secrets.alive,
             "registration": self._registration.alive,
             "self-check": self._self_check.alive,
         }
 
     def problems(self) -> list[str]:
         """Tell why the API server could not reach us, or would not believe us."""
-        return [*self._source.problems(), *self._registration.problems(), *self._self_check.problems()]
+        return [
+            *self._source.problems(),
+            *self._path_secrets.problems(),
+            *self._registration.problems(),
+            *self._self_check.problems(),
+        ]
 
     def tls_context(self) -> ssl.SSLContext:
         """Return the context of the next handshake. Raises ConnectionResetError while there is none yet."""
         return self._tls.current()
+
+    def route(self, path: str) -> str | None:
+        """Return the admission route that a request's path opens, None where it opens none; on serving threads."""
+        return self._gate.route(path)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the path secret has been read: before that, nobody can be told from anybody."""
+        return self._gate.has_tokens
 
     def serving_certificate(self) -> bytes | None:
         """Return what is served with, PEM, the serving certificate first; None before there is one."""
         serving = self._source.serving()
         return serving.certificate if serving else None
 
-    # These two close a circle of three parts that need each other; nobody calls them before `start`.
+    # These close a circle of parts that need each other; nobody calls them before `start`.
     def _is_registered(self, bundle: bytes) -> bool:
         return self._registration.carries(bundle)
+
+    def _is_path_registered(self, secrets: PathSecrets) -> bool:
+        return self._registration.leads_to(secrets)
+
+    def _answer_to(self, secrets: PathSecrets) -> None:
+        self._gate.use(secrets)
+        self._registration.wake()
+        self._self_check.wake()
 
     def _reregistered(self) -> None:
         self._self_check.wake()

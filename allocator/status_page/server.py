@@ -6,16 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs
 
-from allocator.process.logs import EventLog
-from allocator.process.monitor import listen
+from allocator.process.http_server import HttpServer, Response
 from allocator.status_page.html import STYLE_HASH, render
 from allocator.status_page.picture import Picture
-
-log = EventLog("status-page")
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -29,7 +25,6 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
-_CLIENT_TIMEOUT_SECONDS = 5
 _FRESH_SECONDS = 1.0
 _LONGEST_FILTER = 200
 
@@ -45,24 +40,21 @@ class StatusPage:
         self._lock = threading.Lock()
         self._picture: Picture | None = None
         self._taken = 0.0
-        self._server = listen(address, port, _handler(self.page))
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, name="status-page", daemon=True)
+        self._server = HttpServer("status-page", port, self._answer, address=address)
+        self.port = self._server.port
 
     def start(self) -> None:
         """Begin answering."""
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
         """Stop answering and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+        self._server.stop()
 
     @property
     def alive(self) -> bool:
-        """Whether the serving thread still runs."""
-        return self._thread.is_alive()
+        """Whether every serving thread still runs."""
+        return self._server.alive
 
     def page(self, wanted: str) -> bytes:
         """Return the page, filtered by `wanted`, from a picture no older than a second."""
@@ -73,43 +65,8 @@ class StatusPage:
             picture = self._picture
         return render(picture, wanted=wanted).encode()
 
-
-def _handler(page: Callable[[str], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _CLIENT_TIMEOUT_SECONDS
-        server_version, sys_version = "AdmitLB", ""
-
-        def do_GET(self) -> None:
-            self._serve(with_body=True)
-
-        def do_HEAD(self) -> None:
-            self._serve(with_body=False)
-
-        def _serve(self, *, with_body: bool) -> None:
-            parts = urlsplit(self.path)
-            if parts.path != "/":
-                self._answer(HTTPStatus.NOT_FOUND, b"not found\n", "text/plain", with_body=with_body)
-                return
-            wanted = parse_qs(parts.query).get("q", [""])[0].strip()[:_LONGEST_FILTER]
-            try:
-                body = page(wanted)
-            except Exception:
-                log.exception("page.failed")
-                self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"see the log\n", "text/plain", with_body=with_body)
-                return
-            self._answer(HTTPStatus.OK, body, "text/html", with_body=with_body)
-
-        def _answer(self, status: HTTPStatus, body: bytes, content_type: str, *, with_body: bool) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", f"{content_type}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in HEADERS.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """A page that is looked at is no change of state."""
-
-    return Handler
+    def _answer(self, url: SplitResult) -> Response:
+        if url.path != "/":
+            return Response(HTTPStatus.NOT_FOUND, b"not found\n", headers=HEADERS)
+        wanted = parse_qs(url.query).get("q", [""])[0].strip()[:_LONGEST_FILTER]
+        return Response(HTTPStatus.OK, self.page(wanted), "text/html; charset=utf-8", HEADERS)

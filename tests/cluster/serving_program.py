@@ -1,7 +1,7 @@
 """`python -m tests.cluster.serving_program PORT DIRECTORY`: the webhook's server around a component of no content.
 
 The component makes its own certificate and leaves its authority's in DIRECTORY/ca.crt. A file DIRECTORY/casualty
-stands for a dead thread.
+stands for a dead thread. Reviews go to the path of ROUTE with a token of SECRET.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from allocator.process import logs
 from webhook import tls
 from webhook.app import create_app
 from webhook.certificates import mend
+from webhook.gate import Gate
+from webhook.path_token import PathSecrets
 from webhook.review import AdmissionRequest, Answer
 from webhook.serving import listen, serve
 from webhook.tls import ServingContext
 
 SERVER_NAME = "webhook.test"
+ROUTE = "/review"
+SECRET = b"s" * 64
 CLIENT_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 
@@ -31,11 +35,12 @@ class Nothing:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._draining = False
+        self._gate = Gate(settle_seconds=1.0, routes=[ROUTE, "/other"])
+        self._gate.use(PathSecrets(SECRET, datetime.now(UTC)))
         self._tls = ServingContext()
 
     def app(self) -> Flask:
-        return create_app({"/review": self._answer}, ready=lambda: ["shutting down"] if self._draining else [])
+        return create_app({ROUTE: self._answer})
 
     def start(self) -> None:
         credentials, _ = mend({}, dns_names=(SERVER_NAME,), now=datetime.now(UTC))
@@ -46,13 +51,18 @@ class Nothing:
         return ["thread-of-the-test"] if (self._directory / "casualty").exists() else []
 
     def drain(self) -> None:
-        self._draining = True
+        (self._directory / "draining").touch()
 
     def stop(self) -> None:
         (self._directory / "stopped").touch()
 
     def tls_context(self) -> ssl.SSLContext:
         return self._tls.current()
+
+    has_tokens = True
+
+    def route(self, path: str) -> str | None:
+        return self._gate.route(path)
 
     def _answer(self, request: AdmissionRequest) -> Answer:
         return Answer(message=request.uid)

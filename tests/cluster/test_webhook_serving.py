@@ -9,19 +9,29 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from tests.cluster.serving_program import SERVER_NAME
+from allocator.process.connection_limits import PER_PEER, TOTAL
+from tests.cluster.serving_program import ROUTE, SECRET, SERVER_NAME
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 from tests.unit.webhook.reviews import review
+from webhook.intake import REQUEST_SECONDS
+from webhook.path_token import path_with_token
 from webhook.serving import THREADS
 
 pytestmark = pytest.mark.cluster
 
+PATH = path_with_token(SECRET, ROUTE)
+DRIP_SECONDS = 0.4
+"""Shorter than any timeout between two bytes: only a deadline for the whole ends it."""
 CLIENT_HELLO_BEGUN = b"\x16\x03\x01\x02\x00\x01"
 """The first bytes of a TLS record that promises 512 more."""
 
@@ -35,7 +45,7 @@ class Server:
         self.directory = directory
         argv = [sys.executable, "-m", "tests.cluster.serving_program", str(self.port), str(directory)]
         self.process = Process(argv, name="serving", log=directory / "log")
-        self.process.wait_until(lambda: self.get("/readyz") == 200, 20, "the server answers", retry_on=(OSError,))
+        self.process.wait_until(lambda: self.get(PATH) == 200, 20, "the server answers", retry_on=(OSError,))
 
     def connect(self, address: str = "127.0.0.1") -> http.client.HTTPConnection:
         context = ssl.create_default_context(cafile=self.directory / "ca.crt")
@@ -65,7 +75,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def ask(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
     """Send one review and read its answer to the end."""
-    connection.request("POST", "/review", json.dumps(review()), {"Content-Type": "application/json"})
+    connection.request("POST", f"{PATH}?timeout=3s", json.dumps(review()), {"Content-Type": "application/json"})
     answer = connection.getresponse()
     assert json.loads(answer.read())["response"]["allowed"] is True
     return answer
@@ -109,7 +119,7 @@ def test_clients_that_fall_silent_do_not_hold_the_threads(server: Server) -> Non
 def test_a_client_that_stops_in_the_middle_of_its_request_is_let_go(server: Server) -> None:
     stuck = [server.connect() for _ in range(THREADS)]
     for connection in stuck:
-        connection.putrequest("POST", "/review")
+        connection.putrequest("POST", PATH)
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", "1000")
         connection.endheaders(b"{")
@@ -122,9 +132,10 @@ def test_what_is_no_tls_at_all_leaves_no_trace(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         client.settimeout(5)
-        while client.recv(4096):
-            pass
-    assert server.get("/healthz") == 200
+        with suppress(ConnectionResetError):
+            while client.recv(4096):
+                pass
+    assert server.get(PATH) == 200
     assert "Traceback" not in server.log()
 
 
@@ -132,7 +143,7 @@ def test_on_sigterm_it_is_unready_first_and_answers_on(server: Server) -> None:
     kept = server.connect()
     ask(kept)
     os.kill(server.process.pid, signal.SIGTERM)
-    wait_until(lambda: server.get("/readyz") == 503, 1.5, "readiness is withdrawn while requests are still taken")
+    wait_until((server.directory / "draining").exists, 1.5, "it drains while requests are still taken")
     answer = ask(kept)
     assert answer.getheader("Connection") == "close"
     ask(server.connect())
@@ -147,5 +158,193 @@ def test_a_dead_thread_ends_the_process_with_an_error(server: Server) -> None:
 
 
 def test_an_idle_server_is_silent(server: Server) -> None:
-    server.get("/healthz")
+    server.get(PATH)
     assert server.log() == ""
+
+
+class Drips:
+    """`with Drips(...)`: clients that each send the content byte by byte, and begin anew when they are let go."""
+
+    def __init__(self, server: Server, *, clients: int, content: bytes, tls: bool) -> None:
+        self._server = server
+        self._clients = clients
+        self._content = content
+        self._tls = tls
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        """Owns the one that follows."""
+        self.let_go = 0
+        self._thread = threading.Thread(target=self._run, name="drips")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        sockets: list[tuple[socket.socket, int]] = []
+        while not self._stopping.wait(DRIP_SECONDS):
+            still = []
+            for client, sent in sockets:
+                try:
+                    client.sendall(self._content[sent % len(self._content) :][:1])
+                    still.append((client, sent + 1))
+                except OSError:
+                    client.close()
+                    with self._lock:
+                        self.let_go += 1
+            while len(still) < self._clients:
+                try:
+                    still.append((self._connect(), 0))
+                except OSError:
+                    break
+            sockets = still
+        for client, _ in sockets:
+            client.close()
+
+    def _connect(self) -> socket.socket:
+        if self._tls:
+            sock = self._server.connect().sock
+            assert isinstance(sock, socket.socket)
+            return sock
+        return socket.create_connection(("127.0.0.1", self._server.port), timeout=5)
+
+
+HEAD = f"POST {PATH} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nContent-Type: application/json\r\n".encode()
+
+
+@pytest.mark.parametrize("clients", [PER_PEER, TOTAL, 200])
+@pytest.mark.parametrize(
+    ("content", "tls"),
+    [(CLIENT_HELLO_BEGUN + bytes(512), False), (b"POST /mutate-v1-service/" + b"a" * 3000, True)],
+    ids=["handshake", "request line"],
+)
+def test_admissions_go_on_while_clients_drip(server: Server, clients: int, content: bytes, tls: bool) -> None:
+    with Drips(server, clients=clients, content=content, tls=tls) as drips:
+        wait_until(lambda: drips.let_go > clients, 60, "dripping clients are let go")
+        slowest = max(timed(lambda: ask(server.connect())) for _ in range(20))
+    assert slowest < 3, f"{slowest:.2f} s"
+    assert server.process.alive
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [HEAD + b"X-Padding: " + b"a" * 3000, HEAD + b"Content-Length: 3000\r\n\r\n" + b" " * 3000],
+    ids=["header", "body"],
+)
+def test_even_who_knows_a_path_holds_no_thread_by_dripping(server: Server, content: bytes) -> None:
+    begun = content[: len(HEAD) + 40]
+    dripping = [server.connect() for _ in range(3 * THREADS)]
+    for connection in dripping:
+        assert connection.sock is not None
+        connection.sock.sendall(begun)
+    slowest = max(timed(lambda: ask(server.connect())) for _ in range(20))
+    assert slowest < 3, f"{slowest:.2f} s"
+    started = time.monotonic()
+    over = 0
+    while over == 0 and time.monotonic() - started < REQUEST_SECONDS + 5:
+        time.sleep(DRIP_SECONDS)
+        over = sum(not sends(connection, b" ") for connection in dripping)
+    assert over, "no request of theirs was given up, though none became whole"
+
+
+def sends(connection: http.client.HTTPConnection, data: bytes) -> bool:
+    try:
+        assert connection.sock is not None
+        connection.sock.sendall(data)
+    except OSError:
+        return False
+    return True
+
+
+def timed(action: Callable[[], object]) -> float:
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        ROUTE,
+        f"{ROUTE}/",
+        path_with_token(SECRET, "/other"),
+        f"{ROUTE}/{path_with_token(SECRET, '/other').rpartition('/')[2]}",
+        path_with_token(b"x" * 64, ROUTE),
+        "/healthz",
+        "/readyz",
+        f"https://{SERVER_NAME}{PATH}",
+    ],
+)
+def test_without_the_routes_own_token_it_is_403_before_the_body_comes(server: Server, path: str) -> None:
+    connection = server.connect()
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Length", "1000")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 403
+    assert json.loads(answer.read())["code"] == 403
+    assert answer.getheader("Connection") == "close"
+    assert server.log() == ""
+
+
+def test_a_refusal_reaches_a_client_that_still_sends_its_body(server: Server) -> None:
+    connection = server.connect()
+    connection.request("POST", ROUTE, b"x" * 3_000_000)
+    assert connection.getresponse().status == 403
+
+
+def test_a_connection_that_was_let_in_needs_the_token_again(server: Server) -> None:
+    connection = server.connect()
+    ask(connection)
+    connection.request("POST", ROUTE, b"{}")
+    assert connection.getresponse().status == 403
+
+
+def test_a_large_review_comes_in_pieces(server: Server) -> None:
+    body = json.dumps(review(object={"metadata": {"annotations": {"a": "x" * 2_000_000}}})).encode()
+    connection = server.connect()
+    connection.putrequest("POST", PATH)
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    for start in range(0, len(body), 300_000):
+        connection.send(body[start : start + 300_000])
+    assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize("how", ["chunked", "expect"])
+def test_a_body_that_cannot_be_waited_for_is_left_to_a_thread(server: Server, how: str) -> None:
+    body = json.dumps(review()).encode()
+    connection = server.connect()
+    connection.putrequest("POST", PATH)
+    connection.putheader("Content-Type", "application/json")
+    if how == "chunked":
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    else:
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        time.sleep(0.3)
+        connection.send(body)
+    assert connection.getresponse().status == 200
+
+
+def test_a_token_in_a_request_that_is_malformed_is_not_logged(server: Server) -> None:
+    token = PATH.rpartition("/")[2]
+    for request in (f"POST {PATH} HTTP/9.9\r\n\r\n", f"POST {PATH} HTTP/1.1\r\nBad Header {PATH}: x\r\n\r\n"):
+        connection = server.connect()
+        assert connection.sock is not None
+        connection.sock.sendall(request.encode())
+        connection.sock.settimeout(5)
+        while connection.sock.recv(4096):
+            pass
+    assert "<token>" in server.log()
+    assert token not in server.log()

@@ -10,6 +10,7 @@ from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.rules.kinds import KINDS
 from tests.unit.manifests.documents import ROOT, named, shipped
+from webhook.routes import ROUTES, route_of
 
 PATHS: dict[str, set[Resource]] = {"/mutate-v1-service": {resource.SERVICES}}
 for kind in KINDS:
@@ -21,20 +22,21 @@ def test_every_path_is_served_and_every_served_path_is_registered() -> None:
     done = subprocess.run(program, check=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     registered = {
-        webhook["clientConfig"]["service"]["path"]
+        route_of(webhook)
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
         for obj in shipped(kind)
         for webhook in obj["webhooks"]
     }
 
-    assert registered == set(done.stdout.split()) == set(PATHS)
+    assert registered == set(done.stdout.split()) == set(PATHS) == set(ROUTES)
 
 
 def test_a_path_gets_the_resources_that_its_handler_reads() -> None:
     found: dict[str, set[tuple[str, str, str]]] = {}
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         for webhook in named(kind, names.WEBHOOK_CONFIGURATION)["webhooks"]:
-            path = webhook["clientConfig"]["service"]["path"]
+            path = route_of(webhook)
+            assert path is not None
             for rule in webhook["rules"]:
                 for version in rule["apiVersions"]:
                     for group in rule["apiGroups"]:

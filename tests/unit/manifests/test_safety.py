@@ -47,11 +47,23 @@ def test_our_own_services_do_not_wait_for_our_own_webhook() -> None:
     assert namespace["metadata"]["labels"][requirement["key"]] in requirement["values"]
 
 
-def test_no_registration_carries_a_certificate() -> None:
+def test_no_registration_carries_a_certificate_or_a_path() -> None:
     kinds = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
     webhooks = [webhook for kind in kinds for obj in shipped(kind) for webhook in obj["webhooks"]]
 
     assert [webhook["name"] for webhook in webhooks if "caBundle" in webhook["clientConfig"]] == []
+    assert [webhook["name"] for webhook in webhooks if "path" in webhook["clientConfig"]["service"]] == []
+
+
+def test_kubelets_ask_the_monitoring_port_and_never_that_of_admissions() -> None:
+    probed = {
+        container[probe]["httpGet"]["port"]
+        for workload in shipped("Deployment")
+        for container in workload["spec"]["template"]["spec"]["containers"]
+        for probe in ("readinessProbe", "livenessProbe")
+    }
+
+    assert probed == {"metrics-webhook", "metrics-recon"}
 
 
 def test_no_rule_is_a_wildcard() -> None:

@@ -32,13 +32,8 @@ def decide(request: AdmissionRequest) -> Answer:
 
 
 @pytest.fixture
-def reasons() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def client(reasons: list[str]) -> FlaskClient:
-    return create_app({PATH: decide}, ready=lambda: reasons).test_client()
+def client() -> FlaskClient:
+    return create_app({PATH: decide}).test_client()
 
 
 def count(outcome: str, operation: str = "CREATE") -> float:
@@ -113,9 +108,15 @@ def test_only_json_is_taken(client: FlaskClient) -> None:
     assert (answer.status_code, answer.get_json()["code"]) == (415, 415)
 
 
-def test_only_post_is_taken(client: FlaskClient) -> None:
-    answer = client.get(PATH)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
+def test_a_get_says_that_the_route_is_there_and_decides_nothing(client: FlaskClient) -> None:
+    before = count("allowed")
+    assert (client.get(PATH).status_code, client.get(PATH).text) == (200, "ok\n")
+    assert count("allowed") == before
+
+
+def test_nothing_else_is_taken(client: FlaskClient) -> None:
+    answer = client.put(PATH)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
 
 
 def test_an_unknown_path_is_a_404_in_json(client: FlaskClient) -> None:
@@ -132,15 +133,6 @@ def test_two_objects_as_large_as_etcd_takes_fit(client: FlaskClient) -> None:
     padding = {"metadata": {"annotations": {"a": "x" * 1_500_000}}}
     answer = client.post(PATH, json=review(operation="UPDATE", object=padding, oldObject=padding))
     assert answer.status_code == 200
-
-
-def test_health_does_not_wait_for_readiness(client: FlaskClient, reasons: list[str]) -> None:
-    reasons.append("no certificate yet")
-    assert client.get("/healthz").status_code == 200
-    answer = client.get("/readyz")
-    assert (answer.status_code, answer.text) == (503, "no certificate yet\n")
-    reasons.clear()
-    assert client.get("/readyz").status_code == 200
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -1,0 +1,111 @@
+"""Asks every replica behind the webhook's Service whether it answers a path, before the API server is told to use it.
+
+During an upgrade there are replicas of a release without tokens, and after a new secret some that have not read it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+
+from allocator.kube.client import ApiError, Cluster, NotFound, Object
+from allocator.kube.resource import ENDPOINTS
+from allocator.process.logs import EventLog
+from webhook.https_get import CANNOT_ASK, status_of
+
+log = EventLog("registration")
+
+_TIMEOUT_SECONDS = 0.5
+_REMEMBERED_SECONDS = 30.0
+
+
+class Answer(Enum):
+    """What a replica makes of a path with a token."""
+
+    ACCEPTED = "accepted"
+    STALE = "stale"
+    """It knows tokens, this one not (yet)."""
+    LEGACY = "legacy"
+    """It is of a release without tokens: it has no such route."""
+    SILENT = "silent"
+    """It does not answer, or not under the certificate that the API server trusts; or it has no secret yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """An endpoint of the Service; `uid` is its pod's, so that a successor at the same address is asked anew."""
+
+    address: str
+    port: int
+    uid: str
+    ready: bool
+
+
+class Replicas:
+    """Reads the Endpoints of one Service and asks each of them; used by the registration's thread alone."""
+
+    def __init__(
+        self, cluster: Cluster, *, namespace: str, service: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._service = service
+        self._clock = clock
+        self._accepted: dict[tuple[Replica, str, bytes], float] = {}
+
+    def found(self) -> tuple[Replica, ...]:
+        """Return the Service's endpoints, ready or not; none where there are no Endpoints, or they cannot be read."""
+        try:
+            return replicas_in(self._cluster.get(ENDPOINTS, self._service, self._namespace))
+        except NotFound:
+            return ()
+        except ApiError as error:
+            log.debug("replicas.unknown", error=error)
+            return ()
+
+    def answer(self, replica: Replica, path: str, ca_bundle: bytes) -> Answer:
+        """Return what a replica makes of a path. That it accepts one is remembered for a while."""
+        key = (replica, path, ca_bundle)
+        now = self._clock()
+        self._accepted = {known: until for known, until in self._accepted.items() if until > now}
+        if key in self._accepted:
+            return Answer.ACCEPTED
+        answer = self._ask(replica, path, ca_bundle)
+        if answer is Answer.ACCEPTED:
+            self._accepted[key] = now + _REMEMBERED_SECONDS
+        return answer
+
+    def _ask(self, replica: Replica, path: str, ca_bundle: bytes) -> Answer:
+        try:
+            status = status_of(
+                path,
+                address=replica.address,
+                port=replica.port,
+                server_name=f"{self._service}.{self._namespace}.svc",
+                ca_bundle=ca_bundle,
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except CANNOT_ASK:
+            return Answer.SILENT
+        meaning: dict[int, Answer] = {
+            HTTPStatus.OK: Answer.ACCEPTED,
+            HTTPStatus.FORBIDDEN: Answer.STALE,
+            HTTPStatus.NOT_FOUND: Answer.LEGACY,
+        }
+        return meaning.get(status, Answer.SILENT)
+
+
+def replicas_in(endpoints: Object) -> tuple[Replica, ...]:
+    """Return the replicas of an Endpoints object, in an order of its own making; of several ports the `webhook`."""
+    found: set[Replica] = set()
+    for subset in endpoints.get("subsets") or []:
+        ports = subset.get("ports") or []
+        named = [port for port in ports if port.get("name") == "webhook"] or ports[:1]
+        for field, ready in (("addresses", True), ("notReadyAddresses", False)):
+            for address in subset.get(field) or []:
+                uid = (address.get("targetRef") or {}).get("uid", "")
+                found.update(Replica(address["ip"], int(port["port"]), uid, ready) for port in named)
+    return tuple(sorted(found, key=lambda replica: (replica.address, replica.port)))
