@@ -13,7 +13,7 @@ from typing import Any
 from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound
 from allocator.kube.resource import NAMESPACES, SECRETS, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, WEBHOOK_CERTIFICATE_SECRET
-from tests.cluster.webhook_replica import Replica, route_webhook_service, wait_endpoints
+from tests.cluster.webhook_replica import Replica, path_to, route_webhook_service, wait_endpoints
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
@@ -117,7 +117,9 @@ class Installation:
         }
         review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
         body = json.dumps(review).encode()
-        code, answer = replica.post("/mutate-v1-service", body, trust=base64.b64decode(authority))
+        code, answer = replica.post(
+            path_to(self.cluster, "/mutate-v1-service"), body, trust=base64.b64decode(authority)
+        )
         assert code == 200, answer
         response: Object = answer["response"]
         return response

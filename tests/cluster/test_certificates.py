@@ -228,7 +228,7 @@ def test_authorities_follow_each_other_without_one_failed_admission(
     for log in tmp_path.glob("*.log"):
         assert "PRIVATE KEY" not in log.read_text()
         assert "Traceback" not in log.read_text()
-        assert "ca_bundle.not_registered" not in log.read_text()
+        assert "webhooks.not_registered" not in log.read_text()
 
 
 def wait_asked(cluster: Cluster) -> None:

@@ -24,7 +24,14 @@ from allocator.objects.names import (
     WEBHOOK_CONFIGURATION,
     WEBHOOK_SERVICE,
 )
-from tests.cluster.webhook_replica import SERVER_NAME, Replica, mark_adopted, route_webhook_service, wait_endpoints
+from tests.cluster.webhook_replica import (
+    SERVER_NAME,
+    Replica,
+    mark_adopted,
+    path_to,
+    route_webhook_service,
+    wait_endpoints,
+)
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -193,7 +200,9 @@ def test_malformed_reviews_are_answered_with_4xx_over_tls(
     replicas: Pair, cluster: Cluster, body: bytes, content_type: str, status: int
 ) -> None:
     trust = secret(cluster)["ca.crt"]
-    answered, document = replicas[0].post(SERVICE_PATH, body, trust=trust, content_type=content_type)
+    answered, document = replicas[0].post(
+        path_to(cluster, SERVICE_PATH), body, trust=trust, content_type=content_type
+    )
     assert (answered, document["code"]) == (status, status)
     assert "Traceback" not in replicas[0].process.log.read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
@@ -13,14 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from allocator.kube.client import AlreadyExists, Cluster, NotFound
-from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES, Resource
-from allocator.objects.names import ADOPTED_ANNOTATION, DEFAULT_NAMESPACE, RECONCILER_LEASE, WEBHOOK_SERVICE
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINTS, LEASES, NODES, SECRETS, SERVICES, Resource
+from allocator.objects.names import (
+    ADOPTED_ANNOTATION,
+    DEFAULT_NAMESPACE,
+    RECONCILER_LEASE,
+    WEBHOOK_CERTIFICATE_SECRET,
+    WEBHOOK_SERVICE,
+)
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
+from webhook.path_token import PATH_SECRET_FIELD, path_with_token
 
 PODS = Resource("", "v1", "pods", "Pod")
-ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
 RESOLVES_BY_SLICES = (1, 33, 0)
 """The first Kubernetes whose API server finds a webhook's Service by its EndpointSlices."""
 NODE = "none"
@@ -47,6 +54,12 @@ def mark_adopted(control_plane: ControlPlane) -> None:
     metadata = {"name": RECONCILER_LEASE, "annotations": {ADOPTED_ANNOTATION: "true"}}
     lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
     control_plane.cluster().create(LEASES, lease, DEFAULT_NAMESPACE)
+
+
+def path_to(cluster: Cluster, route: str) -> str:
+    """Return the path with the token in force, as registration writes it."""
+    stored = cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)["data"][PATH_SECRET_FIELD]
+    return path_with_token(base64.b64decode(stored), route)
 
 
 class Replica:
