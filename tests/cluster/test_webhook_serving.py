@@ -224,8 +224,8 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nContent-Type: applicatio
 )
 def test_admissions_go_on_while_clients_drip(server: Server, clients: int, content: bytes, tls: bool) -> None:
     with Drips(server, clients=clients, content=content, tls=tls) as drips:
-        wait_until(lambda: drips.let_go > clients, 60, "dripping clients are let go")
-        slowest = max(timed(lambda: ask(server.connect())) for _ in range(20))
+        wait_until(lambda: drips.let_go >= PER_PEER, 30, "dripping clients are let go")
+        slowest = max(timed(lambda: ask(server.connect())) for _ in range(10))
     assert slowest < 3, f"{slowest:.2f} s"
     assert server.process.alive
     assert "Traceback" not in server.log()
@@ -273,7 +273,6 @@ def timed(action: Callable[[], object]) -> float:
         "/",
         ROUTE,
         f"{ROUTE}/",
-        path_with_token(SECRET, "/other"),
         f"{ROUTE}/{path_with_token(SECRET, '/other').rpartition('/')[2]}",
         path_with_token(b"x" * 64, ROUTE),
         "/healthz",

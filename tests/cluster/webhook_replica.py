@@ -65,6 +65,8 @@ def path_to(cluster: Cluster, route: str) -> str:
 class Replica:
     """A webhook process and the Pod object that stands for it; owned by one test or fixture."""
 
+    program: Sequence[str | Path] = (Path(sys.executable).with_name("admitlb"), "webhook")
+
     def __init__(
         self, control_plane: ControlPlane, directory: Path, *, name: str, port: int, options: Sequence[str] = ()
     ) -> None:
@@ -96,8 +98,8 @@ class Replica:
         finally:
             connection.close()
 
-    def publish(self) -> None:
-        """Make the process an endpoint of the webhook's Service, as a kubelet does with a Ready pod."""
+    def publish(self, *, ready: bool = True) -> None:
+        """Make the process an endpoint of the webhook's Service, as a kubelet does with a Ready pod (or a pod)."""
         cluster = self._control_plane.cluster()
         container = {
             "name": "webhook",
@@ -113,7 +115,7 @@ class Replica:
         }
         ensure_node(cluster, NODE)
         cluster.create(PODS, pod, DEFAULT_NAMESPACE)
-        self.take_part(True)
+        self.take_part(ready)
 
     def withdraw(self) -> None:
         """Delete the Pod that `publish` made; the process is another matter."""
@@ -169,14 +171,19 @@ class Replica:
     def _start(self) -> Process:
         kubeconfig = self._control_plane.kubeconfig_for(DEFAULT_NAMESPACE, "controller")
         argv: list[str | Path] = [
-            Path(sys.executable).with_name("admitlb"),
-            "webhook",
+            *self.program,
             f"--kubeconfig={kubeconfig}",
             f"--port={self.port}",
             f"--monitor-port={self.monitor_port}",
             *self._options,
         ]
         return Process(argv, name=self.name, log=self._directory / f"{self.name}.log")
+
+
+class LegacyReplica(Replica):
+    """One of a release that knew no tokens."""
+
+    program = (sys.executable, "-m", "tests.cluster.legacy.program")
 
 
 def wait_endpoints(control_plane: ControlPlane, ports: set[int]) -> None:
