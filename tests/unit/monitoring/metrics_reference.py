@@ -20,7 +20,7 @@ from allocator.reconciler.metrics import StateCollector
 from allocator.rules import configuration
 from speaker.metrics import ExactCounter, SpeakerMetrics
 from tests.unit.commands.manifests import pool
-from webhook import app, service_admission
+from webhook import app, patient_worker, service_admission
 from webhook.metrics import WebhookState
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
@@ -66,6 +66,7 @@ def exporters() -> tuple[Exporter, ...]:
         app.REQUESTS,
         app.DURATION,
         service_admission.UNDECIDED,
+        patient_worker.REFUSED,
         WebhookState(problems=list, certificate=lambda: None),
         LAST_EVENT_AGE,
     )
