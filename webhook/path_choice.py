@@ -49,31 +49,38 @@ class PathChoice:
     def __init__(self, replicas: Asked, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._replicas = replicas
         self._clock = clock
-        self._behind: bytes | None = None
-        self._behind_at = float("-inf")
+        self._legacy_at = float("-inf")
+        self._stale_at = float("-inf")
+        self._stale: bytes | None = None
 
     def assume_legacy(self) -> None:
         """Take it that a replica without tokens was there a moment ago: the configurations carry a bare path."""
-        self._behind, self._behind_at = None, self._clock()
+        self._legacy_at = self._clock()
 
     def choose(self, secrets: PathSecrets, ca_bundle: bytes) -> Choice:
         """Ask every replica, trusting this bundle. One that does not answer has no say."""
+        now = self._clock()
+        secret, certain = self._answered(secrets, ca_bundle)
+        if secret is None:
+            self._legacy_at = now
+        elif secret != secrets.current:
+            self._stale, self._stale_at = secret, now
+        if now - self._legacy_at < LEAVING_SECONDS:
+            return Choice(None)
+        if now - self._stale_at < LEAVING_SECONDS and self._stale in secrets.former:
+            return Choice(self._stale, certain)
+        return Choice(secrets.current, certain)
+
+    def _answered(self, secrets: PathSecrets, ca_bundle: bytes) -> tuple[bytes | None, bool]:
+        """Return the newest secret whose tokens nobody refuses, None for none, and whether everybody has answered."""
         replicas = self._replicas.found()
         certain = True
         for secret in secrets.newest_first():
             path = path_with_token(secret, SERVICES)
             answers = {replica: self._replicas.answer(replica, path, ca_bundle) for replica in replicas}
             if Answer.LEGACY in answers.values():
-                self._behind, self._behind_at = None, self._clock()
-                return Choice(None)
+                return None, True
             certain = not any(answer is Answer.SILENT and not replica.ready for replica, answer in answers.items())
-            if Answer.STALE in answers.values():
-                continue
-            if secret != secrets.current:
-                self._behind, self._behind_at = secret, self._clock()
-                return Choice(secret, certain)
-            break
-        lately = self._clock() - self._behind_at < LEAVING_SECONDS
-        if lately and (self._behind is None or self._behind in secrets.former):
-            return Choice(self._behind, certain)
-        return Choice(secrets.current, certain)
+            if Answer.STALE not in answers.values():
+                return secret, certain
+        return secrets.current, certain

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Iterable
+
 from allocator.kube.client import Object
 from tests.cluster.gitops.objects import documents
+from tests.cluster.gitops.site import Site
+from tests.lab.waiting import wait_until
+from webhook.routes import path_of, route_of
+
+_REGISTRATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 _USERS_PART = """
 apiVersion: metallb.io/v1beta1
@@ -93,3 +102,26 @@ def ask_for_nothing(service: Object) -> None:
 def ask_for_two_of_one_family(service: Object) -> None:
     """The Service contradicts itself."""
     service["metadata"]["annotations"]["metallb.io/loadBalancerIPs"] = "192.0.2.15,192.0.2.16"
+
+
+def paths_in_git(objects: Iterable[Object]) -> list[Object]:
+    """Return a commit as it was while manifests named the webhook's paths, without a token."""
+    before = copy.deepcopy(list(objects))
+    for obj in before:
+        for webhook in obj.get("webhooks") or ():
+            webhook["clientConfig"]["service"]["path"] = route_of(webhook)
+    return before
+
+
+def wait_tokens(site: Site, git: Iterable[Object]) -> None:
+    """Wait for the paths with tokens in both webhook configurations: a second is all they may take."""
+
+    def in_force() -> bool:
+        live = [site.api.live(obj) for obj in git if obj["kind"] in _REGISTRATIONS]
+        return all(_has_token(webhook) for obj in live if obj is not None for webhook in obj["webhooks"])
+
+    wait_until(in_force, 1, "every path has a token", interval_seconds=0.05)
+
+
+def _has_token(webhook: Object) -> bool:
+    return re.fullmatch(rf"{route_of(webhook)}/[0-9a-f]{{64}}", path_of(webhook) or "") is not None

@@ -18,7 +18,9 @@ from tests.cluster.gitops.commits import (
     early_part,
     greedy_pool,
     open_another_port,
+    paths_in_git,
     users_part,
+    wait_tokens,
 )
 from tests.cluster.gitops.objects import documents, edited, find, key_of, render, without
 from tests.cluster.gitops.site import OVERLAYS, Site, kinds
@@ -140,6 +142,17 @@ class TestInstallation:
         assert after["webhooks"] == before["webhooks"]
         assert synced.drift(git) == []
 
+    def test_the_commit_that_drops_the_paths_leaves_no_drift(
+        self, site: Site, synced: Application, git: list[Object]
+    ) -> None:
+        resync(site, synced, paths_in_git(git))
+        assert resync(site, synced, git)
+        wait_tokens(site, git)
+        before = site.wait_settled()
+        assert synced.drift(git) == []
+        assert resync(site, synced, git) == []
+        assert site.versions() == before
+
     def test_the_kinds_survive_their_removal_from_git(
         self, site: Site, synced: Application, git: list[Object]
     ) -> None:
@@ -218,6 +231,17 @@ class TestServerSideApply:
         before = site.wait_settled()
         assert switched.drift(git) == []
         assert switched.prunable(git) == []
+        switched.sync(git)
+        assert site.versions() == before
+
+    def test_the_commit_that_drops_the_paths_leaves_no_drift(
+        self, site: Site, switched: Application, git: list[Object]
+    ) -> None:
+        switched.sync(paths_in_git(git))
+        switched.sync(git)
+        wait_tokens(site, git)
+        before = site.wait_settled()
+        assert switched.drift(git) == []
         switched.sync(git)
         assert site.versions() == before
 

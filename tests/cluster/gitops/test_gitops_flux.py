@@ -15,7 +15,9 @@ from tests.cluster.gitops.commits import (
     greedy_pool,
     late_service,
     open_another_port,
+    paths_in_git,
     users_part,
+    wait_tokens,
 )
 from tests.cluster.gitops.flux import OWNER_LABELS, Action, Kustomization, ReconciliationFailed
 from tests.cluster.gitops.kstatus import Status
@@ -93,6 +95,17 @@ def test_the_certificate_in_the_webhooks_registration_is_no_drift(
         live = site.api.live(wanted)
         assert live is not None
         assert all(webhook["clientConfig"]["caBundle"] for webhook in live["webhooks"])
+
+
+def test_the_commit_that_drops_the_paths_leaves_no_drift(
+    site: Site, running: Kustomization, git: list[Object]
+) -> None:
+    reconcile(site, running, paths_in_git(git))
+    assert reconcile(site, running, git) != ["nothing"]
+    wait_tokens(site, git)
+    before = site.wait_settled()
+    assert reconcile(site, running, git) == ["nothing"]
+    assert site.versions() == before
 
 
 def test_what_a_hand_changed_is_put_back_and_the_certificate_stays(
