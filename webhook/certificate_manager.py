@@ -45,15 +45,20 @@ class CertificateManager:
         dns_names: Sequence[str],
         on_change: Callable[[KeyPair], None],
         registered: Callable[[bytes], bool],
+        others: Callable[[], Mapping[str, str]] = dict,
         lifetimes: Lifetimes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`registered` tells whether the cluster's webhook configurations carry a bundle, and no other."""
+        """`registered` tells whether the cluster's webhook configurations carry a bundle, and no other.
+
+        `others` returns what else of the Secret's data is in use, for a Secret that is gone.
+        """
         self._cluster = cluster
         self._namespace = namespace
         self._dns_names = tuple(dns_names)
         self._on_change = on_change
         self._registered = registered
+        self._others = others
         self._lifetimes = lifetimes or Lifetimes()
         self._check_seconds = min(_CHECK_SECONDS, self._lifetimes.settle.total_seconds() / _CHECKS_PER_SETTLING)
         self._now = now
@@ -91,6 +96,10 @@ class CertificateManager:
         """Return whom to trust (PEM) as far as known here; `check` asks."""
         credentials = self._credentials
         return credentials.ca_bundle if credentials else None
+
+    def secret_data(self) -> Mapping[str, str]:
+        """Return what is in use as fields of a Secret's data, none before the Secret has been read."""
+        return self._credentials.secret_data() if self._credentials is not None else {}
 
     def problems(self) -> list[str]:
         """Tell why there is nothing to serve with; one that only delays a renewal is not among them."""
@@ -147,7 +156,8 @@ class CertificateManager:
                 "labels": {"app": "metallb"},
             }
             fresh = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
-            self._cluster.create(SECRETS, {**fresh, "data": credentials.secret_data()}, self._namespace)
+            data = {**self._others(), **credentials.secret_data()}
+            self._cluster.create(SECRETS, {**fresh, "data": data}, self._namespace)
         else:
             data = {**(secret.get("data") or {}), **credentials.secret_data()}
             self._cluster.replace(SECRETS, {**secret, "data": data})

@@ -38,15 +38,20 @@ class PathSecretManager:
         namespace: str,
         on_change: Callable[[PathSecrets], None],
         registered: Callable[[PathSecrets], bool],
+        others: Callable[[], Mapping[str, str]],
         lifetime: timedelta,
         settle: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`registered` says whether every registered webhook is called with a token of the current secret."""
+        """`registered` says whether every registered webhook is called with a token of the current secret.
+
+        `others` returns what else of the Secret's data is in use, for a Secret that is gone.
+        """
         self._cluster = cluster
         self._namespace = namespace
         self._on_change = on_change
         self._registered = registered
+        self._others = others
         self._lifetime = lifetime
         self._settle = settle
         self._check_seconds = min(_CHECK_SECONDS, settle.total_seconds() / _CHECKS_PER_SETTLING)
@@ -77,6 +82,10 @@ class PathSecretManager:
     def secrets(self) -> PathSecrets | None:
         """Return what is answered as far as known here, None until the Secret has been read or written once."""
         return self._secrets
+
+    def secret_data(self) -> Mapping[str, str]:
+        """Return what is in use as fields of a Secret's data, none before the Secret has been read."""
+        return self._secrets.secret_data() if self._secrets is not None else {}
 
     def problems(self) -> list[str]:
         """Say why the secret cannot be read; an API server that is away keeps nobody who has read it from serving."""
@@ -128,7 +137,8 @@ class PathSecretManager:
                 "labels": {"app": "metallb"},
             }
             fresh = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
-            self._cluster.create(SECRETS, {**fresh, "data": secrets.secret_data()}, self._namespace)
+            data = {**self._others(), **secrets.secret_data()}
+            self._cluster.create(SECRETS, {**fresh, "data": data}, self._namespace)
         else:
             data = {**(secret.get("data") or {}), **secrets.secret_data()}
             self._cluster.replace(SECRETS, {**secret, "data": data})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -64,26 +65,28 @@ class Trust:
             namespace=namespace,
             on_change=self._answer_to,
             registered=self._is_path_registered,
+            others=self._credentials_in_use,
             lifetime=lifetimes.path_secret,
             settle=lifetimes.settle,
         )
-        authority: CertificateManager | None = None
+        self._authority: CertificateManager | None = None
         if certificate_dir is not None:
             self._source: CertificateSource = MountedCertificate(certificate_dir, on_change=self._use)
         else:
-            self._source = authority = CertificateManager(
+            self._source = self._authority = CertificateManager(
                 cluster,
                 namespace=namespace,
                 dns_names=service_dns_names(service, namespace),
                 on_change=self._use,
                 registered=self._is_registered,
+                others=self._path_secrets.secret_data,
                 lifetimes=lifetimes,
             )
         self._registration = Registration(
             cluster,
             name=configuration,
             service=(namespace, service),
-            authority=authority,
+            authority=self._authority,
             path_secrets=self._path_secrets,
             gate=self._gate,
             choice=PathChoice(Replicas(cluster, namespace=namespace, service=service)),
@@ -150,6 +153,9 @@ class Trust:
 
     def _is_path_registered(self, secrets: PathSecrets) -> bool:
         return self._registration.leads_to(secrets)
+
+    def _credentials_in_use(self) -> Mapping[str, str]:
+        return self._authority.secret_data() if self._authority is not None else {}
 
     def _answer_to(self, secrets: PathSecrets) -> None:
         self._gate.use(secrets)
