@@ -45,7 +45,12 @@ NEW_FILE = str(Path(__file__).parents[2] / "manifests" / "webhook-configuration.
 LEGACY_FILE = str(Path(__file__).with_name("legacy") / "webhook-configuration.yaml")
 FIRST_PORT, SECOND_PORT, THIRD_PORT, FOURTH_PORT = 22443, 22543, 22643, 22743
 SETTLE_SECONDS = 2.0
-OPTIONS = (f"--certificate-settle-seconds={SETTLE_SECONDS}", "--drain-seconds=5")
+OPTIONS = (
+    f"--certificate-settle-seconds={SETTLE_SECONDS}",
+    "--drain-seconds=5",
+    # No reconciler runs that would bind what is reserved.
+    "--max-unbound-reservations=100000",
+)
 CONTROLLER = f"system:serviceaccount:{DEFAULT_NAMESPACE}:controller"
 CLIENTS = 3
 

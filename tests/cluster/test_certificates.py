@@ -41,6 +41,8 @@ ROTATION_SECONDS = 90.0
 """Longer than two authorities live one after the other, on a machine that has other things to do."""
 FIRST_PORT, SECOND_PORT = 21443, 21543
 CLIENTS = 4
+UNBOUND = "--max-unbound-reservations=100000"
+"""No reconciler runs that would bind what is reserved."""
 EXPIRY = "admitlb_webhook_certificate_expiry_timestamp_seconds"
 NAMES = (SERVER_NAME, f"{SERVER_NAME}.cluster.local")
 COMPONENT = Path(__file__).parents[2] / "kustomize" / "components" / "cert-manager"
@@ -169,6 +171,7 @@ def short_lived(installed: ControlPlane, tmp_path: Path) -> Iterator[tuple[Repli
         f"--certificate-lifetime-seconds={SERVING_SECONDS}",
         f"--certificate-settle-seconds={SETTLE_SECONDS}",
         "--drain-seconds=30",
+        UNBOUND,
     )
     pair = (
         Replica(installed, tmp_path, name="short-lived-1", port=FIRST_PORT, options=options),
@@ -273,7 +276,7 @@ def mounted(
 def mounting(installed: ControlPlane, manager: CertManager, directory: Path, number: int) -> tuple[Replica, Path]:
     folder = directory / f"node-{number}"
     manager.mount(folder)
-    options = (f"--certificate-dir={folder}",)
+    options = (f"--certificate-dir={folder}", UNBOUND)
     port = (FIRST_PORT, SECOND_PORT)[number]
     return Replica(installed, directory, name=f"mounting-{number}", port=port, options=options), folder
 
