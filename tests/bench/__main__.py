@@ -15,6 +15,7 @@ from tests.bench import (
     core,
     creation,
     life,
+    pool_review,
     speaker_crowd,
     speaker_failover,
     speaker_first_answer,
@@ -79,6 +80,7 @@ def _undisturbed(measure: Callable[[], Iterable[Figure]]) -> Callable[[Run], Ite
 
 _ALLOCATION: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "core": _undisturbed(core.measure),
+    "pools": _undisturbed(pool_review.measure),
     "creation": _undisturbed(_with_fsync),
     "life": _undisturbed(_without_fsync),
     "start": _undisturbed(webhook_start.measure),

@@ -1,0 +1,70 @@
+"""What the review of a pool's change asks of the cluster: no more than the change takes away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from allocator.rules.pool import review_pool, review_pool_deletion
+from allocator.rules.verdict import Rules, Verdict
+from tests.bench.pool_review import Counted, document
+
+FREE = {"addresses": ["10.0.0.0/17"]}
+USED = {"addresses": ["10.0.128.0/17"]}
+GOLD = {"namespaces": ["default"], "serviceSelectors": [{"matchLabels": {"tier": "gold"}}]}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Counted:
+    return Counted()
+
+
+def review(
+    cluster: Counted, changed: dict[str, Any], before: dict[str, Any] | None = None
+) -> tuple[Verdict, set[str]]:
+    cluster.asked.clear()
+    verdict = review_pool(document(changed), document(before or {}), context=cluster, rules=Rules())
+    return verdict, set(cluster.asked)
+
+
+@pytest.mark.parametrize(
+    ("changed", "allowed", "asked"),
+    [
+        ({"labels": {"tier": "public"}}, True, set()),
+        ({"autoAssign": False, "reuseDelaySeconds": 5}, True, set()),
+        ({"shrinkPolicy": "Drain"}, True, set()),
+        ({"serviceAllocation": {"namespaces": ["default"], "priority": 3}}, True, {"pools"}),
+        ({"serviceAllocation": {"namespaces": ["default", "more"]}}, True, {"pools"}),
+        ({"serviceAllocation": {"namespaces": ["other"]}}, False, set()),
+        ({"serviceAllocation": GOLD}, False, {"labels of Services"}),
+        (FREE, True, {"pools", "nodes"}),
+        (USED, False, {"pools"}),
+        ({"excludeAddresses": ["10.0.200.0/24"]}, True, {"pools", "nodes"}),
+        ({"excludeAddresses": ["10.0.0.7"]}, False, {"pools"}),
+        ({"avoidBuggyIPs": True}, False, set()),
+        (USED | {"shrinkPolicy": "Drain"}, True, {"pools", "nodes"}),
+    ],
+)
+def test_a_change_reads_of_the_cluster_what_it_may_take_away(
+    cluster: Counted, changed: dict[str, Any], allowed: bool, asked: set[str]
+) -> None:
+    verdict, found = review(cluster, changed)
+    assert (verdict.allowed, found) == (allowed, asked), verdict
+
+
+def test_labels_are_not_asked_for_where_the_selectors_stay(cluster: Counted) -> None:
+    verdict, asked = review(cluster, {"serviceAllocation": GOLD | {"priority": 2}}, {"serviceAllocation": GOLD})
+    assert verdict.allowed
+    assert "labels of Services" not in asked
+
+
+def test_who_drains_already_is_in_the_way_of_no_further_change(cluster: Counted) -> None:
+    verdict, _ = review(cluster, USED | {"labels": {"tier": "public"}}, USED)
+    assert verdict.allowed
+
+
+def test_who_drains_is_in_the_way_of_the_deletion(cluster: Counted) -> None:
+    verdict = review_pool_deletion(document(USED), context=cluster)
+    assert verdict.code == 409
+    assert "and 9980 more (kubectl get ipallocations lists all)" in verdict.message
