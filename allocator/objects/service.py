@@ -5,23 +5,24 @@ A request that contradicts itself is an InvalidDocument; admission answers it 42
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from allocator.core import limits
-from allocator.core.addresses import Address, AddressError, Family, quoted
+from allocator.core.addresses import Address, AddressError, Family
 from allocator.core.claims import Port
 from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.sharing import ANY_NAMESPACE
 from allocator.objects import names
+from allocator.objects.annotations import annotation_value, first_annotation
 from allocator.objects.document import Document, InvalidDocument, Problems, annotations_of, labels_of
 from allocator.objects.namespace import quota_of
+from allocator.objects.service_limits import backend_key, check_headless, check_limits, fitting
 
-_PROTOCOLS = ("TCP", "UDP", "SCTP")
-_LAST_PORT = 65535
+_PINS = 16
+"""As many addresses are read; two are of use, and a list of thousands is no request."""
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SHOWN: Final = 63
 
@@ -51,12 +52,12 @@ def request_from(
     metadata, spec = service["metadata"], service.get("spec") or {}
     policy = _policy(spec, problems)
     local = spec.get("externalTrafficPolicy") == "Local"
-    _, pool_name = _annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
+    _, pool_name = first_annotation(service, names.ADDRESS_POOL_ANNOTATIONS)
     pins = _pins(service, problems)
     sharing_namespaces = _sharing_namespaces(service, problems)
     _check_families(spec, problems)
-    _check_headless(spec, problems)
-    _check_limits(service, problems)
+    check_headless(spec, problems)
+    check_limits(service, problems)
     problems.raise_if_any()
     return ServiceRequest(
         applicant=Applicant(metadata["namespace"], labels_of(namespace), labels_of(service), quota_of(namespace)),
@@ -65,7 +66,7 @@ def request_from(
         uid=metadata.get("uid"),
         ports=ports_of(service),
         sharing_key=sharing_key_of(service),
-        backend_key=_backend_key(spec.get("selector")) if local else "",
+        backend_key=backend_key(spec.get("selector")) if local else "",
         sharing_namespaces=sharing_namespaces,
         local_traffic=local,
         families=_families(spec, policy, tuple(cluster_families)),
@@ -112,7 +113,7 @@ def identity_from(service: Document, *, namespace: Document | None = None, malfo
         uid=metadata.get("uid"),
         ports=frozenset(sorted(ports_of(service))[: limits.PORTS]),
         sharing_key=sharing_key_of(service),
-        backend_key=_backend_key(spec.get("selector")) if local else "",
+        backend_key=backend_key(spec.get("selector")) if local else "",
         sharing_namespaces=_sharing_namespaces(service, Problems()),
         local_traffic=local,
         status_addresses=addresses_in_status(service),
@@ -127,7 +128,8 @@ def sharing_key_of(service: Document) -> str:
 
     One that is too long for a claim, which admission refuses and MetalLB did not, is stood in for by its digest.
     """
-    return _fitting(_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)[1] or "", limits.SHARING_KEY_CHARACTERS)
+    _, key = first_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)
+    return fitting(key or "", limits.SHARING_KEY_CHARACTERS)
 
 
 def ports_of(service: Document) -> frozenset[Port]:
@@ -187,24 +189,7 @@ def deprecated_annotations(service: Document) -> list[str]:
         names.LOAD_BALANCER_IPS_ANNOTATIONS[1],
         names.ALLOW_SHARED_IP_ANNOTATIONS[1],
     )
-    return [key for key in legacy if _value(service, key)]
-
-
-def _annotation(service: Document, keys: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return (key, value) of the first key that is set, the stable one before the legacy one.
-
-    An empty annotation counts as absent: charts render those that nobody filled in. (In MetalLB an empty stable
-    key hides the legacy one.)
-    """
-    for key in keys:
-        value = _value(service, key)
-        if value:
-            return key, value
-    return None, None
-
-
-def _value(service: Document, key: str) -> str:
-    return (annotations_of(service).get(key) or "").strip()
+    return [key for key in legacy if annotation_value(service, key)]
 
 
 def _sharing_namespaces(service: Document, problems: Problems) -> frozenset[str] | None:
@@ -213,7 +198,7 @@ def _sharing_namespaces(service: Document, problems: Problems) -> frozenset[str]
     Where it says what cannot be read, it allows none but what can.
     """
     key = names.SHARING_NAMESPACES_ANNOTATION
-    text = _value(service, key)
+    text = annotation_value(service, key)
     listed = frozenset(part.strip() for part in text.split(",") if part.strip())
     own = frozenset((service["metadata"]["namespace"],))
     if len(listed) > limits.SHARING_NAMESPACES:
@@ -232,7 +217,7 @@ def _sharing_namespaces(service: Document, problems: Problems) -> frozenset[str]
 
 
 def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
-    key, listed = _annotation(service, names.LOAD_BALANCER_IPS_ANNOTATIONS)
+    key, listed = first_annotation(service, names.LOAD_BALANCER_IPS_ANNOTATIONS)
     field_text = ((service.get("spec") or {}).get("loadBalancerIP") or "").strip()
     if listed and field_text:
         problems.add(
@@ -241,6 +226,9 @@ def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
         return ()
     path = f"metadata.annotations[{key}]" if listed else "spec.loadBalancerIP"
     texts = listed.split(",") if listed else [field_text] if field_text else []
+    if len(texts) > _PINS:
+        problems.add(path, f"lists {len(texts)} addresses; name at most one IPv4 and one IPv6 address")
+        return ()
     pins = (problems.read(path, lambda text=text: Address.parse(text)) for text in texts)  # type: ignore[misc]
     return tuple(pin for pin in pins if pin is not None)
 
@@ -276,60 +264,3 @@ def _families(spec: Document, policy: FamilyPolicy, cluster: tuple[Family, ...])
     if policy is FamilyPolicy.PREFER_DUAL and len(cluster) < 2:
         return listed[:1] or cluster
     return listed + second
-
-
-def _check_headless(spec: Document, problems: Problems) -> None:
-    """The API server refuses it too, but only after an address would have been reserved for it."""
-    first = next(iter(spec.get("clusterIPs") or ()), None)
-    for path, value in (("spec.clusterIP", spec.get("clusterIP")), ("spec.clusterIPs[0]", first)):
-        if value == "None":
-            problems.add(path, "None makes the Service headless, which one of type LoadBalancer cannot be; remove it")
-            return
-
-
-def _check_limits(service: Document, problems: Problems) -> None:
-    """Refuse what a claim could not hold, and ports the API server would refuse after us."""
-    metadata, spec = service["metadata"], service.get("spec") or {}
-    bounded = (
-        ("metadata.name", metadata.get("name") or "", limits.NAME_CHARACTERS),
-        ("metadata.generateName", metadata.get("generateName") or "", limits.NAME_CHARACTERS),
-        ("metadata.uid", metadata.get("uid") or "", limits.UID_CHARACTERS),
-    )
-    if not (metadata.get("name") or metadata.get("generateName")):
-        problems.add("metadata", "needs name or generateName")
-    for path, text, most in bounded:
-        _check_length(path, text, most, problems)
-    key, written = _annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)
-    _check_length(f"metadata.annotations[{key}]", written or "", limits.SHARING_KEY_CHARACTERS, problems)
-    ports: Sequence[Document] = spec.get("ports") or ()
-    if len(ports) > limits.PORTS:
-        problems.add("spec.ports", f"lists {len(ports)} ports; use {limits.PORTS} at most, or several Services")
-    for index, port in enumerate(ports):
-        number, protocol = port.get("port"), port.get("protocol") or "TCP"
-        if not isinstance(number, int) or not 1 <= number <= _LAST_PORT:
-            problems.add(f"spec.ports[{index}].port", f"{_shown_number(number)} is no port; use 1 to {_LAST_PORT}")
-        if protocol not in _PROTOCOLS:
-            known = ", ".join(_PROTOCOLS)
-            problems.add(f"spec.ports[{index}].protocol", f"{str(protocol)[:20]!r} is unknown; use one of {known}")
-
-
-def _check_length(path: str, text: str, most: int, problems: Problems) -> None:
-    if len(text) > most:
-        problems.add(path, f"{quoted(text)} has {len(text)} characters; use {most} at most")
-
-
-def _shown_number(number: object) -> str:
-    """A number of any length: str() refuses thousands of digits."""
-    if isinstance(number, int) and number.bit_length() > 64:
-        return "a number of many digits"
-    return repr(number)[:40]
-
-
-def _backend_key(selector: Mapping[str, str] | None) -> str:
-    text = ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))
-    return _fitting(text, limits.BACKEND_KEY_CHARACTERS)
-
-
-def _fitting(text: str, most: int) -> str:
-    """The text, or its digest where it is too long; both are only ever compared."""
-    return text if len(text) <= most else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -53,6 +53,9 @@ TOO_LONG: dict[str, Object] = {
     "lists 101 namespaces; write at most 100, or * for all": service(
         "web", annotations={"admitlb.io/allow-shared-ip-namespaces": ",".join((*NAMESPACES, "x"))}
     ),
+    "metadata.annotations[metallb.io/loadBalancerIPs]: lists 100001 addresses; name at most one IPv4": service(
+        "web", annotations={"loadBalancerIPs": "x," * 100_000}
+    ),
     "spec.ports: lists 4097 ports; use 4096 at most, or several Services": service("web", ports=ports(4097)),
 }
 
