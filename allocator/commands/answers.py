@@ -12,7 +12,7 @@ import click
 from allocator.offline.input_documents import STDIN, Unreadable, UnreadableInput
 from allocator.offline.replay import Answer
 
-_FIELD = re.compile(r"\b(?:spec|metadata|status|apiVersion)(?:\.\w+|\[[^\]\s]*\])*(?=:)")
+_FIELD = re.compile(r"\b(?:spec|metadata|status|apiVersion)(?:\.\w+|\[[^\]\n]*\])*(?=:)")
 _COLOURS = {"error": "red", "warning": "yellow"}
 
 

@@ -101,3 +101,14 @@ def test_notes_go_to_stderr_and_change_nothing_else() -> None:
         assert "template" not in result.stdout
     github = CliRunner().invoke(main, ["lint", "-", "-o", "github"], input=stream)
     assert github.stdout.startswith("::notice line=3,title=AdmitLB::is a chart's template")
+
+
+def test_a_bad_label_key_is_told_with_its_line() -> None:
+    stream = (
+        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: a, namespace: metallb-system}\n"
+        "spec:\n  nodeSelectors:\n  - matchLabels:\n      fine: x\n      bad key!: x\n"
+    )
+    result = CliRunner().invoke(main, ["lint", "-"], input=stream)
+    assert result.stdout.startswith(
+        "-:8: error 422: L2Advertisement a: spec.nodeSelectors[0].matchLabels[bad key!]: "
+    )

@@ -67,7 +67,8 @@ SERVICES = {
             RESERVED,
             service("web", annotations={"address-pool": "reserved", "loadBalancerIPs": "192.0.2.10"}),
         ),
-        _case("an empty pool name", FOUR, _from_pool("")),
+        _case("headless", FOUR, service("web", clusterIP="None")),
+        _case("a sharing key that is too long", FOUR, service("web", annotations={"allow-shared-ip": "k" * 254})),
     ),
     "A pool that is not open to the Service": (
         _case("the requested pool is for other namespaces", FOUR, GOLD, _from_pool("gold")),
@@ -232,6 +233,8 @@ SERVICES = {
         ),
     ),
     "Only a warning": (
+        _case("an annotation that nobody reads", FOUR, service("web", annotations={"loadbalancerIPs": "192.0.2.10"})),
+        _case("an assignment written by hand", FOUR, service("web", annotations={"ip-allocated-from-pool": "gold"})),
         _case(
             "a deprecated annotation",
             FOUR,
@@ -255,6 +258,10 @@ CONFIGURATION = {
         _case("a range that ends before it starts", pool("p", "192.0.2.9-192.0.2.1")),
         _case("a range of two families", pool("p", "192.0.2.1-2001:db8::1")),
         _case("not a CIDR", pool("p", "192.0.2.0/33")),
+        _case("an end of which only the last number is written", pool("p", "192.0.2.10-20")),
+        _case("several in one entry", pool("p", "192.0.2.1, 192.0.2.9")),
+        _case("prefix lengths in a range", pool("p", "192.0.2.1/24-192.0.2.9/24")),
+        _case("a range with one end", pool("p", "192.0.2.1-")),
         _case("loopback", pool("p", "127.0.0.0/8")),
         _case("multicast", pool("p", "224.0.0.0/8")),
         _case("link-local", pool("p", "fe80::/64")),
@@ -273,6 +280,10 @@ CONFIGURATION = {
                 "192.0.2.0/28",
                 serviceAllocation={"serviceSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]},
             ),
+        ),
+        _case(
+            "a label key that is none",
+            pool("p", "192.0.2.0/28", serviceAllocation={"namespaceSelectors": [{"matchLabels": {"bad key!": "x"}}]}),
         ),
         _case(
             "another priority for the same namespace (a warning)",
@@ -309,6 +320,10 @@ CONFIGURATION = {
             advertisement("a", nodeSelectors=[{"matchLabels": {"a": "b"}}, {"matchLabels": {"a": "b"}}]),
         ),
         _case("a pool that does not exist (a warning)", FOUR, advertisement("a", ipAddressPools=["four", "fuor"])),
+    ),
+    "A kind that does not exist": (
+        _case("MetalLB's first", {**pool("p", "192.0.2.0/28"), "kind": "AddressPool"}),
+        _case("a misspelt one", {**pool("p", "192.0.2.0/28"), "kind": "IPAddresspool"}),
     ),
     "Namespace": (_case("a quota that is no number", namespace("prod", quota="many")),),
 }
