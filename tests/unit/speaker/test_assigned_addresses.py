@@ -9,7 +9,13 @@ import pytest
 
 from allocator.kube.client import Object
 from allocator.kube.resource import SERVICES
-from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, FROM_POOL_ANNOTATION, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import (
+    ASSIGNED_IPS_ANNOTATION,
+    FROM_POOL_ANNOTATION,
+    IP_ADDRESS_POOLS,
+    L2_ADVERTISEMENTS,
+    ORIGINAL_POOL_ANNOTATION,
+)
 from tests.unit.speaker.objects import advertisement, pool, service
 from tests.unit.speaker.test_view import FIRST, Cluster
 
@@ -129,3 +135,14 @@ def test_each_family_is_announced_for_its_own_pool() -> None:
     cluster.put(L2_ADVERTISEMENTS, advertisement(ipAddressPools=["six"]))
     cluster.put(SERVICES, assigned(FIRST, V6, pools="four,six"))
     assert cluster.holders().keys() == {V6}
+
+
+@pytest.mark.parametrize("named", ["pool", "other"])
+def test_once_another_pool_owns_it_both_pools_advertisements_announce_it(named: str) -> None:
+    cluster = Cluster()
+    cluster.put(L2_ADVERTISEMENTS, advertisement(ipAddressPools=[named]))
+    owned = assigned(FIRST, pools="other")
+    owned["metadata"]["annotations"][ORIGINAL_POOL_ANNOTATION] = "pool"
+    cluster.put(SERVICES, owned)
+    renamed(cluster)
+    assert cluster.holders().keys() == {FIRST}
