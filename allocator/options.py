@@ -28,6 +28,13 @@ lb_class: Option[Any] = click.option(
     default="",
     help="Only serve Services of this loadBalancerClass; by default those that name none.",
 )
+take_over_foreign: Option[Any] = click.option(
+    "--take-over-foreign",
+    envvar="ADMITLB_TAKE_OVER_FOREIGN",
+    is_flag=True,
+    help="Serve Services whose status another load balancer wrote; by default only those annotated "
+    f"{names.TAKE_OVER_ANNOTATION}, or in a Namespace that is.",
+)
 pool_priority: Option[Any] = click.option(
     "--pool-priority",
     envvar="ADMITLB_POOL_PRIORITY",

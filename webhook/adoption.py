@@ -1,4 +1,4 @@
-"""Waiting until Services that had addresses before us have been taken over by the reconciler.
+"""Whether Services that had addresses before us have been taken over by the reconciler, now and as long as we run.
 
 Until then an address that looks free may belong to a Service which MetalLB, or a restored backup, gave it to.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 
-from allocator.kube import resource
-from allocator.kube.client import ApiError, Cluster
+from allocator.allocation.adoption_mark import AdoptionMark, mark_of
+from allocator.kube.client import ApiError, Cluster, NotFound
+from allocator.kube.rewind import History, Rewound
 from allocator.objects import names
 from allocator.process.logs import EventLog
 
@@ -18,11 +19,15 @@ _ASK_SECONDS = 0.5
 
 
 class Adoption:
-    """Looks for the leader's mark on its Lease, from a thread of its own that ends when the mark is there."""
+    """Looks for the leader's mark on its Lease from a thread of its own, which ends when etcd was restored.
+
+    `_done`, `_seen` and `_history` belong to that thread.
+    """
 
     def __init__(self, cluster: Cluster, *, namespace: str) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
+        self._mark = AdoptionMark(cluster, namespace=namespace)
+        self._history = History()
+        self._seen = False
         self._done = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="adoption", daemon=True)
@@ -39,23 +44,41 @@ class Adoption:
 
     @property
     def alive(self) -> bool:
-        """Whether the mark was found or is still looked for."""
-        return self._done.is_set() or self._thread.is_alive()
+        """Whether the mark is still looked for. If not, what this process remembers is of another state."""
+        return self._thread.is_alive()
 
     def problems(self) -> list[str]:
-        """Say what is waited for; empty once it is there, for good."""
+        """Say what is waited for; empty while the mark is there."""
         return [] if self._done.is_set() else ["the reconciler has not taken over the existing Services yet"]
 
     def _run(self) -> None:
-        while not self._done.is_set() and not self._stopping.wait(0 if self._marked() else _ASK_SECONDS):
-            continue
+        while not self._stopping.is_set():
+            try:
+                self._look()
+            except Rewound as error:
+                log.error("cluster.rewound", error=error)
+                self._done.clear()
+                self._mark.try_to_revoke(why=str(error))
+                return
+            except ApiError as error:
+                # Nothing contradicts what was stated last.
+                log.debug("adoption.unknown", error=error)
+            self._stopping.wait(_ASK_SECONDS)
 
-    def _marked(self) -> bool:
+    def _look(self) -> None:
         try:
-            lease = self._cluster.get(resource.LEASES, names.RECONCILER_LEASE, self._namespace)
-        except ApiError as error:
-            log.debug("adoption.unknown", error=error)
-            return False
-        if names.ADOPTED_ANNOTATION in (lease["metadata"].get("annotations") or {}):
+            lease = self._mark.lease()
+        except NotFound:
+            if self._seen:
+                # Deleted, or of a time before it was made: either way nobody knows what is true by now.
+                raise Rewound(f"{names.RECONCILER_LEASE} is gone") from None
+            marked = False
+        else:
+            self._seen = True
+            self._history.check(lease)
+            marked = bool(mark_of(lease))
+        if marked:
             self._done.set()
-        return self._done.is_set()
+        elif self._done.is_set():
+            log.warning("adoption.unmarked")
+            self._done.clear()

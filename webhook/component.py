@@ -48,6 +48,7 @@ class Settings:
     service: str = WEBHOOK_SERVICE
     configuration: str = WEBHOOK_CONFIGURATION
     lb_class: str = ""
+    take_over_foreign: bool = False
     strict: bool = False
     priority_order: PriorityOrder = PriorityOrder.LOWEST_FIRST
     max_unbound_reservations: int = MAX_UNBOUND_RESERVATIONS
@@ -76,12 +77,13 @@ class Webhook:
         rules = Rules(
             namespace=settings.namespace,
             lb_class=settings.lb_class,
+            take_over_foreign=settings.take_over_foreign,
             strict=settings.strict,
             order=settings.priority_order,
         )
         claims = Allocator(cluster, self._cache, max_unbound=settings.max_unbound_reservations)
         self._handlers: dict[str, Handler] = {
-            SERVICES: self._when_synced(ServiceAdmission(self._cache, claims, rules=rules).answer),
+            SERVICES: self._when_adopted(ServiceAdmission(self._cache, claims, rules=rules).answer),
             **self._configuration_handlers(ConfigAdmission(cluster, self._cache, rules=rules).answer),
         }
         # Both written once by the thread that starts the cache, and by the main thread's signal handler.
@@ -149,6 +151,16 @@ class Webhook:
 
     def _configuration_handlers(self, answer: Handler) -> dict[str, Handler]:
         return {kind.path: self._when_synced(answer) if kind.reads_cluster else answer for kind in KINDS}
+
+    def _when_adopted(self, handler: Handler) -> Handler:
+        """Reserve nothing while what looks free may be shown by a Service: connections outlive readiness."""
+
+        def answer(request: AdmissionRequest) -> Answer:
+            if missing := self._adoption.problems():
+                raise NotReady("; ".join(missing))
+            return handler(request)
+
+        return self._when_synced(answer)
 
     def _when_synced(self, handler: Handler) -> Handler:
         """Refuse to decide on a part of the pools and claims: that would answer with reasons that are not true."""

@@ -79,6 +79,7 @@ def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
     "How long the secret of the paths at which the API server calls us is used.",
 )
 @options.lb_class
+@options.take_over_foreign
 @click.option(
     "--strict",
     envvar="ADMITLB_STRICT",
@@ -109,6 +110,7 @@ def webhook(
     certificate_settle_seconds: float,
     path_secret_lifetime_seconds: float,
     lb_class: str,
+    take_over_foreign: bool,
     strict: bool,
     pool_priority: str,
     drain_seconds: float,
@@ -136,6 +138,7 @@ def webhook(
         certificate_dir=certificate_dir,
         lifetimes=lifetimes,
         lb_class=lb_class,
+        take_over_foreign=take_over_foreign,
         strict=strict,
         priority_order=PriorityOrder(pool_priority),
         max_unbound_reservations=max_unbound_reservations,

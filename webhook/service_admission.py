@@ -15,8 +15,8 @@ from allocator.allocation.proposal import Occasion
 from allocator.core.requests import FamilyPolicy
 from allocator.core.verdicts import Decision
 from allocator.kube.client import ApiError, Object
-from allocator.objects.service import served_by_another
 from allocator.process.logs import EventLog
+from allocator.rules.foreign_status import left_alone, to_be_taken_over
 from allocator.rules.service import Question, ask, assignment_of, judge
 from allocator.rules.verdict import Rules, Verdict
 from webhook.json_patch import annotation_patch
@@ -100,7 +100,13 @@ class ServiceAdmission:
         old = review.old_object
         if old is None or self._cache.held_by(review.namespace, review.name):
             return False
-        return served_by_another(old, self._cache.pools())
+        alone = left_alone(
+            old,
+            namespace=self._cache.namespace(review.namespace),
+            pools=self._cache.pools(),
+            take_over_foreign=self._rules.take_over_foreign,
+        )
+        return alone and not to_be_taken_over(review.object)
 
 
 def _completed(review: AdmissionRequest, service: Object) -> Object:

@@ -67,6 +67,7 @@ class ServiceName(click.ParamType[tuple[str, str]]):
 @click.argument("service", metavar="NAMESPACE/NAME", type=ServiceName())
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @options.lb_class
+@options.take_over_foreign
 @options.pool_priority
 @options.namespace
 @options.kubeconfig
@@ -74,6 +75,7 @@ def explain(
     service: tuple[str, str],
     output: str,
     lb_class: str,
+    take_over_foreign: bool,
     pool_priority: str,
     namespace: str,
     kubeconfig: str | None,
@@ -84,7 +86,8 @@ def explain(
     if facts is None:
         click.echo(f"Error: there is no Service {'/'.join(service)}", err=True)
         sys.exit(NOT_FOUND)
-    found = explanation_of(facts, lb_class=lb_class, order=PriorityOrder(pool_priority))
+    order = PriorityOrder(pool_priority)
+    found = explanation_of(facts, lb_class=lb_class, order=order, take_over_foreign=take_over_foreign)
     if output == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
     elif sys.stdout.isatty():

@@ -14,9 +14,10 @@ from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document
 from allocator.objects.ip_allocation import claim_from
-from allocator.objects.service import readable_request, served_by_another, wants_address
-from allocator.offline.plan_result import State, served_elsewhere, why_ignored
+from allocator.objects.service import readable_request, wants_address
+from allocator.offline.plan_result import State, why_ignored
 from allocator.rules.configuration import read
+from allocator.rules.foreign_status import left_alone, why_left_alone
 from allocator.rules.pool_coverage import not_announced, selections_of
 from allocator.rules.service_report import message_of
 
@@ -106,7 +107,11 @@ class Explanation:
 
 
 def explanation_of(
-    facts: Facts, *, lb_class: str = "", order: PriorityOrder = PriorityOrder.LOWEST_FIRST
+    facts: Facts,
+    *,
+    lb_class: str = "",
+    order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
+    take_over_foreign: bool = False,
 ) -> Explanation:
     """Explain one Service by the decision that admission and the reconciler would make now."""
     metadata = facts.service["metadata"]
@@ -120,7 +125,9 @@ def explanation_of(
         for claim, document in stored
         if claim.in_use and claim.holder(namespace, name) is not None
     ]
-    state, message, considered = _state(facts, [claim for claim, _ in stored], bool(held), lb_class, order)
+    state, message, considered = _state(
+        facts, [claim for claim, _ in stored], bool(held), lb_class, order, take_over_foreign
+    )
     return Explanation(
         namespace=namespace,
         name=name,
@@ -151,14 +158,15 @@ def last_seen(event: Document) -> str:
 
 
 def _state(
-    facts: Facts, claims: list[Claim], holds: bool, lb_class: str, order: PriorityOrder
+    facts: Facts, claims: list[Claim], holds: bool, lb_class: str, order: PriorityOrder, take_over_foreign: bool
 ) -> tuple[State, str, tuple[tuple[str, str], ...]]:
     service = facts.service
     if not wants_address(service, lb_class=lb_class):
         return State.IGNORED, why_ignored(service, lb_class), ()
     pools = pools_from(facts.pools)
-    if not holds and served_by_another(service, pools):
-        return State.IGNORED, served_elsewhere(service), ()
+    alone = left_alone(service, namespace=facts.namespace, pools=pools, take_over_foreign=take_over_foreign)
+    if not holds and alone:
+        return State.IGNORED, why_left_alone(service), ()
     state = State.ASSIGNED if holds else State.PENDING
     request = readable_request(service, namespace=facts.namespace, cluster_families=facts.families)
     ledger = Ledger()

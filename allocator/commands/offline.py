@@ -44,6 +44,7 @@ def offline_options(command: _Command) -> _Command:
             "--strict", envvar="ADMITLB_STRICT", is_flag=True, help="Deny what would otherwise stay pending."
         ),
         options.lb_class,
+        options.take_over_foreign,
         click.option(
             "--cluster-families",
             type=Families(),
@@ -70,6 +71,7 @@ def replayed(
     *,
     strict: bool,
     lb_class: str,
+    take_over_foreign: bool,
     cluster_families: tuple[Family, ...],
     pool_priority: str,
     namespace: str,
@@ -97,6 +99,7 @@ def replayed(
         namespace=namespace,
         lb_class=lb_class,
         strict=strict,
+        take_over_foreign=take_over_foreign,
         order=PriorityOrder(pool_priority),
         families=cluster_families,
     )

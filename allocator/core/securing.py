@@ -45,7 +45,7 @@ def _secure(
     request: ServiceRequest, index: int, address: Address, pools: Sequence[Pool], ledger: Ledger
 ) -> Placement | None:
     claim = ledger.at(address)
-    recorded = claim.pool if claim is not None else _recorded_pool(request, index)
+    recorded = claim.pool if claim is not None else _recorded_pool(request, index, address)
     pool = owning_pool(address, pools, recorded=recorded)
     name = pool.name if pool is not None else recorded
     reassign = pool.reassigns if pool is not None else claim is not None and claim.reassign
@@ -62,6 +62,11 @@ def _secure(
     return None
 
 
-def _recorded_pool(request: ServiceRequest, index: int) -> str:
+def _recorded_pool(request: ServiceRequest, index: int, address: Address) -> str:
+    """The pool annotated for the address; MetalLB annotates the pool alone, we the addresses as well."""
     recorded = request.recorded_pools
+    if request.annotated_addresses:
+        if address not in request.annotated_addresses:
+            return ""
+        index = request.annotated_addresses.index(address)
     return recorded[min(index, len(recorded) - 1)] if recorded else ""

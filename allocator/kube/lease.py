@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from allocator.kube import resource
 from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
+from allocator.kube.rewind import History, Rewound
 from allocator.kube.timestamps import read_time, write_time
 from allocator.process.logs import EventLog
 
@@ -75,6 +76,10 @@ class Leadership:
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
         self._ended = threading.Event()
+        self._history = History()
+        self._sent: list[str] = []
+        """The renewTimes sent since the last renewal that was answered, that one included."""
+        self._rewound = ""
         self._thread = threading.Thread(target=self.run, name="election", daemon=True)
 
     def start(self) -> None:
@@ -91,10 +96,10 @@ class Leadership:
         """Whether leadership was had and lost, or the election died: the process must start afresh."""
         return self._ended.is_set() or not self._thread.is_alive()
 
-    def annotate(self, key: str, value: str) -> None:
-        """Leave a mark on the Lease that later leaders keep. Raises ApiError."""
-        body = {"metadata": {"annotations": {key: value}}}
-        self._cluster.patch(resource.LEASES, self._name, body, self._namespace)
+    @property
+    def rewound(self) -> str:
+        """How it shows that etcd was restored from an older snapshot while this replica ran; empty if it was not."""
+        return self._rewound
 
     def require(self) -> None:
         """Raise NotLeading unless this process may act now."""
@@ -134,6 +139,12 @@ class Leadership:
             pause = RENEW_SECONDS if self._leads else FOLLOW_SECONDS
             try:
                 self._contend()
+            except Rewound as error:
+                log.error("cluster.rewound", error=error)
+                self._safe_until = 0.0
+                self._rewound = str(error)
+                self._ended.set()
+                return
             except ApiError as error:
                 self._lease = None
                 pause = _AGAIN_SECONDS if self._leads else FOLLOW_SECONDS
@@ -154,7 +165,7 @@ class Leadership:
             try:
                 self._write()
             except (AlreadyExists, Conflict, NotFound):
-                # Changed since it was read: by a mark, by a late request of our own, or by another replica.
+                # Changed since it was read: by an adoption mark, by a late request of our own, or by another replica.
                 self._lease = None
             else:
                 return
@@ -164,6 +175,9 @@ class Leadership:
             self._lease = self._cluster.get(resource.LEASES, self._name, self._namespace)
         except NotFound:
             self._lease = None
+        else:
+            self._history.check(self._lease)
+            self._check_renewal(self._lease["spec"])
         spec = (self._lease or {}).get("spec") or {}
         version = self._lease["metadata"]["resourceVersion"] if self._lease is not None else None
         if version == self._seen_version:
@@ -172,6 +186,14 @@ class Leadership:
         self._seen_at = self._clock() if spec.get("holderIdentity") or version is None else None
         self._seen_version = version
         self._held_seconds = float(max(LEASE_SECONDS, spec.get("leaseDurationSeconds") or 0))
+
+    def _check_renewal(self, spec: Object) -> None:
+        """Raise Rewound where the Lease is ours and not as we last wrote it: nobody else writes it so."""
+        if self._leads and spec.get("holderIdentity") == self._identity and spec.get("renewTime") not in self._sent:
+            raise Rewound(
+                f"{self._name} was last renewed at {spec.get('renewTime')}, which is not when this leader last "
+                "renewed it: etcd was restored from an older snapshot"
+            )
 
     def _may_take(self) -> bool:
         holder = ((self._lease or {}).get("spec") or {}).get("holderIdentity")
@@ -200,7 +222,10 @@ class Leadership:
             self._lease = self._cluster.create(resource.LEASES, lease, self._namespace)
         else:
             renewed = {**self._lease, "spec": self._spec(self._lease.get("spec") or {})}
+            self._sent.append(renewed["spec"]["renewTime"])
             self._lease = self._cluster.replace(resource.LEASES, renewed)
+        self._history.check(self._lease)
+        self._sent = [self._lease["spec"]["renewTime"]]
         self._safe_until = begun + RENEW_DEADLINE_SECONDS
         if not self._leads and self.holds:
             self._leads = True

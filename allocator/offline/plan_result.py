@@ -11,9 +11,10 @@ from allocator.core.claims import Claim
 from allocator.core.pools import Pool
 from allocator.core.usage import Usage, usage_of
 from allocator.objects.document import Document
-from allocator.objects.service import addresses_in_status, wants_address
+from allocator.objects.service import wants_address
 from allocator.offline.replay import Replay
 from allocator.offline.simulated_services import Key, SimulatedService
+from allocator.rules.foreign_status import why_left_alone
 from allocator.rules.pool_status import counters
 from allocator.rules.service_report import message_of
 
@@ -108,7 +109,7 @@ def _service(key: Key, state: SimulatedService, lb_class: str) -> ServiceResult:
     decision = state.decision
     if decision is None:
         return ServiceResult(
-            namespace=namespace, name=name, state=State.IGNORED, message=served_elsewhere(state.stored)
+            namespace=namespace, name=name, state=State.IGNORED, message=why_left_alone(state.stored)
         )
     return ServiceResult(
         namespace=namespace,
@@ -128,9 +129,3 @@ def why_ignored(service: Document, lb_class: str) -> str:
     theirs = spec.get("loadBalancerClass")
     served = f"only {lb_class} is" if lb_class else "only Services without a class are"
     return f"loadBalancerClass {theirs or '(none)'} is not served here; {served}"
-
-
-def served_elsewhere(service: Document) -> str:
-    """Say by what a Service shows that another controller serves it."""
-    shown = ", ".join(str(address) for address in addresses_in_status(service)) or "a host name"
-    return f"its status shows {shown}, of no pool here: another controller serves it"

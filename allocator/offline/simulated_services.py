@@ -14,8 +14,9 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.securing import secured
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document, annotations_of, labels_of
-from allocator.objects.service import addresses_in_status, readable_request, served_by_another, wants_address
+from allocator.objects.service import addresses_in_status, readable_request, wants_address
 from allocator.offline.claims import InMemoryClaims
+from allocator.rules.foreign_status import left_alone
 from allocator.rules.service import annotations_of_decision, review_service
 from allocator.rules.verdict import Rules, Verdict
 
@@ -182,7 +183,12 @@ class SimulatedServices:
         """Whether another controller serves it, whose work is left alone."""
         if not wants_address(service, lb_class=self._rules.lb_class) or self._claims.ledger.held_by(*key):
             return False
-        return served_by_another(service, self._pools())
+        return left_alone(
+            service,
+            namespace=self._namespace(key[0]),
+            pools=self._pools(),
+            take_over_foreign=self._rules.take_over_foreign,
+        )
 
     def _settle(self, key: Key, service: Document, decision: Decision) -> None:
         request = self._request(key, service)

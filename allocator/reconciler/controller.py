@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import LostRace
-from allocator.core.claims import ClaimState
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
@@ -20,15 +19,15 @@ from allocator.kube.lease import NotLeading
 from allocator.kube.reflector import Change, Reflector
 from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
-from allocator.objects.document import annotations_of, labels_of
-from allocator.objects.pool import ranges_of
 from allocator.objects.service import addresses_in_status
 from allocator.process.logs import EventLog
 from allocator.reconciler.adoption import Adoption
+from allocator.reconciler.affected_services import AffectedServices
 from allocator.reconciler.collection import TENTATIVE_AGE, Collection
 from allocator.reconciler.metrics import UPDATE_ERRORS, UPDATES, StateCollector
-from allocator.reconciler.repair import Key, Repair, Repaired
+from allocator.reconciler.repair import Key, Repair
 from allocator.reconciler.reporter import Reporter
+from allocator.reconciler.securing import Securing
 from allocator.reconciler.service_outcome import ServiceOutcome
 from allocator.reconciler.shown_addresses import ShownAddresses, age_of
 from allocator.status_page.moves import Move
@@ -49,6 +48,7 @@ class Settings:
 
     namespace: str
     lb_class: str = ""
+    take_over_foreign: bool = False
     order: PriorityOrder = PriorityOrder.LOWEST_FIRST
     tentative_age: timedelta = TENTATIVE_AGE
 
@@ -58,10 +58,7 @@ class ListsMissing(Exception):
 
 
 class Controller:
-    """Watches always; repairs only between `lead` and the end of leadership.
-
-    `_waiting_lock` owns `_waiting` (Services without the address they want, with their age).
-    """
+    """Watches always; repairs only between `lead` and the end of leadership."""
 
     def __init__(
         self,
@@ -77,16 +74,16 @@ class Controller:
         self._settings = settings
         self._require_leadership = require_leadership
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._waiting: dict[Key, str] = {}
-        self._waiting_lock = threading.Lock()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
+        """Set for good by `stop_working`."""
         self._accepting = threading.Event()
         """Set once keys are queued: on a standby nobody would take them out again."""
         self._leading = threading.Event()
         self._services = Reflector(cluster, resource.SERVICES, on_change=self._service_changed)
         self._cache = ClaimCache(
-            cluster, namespace=settings.namespace, order=settings.order, on_change=self._view_changed
+            cluster, namespace=settings.namespace, order=settings.order, on_change=self._cache_changed
         )
+        self._affected = AffectedServices(self._cache, self._queue)
         self._claims = Allocator(cluster, self._cache)
         self._reporter = Reporter(
             cluster, self._cache, namespace=settings.namespace, require_leadership=require_leadership
@@ -98,18 +95,27 @@ class Controller:
         self._collection = Collection(
             self._cache, self._claims, require_leadership=require_leadership, tentative_age=settings.tentative_age
         )
+        self._securing = Securing(
+            self._cache,
+            self._claims,
+            self._shown,
+            find_service=self._services.get,
+            require_leadership=require_leadership,
+            lb_class=settings.lb_class,
+        )
         self._repair = Repair(
             cluster,
             self._cache,
             self._claims,
             ServiceOutcome(cluster, self._events),
             self._collection,
-            self._shown,
+            self._securing,
             find_service=self._services.get,
             require_leadership=require_leadership,
             lb_class=settings.lb_class,
+            take_over_foreign=settings.take_over_foreign,
         )
-        self._adoption = Adoption(self._repair.secure)
+        self._adoption = Adoption(self._securing.secure)
         self._threads = [
             threading.Thread(target=self._work, name=f"repair-{number}", daemon=True) for number in range(_WORKERS)
         ]
@@ -126,7 +132,7 @@ class Controller:
 
     def stop_working(self) -> None:
         """End the repairs; what is being repaired is finished first. Then another may lead."""
-        self._stopping.set()
+        self.stopping.set()
         self._adoption.stop()
         self._queue.close()
         self._reporter.stop_writing()
@@ -167,7 +173,7 @@ class Controller:
             leading=self._leading.is_set,
             loaded=lambda: not self.problems(),
             configuration=self._reporter.configuration,
-            waiting=lambda: len(self._waiting),
+            waiting=self._affected.waiting_count,
         )
 
     def picture(self, moves: Sequence[Move] = ()) -> Picture:
@@ -183,17 +189,20 @@ class Controller:
             moves=tuple(moves),
         )
 
-    def lead(self) -> None:
+    def lead(self, *, on_unclaimed: Callable[[int], None] = lambda _: None) -> None:
         """Take up the work. Returns once every address that a Service shows is claimed for it.
 
-        Only then anything is assigned: to those that have no address first, by age. Raises ListsMissing when a list
-        has not been read yet, NotLeading when leadership ends meanwhile.
+        Only then anything is assigned: to those that have no address first, by age. `on_unclaimed` is called before
+        the first is claimed, with how many Services show what is not theirs by a claim. Raises ListsMissing when a
+        list has not been read yet, NotLeading when leadership ends meanwhile.
         """
         if missing := self.unlisted():
             raise ListsMissing("; ".join(missing))
         self._accepting.set()
         services = sorted(self._services.items(), key=age_of)
-        self._adoption.run([service for service in services if addresses_in_status(service)])
+        if unclaimed := sum(1 for service in services if self._securing.is_unclaimed(service)):
+            on_unclaimed(unclaimed)
+        self.adopt()
         for service in services:
             if addresses_in_status(service):
                 self._queue.add_idle(_key(service))
@@ -207,52 +216,23 @@ class Controller:
         self._reporter.lead()
         self._leading.set()
 
+    def adopt(self) -> None:
+        """Claim everything that Services show, and return once that is done. Raises NotLeading."""
+        services = sorted(self._services.items(), key=age_of)
+        self._adoption.run([service for service in services if addresses_in_status(service)])
+
     def _service_changed(self, change: Change) -> None:
         self._shown.note(change)
         if self._accepting.is_set():
             self._queue.add(change.key)
 
-    def _view_changed(self, change: Change) -> None:
+    def _cache_changed(self, change: Change) -> None:
         self._on_change(change)
         self._reporter.note(change)
         if change.resource is names.IP_ALLOCATIONS:
             self._collection.note(change)
-        if not self._accepting.is_set():
-            return
-        if change.resource is not names.IP_ALLOCATIONS:
-            if _rules_changed(change):
-                self._retry_waiting()
-                self._revisit_holders(change)
-            return
-        stored = change.new or change.old
-        for holder in (stored or {})["spec"]["holders"]:
-            self._queue.add((holder["namespace"], holder.get("name") or ""))
-        if change.old is not None and _frees_capacity(change):
-            self._retry_waiting()
-
-    def _revisit_holders(self, change: Change) -> None:
-        """Queue the Services that hold something of a changed pool or in a changed namespace: they may have to go.
-
-        What a pool has come to contain is its own now, whatever pool its claim names.
-        """
-        name = change.key[1]
-        if change.resource is names.IP_ADDRESS_POOLS:
-            claims = self._cache.claims_recorded_for(name)
-            for owned in ranges_of(change.new):
-                claims += self._cache.claims_within(owned)
-        else:
-            claims = self._cache.claims_in(name)
-        for claim in claims:
-            for holder in claim.holders if claim.in_use else ():
-                if change.resource is names.IP_ADDRESS_POOLS or holder.namespace == name:
-                    self._queue.add((holder.namespace, holder.name))
-
-    def _retry_waiting(self) -> None:
-        """Queue the Services that wait, the oldest first."""
-        with self._waiting_lock:
-            waiting = sorted(self._waiting, key=lambda key: (self._waiting[key], key))
-        for key in waiting:
-            self._queue.add(key)
+        if self._accepting.is_set():
+            self._affected.changed(change)
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
@@ -280,15 +260,8 @@ class Controller:
             self._queue.forget(key)
             if repaired.again_seconds:
                 self._queue.add_after(key, repaired.again_seconds)
-            self._note_waiting(key, repaired)
-
-    def _note_waiting(self, key: Key, repaired: Repaired) -> None:
-        service = self._services.get(*key)
-        with self._waiting_lock:
-            if repaired.waits and service is not None:
-                self._waiting[key] = service["metadata"]["creationTimestamp"]
-            else:
-                self._waiting.pop(key, None)
+            service = self._services.get(*key)
+            self._affected.note(key, waits=repaired.waits, service=service)
 
     def _try_again(self, key: Key, error: Exception | None) -> None:
         UPDATE_ERRORS.inc()
@@ -304,7 +277,7 @@ class Controller:
 
     def _sweep(self) -> None:
         """Carry out what only time makes due: claims that have cooled or whose Service never came."""
-        while not self._stopping.wait(_SWEEP_SECONDS):
+        while not self.stopping.wait(_SWEEP_SECONDS):
             # A renewal that came late may still come; if it does not, the process ends.
             with suppress(NotLeading):
                 self._collection.sweep(self._queue.add)
@@ -312,29 +285,3 @@ class Controller:
 
 def _key(service: Object) -> Key:
     return service["metadata"]["namespace"], service["metadata"]["name"]
-
-
-def _rules_changed(change: Change) -> bool:
-    """Whether a pool or namespace changed in what decisions read, which its status and heartbeats are not.
-
-    Of a pool that is its spec (its labels are for advertisements), of a namespace labels and quota.
-    """
-
-    def read(obj: Object | None) -> object:
-        if change.resource is names.IP_ADDRESS_POOLS:
-            return (obj or {}).get("spec")
-        return labels_of(obj), annotations_of(obj).get(names.QUOTA_ANNOTATION)
-
-    return change.old is None or change.new is None or read(change.old) != read(change.new)
-
-
-def _frees_capacity(change: Change) -> bool:
-    """Whether somebody else may now have an address, or a share of one, that they could not have before."""
-    if change.new is None or change.old is None:
-        return True
-    old, new = change.old["spec"], change.new["spec"]
-    return new["state"] == ClaimState.COOLING or new["holders"] != old["holders"] or _key_of(new) != _key_of(old)
-
-
-def _key_of(spec: Object) -> str:
-    return str(spec.get("sharingKey") or "")

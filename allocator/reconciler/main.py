@@ -14,9 +14,10 @@ import click
 from prometheus_client import REGISTRY
 
 from allocator import options
+from allocator.allocation.adoption_mark import AdoptionMark, mark_of
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
-from allocator.kube.client import AlreadyExists, ApiError, Cluster
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, NotFound
 from allocator.kube.lease import Leadership, NotLeading
 from allocator.objects import names
 from allocator.process import logs
@@ -30,12 +31,14 @@ log = logs.EventLog("reconciler")
 
 _SUPERVISION_SECONDS = 0.5
 _LISTING_SECONDS = 0.05
+_MARK_SECONDS = 1.0
 _START_RETRY_SECONDS = 1.0
 
 
 @click.command()
 @options.namespace
 @options.lb_class
+@options.take_over_foreign
 @options.pool_priority
 @click.option(
     "--tentative-age-seconds",
@@ -59,6 +62,7 @@ _START_RETRY_SECONDS = 1.0
 def reconciler(
     namespace: str,
     lb_class: str,
+    take_over_foreign: bool,
     pool_priority: str,
     tentative_age_seconds: float,
     status_page_port: int,
@@ -75,6 +79,7 @@ def reconciler(
     settings = Settings(
         namespace=namespace,
         lb_class=lb_class,
+        take_over_foreign=take_over_foreign,
         order=PriorityOrder(pool_priority),
         tentative_age=timedelta(seconds=tentative_age_seconds),
     )
@@ -113,14 +118,7 @@ def _run(
             standing = True
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         dead += [] if page is None or page.alive else ["status-page"]
-        failure = (
-            f"threads ended: {', '.join(dead)}"
-            if dead
-            else "leadership ended"
-            if standing and leadership.ended
-            else ""
-        )
-        failure = failure or ("could not take up the lead" if failed.is_set() else "")
+        failure = _failure(dead, leadership if standing else None, failed)
         if failure:
             # Start afresh: the restarted process reads everything anew and stands for election again.
             log.error("reconciler.failed", why=failure)
@@ -128,11 +126,24 @@ def _run(
     controller.stop_working()
     # At once: what is left to stop takes seconds, in which another replica can lead already.
     leadership.resign()
+    if leadership.rewound:
+        AdoptionMark(cluster, namespace=settings.namespace).try_to_revoke(why=leadership.rewound)
     controller.stop()
     monitor.stop()
     if page is not None:
         page.stop()
     return 1 if failure else 0
+
+
+def _failure(dead: list[str], leadership: Leadership | None, failed: threading.Event) -> str:
+    """Say why the process must start afresh; empty when it need not. `leadership` is None until it was stood for."""
+    if dead:
+        return f"threads ended: {', '.join(dead)}"
+    if leadership is not None and leadership.rewound:
+        return leadership.rewound
+    if leadership is not None and leadership.ended:
+        return "leadership ended"
+    return "could not take up the lead" if failed.is_set() else ""
 
 
 def _start(controller: Controller, stopping: threading.Event) -> bool:
@@ -156,16 +167,38 @@ def _lead(
     """Take up the lead, or set `failed`: a leader that does nothing would keep everybody else from leading."""
     try:
         _ensure_speaker_key(cluster, settings.namespace)
-        controller.lead()
+        mark = AdoptionMark(cluster, namespace=settings.namespace)
+        controller.lead(on_unclaimed=lambda count: mark.revoke(why=f"{count} Services show unclaimed addresses"))
         leadership.require()
         # Only now may admission hand out addresses: any of them might have been shown by a Service all along.
-        leadership.annotate(names.ADOPTED_ANNOTATION, "true")
+        mark.write()
+        _keep_marked(mark, controller, leadership)
     except (ApiError, ListsMissing, NotLeading) as error:
         log.warning("reconciler.not-leading", error=error)
         failed.set()
     except Exception:
         log.exception("reconciler.not-leading")
         failed.set()
+
+
+def _keep_marked(mark: AdoptionMark, controller: Controller, leadership: Leadership) -> None:
+    """Adopt again whenever the mark is gone; returns when the controller stops. Raises NotLeading."""
+    while not controller.stopping.wait(_MARK_SECONDS):
+        leadership.require()
+        try:
+            if mark_of(mark.lease()):
+                continue
+        except NotFound:
+            log.warning("adoption.unmarked", lease=names.RECONCILER_LEASE)
+        except ApiError as error:
+            log.debug("adoption.unknown", error=error)
+            continue
+        try:
+            controller.adopt()
+            leadership.require()
+            mark.write()
+        except ApiError as error:
+            log.warning("adoption.not-marked", error=error)
 
 
 def _ensure_speaker_key(cluster: Cluster, namespace: str) -> None:

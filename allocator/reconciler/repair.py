@@ -1,16 +1,8 @@
 """Makes one Service and its claims agree.
 
-Every repair begins by securing: what the Service's status shows is claimed for it, unless another Service's claim
-stands there, whatever the Service asks for. Only then is its request judged, which may be malformed or denied.
-
-What a status and a claim can be to each other, and what securing does:
-
-    status shows an address that
-      nobody holds (no claim, cooling)     claim it; where an older Service shows it too, for that one first
-      the Service itself holds             nothing; bind it where the claim does not carry the uid yet
-      others hold, who may share it        join them
-      others hold, who may not             nothing: the Service is given another one, with an Event
-      is in no pool, nor was ever          nothing: another load balancer's
+Every repair begins by securing (`securing.py`): what the Service's status shows is claimed for it, unless another
+Service's claim stands there, whatever the Service asks for. Only then is its request judged, which may be malformed
+or denied.
 
 What a Service and a claim that names it can be to each other, and what is done:
 
@@ -20,7 +12,8 @@ What a Service and a claim that names it can be to each other, and what is done:
                                         by now, unless the Service has gone and the reservation is its successor's
       claim with the uid                nothing, or follow changed ports
       claim with another uid            the Service was recreated under its name: bind anew
-      status of somebody else's         leave it alone: another controller serves the Service
+      status of somebody else's         leave it alone: another controller serves the Service, until an annotation
+                                        or the installation says to take it over
       claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
                                         belong to an update that is being admitted right now
       unnamed claim of a generateName   as a claim without uid, if our annotation lists its address
@@ -42,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
@@ -51,19 +44,18 @@ from allocator.core.claims import Claim
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import RefusalKind
 from allocator.kube import resource
-from allocator.kube.client import ApiError, Cluster, Conflict, NotFound, Object
+from allocator.kube.client import Cluster, Conflict, NotFound, Object
 from allocator.objects import names
 from allocator.objects.service import (
     addresses_in_annotation,
     addresses_in_status,
-    identity_from,
     readable_request,
-    served_by_another,
     wants_address,
 )
 from allocator.reconciler.collection import Collection
+from allocator.reconciler.securing import Securing
 from allocator.reconciler.service_outcome import ServiceOutcome
-from allocator.reconciler.shown_addresses import ShownAddresses
+from allocator.rules.foreign_status import left_alone
 
 Key = tuple[str, str]
 
@@ -88,21 +80,23 @@ class Repair:
         claims: Allocator,
         outcome: ServiceOutcome,
         collection: Collection,
-        shown: ShownAddresses,
+        securing: Securing,
         *,
         find_service: Callable[[str, str], Object | None],
         require_leadership: Callable[[], None],
         lb_class: str = "",
+        take_over_foreign: bool = False,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._claims = claims
         self._outcome = outcome
         self._collection = collection
-        self._shown = shown
+        self._securing = securing
         self._find_service = find_service
         self._require_leadership = require_leadership
         self._lb_class = lb_class
+        self._take_over_foreign = take_over_foreign
 
     def service(self, key: Key) -> Repaired:
         """Repair the Service. Raises LostRace and ApiError: try again; NotLeading: stop."""
@@ -120,66 +114,16 @@ class Repair:
             if self._succeeded(key, service):
                 # What was reserved is another's of its name; the mirror is about to show that one.
                 return Repaired()
-        self.secure(service)
+        self._securing.secure(service)
         if not wanted:
             self._unwanted(key, service, self._cache.held_by(*key))
         elif not service["metadata"].get("deletionTimestamp"):
             return self._serve(key, service)
         return Repaired()
 
-    def secure(self, service: Object) -> None:
-        """Claim for the Service what its status shows; where older ones show it too, for them first.
-
-        Raises as `service`.
-        """
-        shown = self._to_secure(service)
-        elders = [key for address in shown for key in self._shown.older(service, address)]
-        for elder in (self._find_service(*key) for key in dict.fromkeys(elders)):
-            if elder is not None:
-                self._claim(elder, self._to_secure(elder))
-        self._claim(service, shown)
-
-    def _to_secure(self, service: Object) -> tuple[Address, ...]:
-        """Which addresses its status shows without a claim that carries the Service's uid, of those that are its own.
-
-        A Service of another class is secured too, or a newcomer would be given the address it shows; but for what
-        we assigned it ourselves while it was ours, which is taken back.
-        """
-        if (service.get("spec") or {}).get("type") != "LoadBalancer":
-            return ()
-        shown = self._without_claim(service)
-        if wants_address(service, lb_class=self._lb_class):
-            return shown
-        held = {claim.address for claim in self._cache.held_by(*_key(service))}
-        return tuple(address for address in shown if address not in held)
-
-    def _without_claim(self, service: Object) -> tuple[Address, ...]:
-        key, uid = _key(service), service["metadata"]["uid"]
-
-        def bound(address: Address) -> bool:
-            claim = self._cache.claim_at(address)
-            holder = claim.holder(*key) if claim is not None and claim.in_use else None
-            return holder is not None and holder.uid == uid
-
-        return tuple(address for address in addresses_in_status(service) if not bound(address))
-
-    def _claim(self, service: Object, addresses: tuple[Address, ...]) -> None:
-        if not addresses:
-            return
-        self._require_leadership()
-        identity = identity_from(service, namespace=self._cache.namespace(service["metadata"]["namespace"]))
-        if not wants_address(service, lb_class=self._lb_class):
-            identity = replace(identity, status_addresses=addresses, recorded_pools=())
-        try:
-            self._claims.secure(identity)
-        except ApiError as error:
-            if error.status != _UNPROCESSABLE:
-                raise
-            # What it brings to a sharing is more than an IPAllocation holds: secured alone, it can be repaired.
-            self._claims.secure(replace(identity, ports=frozenset(), sharing_key="", backend_key=""))
-
     def _serve(self, key: Key, service: Object) -> Repaired:
-        if not self._cache.held_by(*key) and served_by_another(service, self._cache.pools()):
+        if self._is_left_alone(key, service):
+            self._outcome.leave_alone(service)
             return Repaired(waits=True)
         request = self._request(service)
         others = self._held_by_others(key, service)
@@ -202,6 +146,14 @@ class Repair:
                 else:
                     self._collection.release(claim, key, why="no longer asked for")
         return Repaired(not decision.is_complete, pause)
+
+    def _is_left_alone(self, key: Key, service: Object) -> bool:
+        return not self._cache.held_by(*key) and left_alone(
+            service,
+            namespace=self._cache.namespace(key[0]),
+            pools=self._cache.pools(),
+            take_over_foreign=self._take_over_foreign,
+        )
 
     def _request(self, service: Object) -> ServiceRequest:
         """What it asks for; where that cannot be read, a request to keep what it has."""
@@ -284,9 +236,6 @@ class Repair:
             return
         for claim in letting_go:
             self._collection.drop_reservation(claim, key)
-
-
-_UNPROCESSABLE = 422
 
 
 def _key(service: Object) -> Key:

@@ -17,6 +17,7 @@ from allocator.reconciler.metrics import REPAIRS
 from allocator.reconciler.service_events import ServiceEvents
 from allocator.reconciler.service_status import FIELD_MANAGER, ServiceStatus
 from allocator.reconciler.status_contention import StatusContention
+from allocator.rules.foreign_status import why_left_alone
 from allocator.rules.service_report import (
     ServiceEvent,
     condition_for,
@@ -43,6 +44,8 @@ class ServiceOutcome:
         self._events = ServiceEvents(events)
         self._status = ServiceStatus(cluster)
         self._contention = StatusContention()
+        self._left_alone: dict[Key, str] = {}
+        """Who has been told, by uid; whoever repairs a Service owns its entry."""
 
     def latest(self, mirrored: Object) -> Object:
         """Return the Service as mirrored, or as our own last write left it where the mirror is behind that."""
@@ -53,6 +56,7 @@ class ServiceOutcome:
         self._events.forget(key)
         self._status.forget(key)
         self._contention.forget(key)
+        self._left_alone.pop(key, None)
 
     def show(
         self,
@@ -91,19 +95,34 @@ class ServiceOutcome:
         self._events.tell(service, condition, news)
         return 0.0
 
+    def leave_alone(self, service: Object) -> None:
+        """Tell once that another load balancer serves the Service; its status is not ours to touch."""
+        key, uid = _key(service), service["metadata"]["uid"]
+        if self._left_alone.get(key) == uid:
+            return
+        self._left_alone[key] = uid
+        message = why_left_alone(self._live(service))
+        log.info("service.ignored", service="/".join(key), why=message)
+        self._recorder.record(service, reason="Ignored", message=message)
+
     def clear(self, service: Object, ours: Collection[Address]) -> None:
         """Take our addresses and our condition off a Service that wants none of ours. Raises as `show`."""
         self._events.forget(_key(service))
         if ours or stored_condition(service) is not None:
             self._status.clear(service, ours, None)
 
-    def _contended(self, service: Object, addresses: Sequence[Address]) -> ServiceEvent:
+    def _live(self, service: Object) -> Object:
+        """The Service with its field managers, which mirrors leave out; as mirrored where it cannot be read."""
         metadata = service["metadata"]
         try:
-            live = self._cluster.get(resource.SERVICES, metadata["name"], metadata["namespace"])
+            return self._cluster.get(resource.SERVICES, metadata["name"], metadata["namespace"])
         except ApiError:
-            live = service
-        others = [name for name in managers_of(live, "status", "loadBalancer") if name != FIELD_MANAGER]
+            return service
+
+    def _contended(self, service: Object, addresses: Sequence[Address]) -> ServiceEvent:
+        others = [
+            name for name in managers_of(self._live(service), "status", "loadBalancer") if name != FIELD_MANAGER
+        ]
         who = f"field manager {others[0]}" if others else "another writer"
         message = (
             f"status.loadBalancer is overwritten by {who}, AdmitLB assigned {_listed(addresses) or 'nothing'}; "

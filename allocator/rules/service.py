@@ -15,6 +15,7 @@ from allocator.objects import names
 from allocator.objects.assignment import assignment_annotations
 from allocator.objects.document import Document, InvalidDocument, annotations_of
 from allocator.objects.service import addresses_in_annotation, addresses_in_status, request_from, wants_address
+from allocator.rules.foreign_status import why_left_alone
 from allocator.rules.service_annotations import annotation_warnings, written_by_hand
 from allocator.rules.verdict import Rules, Verdict, denied
 
@@ -49,7 +50,7 @@ def ask(
 ) -> Question | Verdict:
     """Read the creation (`old` is None) or change of a Service; a Verdict where nothing has to be decided.
 
-    `foreign` says that another controller serves it (`services.served_by_another`): then it is left alone.
+    `foreign` says that another controller serves it (`foreign_status.left_alone`): then it is left alone.
 
     An update that leaves the request as it was keeps what the stored object shows, without a decision. One that is
     malformed just as the stored Service is changes nothing for the worse: it is admitted, with a warning.
@@ -59,7 +60,8 @@ def ask(
     carried = assignment_of(old)
     if foreign:
         # Written by hand beside a status of another controller's, our annotations would have it announced.
-        return Verdict(annotations=carried)
+        label = f"{new['metadata'].get('namespace')}/{new['metadata'].get('name')}"
+        return Verdict(annotations=carried, warnings=(f"{label}: {why_left_alone(old or new)}",))
     if new["metadata"].get("deletionTimestamp"):
         return Verdict(annotations=carried)
     warnings = annotation_warnings(new, namespace)

@@ -19,6 +19,8 @@ class Rules:
     namespace: str = names.DEFAULT_NAMESPACE
     lb_class: str = ""
     strict: bool = False
+    take_over_foreign: bool = False
+    """Whether what other load balancers serve is taken over without an annotation."""
     order: PriorityOrder = PriorityOrder.LOWEST_FIRST
     families: tuple[Family, ...] = (Family.IPV4,)
     """The cluster's, primary first."""

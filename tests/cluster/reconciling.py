@@ -136,6 +136,15 @@ class Reconciler:
             retry_on=(OSError, http.client.HTTPException),
         )
 
+    def readiness(self) -> str:
+        """Return what /readyz says."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._monitor_port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def metrics(self) -> dict[str, float]:
         """Return the value of every sample by its name and labels, as written."""
         connection = http.client.HTTPConnection("127.0.0.1", self._monitor_port, timeout=5)

@@ -16,6 +16,7 @@ from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, 
 from allocator.objects.service import request_from
 from allocator.reconciler.collection import Collection
 from allocator.reconciler.repair import Repair
+from allocator.reconciler.securing import Securing
 from allocator.reconciler.service_outcome import ServiceOutcome
 from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.cluster.installation import ingress, pool, service
@@ -41,14 +42,18 @@ def repair_with(installed: Reconciling, cache: ClaimCache, *, mirrored: Object |
     """A reconciler's repair; `mirrored` is what it still sees of every Service, where that is not what is stored."""
     cluster = installed.cluster
     claims = Allocator(cluster, cache)
+
+    def find(namespace: str, name: str) -> Object:
+        return mirrored or cluster.get(SERVICES, name, namespace)
+
     return Repair(
         cluster,
         cache,
         claims,
         ServiceOutcome(cluster, EventRecorder(cluster, component="metallb-controller")),
         Collection(cache, claims, require_leadership=lambda: None),
-        ShownAddresses(),
-        find_service=lambda namespace, name: mirrored or cluster.get(SERVICES, name, namespace),
+        Securing(cache, claims, ShownAddresses(), find_service=find, require_leadership=lambda: None),
+        find_service=find,
         require_leadership=lambda: None,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -174,6 +175,28 @@ class ControlPlane:
     def stop_api(self, grace_seconds: float = 5.0) -> None:
         """End the API server as a shutdown does: SIGTERM first."""
         self._processes[API_SERVER].terminate(grace_seconds)
+
+    def back_up(self, directory: Path) -> None:
+        """Copy etcd's data to a new directory, with the API server stopped meanwhile: a snapshot of one moment."""
+        self._offline(lambda data: shutil.copytree(data, directory))
+
+    def restore(self, directory: Path) -> None:
+        """Put etcd's data back to what it was at a `back_up`, in place, and wait until the API server is ready."""
+
+        def replace(data: Path) -> None:
+            shutil.rmtree(data)
+            shutil.copytree(directory, data)
+
+        self._offline(replace)
+
+    def _offline(self, work: Callable[[Path], object]) -> None:
+        for name in (CONTROLLER_MANAGER, API_SERVER, ETCD):
+            self.kill(name)
+        work(self.directory / "etcd")
+        for name in (ETCD, API_SERVER):
+            self.start_again(name)
+        self.wait_ready()
+        self.start_again(CONTROLLER_MANAGER)
 
     def pause_api(self) -> None:
         """Freeze the API server."""

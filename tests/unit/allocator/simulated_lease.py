@@ -131,6 +131,15 @@ class ApiServer:
         if self.lease is not None:
             self._store(self.lease)
 
+    def back_up(self) -> tuple[Object | None, int]:
+        """Copy what is stored."""
+        return copy.deepcopy(self.lease), self._version
+
+    def restore(self, snapshot: tuple[Object | None, int], *, written_since: int = 0) -> None:
+        """Put back what was stored; `written_since` counts writes of other objects before anybody reads."""
+        lease, version = snapshot
+        self.lease, self._version = copy.deepcopy(lease), version + written_since
+
     def _store(self, lease: Object) -> Object:
         self._version += 1
         self.lease = copy.deepcopy(lease)

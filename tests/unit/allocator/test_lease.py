@@ -187,3 +187,26 @@ def test_a_wall_clock_that_stands_still_does_not_hide_renewals() -> None:
         assert there.server.get()["spec"]["renewTime"] != seen
         there.run(30.0)
         assert there.leaders() == [leader]
+
+
+@pytest.mark.parametrize("written_since", [0, 1000])
+def test_a_restored_snapshot_ends_the_leader_however_much_was_written_since(written_since: int) -> None:
+    with group(1) as there:
+        there.run(20)
+        (leader,) = there.leaders()
+        snapshot = there.server.back_up()
+        there.run(30)
+        there.server.restore(snapshot, written_since=written_since)
+        there.run(3)
+        assert "older snapshot" in leader.leadership.rewound
+        assert not leader.leadership.holds
+
+
+def test_a_restored_snapshot_ends_the_followers_too() -> None:
+    with group(2) as there:
+        there.run(20)
+        snapshot = there.server.back_up()
+        there.run(30)
+        there.server.restore(snapshot)
+        there.run(3)
+        assert all(replica.leadership.rewound for replica in there.replicas)

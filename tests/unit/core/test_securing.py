@@ -56,6 +56,14 @@ def test_of_no_pool_it_is_claimed_in_the_one_recorded_and_else_left_alone() -> N
     assert found(ledger(), recorded_pools=("gone",)) == [(ADDRESS, "gone", How.FREE)]
 
 
+def test_an_address_of_no_pool_that_somebody_wrote_over_ours_is_left_alone() -> None:
+    ours = ask(annotated_addresses=("192.0.2.99",)).annotated_addresses
+    assert found(ledger(), recorded_pools=("p",), annotated_addresses=ours) == []
+    assert found(ledger(), recorded_pools=("p",), annotated_addresses=ask(pins=(ADDRESS,)).pins) == [
+        (ADDRESS, "p", How.FREE)
+    ]
+
+
 def test_each_address_has_the_pool_recorded_at_its_place() -> None:
     request = replace(ask(status_addresses=(ADDRESS, "2001:db8::1")), recorded_pools=("four", "six"))
     assert [place.pool for place in secured(request, pools=(), ledger=ledger())] == ["four", "six"]

@@ -1,0 +1,34 @@
+"""Noticing that the API server's state went back in time: etcd was restored in place from an older snapshot.
+
+Watches do not tell. A watch that goes on from a version the restored server has not reached yet stays silent until
+that server has, and what a process remembers is then of another state: objects that are not there, versions that
+are newer than the stored ones. The versions of one object only ever grow, so that one read whose version is lower
+than one read before is proof. The object is a Lease that is written every second: between a snapshot and its
+restore it always changed.
+"""
+
+from __future__ import annotations
+
+from allocator.kube.client import Object
+
+
+class Rewound(Exception):
+    """The cluster's state is older than what this process has seen of it: it must start afresh."""
+
+
+class History:
+    """The newest version read of one object. Belongs to one thread; its reads are quorum reads, in order."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+
+    def check(self, stored: Object) -> None:
+        """Take in the object as just read or written. Raises Rewound."""
+        version = int(stored["metadata"]["resourceVersion"])
+        if version < self._newest:
+            name = stored["metadata"]["name"]
+            raise Rewound(
+                f"{name} is at resourceVersion {version}, and was at {self._newest} before: etcd was restored "
+                "from an older snapshot"
+            )
+        self._newest = version

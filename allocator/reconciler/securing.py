@@ -1,0 +1,119 @@
+"""Claims for a Service what its status shows: the first step of every repair, and all of adoption.
+
+What a status and a claim can be to each other, and what securing does:
+
+    status shows an address that
+      nobody holds (no claim, cooling)     claim it; where an older Service shows it too, for that one first
+      the Service itself holds             nothing; bind it where the claim does not carry the uid yet
+      others hold, who may share it        join them
+      others hold, who may not             nothing: the Service is given another one, with an Event
+      is in no pool, nor was ever          nothing: another load balancer's
+
+What "share" means, and which pool such a claim names, is `allocator.core.securing`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from allocator.allocation.allocator import Allocator
+from allocator.allocation.cache import ClaimCache
+from allocator.core.addresses import Address
+from allocator.kube.client import ApiError, Object
+from allocator.objects.service import (
+    addresses_in_annotation,
+    addresses_in_status,
+    identity_from,
+    recorded_pools,
+    wants_address,
+)
+from allocator.reconciler.shown_addresses import ShownAddresses
+
+_UNPROCESSABLE = 422
+
+
+class Securing:
+    """Holds no state of its own; safe to call from several threads for different Services."""
+
+    def __init__(
+        self,
+        cache: ClaimCache,
+        claims: Allocator,
+        shown: ShownAddresses,
+        *,
+        find_service: Callable[[str, str], Object | None],
+        require_leadership: Callable[[], None],
+        lb_class: str = "",
+    ) -> None:
+        self._cache = cache
+        self._claims = claims
+        self._shown = shown
+        self._find_service = find_service
+        self._require_leadership = require_leadership
+        self._lb_class = lb_class
+
+    def secure(self, service: Object) -> None:
+        """Claim for the Service what its status shows; where older ones show it too, for them first.
+
+        Raises NotLeading, LostRace, ApiError.
+        """
+        shown = self._to_secure(service)
+        elders = [key for address in shown for key in self._shown.older(service, address)]
+        for elder in (self._find_service(*key) for key in dict.fromkeys(elders)):
+            if elder is not None:
+                self._claim(elder, self._to_secure(elder))
+        self._claim(service, shown)
+
+    def is_unclaimed(self, service: Object) -> bool:
+        """Whether its status shows an address of our pools, now or when it was assigned, that nobody holds."""
+        claims = {address: self._cache.claim_at(address) for address in self._to_secure(service)}
+        free = [address for address, claim in claims.items() if claim is None or not claim.in_use]
+        pools = self._cache.pools() if free else []
+        ours = any(pool.spans(address) for address in free for pool in pools)
+        annotated = addresses_in_annotation(service)
+        assigned = [address for address in free if not annotated or address in annotated]
+        return ours or bool(assigned and recorded_pools(service))
+
+    def _to_secure(self, service: Object) -> tuple[Address, ...]:
+        """Which addresses its status shows without a claim that carries the Service's uid, of those that are its own.
+
+        A Service of another class is secured too, or a newcomer would be given the address it shows; but for what
+        we assigned it ourselves while it was ours, which is taken back.
+        """
+        if (service.get("spec") or {}).get("type") != "LoadBalancer":
+            return ()
+        shown = self._without_claim(service)
+        if wants_address(service, lb_class=self._lb_class):
+            return shown
+        held = {claim.address for claim in self._cache.held_by(*_key(service))}
+        return tuple(address for address in shown if address not in held)
+
+    def _without_claim(self, service: Object) -> tuple[Address, ...]:
+        key, uid = _key(service), service["metadata"]["uid"]
+
+        def bound(address: Address) -> bool:
+            claim = self._cache.claim_at(address)
+            holder = claim.holder(*key) if claim is not None and claim.in_use else None
+            return holder is not None and holder.uid == uid
+
+        return tuple(address for address in addresses_in_status(service) if not bound(address))
+
+    def _claim(self, service: Object, addresses: tuple[Address, ...]) -> None:
+        if not addresses:
+            return
+        self._require_leadership()
+        identity = identity_from(service, namespace=self._cache.namespace(service["metadata"]["namespace"]))
+        if not wants_address(service, lb_class=self._lb_class):
+            identity = replace(identity, status_addresses=addresses, recorded_pools=())
+        try:
+            self._claims.secure(identity)
+        except ApiError as error:
+            if error.status != _UNPROCESSABLE:
+                raise
+            # What it brings to a sharing is more than an IPAllocation holds: secured alone, it can be repaired.
+            self._claims.secure(replace(identity, ports=frozenset(), sharing_key="", backend_key=""))
+
+
+def _key(service: Object) -> tuple[str, str]:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
