@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from allocator.core import limits
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder, Port
 from allocator.core.listing import listed
@@ -12,6 +13,7 @@ from allocator.core.pools import ShrinkPolicy
 from allocator.kube.timestamps import read_time, write_time
 from allocator.objects import names
 from allocator.objects.document import Document
+from allocator.objects.service_limits import fitting, fitting_ports
 
 Stored = dict[str, Any]
 _SHARERS_LISTED = 20
@@ -72,15 +74,17 @@ def cool_until(document: Document) -> datetime | None:
 
 
 def _holder_from(document: Document, sharing_key: str) -> Holder:
-    backend_key = document.get("backendKey") or ""
+    # An earlier release had no limits: what exceeds them is read as it would be written now, or no write would pass.
+    backend_key = fitting(document.get("backendKey") or "", limits.BACKEND_KEY_CHARACTERS)
+    ports = (Port(port["protocol"], port["port"]) for port in document.get("ports") or ())
     listed = document.get("allowSharedIPNamespaces")
     return Holder(
         namespace=document["namespace"],
         name=document.get("name") or "",
         uid=document.get("uid") or None,
         generate_name=document.get("generateName") or "",
-        ports=frozenset(Port(port["protocol"], port["port"]) for port in document.get("ports") or ()),
-        sharing_key=document.get("sharingKey", sharing_key),
+        ports=fitting_ports(ports),
+        sharing_key=fitting(document.get("sharingKey", sharing_key), limits.SHARING_KEY_CHARACTERS),
         # An earlier release wrote no policy: there a backend key says Local.
         local_traffic=document.get("externalTrafficPolicy", "Local" if backend_key else "Cluster") == "Local",
         backend_key=backend_key,

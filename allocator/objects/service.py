@@ -19,7 +19,7 @@ from allocator.objects import names
 from allocator.objects.annotations import annotation_value, first_annotation
 from allocator.objects.document import Document, InvalidDocument, Problems, annotations_of, labels_of
 from allocator.objects.namespace import quota_of
-from allocator.objects.service_limits import backend_key, check_headless, check_limits, fitting
+from allocator.objects.service_limits import backend_key, check_headless, check_limits, fitting, fitting_ports
 
 _PINS = 16
 """As many addresses are read; two are of use, and a list of thousands is no request."""
@@ -111,7 +111,7 @@ def identity_from(service: Document, *, namespace: Document | None = None, malfo
         name=metadata.get("name") or "",
         generate_name=metadata.get("generateName") or "",
         uid=metadata.get("uid"),
-        ports=frozenset(sorted(ports_of(service))[: limits.PORTS]),
+        ports=fitting_ports(ports_of(service)),
         sharing_key=sharing_key_of(service),
         backend_key=backend_key(spec.get("selector")) if local else "",
         sharing_namespaces=_sharing_namespaces(service, Problems()),

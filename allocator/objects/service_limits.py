@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from allocator.core import limits
 from allocator.core.addresses import quoted
+from allocator.core.claims import Port
 from allocator.objects import names
 from allocator.objects.annotations import first_annotation
 from allocator.objects.document import Document, Problems
@@ -71,3 +72,9 @@ def backend_key(selector: Mapping[str, str] | None) -> str:
 def fitting(text: str, most: int) -> str:
     """Return the text, or its digest where it is too long; both are only ever compared."""
     return text if len(text) <= most else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def fitting_ports(ports: Iterable[Port]) -> frozenset[Port]:
+    """Return the ports, or the lowest of them where they are too many."""
+    found = frozenset(ports)
+    return found if len(found) <= limits.PORTS else frozenset(sorted(found)[: limits.PORTS])

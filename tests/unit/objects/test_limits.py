@@ -16,7 +16,7 @@ from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState
 from allocator.core.sharing import obstacle
 from allocator.objects.document import InvalidDocument
-from allocator.objects.ip_allocation import document_of
+from allocator.objects.ip_allocation import claim_from, document_of
 from allocator.objects.service import identity_from, request_from
 from allocator.offline.schemas import Schemas
 from tests.unit.commands.manifests import Object, lint, pool, service
@@ -183,3 +183,23 @@ def test_who_cannot_join_for_that_reason_is_told() -> None:
     found = obstacle(holders, sharer(9, 1, 65000).as_holder(), pool_allows=None)
     assert found is not None
     assert "at most 512 Services with 16384 ports share one" in found.held_text(Address.parse("192.0.2.1"))
+
+
+def test_a_claim_of_before_there_were_limits_is_read_so_that_it_can_be_written() -> None:
+    key = "k" * 300
+    holder = {"namespace": "prod", "name": "web", "since": "2026-01-02T03:04:05Z", "backendKey": "b" * 2000}
+    stored = {
+        "metadata": {"name": "192.0.2.1", "resourceVersion": "7"},
+        "spec": {
+            "address": "192.0.2.1",
+            "pool": "main",
+            "state": "Bound",
+            "sharingKey": key,
+            "holders": [{**holder, "ports": ports(5000)}],
+        },
+    }
+    claim = claim_from(stored)
+    written = document_of(claim, now=datetime.now(UTC))
+    (kind,) = KINDS.versions(written)
+    assert kind.check(written).problems == ()
+    assert claim.sharing_key == identity_from(service("web", annotations={"allow-shared-ip": key})).sharing_key
