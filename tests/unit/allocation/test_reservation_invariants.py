@@ -30,8 +30,8 @@ from tests.unit.allocation.stored_claims import Replica, StoredClaims
 from tests.unit.core.builders import HTTP, pool
 
 LIMIT = 2
-SIZE = 6
-QUOTAS = {"limited": 2, "free": None}
+SIZE = 10
+QUOTAS = {"limited": 1, "free": None}
 NAMESPACES = st.sampled_from(list(QUOTAS))
 NAMES = st.sampled_from(["a", "b", "generated"])
 WEBHOOKS = st.integers(0, 1)
@@ -69,13 +69,23 @@ class Reservations(RuleBasedStateMachine):
         fails=st.booleans(),
         forged=st.none() | st.integers(0, SIZE - 1),
         strict=st.booleans(),
+        pin=st.none() | st.integers(0, SIZE - 1),
     )
     def create(
-        self, namespace: str, name: str, calls: list[int], fails: bool, forged: int | None, strict: bool
+        self,
+        namespace: str,
+        name: str,
+        calls: list[int],
+        fails: bool,
+        forged: int | None,
+        strict: bool,
+        pin: int | None,
     ) -> None:
         """Mutating calls on any webhooks, each shown what the one before answered; then it is stored, or is not."""
         shown = [f"10.0.0.{forged}"] if forged is not None else []
         request = self._request(namespace, name, shown)
+        if pin is not None:
+            request = replace(request, pins=(Address.parse(f"10.0.0.{pin}"),))
         before = self._holders_outside(namespace)
         bound = self._bound_claims(request) if (namespace, request.name) in self.services else {}
         mine = self._reservations(namespace)
@@ -93,6 +103,17 @@ class Reservations(RuleBasedStateMachine):
         if not allowed or fails or (namespace, request.name) in self.services:
             return
         self._store(request)
+
+    @rule(namespace=NAMESPACES, webhook=WEBHOOKS, count=st.integers(3, 8))
+    def creates_that_always_fail(self, namespace: str, webhook: int, count: int) -> None:
+        for _ in range(count):
+            self.create(namespace, "generated", [webhook], fails=True, forged=None, strict=False, pin=None)
+
+    @rule(namespace=NAMESPACES, first=st.integers(0, SIZE - 1), second=st.integers(0, SIZE - 1))
+    def creates_at_one_moment(self, namespace: str, first: int, second: int) -> None:
+        """Each webhook is asked by itself, and for an address of its own."""
+        for webhook, (name, pin) in enumerate((("a", first), ("b", second))):
+            self.create(namespace, name, [webhook], fails=False, forged=None, strict=False, pin=pin)
 
     @rule(webhook=WEBHOOKS, count=st.integers(1, 4))
     def webhook_sees(self, webhook: int, count: int) -> None:
@@ -153,6 +174,12 @@ class Reservations(RuleBasedStateMachine):
             reserved.update(one["namespace"] for one in document["spec"]["holders"] if not one.get("uid"))
         assert all(count <= 2 * LIMIT for count in reserved.values())
 
+    @invariant()
+    def a_cache_keeps_nothing_that_was_never_stored(self) -> None:
+        stored = {claim_from(change.new) for change in self.stored.events if change.new is not None}
+        for replica in (*self.webhooks, self.reconciler):
+            assert set(replica.cache.claims()) <= stored
+
     def teardown(self) -> None:
         """When all is seen and time has passed, there is one claim for each Service that is served, and no other."""
         if not hasattr(self, "stored"):
@@ -163,6 +190,7 @@ class Reservations(RuleBasedStateMachine):
                 self.reconciler.see()
                 self._repair(key)
             self._collect()
+        self.a_quota_is_never_exceeded_by_what_is_bound_or_shown()
         served = {key: one.status for key, one in self.services.items() if one.status}
         held = {
             (one["namespace"], one["name"]): (claim_from(document).address,)
@@ -170,11 +198,12 @@ class Reservations(RuleBasedStateMachine):
             for one in document["spec"]["holders"]
         }
         assert held == served
-        waiting = [key for key in self.services if key not in served]
-        for namespace, _ in waiting:
-            full = len(self.stored.allocations) == SIZE
-            quota = QUOTAS[namespace]
-            assert full or (quota is not None and sum(key[0] == namespace for key in served) == quota)
+        for key in set(self.services) - set(served):
+            wanted = {str(pin) for pin in self.services[key].request.pins}
+            taken = set(self.stored.allocations)
+            quota = QUOTAS[key[0]]
+            used_up = quota is not None and sum(one[0] == key[0] for one in served) == quota
+            assert used_up or len(taken) == SIZE or (wanted and wanted <= taken), f"{key} waits for nothing"
 
     def _request(self, namespace: str, name: str, shown: list[str]) -> ServiceRequest:
         generated = name == "generated"
