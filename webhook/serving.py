@@ -133,8 +133,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "post_fork": _die_with_parent,
         }
         for name, value in settings.items():
-            if name in self.cfg.settings:  # older gunicorns lack some and do without what they switch off
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def load(self) -> Flask:
         self.component = self._component_factory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -170,6 +171,7 @@ class Drips:
         self._clients = clients
         self._content = content
         self._tls = tls
+        self._serial = itertools.count()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         """Owns the one that follows."""
@@ -210,7 +212,9 @@ class Drips:
             sock = self._server.connect().sock
             assert isinstance(sock, socket.socket)
             return sock
-        return socket.create_connection(("127.0.0.1", self._server.port), timeout=5)
+        # From hosts that have never sent a path: what they hold is bounded by host and in all.
+        host = f"127.0.0.{2 + next(self._serial) % 5}"
+        return socket.create_connection(("127.0.0.1", self._server.port), timeout=5, source_address=(host, 0))
 
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: {SERVER_NAME}\r\nContent-Type: application/json\r\n".encode()
