@@ -23,6 +23,8 @@ _POOLS = (
     ("10.0.0.0/8", Family.IPV4),
     ("2001:db8::/64", Family.IPV6),
 )
+_SHARED_CLAIMS = 250
+_SHARED_PORTS = 2_000
 _HTTP = frozenset({Port("TCP", 80)})
 _APPLICANT = Applicant("default", {}, {})
 
@@ -56,6 +58,47 @@ def measure() -> Iterator[Figure]:
             baseline_value=at_100 * 1e6,
         )
     yield _fragmented()
+    yield from _sharing()
+
+
+def _sharing() -> Iterator[Figure]:
+    """One decision of a Service whose key many addresses carry, all with the port it needs, or all without."""
+    pool = _pool(_POOLS[0][0])
+    first = pool.ranges[0].first
+    ports = frozenset(Port("TCP", number) for number in range(1, _SHARED_PORTS + 1))
+    ledger = Ledger()
+    for number in range(_SHARED_CLAIMS):
+        holder = Holder(namespace="other", name=f"used-{number}", ports=ports, sharing_key="key")
+        address = Address(Family.IPV4, first + number)
+        ledger.put(Claim(address=address, pool=pool.name, state=ClaimState.BOUND, holders=(holder,)))
+    joined = min(_joined(ledger) for _ in range(_REPEATS))
+    for what, asked in (
+        ("none can be shared", ports),
+        ("the first can be shared", frozenset(Port("UDP", port.number) for port in ports)),
+    ):
+        request = ServiceRequest(applicant=_APPLICANT, name="web", ports=asked, sharing_key="key")
+        yield Figure(
+            section=SECTION,
+            what=f"one decision, {_SHARED_CLAIMS} addresses under its key with {_SHARED_PORTS:,} ports each, {what}",
+            value=min(_decided(request, pool, ledger) for _ in range(_REPEATS)) * 1e3,
+            unit="ms",
+            target=20.0,
+            baseline="joining all ports of every address under the key first, ms",
+            baseline_value=joined * 1e3,
+        )
+
+
+def _decided(request: ServiceRequest, pool: Pool, ledger: Ledger) -> float:
+    started = time.perf_counter()
+    decide(request, pools=(pool,), ledger=ledger)
+    return time.perf_counter() - started
+
+
+def _joined(ledger: Ledger) -> float:
+    started = time.perf_counter()
+    for claim in ledger.shared_under("key"):
+        frozenset(port for holder in claim.holders for port in holder.ports)
+    return time.perf_counter() - started
 
 
 def _fragmented() -> Figure:
