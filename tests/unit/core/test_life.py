@@ -21,9 +21,9 @@ from allocator.core.decision import decide
 from allocator.core.pools import Applicant, Pool, ServiceAllocation, ShrinkPolicy, owning_pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.securing import secured
-from allocator.core.sharing import giving_way
 from allocator.core.verdicts import Decision, Outcome
 from tests.unit.core.builders import DUAL, pool
+from tests.unit.core.sharing_rule import allowed
 
 Key = tuple[str, str]
 
@@ -169,9 +169,14 @@ class Life(RuleBasedStateMachine):
 
     @rule(cools=st.booleans())
     def let_time_pass(self, cools: bool) -> None:
-        """Every reservation made so far is too old now, and what has cooled is free."""
+        """Every reservation made so far is too old now, and what has cooled is free; all was repaired long before."""
         self.cools = cools
+        for key in tuple(self.services):
+            self._repair(key)
         self.expired_before = self._now()
+        self._collect_all()
+
+    def _collect_all(self) -> None:
         for claim in tuple(self.book):
             self._collect(claim)
 
@@ -187,6 +192,7 @@ class Life(RuleBasedStateMachine):
             keys = sorted({*self.services, *self._named_holders()}, key=str, reverse=backwards)
             for key in keys:
                 self._repair(key)
+            self._collect_all()
             if self._picture() == before:
                 break
         else:
@@ -209,7 +215,8 @@ class Life(RuleBasedStateMachine):
                 continue
             owner = owning_pool(claim.address, self.pools, recorded=claim.pool)
             allows = owner.allow_cross_namespace_sharing if owner is not None else None
-            assert giving_way(claim.holders, pool_allows=allows) == (None,) * len(claim.holders)
+            for index, holder in enumerate(claim.holders[1:], start=1):
+                assert allowed(claim.holders[0], claim.holders[:index], holder, allows), claim
             for holder in claim.holders:
                 service = self.services.get((holder.namespace, holder.name))
                 if service is None or holder.uid is None:
@@ -329,7 +336,8 @@ class Life(RuleBasedStateMachine):
 
     def _collect(self, claim: Claim) -> None:
         if not claim.in_use:
-            self.book.discard(claim.address)
+            if claim.released_at < self.expired_before:
+                self.book.discard(claim.address)
             return
         gone = [
             one for one in lifecycle.expired(claim, before=self.expired_before) if not self._is_stored(one, claim)

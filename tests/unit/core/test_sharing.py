@@ -17,6 +17,7 @@ from allocator.core.pools import Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.sharing import giving_way, obstacle
 from tests.unit.core.builders import DUAL, ask, pool
+from tests.unit.core.sharing_rule import allowed
 
 HTTP, HTTPS = frozenset({Port("TCP", 80)}), frozenset({Port("TCP", 443)})
 BOTH = HTTP | HTTPS
@@ -33,23 +34,6 @@ NEEDS = tuple(
     Holder(namespace=namespace, name="", sharing_key=key, local_traffic=local, backend_key=selector, ports=ports)
     for key, (local, selector), namespace, ports in product(KEYS, POLICIES, NAMESPACES, PORTS)
 )
-
-
-def allowed(first: Holder, older: tuple[Holder, ...], younger: Holder, says: bool | None) -> bool:
-    """The rule as product and docs word it, written without looking at the code under test."""
-    if not (first.sharing_key and first.sharing_key == younger.sharing_key):
-        return False
-    if first.local_traffic is not younger.local_traffic:
-        return False
-    if first.local_traffic and (first.backend_key != younger.backend_key or first.namespace != younger.namespace):
-        return False
-    if any(one.ports & younger.ports for one in older):
-        return False
-    if first.namespace != younger.namespace:
-        consent = first.sharing_namespaces
-        refuses = consent is not None and not consent & {"*", younger.namespace}
-        return says is not False and not refuses
-    return True
 
 
 def test_every_pair_of_needs_is_judged_as_the_rule_says() -> None:
