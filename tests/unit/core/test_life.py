@@ -29,6 +29,7 @@ Key = tuple[str, str]
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 NAMESPACES = st.sampled_from(["prod", "team"])
+PORTS = (Port("TCP", 80), Port("TCP", 443), Port("UDP", 53))
 ADDRESSES = tuple(Address.parse(f"10.0.0.{number}") for number in range(1, 7))
 SIX = pool("six", "2001:db8::1-2001:db8::2")
 LAYOUTS = {
@@ -41,7 +42,7 @@ LAYOUTS = {
 }
 ASKS = st.fixed_dictionaries(
     {
-        "ports": st.frozensets(st.sampled_from([Port("TCP", 80), Port("TCP", 443), Port("UDP", 53)]), min_size=1),
+        "ports": st.frozensets(st.sampled_from(PORTS), min_size=1),
         "sharing_key": st.sampled_from(["", "k", "k", "other"]),
         "local_traffic": st.sampled_from([False, False, True]),
         "sharing_namespaces": st.sampled_from([None, None, frozenset({"*"}), frozenset({"prod"})]),
@@ -123,6 +124,53 @@ class Life(RuleBasedStateMachine):
             return
         self._store((namespace, name), self._read(namespace, name, asks), status=(shows,), pool="p")
         self._adopt()
+
+    @rule(
+        address=st.sampled_from(ADDRESSES[:3]),
+        names=st.permutations(["a", "b", "c"]),
+        namespaces=st.tuples(NAMESPACES, NAMESPACES, NAMESPACES),
+    )
+    def share(self, address: Address, names: list[str], namespaces: tuple[str, ...]) -> None:
+        """Three Services ask for one address that they may share, one after the other, as far as it is free."""
+        for name, namespace, port in zip(names, namespaces, PORTS, strict=True):
+            asks: dict[str, object] = {
+                "ports": frozenset({port}),
+                "sharing_key": "k",
+                "local_traffic": False,
+                "sharing_namespaces": None,
+                "pins": (address,),
+                "pool_name": None,
+                "policy": FamilyPolicy.SINGLE,
+                "malformed": "",
+            }
+            self.apply(name=name, namespace=namespace, asks=asks, webhook=True, stored=True)
+            self._repair((namespace, name))
+
+    @rule(
+        which=st.integers(0, 20),
+        needs=st.fixed_dictionaries(
+            {},
+            optional={
+                "ports": st.frozensets(st.sampled_from(PORTS), min_size=1),
+                "sharing_key": st.sampled_from(["", "k", "other"]),
+                "local_traffic": st.booleans(),
+                "sharing_namespaces": st.sampled_from([None, frozenset({"*"}), frozenset({"prod"})]),
+            },
+        ),
+        repaired=st.booleans(),
+    )
+    def change_needs(self, which: int, needs: dict[str, object], repaired: bool) -> None:
+        """A Service that shares an address changes what it needs, so that the others may be in its way."""
+        shared = [claim for claim in self.book if claim.in_use and len(claim.holders) > 1]
+        sharers = sorted(
+            {(one.namespace, one.name) for claim in shared for one in claim.holders} & set(self.services)
+        )
+        if sharers:
+            key = sharers[which % len(sharers)]
+            service = self.services[key]
+            service.request = replace(service.request, **needs)  # type: ignore[arg-type]
+            if repaired:
+                self._repair(key)
 
     @rule(name=NAMES, namespace=NAMESPACES)
     def delete(self, name: str, namespace: str) -> None:
