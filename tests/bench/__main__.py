@@ -16,6 +16,7 @@ from tests.bench import (
     creation,
     life,
     pool_review,
+    scale,
     speaker_crowd,
     speaker_failover,
     speaker_first_answer,
@@ -84,6 +85,7 @@ _ALLOCATION: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "creation": _undisturbed(_with_fsync),
     "life": _undisturbed(_without_fsync),
     "start": _undisturbed(webhook_start.measure),
+    "scale": _undisturbed(scale.measure),
 }
 _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-kill": _takeover(speaker_failover.NODE_KILLED),
