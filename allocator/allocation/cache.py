@@ -61,7 +61,7 @@ class ClaimCache:
         A tuple is replaced whole, so readers need no lock."""
         self._looked_at = 0.0
         self._cluster = cluster
-        self._namespaces = Reflector(cluster, resource.NAMESPACES, on_change=on_change)
+        self._namespaces = Reflector(cluster, resource.NAMESPACES, metadata_only=True, on_change=on_change)
         self._pool_documents = Reflector(
             cluster, names.IP_ADDRESS_POOLS, namespace=namespace, on_change=self._take_pool
         )

@@ -40,6 +40,7 @@ JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 _JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 _PAGE_SECONDS = 15.0
@@ -217,11 +218,13 @@ class Cluster:
         *,
         resource_version: str,
         timeout_seconds: int = 300,
+        metadata_only: bool = False,
         interrupt: Interrupt | None = None,
     ) -> Iterator[tuple[str, Object]]:
         """Begin to watch; yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends it at its timeout.
 
-        `interrupt.request()`, called from another thread, ends it early. Raises Expired, Silent or Unavailable.
+        With `metadata_only` objects have nothing but their metadata. `interrupt.request()`, called from another
+        thread, ends it early. Raises Expired, Silent or Unavailable.
         """
         query = {
             "watch": "true",
@@ -230,7 +233,8 @@ class Cluster:
             "timeoutSeconds": str(timeout_seconds),
         }
         with deadline(self._timeout_seconds) as beginning:
-            response = self._send("GET", _path(resource, namespace), query=query)
+            accept = _METADATA if metadata_only else _JSON
+            response = self._send("GET", _path(resource, namespace), query=query, accept=accept)
         beginning.stream(_SILENCE_SECONDS)
         return self._events(resource, response, interrupt or Interrupt())
 

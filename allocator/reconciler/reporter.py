@@ -58,7 +58,7 @@ class Reporter:
         self._advertisements, self._states = (
             Reflector(cluster, resource, namespace=namespace, on_change=self.note) for resource in watched
         )
-        self._nodes = Reflector(cluster, resource.NODES, on_change=self.note)
+        self._nodes = Reflector(cluster, resource.NODES, metadata_only=True, on_change=self.note)
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:

@@ -211,7 +211,6 @@ class _LargeCluster:
             "POST of an IPAllocation (dry run)": lambda: self._cluster.create(
                 IP_ALLOCATIONS, self._fresh_claim(), dry_run=True
             ),
-            "PUT of an IPAllocation": lambda: self._cluster.replace(IP_ALLOCATIONS, self._stored_claim),
             "PATCH of a Service's status": lambda: self._cluster.patch(
                 SERVICES, "assigned", {"metadata": {"annotations": {}}}, NAMESPACE, subresource="status"
             ),
