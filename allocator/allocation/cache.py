@@ -109,6 +109,11 @@ class ClaimCache:
         with self._lock:
             return list(self._pools.values())
 
+    def pool(self, name: str) -> Pool | None:
+        """Return a valid pool by its name, or None."""
+        with self._lock:
+            return self._pools.get(name)
+
     def pool_documents(self) -> list[Object]:
         """Return the stored pools as mirrored, invalid ones included."""
         return self._pool_documents.items()
@@ -153,6 +158,11 @@ class ClaimCache:
         """Return the claim known to stand on an address."""
         with self._lock:
             return self._ledger.at(address)
+
+    def is_free(self, address: Address) -> bool:
+        """Tell whether nobody is known to hold the address; it may cool."""
+        claim = self.claim_at(address)
+        return claim is None or not claim.in_use
 
     def held_by(self, namespace: str, name: str) -> list[Claim]:
         """Return the claims in use of the named Service."""

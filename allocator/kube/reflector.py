@@ -186,10 +186,10 @@ class Reflector:
             if key not in fresh:
                 self._tell(key, _decoded(gone), None, version)
         for key, encoded in fresh.items():
-            before = stale.get(key)
-            if before != encoded:
-                new = marshal.loads(encoded)  # noqa: S302  what this process encoded
-                self._tell(key, _decoded(before), new, _version(new))
+            before = _decoded(stale.get(key))
+            new = marshal.loads(encoded)  # noqa: S302  what this process encoded
+            if before is None or _version(before) != _version(new):
+                self._tell(key, before, new, _version(new))
         self._synced.set()
         return version
 

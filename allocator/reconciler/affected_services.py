@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterable
 
 from allocator.allocation.cache import ClaimCache
-from allocator.core.claims import ClaimState
+from allocator.core.addresses import Address
 from allocator.kube import resource
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
@@ -13,29 +13,27 @@ from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
 from allocator.objects.document import annotations_of, labels_of
 from allocator.objects.pool import ranges_of
+from allocator.reconciler.waiting import ANY_PIN, ANY_POOL, Interest, Waiting, freed_by
 
 Key = tuple[str, str]
 
 
 class AffectedServices:
-    """Queues them: the holders of what changed, and those that wait whenever they may get what they wait for.
-
-    `_lock` owns `_waiting`: Services without what they ask for, with their age.
-    """
+    """Queues them: the holders of what changed, and of those that wait whoever may get what they wait for now."""
 
     def __init__(self, cache: ClaimCache, queue: WorkQueue[Key]) -> None:
         self._cache = cache
         self._queue = queue
-        self._waiting: dict[Key, str] = {}
-        self._lock = threading.Lock()
+        self._waiting = Waiting(free=lambda text: cache.is_free(Address.parse(text)))
 
-    def note(self, key: Key, *, waits: bool, service: Object | None) -> None:
-        """Note what a repair has come to; `service` is None when it is gone."""
-        with self._lock:
-            if waits and service is not None:
-                self._waiting[key] = service["metadata"]["creationTimestamp"]
-            else:
-                self._waiting.pop(key, None)
+    def note(self, key: Key, interests: frozenset[Interest] | None, *, service: Object | None) -> None:
+        """Note what a repair has come to: what the Service waits for, None where it does not; None when it is gone."""
+        created = service["metadata"]["creationTimestamp"] if service is not None else ""
+        self._try(self._waiting.note(key, created, interests if service is not None else None))
+
+    def failed(self, key: Key) -> None:
+        """Note that a repair could not be made: what was offered to this Service is for the next."""
+        self._try(self._waiting.failed(key))
 
     def waiting_count(self) -> int:
         """Count the Services that wait."""
@@ -46,10 +44,9 @@ class AffectedServices:
         if change.resource is names.IP_ALLOCATIONS:
             for holder in (change.new or change.old or {})["spec"]["holders"]:
                 self._queue.add((holder["namespace"], holder.get("name") or ""))
-            if change.old is not None and _frees_capacity(change):
-                self._retry_waiting()
+            self._try(self._waiting.freed(freed_by(change, self._cache.pools())))
         elif _rules_changed(change):
-            self._retry_waiting()
+            self._retry_waiting(change)
             self._revisit_holders(change)
 
     def _revisit_holders(self, change: Change) -> None:
@@ -72,11 +69,19 @@ class AffectedServices:
         for holder in concerned:
             self._queue.add((holder.namespace, holder.name))
 
-    def _retry_waiting(self) -> None:
-        """Queue the Services that wait, the oldest first."""
-        with self._lock:
-            waiting = sorted(self._waiting, key=lambda key: (self._waiting[key], key))
-        for key in waiting:
+    def _retry_waiting(self, change: Change) -> None:
+        """Queue those that wait and that a changed pool or namespace may help, the oldest first."""
+        name = change.key[1]
+        if change.resource is resource.NAMESPACES:
+            self._try(self._waiting.of_namespace(name))
+        elif change.old is None or change.new is None:
+            # All that wait say which pools there are.
+            self._try(self._waiting.everybody())
+        else:
+            self._try(self._waiting.concerned(frozenset({("pool", name), ANY_POOL, ANY_PIN})))
+
+    def _try(self, keys: Iterable[Key]) -> None:
+        for key in keys:
             self._queue.add(key)
 
 
@@ -88,15 +93,3 @@ def _rules_changed(change: Change) -> bool:
         return (obj or {}).get("spec"), labels_of(obj), annotations
 
     return change.old is None or change.new is None or read(change.old) != read(change.new)
-
-
-def _frees_capacity(change: Change) -> bool:
-    """Whether somebody else may now have an address, or a share of one, that they could not have before."""
-    if change.new is None or change.old is None:
-        return True
-    old, new = change.old["spec"], change.new["spec"]
-    return new["state"] == ClaimState.COOLING or new["holders"] != old["holders"] or _key_of(new) != _key_of(old)
-
-
-def _key_of(spec: Object) -> str:
-    return str(spec.get("sharingKey") or "")

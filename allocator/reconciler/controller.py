@@ -261,10 +261,11 @@ class Controller:
             if repaired.again_seconds:
                 self._queue.add_after(key, repaired.again_seconds)
             service = self._services.get(*key)
-            self._affected.note(key, waits=repaired.waits, service=service)
+            self._affected.note(key, repaired.interests if repaired.waits else None, service=service)
 
     def _try_again(self, key: Key, error: Exception | None) -> None:
         UPDATE_ERRORS.inc()
+        self._affected.failed(key)
         retry = self._queue.retry(key)
         if retry.failures > 2:
             log.warning(

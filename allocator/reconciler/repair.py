@@ -55,9 +55,13 @@ from allocator.objects.service import (
 from allocator.reconciler.collection import Collection
 from allocator.reconciler.securing import Securing
 from allocator.reconciler.service_outcome import ServiceOutcome
+from allocator.reconciler.waiting import ANY_PIN, Interest, interests_of
 from allocator.rules.foreign_status import left_alone
 
 Key = tuple[str, str]
+
+_LOOK_AGAIN_SECONDS = 300.0
+"""After which a Service that waits is tried again though nothing is known to have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Repaired:
     """It lacks what it asks for: to be tried again when capacity or rules change."""
     again_seconds: float = 0.0
     """In how many seconds to come back, whatever happens; 0 when there is no need to."""
+    interests: frozenset[Interest] = frozenset()
+    """What it waits for, where it waits."""
 
 
 class Repair:
@@ -124,7 +130,7 @@ class Repair:
     def _serve(self, key: Key, service: Object) -> Repaired:
         if self._is_left_alone(key, service):
             self._outcome.leave_alone(service)
-            return Repaired(waits=True)
+            return Repaired(waits=True, interests=frozenset({ANY_PIN}))
         request = self._request(service)
         others = self._held_by_others(key, service)
         ours = {claim.address for claim in self._cache.held_by(*key)} | others.keys()
@@ -145,7 +151,9 @@ class Repair:
                     self._collection.drop_over_quota(claim, key)
                 else:
                     self._collection.release(claim, key, why="no longer asked for")
-        return Repaired(not decision.is_complete, pause)
+        if decision.is_complete:
+            return Repaired(again_seconds=pause)
+        return Repaired(True, pause or _LOOK_AGAIN_SECONDS, interests_of(request, self._cache.pools()))
 
     def _is_left_alone(self, key: Key, service: Object) -> bool:
         return not self._cache.held_by(*key) and left_alone(
