@@ -1,18 +1,20 @@
-"""The picture as one HTML page: no script, no outside asset, every text from the cluster escaped."""
+"""The picture as one HTML page: no script, no outside asset, every text from the cluster escaped by the template."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from html import escape
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from allocator.core.addresses import Family
 from allocator.kube.timestamps import read_time
-from allocator.status_page.moves import Announcement
-from allocator.status_page.picture import AddressLine, FamilyUse, Picture, PoolLine, WaitingLine
+from allocator.status_page.picture import AddressLine, FamilyUse, Picture, PoolLine
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 REFRESH_SECONDS = 10
 SHOWN = 500
@@ -39,129 +41,42 @@ STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).de
 
 def render(picture: Picture, *, wanted: str = "") -> str:
     """Return the page; `wanted` keeps only addresses and Services in which the text occurs."""
-    addresses = [line for line in picture.addresses if _fits(_words(line), wanted)]
-    waiting = [line for line in picture.waiting if _fits((line.service, line.message), wanted)]
-    return "".join(
-        (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>AdmitLB</title><style>{STYLE}</style></head><body>",
-            _header(picture),
-            _problems(picture.problems),
-            _pools(picture.pools),
-            _filter(wanted),
-            _waiting_table(waiting, picture.at),
-            _address_table(addresses, picture.at),
-            _moves_table(picture),
-            "</body></html>\n",
-        )
+    return _page().render(
+        picture=picture,
+        wanted=wanted,
+        addresses=[line for line in picture.addresses if _fits(_words(line), wanted)],
+        waiting=[line for line in picture.waiting if _fits((line.service, line.message), wanted)],
+        seen=picture.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
 
 
-def _header(picture: Picture) -> str:
-    role = "this replica leads" if picture.leading else "this replica stands by"
-    seen = picture.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    sums = f"{len(picture.pools)} pools, {len(picture.addresses)} addresses, {len(picture.waiting)} waiting"
-    return f'<header><h1>AdmitLB</h1><span>{sums}</span><span class="dim">{role}, {seen}</span></header>'
+@cache
+def _page() -> Template:
+    # Only a replica that serves the page needs it: 3 MB.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415
 
-
-def _problems(problems: Sequence[str]) -> str:
-    return "".join(f'<p class="bad" role="alert">{escape(problem)}</p>' for problem in problems)
-
-
-def _pools(pools: Sequence[PoolLine]) -> str:
-    rows = [
-        (f"<b>{escape(pool.name)}</b>", _ranges(pool, use), *_use(use), _trouble(pool))
-        for pool in pools
-        for use in pool.uses or (None,)
-    ]
-    return _table(
-        "Pools", ("Pool", "Addresses", "Family", "Held", "Free", "Use", "State"), rows, "There are no pools."
+    environment = Environment(
+        loader=PackageLoader("allocator", "status_page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
+    environment.filters |= {"age": _age, "count": _count, "ranges": _ranges}
+    # Ours, and named by its hash: nothing in it may be escaped.
+    style = Markup(STYLE)  # noqa: S704
+    environment.globals |= {"style": style, "refresh_seconds": REFRESH_SECONDS, "shown": SHOWN}
+    return environment.get_template("page.html")
 
 
-def _ranges(pool: PoolLine, use: FamilyUse | None) -> str:
+def _ranges(pool: PoolLine, use: FamilyUse | None) -> list[str]:
     """The ranges that the row counts: those of its family, or all where the pool cannot be read."""
-    shown = [entry for entry in pool.addresses if use is None or (":" in entry) == (use.family is Family.IPV6)]
-    return "<br>".join(f"<code>{escape(entry)}</code>" for entry in shown)
-
-
-def _use(use: FamilyUse | None) -> tuple[str, str, str, str]:
-    if use is None:
-        return "", "0", "0", ""
-    meter = f'<meter min="0" max="1" low="0.75" high="0.95" optimum="0" value="{use.share:.3f}"></meter>'
-    share = f'<span class="use">{meter} {use.share:.0%}</span>'
-    return escape(use.family), f"{use.assigned:,}", _count(use.available), share
+    return [entry for entry in pool.addresses if use is None or (":" in entry) == (use.family is Family.IPV6)]
 
 
 def _count(number: int) -> str:
     """A number for people: of an IPv6 network nobody reads more than that there are plenty."""
     return f"{number:,}" if number < _PLENTY else "over a billion"
-
-
-def _trouble(pool: PoolLine) -> str:
-    return f'<span class="bad">{escape(pool.trouble)}</span>' if pool.trouble else '<span class="good">serves</span>'
-
-
-def _filter(wanted: str) -> str:
-    return (
-        '<h2>Find</h2><form method="get"><label>address, Service, pool or node: '
-        f'<input name="q" value="{escape(wanted)}"></label> <button>show</button></form>'
-    )
-
-
-def _waiting_table(lines: Sequence[WaitingLine], at: datetime) -> str:
-    if not lines:
-        return ""
-    rows = [
-        (escape(line.service), _ago(line.since, at), escape(line.message.removeprefix(f"{line.service}: ")))
-        for line in lines[:SHOWN]
-    ]
-    return _table("Waiting", ("Service", "For", "Why"), rows, "") + _rest(len(lines), "kubectl get services -A")
-
-
-def _address_table(lines: Sequence[AddressLine], at: datetime) -> str:
-    rows = [
-        (
-            f"<code>{escape(line.ip)}</code>",
-            escape(line.holders),
-            escape(line.pool),
-            escape(line.state),
-            _ago(line.since, at),
-            _announced(line.announcement, at),
-        )
-        for line in lines[:SHOWN]
-    ]
-    header = ("Address", "Service", "Pool", "State", "Since", "Announced by")
-    return _table("Addresses", header, rows, "No address is held.") + _rest(len(lines), "kubectl get ipallocations")
-
-
-def _announced(told: Announcement, at: datetime) -> str:
-    if not told.node:
-        return '<span class="dim">nobody</span>'
-    where = f" on {escape(', '.join(told.interfaces))}" if told.interfaces else ""
-    return f'{escape(told.node)}{where} <span class="dim">{_ago(told.since, at)}</span>'
-
-
-def _moves_table(picture: Picture) -> str:
-    rows = [
-        (_ago(move.at.isoformat(), picture.at), f"<code>{escape(move.ip)}</code>", escape(move.what))
-        for move in picture.moves
-    ]
-    return _table("Recent moves", ("Ago", "Address", "What"), rows, "None since this replica started.")
-
-
-def _table(title: str, header: Iterable[str], rows: Sequence[Sequence[str]], nothing: str) -> str:
-    if not rows:
-        return f'<h2>{title}</h2><p class="dim">{nothing}</p>'
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<h2>{title}</h2><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _rest(count: int, command: str) -> str:
-    return f'<p class="dim">and {count - SHOWN} more: <code>{command}</code></p>' if count > SHOWN else ""
 
 
 def _words(line: AddressLine) -> tuple[str, ...]:
@@ -172,12 +87,10 @@ def _fits(words: Iterable[str], wanted: str) -> bool:
     return not wanted or any(wanted.casefold() in word.casefold() for word in words)
 
 
-def _ago(moment: str, at: datetime) -> str:
-    if not moment:
-        return ""
+def _age(moment: str, at: datetime) -> str:
     try:
         seconds = max(int((at - read_time(moment)).total_seconds()), 0)
     except ValueError:
-        return escape(moment)
+        return moment
     unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
-    return f'<time datetime="{escape(moment)}" title="{escape(moment)}">{seconds // size}{unit}</time>'
+    return f"{seconds // size}{unit}"

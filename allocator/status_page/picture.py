@@ -61,6 +61,11 @@ class WaitingLine:
     message: str
     since: str
 
+    @property
+    def reason(self) -> str:
+        """The message without the Service's name before it."""
+        return self.message.removeprefix(f"{self.service}: ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:

@@ -87,7 +87,7 @@ def test_there_is_no_other_path(page: StatusPage, path: str) -> None:
 
 
 def test_the_filter_stands_in_its_field_again(page: StatusPage) -> None:
-    assert 'value="&quot;&gt;&lt;b&gt;"' in ask(page, "/?q=%22%3E%3Cb%3E")[1]
+    assert 'value="&#34;&gt;&lt;b&gt;"' in ask(page, "/?q=%22%3E%3Cb%3E")[1]
 
 
 def test_many_readers_cost_one_picture_a_second(page: StatusPage) -> None:
