@@ -27,7 +27,7 @@ class AffectedServices:
         self._waiting = Waiting(free=lambda text: cache.is_free(Address.parse(text)))
 
     def note(self, key: Key, interests: frozenset[Interest] | None, *, service: Object | None) -> None:
-        """Note what a repair has come to: what the Service waits for, None where it does not; None when it is gone."""
+        """Note what a repair has come to: what the Service waits for, or None; `service` is None when it is gone."""
         created = service["metadata"]["creationTimestamp"] if service is not None else ""
         self._try(self._waiting.note(key, created, interests if service is not None else None))
 
