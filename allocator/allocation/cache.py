@@ -14,16 +14,19 @@ from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, Ledger
 from allocator.core.decision import decide
-from allocator.core.pools import Pool, PriorityOrder
+from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
 from allocator.core.requests import ServiceRequest
+from allocator.core.usage import Usage, UsageIndex
 from allocator.core.verdicts import Decision
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.reflector import Change, Reflector
 from allocator.objects import names
+from allocator.objects.document import InvalidDocument
 from allocator.objects.ip_allocation import claim_from
 from allocator.process.logs import EventLog
-from allocator.rules.configuration import read
+from allocator.rules import configuration
+from allocator.rules.configuration import Configuration
 
 log = EventLog("view")
 
@@ -37,7 +40,8 @@ Listener = Callable[[Change], None]
 class ClaimCache:
     """Pools, namespace labels and claims as far as they are known here.
 
-    `_lock` owns `_ledger`, `_versions`, `_gone` and `_pools`: the reflectors' threads write them, deciding threads
+    `_lock` owns `_ledger`, `_versions`, `_tombstones`, `_pools`, `_in_order` and `_usage`; `_configuration` is
+    replaced whole. The reflectors' threads write them, deciding threads
     read and write (their own claims, at once, so that a thread never offers what another has just taken).
     """
 
@@ -54,6 +58,12 @@ class ClaimCache:
         self._versions: dict[Address, int] = {}
         self._tombstones: dict[Address, int] = {}
         self._pools: dict[str, Pool] = {}
+        self._in_order: tuple[Pool, ...] = ()
+        """The same in the order of trial, so that sorting them for each decision finds them sorted."""
+        self._usage = UsageIndex()
+        self._configuration = Configuration()
+        self._parsed: dict[str, tuple[tuple[str, str], Pool | InvalidDocument]] = {}
+        """Every stored pool as read, with its age; belongs to the thread of the pools' reflector."""
         self._order = order
         self._on_change = on_change
         self.families: tuple[Family, ...] = (Family.IPV4,)
@@ -114,6 +124,10 @@ class ClaimCache:
         with self._lock:
             return self._pools.get(name)
 
+    def configuration(self) -> Configuration:
+        """Return what the stored pools say, and what is wrong with them; not to be changed."""
+        return self._configuration
+
     def pool_documents(self) -> list[Object]:
         """Return the stored pools as mirrored, invalid ones included."""
         return self._pool_documents.items()
@@ -154,6 +168,11 @@ class ClaimCache:
         with self._lock:
             return [claim for address in self._ledger.held_in(namespace) if (claim := self._ledger.at(address))]
 
+    def usage(self) -> dict[str, Usage]:
+        """Return how much of each pool is in use, of pools that cannot serve too."""
+        with self._lock:
+            return self._usage.all()
+
     def claim_at(self, address: Address) -> Claim | None:
         """Return the claim known to stand on an address."""
         with self._lock:
@@ -177,14 +196,14 @@ class ClaimCache:
     def decide(self, request: ServiceRequest) -> Decision:
         """Decide on what is known, and change nothing."""
         with self._lock:
-            return decide(request, pools=list(self._pools.values()), ledger=self._ledger, order=self._order)
+            return decide(request, pools=self._in_order, ledger=self._ledger, order=self._order)
 
     def plan(self, make: Callable[[Sequence[Pool], Ledger, PriorityOrder], Proposal]) -> Proposal:
         """Make a proposal of what is known; what it would write counts from now on, until `unmark`."""
         with self._lock:
-            proposal = make(list(self._pools.values()), self._ledger, self._order)
+            proposal = make(self._in_order, self._ledger, self._order)
             for write in proposal.writes:
-                self._ledger.put(write.after)
+                self._put(write.after)
             return proposal
 
     def unmark(self, writes: Sequence[Write]) -> None:
@@ -194,9 +213,9 @@ class ClaimCache:
                 if self._ledger.at(write.after.address) is not write.after:
                     continue
                 if write.before is None:
-                    self._ledger.discard(write.after.address)
+                    self._discard(write.after.address)
                 else:
-                    self._ledger.put(write.before)
+                    self._put(write.before)
 
     def record(self, stored: Object) -> Claim:
         """Take in an IPAllocation as the API server just returned it, unless something newer is known."""
@@ -206,7 +225,7 @@ class ClaimCache:
             # Known already, it must not displace what is being written over it (`plan`).
             if version > max(self._versions.get(claim.address, 0), self._tombstones.get(claim.address, 0)):
                 self._versions[claim.address] = version
-                self._ledger.put(claim)
+                self._put(claim)
         return claim
 
     def forget(self, claim: Claim) -> None:
@@ -216,9 +235,23 @@ class ClaimCache:
             if known is not None and known.version == claim.version:
                 self._remember_deleted(claim.address, int(claim.version or 0))
 
+    def _concerning(self, name: str, pool: Pool | None) -> list[Claim]:
+        found = {claim.address: claim for claim in self._ledger.recorded_for(name)}
+        for owned in pool.ranges if pool is not None else ():
+            found.update((claim.address, claim) for claim in self._ledger.within(owned))
+        return list(found.values())
+
+    def _put(self, claim: Claim) -> None:
+        self._ledger.put(claim)
+        self._usage.put(claim)
+
+    def _discard(self, address: Address) -> None:
+        self._ledger.discard(address)
+        self._usage.discard(address)
+
     def _remember_deleted(self, address: Address, version: int) -> None:
         """Drop a claim and remember at which version it was gone: an answer read before then may still come in."""
-        self._ledger.discard(address)
+        self._discard(address)
         self._versions.pop(address, None)
         self._tombstones.pop(address, None)
         self._tombstones[address] = version
@@ -227,12 +260,20 @@ class ClaimCache:
 
     def _take_pool(self, change: Change) -> None:
         # Admission refuses unsound pools; these came in while nothing checked them.
-        configuration = read(self._pool_documents.items())
-        fault = configuration.pool_faults.get(change.key[1])
+        name = change.key[1]
+        if change.new is None:
+            self._parsed.pop(name, None)
+        else:
+            self._parsed[name] = configuration.age(change.new), configuration.parse(change.new)
+        found = configuration.of_pools((name, pool) for name, (_, pool) in sorted(self._parsed.items(), key=_by_age))
+        fault = found.pool_faults.get(name)
         if fault is not None:
-            log.warning("pool.ignored", pool=change.key[1], error=fault.message)
+            log.warning("pool.ignored", pool=name, error=fault.message)
         with self._lock:
-            self._pools = configuration.sound_pools()
+            self._pools = found.sound_pools()
+            self._in_order = tuple(in_order_of_trial(self._pools.values(), order=self._order))
+            self._configuration = found
+            self._usage.change_pools(found.pools, self._concerning)
         self._on_change(change)
 
     def _take_claim(self, change: Change) -> None:
@@ -253,6 +294,10 @@ class ClaimCache:
             # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
             if known is None or (known.version and int(known.version) <= int(change.version)):
                 self._remember_deleted(address, int(change.version))
+
+
+def _by_age(item: tuple[str, tuple[tuple[str, str], object]]) -> tuple[str, str]:
+    return item[1][0]
 
 
 def cluster_families(cluster: Cluster) -> tuple[Family, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 from allocator.core.addresses import Address, AddressRange, Family
 from allocator.core.listing import cut
@@ -230,6 +231,12 @@ class Overlap:
     mine: AddressRange
     other: AddressRange
     other_pool: str
+
+
+def disjoint(pools: Iterable[Pool]) -> bool:
+    """Tell whether no two ranges, of one pool or of two, share an address."""
+    stretches = sorted((owned.family, owned.first, owned.last) for pool in pools for owned in pool.ranges)
+    return all(one[0] is not two[0] or one[2] < two[1] for one, two in pairwise(stretches))
 
 
 def overlaps(pool: Pool, others: Iterable[Pool]) -> list[Overlap]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from allocator.core.addresses import Family
+from allocator.core.addresses import Address, Family
 from allocator.core.claims import Claim
 from allocator.core.pools import Pool, owning_pool
 
@@ -20,24 +21,86 @@ class Usage:
     strays: list[Claim] = field(default_factory=list)
     """Claims in use whose address the pool would not assign again."""
 
+    def copy(self) -> Usage:
+        """Return one that does not change with this."""
+        return Usage(dict(self.assigned), dict(self.inside), list(self.strays))
+
     def available(self, pool: Pool, family: Family) -> int:
         """Count what Services could still be given; a cooling address is available."""
         return max(pool.capacity(family) - self.inside[family], 0)
 
 
-def usage_of(pools: Mapping[str, Pool], claims: Iterable[Claim]) -> dict[str, Usage]:
-    """Count every claim in use for the pool its address lies in, else for the pool it was taken from."""
-    usage = {name: Usage() for name in pools}
-    for claim in claims:
+class UsageIndex:
+    """The usage of every pool, kept while claims and pools change at the cost of what changes. Not locked: its owner
+    serialises access.
+    """
+
+    def __init__(self, pools: Mapping[str, Pool] = MappingProxyType({})) -> None:
+        self._pools = dict(pools)
+        self._usage: dict[str, Usage] = {name: Usage() for name in pools}
+        self._counted: dict[Address, tuple[str, bool, Claim]] = {}
+        """For each claim in use: the pool it is counted for, whether against its capacity, and the claim itself."""
+
+    def put(self, claim: Claim) -> None:
+        """Count the claim instead of what stood at its address."""
+        self.discard(claim.address)
         if not claim.in_use:
-            continue
-        pool = pools.get(claim.pool)
+            return
+        pool = self._pools.get(claim.pool)
         if pool is None or not pool.spans(claim.address):
-            pool = owning_pool(claim.address, pools.values(), recorded=claim.pool)
-        counted = usage.setdefault(pool.name if pool is not None else claim.pool, Usage())
+            pool = owning_pool(claim.address, self._pools.values(), recorded=claim.pool)
+        name = pool.name if pool is not None else claim.pool
+        inside = pool is not None and pool.contains(claim.address)
+        counted = self._usage.setdefault(name, Usage())
         counted.assigned[claim.address.family] += 1
-        if pool is not None and pool.contains(claim.address):
+        if inside:
             counted.inside[claim.address.family] += 1
         else:
             counted.strays.append(claim)
-    return usage
+        self._counted[claim.address] = (name, inside, claim)
+
+    def discard(self, address: Address) -> None:
+        """Count what stands at an address no more."""
+        if address not in self._counted:
+            return
+        name, inside, claim = self._counted.pop(address)
+        counted = self._usage[name]
+        counted.assigned[address.family] -= 1
+        if inside:
+            counted.inside[address.family] -= 1
+        else:
+            counted.strays.remove(claim)
+        if name not in self._pools and not any(counted.assigned.values()):
+            del self._usage[name]
+
+    def change_pools(
+        self, pools: Mapping[str, Pool], concerning: Callable[[str, Pool | None], Iterable[Claim]]
+    ) -> None:
+        """Count by these pools from now on; `concerning` finds the claims that name a pool or lie in its ranges."""
+        before, self._pools = self._pools, dict(pools)
+        changed = [name for name in before.keys() | pools.keys() if before.get(name) != pools.get(name)]
+        for name in changed:
+            if name in pools:
+                self._usage.setdefault(name, Usage())
+        for name in changed:
+            for pool in (before.get(name), pools.get(name)):
+                for claim in list(concerning(name, pool)):
+                    self.put(claim)
+            if name not in pools and not any(self.of(name).assigned.values()):
+                self._usage.pop(name, None)
+
+    def of(self, name: str) -> Usage:
+        """Return a copy of one pool's usage."""
+        return self._usage.get(name, Usage()).copy()
+
+    def all(self) -> dict[str, Usage]:
+        """Return a copy of everything."""
+        return {name: usage.copy() for name, usage in self._usage.items()}
+
+
+def usage_of(pools: Mapping[str, Pool], claims: Iterable[Claim]) -> dict[str, Usage]:
+    """Count every claim in use for the pool its address lies in, else for the pool it was taken from."""
+    index = UsageIndex(pools)
+    for claim in claims:
+        index.put(claim)
+    return index.all()

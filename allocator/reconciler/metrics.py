@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Family
 from allocator.core.claims import ClaimState
-from allocator.core.usage import Usage, usage_of
+from allocator.core.usage import Usage
 from allocator.rules.configuration import Configuration
 
 REPAIRS = Counter("admitlb_repairs", "What the reconciler did to Services and claims", ["action"])
@@ -76,7 +76,7 @@ class StateCollector(Collector):
 
     def _pools(self, found: Configuration) -> Iterator[Metric]:
         claims = self._cache.claims()
-        usage = usage_of(found.pools, claims)
+        usage = self._cache.usage()
         total = {name: {family: pool.capacity(family) for family in Family} for name, pool in found.pools.items()}
         used = {name: usage.get(name, Usage()).assigned for name in found.pools}
         for counts, what, said in (

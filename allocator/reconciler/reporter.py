@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from allocator.allocation.cache import ClaimCache
-from allocator.core.usage import Usage, usage_of
+from allocator.core.usage import Usage
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.lease import NotLeading
@@ -40,7 +40,9 @@ class Reporter:
     """Watches always; writes from a thread of its own between `lead` and `stop`.
 
     `_changed` and `_urgent` are set by any thread and cleared by the reporter's before it looks, so that nothing
-    that changes while it looks is missed. The writers belong to the reporter's thread.
+    that changes while it looks is missed. The writers and `_reported` (what each pool was last found to show, so that
+    it is not looked at again) belong to the reporter's thread, `_node_labels` to that of the nodes' reflector.
+    `_edits` counts changes of what is configured, so that it need not be read anew for each report.
     """
 
     def __init__(
@@ -58,7 +60,11 @@ class Reporter:
         self._advertisements, self._states = (
             Reflector(cluster, resource, namespace=namespace, on_change=self.note) for resource in watched
         )
-        self._nodes = Reflector(cluster, resource.NODES, metadata_only=True, on_change=self.note)
+        self._nodes = Reflector(cluster, resource.NODES, metadata_only=True, on_change=self._note_node)
+        self._node_labels: dict[str, Mapping[str, str]] = {}
+        self._found: tuple[int, Configuration] | None = None
+        self._edits = 0
+        self._reported: dict[str, tuple[object, ...]] = {}
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -94,19 +100,41 @@ class Reporter:
         if change.resource is resource.NAMESPACES:
             # Of these only the quota is reported on.
             if quota_text(change.old) != quota_text(change.new):
+                self._edits += 1
                 self._urgent.set()
             return
-        self._changed.set()
         if change.resource is not names.IP_ALLOCATIONS and _told(change.old) != _told(change.new):
+            self._edits += 1
             self._urgent.set()
+        self._changed.set()
+
+    def _note_node(self, change: Change) -> None:
+        """Of a node only the labels count, not its heartbeats."""
+        name = change.key[1]
+        labels = labels_of(change.new)
+        if change.new is None:
+            self._node_labels.pop(name, None)
+        elif labels == self._node_labels.get(name):
+            return
+        else:
+            self._node_labels[name] = labels
+        self._changed.set()
+        self._urgent.set()
 
     def configuration(self) -> Configuration:
         """Return what pools, advertisements and quotas say now, and what is wrong with them."""
+        edits = self._edits
+        known = self._found
+        if known is not None and known[0] == edits:
+            return known[1]
+        found = self._cache.configuration().copy()
         others = {
             names.L2_ADVERTISEMENTS: self._advertisements.items(),
             resource.NAMESPACES: self._cache.namespaces(),
         }
-        return configuration.read(self._cache.pool_documents(), others)
+        configuration.add_others(found, others)
+        self._found = (edits, found)
+        return found
 
     @property
     def _mirrors(self) -> tuple[Reflector, ...]:
@@ -138,13 +166,13 @@ class Reporter:
     def _report(self) -> None:
         self._require_leadership()
         found = self.configuration()
-        usage = usage_of(found.pools, self._cache.claims())
+        usage = self._cache.usage()
         now = datetime.now(UTC)
         documents = self._cache.pool_documents()
         for document in documents:
             self._report_pool(document, found, usage, now)
         pools = labels_by_name(one for one in documents if one["metadata"]["name"] not in found.pool_faults)
-        nodes = labels_by_name(self._nodes.items())
+        nodes = dict(self._node_labels)
         for document in self._advertisements.items():
             fault = found.advertisement_faults.get(document["metadata"]["name"])
             told = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
@@ -159,10 +187,15 @@ class Reporter:
     def _report_pool(self, document: Object, found: Configuration, usage: dict[str, Usage], now: datetime) -> None:
         name = document["metadata"]["name"]
         pool, used = found.pools.get(name), usage.get(name, Usage())
+        fault = found.pool_faults.get(name)
         # Before the advertisements are listed, none is missing.
         lacks = found.not_announced(name) if self._advertisements.synced else ""
-        told = pool_status.conditions(pool, found.pool_faults.get(name), used, not_announced=lacks)
-        self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), told, now)
+        seen = (document["metadata"]["uid"], document["metadata"]["resourceVersion"], used, fault, lacks)
+        if self._reported.get(name) == seen:
+            return
+        told = pool_status.conditions(pool, fault, used, not_announced=lacks)
+        if not self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), told, now):
+            self._reported[name] = seen
 
     def _write(
         self,
@@ -171,7 +204,7 @@ class Reporter:
         fields: Mapping[str, int | str],
         told: tuple[Condition, ...],
         now: datetime,
-    ) -> None:
+    ) -> bool:
         self._require_leadership()
         stored = (document.get("status") or {}).get("conditions") or ()
         generation = document["metadata"]["generation"]
@@ -180,7 +213,7 @@ class Reporter:
             "observedGeneration": generation,
             "conditions": merged(stored, told, owned=KSTATUS_TYPES, now=now, generation=generation),
         }
-        self._writer.write(resource, document, wanted)
+        return self._writer.write(resource, document, wanted)
 
 
 def _told(obj: Object | None) -> object:

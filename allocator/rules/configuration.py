@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from allocator.core.pool_selection import PoolSelection
-from allocator.core.pools import Pool
+from allocator.core.pools import Pool, disjoint
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument
@@ -64,6 +64,10 @@ class Configuration:
             for name, fault in sorted(faults.items())
         ]
 
+    def copy(self) -> Configuration:
+        """Return one that faults can be added to without changing this."""
+        return Configuration(dict(self.pools), {kind: dict(faults) for kind, faults in self.faults.items()})
+
     def add_fault(self, kind: str, name: str, fault: Fault) -> None:
         """Note what is wrong with an object."""
         self.faults.setdefault(kind, {})[name] = fault
@@ -76,19 +80,39 @@ def read(
 
     Of two pools that overlap the one created later is at fault.
     """
+    found = of_pools((document["metadata"]["name"], parse(document)) for document in sorted(pools, key=age))
+    add_others(found, others)
+    return found
+
+
+def parse(document: Document) -> Pool | InvalidDocument:
+    """Read one pool, or say why it cannot be read."""
+    try:
+        return pool_from(document)
+    except InvalidDocument as error:
+        return error
+
+
+def of_pools(parsed: Iterable[tuple[str, Pool | InvalidDocument]]) -> Configuration:
+    """Judge pools, the oldest first."""
     found = Configuration()
-    for document in sorted(pools, key=_age):
-        name = document["metadata"]["name"]
-        try:
-            pool = pool_from(document)
-        except InvalidDocument as error:
-            found.add_fault(names.IP_ADDRESS_POOLS.kind, name, Fault("Invalid", str(error)))
+    listed = list(parsed)
+    # As a rule none overlap, which is quickly known; two hundred compared with one another take a while.
+    apart = disjoint(pool for _, pool in listed if isinstance(pool, Pool))
+    for name, pool in listed:
+        if isinstance(pool, InvalidDocument):
+            found.add_fault(names.IP_ADDRESS_POOLS.kind, name, Fault("Invalid", str(pool)))
             continue
-        overlaps = pool_overlaps(pool, found.sound_pools().values())
+        overlaps = [] if apart else pool_overlaps(pool, found.sound_pools().values())
         if overlaps:
             overlap = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
             found.add_fault(names.IP_ADDRESS_POOLS.kind, name, overlap)
         found.pools[name] = pool
+    return found
+
+
+def add_others(found: Configuration, others: Mapping[Resource, Iterable[Document]]) -> None:
+    """Add what objects of other kinds say, and what is wrong with them."""
     if names.L2_ADVERTISEMENTS in others:
         found.selections = selections_of(others[names.L2_ADVERTISEMENTS])
     for kind, documents in others.items():
@@ -98,9 +122,9 @@ def read(
                 check(document)
             except InvalidDocument as error:
                 found.add_fault(kind.kind, document["metadata"]["name"], Fault("Invalid", str(error)))
-    return found
 
 
-def _age(document: Document) -> tuple[str, str]:
+def age(document: Document) -> tuple[str, str]:
+    """Return what sorts pools by age: of two that overlap the younger is at fault."""
     metadata = document["metadata"]
     return metadata.get("creationTimestamp") or "", metadata["name"]
