@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from allocator.core.addresses import Address, Family
 from allocator.core.claims import Claim
-from allocator.core.pools import Pool, owning_pool
+from allocator.core.pools import Pool, disjoint, owning_pool
 
 
 @dataclass(slots=True)
@@ -78,7 +78,9 @@ class UsageIndex:
     ) -> None:
         """Count by these pools from now on; `concerning` finds the claims that name a pool or lie in its ranges."""
         before, self._pools = self._pools, dict(pools)
-        changed = [name for name in before.keys() | pools.keys() if before.get(name) != pools.get(name)]
+        # Where pools overlap, which owns an address hangs on their order, too.
+        anew = not disjoint(pools.values())
+        changed = [name for name in before.keys() | pools.keys() if anew or before.get(name) != pools.get(name)]
         for name in changed:
             if name in pools:
                 self._usage.setdefault(name, Usage())
