@@ -39,8 +39,9 @@ class Progress(Enum):
 class Intake:
     """One request on a non-blocking TLS socket; belongs to the thread that polls.
 
-    `opens` judges a path; `refuse` returns what to send to whoever has none. A body of unknown length, or one that
-    is too long, is left to the thread, where the socket's deadline bounds it.
+    `opens` judges a path; `refusal` returns what to send to whoever has none. A body of unknown length, or one that
+    is too long, is left to the thread, where the socket's deadline bounds it. With `idle_seconds` a connection may be
+    silent for so long after its handshake: API servers open some that they use later, or never.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Intake:
         sock: ssl.SSLSocket,
         *,
         handshaken: bool,
+        idle_seconds: float = 0.0,
         opens: Callable[[str], bool],
         refusal: Callable[[], bytes],
         clock: Callable[[], float] = time.monotonic,
@@ -57,6 +59,7 @@ class Intake:
         self._opens = opens
         self._refusal = refusal
         self._clock = clock
+        self._idle_until = clock() + idle_seconds
         self._head_ends: int | None = None
         self._needed = 0
         self._refused = False
@@ -69,7 +72,11 @@ class Intake:
     @property
     def expires_at(self) -> float:
         """When to give up, on the clock given."""
-        return self.deadline if self.proven else self.line_deadline
+        if self.proven:
+            return self.deadline
+        if self._handshaken and not self.received and not self._refused:
+            return max(self.line_deadline, self._idle_until)
+        return self.line_deadline
 
     @property
     def refused(self) -> bool:
@@ -85,6 +92,8 @@ class Intake:
             while chunk := self._sock.recv(_READ_BYTES):
                 if self._refused:
                     continue
+                if not self.received:
+                    self._begin()
                 self.received += chunk
                 if (progress := self._look()) is not Progress.READ:
                     return progress
@@ -95,6 +104,12 @@ class Intake:
         except (OSError, ValueError):
             return Progress.GONE
         return Progress.GONE
+
+    def _begin(self) -> None:
+        """Let the time of the request run from its first byte where the connection was allowed to be silent."""
+        now = self._clock()
+        if now < self._idle_until:
+            self.line_deadline, self.deadline = now + LINE_SECONDS, now + REQUEST_SECONDS
 
     def _look(self) -> Progress:
         if not self.proven:

@@ -117,7 +117,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._drop(conn)
 
     def _begin(self, conn: Any, *, handshaken: bool) -> None:
-        self._intakes[conn] = Intake(conn.sock, handshaken=handshaken, opens=self.opens, refusal=self.refusal)
+        known = self._limits.knows(conn.client[0])
+        self._intakes[conn] = Intake(
+            conn.sock,
+            handshaken=handshaken,
+            idle_seconds=self.cfg.keepalive if known and not handshaken else 0.0,
+            opens=self.opens,
+            refusal=self.refusal,
+        )
         self._advance(conn)
 
     def _advance(self, conn: Any) -> None:

@@ -61,6 +61,10 @@ class ConnectionLimits:
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
 
+    def knows(self, address: str) -> bool:
+        """Whether this address has shown whose it is."""
+        return address in self._known
+
     def __len__(self) -> int:
         return len(self._peers)
 

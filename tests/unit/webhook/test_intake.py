@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from itertools import pairwise
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.app import BODY_LIMIT_BYTES
-from webhook.intake import body_length, path_in
+from webhook.intake import LINE_SECONDS, REQUEST_SECONDS, Intake, Progress, body_length, path_in
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,92 @@ def test_only_a_body_of_one_known_length_within_the_limit_is_waited_for(fields: 
 def test_whatever_comes_has_a_path_and_a_length(data: bytes) -> None:
     assert isinstance(path_in(data), str)
     assert 0 <= body_length(data) <= BODY_LIMIT_BYTES
+
+
+class Script:
+    """A socket from which these pieces come, one at each turn, and then nothing for now."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+        self.sent = b""
+        self.now = 100.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def do_handshake(self) -> None:
+        """Done at once."""
+
+    def recv(self, _size: int) -> bytes:
+        if not self.pieces:
+            raise ssl.SSLWantReadError
+        return self.pieces.pop(0)
+
+    def send(self, data: bytes) -> int:
+        self.sent += data
+        return len(data)
+
+    def intake(self, **options: Any) -> Intake:
+        return Intake(
+            cast(ssl.SSLSocket, self),
+            handshaken=False,
+            opens=lambda path: path == "/open",
+            refusal=lambda: b"refused",
+            clock=self.clock,
+            **options,
+        )
+
+
+WHOLE = b"POST /open HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=8).map(sorted))
+def test_a_request_is_whole_when_its_last_byte_is_here_however_it_comes(cuts: list[int]) -> None:
+    bounds = [0, *cuts, len(WHOLE)]
+    pieces = [WHOLE[start:end] for start, end in pairwise(bounds) if start < end]
+    script = Script()
+    intake = script.intake()
+    for piece in pieces[:-1]:
+        script.pieces.append(piece)
+        assert intake.advance() is Progress.READ
+    script.pieces.append(pieces[-1])
+    assert intake.advance() is Progress.WHOLE
+    assert bytes(intake.received) == WHOLE
+
+
+def test_a_path_that_opens_nothing_is_refused_at_its_line_and_the_rest_thrown_away() -> None:
+    script = Script(b"POST /shut HTTP/1.1\r\n", b"Content-Length: 5\r\n\r\nhello")
+    intake = script.intake()
+    assert intake.advance() is Progress.READ
+    assert (script.sent, intake.refused, intake.proven, len(intake.received)) == (b"refused", True, False, 0)
+
+
+def test_the_line_has_its_deadline_and_the_request_another_and_no_byte_puts_them_off() -> None:
+    script = Script(b"POST /op")
+    intake = script.intake()
+    intake.advance()
+    assert intake.expires_at == 100.0 + LINE_SECONDS
+    script.now += 1
+    script.pieces.append(b"en HTTP/1.1\r\n")
+    intake.advance()
+    assert intake.expires_at == 100.0 + REQUEST_SECONDS
+    script.now += 1
+    script.pieces.append(b"Host: x\r\n")
+    intake.advance()
+    assert intake.expires_at == 100.0 + REQUEST_SECONDS
+
+
+def test_a_connection_that_may_be_silent_has_its_deadlines_from_the_first_byte_on() -> None:
+    script = Script()
+    intake = script.intake(idle_seconds=75)
+    assert intake.expires_at == 100.0 + LINE_SECONDS  # for the handshake
+    intake.advance()
+    assert intake.expires_at == 175.0
+    script.now += 50
+    script.pieces.append(b"POST /op")
+    intake.advance()
+    assert intake.expires_at == 150.0 + LINE_SECONDS
+    script.now += 1
+    script.pieces.append(b"e")
+    intake.advance()
+    assert intake.expires_at == 150.0 + LINE_SECONDS
