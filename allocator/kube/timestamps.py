@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 def write_time(moment: datetime) -> str:
     """Write a moment as the API does, with microseconds so that the order of releases is kept."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def read_time(text: str) -> datetime:

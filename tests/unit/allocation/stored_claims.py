@@ -10,7 +10,6 @@ from typing import Any, Self, cast
 
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
-from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object
 from allocator.kube.reflector import Change
@@ -84,13 +83,26 @@ class StoredClaims:
         return copy.deepcopy(stored)
 
 
+def pool(name: str, *addresses: str) -> Object:
+    """An IPAddressPool as stored."""
+    metadata = {"name": name, "namespace": "metallb-system", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return {"metadata": metadata, "spec": {"addresses": list(addresses)}}
+
+
+def cache_of(cluster: Cluster, *pools: Object) -> ClaimCache:
+    """A cache that knows the pools. It is never started, so that nothing is listed or watched."""
+    cache = ClaimCache(cluster, namespace="metallb-system")
+    for document in pools:
+        key = ("metallb-system", document["metadata"]["name"])
+        cache._take_pool(Change(names.IP_ADDRESS_POOLS, key, None, document, "1"))
+    return cache
+
+
 class Replica:
     """One process: its cache, which has seen the first `seen` events, and its allocator."""
 
-    def __init__(self, stored: StoredClaims, *pools: Pool, **settings: Any) -> None:
-        # Never started, so nothing is listed or watched.
-        self.cache = ClaimCache(cast(Cluster, stored), namespace="metallb-system")
-        self.cache._pools = {pool.name: pool for pool in pools}
+    def __init__(self, stored: StoredClaims, *pools: Object, **settings: Any) -> None:
+        self.cache = cache_of(cast(Cluster, stored), *pools)
         self.claims = Allocator(cast(Cluster, stored), self.cache, **settings)
         self._stored = stored
         self._seen = 0

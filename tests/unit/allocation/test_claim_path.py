@@ -13,8 +13,8 @@ from allocator.allocation.proposal import Occasion
 from allocator.core.addresses import Family
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Decision, Outcome
-from tests.unit.allocation.stored_claims import Replica, StoredClaims
-from tests.unit.core.builders import DUAL, HTTPS, ask, given, pool
+from tests.unit.allocation.stored_claims import Replica, StoredClaims, pool
+from tests.unit.core.builders import DUAL, HTTPS, ask, given
 
 POOL = pool("main", "10.0.0.0/28")
 LIMIT = 3

@@ -26,8 +26,8 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Outcome
 from allocator.kube.timestamps import write_time
 from allocator.objects.ip_allocation import claim_from
-from tests.unit.allocation.stored_claims import Replica, StoredClaims
-from tests.unit.core.builders import HTTP, pool
+from tests.unit.allocation.stored_claims import Replica, StoredClaims, pool
+from tests.unit.core.builders import HTTP
 
 LIMIT = 2
 SIZE = 10

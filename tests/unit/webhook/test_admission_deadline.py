@@ -12,13 +12,12 @@ import pytest
 import yaml
 
 from allocator.allocation.allocator import Allocator
-from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster, Unavailable
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION
 from allocator.rules.verdict import Rules
+from tests.unit.allocation.stored_claims import cache_of, pool
 from tests.unit.allocator.api_server import Behaviour, connect, read_request, serving
-from tests.unit.core.builders import pool
 from tests.unit.webhook.reviews import SERVICE, review
 from webhook.review import parse
 from webhook.service_admission import DEADLINE_SECONDS, ServiceAdmission
@@ -56,8 +55,7 @@ def slow_to_refuse(connection: socket.socket, over: threading.Event) -> None:
 
 
 def admission(cluster: Cluster) -> ServiceAdmission:
-    cache = ClaimCache(cluster, namespace="metallb-system")
-    cache._pools = {"main": pool("main", "10.0.0.0/28", "2001:db8::/124")}
+    cache = cache_of(cluster, pool("main", "10.0.0.0/28"), pool("six", "2001:db8::/124"))
     return ServiceAdmission(cache, Allocator(cluster, cache), rules=Rules(), deadline_seconds=SECONDS)
 
 
