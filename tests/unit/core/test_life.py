@@ -367,9 +367,14 @@ class Life(RuleBasedStateMachine):
         if decision.refusal is None:
             return
         given_up = decision.lost_share.message if decision.lost_share is not None else ""
+        placed = {place.address for place in decision.placements}
         for address in request.status_addresses:
-            if address in held and f"gives up {address}," not in given_up:
-                assert address in {place.address for place in decision.placements}, decision.refusal.message
+            claim = self.book.at(address)
+            if address not in held or claim is None or f"gives up {address}," in given_up:
+                continue
+            # A pool that reassigns moves a Service to what it has reserved elsewhere already.
+            moved = claim.reassign and any(one in held and one.family is address.family for one in placed)
+            assert address in placed or moved, decision.refusal.message
 
     def _release(self, claim: Claim, key: Key) -> None:
         holder = claim.holder(*key)
@@ -381,6 +386,10 @@ class Life(RuleBasedStateMachine):
             self.book.discard(claim.address)
         else:
             self.book.put(left)
+        # Who shows an address without holding it is in the queue: to be moved, or to have it now that it is free.
+        for other, service in tuple(self.services.items()):
+            if claim.address in service.status and other != key:
+                self._secure(other)
 
     def _collect(self, claim: Claim) -> None:
         if not claim.in_use:
