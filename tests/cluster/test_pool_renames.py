@@ -143,3 +143,19 @@ def test_drain_is_not_taken_for_reassign_after_a_restart(admitlb: Installation) 
     admitlb.cluster.create(SERVICES, service("other"), "default")
     admitlb.wait_assigned("default", "other")
     assert ingress(admitlb.service("default", "web")) == [VIP]
+
+
+def test_the_labels_of_many_services_are_asked_for_at_once(admitlb: Installation) -> None:
+    admitlb.add_pool(pool("many", "198.51.100.0/28"))
+    names = [f"many-{number}" for number in range(12)]
+    for name in names:
+        document = service(name, {"metallb.io/address-pool": "many"})
+        document["metadata"]["labels"] = {"tier": "gold" if name != "many-3" else "silver"}
+        admitlb.cluster.create(SERVICES, document, "default")
+    for name in names:
+        admitlb.wait_assigned("default", name)
+    gold = {"serviceSelectors": [{"matchLabels": {"tier": "gold"}}]}
+    with pytest.raises(ApiError, match=r"takes away 198\.51\.100\.\d+ \(default/many-3\);"):
+        change(admitlb, "many", serviceAllocation=gold)
+    admitlb.cluster.patch(SERVICES, "many-3", {"metadata": {"labels": {"tier": "gold"}}}, "default")
+    change(admitlb, "many", serviceAllocation=gold)

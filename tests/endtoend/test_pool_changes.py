@@ -87,12 +87,12 @@ def deleted(lab: Lab) -> None:
 
 def renamed(lab: Lab) -> None:
     deleted(lab)
-    lab.cluster().create(IP_ADDRESS_POOLS, _ours(IP_ADDRESS_POOLS, "new", {"addresses": RANGES}), DEFAULT_NAMESPACE)
+    _create(lab, {"addresses": RANGES})
 
 
 def split(lab: Lab) -> None:
     _change(lab, {"addresses": LAST})
-    lab.cluster().create(IP_ADDRESS_POOLS, _ours(IP_ADDRESS_POOLS, "new", {"addresses": FIRST}), DEFAULT_NAMESPACE)
+    _create(lab, {"addresses": FIRST})
 
 
 CHANGES: dict[str, Callable[[Lab], None]] = {
@@ -130,6 +130,11 @@ def test_with_the_release_it_ends(announced: Lab) -> None:
     announced.cluster().patch(SERVICES, "pools", {"spec": {"type": "ClusterIP"}}, "default")
     for vip in VIPS:
         wait_until(lambda vip=vip: announced.client().who_has(vip) == set(), 20, f"nobody answers for {vip}")  # type: ignore[misc]
+
+
+def _create(lab: Lab, spec: Object) -> None:
+    pool = _ours(IP_ADDRESS_POOLS, "new", spec | {"reuseDelaySeconds": 0})
+    lab.cluster().create(IP_ADDRESS_POOLS, pool, DEFAULT_NAMESPACE)
 
 
 def _change(lab: Lab, spec: Object) -> None:
