@@ -205,7 +205,7 @@ class Ledger:
         return [self._claims[address] for address in sorted(self._by_sharing_key.get(sharing_key, ()))]
 
     def held_in(self, namespace: str) -> Set[Address]:
-        """Return the addresses that Services of the namespace hold; one they share stands once."""
+        """Return the addresses that Services of the namespace hold, each once."""
         return self._by_namespace.get(namespace, frozenset())
 
     def unbound_in(self, namespace: str) -> list[tuple[Holder, Claim]]:
@@ -240,7 +240,7 @@ class Ledger:
         return [self._claims[address] for address in self._by_pool.get(pool, ())]
 
     def next_unclaimed(self, family: Family, value: int) -> int:
-        """Return the lowest value at or above `value` that no claim of any state stands on."""
+        """Return the lowest value at or above `value` that no claim of any state is on."""
         return self._taken[family].next_gap(value)
 
     def __iter__(self) -> Iterator[Claim]:

@@ -1,4 +1,4 @@
-"""How much of what a tenant writes a claim can hold: an object that etcd must take (1.5 MiB), whoever shares it.
+"""How much of what a Service says a claim can hold: an object that etcd must take (1.5 MiB), whoever shares it.
 
 The schema of IPAllocation has the same numbers, tests/unit/objects/test_limits.py compares them. Admission refuses
 what exceeds them, so that no claim ever fails to be written.

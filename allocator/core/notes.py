@@ -23,7 +23,7 @@ class Notes:
     reasons: Reasons
 
     def of(self, placements: Sequence[Placement], *, complete: bool) -> list[Note]:
-        """Return the notes on what the Service is given; `complete` tells that no refusal says what is missing."""
+        """Return the notes on what the Service is given; `complete` is set where no refusal says what is missing."""
         missing = self._missing_family(placements) if complete else ()
         return [*missing, *self._sharers_unasked(placements), *self._unshared(placements)]
 

@@ -137,7 +137,7 @@ class Pool:
             and applicant.namespace not in allocation.namespaces
             and not matches_any(allocation.namespace_selectors, applicant.namespace_labels)
         ):
-            # Whom else it is open to is not for every tenant to know.
+            # Other namespaces that the pool is open to are not named to this one.
             return f"not open to namespace {applicant.namespace}"
         if allocation.service_selectors and not matches_any(allocation.service_selectors, applicant.service_labels):
             wanted = " or ".join(str(selector) for selector in allocation.service_selectors)

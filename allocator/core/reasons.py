@@ -1,4 +1,4 @@
-"""Why a wish is not met, in words: every pool considered, and what each said."""
+"""Why a request is not met, in words: every pool considered, and why each did not serve."""
 
 from __future__ import annotations
 

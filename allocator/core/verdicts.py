@@ -69,7 +69,7 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One address for the Service; `claim` is what stands there now (None when nothing does)."""
+    """One address for the Service; `claim` is the claim on it now, None without one."""
 
     address: Address
     pool: str

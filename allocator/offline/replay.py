@@ -70,7 +70,7 @@ class _Manifest:
 
 
 class Replay:
-    """A cluster on paper: feed it documents, then ask what became of Services and pools."""
+    """A cluster in memory: give it documents, then ask what became of Services and pools."""
 
     def __init__(self, rules: Rules, schemas: Schemas, *, default_namespace: str = "default") -> None:
         self._rules = rules
