@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,12 @@ def callers(configuration: Object) -> list[Caller]:
                 )
             )
     return found
+
+
+def bare_routes(configurations: Iterable[Object]) -> set[str]:
+    """Return the routes that a configuration calls without a token."""
+    found = (caller for configuration in configurations for caller in callers(configuration))
+    return {caller.route for caller in found if caller.route and caller.path == caller.route}
 
 
 def patch_of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
 
 from allocator.kube.client import JSON_PATCH, ApiError, Cluster, NotFound, Object
@@ -18,7 +18,7 @@ from allocator.kube.reflector import Change, Reflector
 from allocator.kube.resource import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from allocator.process.logs import EventLog
 from webhook.certificate_manager import CertificateManager
-from webhook.configuration_patch import Caller, callers, patch_of
+from webhook.configuration_patch import Caller, bare_routes, callers, patch_of
 from webhook.gate import Gate
 from webhook.path_choice import Choice, PathChoice
 from webhook.path_secret_manager import PathSecretManager
@@ -213,6 +213,8 @@ class Registration:
             self._cluster.patch(
                 resource, self._name, operations, content_type=JSON_PATCH, field_manager=FIELD_MANAGER
             )
+            if choice.secret is not None and bare_routes([configuration]):
+                self._secured_at = time.monotonic()
             tokens = "none, for a release without them" if choice.secret is None else "written"
             log.info("webhooks.registered", kind=resource.kind, configuration=self._name, tokens=tokens)
 
@@ -238,6 +240,7 @@ class Registration:
         """
         configurations = self._configurations()
         bare = frozenset(bare_routes(configurations))
+        self._gate.answer_bare(bare)
         now = time.monotonic()
         if self._bare is None and bare:
             self._choice.assume_legacy()
@@ -252,9 +255,3 @@ class Registration:
                 error="somebody writes the path of a release without tokens; apply manifests that leave path out",
             )
         self._bare, self._giving_way = bare, giving_way
-
-
-def bare_routes(configurations: Iterable[Object]) -> set[str]:
-    """Return the routes that a configuration calls without a token."""
-    found = (caller for configuration in configurations for caller in callers(configuration))
-    return {caller.route for caller in found if caller.route and caller.path == caller.route}
