@@ -40,7 +40,7 @@ Listener = Callable[[Change], None]
 class ClaimCache:
     """Pools, namespace labels and claims as far as they are known here.
 
-    `_lock` owns `_ledger`, `_versions`, `_tombstones`, `_pools`, `_in_order` and `_usage`; `_configuration` is
+    `_lock` owns `_ledger`, `_versions`, `_tombstones`, `_pools` and `_usage`; `_configuration` is
     replaced whole. The reflectors' threads write them, deciding threads
     read and write (their own claims, at once, so that a thread never offers what another has just taken).
     """
@@ -58,8 +58,7 @@ class ClaimCache:
         self._versions: dict[Address, int] = {}
         self._tombstones: dict[Address, int] = {}
         self._pools: dict[str, Pool] = {}
-        self._in_order: tuple[Pool, ...] = ()
-        """The same in the order of trial, so that sorting them for each decision finds them sorted."""
+        """Those that may be used, in the order of trial, so that sorting them for each decision finds them sorted."""
         self._usage = UsageIndex()
         self._configuration = Configuration()
         self._parsed: dict[str, tuple[tuple[str, str], Pool | InvalidDocument]] = {}
@@ -196,12 +195,12 @@ class ClaimCache:
     def decide(self, request: ServiceRequest) -> Decision:
         """Decide on what is known, and change nothing."""
         with self._lock:
-            return decide(request, pools=self._in_order, ledger=self._ledger, order=self._order)
+            return decide(request, pools=list(self._pools.values()), ledger=self._ledger, order=self._order)
 
     def plan(self, make: Callable[[Sequence[Pool], Ledger, PriorityOrder], Proposal]) -> Proposal:
         """Make a proposal of what is known; what it would write counts from now on, until `unmark`."""
         with self._lock:
-            proposal = make(self._in_order, self._ledger, self._order)
+            proposal = make(list(self._pools.values()), self._ledger, self._order)
             for write in proposal.writes:
                 self._put(write.after)
             return proposal
@@ -270,8 +269,8 @@ class ClaimCache:
         if fault is not None:
             log.warning("pool.ignored", pool=name, error=fault.message)
         with self._lock:
-            self._pools = found.sound_pools()
-            self._in_order = tuple(in_order_of_trial(self._pools.values(), order=self._order))
+            in_order = in_order_of_trial(found.sound_pools().values(), order=self._order)
+            self._pools = {pool.name: pool for pool in in_order}
             self._configuration = found
             self._usage.change_pools(found.pools, self._concerning)
         self._on_change(change)
