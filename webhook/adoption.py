@@ -21,12 +21,13 @@ _ASK_SECONDS = 0.5
 class Adoption:
     """Looks for the leader's mark on its Lease from a thread of its own, which ends when etcd was restored.
 
-    `_done`, `_seen` and `_history` belong to that thread.
+    `_done`, `_seen` and the histories belong to that thread.
     """
 
     def __init__(self, cluster: Cluster, *, namespace: str) -> None:
         self._mark = AdoptionMark(cluster, namespace=namespace)
         self._history = History()
+        self._store_history = History()
         self._seen = False
         self._done = threading.Event()
         self._stopping = threading.Event()
@@ -76,6 +77,8 @@ class Adoption:
         else:
             self._seen = True
             self._history.check(lease)
+            # While nobody leads the Lease is not written, but claims are.
+            self._store_history.check(self._mark.revision())
             marked = bool(mark_of(lease))
         if marked:
             self._done.set()

@@ -49,6 +49,10 @@ class AdoptionMark:
         """Return the Lease as stored now. Raises NotFound, ApiError."""
         return self._cluster.get(resource.LEASES, names.RECONCILER_LEASE, self._namespace)
 
+    def revision(self) -> Object:
+        """Return a list of ours as read now: its version is the store's, which every write of anything raises."""
+        return next(self._cluster.pages(names.IP_ADDRESS_POOLS, self._namespace, size=1))
+
     def write(self) -> None:
         """State that everything is claimed. Raises ApiError."""
         mark = f"{write_time(datetime.now(UTC))} {uuid4().hex[:8]}"

@@ -17,16 +17,19 @@ class Rewound(Exception):
 
 
 class History:
-    """The newest version read of one object. Belongs to one thread; its reads are quorum reads, in order."""
+    """The newest version read of one object, or of one kind's list.
+
+    Belongs to one thread, whose reads are quorum reads and come in order.
+    """
 
     def __init__(self) -> None:
         self._newest = 0
 
     def check(self, stored: Object) -> None:
-        """Take in the object as just read or written. Raises Rewound."""
+        """Take in the object or the list as just read or written. Raises Rewound."""
         version = int(stored["metadata"]["resourceVersion"])
         if version < self._newest:
-            name = stored["metadata"]["name"]
+            name = stored["metadata"].get("name") or stored.get("kind")
             raise Rewound(
                 f"{name} is at resourceVersion {version}, and was at {self._newest} before: etcd was restored "
                 "from an older snapshot"
