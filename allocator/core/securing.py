@@ -29,6 +29,8 @@ def secured(request: ServiceRequest, *, pools: Iterable[Pool], ledger: Ledger) -
     Of two Services that show one address and may not share it, the one that is asked for first keeps it: callers
     ask in the order of `age`.
     """
+    if not request.status_addresses:
+        return ()
     known = tuple(pools)
     places = (
         _secure(request, index, address, known, ledger) for index, address in enumerate(request.status_addresses)
