@@ -245,9 +245,15 @@ class Reservations(RuleBasedStateMachine):
         service.status = tuple(place.address for place in decision.placements)
         for claim in self.reconciler.cache.held_by(*key):
             holder = claim.holder(*key)
-            if claim.address not in service.status and holder is not None and holder.uid is None:
-                with suppress(LostRace):
+            if claim.address in service.status or holder is None:
+                continue
+            with suppress(LostRace):
+                if holder.uid is None:
                     self.reconciler.claims.drop(claim, [holder], why="over the quota")
+                else:  # it moved, and held both for a moment
+                    self.reconciler.claims.release(
+                        claim, namespace=key[0], name=key[1], reuse_delay=timedelta(), why="moved"
+                    )
 
     def _collect(self) -> None:
         self.reconciler.see()
