@@ -184,7 +184,7 @@ class Reservations(RuleBasedStateMachine):
         """When all is seen and time has passed, there is one claim for each Service that is served, and no other."""
         if not hasattr(self, "stored"):
             return
-        for _ in range(2):
+        for _ in range(len(self.services) + 2):  # each round may free what another waits for
             self.now += timedelta(seconds=91)
             for key in sorted(self.services):
                 self.reconciler.see()
