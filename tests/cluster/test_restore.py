@@ -1,0 +1,159 @@
+"""etcd restored in place from an older snapshot, while the reconciler and the webhook run on."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from allocator.allocation.adoption_mark import mark_of
+from allocator.kube.client import ApiError, NotFound
+from allocator.kube.resource import LEASES, SERVICES
+from allocator.objects.names import ADOPTED_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, RECONCILER_LEASE
+from tests.cluster.installation import OVERLAY, ingress, pool, service
+from tests.cluster.reconciling import Reconciler, Reconciling
+from tests.cluster.webhook_replica import Replica, route_webhook_service
+from tests.lab.binaries import find
+from tests.lab.control_plane import ControlPlane
+from tests.lab.waiting import NeverHappened, wait_until
+
+_UNSURE = (OSError, http.client.HTTPException, ApiError)
+
+
+class Cluster:
+    """One reconciler and one webhook on a control plane, each started again when it ends, as a kubelet does."""
+
+    def __init__(self, admitlb: Reconciling, directory: Path) -> None:
+        self.admitlb = admitlb
+        self.api = admitlb.cluster
+        self._directory = directory
+        self.reconciler: Reconciler | None = None
+        self.webhook: Replica | None = None
+        self.restarts = {"reconciler": 0, "webhook": 0}
+
+    def start(self) -> None:
+        self.reconciler = self.admitlb.start()
+        self.reconciler.wait_leading()
+        self.webhook = Replica(self.admitlb.control_plane, self._directory, name="webhook", port=19843)
+        try:
+            self.webhook.wait_ready()
+        except NeverHappened as error:
+            raise AssertionError(self.webhook.readiness()[1]) from error
+
+    def stop(self) -> None:
+        if self.webhook is not None:
+            self.webhook.stop()
+        self.admitlb.stop()
+
+    def act_as_kubelet(self) -> None:
+        """Start again what has ended."""
+        if self.reconciler is not None and not self.reconciler.process.alive:
+            self.restarts["reconciler"] += 1
+            self.reconciler = self.admitlb.start("restarted")
+        if self.webhook is not None and not self.webhook.process.alive:
+            self.restarts["webhook"] += 1
+            self.webhook.restart()
+
+    def mark(self) -> str:
+        try:
+            return mark_of(self.api.get(LEASES, RECONCILER_LEASE, DEFAULT_NAMESPACE))
+        except NotFound:
+            return ""
+
+    def shows(self, name: str) -> list[str]:
+        return ingress(self.api.get(SERVICES, name, "default"))
+
+    def ready(self) -> bool:
+        self.act_as_kubelet()
+        assert self.webhook is not None
+        return self.webhook.readiness()[0] == 200
+
+    def unready_because(self) -> str:
+        self.act_as_kubelet()
+        assert self.webhook is not None
+        status, text = self.webhook.readiness()
+        return text if status != 200 else ""
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with ControlPlane(find(), tmp_path_factory.mktemp("restore")) as control_plane:
+        admitlb = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
+        cluster = Cluster(admitlb, tmp_path_factory.mktemp("webhook"))
+        admitlb.cluster.create(IP_ADDRESS_POOLS, pool("p", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
+        # The pool came first: nobody answers for pools before the webhook runs.
+        control_plane.kubectl("apply", "-k", str(OVERLAY))
+        route_webhook_service(control_plane)
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+def test_a_mark_is_not_believed_once_the_state_it_was_made_of_is_gone(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start()
+    cluster.api.create(SERVICES, service("old"), "default")
+    wait_until(lambda: cluster.shows("old"), 10, "it has an address")
+    cluster.admitlb.control_plane.back_up(tmp_path / "snapshot")
+    wait_until(cluster.ready, 30, "the webhook is ready again", retry_on=_UNSURE)
+    before = cluster.mark()
+    # Of what the snapshot does not have, the processes must not remember anything.
+    for number in range(6):
+        cluster.api.create(SERVICES, service(f"later-{number}"), "default")
+    wait_until(lambda: all(cluster.shows(f"later-{number}") for number in range(6)), 20, "they have addresses")
+    webhook_restarts = cluster.restarts["webhook"]
+    # What is restored within the half second until the webhook next looks, it cannot know of.
+    threading.Event().wait(2)
+
+    cluster.admitlb.control_plane.restore(tmp_path / "snapshot")
+
+    def marked_anew() -> bool:
+        cluster.act_as_kubelet()
+        return cluster.mark() not in ("", before)
+
+    wait_until(marked_anew, 60, "a new leader has adopted and said so", retry_on=_UNSURE)
+    wait_until(cluster.ready, 30, "the webhook is ready", retry_on=_UNSURE)
+    assert cluster.restarts["webhook"] > webhook_restarts
+    for number in range(3):
+        cluster.api.create(SERVICES, service(f"new-{number}"), "default")
+    names = ["old", *(f"new-{number}" for number in range(3))]
+    wait_until(lambda: all(cluster.shows(name) for name in names), 20, "all have addresses")
+    assert len({cluster.shows(name)[0] for name in names}) == 4
+
+
+def test_a_snapshot_from_before_adoption_stops_the_webhook_until_the_leader_has_adopted(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.api.create(SERVICES, service("old"), "default")
+    status = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.10"}]}}}
+    cluster.api.patch(SERVICES, "old", status, "default", subresource="status")
+    cluster.admitlb.control_plane.back_up(tmp_path / "snapshot")
+    cluster.start()
+    assert cluster.mark()
+    cluster.api.delete(SERVICES, "old", "default")
+    wait_until(lambda: not cluster.admitlb.claims(), 10, "its address is free")
+    assert cluster.reconciler is not None
+    cluster.reconciler.process.sigkill()
+    cluster.reconciler = None
+
+    cluster.admitlb.control_plane.restore(tmp_path / "snapshot")
+
+    because = wait_until(cluster.unready_because, 20, "the webhook stops", retry_on=_UNSURE)
+    assert "not taken over the existing Services" in because or "not listed yet" in because
+    wait_until(lambda: "not taken over" in cluster.unready_because(), 20, "it waits for the leader", retry_on=_UNSURE)
+    cluster.reconciler = cluster.admitlb.start("after")
+    wait_until(cluster.ready, 40, "the webhook is ready again", retry_on=_UNSURE)
+    assert cluster.admitlb.claims()["192.0.2.10"]["holders"][0]["name"] == "old"
+
+
+def test_a_mark_taken_away_is_made_again_after_another_adoption(cluster: Cluster) -> None:
+    cluster.start()
+    before = cluster.mark()
+    body = {"metadata": {"annotations": {ADOPTED_ANNOTATION: None}}}
+    cluster.api.patch(LEASES, RECONCILER_LEASE, body, DEFAULT_NAMESPACE)
+    wait_until(lambda: cluster.mark() not in ("", before), 10, "the leader has made it again")
+    wait_until(cluster.ready, 10, "the webhook is ready", retry_on=_UNSURE)
+    assert cluster.restarts == {"reconciler": 0, "webhook": 0}
