@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from allocator.kube.resource import SERVICES
-from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling, free_port
 from tests.lab.binaries import find
@@ -28,6 +28,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reconcil
         site = Reconciling(control_plane, tmp_path_factory.mktemp("status-page"))
         site.start("leader", f"--status-page-port={ports['leader']}").wait_leading()
         site.start("standby", f"--status-page-port={ports['standby']}")
+        # A pool that none covers is no pool that serves.
+        kind = L2_ADVERTISEMENTS
+        metadata = {"name": "all", "namespace": DEFAULT_NAMESPACE}
+        site.cluster.create(
+            kind,
+            {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": {}},
+            DEFAULT_NAMESPACE,
+        )
         site.cluster.create(IP_ADDRESS_POOLS, pool("single", "192.0.2.10"), DEFAULT_NAMESPACE)
         for name in ("web", "late"):
             site.cluster.create(SERVICES, service(name), "default")
