@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from allocator.kube.lease import LEASE_SECONDS
 from tests.chaos.clients import Clients
+from tests.chaos.pools import Pools
 from tests.cluster.installation import Installation
 from tests.lab.control_plane import API_SERVER
 from tests.lab.processes import Process
@@ -27,6 +28,7 @@ class Disturbances:
         self._clients = clients
         self._pause_seconds = pause_seconds
         self._chance = random.Random(seed)
+        self._pools = Pools(installation.cluster)
         self._stopping = threading.Event()
         self.counts: Counter[str] = Counter()
         self.failure: BaseException | None = None
@@ -56,6 +58,9 @@ class Disturbances:
             "a reconciler frozen past its lease": self._freeze_reconciler,
             "API server killed": self._kill_api_server,
             "API server frozen": self._freeze_api_server,
+            "pool split and joined": self._split_pool,
+            "pool renamed": self._rename_pool,
+            "quota set and lifted": self._change_quota,
         }
         due: list[str] = []
         try:
@@ -117,6 +122,31 @@ class Disturbances:
         self._installation.control_plane.pause_api()
         self._wait(1, 4)
         self._installation.control_plane.resume_api()
+
+    def _split_pool(self) -> None:
+        """Narrow the pool, give the rest to a second one, and take it back; nobody may lose an address by it."""
+        self._pools.narrow()
+        self._pools.add("chaos-upper", self._pools.upper)
+        self._wait(0.5, 2)
+        self._pools.remove("chaos-upper")
+        self._pools.widen()
+
+    def _rename_pool(self) -> None:
+        """Give the upper half one name after another."""
+        self._pools.narrow()
+        for name in ("chaos-old", "chaos-new"):
+            self._pools.add(name, self._pools.upper)
+            self._wait(0.2, 1)
+            self._pools.remove(name)
+        self._pools.widen()
+
+    def _change_quota(self) -> None:
+        with self._clients.under_quota():
+            self._pools.set_quota(str(self._chance.randrange(1, 30)))
+            self._wait(1, 4)
+            self._pools.set_quota(None)
+            # Until every webhook has seen that it is gone.
+            self._wait(2, 2)
 
     def _wait(self, least_seconds: float, most_seconds: float) -> None:
         # Not on `_stopping`: whatever is broken is made whole before the end.

@@ -17,6 +17,8 @@ from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.chaos.clients import NAMESPACE, Clients
 from tests.chaos.disturbances import Disturbances
+from tests.chaos.forger import Forger
+from tests.chaos.pools import NAME, SIZE, Pools
 from tests.chaos.settlement import disagreement
 from tests.chaos.witness import ClaimWitness, Witness
 from tests.cluster.installation import Installation, pool
@@ -24,7 +26,6 @@ from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import NeverHappened, wait_until
 
-POOL_SIZE = 60
 _FIRST_PORT = 19943
 _TENTATIVE_AGE_SECONDS = 20
 """Far less than the usual 90, and yet longer than a request may hang while the API server is frozen."""
@@ -101,8 +102,8 @@ def _run_in(directory: Path, plan: Plan) -> Outcome:
 
 def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) -> Outcome:
     outcome = Outcome()
-    addresses = [f"192.0.2.{number}" for number in range(1, POOL_SIZE + 1)]
-    spec = pool("chaos", f"{addresses[0]}-{addresses[-1]}", reuseDelaySeconds=1)
+    addresses = [f"192.0.2.{number}" for number in range(1, SIZE + 1)]
+    spec = pool(NAME, Pools.lower, Pools.upper, reuseDelaySeconds=1)
     installation.cluster.create(IP_ADDRESS_POOLS, spec, DEFAULT_NAMESPACE)
     witness, claim_witness = Witness(), ClaimWitness()
     mirrors = (
@@ -115,6 +116,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) ->
         pinnable=addresses[::7],
         patience_seconds=plan.patience_seconds,
         seed=plan.seed,
+        ask_webhook=Forger(installation).ask,
     )
     disturbances = Disturbances(installation, clients, pause_seconds=plan.pause_seconds, seed=plan.seed)
     for mirror in mirrors:
@@ -144,7 +146,7 @@ def _settle(installation: Installation, outcome: Outcome) -> float:
     last = ["nothing looked at"]
 
     def settled() -> bool:
-        last[0] = disagreement(installation, pool_size=POOL_SIZE)
+        last[0] = disagreement(installation, pool_size=SIZE)
         return not last[0]
 
     try:
