@@ -45,7 +45,7 @@ class Clients:
         seed: int,
         ask_webhook: Callable[[Object], str],
     ) -> None:
-        """`ask_webhook` sends the creation of a Service to a webhook, past the API server; returns what came of it."""
+        """`ask_webhook` sends the creation of a Service to a webhook, past the API server; returns its outcome."""
         self._cluster = cluster
         self._ask_webhook = ask_webhook
         self._pinnable = pinnable
@@ -141,9 +141,7 @@ class Clients:
         unique = f"invalid-{name}-{chance.randrange(1000)}"
         ports = [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}]  # several ports need names
         try:
-            self._cluster.create(
-                SERVICES, service(f"invalid-{name}-{chance.randrange(1000)}", ports=ports), NAMESPACE
-            )
+            self._cluster.create(SERVICES, service(unique, ports=ports), NAMESPACE)
         except ApiError as error:
             if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise
