@@ -6,6 +6,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from allocator.kube.lease import LEASE_SECONDS
 from tests.chaos.clients import Clients
@@ -13,6 +14,10 @@ from tests.chaos.pools import Pools
 from tests.cluster.installation import Installation
 from tests.lab.control_plane import API_SERVER
 from tests.lab.processes import Process
+from tests.lab.waiting import wait_until
+
+_NOTICE_SECONDS = 20
+"""An installation whose parts do not notice a restore goes on with what is no longer true."""
 
 
 class Disturbances:
@@ -22,9 +27,23 @@ class Disturbances:
     """
 
     def __init__(
-        self, installation: Installation, clients: Clients, *, pause_seconds: tuple[float, float], seed: int
+        self,
+        installation: Installation,
+        clients: Clients,
+        *,
+        watch_anew: Callable[[], None],
+        directory: Path,
+        pause_seconds: tuple[float, float],
+        seed: int,
     ) -> None:
+        """`watch_anew` is called while no client asks for anything, when what was seen before is no longer true.
+
+        Backups lie in `directory`.
+        """
         self._installation = installation
+        self._watch_anew = watch_anew
+        self._directory = directory
+        self._backups = 0
         self._clients = clients
         self._pause_seconds = pause_seconds
         self._chance = random.Random(seed)
@@ -61,6 +80,7 @@ class Disturbances:
             "pool split and joined": self._split_pool,
             "pool renamed": self._rename_pool,
             "quota set and lifted": self._change_quota,
+            "etcd restored in place": self._restore_etcd,
         }
         due: list[str] = []
         try:
@@ -147,6 +167,24 @@ class Disturbances:
             self._pools.set_quota(None)
             # Until every webhook has seen that it is gone.
             self._wait(2, 2)
+
+    def _restore_etcd(self) -> None:
+        """Take etcd back by some seconds; webhooks and reconcilers notice, end, and are started again."""
+        control_plane = self._installation.control_plane
+        self._backups += 1
+        backup = self._directory / f"backup-{self._backups}"
+        with self._clients.held():
+            control_plane.back_up(backup)
+        self._wait(3, 6)
+        with self._clients.held():
+            control_plane.restore(backup)
+            self._watch_anew()
+        replicas = self._installation.webhooks
+        wait_until(lambda: not any(one.process.alive for one in replicas), _NOTICE_SECONDS, "each webhook notices")
+        for replica in replicas:
+            replica.restart()
+        reconcilers = self._installation.reconcilers
+        wait_until(lambda: not all(one.alive for one in reconcilers), _NOTICE_SECONDS, "the leader notices")
 
     def _wait(self, least_seconds: float, most_seconds: float) -> None:
         # Not on `_stopping`: whatever is broken is made whole before the end.

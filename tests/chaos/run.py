@@ -12,15 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from allocator.kube.client import ApiError, Cluster, NotFound
-from allocator.kube.reflector import Reflector
 from allocator.kube.resource import SERVICES
-from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.chaos.clients import NAMESPACE, Clients
 from tests.chaos.disturbances import Disturbances
 from tests.chaos.forger import Forger
 from tests.chaos.pools import NAME, SIZE, Pools
 from tests.chaos.settlement import disagreement
-from tests.chaos.witness import ClaimWitness, Witness
+from tests.chaos.watch import Watch
 from tests.cluster.installation import Installation, pool
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
@@ -95,21 +94,17 @@ def _run_in(directory: Path, plan: Plan) -> Outcome:
             control_plane, directory, first_port=_FIRST_PORT, tentative_age_seconds=_TENTATIVE_AGE_SECONDS
         )
         try:
-            return _run(plan, control_plane, installation)
+            return _run(plan, control_plane, installation, directory)
         finally:
             installation.stop()
 
 
-def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) -> Outcome:
+def _run(plan: Plan, control_plane: ControlPlane, installation: Installation, directory: Path) -> Outcome:
     outcome = Outcome()
     addresses = [f"192.0.2.{number}" for number in range(1, SIZE + 1)]
     spec = pool(NAME, Pools.lower, Pools.upper, reuseDelaySeconds=1)
     installation.cluster.create(IP_ADDRESS_POOLS, spec, DEFAULT_NAMESPACE)
-    witness, claim_witness = Witness(), ClaimWitness()
-    mirrors = (
-        Reflector(_connection(control_plane), SERVICES, namespace=NAMESPACE, on_change=witness.see),
-        Reflector(_connection(control_plane), IP_ALLOCATIONS, on_change=claim_witness.see),
-    )
+    watch = Watch(lambda: _connection(control_plane))
     clients = Clients(
         _connection(control_plane, connections=plan.clients),
         count=plan.clients,
@@ -118,23 +113,28 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation) ->
         seed=plan.seed,
         ask_webhook=Forger(installation).ask,
     )
-    disturbances = Disturbances(installation, clients, pause_seconds=plan.pause_seconds, seed=plan.seed)
-    for mirror in mirrors:
-        mirror.start()
+    disturbances = Disturbances(
+        installation,
+        clients,
+        watch_anew=watch.begin_anew,
+        directory=directory,
+        pause_seconds=plan.pause_seconds,
+        seed=plan.seed,
+    )
+    watch.begin()
     clients.start()
     disturbances.start()
     threading.Event().wait(plan.seconds)
     disturbances.stop()
     clients.stop()
     outcome.settled_after_seconds = _settle(installation, outcome)
-    for mirror in mirrors:
-        mirror.stop()
+    watch.end()
     outcome.collected_after_seconds = _collect(installation, outcome)
-    outcome.duplicates += witness.duplicates + claim_witness.duplicates
-    outcome.moves += ["\n    ".join((move.text, *claim_witness.story(move))) for move in witness.moves]
+    outcome.duplicates += watch.duplicates
+    outcome.moves += watch.moves
     outcome.surprises += clients.surprises
-    outcome.assigned, outcome.shared = witness.assigned, witness.shared
-    outcome.moved_as_asked, outcome.claim_versions = witness.moved_as_asked, claim_witness.versions
+    outcome.assigned, outcome.shared = watch.assigned, watch.shared
+    outcome.moved_as_asked, outcome.claim_versions = watch.moved_as_asked, watch.claim_versions
     outcome.requests = dict(clients.counts.most_common())
     outcome.misfortunes = dict(disturbances.counts.most_common())
     return outcome
