@@ -7,7 +7,7 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     (none)      reserve   Tentative   admission of a Service that is not stored yet
     (none)      bind      Bound       the Service exists: assigned, or adopted from its status
     Tentative   reserve   Tentative   admitted again: the reservation is renewed; or another Service joins
-    Bound       reserve   Bound       another Service joins; or one recreated under a holder's name is admitted
+    Bound       reserve   Bound       another Service joins, or one recreated under a holder's name: last
     any in use  renew     unchanged   an update is admitted; its needs are recorded once it is stored (bind)
     any in use  bind      Bound       the Service was seen: name, uid, ports, policy; its address's present pool
     any in use  rehome    unchanged   the address belongs to another pool now
@@ -42,6 +42,8 @@ def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return _join(place, me)
+    if request.succeeds(mine) and len(claim.holders) > 1:
+        return _succeed(claim, mine, me)
     both = _either(mine, me, request.others_in(claim))
     if _expired(mine, renew_before) or replace(both, since=mine.since) != mine:
         return _with_holder(claim, mine, both)
@@ -67,7 +69,11 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return replace(_join(place, me), state=ClaimState.BOUND)
-    bound = replace(_with_holder(claim, mine, replace(me, since=mine.since)), state=ClaimState.BOUND)
+    if request.succeeds(mine):
+        bound = _succeed(claim, mine, me)
+    else:
+        bound = _with_holder(claim, mine, replace(me, since=mine.since))
+    bound = replace(bound, state=ClaimState.BOUND)
     return rehome(replace(bound, reassign=place.reassign), place.pool)
 
 
@@ -104,6 +110,12 @@ def drop(claim: Claim, gone: Collection[Holder]) -> Claim | None:
     """Take reservations off the claim; None when nobody is left. Nothing cools: no Service was ever served."""
     left = tuple(holder for holder in claim.holders if holder not in gone)
     return replace(claim, holders=left, state=_state(left)) if left else None
+
+
+def _succeed(claim: Claim, former: Holder, me: Holder) -> Claim:
+    """Replace the Service of this name that is gone by the one recreated: listed last, as whoever joins."""
+    holders = (*(holder for holder in claim.holders if holder is not former), me)
+    return replace(claim, holders=holders, state=_state(holders))
 
 
 def _either(known: Holder, admitted: Holder, others: tuple[Holder, ...]) -> Holder:

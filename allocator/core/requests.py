@@ -84,6 +84,14 @@ class ServiceRequest:
             None,
         )
 
+    def succeeds(self, holder: Holder) -> bool:
+        """Tell whether the holder is a former Service of this name, which was bound and is gone.
+
+        A Service that is being created has no uid yet: whoever was bound under its name then must be gone, or the
+        creation fails.
+        """
+        return holder.uid is not None and holder.uid != self.uid
+
     def others_in(self, claim: Claim) -> tuple[Holder, ...]:
         """Return the holders of the claim that are not this Service."""
         mine = self.holder_in(claim)

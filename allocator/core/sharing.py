@@ -95,6 +95,10 @@ def obstacle(older: Sequence[Holder], younger: Holder, *, pool_allows: bool | No
     if kind is not None:
         return Obstacle(kind, older[0], younger)
     for holder in older:
+        # One that is about to give way to the first holder is announced still, under the needs that it had.
+        kind = _kind_of_needs(holder, younger)
+        if kind is not None:
+            return Obstacle(kind, holder, younger)
         if not holder.ports.isdisjoint(younger.ports):
             return Obstacle(ObstacleKind.PORTS, holder, younger)
     ports = len(younger.ports) + sum(len(holder.ports) for holder in older)
@@ -138,16 +142,17 @@ class Place:
 def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Place:
     """Find a Service's place among a claim's holders: as the holder it is, else as the one to join last.
 
-    One that joins must get on with all who are there, those that are about to give way included: they are still
-    announced.
+    One recreated under a holder's name joins last too: what it needs now costs no sharer its address. One that joins
+    must get on with all holders, those that are about to give way included: they are still announced.
     """
     pool_allows = pool.allow_cross_namespace_sharing if pool is not None else None
     me, mine = request.as_holder(), request.holder_in(claim)
-    if mine is None:
-        found = obstacle(claim.holders, me, pool_allows=pool_allows)
-        return Place(found, (), () if found else _unasked(claim.holders[0], me, claim.holders[:1], pool_allows))
-    if len(claim.holders) == 1:
+    if mine is not None and len(claim.holders) == 1:
         return Place(None)
+    if mine is None or request.succeeds(mine):
+        older = request.others_in(claim)
+        found = obstacle(older, me, pool_allows=pool_allows)
+        return Place(found, (), () if found else _unasked(older[0], me, older[:1], pool_allows))
     at = claim.holders.index(mine)
     before = giving_way(claim.holders, pool_allows=pool_allows)
     changed = (*claim.holders[:at], me, *claim.holders[at + 1 :])
@@ -169,16 +174,9 @@ def _unasked(first: Holder, me: Holder, beside: Sequence[Holder], pool_allows: b
 
 def _kind_to_first(first: Holder, younger: Holder, pool_allows: bool | None) -> ObstacleKind | None:
     """What of the first holder's needs, which all that stay meet, the younger one does not meet."""
-    if not first.sharing_key or not younger.sharing_key:
-        return ObstacleKind.NO_KEY
-    if first.sharing_key != younger.sharing_key:
-        return ObstacleKind.KEY
-    if first.local_traffic is not younger.local_traffic:
-        return ObstacleKind.POLICY
-    if first.backend_key != younger.backend_key:
-        return ObstacleKind.SELECTOR
-    if first.namespace == younger.namespace:
-        return None
+    kind = _kind_of_needs(first, younger)
+    if kind is not None or first.namespace == younger.namespace:
+        return kind
     if first.local_traffic:
         return ObstacleKind.LOCAL_NAMESPACES
     if pool_allows is False:
@@ -187,3 +185,14 @@ def _kind_to_first(first: Holder, younger: Holder, pool_allows: bool | None) -> 
     if consent is not None and ANY_NAMESPACE not in consent and younger.namespace not in consent:
         return ObstacleKind.HOLDER_FORBIDS
     return None
+
+
+def _kind_of_needs(older: Holder, younger: Holder) -> ObstacleKind | None:
+    """What keeps two Services from one address whatever their namespaces are; ports apart."""
+    if not older.sharing_key or not younger.sharing_key:
+        return ObstacleKind.NO_KEY
+    if older.sharing_key != younger.sharing_key:
+        return ObstacleKind.KEY
+    if older.local_traffic is not younger.local_traffic:
+        return ObstacleKind.POLICY
+    return ObstacleKind.SELECTOR if older.backend_key != younger.backend_key else None

@@ -48,6 +48,7 @@ def show(outcome: Outcome, console: Console) -> None:
     table.add_row("times a Service got an address", str(outcome.assigned))
     table.add_row("of these, one it shares", str(outcome.shared))
     table.add_row("moves that were asked for", str(outcome.moved_as_asked))
+    table.add_row("moves because an older sharer changed", str(outcome.gave_way))
     table.add_row("versions of claims looked at", str(outcome.claim_versions))
     table.add_row("all agreed after the last change", f"{outcome.settled_after_seconds:.1f} s")
     table.add_row("no claim left after the last deletion", f"{outcome.collected_after_seconds:.1f} s")

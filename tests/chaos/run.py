@@ -58,6 +58,7 @@ class Outcome:
     assigned: int = 0
     shared: int = 0
     moved_as_asked: int = 0
+    gave_way: int = 0
     claim_versions: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     misfortunes: dict[str, int] = field(default_factory=dict)
@@ -134,6 +135,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation, di
     outcome.moves += watch.moves
     outcome.surprises += clients.surprises
     outcome.assigned, outcome.shared = watch.assigned, watch.shared
+    outcome.gave_way = watch.gave_way
     outcome.moved_as_asked, outcome.claim_versions = watch.moved_as_asked, watch.claim_versions
     outcome.requests = dict(clients.counts.most_common())
     outcome.misfortunes = dict(disturbances.counts.most_common())

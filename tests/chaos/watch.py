@@ -46,7 +46,11 @@ class Watch:
         self.duplicates += one.duplicates + other.duplicates
         self.moves += ["\n    ".join((move.text, *other.story(move))) for move in one.moves]
         self._counts.update(
-            assigned=one.assigned, shared=one.shared, moved=one.moved_as_asked, versions=other.versions
+            assigned=one.assigned,
+            shared=one.shared,
+            moved=one.moved_as_asked,
+            gave_way=one.gave_way,
+            versions=other.versions,
         )
 
     def begin_anew(self) -> None:
@@ -68,6 +72,11 @@ class Watch:
     def moved_as_asked(self) -> int:
         """How often a Service changed its address because of what it asked for."""
         return self._counts["moved"]
+
+    @property
+    def gave_way(self) -> int:
+        """How often a Service left an address to one that had it first."""
+        return self._counts["gave_way"]
 
     @property
     def claim_versions(self) -> int:

@@ -2,7 +2,8 @@
 
 Between a decision and the write that shows it the Service may change its mind, and so may whoever it shares with:
 what it asked for within the last `RECENT_SECONDS` counts as asked. A Service that asks for nothing new never moves,
-and two that never shared a key never show one address, not for a moment.
+unless one that showed its address before it has changed and leaves it no room; and two that never shared a key never
+come to show one address, not for a moment.
 
 Where the watch broke, the mirror lists anew, and tells what it missed in no order: who seems to show what another has
 taken is acquitted if its next change turns out to have been stored before.
@@ -14,12 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from allocator.kube.reflector import Change
 from tests.chaos.wishes import CHANGED, Wish
 
 RECENT_SECONDS = 10.0
+_GIVES_WAY_SECONDS = 90.0
+"""How long after an older sharer's change a younger one may give way: all components may be away meanwhile."""
 
 _STORY = 6
 _BEFORE = 500
@@ -49,8 +53,8 @@ class _Seen:
     def wish(self) -> Wish:
         return self.wishes[-1][1]
 
-    def recent(self, now: float) -> list[Wish]:
-        return [wish for until, wish in self.wishes if until > now - RECENT_SECONDS]
+    def recent(self, now: float, seconds: float = RECENT_SECONDS) -> list[Wish]:
+        return [wish for until, wish in self.wishes if until > now - seconds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,13 @@ class Witness:
     shared: int = 0
     """How often it was one that another showed already, rightly."""
     moved_as_asked: int = 0
+    gave_way: int = 0
+    """How often a Service left an address because of a change of one that showed it first."""
     _seen: dict[str, _Seen] = field(default_factory=dict)
-    _holders: dict[str, set[str]] = field(default_factory=dict)
+    _holders: dict[str, dict[str, None]] = field(default_factory=dict)
+    """Who shows each address, by uid, in the order in which they came to."""
+    _former: dict[str, list[tuple[float, _Seen]]] = field(default_factory=dict)
+    """Who showed each address and has left it, with the moment."""
     _charges: dict[str, list[_Charge]] = field(default_factory=dict)
     """By the uid of who showed the address first, until its next change."""
 
@@ -102,9 +111,10 @@ class Witness:
             self._stands(change.new)
 
     def _gone(self, uid: str) -> None:
-        seen = self._seen.pop(uid, None)
+        seen = self._seen.get(uid)
         for address in seen.shown if seen is not None else ():
             self._let_go(address, uid)
+        self._seen.pop(uid, None)
 
     def _stands(self, service: dict[str, Any]) -> None:
         now = self.clock()
@@ -123,7 +133,7 @@ class Witness:
             )
         elif wish != seen.wish:
             replaced = (now, seen.wish)
-            past = [entry for entry in seen.wishes[:-1] if entry[0] > now - RECENT_SECONDS]
+            past = [entry for entry in seen.wishes[:-1] if entry[0] > now - _GIVES_WAY_SECONDS]
             seen.wishes = [*past, replaced, (_FOREVER, wish)]
             seen.asked = True
         shown = _ingress(service)
@@ -142,6 +152,8 @@ class Witness:
         if before and set(before) != set(shown):
             if seen.asked or set(shown) == set(seen.wish.pins.split(",")):
                 self.moved_as_asked += 1
+            elif all(self._gave_way(uid, seen, address, now) for address in set(before) - set(shown)):
+                self.gave_way += 1
             else:
                 text = (
                     f"{seen.name}: {', '.join(before)} -> {', '.join(shown) or 'none'}, unasked: {list(seen.story)}"
@@ -166,27 +178,38 @@ class Witness:
                 text = f"{address}: {seen.name} ({seen.wish}) and {other.name} ({other.wish})"
                 self.duplicates.append(text)
                 self._charges.setdefault(other_uid, []).append(_Charge(address, seen.wish, version, text))
-        self._holders.setdefault(address, set()).add(uid)
+        self._holders.setdefault(address, {})[uid] = None
+
+    def _gave_way(self, uid: str, seen: _Seen, address: str, now: float) -> bool:
+        """Whether one that showed the address before it has come to ask for what leaves it no room."""
+        older = [self._seen[other] for other in takewhile(lambda other: other != uid, self._holders.get(address, ()))]
+        older += [other for left, other in self._former.get(address, ()) if left > now - _GIVES_WAY_SECONDS]
+        return any(
+            not wish.may_share_with(seen.wish) for other in older for wish in other.recent(now, _GIVES_WAY_SECONDS)
+        )
 
     def _acquit(self, charges: Iterable[_Charge]) -> None:
         for charge in charges:
             self.duplicates.remove(charge.text)
 
     def _let_go(self, address: str, uid: str) -> None:
-        holders = self._holders.get(address, set())
-        holders.discard(uid)
+        holders = self._holders.get(address, {})
+        if uid in holders and uid in self._seen:
+            self._former.setdefault(address, []).append((self.clock(), self._seen[uid]))
+        holders.pop(uid, None)
         if not holders:
             self._holders.pop(address, None)
 
 
 @dataclass(slots=True)
 class ClaimWitness:
-    """Follows every IPAllocation: at no version may two of its holders be at odds, whatever Services say by then."""
+    """Follows every IPAllocation: nobody may join a holder that it is at odds with, whatever Services say by then."""
 
     duplicates: list[str] = field(default_factory=list)
     versions: int = 0
     _stories: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     """What was seen of each address, by version: evidence for whatever a Service is seen to have suffered."""
+    _joined: dict[str, set[str]] = field(default_factory=dict)
 
     def story(self, move: Move) -> list[str]:
         """Return what became of the claims of the addresses of a move, from a little before to its end."""
@@ -204,19 +227,35 @@ class ClaimWitness:
             return
         self.versions += 1
         spec = change.new["spec"]
-        held_by = [f"{one.get('name')}/{one.get('uid', '-')[:8]}" for one in spec["holders"]]
-        text = f"{spec['state']} {spec.get('sharingKey', '')} {', '.join(held_by)}"
+        # A holder that does not say has the claim's key.
+        holders = [{"sharingKey": spec.get("sharingKey") or "", **one} for one in spec["holders"]]
+        text = f"{spec['state']} " + ", ".join(
+            f"{one.get('name')}/{one.get('uid', '-')[:8]} {one.get('sharingKey', '')}" for one in holders
+        )
         self._stories.setdefault(spec["address"], []).append((int(change.version), text))
-        if spec["state"] == "Cooling":
-            return
-        holders = spec["holders"]
-        if len(holders) > 1 and not spec.get("sharingKey"):
-            self.duplicates.append(f"{spec['address']} has {len(holders)} holders without a sharing key: {holders}")
-        ports = [(port["protocol"], port["port"]) for holder in holders for port in holder.get("ports") or ()]
-        if len(set(ports)) < len(ports):
-            self.duplicates.append(f"{spec['address']} has two holders of one port: {holders}")
-        if len({holder.get("backendKey") for holder in holders}) > 1:
-            self.duplicates.append(f"{spec['address']} has holders of different backends: {holders}")
+        known = self._joined.get(spec["address"], set())
+        self._joined[spec["address"]] = {_who(one) for one in holders} if spec["state"] != "Cooling" else set()
+        for index, one in enumerate(holders):
+            if _who(one) not in known:
+                self.duplicates += [
+                    f"{spec['address']}: {_who(one)} joined {_who(other)}: {why}: {holders}"
+                    for other in holders[:index]
+                    if (why := _at_odds(one, other))
+                ]
+
+
+def _who(holder: dict[str, Any]) -> str:
+    return f"{holder.get('name') or holder.get('generateName')}/{holder.get('uid', '-')}"
+
+
+def _at_odds(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Why two holders may not share an address; empty when they may."""
+    if not one.get("sharingKey") or one.get("sharingKey") != other.get("sharingKey"):
+        return "no common sharing key"
+    if one.get("backendKey") != other.get("backendKey"):
+        return "different backends"
+    ports = {(port["protocol"], port["port"]) for port in one.get("ports") or ()}
+    return "one port" if any((p["protocol"], p["port"]) in ports for p in other.get("ports") or ()) else ""
 
 
 def _ingress(service: dict[str, Any]) -> tuple[str, ...]:

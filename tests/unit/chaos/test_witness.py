@@ -168,6 +168,26 @@ def test_a_move_that_was_asked_for_is_one_move_and_no_more() -> None:
     assert len(story.witness.moves) == 1
 
 
+def test_a_younger_sharer_that_gives_way_did_not_move_unasked() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1", key="k", port=80)
+    story.store("b", "192.0.2.1", key="k", port=81)
+    story.later()
+    story.store("a", "192.0.2.1", key="other", port=80)
+    story.store("b", "192.0.2.2", key="k", port=81)
+    assert (story.witness.moves, story.witness.gave_way) == ([], 1)
+
+
+def test_an_older_sharer_that_leaves_because_a_younger_one_changed_is_a_move() -> None:
+    story = Story()
+    story.store("a", "192.0.2.1", key="k", port=80)
+    story.store("b", "192.0.2.1", key="k", port=81)
+    story.later()
+    story.store("b", "192.0.2.1", key="other", port=81)
+    story.store("a", "192.0.2.2", key="k", port=80)
+    assert len(story.witness.moves) == 1
+
+
 def claim(state: str = "Bound", key: str = "", *ports: int) -> Object:
     holders = [{"name": str(at), "ports": [{"protocol": "TCP", "port": port}]} for at, port in enumerate(ports)]
     return {"spec": {"address": "192.0.2.1", "state": state, "sharingKey": key, "holders": holders}}
