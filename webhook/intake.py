@@ -22,6 +22,8 @@ _PARTING_SECONDS = 1.0
 _LINE_LIMIT_BYTES = 4096
 _HEAD_LIMIT_BYTES = 32 * 1024
 _READ_BYTES = 64 * 1024
+_READS_A_TURN = 16
+"""Of one connection before the others have theirs; of each read comes one TLS record, 16 KiB at most."""
 
 _LENGTH = re.compile(rb"^content-length:[ \t]*([0-9]{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _UNSIZED = re.compile(rb"^(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -84,12 +86,16 @@ class Intake:
         return self._refused
 
     def advance(self) -> Progress:
-        """Take in what has come, without waiting for more."""
+        """Take in what has come, without waiting for more, and no more than one turn's: who sends without an end
+        must not keep the thread. What is left is in the kernel, whole records, so that the socket polls readable."""
         try:
             if not self._handshaken:
                 self._sock.do_handshake()
                 self._handshaken = True
-            while chunk := self._sock.recv(_READ_BYTES):
+            for _ in range(_READS_A_TURN):
+                chunk = self._sock.recv(_READ_BYTES)
+                if not chunk:
+                    return Progress.GONE
                 if self._refused:
                     continue
                 if not self.received:
@@ -103,7 +109,7 @@ class Intake:
             return Progress.WRITE
         except (OSError, ValueError):
             return Progress.GONE
-        return Progress.GONE
+        return Progress.READ
 
     def _begin(self) -> None:
         """Let the time of the request run from its first byte where the connection was allowed to be silent."""

@@ -117,6 +117,17 @@ def test_a_path_that_opens_nothing_is_refused_at_its_line_and_the_rest_thrown_aw
     assert (script.sent, intake.refused, intake.proven, len(intake.received)) == (b"refused", True, False, 0)
 
 
+@pytest.mark.parametrize("line", [b"POST /shut HTTP/1.1\r\n", b"POST /open HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n"])
+def test_who_sends_without_an_end_has_its_turn_like_everybody(line: bytes) -> None:
+    script = Script(line, *[b"x" * 16 * 1024] * 100)
+    intake = script.intake()
+    turns = 0
+    while script.pieces:
+        assert intake.advance() is Progress.READ
+        turns += 1
+    assert turns >= 6
+
+
 def test_the_line_has_its_deadline_and_the_request_another_and_no_byte_puts_them_off() -> None:
     script = Script(b"POST /op")
     intake = script.intake()
