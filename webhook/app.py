@@ -37,8 +37,9 @@ def create_app(handlers: Mapping[str, Handler]) -> Flask:
     """Return the application: POST of an AdmissionReview at each route of `handlers`; GET there says that it is one.
 
     Who may ask is not judged here: the server lets through what came by a path with a token, as its route.
-    What is no AdmissionReview gets a 4xx with a JSON message. A handler that raises gets its trace logged and
-    the caller a 500, upon which the API server admits or refuses by the webhook's failurePolicy.
+    What is no AdmissionReview, or none for its handler (MalformedReview), gets a 4xx with a JSON message. A handler
+    that raises anything else gets its trace logged and the caller a 500, upon which the API server admits or refuses
+    by the webhook's failurePolicy.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
@@ -81,6 +82,8 @@ def _review_view(path: str, handler: Handler) -> Callable[[], Response]:
         try:
             answer = handler(asked)
             document = jsonify(render(asked.uid, answer))
+        except MalformedReview as error:
+            return _refuse(path, HTTPStatus.BAD_REQUEST, str(error))
         except NotReady as error:
             REQUESTS.labels(path, asked.operation, "not_ready").inc()
             return _failure(HTTPStatus.SERVICE_UNAVAILABLE, str(error))

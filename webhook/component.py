@@ -26,7 +26,7 @@ from webhook.certificates import Lifetimes
 from webhook.config_admission import ConfigAdmission
 from webhook.metrics import WebhookState
 from webhook.review import AdmissionRequest, Answer
-from webhook.routes import SERVICES
+from webhook.routes import SERVICES, only_its_kinds
 from webhook.service_admission import ServiceAdmission
 from webhook.trust import Trust
 
@@ -94,7 +94,7 @@ class Webhook:
 
     def app(self) -> Flask:
         """Return the application to serve."""
-        return create_app(self._handlers)
+        return create_app({route: only_its_kinds(route, handler) for route, handler in self._handlers.items()})
 
     def start(self) -> None:
         """Start every thread; none of them is waited for."""

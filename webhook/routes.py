@@ -11,6 +11,8 @@ from typing import Any
 
 from allocator.kube import resource
 from allocator.rules.kinds import KINDS
+from webhook.app import Handler
+from webhook.review import AdmissionRequest, Answer, MalformedReview
 
 SERVICES = "/mutate-v1-service"
 
@@ -19,6 +21,10 @@ _BY_RESOURCE = {
     **{(kind.resource.group, kind.resource.plural): kind.path for kind in KINDS},
 }
 ROUTES = tuple(dict.fromkeys(_BY_RESOURCE.values()))
+_BY_KIND = {
+    (resource.SERVICES.group, resource.SERVICES.kind): SERVICES,
+    **{(kind.resource.group, kind.resource.kind): kind.path for kind in KINDS},
+}
 
 _TOKEN = re.compile(r"/[0-9a-f]{64}(?![0-9a-f])")
 
@@ -36,6 +42,18 @@ def route_of(webhook: dict[str, Any]) -> str | None:
         for plural in rule.get("resources") or []
     }
     return routes.pop() if len(routes) == 1 else None
+
+
+def only_its_kinds(route: str, handler: Handler) -> Handler:
+    """Return the handler of a route that answers reviews of the route's kinds: a token opens no other route, neither
+    by path nor by what the body says. It raises MalformedReview for the rest."""
+
+    def answer(request: AdmissionRequest) -> Answer:
+        if _BY_KIND.get((request.group, request.kind)) != route:
+            raise MalformedReview("request.kind", f"{request.group}/{request.kind} is not reviewed at {route}")
+        return handler(request)
+
+    return answer
 
 
 def path_of(webhook: dict[str, Any]) -> str | None:

@@ -1,4 +1,5 @@
-"""`python -m tests.unit.manifests.routes_program`: prints the paths the webhook answers reviews at, one a line.
+"""`python -m tests.unit.manifests.routes_program`: prints the paths the webhook answers reviews at, one a line, and
+the status of a review of another kind there.
 
 A program of its own, because building the webhook registers metrics with the process.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from tests.unit.webhook.reviews import review
 from webhook.component import Settings, Webhook
 
 KUBECONFIG = """\
@@ -26,8 +28,11 @@ def main() -> None:
         kubeconfig = Path(folder) / "kubeconfig"
         kubeconfig.write_text(KUBECONFIG)
         webhook = Webhook(Settings(namespace="none", port=0, monitor_port=0, kubeconfig=str(kubeconfig)))
-        rules = webhook.app().url_map.iter_rules()
-        print("\n".join(sorted(rule.rule for rule in rules if "POST" in (rule.methods or ()))))
+        app = webhook.app()
+        foreign = review(kind={"group": "", "version": "v1", "kind": "Pod"})
+        for rule in app.url_map.iter_rules():
+            if "POST" in (rule.methods or ()):
+                print(rule.rule, app.test_client().post(rule.rule, json=foreign).status_code)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def test_every_path_is_served_and_every_served_path_is_registered() -> None:
         for webhook in obj["webhooks"]
     }
 
-    assert registered == set(done.stdout.split()) == set(PATHS) == set(ROUTES)
+    answered = dict(line.split() for line in done.stdout.splitlines())
+    assert registered == set(answered) == set(PATHS) == set(ROUTES)
+    assert set(answered.values()) == {"400"}, "a review of a kind that is another route's, or nobody's"
 
 
 def test_a_path_gets_the_resources_that_its_handler_reads() -> None:
