@@ -69,12 +69,13 @@ class View:
             if _put(self._nodes, name, node) and not _alike(before, node):
                 self._dirty |= self._services.keys()
         elif plural == IP_ADDRESS_POOLS.plural:
-            _put(self._pools, name, _read(change, pool_from, otherwise=self._pools.get(name)))
-            self._dirty |= self._services.keys()
+            # A pool's counters change with every Service; only what it says of itself decides.
+            if _put(self._pools, name, _read(change, pool_from, otherwise=self._pools.get(name))):
+                self._dirty |= self._services.keys()
         elif plural == L2_ADVERTISEMENTS.plural:
             known = self._advertisements.get(name)
-            _put(self._advertisements, name, _read(change, advertisement_from, otherwise=known))
-            self._dirty |= self._services.keys()
+            if _put(self._advertisements, name, _read(change, advertisement_from, otherwise=known)):
+                self._dirty |= self._services.keys()
         else:
             self._apply_slice(change)
 

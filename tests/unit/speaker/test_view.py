@@ -10,6 +10,9 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, LEASES, NODES, SERVICES, Resource
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from speaker.cluster import eligibility as eligibility_module
+from speaker.cluster import state
+from speaker.cluster.eligibility import Eligibility
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
 from speaker.election.holder import Surroundings, Tenure
@@ -190,6 +193,34 @@ def test_a_status_update_of_a_node_that_changes_nothing_costs_no_recomputation()
     same = node("node-a", address=f"203.0.113.{ord('a')}")
     view.apply(Change(NODES, ("", "node-a"), None, same, "1"))
     assert not view.refresh()
+
+
+@pytest.mark.parametrize(
+    ("resource", "stored"),
+    [
+        (IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"])),
+        (L2_ADVERTISEMENTS, advertisement()),
+    ],
+    ids=["pool", "advertisement"],
+)
+def test_a_status_update_asks_about_no_service_again(
+    monkeypatch: pytest.MonkeyPatch, resource: Resource, stored: Object
+) -> None:
+    """A pool's counters change with every Service of the cluster."""
+    cluster = Cluster()
+    for number in range(1, 20):
+        cluster.put(SERVICES, service(f"10.0.0.{number}", name=f"web-{number}"))
+    asked: list[Object] = []
+
+    def eligibility(service: Object, **given: Any) -> Eligibility:
+        asked.append(service)
+        return eligibility_module.eligibility(service, **given)
+
+    monkeypatch.setattr(state, "eligibility", eligibility)
+    cluster.put(resource, {**stored, "status": {"assignedIPv4": 19, "conditions": []}})
+    assert not asked
+    cluster.put(resource, {**stored, "metadata": {**stored["metadata"], "labels": {"changed": "yes"}}})
+    assert len(asked) == (19 if resource is IP_ADDRESS_POOLS else 0), "an advertisement's labels select nothing"
 
 
 def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:
