@@ -117,7 +117,9 @@ def test_a_path_that_opens_nothing_is_refused_at_its_line_and_the_rest_thrown_aw
     assert (script.sent, intake.refused, intake.proven, len(intake.received)) == (b"refused", True, False, 0)
 
 
-@pytest.mark.parametrize("line", [b"POST /shut HTTP/1.1\r\n", b"POST /open HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n"])
+@pytest.mark.parametrize(
+    "line", [b"POST /shut HTTP/1.1\r\n", b"POST /open HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n"]
+)
 def test_who_sends_without_an_end_has_its_turn_like_everybody(line: bytes) -> None:
     script = Script(line, *[b"x" * 16 * 1024] * 100)
     intake = script.intake()
