@@ -11,30 +11,26 @@ from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.process.logs import EventLog
 from speaker.cluster.state import View
-from speaker.election.announcement_metrics import Tally
-from speaker.election.directory import Directory
-from speaker.election.holder import Surroundings, Tenancy, Tenure
-from speaker.event_queue import Inbox, Urgent
+from speaker.election.address_book import AddressBook
+from speaker.election.announcement_metrics import AnnouncementMetrics
+from speaker.election.candidates import Candidates, candidates
+from speaker.election.holder import Holder, HolderState
+from speaker.election.inputs import Inputs
+from speaker.event_queue import EventQueue, Urgent
 from speaker.membership.fence import clock
 from speaker.membership.liveness import Liveness
-from speaker.membership.state_sync import Link
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.interfaces import Interface
 from speaker.ports import Announces, Hosts, Peers, Reports
 
-log = EventLog("decider")
-
-REJOIN_SECONDS = 1.2
-"""How long a node that was cut off listens for all the others before it takes anything. The nodes' kernels ask for
-each other's hardware address once a second; until that is answered no heartbeat passes. Less than the hand-over takes
-at most (`tenure.HANDOVER_SECONDS`): what it claims meanwhile it keeps."""
+log = EventLog("controller")
 
 
-class Decider:
-    """Acts upon news, one piece after the other, on one thread that alone owns the view and the tenure.
+class Controller:
+    """Acts upon events, one after the other, on one thread that alone owns the view and the holder.
 
-    News comes in through `_inbox` and names go out through `_directory`, from and to any thread; all else belongs to
-    the thread, but for `_given_away`, for which others wait.
+    Events come in through `_queue` and names go out through `_book`, from and to any thread; all else belongs to the
+    thread, but for `_given_away`, for which others wait.
     """
 
     def __init__(
@@ -47,7 +43,9 @@ class Decider:
         hosts: Hosts,
         reports: Reports,
         metrics: SpeakerMetrics,
+        by_subnet: bool = True,
     ) -> None:
+        """`by_subnet` ranks nodes without an interface in an address's subnet behind those that have one."""
         self._node = node
         self._view = view
         self._announcer = announcer
@@ -55,19 +53,22 @@ class Decider:
         self._hosts = hosts
         self._reports = reports
         self._metrics = metrics
-        self._inbox = Inbox()
-        self._directory = Directory()
-        self._tally = Tally(node, metrics)
-        self._tenure = Tenure(node)
-        self._tenancy = Tenancy()
-        self._around = Surroundings(frozenset())
-        self._rejoins_at: float | None = None
+        self._queue = EventQueue()
+        self._book = AddressBook()
+        self._announced = AnnouncementMetrics(node, metrics)
+        self._holder = Holder(node, by_subnet=by_subnet)
+        self._groups: tuple[Candidates, ...] = ()
+        self._state = HolderState()
+        self._inputs = Inputs()
+        self._shaken = False
+        self._fenced = False
         self._unreachable: frozenset[str] = frozenset()
         self._staying: frozenset[str] = frozenset()
         self._known: dict[str, tuple[str, ...]] | None = None
-        self._renewals: dict[str, str] = {}
+        self._host_addresses: dict[str, tuple[str, ...]] = {}
+        self._renewals: dict[str, tuple[str, int]] = {}
         self._given_away = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="decider", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
 
     def start(self) -> None:
         """Begin deciding."""
@@ -75,7 +76,7 @@ class Decider:
 
     def stop(self) -> None:
         """End the thread; what is announced stays announced until the announcer stops."""
-        self._inbox.close()
+        self._queue.close()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -86,11 +87,11 @@ class Decider:
 
     def whose(self, mac: bytes) -> str | None:
         """Return the node whose speaker announces with this hardware address."""
-        return self._directory.whose(mac)
+        return self._book.whose(mac)
 
     def services_of(self, address: Address) -> str | None:
         """Name the Services that have, or just had, an address announced here: `namespace/name`, comma-joined."""
-        return self._directory.services_of(address)
+        return self._book.services_of(address)
 
     def wait_given_away(self, timeout_seconds: float) -> bool:
         """Wait until nothing is announced here any more; tell whether that came to be."""
@@ -98,139 +99,127 @@ class Decider:
 
     def on_change(self, change: Change) -> None:
         """Take note of a change in the cluster (called by the reflectors)."""
-        self._inbox.put_change(change)
+        self._queue.put_change(change)
 
     def on_synced(self) -> None:
         """Every reflector has delivered its first list: what is known is the whole cluster."""
-        self._inbox.put_synced()
+        self._queue.put_synced()
 
     def on_liveness(self, liveness: Liveness) -> None:
         """Take note of who is alive (called by the heartbeats)."""
-        self._inbox.put_liveness(liveness)
+        self._queue.put_liveness(liveness)
 
     def on_interfaces(self, interfaces: Iterable[Interface]) -> None:
         """Take note of the node's interfaces (called by their watch)."""
-        self._inbox.put_interfaces(interfaces)
+        self._queue.put_interfaces(interfaces)
 
     def on_gone(self, nodes: frozenset[str]) -> None:
-        """Take note of the nodes without a speaker that do not run any more (called by the host watch)."""
-        self._inbox.put_gone(nodes)
+        """Take note of the watched nodes whose kernels do not answer any more (called by the host watch)."""
+        self._queue.put_gone(nodes)
 
     def on_answered(self) -> None:
         """Take note that something that had to be asked for is answered for now (called by the announcer)."""
-        self._inbox.put_answered()
+        self._queue.put_answered()
 
     def _run(self) -> None:
-        while (news := self._inbox.take(self._deadline())) is not None:
-            if isinstance(news, Urgent):
-                self._move(news)
+        while (event := self._queue.take(None if self._fenced else self._state.deadline)) is not None:
+            if isinstance(event, Urgent):
+                self._move(event)
             else:
-                self._follow(news)
+                self._follow(event)
 
-    def _deadline(self) -> float | None:
-        deadlines = (self._tenancy.deadline, self._rejoins_at)
-        return min((each for each in deadlines if each is not None), default=None)
-
-    def _move(self, news: Urgent) -> None:
+    def _move(self, event: Urgent) -> None:
         begun = time.monotonic()
-        liveness = news.liveness
-        around = self._around
-        before = around.alive
-        if news.gone is not None:
-            self._unreachable = news.gone
+        before = self._inputs.liveness.alive
+        liveness = event.liveness
+        if event.gone is not None:
+            self._unreachable = event.gone
         if liveness is not None:
-            self._directory.note_nodes(liveness.statements, self._known or ())
-            around = replace(
-                around,
-                alive=liveness.alive,
-                unheard=liveness.unheard,
-                statements=liveness.statements,
-                leaving=liveness.leaving,
-            )
-        if news.links is not None:
-            if self._is_back(news.links) and (self._rejoins_at is not None or self._is_alone(around.alive)):
-                self._rejoins_at = clock() + REJOIN_SECONDS
-            around = replace(around, links=news.links)
-        self._around = around
+            self._book.note_nodes(liveness.states, self._known or ())
+            # What shakes or fences is acted upon here, once; the decision is the same.
+            self._inputs = replace(self._inputs, liveness=replace(liveness, shaken=False, fenced=False))
+            self._shaken = self._shaken or liveness.shaken
+            self._fenced = liveness.fenced
+        if event.links is not None:
+            self._inputs = replace(self._inputs, links=event.links)
         self._act()
-        if liveness is None:
+        if liveness is None or self._fenced:
             return
-        if before != around.alive:
+        if before != liveness.alive:
             self._metrics.decision_seconds.observe(time.monotonic() - begun)
-        if liveness.shaken:
-            for address, node in sorted(self._tenancy.contested.items()):
+        shaken, self._shaken = self._shaken, False
+        if shaken:
+            for address, node in sorted(self._state.contested.items()):
                 log.warning("address.announced-twice", ip=address, service=self.services_of(address), also=node)
                 self._metrics.double_announcers.inc()
-        if not liveness.fenced:
-            self._peers.unfence()
-        if liveness.shaken:
+        self._peers.unfence()
+        if shaken:
             self._announcer.announce_again()
 
     def _follow(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self._view.apply(change)
         stayed, self._staying = self._staying, self._view.staying()
-        if self._view.refresh() or (self._staying != stayed and self._tenancy.loans):
+        changed = self._view.refresh()
+        if changed:
+            self._groups = candidates(self._view.service_addresses())
+        if changed or (self._staying != stayed and self._state.help):
             self._act()
-        peers = self._view.peers()
-        if peers != self._known:
+        peers, hosts = self._view.peers(), self._view.hosts()
+        if (peers, hosts) != (self._known, self._host_addresses):
             first = self._known is None
-            self._known = peers
+            self._known, self._host_addresses = peers, hosts
             self._metrics.peers_known.set(len(peers))
-            self._peers.set_peers(peers)
+            self._peers.set_peers(peers, hosts=hosts)
             if first:
                 self._peers.serve()
         renewals = self._view.renewals()
-        for node, renewed in renewals.items():
-            if node in self._renewals and renewed != self._renewals[node]:
-                self._peers.renewed(node)
+        for node, renewal in renewals.items():
+            if node in self._renewals and renewal != self._renewals[node]:
+                self._peers.renewed(node, hears=renewal[1])
         self._renewals = renewals
 
     def _act(self) -> None:
-        before = self._tenancy
-        if self._rejoins_at is not None and (clock() >= self._rejoins_at or self._is_complete()):
-            self._rejoins_at = None
-        around = replace(
-            self._around,
-            alive=self._around.alive if self._rejoins_at is None else frozenset(),
+        if self._fenced:
+            # What is known is from before a standstill: nothing is answered, and nothing decided.
+            return
+        before = self._state
+        liveness = self._inputs.liveness
+        inputs = replace(
+            self._inputs,
             answered=self._announcer.answered(),
-            doubtful=self._doubtful(),
-            heard=self._peers.hearing(self._tenancy.suspects),
+            unforwarding=self._unforwarding(),
+            unreachable=self._unreachable,
+            subnets_by_lease=self._view.subnets() if liveness.alone else {},
         )
-        contests = self._view.contests()
-        tenancy = self._tenancy = self._tenure.decide(contests, around, clock())
-        self._directory.note_services(contests, tenancy.scopes, until_now=before.scopes)
-        # Answer first: the others go by the claim, and whoever had the address until now stops at its word.
-        lent = {address: loan.macs for address, loan in tenancy.loans.items()}
-        self._announcer.announce(tenancy.scopes, unheld=tenancy.unheld, lent=lent)
-        self._peers.state(tenancy.statement(self._around.links))
-        lenders = {address: loan.lender for address, loan in tenancy.loans.items()}
-        known = self._known or {}
-        self._hosts.watch({node: known[node][0] for node in lenders.values() if known.get(node)})
-        if tenancy.scopes:
+        state = self._state = self._holder.decide(self._groups, inputs, clock())
+        self._book.note_services(self._groups, state.scopes, until_now=before.scopes)
+        # Answer first: the others go by the claim, and whoever had the address until now stops for it.
+        macs = {address: help_.macs for address, help_ in state.help.items()}
+        self._announcer.announce(state.scopes, unheld=state.probing, lent=macs)
+        self._peers.advertise(state.advertised(self._inputs.links))
+        if state.regained:
+            self._announcer.announce_again(state.regained)
+        self._watch_hosts(state, liveness)
+        if state.scopes:
             self._given_away.clear()
         else:
             self._given_away.set()
-        # Who is to be judged when the time is up must be heard by then.
-        self._peers.hearing(tenancy.suspects)
-        self._tally.count(contests, around, tenancy, before=before)
+        self._announced.count(self._groups, liveness, state, before=before)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
-        if self._node in around.alive:
-            self._reports.report(self._view, contests, tenancy)
+        if self._node in liveness.alive:
+            self._reports.report(self._view, self._groups, state)
 
-    def _is_back(self, links: Iterable[Link]) -> bool:
-        before = {link.name for link in self._around.links if not link.lost}
-        back = {link.name for link in links if not link.lost} - before
-        return bool(back and self._around.links)
+    def _watch_hosts(self, state: HolderState, liveness: Liveness) -> None:
+        """Ask the kernels of the nodes that this one helps; and of all others, while it hears nobody."""
+        known = self._known or {}
+        asked = {help_.node for help_ in state.help.values()}
+        if liveness.alone:
+            asked |= known.keys() - {self._node}
+        self._hosts.watch({node: known[node][0] for node in asked if known.get(node)})
 
-    def _is_alone(self, alive: Iterable[str]) -> bool:
-        """Whether every peer has fallen silent: more likely it was this node that was gone."""
-        return len(self._known or ()) > 1 and not frozenset(alive) - {self._node}
-
-    def _is_complete(self) -> bool:
-        return frozenset(self._known or ()) <= {*self._around.alive, self._node}
-
-    def _doubtful(self) -> frozenset[str]:
-        """The nodes that may not go on forwarding while their speaker is away."""
-        lenders = {loan.lender for loan in self._tenancy.loans.values()}
-        return self._unreachable | ((lenders | set(self._around.leaving)) - self._staying)
+    def _unforwarding(self) -> frozenset[str]:
+        """The nodes that may not go on forwarding while their speaker restarts."""
+        helped = {help_.node for help_ in self._state.help.values()}
+        leaving = set(self._inputs.liveness.leaving)
+        return self._unreachable | ((helped | leaving) - self._staying)

@@ -1,4 +1,4 @@
-"""What the speaker's other threads have told and the decider has not taken yet, and which of it comes first."""
+"""The events that the speaker's other threads report and the controller has not taken yet, the urgent first."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from allocator.kube.reflector import Change
 from speaker.membership.fence import clock
+from speaker.membership.link import Link
 from speaker.membership.liveness import Liveness
-from speaker.membership.state_sync import Link
 from speaker.netdev.interfaces import Interface
 from speaker.netdev.link_state import LinkMemory
 
@@ -18,7 +18,7 @@ from speaker.netdev.link_state import LinkMemory
 class Urgent:
     """The latest of everything that cannot wait; None where there is nothing new.
 
-    `links` are this node's interfaces, `gone` the nodes without a speaker that do not run any more. With nothing in
+    `links` are this node's interfaces, `gone` the watched nodes whose kernels do not answer. With nothing in
     it, it says that the time is up.
     """
 
@@ -31,11 +31,11 @@ class Urgent:
 _NOTHING = Urgent()
 
 
-class Inbox:
-    """Collects news from any thread for one that takes it.
+class EventQueue:
+    """Collects events from any thread for one that takes them.
 
-    News of the living and of the interfaces comes first: a takeover never waits for a backlog of watch events. Of
-    the cluster nothing is handed out before all of it is known. Everything is guarded by `_wake`.
+    Who is alive and the interfaces come first: a takeover never waits for a backlog of watch events. Of the cluster
+    nothing is handed out before all of it is known. Everything is guarded by `_wake`.
     """
 
     def __init__(self) -> None:
@@ -48,12 +48,12 @@ class Inbox:
         self._closed = False
 
     def take(self, deadline: float | None) -> Urgent | Sequence[Change] | None:
-        """Wait for news, or until `deadline` (as of `clock`), and return what comes first; None once closed.
+        """Wait for an event, or until `deadline` (as of `clock`), and return what comes first; None once closed.
 
         The first changes are those that make up the whole cluster, none if it is empty.
         """
         with self._wake:
-            self._wake.wait_for(self._has_news, None if deadline is None else max(0.0, deadline - clock()))
+            self._wake.wait_for(self._has_events, None if deadline is None else max(0.0, deadline - clock()))
             if self._closed:
                 return None
             if self._urgent != _NOTHING or (deadline is not None and deadline <= clock()):
@@ -96,7 +96,7 @@ class Inbox:
             self._put(replace(self._urgent, links=self._memory.links(interfaces)))
 
     def put_gone(self, nodes: frozenset[str]) -> None:
-        """Replace what is known of nodes without a speaker: these do not run any more."""
+        """Replace what is known of the watched nodes: the kernels of these do not answer."""
         with self._wake:
             self._put(replace(self._urgent, gone=nodes))
 
@@ -109,6 +109,6 @@ class Inbox:
         self._urgent = urgent
         self._wake.notify()
 
-    def _has_news(self) -> bool:
+    def _has_events(self) -> bool:
         cluster = self._synced and (bool(self._changes) or not self._first_taken)
         return self._closed or self._urgent != _NOTHING or cluster

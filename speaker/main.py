@@ -17,7 +17,12 @@ from allocator.process import logs
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor
 from speaker.layer2.gratuitous import REFRESH_SECONDS
-from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+from speaker.membership.membership import (
+    DEFAULT_DEAD_AFTER_SECONDS,
+    DEFAULT_INTERVAL_SECONDS,
+    INTERVALS_TO_DEATH,
+)
+from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
 from speaker.process import Settings, Speaker, Stopped
 
 log = EventLog("speaker")
@@ -61,6 +66,13 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
     help="Ask the LAN before announcing a new address, and leave it to a host that has it. "
     "Turn it off where a router answers ARP for addresses that are not its own.",
 )
+@click.option(
+    "--announce-from",
+    type=click.Choice(["subnet", "any"]),
+    default="subnet",
+    show_default=True,
+    help="Which nodes are to announce an address: those with an interface in its subnet before all others, or any.",
+)
 @options.log_level
 @options.kubeconfig
 def speaker(
@@ -73,13 +85,22 @@ def speaker(
     dead_after: float,
     announce_refresh: float,
     probe: bool,
+    announce_from: str,
     log_level: str,
     kubeconfig: str | None,
 ) -> None:
     """Answer ARP and neighbour solicitations on this node for the addresses elected to it."""
-    if dead_after < 2 * heartbeat_interval:
-        raise click.UsageError("--dead-after must be at least twice --heartbeat-interval")
+    if dead_after < INTERVALS_TO_DEATH * heartbeat_interval:
+        raise click.UsageError(
+            f"--dead-after {dead_after:g} is less than {INTERVALS_TO_DEATH:g} times --heartbeat-interval "
+            f"{heartbeat_interval:g}: a node that is well would stop answering between two heartbeats; "
+            f"use at least {INTERVALS_TO_DEATH * heartbeat_interval:g}"
+        )
     logs.configure(log_level)
+    try:
+        excluded = excluded_interfaces()
+    except (InvalidExclusions, OSError) as error:
+        raise click.ClickException(str(error)) from error
     try:
         cluster = Cluster.from_environment(kubeconfig)
     except ConfigException as error:
@@ -93,6 +114,8 @@ def speaker(
         dead_after_seconds=dead_after,
         announce_refresh_seconds=announce_refresh,
         probe=probe,
+        announce_from_subnet=announce_from == "subnet",
+        excluded_interfaces=excluded,
     )
     sys.exit(_run(Speaker(cluster, settings, REGISTRY), monitor_port=monitor_port))
 

@@ -1,17 +1,17 @@
-"""Those who are told what was decided, and what the decider asks of them."""
+"""Those who are told what was decided, and what the controller asks of them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
-from speaker.election.candidates import Contest
-from speaker.election.holder import Tenancy
-from speaker.membership.state_sync import Statement
+from speaker.election.candidates import Candidates
+from speaker.election.holder import HolderState
+from speaker.membership.state_sync import AdvertisedState
 
 
 class Announces(Protocol):
@@ -30,8 +30,8 @@ class Announces(Protocol):
         """
         ...
 
-    def announce_again(self) -> None:
-        """Tell the LAN anew about everything announced."""
+    def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
+        """Tell the LAN anew about these addresses, or about everything announced."""
         ...
 
     def answered(self) -> frozenset[Address]:
@@ -42,11 +42,13 @@ class Announces(Protocol):
 class Peers(Protocol):
     """What the other speakers are told and asked through."""
 
-    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        """Exchange heartbeats with these nodes from now on."""
+    def set_peers(
+        self, addresses: Mapping[str, Sequence[str]], *, hosts: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Exchange heartbeats with these nodes from now on; with one of the hosts as soon as it is heard."""
         ...
 
-    def renewed(self, node: str) -> None:
+    def renewed(self, node: str, *, hears: int) -> None:
         """The node's Lease was seen to be renewed."""
         ...
 
@@ -54,12 +56,8 @@ class Peers(Protocol):
         """This node knows enough of the cluster to announce."""
         ...
 
-    def state(self, statement: Statement) -> None:
-        """Tell what this node announces and where it can."""
-        ...
-
-    def hearing(self, nodes: Collection[str]) -> frozenset[str]:
-        """Return those that have just said what they announce, and get the others to."""
+    def advertise(self, state: AdvertisedState) -> None:
+        """Advertise what this node claims and where it can announce."""
         ...
 
     def unfence(self) -> None:
@@ -68,7 +66,7 @@ class Peers(Protocol):
 
 
 class Hosts(Protocol):
-    """What watches nodes without a speaker."""
+    """What asks the kernels of nodes that are not heard."""
 
     def watch(self, hosts: Mapping[str, str]) -> None:
         """Watch exactly these, by name and address; returns at once."""
@@ -78,6 +76,6 @@ class Hosts(Protocol):
 class Reports(Protocol):
     """What tells people."""
 
-    def report(self, view: View, contests: Iterable[Contest], tenancy: Tenancy) -> None:
+    def report(self, view: View, groups: Iterable[Candidates], state: HolderState) -> None:
         """This node announces that from now on; returns at once."""
         ...

@@ -18,7 +18,7 @@ from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.process.logs import EventLog
 from speaker.cluster.state import View
-from speaker.controller import Decider
+from speaker.controller import Controller
 from speaker.layer2.announcer import Announcer
 from speaker.layer2.conflicts import ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS
@@ -28,13 +28,13 @@ from speaker.membership.key import KeyWatch, read_key
 from speaker.membership.lease import LeaseKeeper
 from speaker.membership.liveness import Liveness
 from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
-from speaker.membership.reconnection import Reconnection
 from speaker.membership.service import Heartbeats
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
-from speaker.netdev.interfaces import Interface, InterfaceWatch
-from speaker.netdev.link_state import reachable_at
+from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface, InterfaceWatch
+from speaker.netdev.link_state import reachable_at, subnets_of
 from speaker.netdev.packet_socket import require_raw_sockets
+from speaker.reconnection import Reconnection
 from speaker.status.rate_limit import (
     EVENTS_PER_SECOND,
     EVENTS_SAVED,
@@ -85,6 +85,8 @@ class Settings:
     dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS
     announce_refresh_seconds: float = REFRESH_SECONDS
     probe: bool = True
+    announce_from_subnet: bool = True
+    excluded_interfaces: tuple[str, ...] = EXCLUDED_NAMES
 
 
 class Stopped(Exception):
@@ -102,7 +104,7 @@ class Speaker:
         self._parts: dict[str, Part] = {}
         self._waiting_for = "the speakers' key"
         self._heartbeats: Heartbeats | None = None
-        self._decider: Decider | None = None
+        self._controller: Controller | None = None
 
     def start(self) -> None:
         """Fetch what is needed and start every part. Raises Stopped, and OSError when a socket is refused."""
@@ -145,7 +147,7 @@ class Speaker:
         )
         reporter = Reporter(node=settings.node, events=events, statuses=statuses)
         hosts = HostWatch(settings.heartbeat_port)
-        decider = Decider(
+        controller = Controller(
             node=settings.node,
             view=View(lb_class=settings.lb_class),
             announcer=announcer,
@@ -153,30 +155,31 @@ class Speaker:
             hosts=hosts,
             reports=reporter,
             metrics=self._metrics,
+            by_subnet=settings.announce_from_subnet,
         )
-        hosts.report_to(decider.on_gone)
+        hosts.report_to(controller.on_gone)
         lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
 
         def on_rival(address: Address, node: str) -> None:
-            # It announces though it may not be heard: then it lives all the same, and the election counts it.
-            log.warning("address.rival", ip=address, service=decider.services_of(address), node=node)
+            # It announces though it may not be heard: that is as good as a renewed Lease.
+            log.warning("address.rival", ip=address, service=controller.services_of(address), node=node)
             self._metrics.double_announcers.inc()
-            heartbeats.renewed(node)
+            heartbeats.announces(node)
 
         announcer.report_to(
             ConflictListener(
                 on_conflict=reporter.conflict,
                 on_over=reporter.conflict_over,
                 on_rival=on_rival,
-                whose=decider.whose,
-                on_answered=decider.on_answered,
-                services_of=decider.services_of,
+                whose=controller.whose,
+                on_answered=controller.on_answered,
+                services_of=controller.services_of,
             )
         )
 
         keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
         reflectors = [
-            Reflector(self._cluster, resource, namespace=namespace, on_change=decider.on_change)
+            Reflector(self._cluster, resource, namespace=namespace, on_change=controller.on_change)
             for resource, namespace in (
                 (resource.SERVICES, None),
                 (slices, None),
@@ -199,13 +202,15 @@ class Speaker:
 
         def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
             announcer.set_interfaces(interfaces)
-            decider.on_interfaces(interfaces)
-            lease.reach_at(reachable_at(interfaces))
+            controller.on_interfaces(interfaces)
+            lease.reach_at(reachable_at(interfaces), subnets_of(interfaces))
             reconnection.on_interfaces(interfaces)
 
         def on_liveness(liveness: Liveness) -> None:
-            decider.on_liveness(liveness)
-            lease.serve(settings.node in liveness.alive)
+            controller.on_liveness(liveness)
+            # Who is cut off does not serve: the others are not to go by its Lease.
+            serving = settings.node in liveness.alive and not liveness.cut_off_from
+            lease.serve(serving, hears=heartbeats.hears, alone=liveness.alone)
             reconnection.on_alive(liveness.alive)
 
         heartbeats.report_to(on_liveness, on_forged=keys.doubt)
@@ -219,17 +224,17 @@ class Speaker:
             "key": keys,
             "packets": packets,
             "announcer": announcer,
-            "interfaces": InterfaceWatch(on_interfaces),
+            "interfaces": InterfaceWatch(on_interfaces, excluded=settings.excluded_interfaces),
             "hosts": hosts,
             "heartbeats": heartbeats,
-            "decider": decider,
+            "controller": controller,
         }
         for name, part in parts.items():
             part.start()
             self._parts[name] = part
-        self._heartbeats, self._decider = heartbeats, decider
+        self._heartbeats, self._controller = heartbeats, controller
         self._await_synced(reflectors)
-        decider.on_synced()
+        controller.on_synced()
         self._waiting_for = "the other speakers' heartbeats"
 
     def not_ready(self) -> list[str]:
@@ -254,9 +259,9 @@ class Speaker:
         The others are told first; what is announced here stays so until its successor is heard to announce it.
         """
         self._stopping.set()
-        if self._heartbeats is not None and self._decider is not None and self._heartbeats.serving:
+        if self._heartbeats is not None and self._controller is not None and self._heartbeats.serving:
             self._heartbeats.leave()
-            given = self._decider.wait_given_away(HANDOVER_SECONDS)
+            given = self._controller.wait_given_away(HANDOVER_SECONDS)
             log.info("speaker.left", given_away=given)
         for name, part in reversed(self._parts.items()):
             log.debug("part.stopping", part=name)

@@ -1,7 +1,7 @@
 """The cluster as the speaker sees it, kept up to date change by change, with every election prepared.
 
-Data flow: watch event -> `View.apply` -> `View.refresh` (who could announce what) -> `View.contests`, which are held
-among those alive (`Tenure.decide`). The last step is all that a node's death has to wait for.
+Data flow: watch event -> `View.apply` -> `View.refresh` -> `View.service_addresses` (who could announce what), of
+which the election makes groups of candidates. What is left for the death of a node is the decision among those alive.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from speaker.cluster import endpoints
 from speaker.cluster.advertisements import Advertisement, advertisement_from
 from speaker.cluster.eligibility import eligibility
 from speaker.cluster.nodes import Node, node_from
-from speaker.election.candidates import Candidacy, Contest, contests
+from speaker.cluster.service_address import ServiceAddress
 from speaker.membership.lease import SpeakerLease, lease_from
+from speaker.membership.link import Subnet
 
 log = EventLog("view")
 
@@ -47,10 +48,9 @@ class View:
         self._pools: dict[str, Pool] = {}
         self._advertisements: dict[str, Advertisement] = {}
         self._leases: dict[str, SpeakerLease] = {}
-        self._candidacies: dict[Key, tuple[Candidacy, ...]] = {}
+        self._addresses: dict[Key, tuple[ServiceAddress, ...]] = {}
         self._uses: dict[Key, frozenset[Address]] = {}
         self._users: dict[Address, set[Key]] = {}
-        self._contests: tuple[Contest, ...] | None = ()
         self._dirty: set[Key] = set()
 
     def apply(self, change: Change) -> None:
@@ -80,29 +80,25 @@ class View:
             self._apply_slice(change)
 
     def refresh(self) -> bool:
-        """Recompute what the changes since the last call affect; tell whether any candidacy changed."""
+        """Recompute what the changes since the last call affect; tell whether who could announce what is another."""
         changed = False
         for key in self._dirty:
             fresh = self._candidates(key)
-            before = self._candidacies.get(key, ())
+            before = self._addresses.get(key, ())
             if fresh == before:
                 continue
             changed = True
             _log_nobody(before, fresh)
             if fresh:
-                self._candidacies[key] = fresh
+                self._addresses[key] = fresh
             else:
-                self._candidacies.pop(key, None)
+                self._addresses.pop(key, None)
         self._dirty.clear()
-        if changed:
-            self._contests = None
         return changed
 
-    def contests(self) -> tuple[Contest, ...]:
-        """Return every election there is to hold, as of the last `refresh`."""
-        if self._contests is None:
-            self._contests = contests(self._candidacies.values())
-        return self._contests
+    def service_addresses(self) -> Iterable[tuple[ServiceAddress, ...]]:
+        """Return each Service's addresses with the nodes that may announce them, as of the last `refresh`."""
+        return self._addresses.values()
 
     def service(self, key: Key) -> Object | None:
         """Return the Service as last seen."""
@@ -122,9 +118,17 @@ class View:
         """Return the nodes of which nothing says that they are about to go."""
         return frozenset(node.name for node in self._nodes.values() if node.stays)
 
-    def renewals(self) -> dict[str, str]:
-        """Return when each speaker that serves last renewed its Lease, as it wrote."""
-        return {lease.node: lease.renewed for lease in self._leases.values() if lease.serving}
+    def hosts(self) -> dict[str, tuple[str, ...]]:
+        """Return every node with an InternalIP: name to that address."""
+        return {node.name: (node.internal_ip,) for node in self._nodes.values() if node.internal_ip}
+
+    def subnets(self) -> dict[str, tuple[Subnet, ...]]:
+        """Return the subnets of each node's interfaces, by its speaker's Lease."""
+        return {lease.node: lease.subnets for lease in self._leases.values()}
+
+    def renewals(self) -> dict[str, tuple[str, int]]:
+        """Return when each speaker that serves last renewed its Lease, as it wrote, and how many it heard then."""
+        return {lease.node: (lease.renewed, lease.hears) for lease in self._leases.values() if lease.serving}
 
     def _apply_slice(self, change: Change) -> None:
         # The label that ties a slice to its Service may change or go.
@@ -156,16 +160,18 @@ class View:
             if not users:
                 del self._users[address]
 
-    def _candidates(self, key: Key) -> tuple[Candidacy, ...]:
+    def _candidates(self, key: Key) -> tuple[ServiceAddress, ...]:
         service = self._services.get(key)
         if service is None or not wants_address(service, lb_class=self._lb_class):
             return ()
         addresses = addresses_in_status(service)
         serving = endpoints.serving(self._slices.get(key, {}).values())
         recorded = given_from(service)
-        return tuple(self._candidacy(key, service, address, addresses[0], serving, recorded) for address in addresses)
+        return tuple(
+            self._service_address(key, service, address, addresses[0], serving, recorded) for address in addresses
+        )
 
-    def _candidacy(
+    def _service_address(
         self,
         key: Key,
         service: Object,
@@ -173,7 +179,7 @@ class View:
         first: Address,
         serving: endpoints.Serving,
         recorded: Mapping[Address, Sequence[str]],
-    ) -> Candidacy:
+    ) -> ServiceAddress:
         who = eligibility(
             service,
             origin=origin_of(address, self._pools, recorded=recorded.get(address, ())),
@@ -182,7 +188,7 @@ class View:
             nodes=self._nodes.values(),
             shared=len(self._users.get(address, ())) > 1,
         )
-        return Candidacy(service=key, address=address, first=first, nodes=who.nodes, nobody=who.nobody)
+        return ServiceAddress(service=key, address=address, first=first, nodes=who.nodes, nobody=who.nobody)
 
 
 def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
@@ -211,9 +217,9 @@ def _read(change: Change, parse: Callable[[Document], _Value], *, otherwise: _Va
         return otherwise
 
 
-def _log_nobody(before: Iterable[Candidacy], after: Iterable[Candidacy]) -> None:
-    known = {candidacy.address: candidacy.nobody for candidacy in before}
-    for candidacy in after:
-        if candidacy.nobody is not None and known.get(candidacy.address) != candidacy.nobody:
-            service = "/".join(candidacy.service)
-            log.info("address.unannounced", ip=candidacy.address, service=service, reason=candidacy.nobody)
+def _log_nobody(before: Iterable[ServiceAddress], after: Iterable[ServiceAddress]) -> None:
+    known = {each.address: each.nobody for each in before}
+    for each in after:
+        if each.nobody is not None and known.get(each.address) != each.nobody:
+            service = "/".join(each.service)
+            log.info("address.unannounced", ip=each.address, service=service, reason=each.nobody)

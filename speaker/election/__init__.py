@@ -1,1 +1,28 @@
-"""Which node holds an address, and how it passes from one to another."""
+"""Which node holds an address, and how it passes from one to another.
+
+The rules, which every speaker follows by itself, from what it hears and what others advertise:
+
+1. **Hearing is mutual.** A node's side is itself and everybody linked to it by heartbeats that arrive and say that
+   its own arrive, also through others. Who is on the side and serves is alive (`membership`).
+2. **The holder stays.** A claim on the side is not contested by candidates of equal handicap and weight. Where there
+   is none, the candidates on the side take the address in their order (handicap, weight, rank), each `SKEW_SECONDS`
+   after the one before it, so that one that does not know of the address delays it only for that long. Who is not
+   heard directly, only by others, may have taken it and is waited for.
+3. **Two claims meet: one holds** (`election.Precedence`): that of the larger side during the cut; at a tie the one
+   whose term is lower, which is the holder before the cut; then the rank. A side counts who has been on it for five
+   seconds, so that for five seconds after a cut both sides count as they did during it. Once the other has stopped,
+   the holder announces again.
+4. **A restarted process claims nothing**, and one that stood still for so long that others may have taken over counts
+   for nothing where its claims meet others.
+5. **Who is cut off holds nothing that another can serve**: a node that hears nobody while the Leases of others are
+   renewed and say that those hear each other; and a node that hears others that do not hear it, if theirs is no
+   smaller side. Only where all hear nobody does a Lease speak for a node, and only if that node's kernel answers:
+   heartbeats are blocked everywhere, and the candidates that live by their Leases are ranked without regard to
+   claims.
+6. **Only an interface that could carry the address has a say** (`reach`).
+7. **Moves for better nodes**: at once where the holder has a handicap that a candidate has not; where a candidate is
+   preferred, once it has been on the side and Ready for ten seconds; once for each address while a whole cluster
+   boots (`Claim.offered`).
+
+`transitions.TRANSITIONS` is the life of one address on one node, `holder.Holder` walks it.
+"""

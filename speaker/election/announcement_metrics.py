@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
-from speaker.election.candidates import Contest
-from speaker.election.holder import Surroundings, Tenancy
+from speaker.election.candidates import Candidates
+from speaker.election.holder import HolderState
+from speaker.membership.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
 
 _PROTOCOL = "layer2"
 
 
-class Tally:
+class AnnouncementMetrics:
     """Keeps the metrics that follow from what this node announces. Owned by one thread."""
 
     def __init__(self, node: str, metrics: SpeakerMetrics) -> None:
@@ -21,21 +22,20 @@ class Tally:
         self._metrics = metrics
         self._shown: frozenset[tuple[Key, Address]] = frozenset()
 
-    def count(self, contests: Iterable[Contest], around: Surroundings, tenancy: Tenancy, *, before: Tenancy) -> None:
+    def count(
+        self, groups: Iterable[Candidates], liveness: Liveness, state: HolderState, *, before: HolderState
+    ) -> None:
         """Count what was not announced `before`, and show what is."""
-        taken = tenancy.scopes.keys() - before.scopes.keys()
+        taken = state.scopes.keys() - before.scopes.keys()
         if taken:
-            held = taken - tenancy.unheld
-            lost = len(_lost(held, around))
+            held = taken - state.probing
+            lost = len(_lost(held, liveness))
             self._metrics.takeovers.labels("new").inc(len(taken) - len(held))
             self._metrics.takeovers.labels("lost").inc(lost)
             self._metrics.takeovers.labels("handed-over").inc(len(held) - lost)
         self._show(
             frozenset(
-                (key, address)
-                for contest in contests
-                for key, address in contest.services
-                if address in tenancy.claims
+                (key, address) for group in groups for key, address in group.services if address in state.claims
             )
         )
 
@@ -50,10 +50,11 @@ class Tally:
         return "/".join(key), _PROTOCOL, self._node, str(address)
 
 
-def _lost(addresses: Collection[Address], around: Surroundings) -> set[Address]:
-    """Those whose last holder fell silent without having said good-bye."""
+def _lost(addresses: Collection[Address], liveness: Liveness) -> set[Address]:
+    """Those whose last holder fell silent without having said that it leaves."""
     last: dict[Address, tuple[int, str]] = {}
-    for node, statement in around.statements.items():
-        for address in statement.claims.keys() & addresses:
-            last[address] = max(last.get(address, (0, "")), (statement.claims[address], node))
-    return {address for address, (_, node) in last.items() if node not in around.alive and node not in around.leaving}
+    for node, state in liveness.states.items():
+        for address in state.claims.keys() & addresses:
+            last[address] = max(last.get(address, (0, "")), (state.claims[address].term, node))
+    gone = {address: node for address, (_, node) in last.items()}
+    return {address for address, node in gone.items() if node not in liveness.alive and node not in liveness.leaving}

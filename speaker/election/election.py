@@ -1,4 +1,4 @@
-"""Which node announces an address: a pure function that every speaker evaluates for itself."""
+"""In which order nodes are candidates for an address, and which of two claims on it holds: pure functions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from allocator.core.addresses import Address
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A node that may announce an address and whose speaker is alive.
-
-    `handicap` says how much speaks against the node (0: nothing), `weight` how much its administrators prefer it.
-    `term` is that of its claim, 0 where it does not announce the address now.
-    """
-
-    node: str
-    handicap: int = 0
-    weight: int = 0
-    term: int = 0
 
 
 def rank(*, address: Address, candidates: Iterable[str]) -> tuple[str, ...]:
@@ -32,18 +18,19 @@ def rank(*, address: Address, candidates: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(candidates), key=lambda node: hashlib.sha256(f"{node}#{address}".encode()).digest()))
 
 
-def elect(ranked: Iterable[Contender]) -> Contender | None:
-    """Return the one that announces, given the contenders in the order of `rank`; None when there is none.
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Precedence:
+    """Which of several claims on an address holds: the least. All of it is advertised, so all see the same.
 
-    The least handicap wins, then the highest weight, then the highest term (who announces already stays, and of two
-    that do the later taker), then the rank.
-
-    Invariants, given that who takes an address claims it with a term above every term it has heard of, and tells:
-    - speakers that agree on the contenders agree on the answer, whatever order they learned them in;
-    - the elected stays elected when others come, unless they outdo it in handicap or weight, or it has no term yet
-      (it claims provisionally): a node that returns takes nothing back;
-    - a contender that was not elected can go without the answer changing: a lost node moves only what it announced;
-    - of several that announce, all but one see, as soon as they hear of each other, that they must stop, and the
-      one sees that it must not: views that have exchanged their claims have exactly one holder.
+    Fewer things that speak against the node come first (`handicap`); then a claim that is not `offered`; then that of
+    the larger side during the cut (`lesser_side` is its negative); then the node preferred more (`lesser_weight`, the
+    same); then the lower `term`: of two claims one of which was made when the other's holder was not heard, that is
+    the holder before the cut, and otherwise the one that has changed hands less often. Last comes the rank.
     """
-    return min(ranked, key=lambda each: (each.handicap, -each.weight, -each.term), default=None)
+
+    handicap: int
+    offered: bool
+    lesser_side: int
+    lesser_weight: int
+    term: int
+    rank: int

@@ -1,293 +1,307 @@
-"""What this node announces from one election to the next: taking, keeping, and giving away without a gap."""
+"""What this node announces from one decision to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
-from speaker.election.candidates import Contest, Place
-from speaker.election.claim_term import PROVISIONAL, Lineage
-from speaker.election.election import Contender, elect
-from speaker.election.graceful_restart import Loan, borrowed
-from speaker.election.unresponsive_winner import Neglect
-from speaker.membership.state_sync import NOTHING, Link, Statement
+from speaker.election.candidates import Candidate, Candidates
+from speaker.election.case import Case
+from speaker.election.claim_term import ClaimTerms
+from speaker.election.graceful_restart import Help, help_for
+from speaker.election.inputs import Claims, Inputs, claims_of_others
+from speaker.election.reach import reach
+from speaker.election.standings import Standings
+from speaker.election.transitions import ANNOUNCED, HELD, State, next_state
+from speaker.membership.link import Link
+from speaker.membership.membership import STEADY_SECONDS
+from speaker.membership.state_sync import AdvertisedState, Claim
+
+SKEW_SECONDS = 0.2
+"""How much later than the candidate before it a node takes an address that nobody claims."""
 
 HANDOVER_SECONDS = 2.0
 """How long an address is kept for a successor that does not take it: it may see changes a little later."""
 
-UNHEARD_HANDOVER_SECONDS = 0.5
-"""The same for a successor that cannot be heard to take it."""
-
-SETTLING_SECONDS = 60.0
-"""How long after a speaker began to serve it gives what it took for want of a better node back to that node: when a
-whole cluster starts, the first speaker up would otherwise keep everything for ever."""
-
-LOST_LINK_HANDICAP = 2
-"""More than not being Ready: what the node would answer, the clients may not hear."""
-
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the other speakers and this node's interfaces are like at one moment.
+class HolderState:
+    """What to announce now, with the claims to advertise.
 
-    `statements` are what each peer was last heard to say, the dead ones included. What the `unheard` of `alive`
-    announce, who live by their Lease alone, is not known. `links` are this node's own, `answered` the addresses it
-    answers for. The `leaving` have said good-bye last; the `doubtful` nodes may not go on forwarding without their
-    speaker. Of the `suspects` of the last decision, those `heard` have just said what they announce.
+    `states` are those of the transitions. What is `probing` is announced only once nobody turns out to have it, and
+    not claimed until then. `help` are those answered for a restarting node. `deadline` is when to decide again though
+    nothing happens. `contested` are those claimed by a peer too, `regained` those that no longer are: the LAN is to
+    be told again; `unable` those this node would take if it had the interfaces.
     """
 
-    alive: Collection[str]
-    unheard: Collection[str] = frozenset()
-    statements: Mapping[str, Statement] = field(default_factory=dict)
-    links: tuple[Link, ...] = ()
-    answered: Collection[Address] = frozenset()
-    leaving: Collection[str] = frozenset()
-    doubtful: Collection[str] = frozenset()
-    heard: Collection[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Tenancy:
-    """What to announce now, with the claims to tell the others.
-
-    `unheld` of it none of ours announced until now, and this node does not answer for it yet: the LAN is to be asked,
-    and may have been answered that another host has it. It is not claimed, so whoever takes it next asks as well.
-    `loans` are those answered for a speaker that is away, whose claim they return to when it is back. `deadline` is
-    when to decide again though nothing happens; `leaving` are the addresses kept for a successor,
-    `contested` those a peer announces too, `unreachable` those this node would win if it had the interfaces. The
-    `suspects` are peers that have won something and do not take it.
-    """
-
+    states: Mapping[Address, State] = field(default_factory=dict)
     scopes: Mapping[Address, Scope] = field(default_factory=dict)
-    unheld: frozenset[Address] = frozenset()
-    claims: Mapping[Address, int] = field(default_factory=dict)
-    loans: Mapping[Address, Loan] = field(default_factory=dict)
+    probing: frozenset[Address] = frozenset()
+    claims: Mapping[Address, Claim] = field(default_factory=dict)
+    help: Mapping[Address, Help] = field(default_factory=dict)
     deadline: float | None = None
-    leaving: frozenset[Address] = frozenset()
     contested: Mapping[Address, str] = field(default_factory=dict)
-    unreachable: frozenset[Address] = frozenset()
-    suspects: frozenset[str] = frozenset()
+    regained: frozenset[Address] = frozenset()
+    unable: frozenset[Address] = frozenset()
 
-    def statement(self, links: tuple[Link, ...]) -> Statement:
+    def advertised(self, links: tuple[Link, ...]) -> AdvertisedState:
         """What the other speakers are to know of it, and of this node's interfaces."""
-        lenders = {address: loan.lender for address, loan in self.loans.items()}
-        return Statement(claims=self.claims, asked=self.unheld, lenders=lenders, links=links)
+        helped = {address: help.node for address, help in self.help.items()}
+        return AdvertisedState(claims=self.claims, probed=self.probing, helped=helped, links=links)
 
 
-class Tenure:
-    """Decides what one node announces. Pure but for its memory; every method takes the time. Owned by one thread.
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """An address that is announced: in which state, and since what."""
 
-    An address that another node wins is kept until that node is heard to announce it, so that no question goes
-    unanswered, or until `handover_seconds` are over; it is let go at once where the Service no longer wants it, where
-    this node cannot serve it any more, or did not answer for it yet.
-    """
+    state: State
+    scope: Scope
+    term: int = 0
+    help: Help | None = None
+    until: float | None = None
+    provisional: bool = False
+    offered_until: float | None = None
 
-    def __init__(self, node: str, *, handover_seconds: float = HANDOVER_SECONDS) -> None:
+    @property
+    def claim(self) -> Claim:
+        return Claim(term=self.term, offered=self.offered_until is not None)
+
+
+class Holder:
+    """Decides what one node announces (`election`'s rules). Pure but for its memory. Owned by one thread."""
+
+    def __init__(self, node: str, *, handover_seconds: float = HANDOVER_SECONDS, by_subnet: bool = True) -> None:
+        """`by_subnet` ranks nodes without an interface in an address's subnet behind those that have one."""
         self._node = node
         self._patience = handover_seconds
-        self._held = Tenancy()
-        self._deadlines: dict[Address, float] = {}
-        self._lineage = Lineage()
-        self._neglect = Neglect()
-        self._settled_at: float | None = None
+        self._by_subnet = by_subnet
+        self._held: dict[Address, _Held] = {}
+        self._terms = ClaimTerms()
+        self._since: dict[tuple[Address, str], float] = {}
+        self._unready_at: float | None = None
+        self._contested: frozenset[Address] = frozenset()
 
-    def decide(self, contests: Sequence[Contest], around: Surroundings, now: float) -> Tenancy:
-        """Hold every contest anew and return what this node announces from now on."""
-        claims = _claims_of_the_heard(around)
-        there_are = [address for contest in contests for address in contest.addresses]
-        self._lineage.look(there_are, claims.keys() | self._held.claims.keys(), around.statements, now)
-        self._neglect.begin()
-        if self._settled_at is None and self._node in around.alive:
-            self._settled_at = now + SETTLING_SECONDS
-        scopes: dict[Address, Scope] = {}
-        deadlines: dict[Address, float] = {}
-        loans: dict[Address, Loan] = {}
-        contested: dict[Address, str] = {}
-        unreachable: set[Address] = set()
-        for contest in contests:
-            winner = self._winner(contest, around, claims, now)
-            own = contest.places.get(self._node)
-            for address in contest.addresses:
-                rivals = claims.get(address, {})
-                if winner is not None and winner.node == self._node and own is not None:
-                    scopes[address] = own.scopes[address]
-                    loan = self._loan(address, around, now)
-                    if loan is not None and loan.lender in contest.places:
-                        loans[address] = loan
-                elif address in self._held.claims and self._still_served(address, around.links):
-                    unheard = winner is not None and winner.node in around.unheard
-                    patience = UNHEARD_HANDOVER_SECONDS if unheard else self._patience
-                    deadline = self._keep_until(address, winner, rivals, now=now, patience=patience)
-                    if deadline is not None:
-                        scopes[address] = self._held.scopes[address]
-                        deadlines[address] = deadline
-                        if (loan := self._held.loans.get(address)) is not None and _runs(loan, around, now):
-                            loans[address] = loan
-                if address in self._held.claims and address not in self._deadlines:
-                    loan = self._held.loans.get(address)
-                    others = [node for node in rivals if loan is None or node != loan.lender]
-                    if others:
-                        contested[address] = others[0]
-            if winner is None and own is not None and self._node in around.alive:
-                first = next(node for node in contest.places if node in around.alive)
-                unreachable |= set(contest.addresses) if first == self._node else set()
-        self._deadlines = deadlines
-        unheld = frozenset(address for address in scopes if self._is_unheld(address, around, now))
-        early = self._early(contests, around, now)
-        open_claims = self._held.unheld | {
-            address for address in scopes if set(claims.get(address, {}).values()) == {PROVISIONAL}
-        }
-        terms = self._terms(scopes.keys() - unheld, early=early & open_claims, kept=deadlines.keys() | early)
-        ends = [*deadlines.values(), *(loan.until for loan in loans.values()), *self._neglect.deadlines(now)]
-        if PROVISIONAL in terms.values() and self._settled_at is not None and now < self._settled_at:
-            ends.append(self._settled_at)
-        self._held = Tenancy(
-            scopes=scopes,
-            unheld=unheld,
-            claims=terms,
-            loans=loans,
-            deadline=min(ends, default=None),
-            leaving=frozenset(deadlines),
-            contested=contested,
-            unreachable=frozenset(unreachable),
-            suspects=self._neglect.suspects(),
+    def decide(self, groups: Sequence[Candidates], inputs: Inputs, now: float) -> HolderState:
+        """Hold every election anew and return what this node announces from now on."""
+        claims = claims_of_others(self._node, inputs.liveness)
+        self._look(groups, inputs, claims, now)
+        round_ = _Round(self, inputs, claims, now)
+        held: dict[Address, _Held] = {}
+        for group in groups:
+            round_.hold(group, held)
+        self._held, self._since = held, round_.since
+        return round_.result(held)
+
+    def _look(self, groups: Sequence[Candidates], inputs: Inputs, claims: Claims, now: float) -> None:
+        claimed = {address: held.term for address, held in self._held.items() if held.state in HELD}
+        for known in (claims.heard, claims.rumoured):
+            for address, by_node in known.items():
+                claimed[address] = max(claimed.get(address, 0), *(claim.term for claim in by_node.values()))
+        addresses = [address for group in groups for address in group.addresses]
+        self._terms.look(addresses, claimed, inputs.liveness.states, now)
+        if any(group.nodes[self._node].handicap for group in groups if self._node in group.nodes):
+            self._unready_at = now
+
+
+class _Round:
+    """One decision under way: what it found so far."""
+
+    def __init__(self, holder: Holder, inputs: Inputs, claims: Claims, now: float) -> None:
+        self._holder = holder
+        self._inputs = inputs
+        self._claims = claims
+        self._now = now
+        self.since: dict[tuple[Address, str], float] = {}
+        self._states: dict[Address, State] = {}
+        self._ends: list[float] = []
+        self._contested: dict[Address, str] = {}
+        self._unable: set[Address] = set()
+
+    def hold(self, group: Candidates, held: dict[Address, _Held]) -> None:
+        """Decide about one group of addresses; what is announced of it is put into `held`."""
+        before = self._holder._held
+        standings = Standings(
+            group,
+            node=self._holder._node,
+            inputs=self._inputs,
+            claims=self._claims,
+            own={
+                address: before[address].claim
+                for address in group.addresses
+                if address in before and before[address].state in HELD
+            },
+            by_subnet=self._holder._by_subnet,
         )
-        return self._held
+        own = group.nodes.get(self._holder._node)
+        may_take = self._may_take(group, standings)
+        for address in group.addresses:
+            known = before.get(address)
+            current = _Held(state=State.WAITING, scope=Scope(frozenset())) if known is None else known
+            if own is not None:
+                current.scope = own.scopes[address]
+            self._walk(address, current, own, standings, may_take or standings.is_helped(address))
+            self._states[address] = current.state
+            if current.state in ANNOUNCED:
+                held[address] = current
+                self._settle(address, current, standings)
+        if not standings.order and own is not None and standings.is_first_of_those_alive():
+            self._unable |= set(group.addresses)
 
-    def _is_unheld(self, address: Address, around: Surroundings, now: float) -> bool:
-        if address in around.answered or address in self._held.claims:
-            return False
-        return address in self._held.unheld or not self._lineage.vouches_for(address, now)
+    def result(self, held: Mapping[Address, _Held]) -> HolderState:
+        """Return what this decision comes to."""
+        for each in held.values():
+            ends = (each.until, each.help.until if each.help is not None else None, each.offered_until)
+            self._ends += [end for end in ends if end is not None]
+        claimed = {address: each for address, each in held.items() if each.state in HELD}
+        regained = frozenset(
+            address
+            for address in self._holder._contested - self._contested.keys()
+            if address in held and held[address].state is State.HOLDING
+        )
+        self._holder._contested = frozenset(self._contested)
+        return HolderState(
+            states=self._states,
+            scopes={address: each.scope for address, each in held.items()},
+            probing=frozenset(address for address, each in held.items() if each.state is State.PROBING),
+            claims={address: each.claim for address, each in claimed.items()},
+            help={address: each.help for address, each in claimed.items() if each.help is not None},
+            deadline=min((end for end in self._ends if end > self._now), default=None),
+            contested=self._contested,
+            regained=regained,
+            unable=frozenset(self._unable),
+        )
 
-    def _terms(
-        self, addresses: Collection[Address], *, early: Collection[Address], kept: Collection[Address]
-    ) -> dict[Address, int]:
-        """The claims to make: provisional ones on what is taken `early`, which stay so while among the `kept`."""
-        terms: dict[Address, int] = {}
-        fresh = 0
-        for address in addresses:
-            term = self._held.claims.get(address)
-            if term is None and address in early:
-                term = PROVISIONAL
-            elif term is None or (term == PROVISIONAL and address not in kept):
-                term = fresh = fresh or self._lineage.next_term()
-            terms[address] = term
-        return terms
+    def _walk(
+        self, address: Address, held: _Held, own: Candidate | None, standings: Standings, may_take: bool
+    ) -> None:
+        """Make every transition that is due."""
+        heard = self._claims.heard.get(address, {})
+        helping = held.help.node if held.help is not None else None
+        others = [node for node in heard if node != helping]
+        if others and held.state in HELD and held.state is not State.HANDING_OVER:
+            self._contested[address] = others[0]
+        while True:
+            case = self._case(address, held, own, standings, may_take)
+            if held.state is State.HANDING_OVER and not case.runs:
+                held.help = None
+            to = next_state(held.state, case)
+            if to is held.state:
+                return
+            self._enter(address, held, to, case, standings)
+            if to not in ANNOUNCED:
+                return
 
-    def _early(self, contests: Iterable[Contest], around: Surroundings, now: float) -> frozenset[Address]:
-        """What this node may have for no other reason than that it began to serve before a better one."""
-        if self._settled_at is None or now >= self._settled_at:
-            return frozenset()
-        awaited = (contest for contest in contests if _misses_a_better(contest, self._node, around.alive))
-        return frozenset(address for contest in awaited for address in contest.addresses)
-
-    def _loan(self, address: Address, around: Surroundings, now: float) -> Loan | None:
-        """On what loan to hold an address that this node wins: made on taking the address, and once over, over."""
-        loan = self._held.loans.get(address)
-        if address not in self._held.scopes and self._lineage.vouches_for(address, now):
-            loan = borrowed(address, around.statements, around.leaving, now=now)
-        return loan if loan is not None and _runs(loan, around, now) else None
-
-    def _still_served(self, address: Address, links: Iterable[Link]) -> bool:
-        scope = self._held.scopes.get(address)
-        return scope is not None and any(scope.includes(link.name) for link in links if not link.lost)
-
-    def _winner(
-        self, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]], now: float
-    ) -> Contender | None:
-        """Elect among those that take what they win; who is only believed to live by its Lease is not heard to."""
-        contenders = self._contenders(contest, around, claims)
-        while (winner := elect(contenders)) is not None:
-            if winner.node == self._node or winner.node in around.unheard:
-                break
-            if not self._neglect.is_due(
-                contest.addresses, winner.node, statements=around.statements, heard=around.heard, now=now
-            ):
-                break
-            contenders.remove(winner)
-        return winner
-
-    def _contenders(
-        self, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]]
-    ) -> list[Contender]:
-        found = []
-        # Whoever is not heard does not hear us either: neither can go by the other's claims.
-        silent = any(node in contest.places for node in around.unheard)
-        for node, place in contest.places.items():
-            if node not in around.alive:
-                continue
-            own = node == self._node
-            lost = 0
-            if own or node not in around.unheard:
-                links = around.links if own else around.statements.get(node, NOTHING).links
-                if not _can(place, links):
-                    continue
-                lost = LOST_LINK_HANDICAP if _impaired(place, links) else 0
-            terms = [
-                self._held.claims.get(address, 0) if own else claims.get(address, {}).get(node, 0)
-                for address in contest.addresses
-            ]
-            # Who stands in for a node that is back has its claim no longer.
-            terms += [term + 1 for term in self._lent_by(node, contest, around, claims)]
-            found.append(
-                Contender(
-                    node=node,
-                    handicap=place.handicap + lost,
-                    weight=place.weight,
-                    term=0 if silent or max(terms) <= PROVISIONAL else max(terms),
+    def _case(
+        self, address: Address, held: _Held, own: Candidate | None, standings: Standings, may_take: bool
+    ) -> Case:
+        inputs, liveness = self._inputs, self._inputs.liveness
+        heard = self._claims.heard.get(address, {})
+        claimed = held.state in HELD
+        help_ = held.help
+        if not claimed and own is not None and may_take:
+            help_ = help_for(address, liveness.states, liveness.leaving, inputs.links, now=self._now)
+            if help_ is not None and help_.node not in standings.nodes:
+                help_ = None
+        better_probers = frozenset(each.node for each in standings.better) & self._claims.probed.get(
+            address, frozenset()
+        )
+        return Case(
+            now=self._now,
+            able=reach(address, held.scope, inputs.links).possible,
+            isolated=standings.isolated,
+            claims=heard,
+            preceding=(
+                standings.preceding(
+                    address, held.claim, helping=help_.node if help_ is not None and claimed else None
                 )
-            )
-        return found
+                if claimed
+                else frozenset()
+            ),
+            first_prober=not better_probers,
+            is_answered=address in inputs.answered,
+            chosen=(standings.chosen and (claimed or not standings.rumoured)) or standings.is_helped(address),
+            may_take=may_take,
+            vouched=self._holder._terms.vouches_for(address, self._now),
+            help=help_,
+            runs=help_ is not None and self._now < help_.until and help_.node not in inputs.unforwarding,
+            until=held.until,
+        )
 
-    def _lent_by(
-        self, node: str, contest: Contest, around: Surroundings, claims: Mapping[Address, Mapping[str, int]]
-    ) -> Iterator[int]:
-        for address in contest.addresses:
-            own = self._held.loans.get(address)
-            if own is not None and own.lender == node:
-                yield self._held.claims[address]
-            for holder, term in claims.get(address, {}).items():
-                if around.statements[holder].lenders.get(address) == node:
-                    yield term
+    def _enter(self, address: Address, held: _Held, to: State, case: Case, standings: Standings) -> None:
+        terms, liveness = self._holder._terms, self._inputs.liveness
+        was, held.state = held.state, to
+        held.until = None
+        if to is State.HANDING_OVER:
+            held.until = self._now + self._holder._patience
+        elif to is State.HELPING:
+            held.help = case.help
+            held.term = case.help.term if case.help is not None else 0
+        elif to in (State.HOLDING, State.PROBING):
+            if was not in HELD:
+                fresh = liveness.booting and not terms.had_holder(address)
+                held.provisional = held.provisional or (fresh and standings.misses_a_better())
+                held.term = self._term(address, standings)
+            held.help = None
+        if to not in ANNOUNCED:
+            held.help = None
 
-    def _keep_until(
-        self, address: Address, winner: Contender | None, rivals: Mapping[str, int], *, now: float, patience: float
-    ) -> float | None:
-        """Until when to keep an address that this node does not win; None to let go now."""
-        if winner is not None and winner.node in rivals:
-            return None
-        deadline = self._deadlines.get(address, now + patience)
-        return deadline if now < deadline else None
+    def _term(self, address: Address, standings: Standings) -> int:
+        """That of the claim made in this node's place, if there is one: it goes on; else the next."""
+        claims = self._claims.heard.get(address, {})
+        for node, claim in claims.items():
+            if standings.helps(node, address):
+                return claim.term
+        return self._holder._terms.next_term(address, informed=self._inputs.liveness.informed)
 
+    def _may_take(self, group: Candidates, standings: Standings) -> bool:
+        """Whether it is this node's turn to take what nobody, or a lesser holder, has of the group."""
+        if standings.me is None or standings.rumoured or standings.unknown:
+            return False
+        if self._inputs.by_lease:
+            return not standings.better
+        if standings.holder is standings.me:
+            return True
+        if standings.holder is None:
+            if standings.probed:
+                return False
+            return self._has_waited(group.addresses[0], "vacant", standings)
+        if not standings.outdoes_holder or not self._is_steady(standings):
+            return False
+        return self._has_waited(group.addresses[0], "lesser holder", standings)
 
-def _claims_of_the_heard(around: Surroundings) -> dict[Address, dict[str, int]]:
-    claims: dict[Address, dict[str, int]] = {}
-    for node, statement in around.statements.items():
-        if node in around.alive and node not in around.unheard:
-            for address, term in statement.claims.items():
-                claims.setdefault(address, {})[node] = term
-    return claims
+    def _has_waited(self, address: Address, reason: str, standings: Standings) -> bool:
+        since = self.since[address, reason] = self._holder._since.get((address, reason), self._now)
+        if not standings.hears_all_better:
+            return False
+        at = since + SKEW_SECONDS * len(standings.better)
+        self._ends.append(at)
+        return self._now >= at
 
+    def _is_steady(self, standings: Standings) -> bool:
+        """Whether this node may take an address for being preferred: it is heard, and Ready, for long enough."""
+        me, holder = standings.me, standings.holder
+        if me is None or holder is None or standings.gives_way_at_once(holder):
+            return True
+        ready_at = 0.0 if self._holder._unready_at is None else self._holder._unready_at + STEADY_SECONDS
+        self._ends.append(ready_at)
+        return holder.node in self._inputs.liveness.steady and self._now >= ready_at
 
-def _runs(loan: Loan, around: Surroundings, now: float) -> bool:
-    return now < loan.until and loan.lender not in around.doubtful
-
-
-def _can(place: Place, links: Iterable[Link]) -> bool:
-    """Tell whether every address can be announced on some interface."""
-    there = [link.name for link in links if not link.lost]
-    return all(any(map(scope.includes, there)) for scope in place.scopes.values())
-
-
-def _impaired(place: Place, links: Iterable[Link]) -> bool:
-    lost = [link.name for link in links if link.lost]
-    return any(scope.includes(name) for scope in place.scopes.values() for name in lost)
-
-
-def _misses_a_better(contest: Contest, node: str, alive: Collection[str]) -> bool:
-    """Tell whether a node that would come before this one, were its speaker there, is not."""
-    standings = {other: (place.handicap, -place.weight) for other, place in contest.places.items()}
-    ranked = sorted(contest.places, key=standings.__getitem__)
-    return node in contest.places and any(other not in alive for other in ranked[: ranked.index(node)])
+    def _settle(self, address: Address, held: _Held, standings: Standings) -> None:
+        """End what was provisional while the cluster booted: offer it once to whoever comes first."""
+        if held.offered_until is not None and self._now >= held.offered_until:
+            held.offered_until = None
+        if not held.provisional or held.state is not State.HOLDING:
+            return
+        if self._inputs.liveness.booting:
+            if standings.misses_a_better():
+                return
+            # All are to know of each other before one of them takes it.
+            since = self.since[address, "complete"] = self._holder._since.get((address, "complete"), self._now)
+            self._ends.append(since + SKEW_SECONDS)
+            if self._now < since + SKEW_SECONDS:
+                return
+        held.provisional = False
+        if standings.better:
+            held.offered_until = self._now + self._holder._patience

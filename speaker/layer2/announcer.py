@@ -156,10 +156,12 @@ class Announcer:
             log.info("address.withdrawn", ip=address, service=services, protocol="layer2", interfaces=before[address])
         self._tell_of(turn, wanted)
 
-    def announce_again(self) -> None:
-        """Start every announced address's burst anew: the LAN may have learned another holder meanwhile."""
+    def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
+        """Start the bursts of these addresses, or of all, anew: the LAN may have learned another holder meanwhile."""
         with self._changed:
-            self._holdings.announce_again(self._holdings.wanted, Reason.DOUBT)
+            wanted = self._holdings.wanted
+            again = list(wanted) if addresses is None else [each for each in addresses if each in wanted]
+            self._holdings.announce_again(again, Reason.DOUBT)
             self._changed.notify_all()
 
     def set_interfaces(self, interfaces: Iterable[Interface]) -> None:

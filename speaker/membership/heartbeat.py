@@ -1,4 +1,10 @@
-"""Heartbeats on the wire: small datagrams that only holders of the speakers' key can write."""
+"""Heartbeats on the wire: small datagrams that only holders of the speakers' key can write.
+
+A datagram is a header, records, and an authentication code. The header names the version of the format and the
+highest version that its sender reads; a record has its type and length, and one of an unknown type is skipped. A
+release may add records; what the header means changes with the version only. It writes the version of its predecessor
+until all peers that are heard read its own.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +17,23 @@ from struct import Struct
 
 from speaker.membership.state_sync import Chunk
 
-_MAGIC = b"ALB3"
-_HEADER = Struct("!4sBBQQQQQQB")
-_CHUNK = Struct("!BQQHHH")
-_NEWS = Struct("!BQB")
+VERSION = 1
+"""Of the format. The first that is kept; there is no predecessor."""
+
+_MAGIC = b"ALBH"
+_HEADER = Struct("!4sBBBBQQQQQQHHB")
+_RECORD = Struct("!BH")
+_CHUNK = Struct("!QQHH")
 _MAC_BYTES = 32
 _IS_CHUNK = 1
-_PROBE = 1
+_PROBE, _HEARS = 1, 2
+_MOST = 2**16 - 1
 MAXIMUM_BYTES = 1232
 """What fits, with IPv6 and UDP headers, into the smallest packet every network carries whole."""
-NEWS_BYTES = 800
-"""How much news one heartbeat carries; chunks go one to a heartbeat, without news."""
 
 
 class MalformedHeartbeat(ValueError):
-    """A datagram that is not a heartbeat; the message says why."""
+    """A datagram that is not a heartbeat of a version that is read here; the message says why."""
 
 
 class ForgedHeartbeat(ValueError):
@@ -33,31 +41,11 @@ class ForgedHeartbeat(ValueError):
 
 
 class Phase(IntEnum):
-    """Where a speaker stands: only one that is serving can announce."""
+    """Where a speaker is in its life: only one that is serving can announce."""
 
     STARTING = 1
     SERVING = 2
     LEAVING = 3
-
-
-class Tidings(IntEnum):
-    """What one speaker tells another about a third."""
-
-    SUSPECTED = 2
-    """I do not hear it; do you?"""
-    VOUCHED = 3
-    """I hear it."""
-    DEAD = 4
-    """Nobody who should hears it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class News:
-    """Tidings of a node, as long as it runs the process of this incarnation."""
-
-    about: str
-    tidings: Tidings
-    incarnation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +54,13 @@ class Heartbeat:
 
     `incarnation` is a random number of the sending process, and `sequence` grows with every heartbeat of it;
     `challenge` is a random number the receiver is to send back, `echo` the receiver's as the sender last heard it
-    (0 before). Together they make a recorded heartbeat worthless.
+    (0 before). Together they make a recorded heartbeat worthless. `hears` says that the receiver's own heartbeats
+    arrive: only then is hearing mutual. `linked` is how many nodes are on the sender's side now, itself included,
+    `side` how many of those count (`side.Side`): here and not in the state, because who hears nobody sends no state.
 
-    `version` is the sender's present statement, `have` the version of the receiver's that it has taken in, and
-    `chunks` lead there. `probe` asks for a heartbeat in return at once, and for frequent ones from now on.
+    `version` is that of the sender's present state, `have` the version of the receiver's that it has taken in, and
+    `chunks` lead there. `probe` asks for a heartbeat in return at once, and for frequent ones from now on. `reads` is
+    the highest version of the format that the sender reads.
     """
 
     sender: str
@@ -81,31 +72,35 @@ class Heartbeat:
     version: int = 0
     have: int = 0
     probe: bool = False
+    hears: bool = False
+    linked: int = 0
+    side: int = 0
     chunks: tuple[Chunk, ...] = ()
-    news: tuple[News, ...] = ()
+    reads: int = VERSION
 
     def encode(self, key: bytes) -> bytes:
         """Write the datagram, authenticated with HMAC-SHA256."""
         name = self.sender.encode()
         header = _HEADER.pack(
             _MAGIC,
+            VERSION,
+            self.reads,
             self.phase,
-            _PROBE if self.probe else 0,
+            (_PROBE if self.probe else 0) | (_HEARS if self.hears else 0),
             self.incarnation,
             self.challenge,
             self.echo,
             self.sequence,
             self.version,
             self.have,
+            min(self.linked, _MOST),
+            min(self.side, _MOST),
             len(name),
         )
         parts = [header, name]
-        for news in self.news:
-            about = news.about.encode()
-            parts += [_NEWS.pack(news.tidings, news.incarnation, len(about)), about]
         for chunk in self.chunks:
-            fields = (chunk.base, chunk.version, chunk.index, chunk.count, len(chunk.data))
-            parts += [_CHUNK.pack(_IS_CHUNK, *fields), chunk.data]
+            fields = _CHUNK.pack(chunk.base, chunk.version, chunk.index, chunk.count)
+            parts += [_RECORD.pack(_IS_CHUNK, len(fields) + len(chunk.data)), fields, chunk.data]
         body = b"".join(parts)
         return body + hmac.digest(key, body, hashlib.sha256)
 
@@ -117,29 +112,28 @@ class Heartbeat:
         body, code = datagram[:-_MAC_BYTES], datagram[-_MAC_BYTES:]
         if not hmac.compare_digest(code, hmac.digest(key, body, hashlib.sha256)):
             raise ForgedHeartbeat("the authentication code is not of this cluster's key")
+        if body[len(_MAGIC)] != VERSION:
+            raise MalformedHeartbeat(f"version {body[len(_MAGIC)]} of the format; this release reads {VERSION}")
         try:
             return cls._read(body)
         except (ValueError, struct.error) as error:
-            raise MalformedHeartbeat(f"an authentic heartbeat of another version: {error}") from None
+            raise MalformedHeartbeat(f"an authentic heartbeat that cannot be read: {error}") from None
 
     @classmethod
     def _read(cls, body: bytes) -> Heartbeat:
-        _, phase, flags, incarnation, challenge, echo, sequence, version, have, length = _HEADER.unpack_from(body)
+        _, _, reads, phase, flags, *numbers, linked, side, length = _HEADER.unpack_from(body)
+        incarnation, challenge, echo, sequence, version, have = numbers
         at = _HEADER.size
-        sender, at = _text(body, at, length)
-        news: list[News] = []
+        name, at = _bytes(body, at, length)
         chunks: list[Chunk] = []
         while at < len(body):
-            if body[at] == _IS_CHUNK:
-                _, base, leads_to, index, count, size = _CHUNK.unpack_from(body, at)
-                data, at = _bytes(body, at + _CHUNK.size, size)
-                chunks.append(Chunk(base=base, version=leads_to, index=index, count=count, data=data))
-            else:
-                tidings, of, length = _NEWS.unpack_from(body, at)
-                about, at = _text(body, at + _NEWS.size, length)
-                news.append(News(about=about, tidings=Tidings(tidings), incarnation=of))
+            kind, size = _RECORD.unpack_from(body, at)
+            data, at = _bytes(body, at + _RECORD.size, size)
+            if kind == _IS_CHUNK:
+                base, leads_to, index, count = _CHUNK.unpack_from(data)
+                chunks.append(Chunk(base=base, version=leads_to, index=index, count=count, data=data[_CHUNK.size :]))
         return cls(
-            sender=sender,
+            sender=name.decode(),
             phase=Phase(phase),
             incarnation=incarnation,
             challenge=challenge,
@@ -148,8 +142,11 @@ class Heartbeat:
             version=version,
             have=have,
             probe=bool(flags & _PROBE),
+            hears=bool(flags & _HEARS),
+            linked=linked,
+            side=side,
             chunks=tuple(chunks),
-            news=tuple(news),
+            reads=reads,
         )
 
 
@@ -158,8 +155,3 @@ def _bytes(body: bytes, at: int, length: int) -> tuple[bytes, int]:
     if end > len(body):
         raise ValueError("it ends too early")
     return body[at:end], end
-
-
-def _text(body: bytes, at: int, length: int) -> tuple[str, int]:
-    data, end = _bytes(body, at, length)
-    return data.decode(), end

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from allocator.core.addresses import AddressError
 from allocator.kube.client import AlreadyExists, ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import LEASES, NODES
 from allocator.kube.timestamps import write_time
 from allocator.objects.document import Document, annotations_of
-from allocator.objects.names import HEARTBEAT_ADDRESSES_ANNOTATION, SPEAKER_LEASE_PREFIX
+from allocator.objects.names import (
+    HEARD_SPEAKERS_ANNOTATION,
+    HEARTBEAT_ADDRESSES_ANNOTATION,
+    SPEAKER_LEASE_PREFIX,
+    SPEAKER_SUBNETS_ANNOTATION,
+)
 from allocator.process.logs import EventLog
+from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
+from speaker.membership.link import Subnet
 from speaker.membership.transport import known_addresses
 
 log = EventLog("lease")
 
-RENEW_SECONDS = 10.0
 _DURATION_SECONDS = 30
 _RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerLease:
-    """A speaker's Lease: `serving` while its holder is named, `renewed` as it was written."""
+    """A speaker's Lease: `serving` while its holder is named, `renewed` as it was written.
+
+    `hears` is how many other speakers the node heard when it wrote it, `subnets` are those of its interfaces.
+    """
 
     node: str
     addresses: tuple[str, ...] = ()
     serving: bool = False
     renewed: str = ""
+    hears: int = 0
+    subnets: tuple[Subnet, ...] = ()
 
 
 def lease_from(document: Document) -> SpeakerLease | None:
@@ -37,19 +51,30 @@ def lease_from(document: Document) -> SpeakerLease | None:
     if not name.startswith(SPEAKER_LEASE_PREFIX):
         return None
     spec: Document = document.get("spec") or {}
+    annotations = annotations_of(document)
+    hears = annotations.get(HEARD_SPEAKERS_ANNOTATION, "")
     return SpeakerLease(
         node=name.removeprefix(SPEAKER_LEASE_PREFIX),
-        addresses=known_addresses(annotations_of(document).get(HEARTBEAT_ADDRESSES_ANNOTATION, "").split(",")),
+        addresses=known_addresses(annotations.get(HEARTBEAT_ADDRESSES_ANNOTATION, "").split(",")),
+        hears=int(hears) if hears.isascii() and hears.isdigit() else 0,
+        subnets=tuple(_subnets(annotations.get(SPEAKER_SUBNETS_ANNOTATION, ""))),
         serving=bool(spec.get("holderIdentity")),
         renewed=spec.get("renewTime") or "",
     )
 
 
+def _subnets(written: str) -> Iterator[Subnet]:
+    for text in written.split(","):
+        with contextlib.suppress(AddressError):
+            yield Subnet.parse(text)
+
+
 class LeaseKeeper:
     """Writes this node's Lease from a thread of its own: at the start, on every change, and every ten seconds.
 
-    `_addresses` and `_serving` are guarded by `_wake`. The Lease goes with its Node (owner reference); a speaker
-    that stops only takes its name off.
+    It is written at once, too, when this node comes to hear nobody or hears somebody again, and more often while it
+    hears nobody: that tells others that hear nobody either what to make of it. What the setters set is guarded by
+    `_wake`. The Lease goes with its Node (owner reference); a speaker that stops only takes its name off.
     """
 
     def __init__(self, cluster: Cluster, *, node: str, namespace: str) -> None:
@@ -59,7 +84,10 @@ class LeaseKeeper:
         self._name = f"{SPEAKER_LEASE_PREFIX}{node}"
         self._wake = threading.Condition()
         self._addresses: tuple[str, ...] = ()
+        self._subnets: tuple[str, ...] = ()
         self._serving = False
+        self._hears = 0
+        self._alone = False
         self._changed = False
         self._stopping = False
         self._written = False
@@ -77,26 +105,27 @@ class LeaseKeeper:
         if self._thread.is_alive():
             self._thread.join(timeout=6)
         if self._written:
-            self._write(holder=None)
+            self._write(holder=None, hears=0)
 
     @property
     def alive(self) -> bool:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def reach_at(self, addresses: tuple[str, ...]) -> None:
-        """From now on the others reach this node at these addresses, besides its InternalIP."""
+    def reach_at(self, addresses: tuple[str, ...], subnets: tuple[str, ...]) -> None:
+        """From now on this node is reached at these addresses, besides its InternalIP, and is in these subnets."""
         with self._wake:
-            if addresses != self._addresses:
-                self._addresses = addresses
+            if (addresses, subnets) != (self._addresses, self._subnets):
+                self._addresses, self._subnets = addresses, subnets
                 self._changed = True
                 self._wake.notify()
 
-    def serve(self, serving: bool) -> None:
-        """Say whether this node can announce."""
+    def serve(self, serving: bool, *, hears: int, alone: bool) -> None:
+        """Say whether this node can announce, how many other speakers it hears, and whether it should hear some."""
         with self._wake:
-            if serving != self._serving:
-                self._serving = serving
+            changed = serving != self._serving or alone != self._alone
+            self._serving, self._hears, self._alone = serving, hears, alone
+            if changed:
                 self._changed = True
                 self._wake.notify()
 
@@ -105,18 +134,20 @@ class LeaseKeeper:
             with self._wake:
                 self._changed = False
                 holder = self._node if self._serving else None
-            self._written = self._write(holder=holder)
+                hears = self._hears
+            self._written = self._write(holder=holder, hears=hears)
             with self._wake:
+                pause = RENEW_ALONE_SECONDS if self._alone else RENEW_SECONDS
                 self._wake.wait_for(
-                    lambda: self._stopping or self._changed, RENEW_SECONDS if self._written else _RETRY_SECONDS
+                    lambda: self._stopping or self._changed, pause if self._written else _RETRY_SECONDS
                 )
                 if self._stopping:
                     return
 
-    def _write(self, *, holder: str | None) -> bool:
+    def _write(self, *, holder: str | None, hears: int) -> bool:
         try:
             node = self._cluster.get(NODES, self._node)
-            body = self._lease(node, holder)
+            body = self._lease(node, holder, hears)
             try:
                 self._cluster.patch(LEASES, self._name, body, self._namespace)
             except NotFound:
@@ -128,7 +159,7 @@ class LeaseKeeper:
             return False
         return True
 
-    def _lease(self, node: Object, holder: str | None) -> Object:
+    def _lease(self, node: Object, holder: str | None, hears: int) -> Object:
         internal = [
             entry["address"]
             for entry in (node.get("status") or {}).get("addresses") or ()
@@ -142,7 +173,11 @@ class LeaseKeeper:
                 "name": self._name,
                 "namespace": self._namespace,
                 "labels": {"app": "metallb", "component": "speaker"},
-                "annotations": {HEARTBEAT_ADDRESSES_ANNOTATION: ",".join(addresses)},
+                "annotations": {
+                    HEARTBEAT_ADDRESSES_ANNOTATION: ",".join(addresses),
+                    HEARD_SPEAKERS_ANNOTATION: str(hears),
+                    SPEAKER_SUBNETS_ANNOTATION: ",".join(self._subnets),
+                },
                 "ownerReferences": [
                     {
                         "apiVersion": NODES.api_version,

@@ -1,25 +1,46 @@
-"""What the heartbeats report: who can announce now, and what each says it announces."""
+"""What the heartbeats report: who can announce now, and what each says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from speaker.membership.state_sync import Statement
+from speaker.membership.state_sync import AdvertisedState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Liveness:
-    """The speakers that can announce now, this one included once it serves.
+    """The speakers on this node's side that can announce now, this one included once it serves.
 
-    `shaken` says that others may have announced in our place meanwhile, `fenced` that nothing may be answered until
-    a report without it. `statements` are what each peer was last heard to say, the dead ones included; what the
-    `unheard`, who live by their Lease alone, do now is not known. The `leaving` said good-bye last.
+    `heard` are those of the `alive` that are heard directly, their present state known; the `steady` have been on
+    this side for so long that a preferred one gets its addresses back. `states` are what each peer was last heard to
+    advertise, the dead ones included. The `leaving` said so last. `sides` is how many nodes count on each node's
+    side, as it says.
+
+    Of the `arriving`, who have just come to this side, it is not known yet what they claim: nothing is taken that
+    they may hold. Nor is what the `overheard` claim, who are heard and do not hear this node, on a side no smaller.
+
+    A node that is cut off knows of others that serve and do not hear it: `cut_off_from` are those, because they are
+    heard themselves, or because this node hears nobody (it is `alone`) and their Leases say that they hear each
+    other. `silent` are those that, like this one, hear nobody, by their Leases.
+
+    `informed` says that every peer has been heard since this process began, `booting` that no speaker on this side
+    has run for long. `shaken` says that others may have announced in our place meanwhile, `fenced` that nothing may
+    be answered until a report without it.
     """
 
-    alive: frozenset[str]
+    alive: frozenset[str] = frozenset()
+    heard: frozenset[str] = frozenset()
+    steady: frozenset[str] = frozenset()
+    leaving: frozenset[str] = frozenset()
+    arriving: frozenset[str] = frozenset()
+    overheard: frozenset[str] = frozenset()
+    states: Mapping[str, AdvertisedState] = field(default_factory=dict)
+    sides: Mapping[str, int] = field(default_factory=dict)
+    cut_off_from: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
+    alone: bool = False
+    informed: bool = True
+    booting: bool = False
     shaken: bool = False
     fenced: bool = False
-    unheard: frozenset[str] = frozenset()
-    leaving: frozenset[str] = frozenset()
-    statements: Mapping[str, Statement] = field(default_factory=dict)

@@ -1,23 +1,32 @@
-"""Which speakers are alive: a pure state machine over heartbeats and time."""
+"""Which speakers are on this node's side: a pure state machine over heartbeats, Leases and time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from speaker.membership.failure_detector import Suspicion
 from speaker.membership.heartbeat import Heartbeat, Phase
-from speaker.membership.lease_renewals import Renewals
+from speaker.membership.lease_evidence import LEASE_DOUBT_SECONDS, LeaseEvidence
+from speaker.membership.liveness import Liveness
 from speaker.membership.peer import Peer
-from speaker.membership.peer_table import Roster
-from speaker.membership.send_schedule import Outbox
-from speaker.membership.state_sync import MalformedStatement, Statement
+from speaker.membership.peer_table import PeerTable
+from speaker.membership.send_schedule import BACKGROUND_PER_SECOND, SendSchedule
+from speaker.membership.side import Side
+from speaker.membership.state_sync import NOTHING, AdvertisedState, MalformedState
 
 DEFAULT_INTERVAL_SECONDS = 0.1
 DEFAULT_DEAD_AFTER_SECONDS = 0.5
-JUST_LOST_SECONDS = 300.0
-"""About as long as switches know where a silent host is."""
+INTERVALS_TO_DEATH = 3.0
+"""How many intervals of silence, at least, make a node dead: with fewer, the fence of a healthy node would close
+between two of its own heartbeats."""
+STEADY_SECONDS = 10.0
+"""How long a node is heard before it gets back what it is preferred for."""
+BOOT_SECONDS = 60.0
+"""How long after the first speaker began to serve what was taken for want of a better node is ranked anew."""
+_PATROL_SECONDS = 0.5
+"""How often those are looked after that are no neighbours."""
 
 
 class Verdict(StrEnum):
@@ -42,24 +51,23 @@ class PeerChange:
 class Membership:
     """Tells which speakers can announce, from this node's point of view. Every method takes the time it is.
 
-    Each node sends frequent heartbeats to those that watch it (`Ring`: in small clusters everybody) and rare ones to
-    the others. Invariants:
-    - a peer is alive only after a heartbeat that echoes our present challenge to it and is later than any taken from
-      the same process before. The challenge changes when the peer is given up and when a new process of it is taken
-      in: nothing written before that counts again, neither a recording nor a straggler of the former process;
-    - a watcher that has heard nothing for `dead_after_seconds` *of its listening* asks the peer's other watchers; it
-      gives the peer up when one of them does not hear it either, or none can be asked, or none answers within half
-      that time again; not while they vouch for it. If our own loop did not run, every peer gets that time anew,
-      because the silence may have been ours. Who gives a peer up tells everybody, who then give it up too unless
-      they have just heard it;
-    - a peer that was given up counts again only once its present statement is known: one that is heard but does not
-      hear us tells nothing new, and to go by what it stated before would be to take what it has taken since;
-    - a peer that says it leaves is given up at once;
+    Invariants:
+    - hearing is mutual: a peer is linked to this node while its heartbeats arrive, each later than any taken from the
+      same process before and echoing our present challenge to it, and say that ours arrive there. The challenge
+      changes when the peer is given up and when a new process of it is taken in: nothing written before that counts
+      again, neither a recording nor a straggler of the former process;
+    - a neighbour that was silent for `dead_after_seconds` of our listening is no longer heard. If our own loop did
+      not run, every peer gets that time anew, because the silence may have been ours;
+    - this node's side is everybody linked to it, also through others, by what those advertise. Who is on the side,
+      serves and is known is alive: a node dies when nobody on the side hears it any more;
+    - a peer that was given up counts again only once its present state is known: to go by what it claimed before
+      would be to take what it has taken since;
+    - a peer that says it leaves is not alive;
     - after a standstill in which the others may have given this node up, `fenced` holds until every peer that was
-      alive has told its present statement or was given up: until then nothing may be answered.
+      heard hears this node again and has told its present state, for as long as silence is death at most: until then
+      nothing may be answered.
 
-    `Suspicion` judges silence, `Outbox` writes what is due, `Renewals` tells who lives by its Lease; all of them look
-    at one `Roster`, and none calls back. Not safe for several threads; its owner serialises.
+    Not safe for several threads; its owner serialises.
     """
 
     def __init__(
@@ -80,85 +88,114 @@ class Membership:
         self._stall_after = dead_after_seconds / 2
         self._expecting_since: float | None = None
         self._ticked_at = now
-        self._roster = Roster(node)
-        self._outbox = Outbox(self._roster, incarnation=new_number(), interval_seconds=interval_seconds, now=now)
-        self._suspicion = Suspicion(self._roster, self._outbox, dead_after_seconds=dead_after_seconds, now=now)
-        self._renewals = Renewals(self._roster)
+        self._patrol_at = now
+        self._table = PeerTable(node)
+        self._schedule = SendSchedule(
+            self._table, incarnation=new_number(), interval_seconds=interval_seconds, now=now
+        )
+        self._side = Side()
+        self._leases = LeaseEvidence(now)
+        self._hosts: frozenset[str] = frozenset()
+        self._serving_since: float | None = None
+        self._booting = True
         self._unproven: set[str] = set()
-        self._alive: frozenset[str] | None = None
-        self._statements: dict[str, Statement] | None = None
-        self._leavers: frozenset[str] | None = None
+        self._fenced_until = 0.0
+        self._reached: frozenset[str] = frozenset()
+        self._alive: frozenset[str] = frozenset()
+        self._states: dict[str, AdvertisedState] | None = None
+        self._reasons: dict[str, tuple[str, float | None]] = {}
+        self._own = NOTHING
+        self._stale = True
+        self._dated_until: float | None = None
+        self._liveness: Liveness | None = None
+        self._liveness_until = 0.0
+        self._advertise(now)
 
     @property
     def phase(self) -> Phase:
-        """Where this speaker stands."""
-        return self._outbox.phase
+        """Where this speaker is in its life."""
+        return self._schedule.phase
 
-    @phase.setter
-    def phase(self, phase: Phase) -> None:
-        self._outbox.enter(phase)
-        self._alive = None
+    def enter(self, phase: Phase, now: float) -> None:
+        """Go on to the next phase, and say so."""
+        if phase is Phase.SERVING:
+            self._serving_since = now
+        self._schedule.enter(phase)
+        self._stale, self._liveness = True, None
 
-    def state(self, statement: Statement) -> None:
-        """Tell everybody from now on that this is what this node announces, and where it could."""
-        self._outbox.state(statement)
+    def advertise(self, state: AdvertisedState, now: float) -> None:
+        """Advertise these claims and links to everybody from now on; whom this node hears is added here."""
+        self._own = state
+        self._advertise(now)
 
-    def statements(self) -> dict[str, Statement]:
-        """What each peer was last heard to state, the dead ones included; not to be changed."""
-        if self._statements is None:
-            self._statements = {
-                node: peer.heard.statement for node, peer in self._roster.peers.items() if peer.stated
-            }
-        return self._statements
-
-    def set_peers(self, nodes: Collection[str], now: float) -> list[PeerChange]:
-        """Expect heartbeats from these nodes; one no longer named is given up."""
+    def set_peers(
+        self, nodes: Collection[str], now: float, *, hosts: Collection[str] | None = None
+    ) -> list[PeerChange]:
+        """Exchange heartbeats with these nodes. One no longer named is given up, unless it is heard and one of the
+        `hosts`, the nodes there are: an authentic heartbeat that names one of those makes a peer at once."""
         if self._expecting_since is None:
             self._expecting_since = self._ticked_at = now
-            self._outbox.begin(now)
-        gone = [PeerChange(node, False, "node removed") for node, peer in self._roster.peers.items() if peer.alive]
-        self._roster.peers = {
-            node: self._roster.peers.get(node) or Peer(self._new_number(), silent_since=now)
-            for node in nodes
+            self._schedule.begin(now)
+        self._hosts = frozenset(nodes if hosts is None else hosts)
+        former = self._table.peers
+        kept = [node for node, peer in former.items() if peer.fresh and node in self._hosts]
+        self._table.peers = {
+            node: former.get(node) or Peer(self._new_number(), silent_since=now)
+            for node in (*nodes, *kept)
             if node != self.node
         }
-        self._unproven &= self._roster.peers.keys()
-        self._alive = self._statements = self._leavers = None
-        self._outbox.readdress()
+        for node in former.keys() - self._table.peers.keys():
+            self._reasons[node] = ("node removed", None)
+        self._unproven &= self._table.peers.keys()
+        self._states = self._liveness = None
+        self._schedule.readdress()
         self._regroup(now)
-        return [change for change in gone if change.node not in self._roster.peers]
+        return self._refresh(now)
 
-    def renewed(self, node: str, now: float) -> None:
-        """The node's Lease was seen to be renewed: a second time, it lives, heard or not."""
-        self._renewals.seen(node, now)
+    def renewed(self, node: str, hears: int, now: float) -> bool:
+        """The node's Lease was seen to be renewed; it says how many others the node hears.
+
+        Tells whether that is all that is known of its life: it is on nobody's side here, and silent for longer than
+        a renewal may be late.
+        """
+        self._leases.renewed(node, hears, now)
+        self._liveness = None
+        peer = self._table.peers.get(node)
+        if peer is None or peer.fresh or node in self._reached:
+            return False
+        return now - peer.silent_since >= LEASE_DOUBT_SECONDS
+
+    def announces(self, node: str, now: float) -> None:
+        """The node was seen to announce an address of this node's."""
+        self._leases.seen(node, now)
+        self._liveness = None
 
     def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
         """Take in an authentic heartbeat; what it asks for is in the next `outgoing`."""
-        peer = self._roster.peers.get(heartbeat.sender)
+        sender = heartbeat.sender
+        peer = self._table.peers.get(sender)
         if peer is None:
-            return Verdict.UNKNOWN_SENDER, []
+            if sender == self.node or sender not in self._hosts:
+                return Verdict.UNKNOWN_SENDER, []
+            peer = self._table.peers[sender] = Peer(self._new_number(), silent_since=now)
+            self._schedule.readdress()
         if heartbeat.echo != peer.challenge:
             # The sender learns our challenge, and its next heartbeat proves.
-            self._outbox.answer(heartbeat.sender, heartbeat.challenge)
+            self._schedule.answer(sender, heartbeat.challenge)
             return Verdict.UNPROVEN, []
-        was_alive, was_fresh = peer.alive, peer.fresh
+        was_fresh = peer.fresh
         if heartbeat.incarnation != peer.incarnation:
-            peer = self._take_in(heartbeat.sender, peer, heartbeat.incarnation)
+            peer = self._take_in(sender, peer, heartbeat.incarnation)
         elif heartbeat.sequence <= peer.sequence:
             # No sign of life; but what it states may only have been overtaken, and versions do not go back.
-            self._take_chunks(heartbeat.sender, peer, heartbeat)
-            return Verdict.REPLAYED, []
+            self._take_chunks(sender, peer, heartbeat)
+            return Verdict.REPLAYED, self._refresh(now)
         self._take(peer, heartbeat, now)
         if not was_fresh:
-            self._outbox.retract_death(heartbeat.sender)
+            # It is to know at once that it is heard.
+            self._schedule.hurry(sender)
             self._regroup(now)
-        changes = [] if peer.alive == was_alive else [self._change(heartbeat.sender, peer)]
-        if changes:
-            self._alive = self._leavers = None
-        for news in heartbeat.news:
-            if self._suspicion.convinced_by(news, heartbeat.sender, now):
-                changes += self._give_up(news.about, now, reason=f"reported by {heartbeat.sender}")
-        return Verdict.ACCEPTED, changes
+        return Verdict.ACCEPTED, self._refresh(now)
 
     def tick(self, now: float) -> tuple[float, list[PeerChange]]:
         """Give up silent peers; call it after everything received was taken in.
@@ -170,67 +207,94 @@ class Membership:
         if since > self._stall_after:
             self._stood_still(since, now)
             return since, []
-        self._outbox.expire(now)
-        changes = []
-        for node in self._suspicion.suspects(now):
-            peer = self._roster.peers[node]
-            if peer.fresh and self._suspicion.is_lost(node, peer, now):
-                changes += self._give_up(node, now, reason=f"silent for {peer.silence(now):.3f} s")
-                self._outbox.publish_death(node, now, until=now + self._dead_after)
-        if self.fenced and not self._unproven:
+        everybody = now >= self._patrol_at
+        if everybody:
+            self._patrol_at = now + _PATROL_SECONDS
+        for node in self._table.peers.keys() if everybody else self._table.neighbours:
+            peer = self._table.peers[node]
+            if peer.fresh and peer.silence(now) >= self._patience(peer):
+                self._give_up(node, peer, now)
+        if self._stale:
+            self._regroup(now)
+        changes = self._refresh(now)
+        if self._dated_until is not None and now >= self._dated_until:
+            self._advertise(now)
+        if self.fenced and (not self._unproven or now >= self._fenced_until):
             self.fenced = False
+            self._unproven.clear()
         return 0.0, changes
 
     def next_deadline(self) -> float:
-        """When `tick` and `outgoing` may next have something to do, if nothing is heard or said."""
-        return self._suspicion.next_deadline(latest=self._outbox.regular_at)
+        """When `tick` and `outgoing` may next have something to do, if nothing is heard or advertised."""
+        deadline = self._schedule.regular_at
+        for node in self._table.neighbours:
+            peer = self._table.peers[node]
+            if peer.fresh:
+                deadline = min(deadline, max(peer.silent_since, peer.neighbour_since or 0.0) + self._dead_after)
+        return deadline
 
-    def alive(self, now: float) -> frozenset[str]:
-        """The nodes whose speakers can announce, this one included once it serves."""
-        if self._alive is None:
-            own = {self.node} if self.phase is Phase.SERVING else set()
-            self._alive = frozenset(own | {node for node, peer in self._roster.peers.items() if peer.alive})
-        return self._alive | self.by_lease(now) if self._renewals.speak else self._alive
-
-    def by_lease(self, now: float) -> frozenset[str]:
-        """The nodes that are not heard, yet keep renewing their Lease: the network swallows heartbeats."""
-        return self._renewals.proven(now)
-
-    def leaving(self) -> frozenset[str]:
-        """The peers whose last word was that they leave."""
-        if self._leavers is None:
-            leavers = (
-                node for node, peer in self._roster.peers.items() if peer.stated and peer.phase is Phase.LEAVING
+    def liveness(self, now: float) -> Liveness:
+        """Sum up what is known now; the same object as long as nothing of it changes."""
+        if self._liveness is None or now >= self._liveness_until or self._liveness.fenced != self.fenced:
+            self._leases.alone(bool(self._table.peers) and not self._reached, now)
+            self._liveness = self._sum_up(now)
+            ends = (
+                self._side.next_change(now, STEADY_SECONDS, self._dead_after),
+                self._leases.next_change(now),
+                self._next_deaf(now),
             )
-            self._leavers = frozenset(leavers)
-        return self._leavers
+            self._liveness_until = min((end for end in ends if end is not None), default=math.inf)
+        return self._liveness
+
+    def _sum_up(self, now: float) -> Liveness:
+        peers = self._table.peers
+        alone = bool(peers) and not self._reached
+        own = {self.node} if self.phase is Phase.SERVING else frozenset()
+        deaf = frozenset(node for node, since in self._deaf() if now - since >= self._dead_after)
+        return Liveness(
+            alive=self._alive | own,
+            heard=frozenset(node for node in self._alive if peers[node].fresh),
+            steady=self._side.steady(STEADY_SECONDS, now),
+            arriving=frozenset(
+                node
+                for node in self._side.arriving(self._dead_after, now)
+                if not (peers[node].fresh and peers[node].known_since_fresh)
+            ),
+            overheard=frozenset(node for node, _ in self._deaf()),
+            leaving=frozenset(node for node, peer in peers.items() if peer.stated and peer.phase is Phase.LEAVING),
+            states=self.states(),
+            sides={self.node: self._side.size(now), **{node: peer.side for node, peer in peers.items()}},
+            cut_off_from=deaf | (self._leases.together(now) if alone else frozenset()),
+            silent=self._leases.silent(now) if alone else frozenset(),
+            alone=alone,
+            informed=all(peer.stated for peer in peers.values()),
+            booting=self._booting,
+            fenced=self.fenced,
+        )
+
+    def states(self) -> dict[str, AdvertisedState]:
+        """What each peer was last heard to advertise, the dead ones included; not to be changed."""
+        if self._states is None:
+            self._states = {node: peer.received.state for node, peer in self._table.peers.items() if peer.stated}
+        return self._states
+
+    @property
+    def hears(self) -> int:
+        """How many other speakers are on this node's side."""
+        return len(self._reached)
 
     def in_trouble(self, node: str) -> bool:
         """Tell whether the peer has lost one of its interfaces, by its own word."""
-        return any(link.lost for link in self._roster.peers[node].heard.statement.links)
+        return any(link.lost for link in self._table.peers[node].received.state.links)
 
-    def hearing(self, nodes: Collection[str], now: float) -> frozenset[str]:
-        """Return those whose present statement is known as of just now; the others are asked to speak."""
-        heard = set()
-        for node in nodes:
-            peer = self._roster.peers.get(node)
-            if peer is not None and peer.fresh and peer.known and now - peer.silent_since < self._dead_after / 2:
-                heard.add(node)
-            elif peer is not None:
-                self._outbox.ask(node)
-        return frozenset(heard)
-
-    def just_lost(self, node: str, now: float) -> bool:
-        """Tell whether the peer has fallen silent, but was heard until a few minutes ago: it may be cut off."""
-        peer = self._roster.peers[node]
-        if peer.incarnation is None or now - peer.silent_since >= JUST_LOST_SECONDS:
-            return False
-        return not peer.fresh or (peer.watched_since is not None and peer.silence(now) >= self._dead_after / 2)
+    def met(self, node: str) -> bool:
+        """Tell whether the peer was ever heard."""
+        return self._table.peers[node].incarnation is not None
 
     @property
     def crowded(self) -> bool:
-        """Whether there are too many peers for everybody to watch everybody."""
-        return self._roster.crowded
+        """Whether there are too many peers for all to be neighbours."""
+        return self._table.crowded
 
     def settled(self, now: float) -> bool:
         """Tell whether every peer was heard out, or has had the time to be since the peers are known.
@@ -239,94 +303,170 @@ class Membership:
         """
         if self._expecting_since is None:
             return False
-        everyone = all(peer.stated for peer in self._roster.peers.values())
+        everyone = all(peer.stated for peer in self._table.peers.values())
         return everyone or now - self._expecting_since >= 2 * self._dead_after
 
     def heartbeat_to(self, node: str) -> Heartbeat:
         """Compose a heartbeat to a peer. Raises KeyError for a node that is none."""
-        return self._outbox.heartbeat_to(node)
+        return self._schedule.heartbeat_to(node)
 
     def outgoing(self, now: float) -> list[tuple[str, Heartbeat]]:
         """Return the heartbeats due now, each with the node it goes to."""
-        return self._outbox.due(now)
+        return self._schedule.due(now)
 
     def _take_in(self, node: str, former: Peer, incarnation: int) -> Peer:
         """Begin anew with another process of the node."""
-        peer = self._roster.peers[node] = Peer(
+        peer = self._table.peers[node] = Peer(
             self._new_number(),
             silent_since=former.silent_since,
             incarnation=incarnation,
-            watched_since=former.watched_since,
+            neighbour_since=former.neighbour_since,
         )
-        self._outbox.hurry(node)
-        self._statements = self._leavers = None
+        self._reasons[node] = ("restarted", None)
+        self._schedule.hurry(node)
+        self._states = self._liveness = None
+        self._stale, self._liveness = True, None
         return peer
 
     def _take(self, peer: Peer, heartbeat: Heartbeat, now: float) -> None:
         if heartbeat.challenge != peer.echo:
-            self._outbox.hurry(heartbeat.sender)
+            self._schedule.hurry(heartbeat.sender)
         if heartbeat.probe:
-            self._outbox.oblige(heartbeat.sender, now)
+            self._schedule.oblige(heartbeat.sender, now)
+        if heartbeat.phase is not peer.phase and heartbeat.phase is not Phase.SERVING:
+            self._reasons[heartbeat.sender] = (heartbeat.phase.name.lower(), None)
+        if peer.hears_us and not heartbeat.hears:
+            self._reasons[heartbeat.sender] = ("does not hear this node", None)
+        if not heartbeat.hears and (peer.hears_us or not peer.fresh or heartbeat.linked != peer.linked_nodes):
+            peer.deaf_since = now
+        if (peer.linked_nodes, peer.side) != (heartbeat.linked, heartbeat.side):
+            self._liveness = None
+        shown = (peer.linked, peer.fresh, peer.hears_us, peer.phase, peer.known_since_fresh)
         peer.echo = heartbeat.challenge
         peer.sequence = heartbeat.sequence
         peer.phase = heartbeat.phase
+        peer.linked_nodes, peer.side = heartbeat.linked, heartbeat.side
         peer.version = heartbeat.version
         peer.acknowledged = heartbeat.have
         peer.silent_since = now
         peer.fresh = True
-        peer.asked_at = peer.first_renewed_at = peer.renewed_at = None
-        peer.accusers.clear()
+        peer.hears_us = heartbeat.hears
         self._take_chunks(heartbeat.sender, peer, heartbeat)
         if peer.known:
-            self._unproven.discard(heartbeat.sender)
-            peer.heard_out = True
+            if heartbeat.hears:
+                self._unproven.discard(heartbeat.sender)
+            peer.known_since_fresh = True
             if not peer.stated:
                 peer.stated = True
-                self._statements = None
+                self._states = self._liveness = None
+        if shown != (peer.linked, peer.fresh, peer.hears_us, peer.phase, peer.known_since_fresh):
+            self._stale, self._liveness = True, None
 
     def _take_chunks(self, node: str, peer: Peer, heartbeat: Heartbeat) -> None:
         for chunk in heartbeat.chunks:
+            hears, booting = peer.received.state.hears, peer.received.state.booting
             try:
-                complete = peer.heard.take(chunk)
-            except MalformedStatement:
+                complete = peer.received.take(chunk)
+            except MalformedState:
                 continue
             if complete:
-                # Acknowledged at once, or it would be said again.
-                self._outbox.hurry(node)
-                self._statements = None
+                # Acknowledged at once, or it would be sent again.
+                self._schedule.hurry(node)
+                self._states = self._liveness = None
+                self._stale = self._stale or (hears, booting) != (
+                    peer.received.state.hears,
+                    peer.received.state.booting,
+                )
 
-    def _give_up(self, node: str, now: float, *, reason: str) -> list[PeerChange]:
-        peer = self._roster.peers[node]
-        changes = [PeerChange(node, False, reason, peer.silence(now))] if peer.alive else []
-        peer.fresh = peer.heard_out = False
+    def _give_up(self, node: str, peer: Peer, now: float) -> None:
+        silence = peer.silence(now)
+        self._reasons[node] = (f"silent for {silence:.3f} s", silence)
+        peer.fresh = peer.known_since_fresh = peer.hears_us = False
         peer.challenge = self._new_number()
-        peer.asked_at = peer.first_renewed_at = peer.renewed_at = None
-        peer.accusers.clear()
         # Should it live after all, its answer brings it back at once.
-        self._outbox.hurry(node)
+        self._schedule.hurry(node)
         self._unproven.discard(node)
-        self._alive = None
-        self._regroup(now)
-        return changes
+        self._stale, self._liveness = True, None
 
     def _stood_still(self, seconds: float, now: float) -> None:
-        for node, peer in self._roster.peers.items():
+        if seconds >= self.fence_after_seconds:
+            self._side.forget(now)
+            self._stale, self._liveness = True, None
+        for node, peer in self._table.peers.items():
             if not peer.fresh:
                 continue
             peer.silent_since = now
-            peer.asked_at = None
-            peer.accusers.clear()
             if seconds >= self.fence_after_seconds and self.phase is not Phase.STARTING:
                 self.fenced = True
+                self._fenced_until = now + self._dead_after
                 self._unproven.add(node)
-                self._outbox.ask(node)
+                self._schedule.ask(node)
+
+    def _patience(self, peer: Peer) -> float:
+        if peer.neighbour_since is not None:
+            return self._dead_after
+        return self._dead_after + 3 * len(self._table.peers) / BACKGROUND_PER_SECOND
 
     def _regroup(self, now: float) -> None:
-        for node in self._roster.regroup(now):
-            self._outbox.ask(node)
+        self._stale, self._liveness = True, None
+        for node in self._table.regroup(now):
+            self._schedule.ask(node)
 
-    def _change(self, node: str, peer: Peer) -> PeerChange:
-        if peer.alive:
-            return PeerChange(node, True, "heard")
-        # A new process of a live peer has not been heard out.
-        return PeerChange(node, False, "restarted" if peer.phase is Phase.SERVING else peer.phase.name.lower())
+    def _refresh(self, now: float) -> list[PeerChange]:
+        """Find this node's side anew where something has changed that decides about it."""
+        if not self._stale:
+            return []
+        self._stale, self._liveness = False, None
+        self._reached = self._table.reached()
+        self._side.become(self._reached, now)
+        before, self._alive = self._alive, frozenset(filter(self._can_announce, self._reached))
+        self._advertise(now)
+        return [
+            *(PeerChange(node, False, *self._why(node)) for node in sorted(before - self._alive)),
+            *(PeerChange(node, True, "heard") for node in sorted(self._alive - before)),
+        ]
+
+    def _deaf(self) -> Iterator[tuple[str, float]]:
+        """The speakers that are heard and do not hear this node, nor does anybody on its side; and since when.
+
+        They cannot know what this node claims. Only it can give way, so it does, unless its side is the larger.
+        """
+        for node, peer in self._table.peers.items():
+            one_way = peer.fresh and not peer.hears_us and node not in self._reached
+            if one_way and peer.phase is Phase.SERVING and peer.linked_nodes > len(self._reached):
+                yield node, peer.deaf_since
+
+    def _next_deaf(self, now: float) -> float | None:
+        ends = (since + self._dead_after for _, since in self._deaf())
+        return min((end for end in ends if end > now), default=None)
+
+    def _can_announce(self, node: str) -> bool:
+        peer = self._table.peers[node]
+        if peer.fresh:
+            return peer.phase is Phase.SERVING and peer.known_since_fresh
+        # Only others hear it. What was last known of it holds; who was never heard is taken to serve.
+        return peer.phase is Phase.SERVING or not peer.stated
+
+    def _why(self, node: str) -> tuple[str, float | None]:
+        return self._reasons.pop(node, ("nobody on this side hears it", None))
+
+    def _advertise(self, now: float) -> None:
+        self._boot(now)
+        self._dated_until = self._side.next_change(now, STEADY_SECONDS)
+        if self._booting and self._serving_since is not None:
+            ends = self._serving_since + BOOT_SECONDS
+            self._dated_until = ends if self._dated_until is None else min(ends, self._dated_until)
+        self._schedule.count(linked=1 + len(self._reached), side=self._side.size(now))
+        self._schedule.advertise(replace(self._own, hears=self._table.hears(), booting=self._booting))
+
+    def _boot(self, now: float) -> None:
+        if not self._booting:
+            return
+        established = any(
+            self._table.peers[node].stated and not self._table.peers[node].received.state.booting
+            for node in self._alive
+        )
+        over = self._serving_since is not None and now - self._serving_since >= BOOT_SECONDS
+        if established or over:
+            self._booting = False
+            self._liveness = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from speaker.membership.heartbeat import News, Phase
-from speaker.membership.state_sync import Heard
+from speaker.membership.heartbeat import Phase
+from speaker.membership.state_sync import ReceivedState
 
 
 @dataclass(slots=True)
 class Peer:
-    """One other speaker. `fresh` means it is there, `alive` that it can announce and we know what.
+    """One other speaker. `fresh` means that its heartbeats arrive, `hears_us` that ours arrive there.
 
     All times are seconds of the membership's clock.
     """
@@ -23,44 +23,42 @@ class Peer:
     sequence: int = -1
     phase: Phase = Phase.STARTING
     fresh: bool = False
+    hears_us: bool = False
+    deaf_since: float = 0.0
+    """Since when it is heard, does not hear us, and its side is what it is, while that is so."""
+    linked_nodes: int = 0
+    """How many nodes are on its side, as it says."""
+    side: int = 0
+    """How many of those count."""
     version: int = 0
-    """Of its statement, as it says."""
-    heard: Heard = field(default_factory=Heard)
+    """Of its state, as it says."""
+    received: ReceivedState = field(default_factory=ReceivedState)
     stated: bool = False
-    """Whether this process of it has been heard out once; a newer statement may be under way."""
-    heard_out: bool = False
-    """Whether that was since it was last given up: what it stated before may be long over."""
+    """Whether the state of this process of it was known once; a newer one may be under way."""
+    known_since_fresh: bool = False
+    """Whether that was since it was last given up: what it claimed before may be long over."""
     acknowledged: int = 0
-    """The version of our statement that it says it has."""
-    told_at: float = -1.0
-    """When chunks of our statement were last sent to it."""
-    watched_since: float | None = None
+    """The version of our state that it says it has."""
+    sent_at: float = -1.0
+    """When chunks of our state were last sent to it."""
+    neighbour_since: float | None = None
     """Since when it owes us frequent heartbeats; None while it does not."""
     wants_until: float = 0.0
     """Until when we owe it frequent heartbeats though by our own ring we need not."""
-    asked_at: float | None = None
-    """When others were last asked about its silence; None while it is not suspected."""
-    suspected_at: float = 0.0
-    accusers: set[str] = field(default_factory=set)
-    vouched_at: float = -1.0
     probe: bool = False
     """The next heartbeat to it asks for one in return."""
-    news: list[News] = field(default_factory=list)
-    first_renewed_at: float | None = None
-    """When its Lease was first seen to be renewed in the present silence; None while it was not."""
-    renewed_at: float | None = None
-    """When that was last seen, where it proves that the peer lives; None while it does not."""
 
     @property
     def known(self) -> bool:
-        """Whether we have its whole present statement."""
-        return self.heard.version >= self.version
+        """Whether we have its whole present state."""
+        return self.received.version >= self.version
 
     @property
-    def alive(self) -> bool:
-        """Whether it can announce, by what it told us itself."""
-        return self.fresh and self.phase is Phase.SERVING and self.heard_out
+    def linked(self) -> bool:
+        """Whether hearing is mutual, by what a neighbour said since it is one: others are heard too rarely."""
+        heard = self.neighbour_since is not None and self.silent_since >= self.neighbour_since
+        return heard and self.fresh and self.hears_us
 
     def silence(self, now: float) -> float:
         """For how long it has owed us a heartbeat."""
-        return now - max(self.silent_since, self.watched_since or 0.0)
+        return now - max(self.silent_since, self.neighbour_since or 0.0)

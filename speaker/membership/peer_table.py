@@ -1,4 +1,4 @@
-"""The other speakers, and which of them watch each other."""
+"""The other speakers, and which of them exchange frequent heartbeats with this node."""
 
 from __future__ import annotations
 
@@ -6,36 +6,49 @@ from speaker.membership.peer import Peer
 from speaker.membership.ring import EVERYONE_UP_TO, Ring
 
 
-class Roster:
-    """The peers by name, and the ring of this node and those that are fresh. Owned by one thread.
-
-    `watched` are those that owe this node frequent heartbeats, `watchers` those that it owes them.
-    """
+class PeerTable:
+    """The peers by name, and the neighbours of this node among those that are fresh. Owned by one thread."""
 
     def __init__(self, node: str) -> None:
         self.node = node
         self.peers: dict[str, Peer] = {}
-        self.ring = Ring((node,))
-        self.watched: tuple[str, ...] = ()
-        self.watchers: frozenset[str] = frozenset()
+        self.neighbours: frozenset[str] = frozenset()
 
     @property
     def crowded(self) -> bool:
-        """Whether there are too many peers for everybody to watch everybody."""
+        """Whether there are too many peers for all to be neighbours."""
         return len(self.peers) > EVERYONE_UP_TO
 
     def regroup(self, now: float) -> list[str]:
-        """Form the ring anew; return those watched from now on that may not know it, and are to be asked."""
-        self.ring = Ring({self.node} | {node for node, peer in self.peers.items() if peer.fresh})
-        self.watched = self.ring.watched_by(self.node)
-        self.watchers = frozenset(self.ring.watchers_of(self.node))
-        watched = frozenset(self.watched)
+        """Find the neighbours anew; return new ones that may not know that they are, and are to be asked."""
+        ring = Ring({self.node} | {node for node, peer in self.peers.items() if peer.fresh})
+        self.neighbours = ring.neighbours_of(self.node)
         begun = []
         for node, peer in self.peers.items():
-            if node not in watched:
-                peer.watched_since = None
-            elif peer.watched_since is None:
-                peer.watched_since = now
-                peer.asked_at = None
+            if node not in self.neighbours:
+                peer.neighbour_since = None
+            elif peer.neighbour_since is None:
+                peer.neighbour_since = now
                 begun.append(node)
         return begun if self.crowded else []
+
+    def hears(self) -> frozenset[str]:
+        """Return the neighbours with which hearing is mutual."""
+        return frozenset(node for node in self.neighbours if self.peers[node].linked)
+
+    def reached(self) -> frozenset[str]:
+        """Return the nodes on this node's side, without itself: those linked to it, also through others it hears.
+
+        What somebody says whom it hears counts while it is on the side and heard itself.
+        """
+        found = set(self.hears())
+        pending = list(found)
+        while pending:
+            peer = self.peers[pending.pop()]
+            if not (peer.fresh and peer.stated):
+                continue
+            for node in peer.received.state.hears:
+                if node not in found and node in self.peers:
+                    found.add(node)
+                    pending.append(node)
+        return frozenset(found)

@@ -1,4 +1,4 @@
-"""Who watches whom: every node is watched closely by a few others, however many there are."""
+"""Who exchanges frequent heartbeats with whom: every node with a few others, however many there are."""
 
 from __future__ import annotations
 
@@ -6,40 +6,31 @@ import hashlib
 from collections.abc import Collection
 from functools import lru_cache
 
-WATCHERS = 4
-EVERYONE_UP_TO = 8
-"""Up to so many peers everybody watches everybody."""
+NEIGHBOURS_EACH_WAY = 4
+EVERYONE_UP_TO = 24
+"""Up to so many peers all are neighbours: beyond, heartbeats would cost more than what else a speaker does."""
 
 
 class Ring:
-    """The nodes in the order of a hash of their names; each is watched by the ones that follow it.
+    """The nodes in the order of a hash of their names; those next to each other, on both sides, are neighbours.
 
-    Nodes that know of the same members agree on who watches whom. Where they do not, a watcher that hears nothing
+    Nodes that know of the same members agree on who is whose neighbour. Where they do not, one that hears nothing
     asks (`Heartbeat.probe`), and is answered.
     """
 
     def __init__(self, members: Collection[str]) -> None:
         self._order = sorted(members, key=_place)
         self._place = {node: index for index, node in enumerate(self._order)}
-        self._all = len(self._order) - 1 <= EVERYONE_UP_TO
 
-    def watchers_of(self, node: str) -> tuple[str, ...]:
-        """Return who expects frequent heartbeats from the node."""
+    def neighbours_of(self, node: str) -> frozenset[str]:
+        """Return those with which the node exchanges frequent heartbeats."""
         if node not in self._place:
-            return ()
-        return self._following(node, 1)
-
-    def watched_by(self, node: str) -> tuple[str, ...]:
-        """Return whose frequent heartbeats the node expects."""
-        if node not in self._place:
-            return ()
-        return self._following(node, -1)
-
-    def _following(self, node: str, step: int) -> tuple[str, ...]:
-        others = len(self._order) - 1
+            return frozenset()
+        if len(self._order) - 1 <= EVERYONE_UP_TO:
+            return frozenset(self._order) - {node}
         place = self._place[node]
-        count = others if self._all else min(WATCHERS, others)
-        return tuple(self._order[(place + step * (1 + index)) % len(self._order)] for index in range(count))
+        steps = (step * way for step in range(1, NEIGHBOURS_EACH_WAY + 1) for way in (1, -1))
+        return frozenset(self._order[(place + step) % len(self._order)] for step in steps)
 
 
 @lru_cache(maxsize=4096)

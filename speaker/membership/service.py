@@ -6,7 +6,7 @@ import os
 import secrets
 import select
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from allocator.process.logs import EventLog
@@ -20,7 +20,7 @@ from speaker.membership.membership import (
     PeerChange,
     Verdict,
 )
-from speaker.membership.state_sync import Statement
+from speaker.membership.state_sync import AdvertisedState
 from speaker.membership.transport import HeartbeatSocket
 from speaker.metrics import SpeakerMetrics
 
@@ -51,6 +51,7 @@ class Heartbeats:
     ) -> None:
         """Bind the port, on every address or on one. Raises OSError when it is taken."""
         self._key = key
+        self._port = port
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
         self._on_forged: Callable[[], None] = lambda: None
@@ -65,7 +66,8 @@ class Heartbeats:
         self.fence = Fence(self._membership.fence_after_seconds)
         self._ready = False
         self._everywhere = False
-        self._reported = Liveness(frozenset())
+        self._reported = Liveness()
+        self._unheard: set[str] = set()
         self._socket = HeartbeatSocket(port, address)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poll = select.poll()
@@ -106,18 +108,35 @@ class Heartbeats:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        """Exchange heartbeats with these nodes, by name and IP addresses (this node's own entry is ignored)."""
+    def set_peers(
+        self, addresses: Mapping[str, Sequence[str]], *, hosts: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Exchange heartbeats with these nodes, by name and IP addresses (this node's own entry is ignored).
+
+        One of the `hosts`, the nodes there are, is a peer as soon as it is heard, and as long as it is.
+        """
+        hosts = addresses if hosts is None else hosts
         with self._lock:
-            self._socket.set_addresses(addresses)
-            changes = self._membership.set_peers(addresses, clock())
+            self._socket.set_addresses({**hosts, **addresses})
+            changes = self._membership.set_peers(addresses, clock(), hosts=hosts)
         _log_changes(changes)
         os.eventfd_write(self._wake, 1)
 
-    def renewed(self, node: str) -> None:
-        """The node's Lease was seen to be renewed."""
+    def renewed(self, node: str, *, hears: int) -> None:
+        """The node's Lease was seen to be renewed; it says how many others the node hears."""
         with self._lock:
-            self._membership.renewed(node, clock())
+            unheard = self._membership.renewed(node, hears, clock())
+            new = unheard and node not in self._unheard
+            if unheard:
+                self._unheard.add(node)
+        if new:
+            reason = f"its Lease is renewed but none of its heartbeats arrives: is UDP {self._port} blocked?"
+            log.warning("peer.unheard", node=node, reason=reason)
+
+    def announces(self, node: str) -> None:
+        """The node was seen to announce an address of this node's."""
+        with self._lock:
+            self._membership.announces(node, clock())
 
     @property
     def serving(self) -> bool:
@@ -131,23 +150,20 @@ class Heartbeats:
             self._ready = True
         os.eventfd_write(self._wake, 1)
 
-    def state(self, statement: Statement) -> None:
-        """Tell the others at once what this node announces and where it can, and go on telling them."""
+    def advertise(self, state: AdvertisedState) -> None:
+        """Advertise at once what this node claims and where it can announce, and go on doing so."""
         with self._lock:
-            self._membership.state(statement)
+            self._membership.advertise(state, clock())
             # With a cable out, the usual way to a peer may be the one that is gone. With the cable in, a way that
             # fails means that clients do not get through either: going round it would keep this node elected.
-            self._everywhere = any(link.lost for link in statement.links)
+            self._everywhere = any(link.lost for link in state.links)
             self._send_due()
 
-    def hearing(self, nodes: Collection[str]) -> frozenset[str]:
-        """Return those that have just said what they announce, and get the others to."""
-        if not nodes:
-            return frozenset()
+    @property
+    def hears(self) -> int:
+        """How many other speakers are on this node's side."""
         with self._lock:
-            heard = self._membership.hearing(nodes, clock())
-        os.eventfd_write(self._wake, 1)
-        return heard
+            return self._membership.hears
 
     def unfence(self) -> None:
         """What was reported last has been acted upon: answering is allowed again, unless it was not even then."""
@@ -158,7 +174,7 @@ class Heartbeats:
     def leave(self) -> None:
         """Tell the others at once to take over, and keep telling them until `stop`."""
         with self._lock:
-            self._membership.phase = Phase.LEAVING
+            self._membership.enter(Phase.LEAVING, clock())
             self._send_due()
         os.eventfd_write(self._wake, 1)
 
@@ -171,16 +187,10 @@ class Heartbeats:
                 stalled, gone = self._membership.tick(now)
                 self.fence.keep_up(closed=self._membership.fenced)
                 if self._ready and self._membership.phase is Phase.STARTING and self._membership.settled(now):
-                    self._membership.phase = Phase.SERVING
+                    self._membership.enter(Phase.SERVING, now)
                     log.info("speaker.serving")
                 self._send_due()
-                liveness = Liveness(
-                    self._membership.alive(now),
-                    fenced=self._membership.fenced,
-                    unheard=self._membership.by_lease(now),
-                    leaving=self._membership.leaving(),
-                    statements=self._membership.statements(),
-                )
+                liveness = self._membership.liveness(now)
                 deadline = self._membership.next_deadline()
             self._report(liveness, changes + gone, stalled)
             self._wait(now, deadline)
@@ -207,9 +217,12 @@ class Heartbeats:
         for change in changes:
             if change.silence is not None:
                 self._metrics.detection_seconds.observe(change.silence)
-        for node in sorted(liveness.unheard - self._reported.unheard):
-            reason = "its Lease is renewed but none of its heartbeats arrives: is UDP blocked?"
-            log.warning("peer.unheard", node=node, reason=reason)
+        if liveness.cut_off_from and not self._reported.cut_off_from:
+            reason = f"others serve, and nobody hears this node: is UDP {self._port} blocked here?"
+            log.warning("speaker.cut-off", others=",".join(sorted(liveness.cut_off_from)), reason=reason)
+        if liveness.alive != self._reported.alive:
+            with self._lock:
+                self._unheard -= liveness.alive
         # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
         # of them may have: either way the LAN may have learned another holder of what we announce.
         served = self._membership.node in self._reported.alive
@@ -220,7 +233,7 @@ class Heartbeats:
             return
         self._reported = liveness
         self._metrics.peers_alive.set(len(liveness.alive))
-        self._metrics.peers_by_lease.set(len(liveness.unheard))
+        self._metrics.peers_by_lease.set(len(liveness.silent))
         self._on_change(replace(liveness, shaken=shaken))
 
     def _receive(self) -> list[PeerChange]:
@@ -259,7 +272,7 @@ class Heartbeats:
                     heartbeat.encode(self._key),
                     everywhere=self._everywhere,
                     in_trouble=self._membership.in_trouble(node),
-                    lost=self._membership.just_lost(node, now),
+                    met=self._membership.met(node),
                 )
             except OSError as error:
                 log.debug("heartbeat.failed", operation="send", node=node, error=error)

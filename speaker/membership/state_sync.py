@@ -1,68 +1,89 @@
-"""What a speaker states about itself in its heartbeats: the addresses it announces and where it could.
+"""What a speaker advertises of itself in its heartbeats: its claims, its interfaces, and whom it hears.
 
-A statement has a version, and only what changed since the version a peer already has is sent to it. However long,
-it is cut into chunks that each fit into a heartbeat.
+The advertised state has a version, and only what changed since the version that a peer already has is sent to it.
+However long, it is cut into chunks that each fit into a heartbeat.
+
+On the wire it is a row of records, each with its type and length; a record of an unknown type is skipped.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from struct import Struct, error
 
 from allocator.core.addresses import Address, Family
+from speaker.membership.link import Link, Subnet
 
 CHUNK_BYTES = 800
+MAXIMUM_TERM = 2**24 - 1
 _CHANGES_KEPT = 256
-_COUNT = Struct("!H")
-_LINK = Struct("!B6sB")
-_ENTRIES = Struct("!I")
+_RECORD = Struct("!BI")
+_NAME = Struct("!B")
+_LINK = Struct("!B6sBB")
+_SUBNET = Struct("!BB")
+_FLAGS = Struct("!B")
 _V4 = Struct("!4sI")
 _V6 = Struct("!16sI")
-_LOST = 1
+_LOST, _DEFAULT_ROUTE = 1, 2
+_BOOTING = 1
 _GONE = 0
-_ASKED = 2**32 - 1
-"""Instead of a term."""
+_OFFERED = 2**30
+_PROBED = 2**31
 
 
-class MalformedStatement(ValueError):
-    """Chunks that do not add up to a statement."""
+class _Record(IntEnum):
+    LINKS = 1
+    HEARS = 2
+    FLAGS = 3
+    HELPED = 4
+    IPV4 = 5
+    IPV6 = 6
 
 
-@dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class Link:
-    """An interface of the node that can announce, or (`lost`) that could until its carrier or the link went."""
+_ENTRIES = {_Record.IPV4: (Family.IPV4, _V4), _Record.IPV6: (Family.IPV6, _V6)}
 
-    name: str
-    mac: bytes
-    lost: bool = False
+
+class MalformedState(ValueError):
+    """Chunks that do not add up to an advertised state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """The addresses a node announces, each with the term of its claim (from 1), and the node's interfaces.
+class Claim:
+    """That a node answers for an address. `term` counts the holders of the address, from 1, as far as is known.
 
-    `asked` are those it has won and does not answer for: the LAN is being asked, or another host has them.
-    `lenders` names, for some of those it claims, the node whose speaker is away and for which this one stands in.
+    One that is `offered` was made while the cluster booted, and gives way to the candidate that ranks first.
     """
 
-    claims: Mapping[Address, int] = field(default_factory=dict)
-    asked: frozenset[Address] = frozenset()
-    lenders: Mapping[Address, str] = field(default_factory=dict)
+    term: int
+    offered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvertisedState:
+    """The addresses a node claims, those it is probing, its interfaces, and whom it hears.
+
+    `helped` names, for some of those it claims, the node whose speaker restarts and for which this one answers.
+    `hears` are the nodes with which it exchanges heartbeats both ways; `booting` says that it knows of no speaker
+    that has run for long.
+    """
+
+    claims: Mapping[Address, Claim] = field(default_factory=dict)
+    probed: frozenset[Address] = frozenset()
+    helped: Mapping[Address, str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
-
-    def has(self, address: Address) -> bool:
-        """Tell whether the node knows that the address is for it to announce."""
-        return address in self.claims or address in self.asked
+    hears: frozenset[str] = frozenset()
+    booting: bool = False
 
 
-NOTHING = Statement()
+NOTHING = AdvertisedState()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece, `index` of `count`, of what leads from version `base` to `version`; base 0 is the empty statement."""
+    """A piece, `index` of `count`, of what leads from version `base` to `version`; base 0 is the empty state."""
 
     base: int
     version: int
@@ -71,24 +92,25 @@ class Chunk:
     data: bytes
 
 
-class Spoken:
-    """This node's own statement, its version, and what has changed lately. Owned by one thread."""
+class SentState:
+    """This node's own state, its version, and what has changed lately. Owned by one thread."""
 
     def __init__(self) -> None:
         self.version = 0
-        self.statement = NOTHING
+        self.state = NOTHING
         self._entries: Mapping[Address, int] = {}
-        self._changes: deque[tuple[int, frozenset[Address]]] = deque(maxlen=_CHANGES_KEPT)
+        self._changes: deque[tuple[int, frozenset[Address], frozenset[_Record]]] = deque(maxlen=_CHANGES_KEPT)
 
-    def state(self, statement: Statement) -> bool:
-        """Make this the present statement; tell whether it differs from the one before."""
-        if statement == self.statement:
+    def advertise(self, state: AdvertisedState) -> bool:
+        """Make this the present state; tell whether it differs from the one before."""
+        if state == self.state:
             return False
-        old, new = self._entries, _entries(statement)
+        old, new = self._entries, _entries(state)
         changed = frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
+        records = frozenset(kind for kind in _WHOLE if _part(kind, state) != _part(kind, self.state))
         self.version += 1
-        self.statement, self._entries = statement, new
-        self._changes.append((self.version, changed))
+        self.state, self._entries = state, new
+        self._changes.append((self.version, changed, records))
         return True
 
     def since(self, base: int) -> list[Chunk]:
@@ -96,31 +118,33 @@ class Spoken:
         first_kept = self._changes[0][0] if self._changes else self.version + 1
         if base == self.version:
             return []
-        entries = self._entries
+        entries, records = self._entries, frozenset(_WHOLE)
         if first_kept <= base + 1 <= self.version:
-            touched = {address for version, changed in self._changes if version > base for address in changed}
+            recent = [change for change in self._changes if change[0] > base]
+            touched = {address for _, changed, _ in recent for address in changed}
             entries = {address: self._entries.get(address, _GONE) for address in touched}
+            records = frozenset(kind for _, _, kinds in recent for kind in kinds)
         else:
             base = 0
-        data = _encode(self.statement, entries)
-        pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+        data = _encode(self.state, records, entries)
+        pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
         return [
             Chunk(base=base, version=self.version, index=index, count=len(pieces), data=piece)
             for index, piece in enumerate(pieces)
         ]
 
 
-class Heard:
-    """Another node's statement as far as it has arrived. Owned by one thread."""
+class ReceivedState:
+    """Another node's state as far as it has arrived. Owned by one thread."""
 
     def __init__(self) -> None:
         self.version = 0
-        self.statement = NOTHING
+        self.state = NOTHING
         self._collecting: tuple[int, int, int] = (0, 0, 0)
         self._pieces: dict[int, bytes] = {}
 
     def take(self, chunk: Chunk) -> bool:
-        """Take in a chunk; tell whether that completed a newer version. Raises MalformedStatement."""
+        """Take in a chunk; tell whether that completed a newer version. Raises MalformedState."""
         if chunk.version <= self.version or chunk.base not in (0, self.version):
             return False
         head = (chunk.base, chunk.version, chunk.count)
@@ -129,80 +153,159 @@ class Heard:
         self._pieces[chunk.index] = chunk.data
         if len(self._pieces) < chunk.count:
             return False
-        links, lenders, entries = _decode(b"".join(self._pieces[index] for index in sorted(self._pieces)))
+        data = b"".join(self._pieces[index] for index in sorted(self._pieces))
         self._collecting, self._pieces = (0, 0, 0), {}
-        if chunk.base:
-            entries = _entries(self.statement) | entries
-        self.statement = Statement(
-            claims={each: term for each, term in entries.items() if term not in (_GONE, _ASKED)},
-            asked=frozenset(each for each, term in entries.items() if term == _ASKED),
-            lenders=lenders,
-            links=links,
-        )
+        self.state = _decode(data, self.state if chunk.base else NOTHING)
         self.version = chunk.version
         return True
 
 
-def _entries(statement: Statement) -> dict[Address, int]:
-    return dict.fromkeys(statement.asked, _ASKED) | dict(statement.claims)
+_WHOLE = (_Record.LINKS, _Record.HEARS, _Record.FLAGS, _Record.HELPED)
+"""The records that are always sent whole."""
 
 
-def _encode(statement: Statement, entries: Mapping[Address, int]) -> bytes:
-    """Write the links and the lenders, always whole, and of the addresses the entries."""
-    parts = [_COUNT.pack(len(statement.links))]
-    for link in statement.links:
-        name = link.name.encode()
-        parts += [_LINK.pack(_LOST if link.lost else 0, link.mac, len(name)), name]
-    lenders = sorted(set(statement.lenders.values()))
-    parts.append(_COUNT.pack(len(lenders)))
-    for lender in lenders:
-        name = lender.encode()
-        parts += [_COUNT.pack(len(name)), name]
-        parts += _write({each: 1 for each, node in statement.lenders.items() if node == lender})
-    return b"".join([*parts, *_write(entries)])
+def _part(kind: _Record, state: AdvertisedState) -> object:
+    if kind is _Record.LINKS:
+        return state.links
+    if kind is _Record.HEARS:
+        return state.hears
+    if kind is _Record.FLAGS:
+        return state.booting
+    return state.helped
 
 
-def _write(entries: Mapping[Address, int]) -> list[bytes]:
+def _entries(state: AdvertisedState) -> dict[Address, int]:
+    found = dict.fromkeys(state.probed, _PROBED)
+    for address, claim in state.claims.items():
+        found[address] = claim.term | (_OFFERED if claim.offered else 0)
+    return found
+
+
+def _encode(state: AdvertisedState, records: frozenset[_Record], entries: Mapping[Address, int]) -> bytes:
     parts = []
-    for family, layout in ((Family.IPV4, _V4), (Family.IPV6, _V6)):
-        these = [(address.value, term) for address, term in entries.items() if address.family is family]
-        parts.append(_ENTRIES.pack(len(these)))
-        parts += [layout.pack(value.to_bytes(family.bits // 8, "big"), term) for value, term in these]
-    return parts
+    for kind in sorted(records):
+        data = b"".join(_whole(kind, state))
+        parts += [_RECORD.pack(kind, len(data)), data]
+    for kind, (family, layout) in _ENTRIES.items():
+        size = family.bits // 8
+        data = b"".join(
+            layout.pack(address.value.to_bytes(size, "big"), code)
+            for address, code in entries.items()
+            if address.family is family
+        )
+        if data:
+            parts += [_RECORD.pack(kind, len(data)), data]
+    return b"".join(parts)
 
 
-def _decode(data: bytes) -> tuple[tuple[Link, ...], dict[Address, str], dict[Address, int]]:
+def _whole(kind: _Record, state: AdvertisedState) -> Iterator[bytes]:
+    if kind is _Record.LINKS:
+        for link in state.links:
+            flags = (_LOST if link.lost else 0) | (_DEFAULT_ROUTE if link.default_route else 0)
+            name = link.name.encode()
+            yield _LINK.pack(flags, link.mac, len(name), len(link.subnets)) + name
+            for subnet in link.subnets:
+                yield _SUBNET.pack(subnet.family.bits // 8, subnet.length)
+                yield subnet.value.to_bytes(subnet.family.bits // 8, "big")
+    elif kind is _Record.HEARS:
+        yield from map(_name, sorted(state.hears))
+    elif kind is _Record.FLAGS:
+        yield _FLAGS.pack(_BOOTING if state.booting else 0)
+    else:
+        for address, node in state.helped.items():
+            size = address.family.bits // 8
+            yield _NAME.pack(size) + address.value.to_bytes(size, "big") + _name(node)
+
+
+def _name(text: str) -> bytes:
+    data = text.encode()
+    return _NAME.pack(len(data)) + data
+
+
+def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
+    """Apply the records to the state before. Raises MalformedState."""
+    links, hears, booting, helped = before.links, before.hears, before.booting, before.helped
+    entries = _entries(before)
     try:
-        (count,) = _COUNT.unpack_from(data)
-        at = _COUNT.size
-        links = []
-        for _ in range(count):
-            flags, mac, length = _LINK.unpack_from(data, at)
-            at += _LINK.size
-            links.append(Link(name=data[at : at + length].decode(), mac=mac, lost=bool(flags & _LOST)))
-            at += length
-        lenders: dict[Address, str] = {}
-        (count,) = _COUNT.unpack_from(data, at)
-        at += _COUNT.size
-        for _ in range(count):
-            (length,) = _COUNT.unpack_from(data, at)
-            at += _COUNT.size
-            lender = data[at : at + length].decode()
-            lent, at = _read(data, at + length)
-            lenders.update(dict.fromkeys(lent, lender))
-        entries, _ = _read(data, at)
-    except (error, UnicodeDecodeError) as problem:
-        raise MalformedStatement(str(problem)) from None
-    return tuple(links), lenders, entries
+        reader = _Reader(data)
+        while reader.left:
+            kind, length = _RECORD.unpack(reader.bytes(_RECORD.size))
+            record = _Reader(reader.bytes(length))
+            if kind == _Record.LINKS:
+                links = tuple(_links(record))
+            elif kind == _Record.HEARS:
+                hears = frozenset(_names(record))
+            elif kind == _Record.FLAGS:
+                (flags,) = _FLAGS.unpack(record.bytes(_FLAGS.size))
+                booting = bool(flags & _BOOTING)
+            elif kind == _Record.HELPED:
+                helped = dict(_helped(record))
+            elif kind in _ENTRIES:
+                family, layout = _ENTRIES[_Record(kind)]
+                while record.left:
+                    value, code = layout.unpack(record.bytes(layout.size))
+                    entries[Address(family, int.from_bytes(value, "big"))] = code
+    except (error, UnicodeDecodeError, KeyError) as problem:
+        raise MalformedState(str(problem)) from None
+    claims = {
+        address: Claim(term=code & MAXIMUM_TERM, offered=bool(code & _OFFERED))
+        for address, code in entries.items()
+        if code != _GONE and not code & _PROBED
+    }
+    return AdvertisedState(
+        claims=claims,
+        probed=frozenset(address for address, code in entries.items() if code & _PROBED),
+        helped=helped,
+        links=links,
+        hears=hears,
+        booting=booting,
+    )
 
 
-def _read(data: bytes, at: int) -> tuple[dict[Address, int], int]:
-    entries = {}
-    for family, layout in ((Family.IPV4, _V4), (Family.IPV6, _V6)):
-        (count,) = _ENTRIES.unpack_from(data, at)
-        at += _ENTRIES.size
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> bool:
+        return self._at < len(self._data)
+
+    def bytes(self, length: int) -> bytes:
+        found = self._data[self._at : self._at + length]
+        if len(found) < length:
+            raise error("it ends too early")
+        self._at += length
+        return found
+
+
+_FAMILIES = {family.bits // 8: family for family in Family}
+
+
+def _links(record: _Reader) -> Iterator[Link]:
+    while record.left:
+        flags, mac, length, count = _LINK.unpack(record.bytes(_LINK.size))
+        name = record.bytes(length).decode()
+        subnets = []
         for _ in range(count):
-            value, term = layout.unpack_from(data, at)
-            at += layout.size
-            entries[Address(family, int.from_bytes(value, "big"))] = term
-    return entries, at
+            size, prefix = _SUBNET.unpack(record.bytes(_SUBNET.size))
+            subnets.append(Subnet(_FAMILIES[size], int.from_bytes(record.bytes(size), "big"), prefix))
+        yield Link(
+            name=name,
+            mac=mac,
+            lost=bool(flags & _LOST),
+            subnets=tuple(subnets),
+            default_route=bool(flags & _DEFAULT_ROUTE),
+        )
+
+
+def _names(record: _Reader) -> Iterator[str]:
+    while record.left:
+        yield record.bytes(record.bytes(1)[0]).decode()
+
+
+def _helped(record: _Reader) -> Iterator[tuple[Address, str]]:
+    while record.left:
+        size = record.bytes(1)[0]
+        value = int.from_bytes(record.bytes(size), "big")
+        yield Address(_FAMILIES[size], value), record.bytes(record.bytes(1)[0]).decode()

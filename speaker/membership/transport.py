@@ -43,13 +43,14 @@ class HeartbeatSocket:
         if self._paths.get(node) != source and source in self._addresses.get(node, ()):
             self._paths[node] = source
 
-    def send(self, node: str, datagram: bytes, *, everywhere: bool, in_trouble: bool, lost: bool) -> None:
+    def send(self, node: str, datagram: bytes, *, everywhere: bool, in_trouble: bool, met: bool) -> None:
         """Send to a node. Raises OSError where there was one way and it failed.
 
-        To one that was `lost` the kernel goes on sending where it was. It would come to ask for the hardware address,
-        once a second, and until that is answered nothing would pass when the network is whole again.
+        To one that was `met` the kernel goes on sending where it was, also while it is silent. It would come to ask
+        for the hardware address, once a second, and until that is answered nothing would pass when the network is
+        whole again. A node that comes back with another one says so itself: it asks for ours.
         """
-        flags = socket.MSG_CONFIRM if lost else 0
+        flags = socket.MSG_CONFIRM if met else 0
         addresses = self._addresses.get(node, ())
         path = self._paths.get(node)
         if in_trouble and path in addresses and not everywhere:

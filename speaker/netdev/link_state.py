@@ -3,43 +3,71 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
 
-from speaker.membership.state_sync import Link
-from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface, announcing
+from speaker.membership.link import Link
+from speaker.netdev.interfaces import Interface, announcing
 
-_ADDRESSES_TOLD = 8
+_ADDRESSES_ADVERTISED = 8
 
 
 class LinkMemory:
     """Remembers what once could announce. Owned by whoever serialises the calls.
 
     An interface that never had a carrier is a spare; one that lost it, or was taken down, is trouble, as long as it
-    is there at all: one that was removed, or was put into a bridge or bond, was not lost but changed.
+    is there at all: one that was removed, or was put into a bridge or bond, was not lost but changed. Of one that is
+    lost the last subnets and the default route stay known: the kernel takes some of them off with the link.
     """
 
     def __init__(self) -> None:
-        self._once: set[str] = set()
+        self._once: dict[str, Link] = {}
 
     def links(self, interfaces: Iterable[Interface]) -> tuple[Link, ...]:
         """Return the interfaces to tell the other speakers about, by name."""
         present = {interface.name: interface for interface in interfaces}
         usable = {interface.name for interface in announcing(present.values())}
-        self._once = {name for name in self._once | usable if name in present and present[name].speaks_arp}
-        return tuple(
-            Link(name=name, mac=present[name].mac, lost=name not in usable) for name in sorted(self._once | usable)
-        )
+        self._once = {
+            name: _link(interface) if name in usable else _lost(interface, self._once[name])
+            for name, interface in sorted(present.items())
+            if name in usable or (name in self._once and interface.speaks_arp)
+        }
+        return tuple(self._once.values())
+
+
+def _link(interface: Interface) -> Link:
+    return Link(
+        name=interface.name,
+        mac=interface.mac,
+        subnets=tuple(sorted(interface.subnets)),
+        default_route=interface.default_route,
+    )
+
+
+def _lost(interface: Interface, before: Link) -> Link:
+    return Link(
+        name=interface.name,
+        mac=interface.mac,
+        lost=True,
+        subnets=tuple(sorted({*interface.subnets, *before.subnets})),
+        default_route=interface.default_route or before.default_route,
+    )
 
 
 def reachable_at(interfaces: Iterable[Interface]) -> tuple[str, ...]:
     """Return the addresses at which other nodes may reach this one: those of its LANs, carrier or not."""
-    excluded = re.compile("|".join(EXCLUDED_NAMES))
     found = {
         ipaddress.ip_address(address)
         for interface in interfaces
-        if interface.speaks_arp and not excluded.search(interface.name)
+        if interface.speaks_arp and not interface.excluded
         for address in interface.addresses
     }
     usable = [address for address in found if not (address.is_link_local or address.is_loopback)]
-    return tuple(map(str, sorted(usable, key=lambda address: (address.version, int(address)))[:_ADDRESSES_TOLD]))
+    return tuple(
+        map(str, sorted(usable, key=lambda address: (address.version, int(address)))[:_ADDRESSES_ADVERTISED])
+    )
+
+
+def subnets_of(interfaces: Iterable[Interface]) -> tuple[str, ...]:
+    """Return the subnets of the interfaces that can announce, carrier or not."""
+    usable = (each for each in interfaces if each.speaks_arp and not each.excluded)
+    return tuple(map(str, sorted({subnet for interface in usable for subnet in interface.subnets})))

@@ -14,8 +14,8 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Key
 from allocator.kube.timestamps import write_time
 from speaker.cluster.state import View
-from speaker.election.candidates import Contest
-from speaker.election.holder import Tenancy
+from speaker.election.candidates import Candidates
+from speaker.election.holder import HolderState
 from speaker.frames.ethernet import mac_text
 from speaker.status.diff import Announcement, Contested
 
@@ -45,7 +45,7 @@ class Statuses(Protocol):
 class Reporter:
     """Turns decisions and conflicts into reports, each only when something changed.
 
-    `report` is the decider's thread's; conflicts come from others, which read only `_services`, replaced whole.
+    `report` is the controller's thread's; conflicts come from others, which read only `_services`, replaced whole.
     """
 
     def __init__(self, *, node: str, events: Recorder, statuses: Statuses) -> None:
@@ -56,22 +56,22 @@ class Reporter:
         self._announced: dict[tuple[Key, Address], Announcement] = {}
         self._unreachable: frozenset[Address] = frozenset()
 
-    def report(self, view: View, contests: Iterable[Contest], tenancy: Tenancy) -> None:
+    def report(self, view: View, groups: Iterable[Candidates], state: HolderState) -> None:
         """Compare with what was said last, and say what is new."""
         now = _now()
         announced: dict[tuple[Key, Address], Announcement] = {}
         unreachable: dict[Address, Key] = {}
         held: list[tuple[Key, Address]] = []
-        for contest in contests:
-            for key, address in contest.services:
-                if address in tenancy.unreachable:
+        for group in groups:
+            for key, address in group.services:
+                if address in state.unable:
                     unreachable[address] = key
-                if address in tenancy.scopes:
+                if address in state.scopes:
                     held.append((key, address))
-                if address not in tenancy.claims or address in tenancy.loans:
+                if address not in state.claims or address in state.help:
                     # Still being asked for, left to another host, or answered for another node that has the traffic.
                     continue
-                interfaces = tuple(sorted(tenancy.scopes[address].interfaces or ()))
+                interfaces = tuple(sorted(state.scopes[address].interfaces or ()))
                 known = self._announced.get((key, address))
                 if known is None or known.interfaces != interfaces:
                     known = Announcement(interfaces=interfaces, since=known.since if known else now)

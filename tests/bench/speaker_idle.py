@@ -89,7 +89,7 @@ def _be_the_others(nodes: dict[str, str], done: Event) -> None:
         membership = Membership(node=node, now=clock(), new_number=lambda: secrets.randbits(63) + 1)
         membership.set_peers(nodes, clock())
         # Among each other they are as good as dead: only what they do to the one that is measured counts.
-        membership.phase = Phase.SERVING
+        membership.enter(Phase.SERVING, clock())
         members[sock.fileno()] = (sock, membership)
         poll.register(sock.fileno(), select.EPOLLIN)
     while not done.is_set():

@@ -1,6 +1,7 @@
 """`python -m tests.wire.heartbeating NODE KEY NODE=ADDRESS[,ADDRESS]...`: a speaker reduced to its heartbeats.
 
-Writes a line `{"at": CLOCK_MONOTONIC, "alive": [...], "shaken": bool}` for every report, and leaves on SIGTERM.
+Writes a line `{"at": CLOCK_MONOTONIC, "alive": [...], "shaken": bool, "fenced": bool}` for every report, and leaves
+on SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ PORT = 7946
 
 
 def _report(liveness: Liveness) -> None:
-    line = {"at": time.monotonic(), "alive": sorted(liveness.alive), "shaken": liveness.shaken}
+    line = {
+        "at": time.monotonic(),
+        "alive": sorted(liveness.alive),
+        "shaken": liveness.shaken,
+        "fenced": liveness.fenced,
+    }
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

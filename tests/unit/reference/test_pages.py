@@ -7,7 +7,7 @@ import re
 import click
 import pytest
 
-from tests.unit.reference import kinds, options
+from tests.unit.reference import election, kinds, options
 
 COMMANDS = (kinds.ROOT / "docs" / "reference" / "commands.md").read_text()
 SELF_EVIDENT = ("output", "log_level")
@@ -16,6 +16,10 @@ PEOPLE = {name: command for name, command in options.commands().items() if name 
 
 def test_the_page_of_kinds_is_current() -> None:
     assert kinds.PAGE.read_text() == kinds.page(), "run: python -m tests.unit.reference.pages"
+
+
+def test_the_page_of_the_election_is_current() -> None:
+    assert election.PAGE.read_text() == election.page(), "run: python -m tests.unit.reference.pages"
 
 
 def test_the_page_of_options_is_current() -> None:

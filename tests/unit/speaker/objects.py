@@ -81,10 +81,16 @@ def lease(
     addresses: Sequence[str] = (),
     renewed: str = "2026-01-01T00:00:00.000000Z",
     serving: bool = True,
+    hears: int = 0,
+    subnets: Sequence[str] = (),
 ) -> Object:
     """The Lease of a node's speaker."""
     written = metadata(f"speaker-{node_name}", "metallb-system")
-    written["annotations"] = {"admitlb.io/heartbeat-addresses": ",".join(addresses)}
+    written["annotations"] = {
+        "admitlb.io/heartbeat-addresses": ",".join(addresses),
+        "admitlb.io/heard-speakers": str(hears),
+        "admitlb.io/subnets": ",".join(subnets),
+    }
     return {
         "metadata": written,
         "spec": {"holderIdentity": node_name if serving else None, "renewTime": renewed},

@@ -1,4 +1,4 @@
-"""Speakers on a simulated network and clock: the real membership and tenure, with datagrams that can be lost."""
+"""Speakers on a simulated network, API server and clock: the real membership and holder, datagrams that get lost."""
 
 from __future__ import annotations
 
@@ -10,25 +10,37 @@ from random import Random
 
 from allocator.core.addresses import Address
 from speaker.cluster.scope import EVERYWHERE, Scope
-from speaker.election.candidates import Contest, Place
+from speaker.election.candidates import Candidate, Candidates
 from speaker.election.election import rank
-from speaker.election.holder import Surroundings, Tenancy, Tenure
+from speaker.election.holder import Holder, HolderState
+from speaker.election.inputs import Inputs
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
+from speaker.membership.link import Link
 from speaker.membership.membership import Membership, PeerChange
-from speaker.membership.state_sync import Link, Statement
+from speaker.membership.state_sync import AdvertisedState
 
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x01"),)
+_KERNEL_GONE_SECONDS = 0.5
+_API_SECONDS = 0.05
 
 
-def contest(address: Address, nodes: Iterable[str], weights: Mapping[str, int] | None = None) -> Contest:
-    """An address that each of the nodes may announce everywhere."""
-    scopes: dict[Address, Scope] = {address: EVERYWHERE}
+def candidates(
+    address: Address,
+    nodes: Iterable[str],
+    weights: Mapping[str, int] | None = None,
+    *,
+    handicaps: Mapping[str, int] | None = None,
+    scope: Scope = EVERYWHERE,
+) -> Candidates:
+    """An address that each of the nodes may announce."""
+    scopes: dict[Address, Scope] = {address: scope}
     places = {
-        node: Place(weight=(weights or {}).get(node, 0), handicap=0, scopes=scopes)
+        node: Candidate(weight=(weights or {}).get(node, 0), handicap=(handicaps or {}).get(node, 0), scopes=scopes)
         for node in rank(address=address, candidates=nodes)
     }
-    return Contest(addresses=(address,), services=((("default", str(address)), address),), places=places)
+    return Candidates(addresses=(address,), services=((("default", str(address)), address),), nodes=places)
 
 
 @dataclass
@@ -40,10 +52,10 @@ class Member:
 
     name: str
     membership: Membership
-    tenure: Tenure
-    contests: tuple[Contest, ...] = ()
+    holder: Holder
+    groups: tuple[Candidates, ...] = ()
     links: tuple[Link, ...] = LINKS
-    tenancy: Tenancy = field(default_factory=Tenancy)
+    state: HolderState = field(default_factory=HolderState)
     answered: set[Address] = field(default_factory=set)
     asking: dict[Address, float] = field(default_factory=dict)
     stopped: bool = False
@@ -52,11 +64,14 @@ class Member:
     changes: list[tuple[float, PeerChange]] = field(default_factory=list)
     acted_on: object = None
     closed: bool = False
+    silent_since: dict[str, float] = field(default_factory=dict)
+    announced_again: list[tuple[float, Address]] = field(default_factory=list)
+    leased: tuple[bool, bool] | None = None
 
     def leads_to(self, address: Address) -> str:
         """The node whose hardware address it would name."""
-        loan = self.tenancy.loans.get(address)
-        return self.name if loan is None else loan.lender
+        help_ = self.state.help.get(address)
+        return self.name if help_ is None else help_.node
 
     def answers(self, address: Address) -> bool:
         """Whether it would answer for the address now."""
@@ -74,6 +89,7 @@ class Cluster:
         seed: int = 0,
         loss: float = 0.0,
         joined: bool = True,
+        new_holder: Callable[[str], Holder] = Holder,
     ) -> None:
         """`joined` starts every node and lets them settle."""
         self.names = tuple(names)
@@ -83,10 +99,19 @@ class Cluster:
         self.now = 0.0
         self.sent = 0
         self.members: dict[str, Member] = {}
+        self.off: set[str] = set()
+        """Machines without power."""
+        self.without_api: set[str] = set()
         self.squatted: set[Address] = set()
         """What hosts that are none of ours have; a question for it is answered by them."""
         self.watch: Callable[[], None] = lambda: None
-        self._apart: set[frozenset[str]] = set()
+        self._new_holder = new_holder
+        self._lan: set[tuple[str, str]] = set()
+        self.out: set[str] = set()
+        """Whose ports do not forward, carriers up."""
+        self._udp: set[tuple[str, str]] = set()
+        self._lossy: dict[tuple[str, str], float] = {}
+        self._leases: dict[str, int] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         if joined:
@@ -95,34 +120,43 @@ class Cluster:
             self.run(3.0)
 
     def start(self, name: str) -> Member:
-        """Begin a new process of the node."""
+        """Begin a new process of the node; its machine has power."""
+        self.off.discard(name)
         member = Member(
             name,
             Membership(node=name, now=self.now, new_number=lambda: self.random.getrandbits(63) + 1),
-            Tenure(name),
-            tuple(contest(address, self.names) for address in self.addresses),
+            self._new_holder(name),
+            tuple(candidates(address, self.names) for address in self.addresses),
         )
         self.members[name] = member
-        member.membership.state(Statement(links=member.links))
-        member.membership.set_peers(self.names, self.now)
+        member.membership.advertise(AdvertisedState(links=member.links), self.now)
+        self._leases.setdefault(name, 0)
+        for each in self.members.values():
+            self._know_peers(each)
         self._wake(member, self.now + self.random.uniform(0, 0.1))
+        self.at(self.now + self.random.uniform(0.01, RENEW_SECONDS), self._renewal(member))
         return member
 
     def kill(self, name: str) -> None:
         """End the node's process without a word."""
         del self.members[name]
 
+    def power_off(self, name: str) -> None:
+        """End the node's process and its machine without a word."""
+        self.off.add(name)
+        self.members.pop(name, None)
+
     def leave(self, name: str) -> None:
-        """Tell the node's process to leave; it ends when it has given everything away, or after a second."""
+        """Have the node's process leave; it ends when it has given everything away, or after a second."""
         member = self.members[name]
-        member.membership.phase = Phase.LEAVING
+        member.membership.enter(Phase.LEAVING, self.now)
         self._wake(member, self.now)
         deadline = self.now + 1.0
 
         def end_when_done() -> None:
             if self.members.get(name) is not member:
                 return
-            if not member.tenancy.scopes or self.now >= deadline:
+            if not member.state.scopes or self.now >= deadline:
                 self.kill(name)
             else:
                 self.at(self.now + 0.001, end_when_done)
@@ -140,19 +174,52 @@ class Cluster:
         self._turn(member)
 
     def cut(self, *one_side: str) -> None:
-        """Let nothing pass between these nodes and the others."""
+        """Let nothing pass between these nodes and the others, carriers up; the API server is still reached."""
         for inside in one_side:
             for outside in set(self.names) - set(one_side):
-                self._apart.add(frozenset((inside, outside)))
+                self._lan |= {(inside, outside), (outside, inside)}
+
+    def cut_way(self, sender: str, receiver: str) -> None:
+        """Let nothing pass from one node to another; the other way everything does."""
+        self._lan.add((sender, receiver))
+
+    def pause(self) -> None:
+        """Let nothing pass between any two nodes, carriers up."""
+        self.out |= set(self.names)
+
+    def rejoin(self, *nodes: str) -> None:
+        """End the pause for the ports of these nodes."""
+        self.out -= set(nodes)
+
+    def block(self, name: str, *, inbound: bool = True, outbound: bool = True) -> None:
+        """Have a firewall on the node swallow heartbeats."""
+        for other in self.names:
+            if inbound:
+                self._udp.add((other, name))
+            if outbound:
+                self._udp.add((name, other))
+
+    def lose(self, sender: str, receiver: str, share: float) -> None:
+        """Lose this share of what is sent from one to the other."""
+        self._lossy[sender, receiver] = share
 
     def heal(self) -> None:
-        """Undo every cut."""
-        self._apart.clear()
+        """Undo every cut, every block and every loss between two nodes."""
+        self._lan.clear()
+        self.out.clear()
+        self._udp.clear()
+        self._lossy.clear()
 
-    def see(self, name: str, contests: Iterable[Contest]) -> None:
+    def delete_leases(self) -> None:
+        """Delete every Lease; each speaker writes its own anew when it is due."""
+        self._leases.clear()
+        for member in self.members.values():
+            self._know_peers(member)
+
+    def see(self, name: str, groups: Iterable[Candidates]) -> None:
         """The node learns of another state of the cluster."""
         member = self.members[name]
-        member.contests = tuple(contests)
+        member.groups = tuple(groups)
         member.acted_on = None
         self._wake(member, self.now)
 
@@ -180,17 +247,66 @@ class Cluster:
         """Who would answer for the address now."""
         return {name for name, member in self.members.items() if member.answers(address)}
 
+    def reaches(self, sender: str, receiver: str) -> bool:
+        """Whether frames pass from one to the other."""
+        return (sender, receiver) not in self._lan and not self.out & {sender, receiver}
+
+    def passes(self, sender: str, receiver: str) -> bool:
+        """Whether heartbeats pass from one to the other, all of them."""
+        return self.may_pass(sender, receiver) and not self._lossy.get((sender, receiver))
+
+    def may_pass(self, sender: str, receiver: str) -> bool:
+        """Whether heartbeats pass from one to the other, at least some."""
+        return self.reaches(sender, receiver) and (sender, receiver) not in self._udp
+
     def sides(self) -> list[set[str]]:
-        """The groups of running nodes that can reach each other."""
+        """The groups of running nodes that can reach each other both ways, also through others."""
         left = set(self.members)
         sides = []
         while left:
             side = {left.pop()}
-            while more := {b for b in left for a in side if frozenset((a, b)) not in self._apart}:
+            while more := {b for b in left for a in side if self.reaches(a, b) and self.reaches(b, a)}:
                 side |= more
                 left -= more
             sides.append(side)
         return sides
+
+    def _know_peers(self, member: Member) -> None:
+        member.membership.set_peers(list(self._leases), self.now, hosts=self.names)
+
+    def _renewal(self, member: Member) -> Callable[[], None]:
+        def renew() -> None:
+            if self.members.get(member.name) is member:
+                self._write_lease(member)
+                self.at(self.now + RENEW_SECONDS, self._renewal(member))
+
+        return renew
+
+    def _renew_while_alone(self, member: Member) -> None:
+        def renew() -> None:
+            if self.members.get(member.name) is member and not member.membership.hears:
+                self._write_lease(member)
+                self._renew_while_alone(member)
+
+        self.at(self.now + RENEW_ALONE_SECONDS, renew)
+
+    def _write_lease(self, member: Member) -> None:
+        if member.name in self.without_api or member.stopped:
+            return
+        new = member.name not in self._leases
+        hears = self._leases[member.name] = member.membership.hears
+        serving = member.leased is not None and member.leased[0]
+        delay = self.random.uniform(0.005, _API_SECONDS)
+        self.at(self.now + delay, lambda: self._see_lease(member.name, hears, new, serving))
+
+    def _see_lease(self, node: str, hears: int, new: bool, serving: bool) -> None:
+        for name, member in self.members.items():
+            if name in self.without_api or member.stopped:
+                continue
+            if new:
+                self._know_peers(member)
+            elif name != node and serving:
+                member.membership.renewed(node, hears, self.now)
 
     def _wake(self, member: Member, when: float) -> None:
         if member.waking_at is not None and member.waking_at <= when:
@@ -206,7 +322,7 @@ class Cluster:
         self.at(when, turn)
 
     def _turn(self, member: Member) -> None:
-        """One turn of the heartbeats' loop, and of the decider if there is news."""
+        """One turn of the heartbeats' loop, and of the controller if there is something new."""
         membership = member.membership
         changes: list[PeerChange] = []
         for heartbeat in member.inbox:
@@ -216,38 +332,59 @@ class Cluster:
         member.changes += [(self.now, change) for change in changes]
         member.closed |= membership.fenced
         if membership.phase is Phase.STARTING and membership.settled(self.now):
-            membership.phase = Phase.SERVING
+            membership.enter(Phase.SERVING, self.now)
         self._decide(member)
         self._send(member)
-        self._wake(member, max(self.now + 0.0005, min(membership.next_deadline(), member.tenancy.deadline or 1e18)))
+        liveness = membership.liveness(self.now)
+        leased = (member.name in liveness.alive and not liveness.cut_off_from, bool(membership.hears))
+        if leased != member.leased:
+            member.leased = leased
+            self._write_lease(member)
+            if not leased[1]:
+                self._renew_while_alone(member)
+        self._wake(member, max(self.now + 0.0005, min(membership.next_deadline(), member.state.deadline or 1e18)))
 
     def _decide(self, member: Member) -> None:
         membership = member.membership
-        around = Surroundings(
-            membership.alive(self.now),
-            membership.by_lease(self.now),
-            membership.statements(),
-            member.links,
-            frozenset(member.answered),
-            membership.leaving(),
-            heard=membership.hearing(member.tenancy.suspects, self.now),
-        )
-        deadline = member.tenancy.deadline
-        if around == member.acted_on and (deadline is None or self.now < deadline):
+        if membership.fenced:
             return
-        member.acted_on = around
-        member.tenancy = member.tenure.decide(member.contests, around, self.now)
+        liveness = membership.liveness(self.now)
+        inputs = Inputs(
+            liveness=liveness,
+            links=member.links,
+            answered=frozenset(member.answered),
+            unforwarding=frozenset(self.off),
+            unreachable=self._unreachable(member) if liveness.alone else frozenset(),
+        )
+        deadline = member.state.deadline
+        if inputs == member.acted_on and (deadline is None or self.now < deadline):
+            return
+        member.acted_on = inputs
+        member.state = member.holder.decide(member.groups, inputs, self.now)
+        member.announced_again += [(self.now, address) for address in member.state.regained]
         self._announce(member)
-        membership.state(member.tenancy.statement(member.links))
+        membership.advertise(member.state.advertised(member.links), self.now)
         if not membership.fenced:
             member.closed = False
 
+    def _unreachable(self, member: Member) -> frozenset[str]:
+        """Whose kernels have not answered for half a second."""
+        for other in self.names:
+            answers = other not in self.off and self.reaches(other, member.name) and self.reaches(member.name, other)
+            if answers:
+                member.silent_since.pop(other, None)
+            else:
+                member.silent_since.setdefault(other, self.now)
+        return frozenset(
+            node for node, since in member.silent_since.items() if self.now - since >= _KERNEL_GONE_SECONDS
+        )
+
     def _announce(self, member: Member) -> None:
         """The announcer's part: what is let go is answered no more, and what nobody had is asked for first."""
-        unheld = member.tenancy.unheld
-        member.answered = set(member.tenancy.scopes) - unheld
-        member.asking = {address: since for address, since in member.asking.items() if address in unheld}
-        for address in unheld - member.asking.keys():
+        probing = member.state.probing
+        member.answered = set(member.state.scopes) - probing
+        member.asking = {address: since for address, since in member.asking.items() if address in probing}
+        for address in probing - member.asking.keys():
             member.asking[address] = self.now
             self.at(self.now + PROBES * PROBE_SECONDS, self._verdict(member, address, self.now))
 
@@ -267,7 +404,9 @@ class Cluster:
     def _send(self, member: Member) -> None:
         for node, heartbeat in member.membership.outgoing(self.now):
             self.sent += 1
-            if self.random.random() < self.loss or frozenset((member.name, node)) in self._apart:
+            way = (member.name, node)
+            lost = self.random.random() < max(self.loss, self._lossy.get(way, 0.0))
+            if lost or way in self._udp or not self.reaches(*way):
                 continue
             self.at(self.now + self.random.uniform(0.0001, 0.001), self._delivery(node, heartbeat))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.election.election import Contender, elect, rank
+from speaker.election.election import Precedence, rank
 
 node_names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 nodes = st.lists(node_names, min_size=1, max_size=8, unique=True)
@@ -45,22 +44,6 @@ def test_the_order_is_metallbs(address: str, prefix: str, suffixes: str, order: 
     assert ranking == tuple(prefix + suffix for suffix in order)
 
 
-@st.composite
-def contenders(draw: st.DrawFn) -> list[Contender]:
-    names = draw(nodes)
-    small = st.integers(0, 2)
-    ranking = rank(address=draw(addresses), candidates=names)
-    return [
-        Contender(node=name, handicap=draw(small), weight=draw(small), term=draw(st.integers(0, 3)))
-        for name in ranking
-    ]
-
-
-def elected(among: Sequence[Contender]) -> str | None:
-    winner = elect(among)
-    return None if winner is None else winner.node
-
-
 @given(addresses, nodes, st.randoms(use_true_random=False))
 def test_the_order_in_which_nodes_are_learned_does_not_matter(
     address: Address,
@@ -72,48 +55,47 @@ def test_the_order_in_which_nodes_are_learned_does_not_matter(
     assert rank(address=address, candidates=shuffled) == rank(address=address, candidates=candidates)
 
 
-@given(contenders(), st.data())
-def test_a_node_that_was_not_elected_can_go_without_moving_the_address(
-    among: list[Contender], data: st.DataObject
+@st.composite
+def precedences(draw: st.DrawFn) -> Precedence:
+    small = st.integers(0, 2)
+    return Precedence(
+        handicap=draw(small),
+        offered=draw(st.booleans()),
+        lesser_side=-draw(small),
+        lesser_weight=-draw(small),
+        term=draw(small),
+        rank=draw(small),
+    )
+
+
+CLAIM = Precedence(handicap=0, offered=False, lesser_side=-2, lesser_weight=0, term=5, rank=1)
+
+
+@given(st.lists(precedences(), min_size=2, max_size=5), st.data())
+def test_a_claim_that_does_not_hold_can_go_without_the_holder_changing(
+    claims: list[Precedence], data: st.DataObject
 ) -> None:
-    loser = data.draw(st.sampled_from(among))
-    remaining = [each for each in among if each is not loser]
-    if elected(among) != loser.node:
-        assert elected(remaining) == elected(among)
+    loser = data.draw(st.sampled_from(claims))
+    holder = min(claims)
+    remaining = [claim for claim in claims if claim is not loser]
+    if loser != holder:
+        assert min(remaining) == holder
 
 
-@given(contenders())
-def test_who_was_elected_and_claims_with_a_term_above_all_stays_elected(among: list[Contender]) -> None:
-    winner = elect(among)
-    assert winner is not None
-    claimed = replace(winner, term=max(each.term for each in among) + 1)
-    assert elect([claimed if each is winner else each for each in among]) == claimed
-
-
-@given(contenders(), st.data())
-def test_a_holder_stays_unless_another_outdoes_it_in_handicap_or_weight(
-    among: list[Contender], data: st.DataObject
-) -> None:
-    holder = data.draw(st.sampled_from(among))
-    claimed = replace(holder, term=9)
-    winner = elect([claimed if each is holder else each for each in among])
-    assert winner is not None
-    better = (winner.handicap, -winner.weight) < (holder.handicap, -holder.weight)
-    assert winner == claimed or better
-
-
-@given(contenders())
-def test_the_least_handicapped_come_first_then_the_heaviest_then_the_latest_holder_then_the_rank(
-    among: list[Contender],
-) -> None:
-    winner = elect(among)
-    assert winner is not None
-    best = min((each.handicap, -each.weight, -each.term) for each in among)
-    assert winner == next(each for each in among if (each.handicap, -each.weight, -each.term) == best)
-
-
-def test_without_candidates_nobody_is_elected() -> None:
-    assert elect([]) is None
+@pytest.mark.parametrize(
+    ("holder", "other"),
+    [
+        (CLAIM, replace(CLAIM, handicap=1, lesser_side=-5, term=1)),
+        (CLAIM, replace(CLAIM, offered=True, lesser_side=-5, term=1)),
+        (replace(CLAIM, lesser_side=-3), replace(CLAIM, lesser_weight=-10, term=1)),
+        (replace(CLAIM, lesser_weight=-10), replace(CLAIM, term=1)),
+        (CLAIM, replace(CLAIM, term=6)),
+        (CLAIM, replace(CLAIM, rank=2)),
+    ],
+    ids=["less against it", "not offered", "the larger side", "preferred", "the holder before the cut", "the rank"],
+)
+def test_of_two_claims_that_meet(holder: Precedence, other: Precedence) -> None:
+    assert holder < other
 
 
 def test_addresses_nobody_holds_yet_spread_over_the_nodes() -> None:

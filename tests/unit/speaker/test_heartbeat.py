@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import struct
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocator.core.addresses import Address
 from speaker.membership.heartbeat import (
     MAXIMUM_BYTES,
+    VERSION,
     ForgedHeartbeat,
     Heartbeat,
     MalformedHeartbeat,
-    News,
     Phase,
-    Tidings,
 )
-from speaker.membership.state_sync import CHUNK_BYTES, Chunk
+from speaker.membership.link import Link, Subnet
+from speaker.membership.state_sync import CHUNK_BYTES, AdvertisedState, Chunk, Claim, ReceivedState
 
 KEY = b"key"
 numbers = st.integers(0, 2**64 - 1)
@@ -38,10 +44,11 @@ heartbeats = st.builds(
     version=numbers,
     have=numbers,
     probe=st.booleans(),
+    hears=st.booleans(),
+    linked=st.integers(0, 2**16 - 1),
+    side=st.integers(0, 2**16 - 1),
     chunks=st.lists(chunks, max_size=1).map(tuple),
-    news=st.lists(
-        st.builds(News, about=st.text(max_size=15), tidings=st.sampled_from(Tidings), incarnation=numbers), max_size=1
-    ).map(tuple),
+    reads=st.integers(1, 255),
 )
 EXAMPLE = Heartbeat(sender="node-1", phase=Phase.SERVING, incarnation=7, challenge=6, echo=8, sequence=9)
 
@@ -81,3 +88,82 @@ def test_garbage_is_refused_and_nothing_worse(datagram: bytes) -> None:
 def test_a_cut_datagram_is_malformed(length: int) -> None:
     with pytest.raises(MalformedHeartbeat):
         Heartbeat.decode(EXAMPLE.encode(KEY)[:length], KEY)
+
+
+GOLDEN_STATE = AdvertisedState(
+    claims={Address.parse("192.0.2.1"): Claim(term=3), Address.parse("2001:db8::1"): Claim(term=4, offered=True)},
+    probed=frozenset({Address.parse("192.0.2.2")}),
+    helped={Address.parse("192.0.2.1"): "node-2"},
+    links=(
+        Link(
+            name="eth0",
+            mac=bytes.fromhex("020000000001"),
+            subnets=(Subnet.parse("192.0.2.0/24"), Subnet.parse("2001:db8::/64")),
+            default_route=True,
+        ),
+        Link(name="eth1", mac=bytes.fromhex("020000000002"), lost=True),
+    ),
+    hears=frozenset({"node-2", "node-3"}),
+    booting=True,
+)
+GOLDEN = {
+    1: (
+        "414c424801010203000000000000000700000000000000060000000000000008000000000000000900000000000000010000"
+        "00000000000400030002066e6f64652d310100a3000000000000000000000000000000010000000101000000320202000000"
+        "00010402657468300418c0000200104020010db800000000000000000000000001020000000002040065746831020000000e"
+        "066e6f64652d32066e6f64652d33030000000101040000000c04c0000201066e6f64652d320500000010c000020100000003"
+        "c000020280000000060000001420010db8000000000000000000000001400000047aa15a2a4fa452a93a5f2fe5af303169a6"
+        "dfc3fdf3d1f1912a421f8f4ad3759b"
+    ),
+}
+"""One heartbeat of each version of the format that was ever released, authenticated with `KEY`."""
+
+
+@pytest.mark.parametrize("version", GOLDEN)
+def test_the_bytes_of_every_released_version_are_read(version: int) -> None:
+    heartbeat = Heartbeat.decode(bytes.fromhex(GOLDEN[version]), KEY)
+    assert replace(heartbeat, chunks=()) == Heartbeat(
+        sender="node-1",
+        phase=Phase.SERVING,
+        incarnation=7,
+        challenge=6,
+        echo=8,
+        sequence=9,
+        version=1,
+        have=4,
+        probe=True,
+        hears=True,
+        linked=3,
+        side=2,
+    )
+    received = ReceivedState()
+    assert [received.take(chunk) for chunk in heartbeat.chunks] == [True]
+    assert received.state == GOLDEN_STATE
+
+
+def test_what_is_written_is_the_present_version() -> None:
+    assert Heartbeat.decode(bytes.fromhex(GOLDEN[VERSION]), KEY).encode(KEY).hex() == GOLDEN[VERSION]
+
+
+def signed(body: bytes) -> bytes:
+    return body + hmac.digest(KEY, body, hashlib.sha256)
+
+
+def test_a_record_of_an_unknown_type_is_skipped() -> None:
+    chunk = Chunk(base=0, version=1, index=0, count=1, data=b"data")
+    body = replace(EXAMPLE, chunks=(chunk,)).encode(KEY)[:-32]
+    extended = body + struct.pack("!BH", 200, 3) + b"new"
+    assert Heartbeat.decode(signed(extended), KEY).chunks == (chunk,)
+
+
+@pytest.mark.parametrize("tail", [b"\xc8", b"\xc8\x00\x05new", b"\x01\x00\x02ab"])
+def test_a_record_that_is_cut_is_malformed(tail: bytes) -> None:
+    with pytest.raises(MalformedHeartbeat):
+        Heartbeat.decode(signed(EXAMPLE.encode(KEY)[:-32] + tail), KEY)
+
+
+def test_another_version_of_the_format_is_told_from_a_forgery() -> None:
+    body = bytearray(EXAMPLE.encode(KEY)[:-32])
+    body[4] = 2
+    with pytest.raises(MalformedHeartbeat, match="version 2"):
+        Heartbeat.decode(signed(bytes(body)), KEY)

@@ -6,16 +6,20 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from allocator.core.addresses import Address
-from speaker.membership.heartbeat import Heartbeat, News, Phase, Tidings
-from speaker.membership.lease_renewals import LEASE_COUNTS_SECONDS
-from speaker.membership.membership import Membership, PeerChange, Verdict
-from speaker.membership.state_sync import Spoken, Statement
+from speaker.membership.fence import Fence
+from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.lease_evidence import LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS
+from speaker.membership.membership import INTERVALS_TO_DEATH, Membership, PeerChange, Verdict
+from speaker.membership.side import SETTLE_SECONDS
+from speaker.membership.state_sync import AdvertisedState, Claim, SentState
 
 DEAD_AFTER = 0.5
+FIRST = {Address.parse("192.0.2.1"): Claim(term=1)}
 NOW = 0.0
 """For questions whose answer time alone does not change."""
 
@@ -27,6 +31,10 @@ def membership(*peers: str, node: str = "me") -> Membership:
     return made
 
 
+def alive(members: Membership, now: float = NOW) -> frozenset[str]:
+    return members.liveness(now).alive
+
+
 def beat(
     members: Membership,
     sender: str = "peer",
@@ -35,11 +43,18 @@ def beat(
     incarnation: int = 1,
     echo: int | None = None,
     phase: Phase = Phase.SERVING,
+    hears: bool = True,
 ) -> Heartbeat:
     """A heartbeat to `members` from a process that has heard its present challenge (unless `echo` says otherwise)."""
     challenge = members.heartbeat_to(sender).challenge if echo is None else echo
     return Heartbeat(
-        sender=sender, phase=phase, incarnation=incarnation, challenge=77, echo=challenge, sequence=sequence
+        sender=sender,
+        phase=phase,
+        incarnation=incarnation,
+        challenge=77,
+        echo=challenge,
+        sequence=sequence,
+        hears=hears,
     )
 
 
@@ -68,40 +83,40 @@ def answers(members: Membership, now: float) -> dict[str, Heartbeat]:
 
 def test_a_peer_is_alive_once_heard_and_dead_after_half_a_second_of_silence() -> None:
     members = membership("peer")
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
     assert told(members.heard(beat(members), 0.1)) == [("peer", True, "heard")]
-    assert members.alive(NOW) == {"peer"}
+    assert alive(members) == {"peer"}
     assert tick_through(members, 0.0, 0.55) == []
     assert members.next_deadline() == pytest.approx(0.6)
     assert tick_through(members, 0.55, 0.62) == ["peer"]
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
 
 
 def test_a_node_never_heard_is_never_alive() -> None:
     members = membership("peer", "mute")
     members.heard(beat(members), 0.0)
     tick_through(members, 0.0, 3.0)
-    assert "mute" not in members.alive(NOW)
+    assert "mute" not in alive(members)
 
 
 def test_this_node_is_alive_only_while_it_serves() -> None:
     members = membership()
-    assert members.alive(NOW) == frozenset()
-    members.phase = Phase.SERVING
-    assert members.alive(NOW) == {"me"}
-    members.phase = Phase.LEAVING
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
+    members.enter(Phase.SERVING, NOW)
+    assert alive(members) == {"me"}
+    members.enter(Phase.LEAVING, NOW)
+    assert alive(members) == frozenset()
 
 
 def test_a_peer_that_starts_or_leaves_cannot_announce() -> None:
     members = membership("peer")
     members.heard(beat(members, sequence=1, phase=Phase.STARTING), 0.0)
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
     members.heard(beat(members, sequence=2), 0.1)
-    assert members.alive(NOW) == {"peer"}
+    assert alive(members) == {"peer"}
     leaving = members.heard(beat(members, sequence=3, phase=Phase.LEAVING), 0.2)
     assert told(leaving) == [("peer", False, "leaving")]
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
 
 
 @pytest.mark.parametrize("sequence", [1, 2])
@@ -116,19 +131,20 @@ def test_a_heartbeat_without_our_challenge_proves_nothing_and_gets_an_answer() -
     members = membership("peer")
     stale = beat(members, echo=5)
     assert members.heard(stale, 0.0) == (Verdict.UNPROVEN, [])
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
     assert members.outgoing(0.0)[0][1].echo == stale.challenge
 
 
 def test_two_processes_that_do_not_know_each_other_agree_after_one_answer_each() -> None:
     here, there = membership("peer"), membership("me", node="peer")
-    here.phase = there.phase = Phase.SERVING
+    here.enter(Phase.SERVING, NOW)
+    there.enter(Phase.SERVING, NOW)
     hello = here.heartbeat_to("peer")
     assert there.heard(hello, 0.0)[0] is Verdict.UNPROVEN
     assert here.heard(there.outgoing(0.0)[0][1], 0.0)[0] is Verdict.ACCEPTED
     assert there.heard(answers(here, 0.0)["peer"], 0.0)[0] is Verdict.ACCEPTED
     assert here.heard(answers(there, 0.0)["me"], 0.0)[0] is Verdict.ACCEPTED
-    assert here.alive(NOW) == there.alive(NOW) == {"me", "peer"}
+    assert alive(here) == alive(there) == {"me", "peer"}
 
 
 def test_a_restarted_peer_replaces_its_former_self_for_good() -> None:
@@ -146,41 +162,28 @@ def test_a_heartbeat_held_back_until_its_sender_was_given_up_revives_nobody() ->
     held_back = beat(members, sequence=2)
     tick_through(members, 0.0, 0.6)
     assert members.heard(held_back, 0.6) == (Verdict.UNPROVEN, [])
-    assert members.alive(NOW) == frozenset()
+    assert alive(members) == frozenset()
 
 
 def test_a_peer_that_was_given_up_counts_again_once_it_has_told_what_it_states_now() -> None:
-    members, spoken = membership("peer"), Spoken()
+    members, sent = membership("peer"), SentState()
 
     def heard(sequence: int, now: float, *, whole: bool) -> list[tuple[str, bool, str]]:
-        heartbeat = replace(beat(members, sequence=sequence), version=spoken.version)
-        chunks = tuple(spoken.since(members.heartbeat_to("peer").have)) if whole else ()
+        heartbeat = replace(beat(members, sequence=sequence), version=sent.version)
+        chunks = tuple(sent.since(members.heartbeat_to("peer").have)) if whole else ()
         return told(members.heard(replace(heartbeat, chunks=chunks), now))
 
-    spoken.state(Statement(claims={Address.parse("192.0.2.1"): 1}))
+    sent.advertise(AdvertisedState(claims=FIRST))
     assert heard(1, 0.0, whole=True) == [("peer", True, "heard")]
     assert tick_through(members, 0.0, 0.6) == ["peer"]
-    spoken.state(Statement(claims={Address.parse("192.0.2.1"): 1, Address.parse("192.0.2.2"): 2}))
+    sent.advertise(AdvertisedState(claims={**FIRST, Address.parse("192.0.2.2"): Claim(term=2)}))
     assert heard(2, 0.7, whole=False) == []
-    assert members.alive(0.7) == frozenset()
+    assert alive(members, 0.7) == frozenset()
     assert heard(3, 0.8, whole=True) == [("peer", True, "heard")]
-    assert members.statements()["peer"] == spoken.statement
-    spoken.state(Statement())
+    assert members.states()["peer"] == sent.state
+    sent.advertise(AdvertisedState())
     assert heard(4, 0.9, whole=False) == [], "while it lives, news may be under way"
-    assert members.alive(0.9) == {"peer"}
-
-
-def test_only_who_has_just_told_all_it_states_is_heard_well_enough_to_be_judged_and_others_are_asked() -> None:
-    members = membership("peer", "mute")
-    members.heard(beat(members), 0.0)
-    answers(members, 0.0)
-    assert members.hearing(["peer", "mute", "stranger"], 0.1) == {"peer"}
-    asked = answers(members, 0.1)
-    assert (asked["mute"].probe, asked["peer"].probe) == (True, False)
-    assert members.hearing(["peer"], 0.3) == frozenset(), "not just now"
-    news_under_way = replace(beat(members, sequence=2), version=1)
-    members.heard(news_under_way, 0.4)
-    assert members.hearing(["peer"], 0.4) == frozenset(), "it has more to tell"
+    assert alive(members, 0.9) == {"peer"}
 
 
 def test_strangers_and_ourselves_are_not_heard() -> None:
@@ -195,7 +198,7 @@ def test_a_node_that_is_removed_is_given_up_and_others_are_kept() -> None:
     members.heard(beat(members, "other"), 0.0)
     gone = members.set_peers(["me", "other", "new"], 0.1)
     assert [(change.node, change.alive) for change in gone] == [("peer", False)]
-    assert members.alive(NOW) == {"other"}
+    assert alive(members) == {"other"}
 
 
 def test_after_a_stall_of_our_own_nobody_is_given_up_before_a_fresh_silence() -> None:
@@ -203,85 +206,19 @@ def test_after_a_stall_of_our_own_nobody_is_given_up_before_a_fresh_silence() ->
     for peer in ("peer", "other"):
         members.heard(beat(members, peer), 0.0)
     assert members.tick(10.0) == (10.0, [])
-    assert members.alive(NOW) == {"peer", "other"}
+    assert alive(members) == {"peer", "other"}
     members.heard(beat(members, "peer", sequence=2), 10.4)
-    # "peer" is asked about "other", and does not answer.
-    assert tick_through(members, 10.0, 10.6) == []
-    members.heard(beat(members, "peer", sequence=3), 10.6)
-    assert tick_through(members, 10.6, 10.8) == ["other"]
+    assert tick_through(members, 10.0, 10.4) == []
+    assert tick_through(members, 10.4, 10.6) == ["other"]
 
 
 def fenced(members: Membership) -> bool:
     return members.fenced
 
 
-def news_to(members: Membership, node: str, now: float) -> list[tuple[str, Tidings]]:
-    """What this member tells the node about others."""
-    return [(news.about, news.tidings) for to, sent in members.outgoing(now) if to == node for news in sent.news]
-
-
-def three() -> Membership:
-    """Me, and two others just heard; "suspect" says nothing from then on."""
-    members = membership("suspect", "witness")
-    for peer in ("suspect", "witness"):
-        members.heard(beat(members, peer), 0.0)
-    tick_through(members, 0.0, 0.3)
-    members.heard(beat(members, "witness", sequence=2), 0.3)
-    return members
-
-
-def says(members: Membership, tidings: Tidings, *, sequence: int, sender: str = "witness") -> Heartbeat:
-    """A heartbeat with tidings about "suspect"."""
-    news = News(about="suspect", tidings=tidings, incarnation=1)
-    return replace(beat(members, sender, sequence=sequence), news=(news,))
-
-
-def test_a_silent_peer_is_given_up_at_once_when_another_does_not_hear_it_either() -> None:
-    members = three()
-    assert tick_through(members, 0.3, 0.49) == []
-    members.heard(says(members, Tidings.SUSPECTED, sequence=3), 0.49)
-    assert tick_through(members, 0.49, 0.51) == ["suspect"]
-    assert ("suspect", Tidings.DEAD) in news_to(members, "witness", 0.65), "said again and again"
-
-
-def test_a_silent_peer_that_another_hears_stays_alive() -> None:
-    members = three()
-    for step in range(20):
-        now = 0.5 + step * 0.1
-        members.heard(says(members, Tidings.VOUCHED, sequence=3 + step), now)
-        assert tick_through(members, now, now + 0.1) == []
-    assert "suspect" in members.alive(NOW)
-
-
-def test_whoever_hears_a_suspect_vouches_and_whoever_does_not_joins_the_suspicion() -> None:
-    members = membership("suspect", "witness")
-    for peer in ("suspect", "witness"):
-        members.heard(beat(members, peer), 0.0)
-    members.heard(says(members, Tidings.SUSPECTED, sequence=2), 0.1)
-    assert news_to(members, "witness", 0.1) == [("suspect", Tidings.VOUCHED)]
-    tick_through(members, 0.1, 0.3)
-    members.heard(says(members, Tidings.SUSPECTED, sequence=3), 0.3)
-    assert news_to(members, "witness", 0.3) == [("suspect", Tidings.SUSPECTED)]
-
-
-def test_a_peer_that_the_others_gave_up_is_given_up_unless_it_was_just_heard() -> None:
-    members = three()
-    members.heard(beat(members, "suspect", sequence=2), 0.3)
-    assert told(members.heard(says(members, Tidings.DEAD, sequence=3), 0.31)) == []
-    assert tick_through(members, 0.31, 0.6) == []
-    given_up = told(members.heard(says(members, Tidings.DEAD, sequence=4), 0.6))
-    assert given_up == [("suspect", False, "reported by witness")]
-
-
-def test_news_of_a_former_process_harms_nobody() -> None:
-    members = three()
-    members.heard(beat(members, "suspect", sequence=1, incarnation=2), 0.3)
-    assert told(members.heard(says(members, Tidings.DEAD, sequence=3), 0.6)) == []
-
-
-def test_after_a_long_standstill_it_is_fenced_until_everyone_has_spoken_anew() -> None:
+def test_after_a_long_standstill_it_is_fenced_until_everyone_has_sent_anew() -> None:
     members = membership("peer", "other")
-    members.phase = Phase.SERVING
+    members.enter(Phase.SERVING, NOW)
     for peer in ("peer", "other"):
         members.heard(beat(members, peer), 0.0)
     members.tick(3.0)
@@ -293,46 +230,20 @@ def test_after_a_long_standstill_it_is_fenced_until_everyone_has_spoken_anew() -
     members.heard(behind, 3.02)
     members.tick(3.02)
     assert fenced(members)
-    news = Spoken()
-    news.state(Statement(claims={Address.parse("192.0.2.1"): 7}))
+    news = SentState()
+    news.advertise(AdvertisedState(claims=FIRST))
     members.heard(replace(beat(members, "other", sequence=3), version=1, chunks=tuple(news.since(0))), 3.03)
     members.tick(3.03)
     assert not fenced(members)
-    assert members.statements()["other"].claims == {Address.parse("192.0.2.1"): 7}
+    assert members.states()["other"].claims == FIRST
 
 
 def test_a_standstill_too_short_for_others_to_notice_fences_nothing() -> None:
     members = membership("peer")
-    members.phase = Phase.SERVING
+    members.enter(Phase.SERVING, NOW)
     members.heard(beat(members), 0.0)
     assert members.tick(0.3)[0] > 0
     assert not fenced(members)
-
-
-def test_a_peer_that_only_its_lease_speaks_for_is_alive_until_the_lease_is_old() -> None:
-    members = membership("peer")
-    tick_through(members, 0.0, 1.0)
-    members.renewed("peer", 1.0)
-    assert members.alive(1.0) == frozenset(), "it may have been written before the silence began"
-    members.renewed("peer", 11.0)
-    assert members.alive(11.0) == frozenset(), "it may have waited in an API server that stood still"
-    members.renewed("peer", 21.0)
-    assert members.alive(21.0) == members.by_lease(21.0) == {"peer"}
-    assert members.alive(21.0 + LEASE_COUNTS_SECONDS) == frozenset()
-    members.renewed("peer", 50.0)
-    members.heard(beat(members), 51.0)
-    assert members.by_lease(51.0) == frozenset()
-    assert members.alive(51.0) == {"peer"}
-
-
-def test_renewals_that_a_stalled_api_server_works_off_at_once_bring_no_dead_peer_back() -> None:
-    members = membership("peer")
-    members.heard(beat(members), 0.0)
-    tick_through(members, 0.0, 3.0)
-    for at in (3.0, 3.01, 3.2):
-        members.renewed("peer", at)
-    assert members.alive(3.2) == frozenset()
-    assert members.by_lease(10.0) == frozenset()
 
 
 def test_it_settles_when_all_were_heard_or_had_a_second_to_be() -> None:
@@ -354,6 +265,150 @@ def test_own_heartbeats_only_ever_grow() -> None:
     members = membership("peer", "other")
     sequences = [members.heartbeat_to(peer).sequence for peer in ("peer", "other") * 3]
     assert sequences == sorted(set(sequences))
+
+
+def test_hearing_is_mutual_or_it_is_none() -> None:
+    members = membership("peer")
+    members.heard(beat(members, hears=False), 0.0)
+    assert alive(members) == frozenset(), "it does not hear us"
+    assert told(members.heard(beat(members, sequence=2), 0.1)) == [("peer", True, "heard")]
+    assert told(members.heard(beat(members, sequence=3, hears=False), 0.2)) == [
+        ("peer", False, "does not hear this node")
+    ]
+
+
+def linked_to(members: Membership, sender: str, *hears: str, sequence: int = 1) -> Heartbeat:
+    """A heartbeat of a peer that says whom it hears."""
+    sent = SentState()
+    for number in range(sequence):
+        sent.advertise(
+            AdvertisedState(hears=frozenset(hears), claims={Address.parse(f"192.0.2.{number}"): Claim(term=1)})
+        )
+    return replace(beat(members, sender, sequence=sequence), version=sent.version, chunks=tuple(sent.since(0)))
+
+
+def test_whom_only_others_hear_is_alive_until_none_of_them_does() -> None:
+    members = membership("peer", "witness")
+    members.heard(beat(members), 0.0)
+    members.heard(linked_to(members, "witness", "peer", "me"), 0.0)
+    for step in range(1, 20):
+        members.heard(linked_to(members, "witness", "peer", "me", sequence=1 + step), step * 0.1)
+        assert tick_through(members, step * 0.1, step * 0.1 + 0.09) == []
+    assert members.liveness(2.0).heard == {"witness"}
+    assert alive(members) == {"peer", "witness"}
+    members.heard(linked_to(members, "witness", "me", sequence=30), 2.0)
+    assert alive(members) == {"witness"}
+
+
+def test_what_a_dead_peer_said_of_whom_it_hears_keeps_nobody_alive() -> None:
+    members = membership("peer", "witness")
+    members.heard(linked_to(members, "witness", "peer", "me"), 0.0)
+    members.heard(linked_to(members, "peer", "witness", "me"), 0.0)
+    assert sorted(tick_through(members, 0.0, 0.6)) == ["peer", "witness"]
+
+
+def test_an_authentic_heartbeat_that_names_a_node_makes_a_peer_and_a_lost_lease_ends_none() -> None:
+    members = membership()
+    members.set_peers([], 0.0, hosts=["me", "peer"])
+    assert members.heard(beat_of_a_stranger("peer"), 0.0)[0] is Verdict.UNPROVEN
+    members.heard(beat(members), 0.0)
+    assert alive(members) == {"peer"}
+    assert members.set_peers([], 0.1, hosts=["me", "peer"]) == []
+    assert alive(members) == {"peer"}
+    assert [change.node for change in members.set_peers([], 0.1, hosts=["me"])] == ["peer"], "the Node is gone"
+    assert members.heard(beat_of_a_stranger("other"), 0.2)[0] is Verdict.UNKNOWN_SENDER
+
+
+def beat_of_a_stranger(name: str) -> Heartbeat:
+    return Heartbeat(sender=name, phase=Phase.SERVING, incarnation=1, challenge=77, echo=0, sequence=1)
+
+
+def test_a_side_counts_who_has_been_on_it_for_a_while_and_for_nothing_after_a_standstill() -> None:
+    members = membership("peer", "other")
+    members.enter(Phase.SERVING, 0.0)
+    for step in range(60):
+        now = step * 0.1
+        members.heard(beat(members, "peer", sequence=1 + step), now)
+        if now > 2.0:
+            members.heard(beat(members, "other", sequence=1 + step), now)
+        members.tick(now)
+    sides = members.liveness(5.9).sides
+    assert sides["me"] == 2, "the other has come too late"
+    members.tick(9.0)
+    assert members.liveness(9.0).sides["me"] == 0
+    tick_through(members, 9.0, 9.0 + SETTLE_SECONDS + 0.1)
+    assert members.liveness(9.0 + SETTLE_SECONDS + 0.1).sides["me"] == 1
+
+
+def deaf(linked: int) -> Membership:
+    """One that hears a peer that does not hear it, and has so many on its side."""
+    members = membership("peer")
+    for step in range(8):
+        heartbeat = replace(beat(members, sequence=1 + step, hears=False), linked=linked)
+        members.heard(heartbeat, step * 0.1)
+        members.tick(step * 0.1)
+    return members
+
+
+def test_who_hears_without_being_heard_is_cut_off_unless_its_side_is_the_larger() -> None:
+    assert deaf(linked=1).liveness(0.8).cut_off_from == {"peer"}, "it cannot know what we do; only we can give way"
+    assert deaf(linked=0).liveness(0.8).cut_off_from == frozenset()
+
+
+def leased(hears: int) -> Membership:
+    """One that hears nobody, and sees a Lease being renewed that says how many others its node hears."""
+    members = membership("peer")
+    tick_through(members, 0.0, 1.0)
+    members.liveness(1.0)
+    members.renewed("peer", hears, LEASE_DOUBT_SECONDS - 0.1)
+    assert members.liveness(LEASE_DOUBT_SECONDS).silent == frozenset(), "it may have been written before"
+    members.renewed("peer", hears, LEASE_DOUBT_SECONDS + 0.1)
+    return members
+
+
+def test_a_lease_speaks_for_a_node_only_where_nobody_hears_anybody() -> None:
+    members = leased(hears=0)
+    assert members.liveness(6.0).silent == {"peer"}
+    assert alive(members, 6.0) == frozenset(), "that is for those who ask its kernel to say"
+    assert members.liveness(6.0 + LEASE_COUNTS_SECONDS).silent == frozenset()
+    members.renewed("peer", 0, 50.0)
+    members.heard(beat(members), 51.0)
+    assert not members.liveness(51.0).silent
+    assert alive(members, 51.0) == {"peer"}
+
+
+def test_who_hears_nobody_while_others_hear_each_other_is_cut_off() -> None:
+    members = leased(hears=3)
+    liveness = members.liveness(6.0)
+    assert liveness.cut_off_from == {"peer"}
+    assert not liveness.silent
+    members.heard(beat(members), 7.0)
+    assert members.liveness(7.0).cut_off_from == frozenset()
+
+
+accepted = st.floats(0.01, 20.0).flatmap(
+    lambda interval: st.tuples(st.just(interval), st.floats(INTERVALS_TO_DEATH * interval, 60.0))
+)
+
+
+@given(accepted, st.floats(0.0, 0.3))
+def test_whatever_the_settings_the_fence_of_an_idle_node_stays_open(pair: tuple[float, float], late: float) -> None:
+    """`late` is by which share of an interval the loop wakes up too late."""
+    interval, dead_after = pair
+    now = 0.0
+    members = Membership(
+        node="me", now=now, new_number=lambda: 1, interval_seconds=interval, dead_after_seconds=dead_after
+    )
+    members.set_peers(["me", "peer"], now)
+    members.enter(Phase.SERVING, now)
+    fence = Fence(members.fence_after_seconds, now=lambda: now)
+    for turn in range(30):
+        members.heard(beat(members, sequence=1 + turn), now)
+        assert members.tick(now)[0] == 0.0, "it did not stand still"
+        fence.keep_up(closed=members.fenced)
+        members.outgoing(now)
+        now = max(now + interval / 100, members.next_deadline()) + late * interval
+        assert fence.open
 
 
 class Network(RuleBasedStateMachine):
@@ -401,12 +456,12 @@ class Network(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.3, 30))
     def stall(self, seconds: float) -> None:
-        before = self.members.alive(NOW)
+        before = alive(self.members, NOW)
         self.now += seconds
         stalled, changes = self.members.tick(self.now)
         assert stalled > 0
         assert changes == []
-        assert self.members.alive(NOW) == before
+        assert alive(self.members, NOW) == before
         if before:
             self.last_proof = self.now
 
@@ -421,7 +476,7 @@ class Network(RuleBasedStateMachine):
 
     @invariant()
     def silence_is_bounded(self) -> None:
-        if "peer" in self.members.alive(NOW):
+        if "peer" in alive(self.members, NOW):
             assert self.now - self.last_proof < DEAD_AFTER + 0.25
         elif self.accepted:
             assert self.now - self.last_proof >= DEAD_AFTER

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from speaker.membership.reconnection import PAUSE_SECONDS, Reconnection
 from speaker.netdev.interfaces import Interface
+from speaker.reconnection import PAUSE_SECONDS, Reconnection
 
 UP, LOWER_UP, BROADCAST = 0x1, 0x10000, 0x2
 
@@ -27,7 +27,13 @@ class Watched:
 
     def interfaces(self, **carriers: bool) -> None:
         self.reconnection.on_interfaces(
-            Interface(index=index, name=name, mac=bytes(6), flags=UP | BROADCAST | (LOWER_UP if carrier else 0))
+            Interface(
+                index=index,
+                name=name,
+                mac=bytes(6),
+                flags=UP | BROADCAST | (LOWER_UP if carrier else 0),
+                excluded=name.startswith("cali"),
+            )
             for index, (name, carrier) in enumerate(carriers.items())
         )
 

@@ -15,8 +15,12 @@ from speaker.cluster import state
 from speaker.cluster.eligibility import Eligibility
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
-from speaker.election.holder import Surroundings, Tenure
-from speaker.membership.state_sync import Link, Statement
+from speaker.election.candidates import Candidates, candidates
+from speaker.election.holder import Holder
+from speaker.election.inputs import Inputs
+from speaker.membership.link import Link
+from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import AdvertisedState
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
 
 # Of node-a, node-b and node-c, MetalLB ranks b, a, c for 10.0.0.1 and b, c, a for 10.0.0.2.
@@ -47,20 +51,24 @@ class Cluster:
         self.view.apply(Change(resource, key, None, new, "1"))
         self.view.refresh()
 
+    def groups(self) -> tuple[Candidates, ...]:
+        """What is elected together."""
+        return candidates(self.view.service_addresses())
+
     def holders(self, alive: frozenset[str] = ALIVE) -> dict[str, str]:
         """Who would announce what, if nobody announced anything yet: every node is asked."""
         found: dict[str, str] = {}
         for name in alive:
-            statements = {other: Statement(links=LINKS) for other in alive - {name}}
-            around = Surroundings(alive, statements=statements, links=LINKS)
-            for address in Tenure(name).decide(self.view.contests(), around, 0.0).scopes:
+            states = {other: AdvertisedState(links=LINKS) for other in alive - {name}}
+            liveness = Liveness(alive=alive, heard=alive - {name}, states=states)
+            for address in Holder(name).decide(self.groups(), Inputs(liveness=liveness, links=LINKS), 0.0).scopes:
                 assert found.setdefault(str(address), name) == name, f"two announcers of {address}"
         return found
 
     def scopes(self, node_name: str) -> set[Scope]:
         """Where the node would announce."""
-        places = [contest.places[node_name] for contest in self.view.contests()]
-        return {scope for place in places for scope in place.scopes.values()}
+        nodes = [group.nodes[node_name] for group in self.groups()]
+        return {scope for node in nodes for scope in node.scopes.values()}
 
 
 def test_each_address_is_announced_by_the_one_node_metallb_would_choose() -> None:
@@ -238,21 +246,21 @@ def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:
 
 def test_a_renewal_counts_only_from_a_speaker_that_serves() -> None:
     cluster = Cluster()
-    cluster.put(LEASES, lease("node-a", renewed="today"))
+    cluster.put(LEASES, lease("node-a", renewed="today", hears=2))
     cluster.put(LEASES, lease("node-b", renewed="today", serving=False))
-    assert cluster.view.renewals() == {"node-a": "today"}
+    assert cluster.view.renewals() == {"node-a": ("today", 2)}
 
 
-def test_services_that_share_an_address_are_one_contest_where_all_of_them_may_be() -> None:
+def test_services_that_share_an_address_are_elected_together_where_all_of_them_may_be() -> None:
     cluster = Cluster()
     for name, place in (("web", "node-a"), ("other", "node-c")):
         cluster.put(
             ENDPOINT_SLICES_V1, endpoint_slice(endpoint(place), endpoint("node-b"), of=name, name=f"{name}-1")
         )
         cluster.put(SERVICES, service(FIRST, name=name, externalTrafficPolicy="Local"))
-    (contest,) = cluster.view.contests()
-    assert list(contest.places) == ["node-b"]
-    assert [key for key, _ in contest.services] == [("default", "other"), ("default", "web")]
+    (group,) = cluster.groups()
+    assert list(group.nodes) == ["node-b"]
+    assert [key for key, _ in group.services] == [("default", "other"), ("default", "web")]
 
 
 def test_services_with_nothing_in_common_still_announce_a_shared_address_once() -> None:

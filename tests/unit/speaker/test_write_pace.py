@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from speaker.membership.lease import RENEW_SECONDS
+from speaker.membership.lease_evidence import RENEW_SECONDS
 from speaker.status.rate_limit import (
     AT_MOST_PER_SECOND,
     EVENTS_PER_SECOND,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from allocator.core.addresses import Address
-from speaker.election.candidates import Contest
-from speaker.membership.state_sync import Statement
+from speaker.election.candidates import Candidates
+from speaker.membership.state_sync import AdvertisedState
 
 
-class Directory:
+class AddressBook:
     """Tells who announces with a hardware address, and for which Services this node announces.
 
     Both mappings are replaced whole by the thread that decides, and read by any.
@@ -27,20 +27,20 @@ class Directory:
         """Name the Services that have, or just had, an address announced here: `namespace/name`, comma-joined."""
         return self._services.get(address)
 
-    def note_nodes(self, statements: Mapping[str, Statement], known: Collection[str]) -> None:
+    def note_nodes(self, states: Mapping[str, AdvertisedState], known: Collection[str]) -> None:
         """Note with which hardware addresses each speaker announces; forget those of nodes not `known` any more."""
-        # Kept when a speaker restarts: it announces before it has told its interfaces to everybody.
+        # Kept when a speaker restarts: it announces before it has advertised its interfaces to everybody.
         kept = {mac: node for mac, node in self._nodes.items() if node in known}
-        self._nodes = kept | {link.mac: node for node, stated in statements.items() for link in stated.links}
+        self._nodes = kept | {link.mac: node for node, state in states.items() for link in state.links}
 
     def note_services(
-        self, contests: Iterable[Contest], announced: Collection[Address], *, until_now: Collection[Address]
+        self, groups: Iterable[Candidates], announced: Collection[Address], *, until_now: Collection[Address]
     ) -> None:
         """Note whose the addresses are; of one announced only `until_now`, whose it was."""
         former = {address: services for address, services in self._services.items() if address in until_now}
         current: dict[Address, list[str]] = {}
-        for contest in contests:
-            for key, address in contest.services:
+        for group in groups:
+            for key, address in group.services:
                 if address in announced:
                     current.setdefault(address, []).append("/".join(key))
         self._services = {**former, **{address: ",".join(sorted(names)) for address, names in current.items()}}

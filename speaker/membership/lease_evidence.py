@@ -1,0 +1,68 @@
+"""What the Leases of speakers say to a node that hears nobody: who is cut off, and who lives all the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RENEW_SECONDS = 10.0
+"""How often a Lease is renewed."""
+RENEW_ALONE_SECONDS = RENEW_SECONDS / 4
+"""The same of a node that hears nobody: it may be its Lease that the others have to go by."""
+LEASE_COUNTS_SECONDS = 2.5 * RENEW_SECONDS
+"""How long a renewed Lease speaks for its node."""
+LEASE_DOUBT_SECONDS = RENEW_SECONDS / 2
+"""A renewal seen so soon after the last heartbeat may have been written before, and waited in the API server."""
+
+
+@dataclass(slots=True)
+class _Renewal:
+    at: float
+    hears: int
+
+
+class LeaseEvidence:
+    """Takes note of the Leases that are renewed while this node hears nobody. Owned by one thread.
+
+    Whose Lease says that it hears others is not cut off, so this node is. Where all say that they hear nobody,
+    heartbeats are blocked everywhere, and a Lease that is renewed speaks for its node.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._alone_since: float | None = now
+        self._renewals: dict[str, _Renewal] = {}
+
+    def alone(self, alone: bool, now: float) -> None:
+        """Take note of whether this node hears anybody both ways."""
+        if not alone:
+            self._alone_since = None
+            self._renewals.clear()
+        elif self._alone_since is None:
+            self._alone_since = now
+
+    def renewed(self, node: str, hears: int, now: float) -> None:
+        """The node's Lease was seen to be renewed; it says how many others the node hears."""
+        if self._alone_since is None or now - self._alone_since < LEASE_DOUBT_SECONDS:
+            return
+        self._renewals[node] = _Renewal(now, hears)
+
+    def seen(self, node: str, now: float) -> None:
+        """The node was seen to announce: as good as a renewal."""
+        known = self._renewals.get(node)
+        self.renewed(node, 0 if known is None else known.hears, now)
+
+    def together(self, now: float) -> frozenset[str]:
+        """Return the nodes that hear each other while this one hears nobody: it is this one that is cut off."""
+        return frozenset(node for node, each in self._current(now) if each.hears)
+
+    def silent(self, now: float) -> frozenset[str]:
+        """Return the nodes that live by their Leases alone, where nobody hears anybody."""
+        if self.together(now):
+            return frozenset()
+        return frozenset(node for node, _ in self._current(now))
+
+    def next_change(self, now: float) -> float | None:
+        """Return when one of the answers next changes by itself."""
+        return min((each.at + LEASE_COUNTS_SECONDS for _, each in self._current(now)), default=None)
+
+    def _current(self, now: float) -> list[tuple[str, _Renewal]]:
+        return [(node, each) for node, each in self._renewals.items() if now - each.at < LEASE_COUNTS_SECONDS]

@@ -1,0 +1,48 @@
+"""One interface of a node as the other speakers know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from allocator.core.addresses import Address, AddressError, Family
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Subnet:
+    """A network prefix: `value` is its first address, `length` the bits of the prefix."""
+
+    family: Family
+    value: int
+    length: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `address/length`; bits of the host are masked away. Raises AddressError."""
+        base, _, length = text.partition("/")
+        address = Address.parse(base)
+        if not (length.isascii() and length.isdigit() and int(length) <= address.family.bits):
+            raise AddressError(f"{text!r} has no valid prefix length")
+        host_bits = address.family.bits - int(length)
+        return cls(address.family, address.value >> host_bits << host_bits, int(length))
+
+    def __contains__(self, address: Address) -> bool:
+        host_bits = self.family.bits - self.length
+        return self.family is address.family and address.value >> host_bits == self.value >> host_bits
+
+    def __str__(self) -> str:
+        return f"{Address(self.family, self.value)}/{self.length}"
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Link:
+    """An interface that can announce, or (`lost`) that could until its carrier or the link went.
+
+    `subnets` are those of the addresses it has; `default_route` tells that a default route leads out of it.
+    """
+
+    name: str
+    mac: bytes
+    lost: bool = False
+    subnets: tuple[Subnet, ...] = ()
+    default_route: bool = False

@@ -1,0 +1,199 @@
+"""Random interleavings of what goes wrong among speakers, and what must hold whatever does.
+
+`python -m tests.unit.speaker.walker FIRST COUNT` walks more seeds than the unit tests do.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations
+from random import Random
+
+from allocator.core.addresses import Address
+from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, STEADY_SECONDS
+from tests.unit.speaker.simulated import Cluster
+
+ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 5))
+BOUND_SECONDS = DEFAULT_DEAD_AFTER_SECONDS + 1.0
+"""How long after a fault or its healing an address may have two holders among nodes that hear each other, or none."""
+CALM_SECONDS = STEADY_SECONDS + 2.0
+LEASE_BOUND_SECONDS = 15.0
+
+
+class Violation(AssertionError):
+    """Something that must hold does not; the message has what happened before."""
+
+
+@dataclass
+class Walk:
+    """One cluster, the faults that were done to it, and what was seen of the addresses."""
+
+    seed: int
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = Random(self.seed)
+        count = self.random.choice([2, 3, 3, 3, 4, 5])
+        self.cluster = Cluster([f"node-{number}" for number in range(1, count + 1)], ADDRESSES, seed=self.seed)
+        self.changed_at = self.cluster.now
+        self._wrong_since: dict[tuple[Address, str], float] = {}
+        self.cluster.watch = self._look
+        self.cluster.run(CALM_SECONDS)
+
+    def faults(self) -> dict[str, Callable[[], None]]:
+        """What can go wrong, each with random victims."""
+        cluster, pick = self.cluster, self.random.choice
+        names = cluster.names
+        one = pick(names)
+        other = pick([name for name in names if name != one])
+        side = self.random.sample(names, self.random.randint(1, len(names) - 1))
+        return {
+            f"isolate {one}": lambda: cluster.cut(one),
+            f"cut off {sorted(side)}": lambda: cluster.cut(*side),
+            "pause the LAN": cluster.pause,
+            f"nothing passes from {one} to {other}": lambda: cluster.cut_way(one, other),
+            f"half is lost from {one} to {other}": lambda: cluster.lose(one, other, 0.5),
+            f"block heartbeats to {one}": lambda: cluster.block(one, outbound=False),
+            f"block heartbeats from {one}": lambda: cluster.block(one, inbound=False),
+            f"block heartbeats of {one}": lambda: cluster.block(one),
+            f"no API for {one}": lambda: cluster.without_api.add(one),
+            f"kill the speaker of {one}": lambda: self._end(one, cluster.kill),
+            f"power off {one}": lambda: self._end(one, cluster.power_off),
+            f"restart {one}": lambda: self._end(one, cluster.leave),
+            f"freeze {one}": lambda: self._end(one, cluster.stop),
+            "delete all Leases": cluster.delete_leases,
+        }
+
+    def do(self, what: str, act: Callable[[], None], seconds: float) -> None:
+        """Have something happen, and let time pass."""
+        self.done.append(f"{self.cluster.now:.2f} {what}, then {seconds:.2f} s")
+        self.changed_at = self.cluster.now
+        act()
+        self.cluster.run(seconds)
+
+    def fail_somehow(self, seconds: float) -> str:
+        """Do something random."""
+        what, act = self.random.choice(list(self.faults().items()))
+        self.do(what, act, seconds)
+        return what
+
+    def heal(self, seconds: float, *, pause_seconds: float = 0.0) -> None:
+        """Undo everything, the ports of a pause one after the other."""
+        cluster = self.cluster
+
+        def repair() -> None:
+            out = set(cluster.out)
+            cluster.heal()
+            cluster.without_api.clear()
+            for name in cluster.names:
+                member = cluster.members.get(name)
+                if member is None:
+                    cluster.start(name)
+                elif member.stopped:
+                    cluster.resume(name)
+            if pause_seconds and out:
+                cluster.out |= out
+
+        self.do("heal", repair, 0.0)
+        for name in cluster.names:
+            if name in cluster.out:
+                self.do(f"the port of {name} forwards", partial(cluster.rejoin, name), pause_seconds)
+        self.cluster.run(seconds)
+
+    def holders(self) -> dict[str, set[str]]:
+        """Who answers for each address."""
+        return {str(address): self.cluster.holders(address) for address in ADDRESSES}
+
+    def fail(self, why: str) -> None:
+        """Raise with all that happened."""
+        raise Violation(f"seed {self.seed}: {why}\n" + "\n".join(self.done) + f"\n{self.cluster.now:.2f}")
+
+    def _end(self, name: str, how: Callable[[str], None]) -> None:
+        member = self.cluster.members.get(name)
+        if member is not None and not member.stopped:
+            how(name)
+
+    def _look(self) -> None:
+        """Look at every address after every event."""
+        cluster = self.cluster
+        wrong: set[tuple[Address, str]] = set()
+        for address in ADDRESSES:
+            holders = cluster.holders(address)
+            for one, other in combinations(sorted(holders), 2):
+                if self._hear_each_other(one, other):
+                    wrong.add((address, f"{one} and {other}"))
+            if not holders and any(not member.stopped for member in cluster.members.values()):
+                wrong.add((address, "nobody"))
+            for side in self._sides():
+                if len(side) > 1 and not holders & side:
+                    wrong.add((address, f"nobody of {sorted(side)}"))
+        for key in self._wrong_since.keys() - wrong:
+            del self._wrong_since[key]
+        for key in wrong:
+            since = max(self._wrong_since.setdefault(key, cluster.now), self.changed_at)
+            if cluster.now - since > BOUND_SECONDS:
+                self.fail(f"{key[0]} is answered by {key[1]} since {since:.2f}")
+
+    def _hear_each_other(self, one: str, other: str) -> bool:
+        return all(self.cluster.passes(*way) for way in ((one, other), (other, one)))
+
+    def _sides(self) -> list[set[str]]:
+        """The groups of speakers linked by heartbeats that pass both ways now and then, also through others."""
+        cluster = self.cluster
+        left = {name for name, member in cluster.members.items() if not member.stopped}
+        sides = []
+        while left:
+            side = {left.pop()}
+            while more := {b for b in left for a in side if cluster.may_pass(a, b) and cluster.may_pass(b, a)}:
+                side |= more
+                left -= more
+            sides.append(side)
+        return sides
+
+
+def walk_one_fault(seed: int) -> None:
+    """One fault, healed after a while: each address moves once at most."""
+    walk = Walk(seed)
+    before = walk.holders()
+    walk.fail_somehow(walk.random.choice([0.3, 0.8, 2.0, 4.0, 12.0]))
+    during = walk.holders()
+    walk.heal(CALM_SECONDS, pause_seconds=walk.random.choice([0.0, 1.0]))
+    after = walk.holders()
+    for address, holder in after.items():
+        if len(holder) != 1:
+            walk.fail(f"{address} is answered by {sorted(holder)} in the end")
+        if holder != before[address] and not holder <= during[address] and during[address] != set():
+            walk.fail(f"{address} moved twice: {before[address]}, {during[address]}, {holder}")
+
+
+def walk_many_faults(seed: int) -> None:
+    """Faults one upon the other: bounds hold after each, and when all is healed one node answers for each address."""
+    walk = Walk(seed)
+    for _ in range(walk.random.randint(2, 6)):
+        walk.fail_somehow(walk.random.choice([0.02, 0.3, 0.8, 2.0, 4.0]))
+        if walk.random.random() < 0.3:
+            walk.heal(walk.random.choice([0.1, 1.0, 6.0]))
+    walk.heal(2.5, pause_seconds=walk.random.choice([0.0, 1.0]))
+    before = walk.holders()
+    for address, holder in before.items():
+        if len(holder) != 1:
+            walk.fail(f"{address} is answered by {sorted(holder)} in the end")
+    walk.cluster.run(CALM_SECONDS)
+    if walk.holders() != before:
+        walk.fail(f"it does not come to rest: {before}, {walk.holders()}")
+
+
+if __name__ == "__main__":
+    first, count = map(int, sys.argv[1:3])
+    failed = 0
+    for seed in range(first, first + count):
+        for walk in (walk_one_fault, walk_many_faults):
+            try:
+                walk(seed)
+            except AssertionError as violation:
+                failed += 1
+                print(walk.__name__, violation, flush=True)
+    print(f"{count} seeds, {failed} violations")
