@@ -22,7 +22,7 @@ class Subnet:
         base, _, length = text.partition("/")
         address = Address.parse(base)
         if not (length.isascii() and length.isdigit() and int(length) <= address.family.bits):
-            raise AddressError(f"{text!r} has no valid prefix length")
+            raise AddressError(text, "has no valid prefix length", f"use 0 to {address.family.bits}")
         host_bits = address.family.bits - int(length)
         return cls(address.family, address.value >> host_bits << host_bits, int(length))
 
