@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from allocator.core.addresses import Address
@@ -36,6 +37,7 @@ CONFLICT_CONDITION = "AddressConflict"
 
 _RETRY_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
+_INVALID = 422
 
 
 class StatusWriter:
@@ -44,7 +46,7 @@ class StatusWriter:
     There is no queue that grows: what is wanted is compared with what is there (`steps`), so that whatever happened
     while the API server was away, or while others had their turn, costs one write an object at most. Steps planned
     for what is no longer wanted are not taken. `_wanted`, `_contested`, `_statuses`, `_changed` and `_asked` are
-    guarded by `_wake`; `_shown` and `_has_turn` belong to the thread.
+    guarded by `_wake`; `_shown`, `_refused` and `_has_turn` belong to the thread.
     """
 
     def __init__(self, cluster: Cluster, *, node: str, namespace: str, pace: WritePace) -> None:
@@ -60,6 +62,7 @@ class StatusWriter:
         self._asked = 0
         self._stopping = threading.Event()
         self._shown: dict[Address, Shown] = {}
+        self._refused: dict[Address, tuple[Shown, float]] = {}
         self._has_turn = False
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
@@ -143,6 +146,8 @@ class StatusWriter:
                 statuses=tuple(self._statuses.values()),
             )
         for step in steps(books):
+            if self._is_refused(step):
+                continue
             if not self._has_turn and not self._pace.wait_turn(self._stopping):
                 return False
             self._has_turn = True
@@ -153,6 +158,13 @@ class StatusWriter:
             self._has_turn = False
             self._take(step)
         return False
+
+    def _is_refused(self, step: Step) -> bool:
+        """Tell whether the API server refused just that a short while ago: nothing else is to wait for it."""
+        if not isinstance(step, Show):
+            return False
+        shown, at = self._refused.get(step.address, (None, 0.0))
+        return shown == step.shown and time.monotonic() - at < _REFUSED_SECONDS
 
     def _take(self, step: Step) -> None:
         match step:
@@ -173,17 +185,26 @@ class StatusWriter:
             "status": _status(self._node, show),
         }
         # Applied, not patched: what this node no longer says goes, unless another node says it by now.
-        self._write(
-            lambda: self._cluster.patch(
-                IP_ALLOCATIONS,
-                address.claim_name,
-                body,
-                subresource="status",
-                content_type=APPLY_PATCH,
-                field_manager=f"{SPEAKER_LEASE_PREFIX}{self._node}",
-                force=True,
+        try:
+            self._write(
+                lambda: self._cluster.patch(
+                    IP_ALLOCATIONS,
+                    address.claim_name,
+                    body,
+                    subresource="status",
+                    content_type=APPLY_PATCH,
+                    field_manager=f"{SPEAKER_LEASE_PREFIX}{self._node}",
+                    force=True,
+                )
             )
-        )
+        except ApiError as error:
+            if error.status != _INVALID:
+                raise
+            # What is left of an entry that another node owns in part is none. The next holder writes all of it anew.
+            log.debug("status.refused", ip=address, error=error)
+            self._refused[address] = (show, time.monotonic())
+            return
+        self._refused.pop(address, None)
         self._shown[address] = show
         if show == Shown():
             del self._shown[address]
