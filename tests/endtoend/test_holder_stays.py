@@ -1,0 +1,122 @@
+"""What the network does to a cluster of sound nodes moves no address, judged by who answers on the LAN alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from speaker.membership.side import SETTLE_SECONDS
+from tests.bench.speaker_site import SpeakerSite, speaker_site
+from tests.cluster.installation import ingress, remove, service
+from tests.lab.lab import Lab
+from tests.lab.node import Node
+from tests.lab.waiting import wait_until
+
+COUNT = 30
+NAMES = tuple(f"held-{number}" for number in range(COUNT))
+FROM_POOL = {"metallb.io/address-pool": "held"}
+Holders = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[SpeakerSite]:
+    """Thirty addresses that any of three nodes may announce, on any interface."""
+    with speaker_site(lab) as site:
+        site.create(
+            IP_ADDRESS_POOLS,
+            DEFAULT_NAMESPACE,
+            "held",
+            addresses=["203.0.113.100-203.0.113.129"],
+            autoAssign=False,
+            reuseDelaySeconds=0,
+        )
+        site.create(L2_ADVERTISEMENTS, DEFAULT_NAMESPACE, "held", ipAddressPools=["held"])
+        cluster = lab.cluster()
+        for name in NAMES:
+            cluster.create(SERVICES, service(name, FROM_POOL, selector={"app": "web"}), "default")
+        yield site
+        for name in NAMES:
+            remove(cluster, "default", name)
+
+
+def addresses(site: SpeakerSite) -> list[str]:
+    found = [ingress(site.lab.cluster().get(SERVICES, name, "default")) for name in NAMES]
+    assert all(found)
+    return [address for (address,) in found]
+
+
+def holders(site: SpeakerSite, *, without: Node | None = None) -> Holders:
+    """Wait until one node answers for each address, and return which, by address."""
+    wanted = wait_until(lambda: addresses(site), 30, "every Service has an address", retry_on=(AssertionError,))
+    names = {node.mac("eth0"): node.name for node in site.lab.nodes.values()}
+
+    def sole() -> Holders:
+        found = {}
+        for address in wanted:
+            (mac,) = site.asker.who_has(address, listen_seconds=0.1)
+            found[address] = names[mac]
+        assert without is None or without.name not in found.values()
+        return found
+
+    return wait_until(sole, 40, "one node answers for each", retry_on=(AssertionError, ValueError))
+
+
+def settled(site: SpeakerSite) -> Holders:
+    """The holders once every side counts everybody."""
+    site.steady()
+    site.let_it_run(SETTLE_SECONDS + 1.0)
+    return holders(site)
+
+
+def moved(before: Holders, after: Holders) -> list[str]:
+    return [
+        f"{address}: {before[address]} to {after[address]}" for address in before if before[address] != after[address]
+    ]
+
+
+def test_an_isolated_node_that_returns_takes_nothing(site: SpeakerSite) -> None:
+    settled(site)
+    node = site.lab.nodes["node-1"]
+    site.isolate(node)
+    try:
+        during = holders(site, without=node)
+        site.let_it_run(10.0)
+    finally:
+        site.rejoin(node)
+    site.let_it_run(2.0)
+    assert moved(during, holders(site)) == []
+
+
+def test_a_pause_of_the_whole_lan_moves_nothing(site: SpeakerSite) -> None:
+    before = settled(site)
+    nodes = list(site.lab.nodes.values())
+    for node in nodes:
+        site.isolate(node)
+    try:
+        site.let_it_run(2.0)
+    finally:
+        for node in nodes:
+            site.rejoin(node)
+    site.let_it_run(2.0)
+    assert moved(before, holders(site)) == []
+
+
+def test_an_unrelated_bridge_that_loses_its_carrier_moves_nothing(site: SpeakerSite) -> None:
+    host = site.lab.nodes["node-2"].host
+    host.run("ip", "link", "add", "br-apps", "type", "bridge")
+    host.run("ip", "link", "add", "app0", "type", "veth", "peer", "name", "app1")
+    try:
+        host.run("ip", "link", "set", "app0", "master", "br-apps", "up")
+        host.run("ip", "link", "set", "app1", "up")
+        host.run("ip", "address", "add", "172.30.0.1/16", "dev", "br-apps")
+        host.run("ip", "link", "set", "br-apps", "up")
+        before = settled(site)
+        host.run("ip", "link", "set", "app1", "down")
+        site.let_it_run(3.0)
+        assert moved(before, holders(site)) == []
+    finally:
+        host.run("ip", "link", "delete", "app0")
+        host.run("ip", "link", "delete", "br-apps")
