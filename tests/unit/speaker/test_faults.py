@@ -15,7 +15,7 @@ from tests.unit.speaker.simulated import Cluster, candidates
 from tests.unit.speaker.walker import BOUND_SECONDS, LEASE_BOUND_SECONDS, walk_many_faults, walk_one_fault
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 21))
-SEEDS = 120
+SEEDS = 100
 CALM_SECONDS = STEADY_SECONDS + 2.0
 
 
