@@ -209,7 +209,6 @@ class ClaimWitness:
     versions: int = 0
     _stories: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     """What was seen of each address, by version: evidence for whatever a Service is seen to have suffered."""
-    _joined: dict[str, set[str]] = field(default_factory=dict)
 
     def story(self, move: Move) -> list[str]:
         """Return what became of the claims of the addresses of a move, from a little before to its end."""
@@ -227,25 +226,32 @@ class ClaimWitness:
             return
         self.versions += 1
         spec = change.new["spec"]
-        # A holder that does not say has the claim's key.
-        holders = [{"sharingKey": spec.get("sharingKey") or "", **one} for one in spec["holders"]]
-        text = f"{spec['state']} " + ", ".join(
-            f"{one.get('name')}/{one.get('uid', '-')[:8]} {one.get('sharingKey', '')}" for one in holders
-        )
-        self._stories.setdefault(spec["address"], []).append((int(change.version), text))
-        known = self._joined.get(spec["address"], set())
-        self._joined[spec["address"]] = {_who(one) for one in holders} if spec["state"] != "Cooling" else set()
-        for index, one in enumerate(holders):
-            if _who(one) not in known:
+        before, after = _holders(change.old), _holders(change.new)
+        text = ", ".join(f"{who}/{one.get('uid', '-')[:8]} {one['sharingKey']}" for who, one in after.items())
+        self._stories.setdefault(spec["address"], []).append((int(change.version), f"{spec['state']} {text}"))
+        for who, one in after.items():
+            # Versions may go unseen: whoever changed since the last one may have done so after the other had joined.
+            beside = [name for name in after if name in before and _needs(before[name]) == _needs(after[name])]
+            if who not in before:
                 self.duplicates += [
-                    f"{spec['address']}: {_who(one)} joined {_who(other)}: {why}: {holders}"
-                    for other in holders[:index]
-                    if (why := _at_odds(one, other))
+                    f"{spec['address']}: {who} joined {name}: {why}: {spec['holders']}"
+                    for name in beside
+                    if (why := _at_odds(one, after[name]))
                 ]
 
 
-def _who(holder: dict[str, Any]) -> str:
-    return f"{holder.get('name') or holder.get('generateName')}/{holder.get('uid', '-')}"
+def _holders(claim: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Who holds the address, by name; nobody while it cools. A holder that does not say has the claim's key."""
+    spec = (claim or {}).get("spec") or {"state": "Cooling"}
+    if spec["state"] == "Cooling":
+        return {}
+    key = spec.get("sharingKey") or ""
+    return {one.get("name") or f"{one.get('generateName')}*": {"sharingKey": key, **one} for one in spec["holders"]}
+
+
+def _needs(holder: dict[str, Any]) -> tuple[object, ...]:
+    ports = sorted((port["protocol"], port["port"]) for port in holder.get("ports") or ())
+    return holder["sharingKey"], holder.get("backendKey"), ports
 
 
 def _at_odds(one: dict[str, Any], other: dict[str, Any]) -> str:

@@ -193,14 +193,19 @@ def claim(state: str = "Bound", key: str = "", *ports: int) -> Object:
     return {"spec": {"address": "192.0.2.1", "state": state, "sharingKey": key, "holders": holders}}
 
 
-def witnessed(document: Object) -> int:
+def witnessed(old: Object, new: Object) -> int:
     witness = ClaimWitness()
-    witness.see(Change(IP_ALLOCATIONS, ("", "192.0.2.1"), None, document, "1"))
+    witness.see(Change(IP_ALLOCATIONS, ("", "192.0.2.1"), old, new, "1"))
     return len(witness.duplicates)
 
 
-def test_a_claim_has_holders_that_may_share_only() -> None:
-    assert witnessed(claim("Bound", "", 80)) == 0
-    assert witnessed(claim("Bound", "k", 80, 81)) == 0
-    assert witnessed(claim("Bound", "k", 80, 80)) == 1
-    assert witnessed(claim("Tentative", "", 80, 81)) == 1
+def test_nobody_joins_a_holder_that_it_is_at_odds_with() -> None:
+    assert witnessed(claim("Bound", "k", 80), claim("Bound", "k", 80, 81)) == 0
+    assert witnessed(claim("Bound", "k", 80), claim("Bound", "k", 80, 80)) == 1
+    assert witnessed(claim("Tentative", "", 80), claim("Tentative", "", 80, 81)) == 1
+    assert witnessed(claim("Cooling", "", 80), claim("Tentative", "", 80)) == 0
+
+
+def test_a_holder_that_changed_may_be_at_odds_with_who_joined_it_before() -> None:
+    assert witnessed(claim("Bound", "k", 80, 81), claim("Bound", "", 80, 81)) == 0
+    assert witnessed(claim("Bound", "k", 80), claim("Bound", "", 80, 81)) == 0, "the version between went unseen"
