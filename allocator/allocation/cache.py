@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
@@ -278,10 +279,15 @@ class ClaimCache:
     def _take_claim(self, change: Change) -> None:
         try:
             self._mirror_claim(change)
-        except (AddressError, KeyError, ValueError) as error:
+        except AddressError as error:
             log.warning("claim.ignored", claim=change.key[1], error=error)
             return
-        self._on_change(change)
+        if change.new is not None and not claim_from(change.new).holders:
+            log.warning("claim.names-nobody", claim=change.key[1])
+        # To whoever follows claims it is gone; whoever held it is looked at, and written into it again.
+        read = replace(change, old=_readable(change.old), new=_readable(change.new))
+        if read.old is not None or read.new is not None:
+            self._on_change(read)
 
     def _mirror_claim(self, change: Change) -> None:
         if change.new is not None:
@@ -293,6 +299,10 @@ class ClaimCache:
             # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
             if known is None or (known.version and int(known.version) <= int(change.version)):
                 self._remember_deleted(address, int(change.version))
+
+
+def _readable(document: Object | None) -> Object | None:
+    return document if document is not None and claim_from(document).holders else None
 
 
 def _by_age(item: tuple[str, tuple[tuple[str, str], object]]) -> tuple[str, str]:

@@ -104,7 +104,11 @@ def listed_ports(ports: Collection[Port]) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One address and its holders, in the order in which they joined: of two that may not share any more, the one
-    listed first stays. A cooling claim keeps its last holders, who may have it back."""
+    listed first stays. A cooling claim keeps its last holders, who may have it back.
+
+    One that lists no holder (edited by hand, not readable) is in use all the same: nobody is given the address, and
+    a Service that shows it is written into it.
+    """
 
     address: Address
     pool: str
@@ -123,7 +127,7 @@ class Claim:
     @property
     def sharing_key(self) -> str:
         """The first holder's key, under which others may join; empty where it shares with nobody."""
-        return self.holders[0].sharing_key
+        return self.holders[0].sharing_key if self.holders else ""
 
     @property
     def in_use(self) -> bool:

@@ -135,6 +135,12 @@ class _Case:
             return Placement(address, pool.name, How.FREE, reassign=pool.reassigns)
         if not claim.in_use:
             return Placement(address, pool.name, How.COOLING, claim, pool.reassigns)
+        if not claim.holders:
+            return self.reasons.refusal(
+                RefusalKind.HELD,
+                f"{address} is locked by an IPAllocation that names no Service",
+                f"delete it (kubectl delete ipallocation {address.claim_name}) or ask for another address",
+            )
         found = place_among(self.request, claim, pool).obstacle
         if found is None:
             how = How.KEPT if self.request.holder_in(claim) else How.SHARED

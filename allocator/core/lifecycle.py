@@ -9,6 +9,7 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     Tentative   reserve   Tentative   admitted again: the reservation is renewed; or another Service joins
     Bound       reserve   Bound       another Service joins, or one recreated under a holder's name: last
     any in use  renew     unchanged   an update is admitted; its needs are recorded once it is stored (bind)
+    no holder   bind      Bound       the Service shows the address; whatever the claim said is overwritten
     any in use  bind      Bound       the Service was seen: name, uid, ports, policy; its address's present pool
     any in use  rehome    unchanged   the address belongs to another pool now
     any in use  leave     unchanged   one of several holders leaves (Tentative if no bound one is left)
@@ -147,7 +148,7 @@ def _expired(holder: Holder, renew_before: str) -> bool:
 def _join(place: Placement, me: Holder) -> Claim:
     """The claim with one more holder: the first where nobody holds the address, else the youngest."""
     claim = place.claim
-    if claim is not None and claim.in_use:
+    if claim is not None and claim.in_use and claim.holders:
         holders = (*claim.holders, me)
         return replace(claim, holders=holders, state=_state(holders))
     return Claim(

@@ -47,12 +47,14 @@ def _secure(
     request: ServiceRequest, index: int, address: Address, pools: Sequence[Pool], ledger: Ledger
 ) -> Placement | None:
     claim = ledger.at(address)
-    recorded = claim.pool if claim is not None else _recorded_pool(request, index, address)
+    recorded = (claim.pool if claim is not None else "") or _recorded_pool(request, index, address)
     pool = owning_pool(address, pools, recorded=recorded)
     name = pool.name if pool is not None else recorded
     reassign = pool.reassigns if pool is not None else claim is not None and claim.reassign
+    if not name:
+        return None
     if claim is None:
-        return Placement(address, name, How.FREE, reassign=reassign) if name else None
+        return Placement(address, name, How.FREE, reassign=reassign)
     if not claim.in_use:
         return Placement(address, name, How.COOLING, claim, reassign)
     mine = request.holder_in(claim)

@@ -152,7 +152,7 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
     if mine is None or request.succeeds(mine):
         older = request.others_in(claim)
         found = obstacle(older, me, pool_allows=pool_allows)
-        return Place(found, (), () if found else _unasked(older[0], me, older[:1], pool_allows))
+        return Place(found, (), _unasked(older[0], me, older[:1], pool_allows) if older and not found else ())
     at = claim.holders.index(mine)
     before = giving_way(claim.holders, pool_allows=pool_allows)
     changed = (*claim.holders[:at], me, *claim.holders[at + 1 :])

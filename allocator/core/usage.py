@@ -50,6 +50,8 @@ class UsageIndex:
         if pool is None or not pool.spans(claim.address):
             pool = owning_pool(claim.address, self._pools.values(), recorded=claim.pool)
         name = pool.name if pool is not None else claim.pool
+        if not name:
+            return
         inside = pool is not None and pool.contains(claim.address)
         counted = self._usage.setdefault(name, Usage())
         counted.assigned[claim.address.family] += 1

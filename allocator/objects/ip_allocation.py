@@ -20,10 +20,22 @@ _SHARERS_LISTED = 20
 
 
 def claim_from(document: Document) -> Claim:
-    """Read a stored IPAllocation. The name, not spec.address, says which address it locks. Raises AddressError."""
+    """Read a stored IPAllocation. The name, not spec.address, says which address it locks. Raises AddressError.
+
+    Whatever else it says, it is the lock: one whose spec cannot be read is in use and lists no holder.
+    """
+    address = Address.from_claim_name(document["metadata"]["name"])
+    try:
+        return _claim_at(address, document)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        version = document["metadata"]["resourceVersion"]
+        return Claim(address=address, pool="", state=ClaimState.BOUND, holders=(), version=version)
+
+
+def _claim_at(address: Address, document: Document) -> Claim:
     spec = document["spec"]
     return Claim(
-        address=Address.from_claim_name(document["metadata"]["name"]),
+        address=address,
         pool=spec["pool"],
         state=ClaimState(spec["state"]),
         holders=tuple(_holder_from(holder, spec.get("sharingKey") or "") for holder in spec["holders"]),
