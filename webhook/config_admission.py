@@ -6,12 +6,13 @@ overlapping ones of one `kubectl apply` in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.claims import Claim
+from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
@@ -19,8 +20,9 @@ from allocator.objects import names
 from allocator.objects.document import InvalidDocument, labels_of
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
+from allocator.rules.cluster_context import ClusterContext, ServiceKey
 from allocator.rules.kinds import BY_KIND, Change, KindRules
-from allocator.rules.pool import ClusterContext, ServiceKey
+from allocator.rules.pool_coverage import selections_of
 from allocator.rules.verdict import Rules, Verdict, denied
 from webhook.review import AdmissionRequest, Answer
 
@@ -115,6 +117,9 @@ class _LiveContext(ClusterContext):
                 if key in services:
                     found[key] = labels_of(one)
         return found
+
+    def selections(self) -> Sequence[PoolSelection]:
+        return selections_of(self._cluster.list(names.L2_ADVERTISEMENTS, self._namespace).get("items") or ())
 
     def foreign(self) -> list[tuple[str, AddressRange]]:
         return _foreign_ranges(self._cluster)

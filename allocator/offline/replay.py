@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from allocator.core.addresses import AddressRange
 from allocator.core.claims import Claim
+from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.resource import Resource
@@ -26,8 +27,8 @@ from allocator.offline.input_documents import InputDocument
 from allocator.offline.retired_kinds import remedy_for
 from allocator.offline.schemas import Kind, Schemas
 from allocator.offline.simulated_services import Key, SimulatedServices
+from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.kinds import BY_KIND, KINDS, Change, KindRules
-from allocator.rules.pool import ClusterContext
 from allocator.rules.pool_coverage import not_announced, selections_of
 from allocator.rules.verdict import Rules, Verdict, denied
 
@@ -104,7 +105,7 @@ class Replay:
         Where neither an advertisement nor a Service of such a pool is in the input, the rest may be elsewhere.
         """
         advertisements = self._stored[names.L2_ADVERTISEMENTS].values()
-        selections = selections_of(advertisements)
+        selections = self.selections()
         last = {(one.kind, one.name): index for index, one in enumerate(answers) if one.verdict.allowed}
         for pool in self.pools():
             index = last.get((names.IP_ADDRESS_POOLS.kind, pool.name))
@@ -242,6 +243,10 @@ class Replay:
     def _context(self) -> ClusterContext:
         return _Context(self)
 
+    def selections(self) -> Sequence[PoolSelection]:
+        """Return which pools each advertisement selects."""
+        return selections_of(self._stored[names.L2_ADVERTISEMENTS].values())
+
     def namespaces(self) -> dict[str, Mapping[str, str]]:
         """Return the labels of the namespaces that have a document."""
         return {name: labels_of(self._namespace(name)) for _, name in self._stored[resource.NAMESPACES]}
@@ -279,6 +284,9 @@ class _Context(ClusterContext):
 
     def service_labels(self, services: Collection[Key]) -> dict[Key, Mapping[str, str]]:
         return self.replay.services.labels(services)
+
+    def selections(self) -> Sequence[PoolSelection]:
+        return self.replay.selections()
 
     def foreign(self) -> Sequence[tuple[str, AddressRange]]:
         return ()

@@ -18,9 +18,10 @@ from allocator.objects.l2_advertisement import check_l2_advertisement
 from allocator.objects.namespace import check_quota
 from allocator.objects.pool import pool_from
 from allocator.rules.bgp import review_bgp
+from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.l2_advertisement import review_l2_advertisement
 from allocator.rules.namespace import review_namespace
-from allocator.rules.pool import ClusterContext, review_pool, review_pool_deletion
+from allocator.rules.pool import review_pool, review_pool_deletion
 from allocator.rules.verdict import Rules, Verdict, misplaced
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from allocator.core.addresses import Address, AddressRange, Family
 from allocator.core.claims import Claim, ClaimState, Holder, Ledger
+from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.objects.pool import pool_from
-from allocator.rules.pool import ClusterContext, ServiceKey, review_pool
+from allocator.rules.cluster_context import ClusterContext, ServiceKey
+from allocator.rules.pool import review_pool
 from allocator.rules.verdict import Rules
 from tests.bench.figures import Figure
 
@@ -38,6 +40,7 @@ class Counted(ClusterContext):
         self.ledger = Ledger()
         self.asked: list[str] = []
         self.stored = [pool_from(document({}))]
+        self.advertisements: list[PoolSelection] = []
         for offset in range(_CLAIMS):
             holder = Holder(namespace="default", name=f"web-{offset}", uid=str(offset))
             self.ledger.put(
@@ -68,6 +71,10 @@ class Counted(ClusterContext):
     def service_labels(self, services: Collection[ServiceKey]) -> Mapping[ServiceKey, Mapping[str, str]]:
         self.asked.append("labels of Services")
         return {key: {} for key in services}
+
+    def selections(self) -> Sequence[PoolSelection]:
+        self.asked.append("advertisements")
+        return self.advertisements
 
     def foreign(self) -> Sequence[tuple[str, AddressRange]]:
         self.asked.append("nodes")

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from allocator.core.pool_selection import PoolSelection
+from allocator.objects.pool import pool_from
+from allocator.objects.selectors import selector_from
 from allocator.rules.pool import review_pool, review_pool_deletion
 from allocator.rules.verdict import Rules, Verdict
 from tests.bench.pool_review import Counted, document
@@ -68,3 +71,50 @@ def test_who_drains_is_in_the_way_of_the_deletion(cluster: Counted) -> None:
     verdict = review_pool_deletion(document(USED), context=cluster)
     assert verdict.code == 409
     assert "and 9980 more (kubectl get ipallocations lists all)" in verdict.message
+
+
+DRAINING = {"shrinkPolicy": "Drain", "labels": {"tier": "public"}}
+BY_LABEL = PoolSelection(selectors=(selector_from({"matchLabels": {"tier": "public"}}, ""),))
+OTHERS = PoolSelection(names=frozenset({"other"}))
+
+
+@pytest.mark.parametrize(
+    ("advertisements", "warned"),
+    [
+        ([BY_LABEL], True),
+        ([BY_LABEL, OTHERS], True),
+        ([BY_LABEL, PoolSelection(names=frozenset({"main"}))], False),
+        ([BY_LABEL, PoolSelection()], False),
+        ([PoolSelection()], False),
+        ([OTHERS], False),
+        ([], False),
+    ],
+    ids=["label", "label, others by name", "label, by name", "label, all", "all", "others by name", "none"],
+)
+def test_a_deletion_that_takes_the_last_advertisement_from_what_drains_is_warned_of(
+    cluster: Counted, monkeypatch: pytest.MonkeyPatch, advertisements: list[PoolSelection], warned: bool
+) -> None:
+    monkeypatch.setattr(cluster, "advertisements", advertisements)
+    monkeypatch.setattr(cluster, "stored", [pool_from(document(DRAINING))])
+    verdict = review_pool_deletion(document(DRAINING), context=cluster)
+    assert verdict.allowed
+    assert bool(verdict.warnings) == warned
+    if warned:
+        assert "nobody announces 10.0.0.0 (default/web-0), " in verdict.warnings[0]
+
+
+def test_a_pool_that_contains_the_addresses_from_now_on_keeps_them_announced(
+    cluster: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename: the successor overlaps for as long as both are there, as admission lets in where it was away."""
+    successor = {**document(DRAINING), "metadata": {"name": "renamed", "labels": {"tier": "public"}}}
+    monkeypatch.setattr(cluster, "advertisements", [BY_LABEL])
+    monkeypatch.setattr(cluster, "stored", [pool_from(document(DRAINING)), pool_from(successor)])
+    assert review_pool_deletion(document(DRAINING), context=cluster) == Verdict()
+
+
+def test_a_pool_that_nobody_uses_asks_for_no_advertisement(cluster: Counted) -> None:
+    cluster.asked.clear()
+    unused = document(DRAINING | {"addresses": ["192.0.2.0/24"]})
+    assert review_pool_deletion({**unused, "metadata": {"name": "unused"}}, context=cluster) == Verdict()
+    assert cluster.asked == []
