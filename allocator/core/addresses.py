@@ -47,6 +47,10 @@ class Address:
     family: Family
     value: int
 
+    def __hash__(self) -> int:
+        """The value alone: cheaper than both fields, and addresses that follow each other do not collide."""
+        return self.value
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an address; refuses zone ids, IPv4-mapped IPv6 and leading zeros. Raises AddressError.

@@ -162,21 +162,22 @@ class Ledger:
 
     def put(self, claim: Claim) -> None:
         """Add the claim, or replace what stood at its address."""
-        self.discard(claim.address)
-        self._claims[claim.address] = claim
-        self._taken[claim.address.family].add(claim.address.value)
-        self._by_pool.setdefault(claim.pool, set()).add(claim.address)
+        address, in_use = claim.address, claim.in_use
+        self.discard(address)
+        self._claims[address] = claim
+        self._taken[address.family].add(address.value)
+        self._by_pool.setdefault(claim.pool, set()).add(address)
         for holder in claim.holders:
             if holder.name:
-                self._by_service.setdefault((holder.namespace, holder.name), set()).add(claim.address)
-            if claim.in_use:
-                self._by_namespace.setdefault(holder.namespace, set()).add(claim.address)
+                self._by_service.setdefault((holder.namespace, holder.name), set()).add(address)
+            if in_use:
+                self._by_namespace.setdefault(holder.namespace, set()).add(address)
                 if holder.uid is None:
-                    self._unbound.setdefault(holder.namespace, set()).add(claim.address)
-        if claim.sharing_key and claim.in_use:
-            self._by_sharing_key.setdefault(claim.sharing_key, set()).add(claim.address)
-        if not claim.in_use:
-            self._cooling.add(claim.address)
+                    self._unbound.setdefault(holder.namespace, set()).add(address)
+        if claim.sharing_key and in_use:
+            self._by_sharing_key.setdefault(claim.sharing_key, set()).add(address)
+        if not in_use:
+            self._cooling.add(address)
 
     def discard(self, address: Address) -> None:
         """Forget the claim at an address, if there is one."""
@@ -254,7 +255,8 @@ class Ledger:
         return len(self._claims)
 
     def _of(self, namespace: str, name: str) -> list[Claim]:
-        return [self._claims[address] for address in sorted(self._by_service.get((namespace, name), ()))]
+        addresses = self._by_service.get((namespace, name))
+        return [self._claims[address] for address in sorted(addresses)] if addresses else []
 
 
 def _drop(index: dict[_Key, set[Address]], key: _Key, address: Address) -> None:

@@ -11,7 +11,7 @@ from allocator.core.addresses import Address, Family
 from allocator.core.claims import Ledger
 from allocator.core.holdings import holdings_of
 from allocator.core.listing import listed
-from allocator.core.notes import Notes
+from allocator.core.notes import notes_on
 from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
 from allocator.core.quota import fit_quota
 from allocator.core.reasons import Reasons, ranges_text
@@ -54,7 +54,6 @@ class _Case:
         self.search = Search(request, ledger, pass_over)
         self.reasons = Reasons(request, self.pools)
         self.cuts: list[str] = []
-        self.notes = Notes(request, self.pools, ledger, self.reasons)
         self.holdings = holdings_of(request, pools=self.pools, ledger=ledger)
         self.kept = self.holdings.kept
 
@@ -62,10 +61,10 @@ class _Case:
         malformed = self.request.malformed
         if malformed:
             return self._refuse(Refusal(RefusalKind.MALFORMED, f"{self.request.label}: {malformed}"))
+        if not self.request.pins:
+            return self._automatic()
         refusal = self._malformed_pins()
-        if refusal is not None:
-            return self._refuse(refusal)
-        return self._pinned() if self.request.pins else self._automatic()
+        return self._pinned() if refusal is None else self._refuse(refusal)
 
     def _malformed_pins(self) -> Refusal | None:
         request = self.request
@@ -84,7 +83,7 @@ class _Case:
                 f"{strangers[0]} is {strangers[0].family}, but the Service is {able}",
                 f"name an address of {able}, or change spec.ipFamilies",
             )
-        if pins and request.policy is FamilyPolicy.REQUIRE_DUAL and len(pins) < 2:
+        if request.policy is FamilyPolicy.REQUIRE_DUAL and len(pins) < 2:
             return self.reasons.refusal(
                 RefusalKind.MALFORMED, f"RequireDualStack with only {written}", "name one of each family"
             )
@@ -181,7 +180,8 @@ class _Case:
         if len(placed) < enough:
             return self._refuse(self.reasons.nothing_left(open_pools))
         placements = [placed[family] for family in request.families if family in placed]
-        stuck = any(place in self.holdings.leaving.values() for place in placements)
+        leaving = self.holdings.leaving
+        stuck = bool(leaving) and any(place in leaving.values() for place in placements)
         return self._assign(placements, self.reasons.nothing_left(open_pools) if stuck else None)
 
     def _fill(self, pools: list[Pool], kept: dict[Family, Placement]) -> dict[Family, Placement]:
@@ -236,26 +236,28 @@ class _Case:
     def _decision(
         self, outcome: Outcome, placements: Sequence[Placement], refusal: Refusal | None = None
     ) -> Decision:
-        kept = {place.address for place in placements}
-        displaced = [why.given_up_text(address) for address, why in self.holdings.displaced if address in kept]
-        notes = self.notes.of(placements, complete=refusal is None and not self.cuts)
+        complete = refusal is None and not self.cuts
+        notes = notes_on(self.request, placements, self.pools, self.ledger, self.reasons, complete=complete)
         return Decision(
             outcome,
             tuple(placements),
             refusal,
-            lost_share=self._lost_share(),
-            displaced=self.reasons.refusal(RefusalKind.HELD, "; ".join(displaced), _DISPLACED) if displaced else None,
+            lost_share=self._lost_share() if self.holdings.lost else None,
+            displaced=self._displaced(placements) if self.holdings.displaced else None,
             notes=(*(Note(NoteKind.FAMILY_MISSING, cut) for cut in self.cuts), *notes),
             considered=tuple(self.reasons.of_each_pool()) if refusal is not None and refusal.kind.asks_pools else (),
         )
 
-    def _lost_share(self) -> Refusal | None:
+    def _lost_share(self) -> Refusal:
         lost = [f"gives up {address}, because {why.held_text(address)}" for address, why in self.holdings.lost]
-        if not lost:
-            return None
         return self.reasons.refusal(
             RefusalKind.HELD, "; ".join(lost), "who joined first stays; it is tried again as soon as that changes"
         )
+
+    def _displaced(self, placements: Sequence[Placement]) -> Refusal | None:
+        kept = {place.address for place in placements}
+        displaced = [why.given_up_text(address) for address, why in self.holdings.displaced if address in kept]
+        return self.reasons.refusal(RefusalKind.HELD, "; ".join(displaced), _DISPLACED) if displaced else None
 
 
 _DISPLACED = "change this Service back to let it stay"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, Family
@@ -43,7 +43,10 @@ def holdings_of(request: ServiceRequest, *, pools: Sequence[Pool], ledger: Ledge
     Nothing of that depends on what it asks for: only on its identity and what it brings to sharing.
     """
     found = Holdings()
-    for claim in _held(request, ledger):
+    held = request.claims_in(ledger)
+    if not held and not request.status_addresses:
+        return found
+    for claim in sorted(held, key=lambda claim: _rank(claim, request)):
         pool = owning_pool(claim.address, pools, recorded=claim.pool)
         place = place_among(request, claim, pool)
         if place.obstacle is not None:
@@ -75,13 +78,9 @@ def _keep(found: Holdings, placement: Placement, pool: Pool | None, applicant: A
     return found.kept.setdefault(family, placement) is placement
 
 
-def _held(request: ServiceRequest, ledger: Ledger) -> Iterator[Claim]:
-    """Its claims, those first that status shows, then those it was admitted with.
+def _rank(claim: Claim, request: ServiceRequest) -> tuple[bool, bool]:
+    """What sorts a Service's claims: those first that status shows, then those it was admitted with.
 
     Of a creation that failed halfway, and was tried again, more than one reservation can be left.
     """
-    held = request.claims_in(ledger)
-    yield from sorted(
-        held,
-        key=lambda one: (one.address not in request.status_addresses, one.address not in request.annotated_addresses),
-    )
+    return claim.address not in request.status_addresses, claim.address not in request.annotated_addresses

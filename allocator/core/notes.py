@@ -13,52 +13,66 @@ from allocator.core.sharing import obstacle, place_among
 from allocator.core.verdicts import Note, NoteKind, Placement
 
 
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """Says of one request's placements what is not as its author may think; each note is one line."""
+def notes_on(
+    request: ServiceRequest,
+    placements: Sequence[Placement],
+    pools: Sequence[Pool],
+    ledger: Ledger,
+    reasons: Reasons,
+    *,
+    complete: bool,
+) -> list[Note]:
+    """Say what of the placements is not as the request's author may think; each note is one line.
+
+    `complete` is set where no refusal says what is missing.
+    """
+    notes = _Notes(request, pools, ledger, reasons)
+    found: list[Note] = []
+    if complete and request.policy is FamilyPolicy.PREFER_DUAL:
+        found += notes.missing_family(placements)
+    for place in placements:
+        if place.claim is not None and place.claim.in_use:
+            found += notes.sharers_unasked(place, place.claim)
+    if request.sharing_key and not request.pins:
+        found += notes.unshared(placements)
+    return found
+
+
+@dataclass(slots=True)
+class _Notes:
 
     request: ServiceRequest
     pools: Sequence[Pool]
     ledger: Ledger
     reasons: Reasons
 
-    def of(self, placements: Sequence[Placement], *, complete: bool) -> list[Note]:
-        """Return the notes on what the Service is given; `complete` is set where no refusal says what is missing."""
-        missing = self._missing_family(placements) if complete else ()
-        return [*missing, *self._sharers_unasked(placements), *self._unshared(placements)]
-
-    def _missing_family(self, placements: Sequence[Placement]) -> Iterator[Note]:
+    def missing_family(self, placements: Sequence[Placement]) -> Iterator[Note]:
         """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
         request = self.request
         families = [place.address.family for place in placements]
         missing = [family for family in request.families if family not in families]
-        if request.policy is FamilyPolicy.PREFER_DUAL and missing and families and not request.pins:
+        if missing and families and not request.pins:
             yield self._note(
                 NoteKind.FAMILY_MISSING,
                 f"PreferDualStack gets {' and '.join(families)} only, no {missing[0]} address is "
                 f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both",
             )
 
-    def _sharers_unasked(self, placements: Sequence[Placement]) -> Iterator[Note]:
-        for place in placements:
-            if place.claim is None or not place.claim.in_use:
-                continue
-            pool = owning_pool(place.address, self.pools, recorded=place.claim.pool)
-            unasked = place_among(self.request, place.claim, pool).unasked
-            if unasked:
-                more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
-                yield self._note(
-                    NoteKind.OTHER_NAMESPACE,
-                    f"shares {place.address} with {unasked[0].label}{more} of another namespace, "
-                    "which nothing allows or forbids; say which namespaces may with "
-                    "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool",
-                )
+    def sharers_unasked(self, place: Placement, claim: Claim) -> Iterator[Note]:
+        pool = owning_pool(place.address, self.pools, recorded=claim.pool)
+        unasked = place_among(self.request, claim, pool).unasked
+        if unasked:
+            more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
+            yield self._note(
+                NoteKind.OTHER_NAMESPACE,
+                f"shares {place.address} with {unasked[0].label}{more} of another namespace, "
+                "which nothing allows or forbids; say which namespaces may with "
+                "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool",
+            )
 
-    def _unshared(self, placements: Sequence[Placement]) -> Iterator[Note]:
+    def unshared(self, placements: Sequence[Placement]) -> Iterator[Note]:
         """Of a Service with a sharing key: with whom it does not share, and why; by family."""
         request = self.request
-        if not request.sharing_key or request.pins:
-            return
         alone = [place for place in placements if not _shared(place, request)]
         joined = next((place for place in placements if _joined(place, request)), None)
         for place in alone:

@@ -100,7 +100,9 @@ class ServiceRequest:
     def claims_in(self, ledger: Ledger) -> list[Claim]:
         """Return the claims in use that this Service holds, those by its name first."""
         named = ledger.held_by(self.namespace, self.name)
-        shown = (ledger.at(address) for address in self.annotated_addresses if self.generate_name)
+        if not self.generate_name:
+            return named
+        shown = (ledger.at(address) for address in self.annotated_addresses)
         unnamed = [claim for claim in shown if claim is not None and claim.in_use and claim not in named]
         return named + [claim for claim in unnamed if self.holder_in(claim) is not None]
 

@@ -18,12 +18,12 @@ class Usage:
     assigned: dict[Family, int] = field(default_factory=lambda: dict.fromkeys(Family, 0))
     inside: dict[Family, int] = field(default_factory=lambda: dict.fromkeys(Family, 0))
     """Assigned addresses that the pool would assign again; those it was narrowed or excluded from are not."""
-    strays: list[Claim] = field(default_factory=list)
+    strays: dict[Address, Claim] = field(default_factory=dict)
     """Claims in use whose address the pool would not assign again."""
 
     def copy(self) -> Usage:
         """Return one that does not change with this."""
-        return Usage(dict(self.assigned), dict(self.inside), list(self.strays))
+        return Usage(dict(self.assigned), dict(self.inside), dict(self.strays))
 
     def available(self, pool: Pool, family: Family) -> int:
         """Count what Services could still be given; a cooling address is available."""
@@ -38,8 +38,8 @@ class UsageIndex:
     def __init__(self, pools: Mapping[str, Pool] = MappingProxyType({})) -> None:
         self._pools = dict(pools)
         self._usage: dict[str, Usage] = {name: Usage() for name in pools}
-        self._counted: dict[Address, tuple[str, bool, Claim]] = {}
-        """For each claim in use: the pool it is counted for, whether against its capacity, and the claim itself."""
+        self._counted: dict[Address, tuple[str, bool]] = {}
+        """For each claim in use: the pool it is counted for, and whether against its capacity."""
 
     def put(self, claim: Claim) -> None:
         """Count the claim instead of what stood at its address."""
@@ -53,25 +53,27 @@ class UsageIndex:
         if not name:
             return
         inside = pool is not None and pool.contains(claim.address)
-        counted = self._usage.setdefault(name, Usage())
+        counted = self._usage.get(name)
+        if counted is None:
+            counted = self._usage[name] = Usage()
         counted.assigned[claim.address.family] += 1
         if inside:
             counted.inside[claim.address.family] += 1
         else:
-            counted.strays.append(claim)
-        self._counted[claim.address] = (name, inside, claim)
+            counted.strays[claim.address] = claim
+        self._counted[claim.address] = (name, inside)
 
     def discard(self, address: Address) -> None:
         """Count what stands at an address no more."""
         if address not in self._counted:
             return
-        name, inside, claim = self._counted.pop(address)
+        name, inside = self._counted.pop(address)
         counted = self._usage[name]
         counted.assigned[address.family] -= 1
         if inside:
             counted.inside[address.family] -= 1
         else:
-            counted.strays.remove(claim)
+            del counted.strays[address]
         if name not in self._pools and not any(counted.assigned.values()):
             del self._usage[name]
 

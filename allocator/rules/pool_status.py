@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from allocator.core.addresses import Family
 from allocator.core.claims import Claim
 from allocator.core.pools import Pool, ShrinkPolicy
@@ -36,7 +38,7 @@ def conditions(
     if fault is not None:
         return stalled(fault.reason, fault.message)
     if pool is not None and usage.strays:
-        listed = _listed(usage.strays) + (f"; {not_announced}" if not_announced else "")
+        listed = _listed(usage.strays.values()) + (f"; {not_announced}" if not_announced else "")
         if pool.shrink_policy is ShrinkPolicy.REASSIGN:
             return reconciling("Reassigning", f"Services still hold addresses taken out of the pool: {listed}")
         return ready("Draining", f"in use until released, though taken out of the pool: {listed}")
@@ -45,7 +47,7 @@ def conditions(
     return ready("Valid", "addresses of the pool are assigned")
 
 
-def _listed(strays: list[Claim]) -> str:
+def _listed(strays: Collection[Claim]) -> str:
     ordered = sorted(strays, key=lambda claim: claim.address)
     shown = [f"{claim.address} ({', '.join(_who(claim))})" for claim in ordered[:_LISTED]]
     more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""

@@ -64,7 +64,7 @@ def test_the_index_says_what_counting_anew_says(steps: list[Claim | Pool | str |
         for name, usage in expected.items():
             assert found[name].assigned == usage.assigned
             assert found[name].inside == usage.inside
-            assert set(found[name].strays) == set(usage.strays)
+            assert found[name].strays == usage.strays
 
 
 @given(st.lists(pools, max_size=4, unique_by=lambda one: one.name))

@@ -28,7 +28,7 @@ def test_an_address_in_use_that_was_excluded_since_costs_no_other_address() -> N
     narrowed = pool("p", "192.0.2.0/30", excluded=pool("x", "192.0.2.1").ranges)
     usage = usage_of({"p": narrowed}, [claim("192.0.2.1", "p")])["p"]
     assert counters(narrowed, usage)["availableIPv4"] == 3
-    assert [str(one.address) for one in usage.strays] == ["192.0.2.1"]
+    assert [str(address) for address in usage.strays] == ["192.0.2.1"]
 
 
 def test_more_than_an_int64_is_the_largest_int64() -> None:
