@@ -214,14 +214,13 @@ class Ledger:
         return self._by_namespace.get(namespace, frozenset())
 
     def unbound_in(self, namespace: str) -> list[tuple[Holder, Claim]]:
-        """Return the reservations of the namespace that no Service was seen for, the oldest first."""
-        found = [
+        """Return the reservations of the namespace that no Service was seen for, in no order."""
+        return [
             (holder, claim)
             for claim in (self._claims[address] for address in self._unbound.get(namespace, ()))
             for holder in claim.holders
             if holder.uid is None and holder.namespace == namespace
         ]
-        return sorted(found, key=lambda one: (one[0].since, one[1].address))
 
     def unbound(self) -> list[Claim]:
         """Return every claim in use that has a holder whose Service was not seen."""

@@ -65,7 +65,7 @@ def renew(place: Placement, request: ServiceRequest, *, now: str, renew_before: 
 
 def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     """Claim for a Service that exists, with what it needs now; equal to the placement's claim when that says so."""
-    me = replace(request.as_holder(), since=now)
+    me = request.as_holder(since=now)
     claim = place.claim
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
@@ -138,7 +138,7 @@ def _either(known: Holder, admitted: Holder, others: tuple[Holder, ...]) -> Hold
 
 
 def _unbound(request: ServiceRequest, now: str) -> Holder:
-    return replace(request.as_holder(), uid=None, since=now)
+    return request.as_holder(since=now, seen=False)
 
 
 def _expired(holder: Holder, renew_before: str) -> bool:

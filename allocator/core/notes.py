@@ -40,7 +40,6 @@ def notes_on(
 
 @dataclass(slots=True)
 class _Notes:
-
     request: ServiceRequest
     pools: Sequence[Pool]
     ledger: Ledger

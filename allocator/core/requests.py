@@ -106,16 +106,17 @@ class ServiceRequest:
         unnamed = [claim for claim in shown if claim is not None and claim.in_use and claim not in named]
         return named + [claim for claim in unnamed if self.holder_in(claim) is not None]
 
-    def as_holder(self) -> Holder:
-        """The Service as a holder of whatever it is given."""
+    def as_holder(self, *, since: str = "", seen: bool = True) -> Holder:
+        """The Service as a holder of whatever it is given; until it is `seen`, it holds without uid."""
         return Holder(
             namespace=self.namespace,
             name=self.name,
-            uid=self.uid,
+            uid=self.uid if seen else None,
             generate_name="" if self.name else self.generate_name,
             ports=self.ports,
             sharing_key=self.sharing_key,
             local_traffic=self.local_traffic,
             backend_key=self.backend_key,
             sharing_namespaces=self.sharing_namespaces,
+            since=since,
         )

@@ -42,7 +42,7 @@ def evictions_for(
         return ()
     old = [
         Eviction(claim, holder)
-        for holder, claim in reserved
+        for holder, claim in sorted(reserved, key=lambda one: (one[0].since, one[1].address))
         if holder.since < evictable_before and claim.version and request.holder_in(claim) is not holder
     ]
     return tuple(old[:excess]) if len(old) >= excess else None

@@ -13,8 +13,9 @@ def first_annotation(service: Document, keys: Sequence[str]) -> tuple[str | None
     An empty annotation counts as absent: charts render those that nobody filled in. (In MetalLB an empty stable
     key hides the legacy one.)
     """
+    annotations = annotations_of(service)
     for key in keys:
-        value = annotation_value(service, key)
+        value = (annotations.get(key) or "").strip()
         if value:
             return key, value
     return None, None

@@ -25,6 +25,11 @@ _PINS = 16
 """As many addresses are read; two are of use, and a list of thousands is no request."""
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SHOWN: Final = 63
+_LEGACY_ANNOTATIONS: Final = (
+    names.ADDRESS_POOL_ANNOTATIONS[1],
+    names.LOAD_BALANCER_IPS_ANNOTATIONS[1],
+    names.ALLOW_SHARED_IP_ANNOTATIONS[1],
+)
 
 
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
@@ -184,12 +189,8 @@ def _readable(texts: Iterable[str | None]) -> tuple[Address, ...]:
 
 def deprecated_annotations(service: Document) -> list[str]:
     """List the legacy `metallb.universe.tf/` keys the Service uses."""
-    legacy = (
-        names.ADDRESS_POOL_ANNOTATIONS[1],
-        names.LOAD_BALANCER_IPS_ANNOTATIONS[1],
-        names.ALLOW_SHARED_IP_ANNOTATIONS[1],
-    )
-    return [key for key in legacy if annotation_value(service, key)]
+    annotations = annotations_of(service)
+    return [key for key in _LEGACY_ANNOTATIONS if (annotations.get(key) or "").strip()]
 
 
 def _sharing_namespaces(service: Document, problems: Problems) -> frozenset[str] | None:
@@ -199,6 +200,8 @@ def _sharing_namespaces(service: Document, problems: Problems) -> frozenset[str]
     """
     key = names.SHARING_NAMESPACES_ANNOTATION
     text = annotation_value(service, key)
+    if not text:
+        return None
     listed = frozenset(part.strip() for part in text.split(",") if part.strip())
     own = frozenset((service["metadata"]["namespace"],))
     if len(listed) > limits.SHARING_NAMESPACES:
@@ -234,11 +237,12 @@ def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
 
 
 def _policy(spec: Document, problems: Problems) -> FamilyPolicy:
-    text = spec.get("ipFamilyPolicy") or str(FamilyPolicy.SINGLE)
-    if text not in list(FamilyPolicy):
+    text = spec.get("ipFamilyPolicy") or FamilyPolicy.SINGLE
+    try:
+        return FamilyPolicy(text)
+    except ValueError:
         problems.add("spec.ipFamilyPolicy", f"{text!r} is unknown; use one of {', '.join(FamilyPolicy)}")
         return FamilyPolicy.SINGLE
-    return FamilyPolicy(text)
 
 
 def _check_families(spec: Document, problems: Problems) -> None:

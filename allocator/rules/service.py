@@ -121,7 +121,7 @@ def _request(service: Document, old: Document | None, namespace: Document | None
         service, namespace=namespace, cluster_families=rules.families, status_addresses=addresses_in_status(old)
     )
     if old is None:
-        return replace(request, uid=None)
+        return request if request.uid is None else replace(request, uid=None)
     return replace(request, uid=old["metadata"].get("uid"), annotated_addresses=addresses_in_annotation(old))
 
 
