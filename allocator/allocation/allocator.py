@@ -18,8 +18,10 @@ from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
 from allocator.core.securing import secured
 from allocator.core.verdicts import Decision
 from allocator.kube import resource
-from allocator.kube.client import Cluster, NotFound
+from allocator.kube.client import Cluster, Conflict, NotFound
 from allocator.kube.timestamps import write_time
+from allocator.objects import names
+from allocator.objects.document import Document
 from allocator.process.logs import EventLog
 
 log = EventLog("claims")
@@ -155,6 +157,16 @@ class Allocator:
         else:
             self._writer.swap(left, reuse_delay=reuse_delay)
         log.info("address.released", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool, why=why)
+
+    def withdraw_announcement(self, claim: Claim, conditions: list[Document]) -> None:
+        """Remove from the claim's status which node announces it; `conditions` are those to keep. Raises ApiError.
+
+        A claim that changed since it was read is left alone.
+        """
+        status = {"announcedBy": None, "conditions": conditions or None}
+        body = {"metadata": {"resourceVersion": claim.version}, "status": status}
+        with suppress(Conflict, NotFound):
+            self._cluster.patch(names.IP_ALLOCATIONS, claim.address.claim_name, body, subresource="status")
 
     def drop(self, claim: Claim, gone: Collection[Holder], *, why: str) -> None:
         """Take reservations off the claim, which goes with its last holder. Raises LostRace, ApiError.

@@ -94,6 +94,7 @@ def _as_one(text: str) -> Iterator[str]:
 
 def _as_range(first: str, last: str) -> Iterator[str]:
     """`a/24-b/24`, leading zeros, an end of which only the last part is written, ends the wrong way round."""
+    yield from _from_network_to_network(first, last)
     low, high = (_without_zeros(end.partition("/")[0].strip("[] ")) for end in (first, last))
     yield from _both_ways(low, high)
     if ":" in low and ":" not in high:
@@ -103,6 +104,17 @@ def _as_range(first: str, last: str) -> Iterator[str]:
         yield from _both_ways(low, ".".join((*octets[: 4 - len(given)], *given)))
     if len(given) == 4 and len(octets) < 4:
         yield from _both_ways(".".join((*given[: 4 - len(octets)], *octets)), high)
+
+
+def _from_network_to_network(first: str, last: str) -> Iterator[str]:
+    """Two whole networks: all from the first address of one to the last of the other, or their hosts would be lost."""
+    try:
+        networks = [ipaddress.ip_network(_without_zeros(end)) for end in (first, last)]
+    except ValueError:
+        return
+    if all(network.num_addresses > 1 for network in networks) and networks[0].version == networks[1].version:
+        lows, highs = zip(*((network[0], network[-1]) for network in networks), strict=True)
+        yield f"{min(lows)}-{max(highs)}"
 
 
 def _both_ways(low: str, high: str) -> Iterator[str]:

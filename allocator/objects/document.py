@@ -48,6 +48,11 @@ class Problems:
         """Note a problem at a field path."""
         self._found.append(Problem(path, why))
 
+    @property
+    def count(self) -> int:
+        """How many problems were noted."""
+        return len(self._found)
+
     def read(self, path: str, parse: Callable[[], _Value]) -> _Value | None:
         """Run a parser; its AddressError becomes a problem at `path` and the result None."""
         try:
@@ -79,6 +84,6 @@ def names_from(names: Iterable[str] | None, path: str, problems: Problems) -> tu
     taken: list[str] = []
     for index, name in enumerate(names or ()):
         if name in taken:
-            problems.add(f"{path}[{index}]", f"{name} stands twice; remove one")
+            problems.add(f"{path}[{index}]", f"{name} is listed twice; remove one")
         taken.append(name)
     return tuple(taken)

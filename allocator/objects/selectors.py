@@ -43,18 +43,24 @@ def selector_from(document: Document, path: str = "selector", problems: Problems
 
 
 def selectors_from(documents: Iterable[Document] | None, path: str, problems: Problems) -> tuple[Selector, ...]:
-    """Read a list of selectors; the same one twice is a problem, as in MetalLB."""
+    """Read a list of selectors; the same one twice is a problem, as in MetalLB.
+
+    What is left of one with problems may look like another that is left out as well: it is compared with none.
+    """
     selectors: list[Selector] = []
     for index, document in enumerate(documents or ()):
+        known = problems.count
         selector = selector_from(document, f"{path}[{index}]", problems)
+        if problems.count > known:
+            continue
         if selector in selectors:
-            problems.add(f"{path}[{index}]", f"{selector} stands twice; remove one")
+            problems.add(f"{path}[{index}]", f"{selector} is listed twice; remove one")
         selectors.append(selector)
     return tuple(selectors)
 
 
 def repeated_in(document: Document, fields: Iterable[str]) -> Problems:
-    """Note every requirement that stands twice in one list of matchExpressions of these fields of the spec.
+    """Note every requirement that is listed twice of matchExpressions of these fields of the spec.
 
     A field is a list of selectors, or (`preferredNodeSelectors`) of entries with one selector each; `a.b` is a
     field of a field. Repetitions change nothing, so that a stored object is read in spite of them; whoever writes
@@ -80,7 +86,7 @@ def _note_repeated(selector: Document, path: str, problems: Problems) -> None:
         if requirement is None:
             continue
         if requirement in seen:
-            problems.add(here, f"{requirement} stands twice in the list; remove one")
+            problems.add(here, f"{requirement} is listed twice; remove one")
         seen.append(requirement)
 
 
@@ -93,7 +99,7 @@ def label_problems(key: object, value: object) -> Iterator[str]:
 def key_problems(key: object) -> Iterator[str]:
     """Say what keeps `key` from being a label's key (a qualified name: `name` or `prefix/name`)."""
     if not isinstance(key, str):
-        yield f"key {key!r} is no text; quote it"
+        yield f"key {key!r} is not a string; quote it"
         return
     prefix, slash, name = key.rpartition("/")
     shown = f"key {_short(key)!r}"
@@ -117,7 +123,7 @@ def key_problems(key: object) -> Iterator[str]:
 def value_problems(value: object) -> Iterator[str]:
     """Say what keeps `value` from being a label's value."""
     if not isinstance(value, str):
-        yield f"value {value!r} is no text; quote it"
+        yield f"value {value!r} is not a string; quote it"
     elif len(value) > _PART_CHARACTERS:
         yield f"value {_short(value)!r} has {len(value)} characters; use {_PART_CHARACTERS} at most"
     elif value and not _PART.fullmatch(value):
@@ -144,7 +150,7 @@ def _unfit_values(operator: Operator, values: tuple[str, ...]) -> Iterator[str]:
         if not values:
             yield f"{operator} needs at least one value"
         elif len(set(map(str, values))) < len(values):
-            yield "a value stands twice; remove one"
+            yield "a value is listed twice; remove one"
     elif values:
         yield f"{operator} takes no values; remove them"
 

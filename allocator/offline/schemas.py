@@ -166,7 +166,7 @@ def _problem(error: ValidationError) -> Problem:
             missing = next(name for name in rule if name not in value)
             return Problem(f"{path}.{missing}".lstrip("."), "is required")
         case "type":
-            return Problem(path, f"{_shown(value)} is no {_type_name(rule)}")
+            return Problem(path, f"{_shown(value)} is not {_type_name(rule)}")
         case "enum":
             return Problem(path, f"{_shown(value)} is unknown; use one of {', '.join(map(str, rule))}")
         case "minimum":
@@ -176,7 +176,7 @@ def _problem(error: ValidationError) -> Problem:
         case "minItems":
             return Problem(path, "is empty; list at least one" if rule == 1 else f"has fewer than {rule} entries")
         case "minLength":
-            return Problem(path, "is empty")
+            return Problem(path, "is empty; write a value, or remove it")
         case "anyOf":
             ways = [name for alternative in rule for name in alternative.get("required", ())]
             needed = f"needs {' or '.join(ways)}"
@@ -207,5 +207,5 @@ def _shown(value: Any) -> str:
 
 
 def _type_name(rule: object) -> str:
-    names = {"object": "mapping", "array": "list", "string": "text (quote it)", "integer": "whole number"}
-    return names.get(str(rule), str(rule))
+    names = {"object": "a mapping", "array": "a list", "string": "a string (quote it)", "integer": "a whole number"}
+    return names.get(str(rule), f"a {rule}")

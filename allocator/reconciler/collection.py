@@ -15,7 +15,7 @@ from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import LostRace
 from allocator.core import lifecycle
-from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.claims import Claim, Holder
 from allocator.kube.client import ApiError, Object
 from allocator.kube.lease import NotLeading
 from allocator.kube.reflector import Change
@@ -23,6 +23,7 @@ from allocator.kube.timestamps import read_time, write_time
 from allocator.objects.ip_allocation import claim_from, cool_until
 from allocator.process.logs import EventLog
 from allocator.reconciler.metrics import REPAIRS
+from allocator.rules.conditions import READY
 
 log = EventLog("reconciler")
 
@@ -30,6 +31,9 @@ Key = tuple[str, str]
 
 TENTATIVE_AGE = timedelta(seconds=90)
 """How long a claim may wait for its Service: longer than any API request lives (KEP-1880 uses 60 s)."""
+
+_WITHDRAWAL = timedelta(seconds=3)
+"""How long after a release its speaker has to clear the announcement from the status; one that ends does not."""
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 _RETRY = timedelta(seconds=15)
@@ -127,11 +131,19 @@ class Collection:
 
     def _collect(self, document: Object, queue: Callable[[Key], None]) -> None:
         claim = claim_from(document)
-        if claim.state is ClaimState.COOLING:
+        until = cool_until(document)
+        if until is not None and until > self._now():
+            if _announcement(document):
+                others = [one for one in document["status"].get("conditions") or () if one["type"] != READY]
+                self._claims.withdraw_announcement(claim, others)
+        elif until is not None:
             self._claims.delete(claim)
             last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
             log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
-            return
+        else:
+            self._expire(claim, queue)
+
+    def _expire(self, claim: Claim, queue: Callable[[Key], None]) -> None:
         expired = lifecycle.expired(claim, before=self._expiry())
         for holder in expired:
             if holder.name:
@@ -154,8 +166,9 @@ class Collection:
             # Only a finalizer of somebody else's keeps it.
             return None
         spec = document["spec"]
-        if spec["state"] == ClaimState.COOLING:
-            return cool_until(document)
+        if (until := cool_until(document)) is not None:
+            released = _read(spec.get("releasedAt") or "")
+            return min(until, released + _WITHDRAWAL) if _announcement(document) else until
         begun = [_read(holder.get("since") or "") for holder in spec["holders"] if not holder.get("uid")]
         return min(begun) + self._tentative_age if begun else None
 
@@ -179,6 +192,12 @@ class Collection:
                     del self._due[name]
                     return name
         return None
+
+
+def _announcement(document: Object) -> Object | None:
+    """Which node announces the address, as its status says."""
+    announced: Object | None = (document.get("status") or {}).get("announcedBy")
+    return announced
 
 
 def _read(text: str) -> datetime:

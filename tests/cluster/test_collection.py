@@ -120,3 +120,25 @@ def test_a_denied_service_has_its_reservation_bound(admitlb: Reconciling) -> Non
     wait_until(lambda: admitlb.claims()["192.0.2.22"]["state"] == "Bound", 10, "the malformed one too")
     wait_until(lambda: ingress(cluster.get(SERVICES, "late", "default")) == ["192.0.2.20"], 10, "it is shown")
     wait_until(lambda: ingress(cluster.get(SERVICES, "wrong", "default")) == ["192.0.2.22"], 10, "so is the other")
+
+
+def test_a_cooling_address_names_no_node_though_its_speaker_has_ended(admitlb: Reconciling) -> None:
+    cluster = admitlb.cluster
+    cluster.patch(IP_ADDRESS_POOLS, "p", {"spec": {"reuseDelaySeconds": 60}}, DEFAULT_NAMESPACE)
+    admitlb.start().wait_leading()
+    cluster.create(SERVICES, service("web"), "default")
+    (address,) = wait_until(lambda: ingress(cluster.get(SERVICES, "web", "default")), 10, "it is served")
+    now = write_time(datetime.now(UTC))
+    conflict = {"type": "AddressConflict", "status": "True", "reason": "ForeignClaim", "lastTransitionTime": now}
+    announced = {"announcedBy": {"node": "node-1", "interfaces": ["eth0"], "since": now}}
+    ready = {"type": "Ready", "status": "True", "reason": "Announced", "lastTransitionTime": now}
+    status = {**announced, "conditions": [{**ready, "message": "by node-1"}, {**conflict, "message": "claimed"}]}
+    cluster.patch(IP_ALLOCATIONS, address, {"status": status}, subresource="status")
+    cluster.delete(SERVICES, "web", "default")
+
+    def left() -> Object | None:
+        claim = cluster.get(IP_ALLOCATIONS, address)
+        return claim if claim["spec"]["state"] == "Cooling" and "announcedBy" not in claim["status"] else None
+
+    claim = wait_until(left, 10, "no node is named")
+    assert [one["type"] for one in claim["status"]["conditions"]] == ["AddressConflict"]

@@ -89,7 +89,7 @@ def test_check_the_status_of_ip_pools(site: Lab) -> None:
         "kubectl get ipaddresspools -n metallb-system",
         r"^NAME +AUTO ASSIGN +AVOID BUGGY IPS +ADDRESSES ",
         r'^external-production +true +true +\["203\.0\.113\.10-203\.0\.113\.50"\]',
-        r'^internal-production +true +false +\["10\.10\.10\.100-10\.10\.10\.200"\] +1 +100 +True ',
+        r'^internal-production +true +false +\["10\.10\.10\.100-10\.10\.10\.200"\] +1 +100 +0 +0 +True ',
     )
 
 

@@ -127,6 +127,7 @@ def live(lab: Lab) -> None:
         cluster.delete(IP_ADDRESS_POOLS, "rights", DEFAULT_NAMESPACE)
     _wait_reported(lab)
     _lose_the_certificate(lab)
+    _end_without_withdrawing(cluster)
     for name in names:
         cluster.delete(SERVICES, name, "default")
     wait_until(lambda: not cluster.list(IP_ALLOCATIONS)["items"], 90, "every address is free")
@@ -146,6 +147,25 @@ def _wait_reported(lab: Lab) -> None:
     wait_until(
         lambda: lab.cluster().list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"], 30, "a Service has its status"
     )
+
+
+def _end_without_withdrawing(cluster: Cluster) -> None:
+    """Leave a cooling address whose status names a node, as after the end of its speaker, and wait for the repair."""
+    name, now = "203.0.113.139", "2026-01-01T00:00:00.000000Z"
+    holder = {"namespace": "default", "name": "gone", "uid": "1", "since": now, "ports": []}
+    cooling = {"state": "Cooling", "releasedAt": now, "coolUntil": "2100-01-01T00:00:00.000000Z"}
+    _create(
+        cluster,
+        IP_ALLOCATIONS,
+        name,
+        {"address": name, "pool": "rights", "holders": [holder], "since": now, **cooling},
+    )
+    status = {"announcedBy": {"node": "node-1", "interfaces": ["eth0"], "since": now}}
+    cluster.patch(IP_ALLOCATIONS, name, {"status": status}, subresource="status")
+    wait_until(
+        lambda: "announcedBy" not in (cluster.get(IP_ALLOCATIONS, name).get("status") or {}), 20, "no node is named"
+    )
+    cluster.delete(IP_ALLOCATIONS, name)
 
 
 def _lose_the_certificate(lab: Lab) -> None:

@@ -47,10 +47,13 @@ def test_a_pool_with_every_field() -> None:
         ({"addresses": ["x", "224.0.0.0/28"]}, "spec.addresses[1]: '224.0.0.0/28' holds multicast addresses"),
         ({"excludeAddresses": ["10.0.0.1-"]}, "spec.excludeAddresses[0]: '10.0.0.1-' is a range with one end"),
         ({"serviceAllocation": {"priority": -1}}, "spec.serviceAllocation.priority: -1 is negative"),
-        ({"serviceAllocation": {"namespaces": ["a", "a"]}}, "spec.serviceAllocation.namespaces[1]: a stands twice"),
+        (
+            {"serviceAllocation": {"namespaces": ["a", "a"]}},
+            "spec.serviceAllocation.namespaces[1]: a is listed twice",
+        ),
         (
             {"serviceAllocation": {"serviceSelectors": [{"matchLabels": {"a": "b"}}, {"matchLabels": {"a": "b"}}]}},
-            "spec.serviceAllocation.serviceSelectors[1]: a=b stands twice",
+            "spec.serviceAllocation.serviceSelectors[1]: a=b is listed twice",
         ),
         (
             {"serviceAllocation": {"namespaceSelectors": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]}},
@@ -85,5 +88,5 @@ def test_overlaps_say_with_what() -> None:
 
 def test_an_advertisement_with_the_same_pool_twice_is_refused() -> None:
     check_l2_advertisement({"metadata": {"name": "a"}})
-    with pytest.raises(InvalidDocument, match=r"spec.ipAddressPools\[1\]: a stands twice"):
+    with pytest.raises(InvalidDocument, match=r"spec.ipAddressPools\[1\]: a is listed twice"):
         check_l2_advertisement({"spec": {"ipAddressPools": ["a", "a"]}})

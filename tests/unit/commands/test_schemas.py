@@ -86,7 +86,7 @@ def test_what_was_packed_is_what_an_installed_copy_applies(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
-        (pool("p", 1), "spec.addresses[0]: 1 is no text (quote it)"),  # type: ignore[arg-type]
+        (pool("p", 1), "spec.addresses[0]: 1 is not a string (quote it)"),  # type: ignore[arg-type]
         (pool("p", ""), "spec.addresses[0]: is empty"),
         (pool("p") | {"spec": None}, "spec: is required"),
         (
@@ -94,17 +94,17 @@ def test_what_was_packed_is_what_an_installed_copy_applies(tmp_path: Path) -> No
             "spec.reuseDelaySeconds: 2147483648 does not fit an int32",
         ),
         (pool("p", "10.0.0.1", reuseDelaySeconds=-1), "spec.reuseDelaySeconds: -1 is too small; use 0 or more"),
-        (advertisement("a", interfaces="eth0"), "spec.interfaces: 'eth0' is no list"),
+        (advertisement("a", interfaces="eth0"), "spec.interfaces: 'eth0' is not a list"),
         (
             advertisement("a", preferredNodeSelectors=[{"weight": 101, "preference": {}}]),
             "spec.preferredNodeSelectors[0].weight: 101 is too large; use 100 or less",
         ),
-        (service("s", ports=[{"port": "http"}]), "spec.ports[0].port: 'http' is no whole number"),
+        (service("s", ports=[{"port": "http"}]), "spec.ports[0].port: 'http' is not a whole number"),
         (
             service("s", ports=[{"port": 80, "protocol": "HTTP"}]),
             "spec.ports[0].protocol: 'HTTP' is unknown; use one",
         ),
-        (service("s", labels={"a": 1}), "metadata.labels.a: 1 is no text (quote it)"),  # type: ignore[dict-item]
+        (service("s", labels={"a": 1}), "metadata.labels.a: 1 is not a string (quote it)"),  # type: ignore[dict-item]
     ],
 )
 def test_a_problem_names_field_value_and_remedy(document: Object, problem: str) -> None:

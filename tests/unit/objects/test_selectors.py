@@ -85,7 +85,18 @@ def test_the_same_requirement_twice_is_refused_in_any_order_of_its_values(place:
     ran = lint(document)
     assert ran.codes == [422]
     path = place.rpartition(" ")[2]
-    assert f"{path}.matchExpressions[2]: a in (x,y) stands twice in the list; remove one" in ran.messages[0]
+    assert f"{path}.matchExpressions[2]: a in (x,y) is listed twice; remove one" in ran.messages[0]
+
+
+def test_selectors_that_cannot_be_read_are_not_said_to_be_the_same() -> None:
+    problems = Problems()
+    selectors_from([{"matchLabels": {"bad key!": "x"}}, {"matchLabels": {"k": "v v"}}, {}], "s", problems)
+    with pytest.raises(InvalidDocument) as raised:
+        problems.raise_if_any()
+    assert [problem.path for problem in raised.value.problems] == [
+        "s[0].matchLabels[bad key!]",
+        "s[1].matchLabels[k]",
+    ]
 
 
 def test_a_stored_selector_with_the_same_requirement_twice_is_read_all_the_same() -> None:

@@ -27,6 +27,7 @@ class Claims:
         self.gone: list[str] = []
         self.tried: list[str] = []
         self.refused: set[str] = set()
+        self.withdrawn: list[tuple[str, list[str]]] = []
         self.looked_up = 0
 
     def claim_document(self, name: str) -> Object | None:
@@ -35,6 +36,9 @@ class Claims:
 
     def delete(self, claim: Claim) -> None:
         self._take(claim)
+
+    def withdraw_announcement(self, claim: Claim, conditions: list[Object]) -> None:
+        self.withdrawn.append((claim.address.claim_name, [one["type"] for one in conditions]))
 
     def drop(self, claim: Claim, gone: list[Holder], *, why: str) -> None:
         assert gone
@@ -70,6 +74,7 @@ class Bench:
 
     def store(self, name: str, state: str, *holders: dict[str, Any], **spec: Any) -> None:
         document = {
+            "status": spec.pop("status", {}),
             "metadata": {"name": name, "resourceVersion": "1", **spec.pop("metadata", {})},
             "spec": {"pool": "p", "state": state, "holders": list(holders), **spec},
         }
@@ -143,6 +148,36 @@ def test_one_that_is_being_deleted_already_is_not_asked_for() -> None:
     bench.store("192.0.2.1", "Tentative", unnamed(), metadata={"deletionTimestamp": write_time(START)})
     bench.sweep_after(1000)
     assert bench.claims.tried == []
+
+
+def test_a_cooling_address_is_shown_as_announced_by_no_node_and_kept_until_it_has_cooled() -> None:
+    bench = Bench()
+    last = {"namespace": "default", "name": "web", "uid": "1", "since": write_time(START)}
+    cooling = {"releasedAt": write_time(START), "coolUntil": write_time(START + timedelta(seconds=60))}
+    conditions = [{"type": "Ready"}, {"type": "AddressConflict"}]
+    status = {"announcedBy": {"node": "node-1"}, "conditions": conditions}
+    bench.store("192.0.2.1", "Cooling", last, status=status, **cooling)
+    bench.store("192.0.2.2", "Cooling", last, **cooling)
+    bench.store("192.0.2.3", "Bound", last, status=status)
+    bench.sweep_after(2)
+    assert bench.claims.withdrawn == []
+    bench.sweep_after(2)
+    assert bench.claims.withdrawn == [("192.0.2.1", ["AddressConflict"])]
+    bench.store("192.0.2.1", "Cooling", last, status={"conditions": conditions[1:]}, **cooling)
+    bench.sweep_after(50)
+    assert (bench.claims.withdrawn, bench.claims.gone) == ([("192.0.2.1", ["AddressConflict"])], [])
+    bench.sweep_after(10)
+    assert sorted(bench.claims.gone) == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_an_address_that_began_to_cool_after_it_was_due_otherwise_cools_for_its_whole_time() -> None:
+    bench = Bench()
+    bench.store("192.0.2.1", "Tentative", unnamed())
+    until = write_time(START + timedelta(seconds=200))
+    released = bench.claims.stored["192.0.2.1"]["spec"] | {"state": "Cooling", "coolUntil": until}
+    bench.claims.stored["192.0.2.1"] = {**bench.claims.stored["192.0.2.1"], "spec": released}
+    bench.sweep_after(91)
+    assert bench.claims.gone == []
 
 
 def test_a_leader_that_ends_loses_nothing_that_is_due() -> None:
