@@ -107,7 +107,7 @@ def _as_range(first: str, last: str) -> Iterator[str]:
 
 
 def _from_network_to_network(first: str, last: str) -> Iterator[str]:
-    """Two whole networks: all from the first address of one to the last of the other, or their hosts would be lost."""
+    """Two whole networks: from the first address of one to the last of the other, with the hosts of both."""
     try:
         networks = [ipaddress.ip_network(_without_zeros(end)) for end in (first, last)]
     except ValueError:
