@@ -211,11 +211,10 @@ class Controller:
             self._reports.report(self._view, self._groups, state)
 
     def _watch_hosts(self, state: HolderState, liveness: Liveness) -> None:
-        """Ask the kernels of the nodes that this one helps; and of all others, while it hears nobody."""
+        """Ask the kernels of the nodes that this one helps, and of those for which only their Leases speak."""
         known = self._known or {}
         asked = {help_.node for help_ in state.help.values()}
-        if liveness.alone:
-            asked |= known.keys() - {self._node}
+        asked |= liveness.silent
         self._hosts.watch({node: known[node][0] for node in asked if known.get(node)})
 
     def _unforwarding(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from speaker.membership.heartbeat import Heartbeat, Phase
-from speaker.membership.lease_evidence import LEASE_DOUBT_SECONDS, LeaseEvidence
+from speaker.membership.lease_evidence import LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS, LeaseEvidence
 from speaker.membership.liveness import Liveness
 from speaker.membership.peer import Peer
 from speaker.membership.peer_table import PeerTable
@@ -99,6 +99,7 @@ class Membership:
         self._serving_since: float | None = None
         self._booting = True
         self._unproven: set[str] = set()
+        self._unheard: dict[str, float] = {}
         self._fenced_until = 0.0
         self._reached: frozenset[str] = frozenset()
         self._alive: frozenset[str] = frozenset()
@@ -152,18 +153,26 @@ class Membership:
         self._regroup(now)
         return self._refresh(now)
 
-    def renewed(self, node: str, hears: int, now: float) -> bool:
-        """The node's Lease was seen to be renewed; it says how many others the node hears.
-
-        Tells whether that is all that is known of its life: it is on nobody's side here, and silent for longer than
-        a renewal may be late.
-        """
+    def renewed(self, node: str, hears: int, now: float) -> None:
+        """The node's Lease was seen to be renewed; it says how many others the node hears."""
         self._leases.renewed(node, hears, now)
         self._liveness = None
         peer = self._table.peers.get(node)
-        if peer is None or peer.fresh or node in self._reached:
-            return False
-        return now - peer.silent_since >= LEASE_DOUBT_SECONDS
+        if peer is not None and not peer.fresh and now - peer.silent_since >= LEASE_DOUBT_SECONDS:
+            self._unheard[node] = now
+
+    def unheard(self, now: float) -> frozenset[str]:
+        """Return the peers of whose life nothing is known but that their Leases are renewed."""
+        if self._unheard:
+            self._unheard = {
+                node: at
+                for node, at in self._unheard.items()
+                if now - at < LEASE_COUNTS_SECONDS
+                and node not in self._reached
+                and (peer := self._table.peers.get(node)) is not None
+                and not peer.fresh
+            }
+        return frozenset(self._unheard)
 
     def announces(self, node: str, now: float) -> None:
         """The node was seen to announce an address of this node's."""

@@ -67,7 +67,7 @@ class Heartbeats:
         self._ready = False
         self._everywhere = False
         self._reported = Liveness()
-        self._unheard: set[str] = set()
+        self._unheard: frozenset[str] = frozenset()
         self._socket = HeartbeatSocket(port, address)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poll = select.poll()
@@ -125,13 +125,7 @@ class Heartbeats:
     def renewed(self, node: str, *, hears: int) -> None:
         """The node's Lease was seen to be renewed; it says how many others the node hears."""
         with self._lock:
-            unheard = self._membership.renewed(node, hears, clock())
-            new = unheard and node not in self._unheard
-            if unheard:
-                self._unheard.add(node)
-        if new:
-            reason = f"its Lease is renewed but none of its heartbeats arrives: is UDP {self._port} blocked?"
-            log.warning("peer.unheard", node=node, reason=reason)
+            self._membership.renewed(node, hears, clock())
 
     def announces(self, node: str) -> None:
         """The node was seen to announce an address of this node's."""
@@ -191,8 +185,10 @@ class Heartbeats:
                     log.info("speaker.serving")
                 self._send_due()
                 liveness = self._membership.liveness(now)
+                unheard = self._membership.unheard(now)
                 deadline = self._membership.next_deadline()
             self._report(liveness, changes + gone, stalled)
+            self._report_unheard(unheard)
             self._wait(now, deadline)
 
     def _wait(self, begun: float, deadline: float) -> None:
@@ -220,9 +216,6 @@ class Heartbeats:
         if liveness.cut_off_from and not self._reported.cut_off_from:
             reason = f"others serve, and nobody hears this node: is UDP {self._port} blocked here?"
             log.warning("speaker.cut-off", others=",".join(sorted(liveness.cut_off_from)), reason=reason)
-        if liveness.alive != self._reported.alive:
-            with self._lock:
-                self._unheard -= liveness.alive
         # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
         # of them may have: either way the LAN may have learned another holder of what we announce.
         served = self._membership.node in self._reported.alive
@@ -233,8 +226,16 @@ class Heartbeats:
             return
         self._reported = liveness
         self._metrics.peers_alive.set(len(liveness.alive))
-        self._metrics.peers_by_lease.set(len(liveness.silent))
         self._on_change(replace(liveness, shaken=shaken))
+
+    def _report_unheard(self, unheard: frozenset[str]) -> None:
+        if unheard == self._unheard:
+            return
+        for node in sorted(unheard - self._unheard):
+            reason = f"its Lease is renewed but none of its heartbeats arrives: is UDP {self._port} blocked?"
+            log.warning("peer.unheard", node=node, reason=reason)
+        self._unheard = unheard
+        self._metrics.peers_by_lease.set(len(unheard))
 
     def _receive(self) -> list[PeerChange]:
         changes: list[PeerChange] = []

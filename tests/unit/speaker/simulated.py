@@ -354,7 +354,7 @@ class Cluster:
             links=member.links,
             answered=frozenset(member.answered),
             unforwarding=frozenset(self.off),
-            unreachable=self._unreachable(member) if liveness.alone else frozenset(),
+            unreachable=self._unreachable(member, liveness.silent),
         )
         deadline = member.state.deadline
         if inputs == member.acted_on and (deadline is None or self.now < deadline):
@@ -367,9 +367,10 @@ class Cluster:
         if not membership.fenced:
             member.closed = False
 
-    def _unreachable(self, member: Member) -> frozenset[str]:
-        """Whose kernels have not answered for half a second."""
-        for other in self.names:
+    def _unreachable(self, member: Member, asked: frozenset[str]) -> frozenset[str]:
+        """Whose kernels have not answered for half a second, of those asked."""
+        member.silent_since = {node: since for node, since in member.silent_since.items() if node in asked}
+        for other in asked:
             answers = other not in self.off and self.reaches(other, member.name) and self.reaches(member.name, other)
             if answers:
                 member.silent_since.pop(other, None)

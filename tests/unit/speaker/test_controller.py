@@ -164,6 +164,7 @@ class Rig:
         holding: Sequence[str] = (),
         leaving: Sequence[str] = (),
         sides: Mapping[str, int] | None = None,
+        silent: Sequence[str] = (),
     ) -> None:
         """These are alive; of the others those `holding` announce the address."""
         for name in nodes:
@@ -181,6 +182,7 @@ class Rig:
                 states=dict(self.states),
                 sides={**dict.fromkeys(nodes, len(nodes)), **(sides or {})},
                 alone=frozenset(nodes) <= {NODE},
+                silent=frozenset(silent),
             )
         )
 
@@ -221,10 +223,13 @@ def test_a_winner_that_claims_nothing_is_passed_over_after_a_moment(rig: Rig) ->
     wait_until(lambda: rig.around.announced == {VIP: EVERYWHERE}, 5, "node-a takes the address")
 
 
-def test_while_nobody_is_heard_the_kernels_of_all_are_asked(rig: Rig) -> None:
+def test_the_kernels_of_those_for_which_only_their_leases_speak_are_asked(rig: Rig) -> None:
     rig.controller.on_synced()
     rig.around.says("serve")
     rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    assert rig.around.hosts == {}
+    rig.alive("node-a", silent=["node-b"])
     wait_until(lambda: rig.around.hosts == {"node-b": "203.0.113.2"}, 5, "node-b is asked")
     rig.alive("node-a", "node-b")
     wait_until(lambda: rig.around.hosts == {}, 5, "nobody is")

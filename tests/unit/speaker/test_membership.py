@@ -377,6 +377,14 @@ def test_a_lease_speaks_for_a_node_only_where_nobody_hears_anybody() -> None:
     assert alive(members, 51.0) == {"peer"}
 
 
+def test_whose_lease_alone_is_renewed_is_named_until_it_is_heard_or_its_lease_is_old() -> None:
+    assert leased(hears=3).unheard(6.0) == leased(hears=0).unheard(6.0) == {"peer"}
+    assert leased(hears=3).unheard(6.0 + LEASE_COUNTS_SECONDS) == frozenset()
+    members = leased(hears=3)
+    members.heard(beat(members), 6.0)
+    assert members.unheard(6.0) == frozenset()
+
+
 def test_who_hears_nobody_while_others_hear_each_other_is_cut_off() -> None:
     members = leased(hears=3)
     liveness = members.liveness(6.0)
