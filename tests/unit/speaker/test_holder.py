@@ -64,13 +64,11 @@ def decide(holder: Holder, given: Inputs, now: float = 0.0, groups: list[Candida
     return holder.decide([candidates(VIP, NODES)] if groups is None else groups, given, now)
 
 
-def holding(node: str, *, term: int = 7) -> Holder:
-    """A holder that has the address, with that term."""
+def holding(node: str) -> Holder:
+    """A holder that has the address."""
     holder = Holder(node)
-    before = {other: term for other in NODES if other != node}
-    state = decide(holder, inputs(node, holding={}, leaving=()), 0.0)
+    state = decide(holder, inputs(node), 0.0)
     assert state.states[VIP] is State.PROBING
-    assert before
     state = decide(holder, inputs(node, answered=[VIP]), 0.1)
     assert state.states[VIP] is State.HOLDING
     return holder
@@ -107,6 +105,20 @@ def test_whom_only_others_hear_may_have_taken_it_and_is_waited_for() -> None:
     holder = Holder(SECOND)
     for now in (0.0, 10.0, 100.0):
         assert decide(holder, inputs(*NODES, heard=[THIRD]), now).scopes == {}
+
+
+def test_nothing_is_taken_that_somebody_may_hold_who_has_just_come_to_this_side() -> None:
+    holder = Holder(FIRST)
+    assert decide(holder, inputs(*NODES, heard=[SECOND], arriving=frozenset({THIRD}))).scopes == {}
+    assert set(decide(holder, inputs(*NODES), 0.1).scopes) == {VIP}
+    unrelated = Holder(FIRST)
+    assert set(decide(unrelated, inputs(*NODES, arriving=frozenset({"node-9"}))).scopes) == {VIP}
+
+
+def test_nor_what_somebody_claims_who_is_heard_and_does_not_hear_this_node() -> None:
+    given = inputs(FIRST, overheard=frozenset({THIRD}))
+    given.liveness.states[THIRD] = AdvertisedState(claims={VIP: Claim(term=1)}, links=LINKS)  # type: ignore[index]
+    assert decide(Holder(FIRST), given).scopes == {}
 
 
 def test_what_another_asks_for_is_not_taken() -> None:
