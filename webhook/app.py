@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
@@ -73,7 +74,7 @@ def _begin_at_zero(path: str) -> None:
 def _review_view(path: str, handler: Handler) -> Callable[[], Response]:
     def answer_review() -> Response:
         try:
-            asked = parse(_json_body())
+            asked = replace(parse(_json_body()), received_at=_received_at())
         except MalformedReview as error:
             return _refuse(path, HTTPStatus.BAD_REQUEST, str(error))
         except HTTPException as error:
@@ -96,6 +97,11 @@ def _review_view(path: str, handler: Handler) -> Callable[[], Response]:
         return document
 
     return answer_review
+
+
+def _received_at() -> float | None:
+    at: float | None = getattr(request.environ.get("gunicorn.socket"), "received_at", None)
+    return at
 
 
 def _json_body() -> bytes:

@@ -141,6 +141,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         elif progress is Progress.WHOLE:
             del self._intakes[conn]
             conn.sock.deadline = intake.deadline
+            conn.sock.received_at = time.monotonic()
             conn.parser.unreader.unread(bytes(intake.received))
             self.enqueue_req(conn)
         else:

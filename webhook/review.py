@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from allocator.objects.numbers import whole_number
@@ -63,6 +63,8 @@ class AdmissionRequest:
     old_object: Object | None = None
     dry_run: bool = False
     username: str = ""
+    received_at: float | None = field(default=None, compare=False)
+    """When it was here as a whole, monotonic: it may have waited for a thread since. None where nobody noted it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,8 @@ UNDECIDED = Counter(
 )
 
 DEADLINE_SECONDS = 1.5
-"""How long the API calls of one admission may take together. The API server waits 3 s for all of it."""
+"""How long after a review has come API calls are made for it. The API server waits 3 s for all of it; one that waited
+too long for a thread is admitted without an address, before it keeps the next one waiting."""
 
 _DUAL_STACK = (FamilyPolicy.PREFER_DUAL, FamilyPolicy.REQUIRE_DUAL)
 
@@ -50,7 +51,8 @@ class ServiceAdmission:
         """Admit, warn or deny; at worst, when the API server cannot be asked, leave it to the reconciler."""
         if review.object is None:
             return Answer()
-        until = time.monotonic() + self._deadline_seconds
+        received_at = review.received_at if review.received_at is not None else time.monotonic()
+        until = received_at + self._deadline_seconds
         who = f"{review.namespace}/{review.name or '(new)'}"
         service = _completed(review, review.object)
         if (service.get("spec") or {}).get("ipFamilyPolicy") in _DUAL_STACK:

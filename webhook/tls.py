@@ -75,6 +75,8 @@ class TimedSocket(ssl.SSLSocket):
 
     deadline: float | None = None
     """When the request under way has to be here, monotonic: a byte now and then does not put it off."""
+    received_at: float | None = None
+    """When the request under way was here and began to wait for a thread, monotonic."""
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(None if flag else 0.0)

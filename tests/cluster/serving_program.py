@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,9 @@ ROUTE = "/review"
 SECRET = b"s" * 64
 CLIENT_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
+SLOW = "slow"
+"""Objects of this name take SLOW_SECONDS to review; every answer warns of how long its review waited for a thread."""
+SLOW_SECONDS = 0.7
 
 
 class Nothing:
@@ -65,7 +69,10 @@ class Nothing:
         return self._gate.route(path)
 
     def _answer(self, request: AdmissionRequest) -> Answer:
-        return Answer(message=request.uid)
+        waited = time.monotonic() - request.received_at if request.received_at is not None else -1.0
+        if request.name == SLOW:
+            time.sleep(SLOW_SECONDS)
+        return Answer(message=request.uid, warnings=(f"{waited:.3f}",))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Self
 import pytest
 
 from allocator.process.connection_limits import PER_PEER, TOTAL
-from tests.cluster.serving_program import ROUTE, SECRET, SERVER_NAME
+from tests.cluster.serving_program import ROUTE, SECRET, SERVER_NAME, SLOW, SLOW_SECONDS
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 from tests.unit.webhook.reviews import review
@@ -254,6 +254,16 @@ def test_even_who_knows_a_path_holds_no_thread_by_dripping(server: Server, conte
         time.sleep(DRIP_SECONDS)
         over = sum(not sends(connection, b" ") for connection in dripping)
     assert over, "no request of theirs was given up, though none became whole"
+
+
+def test_a_review_knows_how_long_it_waited_for_a_thread(server: Server) -> None:
+    connections = [server.connect() for _ in range(THREADS + 1)]
+    for connection in connections:
+        connection.request("POST", PATH, json.dumps(review(name=SLOW)), {"Content-Type": "application/json"})
+    answers = [json.loads(connection.getresponse().read())["response"] for connection in connections]
+    waited = sorted(float(answer["warnings"][0]) for answer in answers)
+    assert waited[-1] > SLOW_SECONDS / 2
+    assert 0 <= waited[0] < SLOW_SECONDS / 2
 
 
 def sends(connection: http.client.HTTPConnection, data: bytes) -> bool:

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,22 @@ def test_a_service_is_admitted_pending_once_the_time_is_over(
     assert answer.allowed
     assert any("no address could be reserved now" in warning for warning in answer.warnings)
     assert SECONDS * 0.9 < took < 20, "neither given up early nor one call's 30 s"
+
+
+def test_one_that_waited_too_long_for_a_thread_asks_nobody(tmp_path: Path) -> None:
+    """Its API server has given up; the calls would keep those waiting that may still be in time."""
+    asked = replace(parse(json.dumps(review()).encode()), received_at=time.monotonic() - SECONDS)
+    calls: list[bool] = []
+
+    def counted(connection: socket.socket, over: threading.Event) -> None:
+        calls.append(True)
+        silent(connection, over)
+
+    with serving(counted) as server:
+        answer = admission(connect(server.address, tmp_path, timeout_seconds=30)).answer(asked)
+    assert answer.allowed
+    assert any("no address could be reserved now" in warning for warning in answer.warnings)
+    assert not calls
 
 
 def test_calls_after_the_deadline_are_not_made(tmp_path: Path) -> None:

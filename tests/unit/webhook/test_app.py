@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from tests.unit.webhook.reviews import review
 from webhook.app import BODY_LIMIT_BYTES, NotReady, create_app
 from webhook.review import AdmissionRequest, Answer
+from webhook.tls import TimedSocket
 
 PATH = "/mutate-v1-service"
 
@@ -55,6 +56,21 @@ def test_a_denial_is_a_successful_answer(client: FlaskClient) -> None:
     answer = client.post(PATH, json=review(name="forbidden"))
     assert answer.status_code == 200
     assert answer.get_json()["response"]["status"]["code"] == 403
+
+
+def test_a_handler_knows_since_when_a_review_has_waited() -> None:
+    asked: list[AdmissionRequest] = []
+
+    def handler(request: AdmissionRequest) -> Answer:
+        asked.append(request)
+        return Answer()
+
+    client = create_app({PATH: handler}).test_client()
+    connection = TimedSocket.__new__(TimedSocket)
+    connection.received_at = 17.5
+    client.post(PATH, json=review(), environ_overrides={"gunicorn.socket": connection})
+    client.post(PATH, json=review())
+    assert [one.received_at for one in asked] == [17.5, None]
 
 
 def test_the_query_of_the_api_server_is_ignored(client: FlaskClient) -> None:
