@@ -13,13 +13,14 @@ import selectors
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import SplitResult, urlsplit
 
-from allocator.process.connection_limits import ConnectionLimits
+from allocator.process.connection_limits import PER_PEER, TOTAL, ConnectionLimits, peer_of
 from allocator.process.logs import EventLog
 
 log = EventLog("http")
@@ -30,7 +31,10 @@ ANSWER_SECONDS = 10.0
 """From then on until the answer is taken."""
 _HEAD_LIMIT_BYTES = 8 * 1024
 _WORKERS = 2
-_QUEUE = 16
+_QUEUE = TOTAL
+_QUEUE_PER_PEER = PER_PEER
+"""Requests of one peer that workers have or that wait for them, its connection may be closed by then: a flood from one
+host leaves room for others."""
 _SWEEP_SECONDS = 0.25
 _STOP_SECONDS = 5.0
 
@@ -51,6 +55,7 @@ Answer = Callable[[SplitResult], Response]
 @dataclass(eq=False, slots=True)
 class _Connection:
     sock: socket.socket
+    peer: str
     deadline: float
     received: bytearray = field(default_factory=bytearray)
     to_send: memoryview | None = None
@@ -77,6 +82,8 @@ class HttpServer:
         self._limits = ConnectionLimits()
         self._connections: set[_Connection] = set()
         self._sweep_at = 0.0
+        self._given: Counter[str] = Counter()
+        """Requests that workers have not answered yet, by peer; of connections that are gone, too."""
         self._requests: queue.Queue[tuple[_Connection, SplitResult] | None] = queue.Queue(_QUEUE)
         self._answers: queue.SimpleQueue[tuple[_Connection, bytes]] = queue.SimpleQueue()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -135,7 +142,7 @@ class HttpServer:
         except OSError:
             return  # gone before it was taken, or no descriptor left until others are closed
         sock.setblocking(False)
-        connection = _Connection(sock, time.monotonic() + REQUEST_SECONDS)
+        connection = _Connection(sock, peer_of(address[0]), time.monotonic() + REQUEST_SECONDS)
         evicted = self._limits.add(connection, address[0])
         if isinstance(evicted, _Connection):
             self._close(evicted)
@@ -179,11 +186,19 @@ class HttpServer:
             self._give(connection, _plain(HTTPStatus.NOT_IMPLEMENTED))
         elif url.path in self._at_once:
             self._give(connection, self._answered(url))
-        else:
-            try:
-                self._requests.put_nowait((connection, url))
-            except queue.Full:
-                self._give(connection, _plain(HTTPStatus.SERVICE_UNAVAILABLE))
+        elif not self._hand_over(connection, url):
+            self._give(connection, _plain(HTTPStatus.SERVICE_UNAVAILABLE))
+
+    def _hand_over(self, connection: _Connection, url: SplitResult) -> bool:
+        """Give a request to the workers; False where they, or its peer, have too many."""
+        if self._given[connection.peer] >= _QUEUE_PER_PEER:
+            return False
+        try:
+            self._requests.put_nowait((connection, url))
+        except queue.Full:
+            return False
+        self._given[connection.peer] += 1
+        return True
 
     def _answered(self, url: SplitResult) -> Response:
         try:
@@ -210,6 +225,9 @@ class HttpServer:
             self._wake_reader.recv(4096)
         while not self._answers.empty():
             connection, answer = self._answers.get()
+            self._given[connection.peer] -= 1
+            if not self._given[connection.peer]:
+                del self._given[connection.peer]
             if connection in self._connections:
                 self._begin_to_send(connection, answer)
 

@@ -112,6 +112,29 @@ def test_probes_are_answered_while_every_worker_is_busy_and_others_are_told(serv
         client.close()
 
 
+def test_a_flood_from_one_host_leaves_room_for_the_requests_of_another(server: HttpServer, pages: Pages) -> None:
+    flood = []
+    for _ in range(2 * TOTAL):
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=("127.0.0.2", 0))
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        flood.append(client)
+    assert get(server, "/probe")[0] == 200
+    with connect(server) as other:
+        other.sendall(b"GET /page HTTP/1.0\r\n\r\n")
+        other.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            other.recv(100)
+        pages.released.set()
+        other.settimeout(10)
+        assert other.recv(100).startswith(b"HTTP/1.1 200 OK")
+    for client in flood:
+        client.close()
+
+
+def test_requests_of_a_host_that_were_answered_count_no_more(server: HttpServer) -> None:
+    assert [get(server, "/page")[0] for _ in range(50)] == [200] * 50
+
+
 def test_a_reader_that_takes_nothing_keeps_nobody_waiting(server: HttpServer) -> None:
     stuck = [connect(server) for _ in range(8)]
     for client in stuck:
