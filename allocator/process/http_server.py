@@ -33,8 +33,8 @@ _HEAD_LIMIT_BYTES = 8 * 1024
 _WORKERS = 2
 _QUEUE = TOTAL
 _QUEUE_PER_PEER = PER_PEER
-"""Requests of one peer that workers have or that wait for them, be its connection closed by then: a flood from one host
-leaves room for others."""
+"""Requests of one peer that workers have or that wait for them, be its connection closed by then: a flood from one
+host leaves room for others."""
 _SWEEP_SECONDS = 0.25
 _STOP_SECONDS = 5.0
 
