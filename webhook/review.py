@@ -84,7 +84,7 @@ class Answer:
 def parse(body: bytes) -> AdmissionRequest:
     """Return the request in an AdmissionReview body. Raises MalformedReview, whatever the bytes are."""
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_no_constant, parse_int=whole_number)
+        document = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise MalformedReview("", f"the body is not JSON: {error}") from error
     review = _mapping(document, "the document")
@@ -198,6 +198,9 @@ def _shown(value: object) -> str:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=whole_number)
 
 
 def _one_line(text: str) -> str:

@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 from allocator.core.addresses import Address, AddressRange, Family
 
 _Key = TypeVar("_Key")
+_Member = TypeVar("_Member")
 
 _LISTED_PORTS: Final = 5
 
@@ -156,7 +157,8 @@ class Ledger:
         self._by_namespace: dict[str, set[Address]] = {}
         self._by_sharing_key: dict[str, set[Address]] = {}
         self._by_pool: dict[str, set[Address]] = {}
-        self._unbound: dict[str, set[Address]] = {}
+        self._unbound: dict[str, set[tuple[Address, int]]] = {}
+        """By namespace: holders whose Service was not seen, as the address and the place among its holders."""
         self._cooling: set[Address] = set()
         self._taken = {family: _Intervals() for family in Family}
 
@@ -167,13 +169,13 @@ class Ledger:
         self._claims[address] = claim
         self._taken[address.family].add(address.value)
         self._by_pool.setdefault(claim.pool, set()).add(address)
-        for holder in claim.holders:
+        for place, holder in enumerate(claim.holders):
             if holder.name:
                 self._by_service.setdefault((holder.namespace, holder.name), set()).add(address)
             if in_use:
                 self._by_namespace.setdefault(holder.namespace, set()).add(address)
                 if holder.uid is None:
-                    self._unbound.setdefault(holder.namespace, set()).add(address)
+                    self._unbound.setdefault(holder.namespace, set()).add((address, place))
         if claim.sharing_key and in_use:
             self._by_sharing_key.setdefault(claim.sharing_key, set()).add(address)
         if not in_use:
@@ -186,10 +188,10 @@ class Ledger:
             return
         self._taken[address.family].remove(address.value)
         _drop(self._by_pool, claim.pool, address)
-        for holder in claim.holders:
+        for place, holder in enumerate(claim.holders):
             _drop(self._by_service, (holder.namespace, holder.name), address)
             _drop(self._by_namespace, holder.namespace, address)
-            _drop(self._unbound, holder.namespace, address)
+            _drop(self._unbound, holder.namespace, (address, place))
         _drop(self._by_sharing_key, claim.sharing_key, address)
         self._cooling.discard(address)
 
@@ -215,16 +217,16 @@ class Ledger:
 
     def unbound_in(self, namespace: str) -> list[tuple[Holder, Claim]]:
         """Return the reservations of the namespace that no Service was seen for, in no order."""
-        return [
-            (holder, claim)
-            for claim in (self._claims[address] for address in self._unbound.get(namespace, ()))
-            for holder in claim.holders
-            if holder.uid is None and holder.namespace == namespace
-        ]
+        found = ((self._claims[address], place) for address, place in self._unbound.get(namespace, ()))
+        return [(claim.holders[place], claim) for claim, place in found]
+
+    def unbound_count(self, namespace: str) -> int:
+        """Count the reservations of the namespace that no Service was seen for."""
+        return len(self._unbound.get(namespace, ()))
 
     def unbound(self) -> list[Claim]:
         """Return every claim in use that has a holder whose Service was not seen."""
-        addresses = set().union(*self._unbound.values())
+        addresses = {address for places in self._unbound.values() for address, _ in places}
         return [self._claims[address] for address in addresses]
 
     def cooling(self) -> list[Claim]:
@@ -258,10 +260,10 @@ class Ledger:
         return [self._claims[address] for address in sorted(addresses)] if addresses else []
 
 
-def _drop(index: dict[_Key, set[Address]], key: _Key, address: Address) -> None:
+def _drop(index: dict[_Key, set[_Member]], key: _Key, member: _Member) -> None:
     members = index.get(key)
     if members is not None:
-        members.discard(address)
+        members.discard(member)
         if not members:
             del index[key]
 

@@ -36,13 +36,13 @@ def evictions_for(
     new = sum(place.how is not How.KEPT for place in decision.placements)
     if not new:
         return ()
-    reserved = ledger.unbound_in(request.namespace)
-    excess = len(reserved) + new - limit
+    excess = ledger.unbound_count(request.namespace) + new - limit
     if excess <= 0:
         return ()
+    reserved = sorted(ledger.unbound_in(request.namespace), key=lambda one: (one[0].since, one[1].address))
     old = [
         Eviction(claim, holder)
-        for holder, claim in sorted(reserved, key=lambda one: (one[0].since, one[1].address))
+        for holder, claim in reserved
         if holder.since < evictable_before and claim.version and request.holder_in(claim) is not holder
     ]
     return tuple(old[:excess]) if len(old) >= excess else None

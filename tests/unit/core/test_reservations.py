@@ -66,6 +66,7 @@ def test_the_index_of_reservations_lists_what_a_search_over_all_claims_finds(
         ]
         found = ledger.unbound_in(namespace)
         assert sorted(map(repr, found)) == sorted(map(repr, plain))
+        assert ledger.unbound_count(namespace) == len(plain)
     assert {one.address for one in ledger.unbound()} == {
         one.address for one in ledger if one.in_use and any(holder.uid is None for holder in one.holders)
     }
