@@ -181,6 +181,10 @@ class Membership:
 
     def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
         """Take in an authentic heartbeat; what it asks for is in the next `outgoing`."""
+        if now - self._ticked_at >= self.fence_after_seconds and self._side.size(now):
+            # What waited during a standstill is read before `tick` can notice it, and may be answered at once.
+            self._side.forget(now)
+            self._advertise(now)
         sender = heartbeat.sender
         peer = self._table.peers.get(sender)
         if peer is None:

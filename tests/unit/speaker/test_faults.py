@@ -218,6 +218,15 @@ def test_of_two_nodes_one_reboots_and_the_other_keeps() -> None:
     assert held_by(cluster, "node-2") == set(holders(cluster))
 
 
+def test_of_two_nodes_one_that_stood_still_loses_what_the_other_has_taken() -> None:
+    cluster = calm(2)
+    cluster.stop("node-1")
+    cluster.run(5.0)
+    cluster.resume("node-1")
+    cluster.run(CALM_SECONDS)
+    assert held_by(cluster, "node-2") == set(holders(cluster))
+
+
 def test_a_holder_restarts_while_another_is_isolated_and_loses_nothing() -> None:
     cluster = calm(4)
     own = held_by(cluster, "node-1")
