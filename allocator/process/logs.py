@@ -87,5 +87,6 @@ class _JsonFormatter(logging.Formatter):
 
 def _quoted(value: object) -> str:
     text = str(value)
-    plain = text != "" and not any(character in text for character in ' "=\n\t')
+    # A name under admission is not validated yet: what a terminal would act on is escaped.
+    plain = text != "" and text.isprintable() and not any(character in text for character in ' "=')
     return text if plain else json.dumps(text)

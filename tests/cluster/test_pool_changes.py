@@ -137,3 +137,21 @@ spec:
     warned = admitlb.control_plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=second).stderr
     assert "10.96.0.0/28 overlaps 10.96.0." in warned
     assert "the Service CIDR" in warned
+
+
+def test_a_deletion_that_leaves_addresses_unannounced_is_warned_of(admitlb: Installation) -> None:
+    by_label = """
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: by-label, namespace: metallb-system}
+spec:
+  ipAddressPoolSelectors: [{matchLabels: {tier: public}}]
+"""
+    kubectl = admitlb.control_plane.kubectl
+    kubectl("apply", "-f", "-", stdin=by_label)
+    drained = {"metadata": {"labels": {"tier": "public"}}, "spec": {"shrinkPolicy": "Drain"}}
+    admitlb.cluster.patch(IP_ADDRESS_POOLS, "main", drained, DEFAULT_NAMESPACE)
+    warned = kubectl("delete", "ipaddresspool", "main", "-n", DEFAULT_NAMESPACE).stderr
+    kubectl("delete", "l2advertisement", "by-label", "-n", DEFAULT_NAMESPACE)
+    assert "nobody announces 192.0.2.10 (default/web) any more" in warned
+    assert ingress(admitlb.cluster.get(SERVICES, "web", "default")) == ["192.0.2.10"]
