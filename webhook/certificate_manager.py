@@ -1,4 +1,4 @@
-"""Keeps the certificate Secret sound and tells its owner what to serve with."""
+"""Keeps the certificate Secret sound and says what to serve with."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CertificateManager:
         lifetimes: Lifetimes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`registered` tells whether the cluster's webhook configurations carry a bundle, and no other.
+        """`registered` says whether the cluster's webhook configurations carry a bundle, and no other.
 
         `others` returns what else of the Secret's data is in use, for a Secret that is gone.
         """
@@ -102,7 +102,7 @@ class CertificateManager:
         return self._credentials.secret_data() if self._credentials is not None else {}
 
     def problems(self) -> list[str]:
-        """Tell why there is nothing to serve with; one that only delays a renewal is not among them."""
+        """Say why there is nothing to serve with; one that only delays a renewal is not among them."""
         if self._credentials is not None:
             return []
         return [f"certificate: Secret {self._namespace}/{WEBHOOK_CERTIFICATE_SECRET}: {self._problem}"]

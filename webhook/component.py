@@ -140,7 +140,7 @@ class Webhook:
         return self._trust.has_tokens
 
     def problems(self) -> list[str]:
-        """Tell why requests should not be sent here; empty when they should."""
+        """Say why requests should not be sent here; empty when they should."""
         if self._draining:
             return ["shutting down"]
         return [

@@ -68,7 +68,7 @@ class ConfigAdmission:
         home = self._cache.namespace(self._rules.namespace) or {}
         going = (home.get("metadata") or {}).get("deletionTimestamp")
         if review.old_object is None or going:
-            # With the namespace goes the whole installation: nothing is left to keep a promise.
+            # With the namespace goes the whole installation: nothing is left whose addresses could be lost.
             return Verdict()
         return kind.review_deletion(review.old_object, self._context)
 
@@ -134,7 +134,7 @@ def _readable(documents: Iterable[Object]) -> Iterator[Pool]:
 
 
 def _foreign_ranges(cluster: Cluster) -> list[tuple[str, AddressRange]]:
-    """What else in the cluster uses addresses, as far as the API tells: nodes, their Pods, Services."""
+    """What else in the cluster uses addresses, as far as the API shows: nodes, their Pods, Services."""
     found: list[tuple[str, str]] = []
     for node in cluster.list(resource.NODES).get("items") or ():
         name = node["metadata"]["name"]

@@ -93,7 +93,7 @@ def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
     type=click.FloatRange(0, 60),
     default=5.0,
     show_default=True,
-    help="How long to answer on, not ready any more, once told to stop.",
+    help="How long to answer on, not ready any more, once asked to stop.",
 )
 @options.max_unbound_reservations
 @options.log_level

@@ -54,7 +54,7 @@ class MountedCertificate:
         return self._serving
 
     def problems(self) -> list[str]:
-        """Tell why there is nothing to serve with; one that only delays a renewal is not among them."""
+        """Say why there is nothing to serve with; one that only delays a renewal is not among them."""
         return [] if self._serving is not None else [f"certificate: {self._folder}: {self._problem}"]
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Which path the API server should be told: the newest that every replica answers."""
+"""Which path to register: the newest that every replica answers."""
 
 from __future__ import annotations
 

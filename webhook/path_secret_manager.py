@@ -1,4 +1,4 @@
-"""Keeps the secret of the admission paths in the certificate Secret, and tells its owner which tokens to answer."""
+"""Keeps the secret of the admission paths in the certificate Secret, and says which tokens to answer."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def mend_path_secrets(
     if known is not None and made == known.made and known.current not in (current, *former):
         return PathSecrets(current, now, _fewest((known.current, *former))), f"{PATH_SECRET_FIELD}: was replaced"
     if former and settled:
-        return PathSecrets(current, made), "nobody is told the former path any more"
+        return PathSecrets(current, made), "no webhook is registered with a former path any more"
     if not former and now - made > lifetime:
         return _succeeding(current, (), now), f"{PATH_SECRET_FIELD}: made {made:%Y-%m-%d %H:%M}"
     return PathSecrets(current, made, former), None

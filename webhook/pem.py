@@ -41,7 +41,7 @@ def anchors(bundle: bytes) -> list[x509.Certificate]:
 
 
 def loads(bundle: bytes) -> bool:
-    """Tell whether TLS clients can load every one of these: OpenSSL is stricter than the parser used here."""
+    """Return whether TLS clients can load every one of these: OpenSSL is stricter than the parser used here."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle.decode("ascii"))
     except (ssl.SSLError, ValueError):
@@ -78,7 +78,7 @@ def public_key(pem: bytes, field_name: str) -> bytes:
 
 
 def belongs(certificate: x509.Certificate, key: bytes) -> bool:
-    """Tell whether the certificate is of this public key (DER)."""
+    """Return whether the certificate is of this public key (DER)."""
     try:
         return _key_bytes(certificate.public_key()) == key
     except (ValueError, UnsupportedAlgorithm):
@@ -86,7 +86,7 @@ def belongs(certificate: x509.Certificate, key: bytes) -> bool:
 
 
 def issued(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
-    """Tell whether `by` signed the certificate."""
+    """Return whether `by` signed the certificate."""
     try:
         certificate.verify_directly_issued_by(by)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

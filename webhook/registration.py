@@ -1,4 +1,4 @@
-"""What the cluster's webhook configurations tell the API server about us, and keeping our two fields in them.
+"""What the cluster's webhook configurations say of us, and keeping our two fields in them.
 
 The manifests carry neither caBundle nor path. Neither a client-side nor a server-side apply of them takes away a
 field they never had, but `kubectl replace`, a forced apply of an edited copy or a recreation does, as does the first
@@ -115,15 +115,15 @@ class Registration:
         ]
 
     def callers(self) -> frozenset[Caller]:
-        """Return every way in which the API server is told to call us."""
+        """Return every way in which the API server calls us."""
         return frozenset(caller for configuration in self._configurations() for caller in callers(configuration))
 
     def carries(self, bundle: bytes) -> bool:
-        """Tell whether every webhook of the configurations that exist is known to carry exactly this bundle."""
+        """Return whether every webhook of the configurations that exist is known to carry exactly this bundle."""
         return self._is_as(bundle=bundle, path=None)
 
     def leads_to(self, secrets: PathSecrets) -> bool:
-        """Tell whether every webhook of ours is known to be called with a token of the current secret."""
+        """Return whether every webhook of ours is known to be called with a token of the current secret."""
         return self._is_as(bundle=None, path=lambda route, _: path_with_token(secrets.current, route))
 
     def _is_as(self, *, bundle: bytes | None, path: Callable[[str, str | None], str] | None) -> bool:
@@ -164,7 +164,7 @@ class Registration:
             try:
                 delay = self._register()
             except ApiError as error:
-                # Being overtaken by another replica is no news.
+                # Being overtaken by another replica is no failure.
                 if failures == (2 if error.status in _OVERTAKEN else 0):
                     log.warning("webhooks.not_registered", configuration=self._name, error=masked(str(error)))
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]

@@ -1,4 +1,4 @@
-"""Asks every replica behind the webhook's Service whether it answers a path, before the API server is told to use it.
+"""Asks every replica behind the webhook's Service whether it answers a path, before it is registered.
 
 During an upgrade there are replicas of a release without tokens, and after a new secret some that have not read it.
 """

@@ -69,7 +69,7 @@ class AdmissionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What to tell the API server; `code` and `message` reach the user on denial, `warnings` always.
+    """What the API server is answered; `code` and `message` reach the user on denial, `warnings` always.
 
     `patch` holds RFC 6902 operations, applied only if `allowed`.
     """

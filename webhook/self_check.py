@@ -1,4 +1,4 @@
-"""Asks our own port as the API server will, by the name, path and trust it is told, before we call ourselves ready.
+"""Asks our own port as the API server will, by the registered name, path and trust, before we call ourselves ready.
 
 A Service leads to ready Pods only, so nobody can come through it to a Pod that waits for that to become ready.
 Checked is every link of that way instead: which Service the webhook configurations name, that it exists and leads to
@@ -74,7 +74,7 @@ class SelfCheck:
         return self._thread.is_alive()
 
     def problems(self) -> list[str]:
-        """Tell why no API server could reach us, as far as can be seen from here."""
+        """Say why no API server could reach us, as far as can be seen from here."""
         return [f"self-check: {self._failure}"] if self._failure else []
 
     def _run(self) -> None:
@@ -156,7 +156,7 @@ class SelfCheck:
 
 
 def wrong_with_port(service: Object, port: int, target: int) -> str:
-    """Tell why a Service's `port` does not lead to our `target`; a target given by name is another Pod's to know."""
+    """Say why a Service's `port` does not lead to our `target`; a target given by name is another Pod's to know."""
     for entry in service["spec"].get("ports") or []:
         if entry["port"] == port:
             leads_to = entry.get("targetPort") or port

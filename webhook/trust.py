@@ -39,7 +39,7 @@ class CertificateSource(Protocol):
         """Return what to serve with, None while there is nothing."""
 
     def problems(self) -> list[str]:
-        """Tell why there is nothing to serve with."""
+        """Say why there is nothing to serve with."""
 
 
 class Trust:
@@ -121,7 +121,7 @@ class Trust:
         }
 
     def problems(self) -> list[str]:
-        """Tell why the API server could not reach us, or would not believe us."""
+        """Say why the API server could not reach us, or would not believe us."""
         return [
             *self._source.problems(),
             *self._path_secrets.problems(),

@@ -115,7 +115,7 @@ class Allocator:
     def bind(self, request: ServiceRequest) -> Decision:
         """Decide and claim for a Service that exists, so that every claim carries its uid. Raises LostRace, ApiError.
 
-        What a denied Service keeps is bound as well: it must not stay a reservation for ever.
+        What a denied Service keeps is bound as well: it must not stay a reservation forever.
         """
         for pass_over in attempts():
             with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal, suppress(LostRace):

@@ -103,7 +103,7 @@ class ClaimCache:
             reflector.stop()
 
     def wait_synced(self, timeout_seconds: float) -> bool:
-        """Tell whether everything has been listed once, waiting up to the timeout for each part."""
+        """Return whether everything has been listed once, waiting up to the timeout for each part."""
         return all(reflector.wait_synced(timeout_seconds) for reflector in self._reflectors)
 
     def problems(self) -> list[str]:
@@ -179,7 +179,7 @@ class ClaimCache:
             return self._ledger.at(address)
 
     def is_free(self, address: Address) -> bool:
-        """Tell whether nobody is known to hold the address; it may cool."""
+        """Return whether nobody is known to hold the address; it may cool."""
         claim = self.claim_at(address)
         return claim is None or not claim.in_use
 

@@ -74,7 +74,7 @@ def propose(
                 "stored yet, and may not have more; this one is assigned an address as soon as it is stored"
             )
             decision = left_to_the_reconciler(request, ledger, why)
-    # What a denied Service keeps is bound as well: it must not stay a reservation for ever.
+    # What a denied Service keeps is bound as well: it must not stay a reservation forever.
     counts = decision.outcome is Outcome.ASSIGNED or occasion is Occasion.SEEN
     wanted = [(place, _wanted(place, request, occasion, now)) for place in decision.placements if counts]
     return Proposal(

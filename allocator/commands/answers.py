@@ -1,4 +1,4 @@
-"""Admission's answers on paper: as JSON, as one line a problem, as annotations of a GitHub workflow."""
+"""Admission's answers in print: as JSON, as one line a problem, as annotations of a GitHub workflow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def note_as_workflow_command(note: Unreadable) -> str:
 
 
 def denied(answers: Iterable[Answer]) -> bool:
-    """Tell whether anything was denied."""
+    """Return whether anything was denied."""
     return any(not answer.verdict.allowed for answer in answers)
 
 

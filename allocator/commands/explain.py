@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from allocator.kube.client import Cluster, Object
 
 NOT_FOUND = 1
-_BY_NO_NODE = "announced by no node, as far as the API tells"
+_BY_NO_NODE = "announced by no node, as far as the API shows"
 
 
 class ServiceName(click.ParamType[tuple[str, str]]):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _STATES = {State.ASSIGNED: "bold green", State.PENDING: "bold yellow", State.IGNORED: "dim"}
 _CONDITIONS = {"True": "green", "False": "yellow"}
-_NOBODY = "nobody, as far as the API tells"
+_NOBODY = "nobody, as far as the API shows"
 
 
 def show(found: Explanation, console: Console) -> None:

@@ -79,7 +79,7 @@ def replayed(
     on_unreadable: Callable[[UnreadableInput], None],
     on_passed_over: Callable[[Unreadable], None] = lambda _: None,
 ) -> tuple[Replay, list[Answer]]:
-    """Replay the input. What cannot be read is told on stderr and to `on_unreadable`, and ends the program.
+    """Replay the input. What cannot be read is reported on stderr and to `on_unreadable`, and ends the program.
 
     Where it is somebody else's document it only goes to stderr and to `on_passed_over`.
     """

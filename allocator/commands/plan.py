@@ -30,12 +30,12 @@ def plan(paths: tuple[str, ...], output: str, lb_class: str, **cluster: Any) -> 
     services = service_results(replay, lb_class=lb_class)
     pools = count_pools(replay.pools(), replay.services.ledger)
     if output == "json":
-        told = {
+        answer = {
             "documents": answers.as_json(given),
             "services": [service.as_json() for service in services],
             "pools": [pool.as_json() for pool in pools],
         }
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(answer, indent=2))
     else:
         _show(given, services, pools)
     unserved = any(service.state in (State.PENDING, State.DENIED) for service in services)

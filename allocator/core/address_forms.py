@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 
 Reads = Callable[[str], bool]
-"""Tells whether an entry can be read."""
+"""Whether an entry can be read."""
 
 _LONGEST = 400
 """What is longer was not typed by somebody who meant an address."""

@@ -176,7 +176,7 @@ class AddressRange:
         return self.family is address.family and self.first <= address.value <= self.last
 
     def overlaps(self, other: AddressRange) -> bool:
-        """Tell whether any address lies in both ranges."""
+        """Return whether any address lies in both ranges."""
         return self.family is other.family and self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:

@@ -78,7 +78,7 @@ class Holder:
     """When it began to hold, as sortable text."""
 
     def is_service(self, namespace: str, name: str) -> bool:
-        """Tell whether the holder is the Service of that name; an unnamed holder is nobody's yet."""
+        """Return whether the holder is the Service of that name; an unnamed holder is nobody's yet."""
         return bool(name) and self.namespace == namespace and self.name == name
 
     @property

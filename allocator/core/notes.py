@@ -32,7 +32,7 @@ def notes_on(
         found += notes.missing_family(placements)
     for place in placements:
         if place.claim is not None and place.claim.in_use:
-            found += notes.sharers_unasked(place, place.claim)
+            found += notes.sharers_without_consent(place, place.claim)
     if request.sharing_key and not request.pins:
         found += notes.unshared(placements)
     return found
@@ -57,14 +57,14 @@ class _Notes:
                 f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both",
             )
 
-    def sharers_unasked(self, place: Placement, claim: Claim) -> Iterator[Note]:
+    def sharers_without_consent(self, place: Placement, claim: Claim) -> Iterator[Note]:
         pool = owning_pool(place.address, self.pools, recorded=claim.pool)
-        unasked = place_among(self.request, claim, pool).unasked
-        if unasked:
-            more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
+        sharers = place_among(self.request, claim, pool).without_consent
+        if sharers:
+            more = f" and {len(sharers) - 1} more" if len(sharers) > 1 else ""
             yield self._note(
                 NoteKind.OTHER_NAMESPACE,
-                f"shares {place.address} with {unasked[0].label}{more} of another namespace, "
+                f"shares {place.address} with {sharers[0].label}{more} of another namespace, "
                 "which nothing allows or forbids; say which namespaces may with "
                 "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool",
             )

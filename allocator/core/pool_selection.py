@@ -52,15 +52,15 @@ class PoolSelection:
         return not self.names and not self.selectors
 
     def covers(self, pool: Pool) -> bool:
-        """Tell whether the pool is selected."""
+        """Return whether the pool is selected."""
         return self.selects(pool.name, pool.labels)
 
     def selects(self, name: str, labels: Mapping[str, str]) -> bool:
-        """Tell whether a pool of that name and these labels is selected."""
+        """Return whether a pool of that name and these labels is selected."""
         return self.everything or name in self.names or matches_any(self.selectors, labels)
 
     def covers_origin(self, origin: Origin) -> bool:
-        """Tell whether an address of that origin is announced.
+        """Return whether an address of that origin is announced.
 
         An assigned address is announced until it is released, whatever becomes of its pool: of one that is gone,
         where no label is known any more, its name still selects it.

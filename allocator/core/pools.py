@@ -77,11 +77,11 @@ class Pool:
         return self.shrink_policy is ShrinkPolicy.REASSIGN
 
     def contains(self, address: Address) -> bool:
-        """Tell whether the address lies in the pool and may be assigned (excluded and buggy ones may not)."""
+        """Return whether the address lies in the pool and may be assigned (excluded and buggy ones may not)."""
         return any(address in owned for owned in self.ranges) and self.blocked_until(address) is None
 
     def spans(self, address: Address) -> bool:
-        """Tell whether the address lies in one of the pool's ranges, assignable or not."""
+        """Return whether the address lies in one of the pool's ranges, assignable or not."""
         return any(address in owned for owned in self.ranges)
 
     def takes_away(self, address: Address, applicant: Applicant) -> str | None:
@@ -123,7 +123,7 @@ class Pool:
         return count
 
     def has_family(self, family: Family) -> bool:
-        """Tell whether any range is of the family."""
+        """Return whether any range is of the family."""
         return any(owned.family is family for owned in self.ranges)
 
     def refuses(self, applicant: Applicant) -> str | None:
@@ -234,7 +234,7 @@ class Overlap:
 
 
 def disjoint(pools: Iterable[Pool]) -> bool:
-    """Tell whether no two ranges, of one pool or of two, share an address."""
+    """Return whether no two ranges, of one pool or of two, share an address."""
     stretches = sorted((owned.family, owned.first, owned.last) for pool in pools for owned in pool.ranges)
     return all(one[0] is not two[0] or one[2] < two[1] for one, two in pairwise(stretches))
 

@@ -51,7 +51,7 @@ def fit_quota(
 
 
 def exceeds_quota(request: ServiceRequest, place: Placement, ledger: Ledger, *, together: Set[Address]) -> bool:
-    """Tell whether the namespace would hold too many with the placement; `together` is what else the Service gets.
+    """Return whether the namespace would hold too many with the placement; `together` is what else the Service gets.
 
     What is bound or shown in status stays, whatever the quota is now. A reservation counts after everything bound and
     after the reservations made before it: two replicas that choose different addresses at one moment may both

@@ -85,7 +85,7 @@ class ServiceRequest:
         )
 
     def succeeds(self, holder: Holder) -> bool:
-        """Tell whether the holder is a former Service of this name, which was bound and is gone.
+        """Return whether the holder is a former Service of this name, which was bound and is gone.
 
         A Service that is being created has no uid yet: whoever was bound under its name then must be gone, or the
         creation fails.

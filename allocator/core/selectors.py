@@ -25,7 +25,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether `labels` meet the requirement; NotIn is met by an absent label, as in the API."""
+        """Return whether `labels` meet the requirement; NotIn is met by an absent label, as in the API."""
         match self.operator:
             case Operator.IN:
                 return self.key in labels and labels[self.key] in self.values
@@ -58,7 +58,7 @@ class Selector:
     requirements: frozenset[Requirement]
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether `labels` meet every requirement."""
+        """Return whether `labels` meet every requirement."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
     def __str__(self) -> str:
@@ -66,5 +66,5 @@ class Selector:
 
 
 def matches_any(selectors: Iterable[Selector], labels: Mapping[str, str]) -> bool:
-    """Tell whether any selector of the list matches; an empty list matches nothing."""
+    """Return whether any selector of the list matches; an empty list matches nothing."""
     return any(selector.matches(labels) for selector in selectors)

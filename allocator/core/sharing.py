@@ -135,7 +135,7 @@ class Place:
     """Why it may not hold the address, or must give it up."""
     displaced: tuple[Obstacle, ...] = ()
     """Younger holders that could stay so far and must give way to what it needs now."""
-    unasked: tuple[Holder, ...] = ()
+    without_consent: tuple[Holder, ...] = ()
     """Holders of other namespaces beside which it may hold the address because nobody says anything of namespaces."""
 
 
@@ -152,7 +152,7 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
     if mine is None or request.succeeds(mine):
         older = request.others_in(claim)
         found = obstacle(older, me, pool_allows=pool_allows)
-        return Place(found, (), _unasked(older[0], me, older[:1], pool_allows) if older and not found else ())
+        return Place(found, (), _without_consent(older[0], me, older[:1], pool_allows) if older and not found else ())
     at = claim.holders.index(mine)
     before = giving_way(claim.holders, pool_allows=pool_allows)
     changed = (*claim.holders[:at], me, *claim.holders[at + 1 :])
@@ -162,11 +162,13 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
     )
     staying = [holder for holder, why in zip(changed, after, strict=True) if why is None]
     beside = staying[:1] if staying[0] is not me else staying[1:]
-    unasked = () if after[at] else _unasked(staying[0], me, beside, pool_allows)
-    return Place(after[at], displaced, unasked)
+    without_consent = () if after[at] else _without_consent(staying[0], me, beside, pool_allows)
+    return Place(after[at], displaced, without_consent)
 
 
-def _unasked(first: Holder, me: Holder, beside: Sequence[Holder], pool_allows: bool | None) -> tuple[Holder, ...]:
+def _without_consent(
+    first: Holder, me: Holder, beside: Sequence[Holder], pool_allows: bool | None
+) -> tuple[Holder, ...]:
     if pool_allows is not None or first.sharing_namespaces is not None:
         return ()
     return tuple(holder for holder in beside if holder.namespace != me.namespace)

@@ -256,7 +256,7 @@ class Cluster:
         return self._call(method, path, query=query)
 
     def serves(self, resource: Resource) -> bool:
-        """Tell by discovery whether this API server serves `resource`."""
+        """Return, by discovery, whether this API server serves `resource`."""
         base = f"/apis/{resource.group}" if resource.group else "/api"
         try:
             document = self.raw("GET", f"{base}/{resource.version}")

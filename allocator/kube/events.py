@@ -27,7 +27,7 @@ class Pace(Protocol):
     """What says how fast Events may be written."""
 
     def wait_turn(self, stopping: threading.Event) -> bool:
-        """Wait until one is due; False when told to stop before."""
+        """Wait until one is due; False when asked to stop before."""
         ...
 
 

@@ -41,7 +41,7 @@ class NotLeading(Exception):
 
 
 class Leadership:
-    """Runs the election in a thread of its own and tells whether this process may act now.
+    """Runs the election in a thread of its own and says whether this process may act now.
 
     `_safe_until` is written by the election's thread, and set to zero once on resigning; it is read whole. The other
     fields belong to the election's thread, and after its end to whoever resigns.

@@ -1,4 +1,4 @@
-"""A local copy of one resource, kept by list and watch, that tells one listener about every change.
+"""A local copy of one resource, kept by list and watch, that notifies one listener of every change.
 
 Copies are hints: whatever must be right is decided by the API server (create, compare-and-swap).
 
@@ -108,7 +108,7 @@ class Reflector:
         interrupt.request()
 
     def wait_synced(self, timeout_seconds: float | None = None) -> bool:
-        """Tell whether the first full list has been taken in, waiting for it up to the timeout."""
+        """Return whether the first full list has been taken in, waiting for it up to the timeout."""
         return self._synced.wait(timeout_seconds)
 
     @property

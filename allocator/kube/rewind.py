@@ -1,6 +1,6 @@
 """Noticing that the API server's state went back in time: etcd was restored in place from an older snapshot.
 
-Watches do not tell. A watch that goes on from a version the restored server has not reached yet stays silent until
+Watches do not show it. A watch that goes on from a version the restored server has not reached yet stays silent until
 that server has, and what a process remembers is then of another state: objects that are not there, versions that
 are newer than the stored ones. The versions of one object only ever grow, so that one read whose version is lower
 than one read before is proof. The object is a Lease that is written every second: between a snapshot and its

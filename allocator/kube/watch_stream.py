@@ -1,7 +1,7 @@
 """The answer to a watch: JSON events, one a line, for minutes, that another thread can end at once.
 
 The `kubernetes` package's own Watch is not used: its stop() is forgotten when it comes before the answer does, so
-a thread that is told to end in that moment goes on for the whole length of a watch.
+a thread that is asked to end in that moment goes on for the whole length of a watch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Interrupt:
 
     @property
     def requested(self) -> bool:
-        """Whether the watch was told to end."""
+        """Whether the watch was asked to end."""
         with self._lock:
             return self._requested
 

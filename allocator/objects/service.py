@@ -33,7 +33,7 @@ _LEGACY_ANNOTATIONS: Final = (
 
 
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
-    """Tell whether the Service is ours to serve: type LoadBalancer and of our class.
+    """Return whether the Service is ours to serve: type LoadBalancer and of our class.
 
     MetalLB: internal/k8s/controllers/service_controller.go filterByLoadBalancerClass.
     """
@@ -151,7 +151,7 @@ def addresses_in_status(service: Document | None) -> tuple[Address, ...]:
 
 
 def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
-    """Tell whether status shows what neither we nor MetalLB can have assigned (MetalLB takes such Services over).
+    """Return whether status shows what neither we nor MetalLB can have assigned (MetalLB takes such Services over).
 
     Only for Services that hold no claim.
     """

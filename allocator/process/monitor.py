@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from allocator.process.http_server import HttpServer, Response
 
 Reasons = Callable[[], list[str]]
-"""Tells why not: an empty list means yes. Must not wait for anything: probes are answered by the polling thread."""
+"""Says why not: an empty list means yes. Must not wait for anything: probes are answered by the polling thread."""
 
 _PROBES = frozenset({"/healthz", "/readyz"})
 

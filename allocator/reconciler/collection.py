@@ -201,7 +201,7 @@ def _announcement(document: Object) -> Object | None:
 
 
 def _read(text: str) -> datetime:
-    """A moment somebody wrote; unreadable ones are long ago, so that what carries them is not kept for ever."""
+    """A moment somebody wrote; unreadable ones are long ago, so that what carries them is not kept forever."""
     try:
         moment = read_time(text)
     except ValueError:

@@ -62,7 +62,7 @@ class ConfigurationState:
         """The status the API server took and did not keep: its CRD is of another make and lacks a field."""
 
     def write(self, stored: Object | None, errors: Sequence[str], *, now: datetime) -> bool:
-        """Make the object list these errors, and tell whether that took a write. Raises ApiError."""
+        """Make the object list these errors, and return whether that took a write. Raises ApiError."""
         status = status_of(stored, errors, now=now)
         if stored is not None and (_shows(stored, status) or timeless(status) == self._refused):
             return False

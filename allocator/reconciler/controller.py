@@ -39,7 +39,7 @@ _WORKERS = 4
 _SWEEP_SECONDS = 1.0
 _RENEWAL_SECONDS = 1.0
 _SAME_EVENT_AGAIN_SECONDS = 600.0
-"""A repeated try is no news."""
+"""A repeated try is not recorded again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Controller:
         require_leadership: Callable[[], None],
         on_change: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        """`on_change` is told of every change of pools, namespaces and claims, also while another leads."""
+        """`on_change` is called with every change of pools, namespaces and claims, also while another leads."""
         self._on_change = on_change
         self._cluster = cluster
         self._settings = settings
@@ -167,7 +167,7 @@ class Controller:
         return dead
 
     def state(self) -> StateCollector:
-        """Return what tells the state to Prometheus."""
+        """Return the collector of the state's metrics."""
         return StateCollector(
             self._cache,
             leading=self._leading.is_set,

@@ -147,14 +147,14 @@ def _failure(dead: list[str], leadership: Leadership | None, failed: threading.E
 
 
 def _start(controller: Controller, stopping: threading.Event) -> bool:
-    told = False
+    reported = False
     while not stopping.is_set():
         try:
             controller.start()
         except ApiError as error:
-            if not told:
+            if not reported:
                 log.warning("reconciler.waiting", error=error)
-            told = True
+            reported = True
             stopping.wait(_START_RETRY_SECONDS)
         else:
             return True

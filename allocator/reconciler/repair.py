@@ -205,7 +205,7 @@ class Repair:
         """Whether the Service has gone, and one of its name been admitted, since it was mirrored.
 
         Bound to the one that is gone, the reservation would be released with it while the other is being stored.
-        Versions tell mostly: what was written after the reservation was there after it. They need not be
+        Versions mostly show it: what was written after the reservation was there after it. They need not be
         comparable between kinds (KEP-5504), so that an older one is asked about rather than judged.
         """
         reserved = [claim for claim in self._cache.held_by(*key) if not _uid_of_holder(claim, key)]

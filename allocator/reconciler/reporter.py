@@ -103,7 +103,7 @@ class Reporter:
                 self._edits += 1
                 self._urgent.set()
             return
-        if change.resource is not names.IP_ALLOCATIONS and _told(change.old) != _told(change.new):
+        if change.resource is not names.IP_ALLOCATIONS and _judged(change.old) != _judged(change.new):
             self._edits += 1
             self._urgent.set()
         self._changed.set()
@@ -175,10 +175,10 @@ class Reporter:
         nodes = dict(self._node_labels)
         for document in self._advertisements.items():
             fault = found.advertisement_faults.get(document["metadata"]["name"])
-            told = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
-            self._write(names.L2_ADVERTISEMENTS, document, advertisement_status.columns(document), told, now)
+            conditions = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
+            self._write(names.L2_ADVERTISEMENTS, document, advertisement_status.columns(document), conditions, now)
         if not all(mirror.synced for mirror in self._mirrors):
-            # What is listed and has nothing in it tells of no change.
+            # A list with nothing in it brings no change.
             self._changed.set()
             return
         self._require_leadership()
@@ -193,8 +193,8 @@ class Reporter:
         seen = (document["metadata"]["uid"], document["metadata"]["resourceVersion"], used, fault, lacks)
         if self._reported.get(name) == seen:
             return
-        told = pool_status.conditions(pool, fault, used, not_announced=lacks)
-        if not self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), told, now):
+        conditions = pool_status.conditions(pool, fault, used, not_announced=lacks)
+        if not self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), conditions, now):
             self._reported[name] = seen
 
     def _write(
@@ -202,7 +202,7 @@ class Reporter:
         resource: Resource,
         document: Object,
         fields: Mapping[str, int | str],
-        told: tuple[Condition, ...],
+        conditions: tuple[Condition, ...],
         now: datetime,
     ) -> bool:
         self._require_leadership()
@@ -211,12 +211,12 @@ class Reporter:
         wanted: dict[str, Any] = {
             **fields,
             "observedGeneration": generation,
-            "conditions": merged(stored, told, owned=KSTATUS_TYPES, now=now, generation=generation),
+            "conditions": merged(stored, conditions, owned=KSTATUS_TYPES, now=now, generation=generation),
         }
         return self._writer.write(resource, document, wanted)
 
 
-def _told(obj: Object | None) -> object:
+def _judged(obj: Object | None) -> object:
     """What of an object must be answered for at once: neither counters nor a node's heartbeats are."""
     if obj is None:
         return None

@@ -1,4 +1,4 @@
-"""Events about Services, only when there is news: what a Service was told already is not told again."""
+"""Events about Services, each recorded once: what a Service's condition said before is not repeated."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ Key = tuple[str, str]
 
 
 class ServiceEvents:
-    """Remembers what each Service was last told. Whoever repairs a Service owns its entry in `_told`."""
+    """Remembers which condition each Service's events were last recorded for.
+
+    Whoever repairs a Service owns its entry in `_recorded`.
+    """
 
     def __init__(self, recorder: EventRecorder) -> None:
         self._recorder = recorder
-        self._told: dict[Key, tuple[str, Condition]] = {}
+        self._recorded: dict[Key, tuple[str, Condition]] = {}
 
-    def is_news(self, service: Object, condition: Condition) -> bool:
-        """Tell whether the Service has not been told this yet, by us or by the leader before us."""
-        uid, told = self._told.get(_key(service), ("", condition))
+    def is_new(self, service: Object, condition: Condition) -> bool:
+        """Return whether no event of this condition was recorded yet, by us or by the leader before us."""
+        uid, recorded = self._recorded.get(_key(service), ("", condition))
         if uid == service["metadata"]["uid"]:
-            return told != condition
+            return recorded != condition
         shown = stored_condition(service) or {}
         return (shown.get("reason"), shown.get("message")) != (condition.reason, condition.message)
 
-    def tell(self, service: Object, condition: Condition, news: Sequence[ServiceEvent]) -> None:
-        """Record the news, and that the Service now knows what the condition says."""
-        self._told[_key(service)] = (service["metadata"]["uid"], condition)
-        for one in news:
+    def record(self, service: Object, condition: Condition, events: Sequence[ServiceEvent]) -> None:
+        """Record the events, and for which condition."""
+        self._recorded[_key(service)] = (service["metadata"]["uid"], condition)
+        for one in events:
             self._recorder.record(service, reason=one.reason, message=one.message, normal=one.normal)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a Service that is gone or wants nothing any more."""
-        self._told.pop(key, None)
+        self._recorded.pop(key, None)
 
 
 def _key(service: Object) -> Key:

@@ -45,7 +45,7 @@ class ServiceOutcome:
         self._status = ServiceStatus(cluster)
         self._contention = StatusContention()
         self._left_alone: dict[Key, str] = {}
-        """Who has been told, by uid; whoever repairs a Service owns its entry."""
+        """Who has had its event, by uid; whoever repairs a Service owns its entry."""
 
     def latest(self, mirrored: Object) -> Object:
         """Return the Service as mirrored, or as our own last write left it where the mirror is behind that."""
@@ -69,8 +69,8 @@ class ServiceOutcome:
     ) -> float:
         """Make the Service show the decision; return 0, or in how many seconds to come back to do it.
 
-        `ours` is what may be taken out of its status, `lost` which of it goes unasked, and why. Raises NotFound,
-        Conflict (it changed or was recreated since it was read), ApiError.
+        `ours` is what may be taken out of its status, `lost` which of it is taken away though it is asked for, and
+        why. Raises NotFound, Conflict (it changed or was recreated since it was read), ApiError.
         """
         before = addresses_in_status(service)
         addresses = tuple(place.address for place in decision.placements)
@@ -81,22 +81,22 @@ class ServiceOutcome:
         # Asked before the write, which makes us the field's manager.
         contention = [self._contended(service, addresses)] if contended else []
         condition = condition_for(request, decision)
-        news = contention + events_of_losses(request, decision, lost)
-        if self._events.is_news(service, condition):
-            news += events_of_request(request, decision)
+        events = contention + events_of_losses(request, decision, lost)
+        if self._events.is_new(service, condition):
+            events += events_of_request(request, decision)
         if addresses:
             self._status.show(service, addresses, decision.pools, condition, original_pools=decision.original_pools)
-            news += events_of_addresses(service, addresses)
+            events += events_of_addresses(service, addresses)
         else:
             self._status.clear(service, ours, condition)
         if changes:
             _note_change(request, decision, before)
             self._contention.wrote(service, addresses)
-        self._events.tell(service, condition, news)
+        self._events.record(service, condition, events)
         return 0.0
 
     def leave_alone(self, service: Object) -> None:
-        """Tell once that another load balancer serves the Service; its status is not ours to touch."""
+        """Record once that another load balancer serves the Service; its status is not ours to touch."""
         key, uid = _key(service), service["metadata"]["uid"]
         if self._left_alone.get(key) == uid:
             return

@@ -23,7 +23,7 @@ class ServiceStatus:
     """Writes to Services what differs from what they show; safe to call from several threads.
 
     Some API servers have no status.conditions (Kubernetes 1.20 to 1.23 drop them unless a feature gate is open).
-    Their answers tell; from then on no write is made for the condition alone, or it would be made for ever.
+    Their answers show it; from then on no write is made for the condition alone, or it would be made forever.
     `_keeps_conditions` is a flag that any of the threads may set: whoever is last has the newest answer.
     `_answers` has the API server's answers to our writes that the mirror may not show yet; whoever repairs a
     Service owns its entry.
@@ -59,7 +59,7 @@ class ServiceStatus:
         *,
         original_pools: str = "",
     ) -> bool:
-        """Make the Service show these addresses, in this order, from these pools; tell whether that took a write.
+        """Make the Service show these addresses, in this order, from these pools; return whether that took a write.
 
         Raises NotFound, Conflict (it changed or was recreated since it was read), ApiError.
         """

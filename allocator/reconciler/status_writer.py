@@ -18,10 +18,10 @@ class StatusWriter:
         """By uid, what the API server took and did not keep: its CRD is of another make and lacks the field."""
 
     def write(self, resource: Resource, document: Object, wanted: dict[str, Any]) -> bool:
-        """Make the object's status show `wanted`, and tell whether that took a write. Raises ApiError.
+        """Make the object's status show `wanted`, and return whether that took a write. Raises ApiError.
 
         Fields that `wanted` does not name stay. No precondition on the version: a status describes the generation
-        it names, and a label edited meanwhile must not make it fail for ever.
+        it names, and a label edited meanwhile must not make it fail forever.
         """
         metadata = document["metadata"]
         uid = metadata["uid"]

@@ -17,7 +17,7 @@ from allocator.objects.service import served_by_another
 def left_alone(
     service: Document, *, namespace: Document | None, pools: Iterable[Pool], take_over_foreign: bool = False
 ) -> bool:
-    """Tell whether a Service of ours that holds no claim is another load balancer's.
+    """Return whether a Service of ours that holds no claim is another load balancer's.
 
     Its status shows only addresses of no pool, and neither it, nor its Namespace, nor the installation says that
     such a status is to be replaced. One that names our class is ours, whatever its status shows.
@@ -41,5 +41,5 @@ def why_left_alone(service: Document) -> str:
 
 
 def to_be_taken_over(document: Document | None) -> bool:
-    """Tell whether a Service or Namespace says that another controller's status may be replaced."""
+    """Return whether a Service or Namespace says that another controller's status may be replaced."""
     return annotations_of(document).get(names.TAKE_OVER_ANNOTATION, "").strip().lower() == "true"

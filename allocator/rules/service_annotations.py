@@ -27,18 +27,18 @@ _LISTED = 5
 def annotation_warnings(service: Document, namespace: Document | None) -> tuple[str, ...]:
     """Warn of what a Service says under our prefixes to no or to little effect, one line each.
 
-    A malformed quota of its namespace is told as well: whoever creates a Service sees that it counts as none.
+    A malformed quota of its namespace is warned of as well: whoever creates a Service sees that it counts as none.
     """
     deprecated = [
         f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
         for key in deprecated_annotations(service)
     ]
     unknown = unknown_annotations(service)
-    told = [f"annotation {_short(key)} is unknown and has no effect; {_remedy(key)}" for key in unknown[:_LISTED]]
+    warnings = [f"annotation {_short(key)} is unknown and has no effect; {_remedy(key)}" for key in unknown[:_LISTED]]
     if len(unknown) > _LISTED:
-        told.append(f"{len(unknown) - _LISTED} more unknown annotations have no effect")
+        warnings.append(f"{len(unknown) - _LISTED} more unknown annotations have no effect")
     fault = quota_fault(namespace)
-    return (*deprecated, *told, *([fault] if fault is not None else []))
+    return (*deprecated, *warnings, *([fault] if fault is not None else []))
 
 
 def unknown_annotations(service: Document) -> list[str]:

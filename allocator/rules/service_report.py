@@ -93,7 +93,7 @@ def events_of_request(request: ServiceRequest, decision: Decision) -> list[Servi
 
 
 def events_of_losses(request: ServiceRequest, decision: Decision, lost: Mapping[Address, str]) -> list[ServiceEvent]:
-    """Return what is taken away unasked, from the Service or by it from others, with the reason for each."""
+    """Return what the Service, or others because of it, lose though it is asked for, with the reason for each."""
     reasons = [_without_label(decision.lost_share.message, request)] if decision.lost_share is not None else []
     reasons += list(lost.values())
     events = []

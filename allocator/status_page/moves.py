@@ -38,8 +38,10 @@ class Announcement:
     @classmethod
     def of(cls, allocation: Object | None) -> Announcement:
         """Read what an IPAllocation's status says."""
-        told: Any = ((allocation or {}).get("status") or {}).get("announcedBy") or {}
-        return cls(told.get("node") or "", tuple(told.get("interfaces") or ()), told.get("since") or "")
+        announced: Any = ((allocation or {}).get("status") or {}).get("announcedBy") or {}
+        return cls(
+            announced.get("node") or "", tuple(announced.get("interfaces") or ()), announced.get("since") or ""
+        )
 
 
 class Moves:

@@ -132,25 +132,25 @@ def _pool(document: Object, configuration: Configuration, usage: dict[str, Usage
         FamilyUse(family=family, assigned=counts[f"assigned{family}"], available=counts[f"available{family}"])
         for family in Family
     )
-    told = conditions(
+    reported = conditions(
         pool, configuration.pool_faults.get(name), used, not_announced=configuration.not_announced(name)
     )
-    sound = any(one.type == "Ready" and one.status == "True" and one.reason == "Valid" for one in told)
+    sound = any(one.type == "Ready" and one.status == "True" and one.reason == "Valid" for one in reported)
     return PoolLine(
         name=name,
         addresses=tuple(str(entry) for entry in document["spec"].get("addresses") or ()),
         uses=tuple(use for use in uses if use.assigned or use.available),
-        trouble="" if sound else told[0].message,
+        trouble="" if sound else reported[0].message,
     )
 
 
 def _waiting(services: Iterable[Object]) -> Iterator[WaitingLine]:
     for service in services:
-        told = stored_condition(service)
-        if told is not None and told.get("status") == "False":
+        condition = stored_condition(service)
+        if condition is not None and condition.get("status") == "False":
             metadata = service["metadata"]
             yield WaitingLine(
                 service=f"{metadata['namespace']}/{metadata['name']}",
-                message=str(told.get("message") or told.get("reason") or ""),
-                since=str(told.get("lastTransitionTime") or ""),
+                message=str(condition.get("message") or condition.get("reason") or ""),
+                since=str(condition.get("lastTransitionTime") or ""),
             )

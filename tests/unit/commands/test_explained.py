@@ -59,7 +59,7 @@ def test_the_state_is_in_the_title() -> None:
 
 
 def test_an_address_that_nobody_announces_says_so() -> None:
-    assert "nobody, as far as the API tells" in shown(replace(ASSIGNED, addresses=(replace(HELD, node=""),)))
+    assert "nobody, as far as the API shows" in shown(replace(ASSIGNED, addresses=(replace(HELD, node=""),)))
 
 
 def test_a_service_that_waits_shows_every_pool_and_why_it_says_no() -> None:
