@@ -57,7 +57,7 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
     type=click.FloatRange(0.0),
     default=REFRESH_SECONDS,
     show_default=True,
-    help="Seconds, about, after which the LAN is told again where an address is; 0 for never.",
+    help="Seconds, about, after which the LAN is informed again where an address is; 0 for never.",
 )
 @click.option(
     "--probe/--no-probe",

@@ -78,7 +78,7 @@ class SpeakerMetrics:
         )
         self.announcements = Counter(
             "admitlb_layer2_announcements",
-            "Unasked announcements, by reason; each is one address on one interface",
+            "Unsolicited announcements, by reason; each is one address on one interface",
             ["reason"],
             registry=registry,
         )
@@ -138,7 +138,7 @@ class SpeakerMetrics:
         )
         self.decision_seconds = Histogram(
             "admitlb_speaker_decision_seconds",
-            "Time from the news of a lost or returned speaker to answering for what it moved here",
+            "Time from the event of a lost or returned speaker to answering for what it moved here",
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0),
             registry=registry,
         )

@@ -179,7 +179,7 @@ class Webhook:
                 self._cache.start()
             except ApiError as error:
                 if not failing:
-                    log.warning("view.not_started", error=error, retry_seconds=_RETRY_SECONDS)
+                    log.warning("cache.not_started", error=error, retry_seconds=_RETRY_SECONDS)
                 failing = True
                 self._stopping.wait(_RETRY_SECONDS)
             else:

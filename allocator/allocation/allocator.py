@@ -215,4 +215,4 @@ class Allocator:
                 self._writer.delete(claim)
             except Exception as error:
                 # Not fatal: a claim whose Service never appears is collected by the reconciler.
-                log.warning("address.left-behind", ip=claim.address, error=error)
+                log.warning("claim.not-deleted", ip=claim.address, error=error)

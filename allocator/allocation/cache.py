@@ -283,7 +283,7 @@ class ClaimCache:
             log.warning("claim.ignored", claim=change.key[1], error=error)
             return
         if change.new is not None and not claim_from(change.new).holders:
-            log.warning("claim.names-nobody", claim=change.key[1])
+            log.warning("claim.without-holders", claim=change.key[1])
         # To whoever follows claims it is gone; whoever held it is looked at, and written into it again.
         read = replace(change, old=_readable(change.old), new=_readable(change.new))
         if read.old is not None or read.new is not None:

@@ -224,7 +224,7 @@ def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
     field_text = ((service.get("spec") or {}).get("loadBalancerIP") or "").strip()
     if listed and field_text:
         problems.add(
-            "spec.loadBalancerIP", f"{field_text} stands beside annotation {key}: {listed}; keep only one of the two"
+            "spec.loadBalancerIP", f"{field_text} is set beside annotation {key}: {listed}; keep only one of the two"
         )
         return ()
     path = f"metadata.annotations[{key}]" if listed else "spec.loadBalancerIP"
