@@ -11,6 +11,7 @@ from allocator.allocation.adoption_mark import AdoptionMark, mark_of
 from allocator.kube.client import ApiError, Cluster, NotFound
 from allocator.kube.rewind import History, Rewound
 from allocator.objects import names
+from allocator.process.background import Background
 from allocator.process.logs import EventLog
 
 log = EventLog("adoption")
@@ -18,35 +19,19 @@ log = EventLog("adoption")
 _ASK_SECONDS = 0.5
 
 
-class Adoption:
+class Adoption(Background):
     """Looks for the leader's mark on its Lease from a thread of its own, which ends when etcd was restored.
 
     `_done`, `_seen` and the histories belong to that thread.
     """
 
     def __init__(self, cluster: Cluster, *, namespace: str) -> None:
+        super().__init__("adoption")
         self._mark = AdoptionMark(cluster, namespace=namespace)
         self._history = History()
         self._store_history = History()
         self._seen = False
         self._done = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="adoption", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the mark is still looked for. If not, what this process remembers is of another state."""
-        return self._thread.is_alive()
 
     def problems(self) -> list[str]:
         """Say what is waited for; empty while the mark is there."""

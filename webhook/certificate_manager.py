@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
-from allocator.kube.resource import SECRETS
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict
 from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
+from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from webhook.certificate_authority import KeyPair
 from webhook.certificates import CA_BUNDLE_FIELD, CREDENTIAL_FIELDS, Credentials, Lifetimes, decoded, mend
+from webhook.credential_secret import CredentialSecret
 
 log = EventLog("certificate")
 
@@ -28,7 +29,7 @@ def service_dns_names(service: str, namespace: str) -> tuple[str, ...]:
     return (name, f"{name}.cluster.local", f"{service}.{namespace}", service)
 
 
-class CertificateManager:
+class CertificateManager(Background):
     """Owns one replica's view of the Secret; several replicas agree through create and compare-and-swap.
 
     Whoever notices a flaw (no Secret yet, a certificate near its end, a damaged field) mends it; whoever loses
@@ -49,16 +50,17 @@ class CertificateManager:
         lifetimes: Lifetimes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`registered` says whether the cluster's webhook configurations carry a bundle, and no other.
+        """`on_change` gets the first certificate to serve with, and every later one.
+
+        `registered` says whether the cluster's webhook configurations carry a bundle, and no other.
 
         `others` returns what else of the Secret's data is in use, for a Secret that is gone.
         """
-        self._cluster = cluster
-        self._namespace = namespace
+        super().__init__("certificate-manager")
+        self._secret = CredentialSecret(cluster, namespace=namespace, others=others)
         self._dns_names = tuple(dns_names)
         self._on_change = on_change
         self._registered = registered
-        self._others = others
         self._lifetimes = lifetimes or Lifetimes()
         self._check_seconds = min(_CHECK_SECONDS, self._lifetimes.settle.total_seconds() / _CHECKS_PER_SETTLING)
         self._now = now
@@ -69,23 +71,6 @@ class CertificateManager:
         self._stored_since = 0.0
         self._credentials: Credentials | None = None
         self._problem = "not asked for yet"
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="certificate-manager", daemon=True)
-
-    def start(self) -> None:
-        """Begin; `on_change` gets the first certificate to serve with, and learns of every change of the Secret."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; the credentials stay readable."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
-        return self._thread.is_alive()
 
     def serving(self) -> KeyPair | None:
         """Return what to serve with, None until the Secret has been read or written once."""
@@ -105,13 +90,13 @@ class CertificateManager:
         """Say why there is nothing to serve with; one that only delays a renewal is not among them."""
         if self._credentials is not None:
             return []
-        return [f"certificate: Secret {self._namespace}/{WEBHOOK_CERTIFICATE_SECRET}: {self._problem}"]
+        return [f"certificate: {self._secret}: {self._problem}"]
 
     def check(self) -> Credentials:
         """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
         with self._checking:
             for _ in range(_RACES):
-                secret = self._read()
+                secret = self._secret.read()
                 data = (secret or {}).get("data") or {}
                 stored = {name: data[name] for name in CREDENTIAL_FIELDS if name in data}
                 credentials, flaws = mend(
@@ -124,7 +109,7 @@ class CertificateManager:
                 )
                 if flaws is not None or secret is None:
                     try:
-                        self._write(secret, credentials)
+                        self._secret.write(secret, credentials.secret_data())
                     except (AlreadyExists, Conflict):
                         continue
                     why = flaws if secret is not None else "there was none"
@@ -141,26 +126,6 @@ class CertificateManager:
         if stored != self._stored or not self._registered(decoded(stored.get(CA_BUNDLE_FIELD, ""))):
             self._stored, self._stored_since = dict(stored), time.monotonic()
         return time.monotonic() - self._stored_since >= self._lifetimes.settle.total_seconds()
-
-    def _read(self) -> Object | None:
-        try:
-            return self._cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, self._namespace)
-        except NotFound:
-            return None
-
-    def _write(self, secret: Object | None, credentials: Credentials) -> None:
-        if secret is None:
-            metadata = {
-                "name": WEBHOOK_CERTIFICATE_SECRET,
-                "namespace": self._namespace,
-                "labels": {"app": "metallb"},
-            }
-            fresh = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
-            data = {**self._others(), **credentials.secret_data()}
-            self._cluster.create(SECRETS, {**fresh, "data": data}, self._namespace)
-        else:
-            data = {**(secret.get("data") or {}), **credentials.secret_data()}
-            self._cluster.replace(SECRETS, {**secret, "data": data})
 
     def _adopt(self, credentials: Credentials) -> None:
         if credentials == self._credentials:

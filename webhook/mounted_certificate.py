@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from webhook import pem
 from webhook.certificate_authority import KeyPair
@@ -16,7 +16,7 @@ log = EventLog("certificate")
 _CHECK_SECONDS = 2.0
 
 
-class MountedCertificate:
+class MountedCertificate(Background):
     """Reads `tls.crt` and `tls.key` of a folder again and again, and serves with what they last held that was sound.
 
     A kubelet changes mounted files in place, without a sign to those who have read them; nobody has to restart.
@@ -25,29 +25,14 @@ class MountedCertificate:
     def __init__(
         self, folder: Path, *, on_change: Callable[[KeyPair], None], check_seconds: float = _CHECK_SECONDS
     ) -> None:
+        """`on_change` gets each new certificate, on the reading thread, and may refuse it (OSError)."""
+        super().__init__("mounted-certificate")
         self._folder = folder
         self._on_change = on_change
         self._check_seconds = check_seconds
         # Written by the reading thread alone; readers get the whole immutable value or None.
         self._serving: KeyPair | None = None
         self._problem = "not read yet"
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mounted-certificate", daemon=True)
-
-    def start(self) -> None:
-        """Begin reading; `on_change` gets each new certificate, on this thread, and may refuse it (OSError)."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; the certificate stays readable."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
-        return self._thread.is_alive()
 
     def serving(self) -> KeyPair | None:
         """Return what to serve with, None until there was something sound to read."""

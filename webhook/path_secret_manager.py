@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object
-from allocator.kube.resource import SECRETS
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict
 from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
+from allocator.process.background import Background
 from allocator.process.logs import EventLog
+from webhook.credential_secret import CredentialSecret
 from webhook.path_token import FORMER_FIELD, MADE_FIELD, PATH_SECRET_FIELD, PathSecrets, mend_path_secrets
 
 log = EventLog("path-secret")
@@ -24,7 +25,7 @@ _FIELDS = (PATH_SECRET_FIELD, FORMER_FIELD, MADE_FIELD)
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-class PathSecretManager:
+class PathSecretManager(Background):
     """One replica's view of the path secret; replicas agree through create and compare-and-swap.
 
     With certificates of cert-manager too: the Secret then holds nothing but this. The thread is the only one that
@@ -43,15 +44,16 @@ class PathSecretManager:
         settle: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`registered` says whether every registered webhook is called with a token of the current secret.
+        """`on_change` gets the first secrets and every change of them, on this thread or a caller's of `check`.
+
+        `registered` says whether every registered webhook is called with a token of the current secret.
 
         `others` returns what else of the Secret's data is in use, for a Secret that is gone.
         """
-        self._cluster = cluster
-        self._namespace = namespace
+        super().__init__("path-secret")
+        self._secret = CredentialSecret(cluster, namespace=namespace, others=others)
         self._on_change = on_change
         self._registered = registered
-        self._others = others
         self._lifetime = lifetime
         self._settle = settle
         self._check_seconds = min(_CHECK_SECONDS, settle.total_seconds() / _CHECKS_PER_SETTLING)
@@ -61,23 +63,6 @@ class PathSecretManager:
         self._stored_since = 0.0
         self._secrets: PathSecrets | None = None
         self._problem = "not asked for yet"
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="path-secret", daemon=True)
-
-    def start(self) -> None:
-        """Begin; `on_change` gets the first secrets and every change of them, on this thread or a caller's."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; the secrets stay readable."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
-        return self._thread.is_alive()
 
     def secrets(self) -> PathSecrets | None:
         """Return what is answered as far as known here, None until the Secret has been read or written once."""
@@ -91,13 +76,13 @@ class PathSecretManager:
         """Say why the secret cannot be read; an API server that is away keeps nobody who has read it from serving."""
         if not self._problem:
             return []
-        return [f"path secret: Secret {self._namespace}/{WEBHOOK_CERTIFICATE_SECRET}: {self._problem}"]
+        return [f"path secret: {self._secret}: {self._problem}"]
 
     def check(self) -> PathSecrets:
         """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
         with self._checking:
             for _ in range(_RACES):
-                secret = self._read()
+                secret = self._secret.read()
                 data = (secret or {}).get("data") or {}
                 stored = {name: data[name] for name in _FIELDS if name in data}
                 secrets, flaw = mend_path_secrets(
@@ -109,7 +94,7 @@ class PathSecretManager:
                 )
                 if flaw is not None:
                     try:
-                        self._write(secret, secrets)
+                        self._secret.write(secret, secrets.secret_data())
                     except (AlreadyExists, Conflict):
                         continue
                     log.info("path_secret.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=flaw)
@@ -122,26 +107,6 @@ class PathSecretManager:
         if stored != self._stored or self._secrets is None or not self._registered(self._secrets):
             self._stored, self._stored_since = stored, time.monotonic()
         return time.monotonic() - self._stored_since >= self._settle.total_seconds()
-
-    def _read(self) -> Object | None:
-        try:
-            return self._cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, self._namespace)
-        except NotFound:
-            return None
-
-    def _write(self, secret: Object | None, secrets: PathSecrets) -> None:
-        if secret is None:
-            metadata = {
-                "name": WEBHOOK_CERTIFICATE_SECRET,
-                "namespace": self._namespace,
-                "labels": {"app": "metallb"},
-            }
-            fresh = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
-            data = {**self._others(), **secrets.secret_data()}
-            self._cluster.create(SECRETS, {**fresh, "data": data}, self._namespace)
-        else:
-            data = {**(secret.get("data") or {}), **secrets.secret_data()}
-            self._cluster.replace(SECRETS, {**secret, "data": data})
 
     def _adopt(self, secrets: PathSecrets) -> None:
         self._problem = ""

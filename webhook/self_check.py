@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import SERVICES
+from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from webhook.configuration_patch import Caller
 from webhook.https_get import CANNOT_ASK, status_of
@@ -25,7 +26,7 @@ _AGAIN_SECONDS = 5.0
 _RETRY_SECONDS = (0.25, 0.25, 0.5, 1.0, 2.0)
 
 
-class SelfCheck:
+class SelfCheck(Background):
     """Holds what was wrong with the way from the API server to our `port` when it was last walked.
 
     Walked again whenever the certificate or a configuration changes (`wake`), and every few seconds, for a Service
@@ -41,6 +42,7 @@ class SelfCheck:
         port: int,
         callers: Callable[[], frozenset[Caller]],
     ) -> None:
+        super().__init__("self-check")
         self._cluster = cluster
         self._namespace = namespace
         self._service = service
@@ -50,28 +52,16 @@ class SelfCheck:
         self._failure = "not asked yet"
         self._passed_before = False
         self._work = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="self-check", daemon=True)
-
-    def start(self) -> None:
-        """Begin asking."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        self._work.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
 
     def wake(self) -> None:
         """Ask again now; the verdict of before stands until the answer."""
         self._work.set()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs; its owner must treat False as fatal unless it stopped it."""
-        return self._thread.is_alive()
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._work.set()
+        super().stop()
 
     def problems(self) -> list[str]:
         """Say why no API server could reach us, as far as can be seen from here."""
