@@ -70,7 +70,7 @@ class ConfigAdmission:
         if review.old_object is None or going:
             # With the namespace goes the whole installation: nothing is left whose addresses could be lost.
             return Verdict()
-        return kind.review_deletion(review.old_object, self._context)
+        return kind.answer_deletion(review.old_object, self._context, namespace=review.namespace, rules=self._rules)
 
     def _context(self) -> ClusterContext:
         return _LiveContext(self._cluster, self._cache, self._rules.namespace)

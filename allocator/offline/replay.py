@@ -205,7 +205,9 @@ class Replay:
         return verdict
 
     def _delete(self, rules: KindRules, key: Key, old: Document | None) -> Verdict:
-        verdict = rules.review_deletion(old, self._context) if old is not None else Verdict()
+        verdict = Verdict()
+        if old is not None:
+            verdict = rules.answer_deletion(old, self._context, namespace=key[0], rules=self._rules)
         if verdict.allowed:
             if rules.resource is names.IP_ADDRESS_POOLS and old is not None:
                 self._drop_pool(key)

@@ -60,13 +60,23 @@ class KindRules:
 
         `assumed` says that the document names none and it is where kubectl would put it.
         """
-        if change.old is None and self.in_one_namespace:
+        if not self.is_read_in(namespace, change.rules):
+            # One that came in while nothing checked it: nobody uses it, so that no change of it takes anything away.
             refused = misplaced(
                 self.resource.kind, change.new, namespace=namespace, rules=change.rules, assumed=assumed
             )
-            if refused is not None:
-                return refused
+            return refused if refused is not None and change.old is None else Verdict()
         return self.review(change)
+
+    def answer_deletion(
+        self, old: Document, context: Callable[[], ClusterContext], *, namespace: str, rules: Rules
+    ) -> Verdict:
+        """Answer the deletion of an object of this kind in `namespace`."""
+        return self.review_deletion(old, context) if self.is_read_in(namespace, rules) else Verdict()
+
+    def is_read_in(self, namespace: str, rules: Rules) -> bool:
+        """Whether an object of this kind there means anything."""
+        return not self.in_one_namespace or namespace == rules.namespace
 
 
 def _review_pool(change: Change) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from allocator.core.claims import Claim, ClaimState, Holder
@@ -18,7 +18,8 @@ Affected = tuple[Claim, Holder]
 def affected_by_change(name: str, before: Pool | None, after: Pool, context: ClusterContext) -> list[Affected]:
     """List who would lose an address that was theirs to keep; `before` is None where it could not be read.
 
-    Who drains already loses nothing more. Addresses count by where they lie, whatever pool their claims name.
+    Who drains already loses nothing more. Addresses count by where they lie, whatever pool their claims name. What
+    lies in another pool as well, which came in while nothing checked it, is not lost: it is that one's then.
     """
     if before is None:
         claims = [claim for claim in context.claims_recorded_for(name) if not after.contains(claim.address)]
@@ -27,14 +28,16 @@ def affected_by_change(name: str, before: Pool | None, after: Pool, context: Clu
         claims = [
             claim for claim in found.values() if before.contains(claim.address) and not after.contains(claim.address)
         ]
+        claims = _in_no_other(claims, before, context)
     affected = [(claim, holder) for claim in claims if claim.in_use for holder in claim.holders]
     return affected + (_shut_out(before, after, context) if before is not None else [])
 
 
 def affected_by_deletion(pool: Pool, context: ClusterContext) -> list[Affected]:
-    """List who has an address of the pool: one that lies in it, or lay there and lies in no other now."""
-    found = {claim.address: claim for owned in pool.ranges for claim in context.claims_within(owned)}
-    drained = [claim for claim in context.claims_recorded_for(pool.name) if claim.address not in found]
+    """List who has an address of the pool: one that lies in it, or lay there, and lies in no other now."""
+    within = {claim.address: claim for owned in pool.ranges for claim in context.claims_within(owned)}
+    drained = [claim for claim in context.claims_recorded_for(pool.name) if claim.address not in within]
+    found = {claim.address: claim for claim in _in_no_other(within.values(), pool, context)}
     if drained:
         others = [other for other in context.pools() if other.name != pool.name]
         found |= {
@@ -43,6 +46,18 @@ def affected_by_deletion(pool: Pool, context: ClusterContext) -> list[Affected]:
             if owning_pool(claim.address, others, recorded=pool.name) is None
         }
     return [(claim, holder) for claim in found.values() if claim.in_use for holder in claim.holders]
+
+
+def _in_no_other(claims: Collection[Claim], pool: Pool, context: ClusterContext) -> list[Claim]:
+    """Of claims on addresses of the pool, return those that no other pool has, too."""
+    if not claims:
+        return []
+    overlapping = [
+        other
+        for other in context.pools()
+        if other.name != pool.name and any(mine.overlaps(its) for mine in pool.ranges for its in other.ranges)
+    ]
+    return [claim for claim in claims if not any(other.spans(claim.address) for other in overlapping)]
 
 
 def silenced_by_deletion(pool: Pool, affected: Iterable[Affected], context: ClusterContext) -> list[Affected]:

@@ -9,6 +9,7 @@ import pytest
 from allocator.core.pool_selection import PoolSelection
 from allocator.objects.pool import pool_from
 from allocator.objects.selectors import selector_from
+from allocator.rules.kinds import BY_KIND, Change
 from allocator.rules.pool import review_pool, review_pool_deletion
 from allocator.rules.verdict import Rules, Verdict
 from tests.bench.pool_review import Counted, document
@@ -45,7 +46,7 @@ def review(
         (USED, False, {"pools"}),
         ({"excludeAddresses": ["10.0.200.0/24"]}, True, {"pools", "nodes"}),
         ({"excludeAddresses": ["10.0.0.7"]}, False, {"pools"}),
-        ({"avoidBuggyIPs": True}, False, set()),
+        ({"avoidBuggyIPs": True}, False, {"pools"}),
         (USED | {"shrinkPolicy": "Drain"}, True, {"pools", "nodes"}),
     ],
 )
@@ -103,14 +104,38 @@ def test_a_deletion_that_takes_the_last_advertisement_from_what_drains_is_warned
         assert "nobody announces 10.0.0.0 (default/web-0), " in verdict.warnings[0]
 
 
-def test_a_pool_that_contains_the_addresses_from_now_on_keeps_them_announced(
+TWIN = {**document({}), "metadata": {"name": "twin"}}
+"""A pool of the same addresses, let in while nothing checked it."""
+
+
+def test_an_overlapping_pool_can_be_removed_while_the_other_has_the_addresses_too(
     cluster: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rename: the successor overlaps for as long as both are there, as admission lets in where it was away."""
-    successor = {**document(DRAINING), "metadata": {"name": "renamed", "labels": {"tier": "public"}}}
-    monkeypatch.setattr(cluster, "advertisements", [BY_LABEL])
-    monkeypatch.setattr(cluster, "stored", [pool_from(document(DRAINING)), pool_from(successor)])
-    assert review_pool_deletion(document(DRAINING), context=cluster) == Verdict()
+    monkeypatch.setattr(cluster, "stored", [pool_from(document({})), pool_from(TWIN)])
+    assert review_pool_deletion(TWIN, context=cluster).allowed
+    narrowed = {**TWIN, "spec": {"addresses": ["192.0.2.0/28"]}}
+    assert review_pool(narrowed, TWIN, context=cluster, rules=Rules()).allowed
+    monkeypatch.setattr(cluster, "stored", [pool_from(TWIN)])
+    assert review_pool_deletion(TWIN, context=cluster).code == 409
+    assert review_pool(narrowed, TWIN, context=cluster, rules=Rules()).code == 409
+
+
+@pytest.mark.parametrize(("namespace", "code"), [("metallb-system", 409), ("elsewhere", 200)])
+def test_a_pool_in_a_namespace_that_nobody_reads_takes_nothing_away(
+    cluster: Counted, namespace: str, code: int
+) -> None:
+    kind = BY_KIND["metallb.io", "IPAddressPool"]
+    deletion = kind.answer_deletion(document({}), lambda: cluster, namespace=namespace, rules=Rules())
+    change = Change(
+        new=document(FREE | {"excludeAddresses": ["10.0.0.7"]}),
+        old=document({}),
+        rules=Rules(),
+        context=lambda: cluster,
+        pool_names=tuple,
+    )
+    assert (deletion.code, kind.answer(change, namespace=namespace).code) == (code, code)
+    new = Change(new=document({}), old=None, rules=Rules(), context=lambda: cluster, pool_names=tuple)
+    assert kind.answer(new, namespace=namespace).code == (200 if code == 409 else 422)
 
 
 def test_a_pool_that_nobody_uses_asks_for_no_advertisement(cluster: Counted) -> None:
