@@ -43,7 +43,7 @@ def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return _join(place, me)
-    if request.succeeds(mine) and len(claim.holders) > 1:
+    if mine.uid is not None and request.joins_anew(mine) and len(claim.holders) > 1:
         return _succeed(claim, mine, me)
     both = _either(mine, me, request.others_in(claim))
     if _expired(mine, renew_before) or replace(both, since=mine.since) != mine:
@@ -70,7 +70,7 @@ def bind(place: Placement, request: ServiceRequest, *, now: str) -> Claim:
     mine = request.holder_in(claim) if claim is not None and claim.in_use else None
     if claim is None or mine is None:
         return replace(_join(place, me), state=ClaimState.BOUND)
-    if request.succeeds(mine):
+    if request.joins_anew(mine):
         bound = _succeed(claim, mine, me)
     else:
         bound = _with_holder(claim, mine, replace(me, since=mine.since))
@@ -114,7 +114,7 @@ def drop(claim: Claim, gone: Collection[Holder]) -> Claim | None:
 
 
 def _succeed(claim: Claim, former: Holder, me: Holder) -> Claim:
-    """Replace the Service of this name that is gone by the one recreated: listed last, as whoever joins."""
+    """Replace a former Service of this name, or a reservation for other needs: listed last, as whoever joins."""
     holders = (*(holder for holder in claim.holders if holder is not former), me)
     return replace(claim, holders=holders, state=_state(holders))
 

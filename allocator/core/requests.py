@@ -84,13 +84,17 @@ class ServiceRequest:
             None,
         )
 
-    def succeeds(self, holder: Holder) -> bool:
-        """Return whether the holder is a former Service of this name, which was bound and is gone.
+    def joins_anew(self, holder: Holder) -> bool:
+        """Return whether the Service has no right to the place among sharers of the holder that bears its name.
 
-        A Service that is being created has no uid yet: whoever was bound under its name then must be gone, or the
-        creation fails.
+        The holder was another Service of the name, which was bound and is gone (a Service that is being created has
+        no uid yet: whoever was bound under its name must be gone, or the creation fails). Or it is a reservation for
+        other needs than the Service has: nobody was shown the address under either's.
         """
-        return holder.uid is not None and holder.uid != self.uid
+        if holder.uid is not None:
+            return holder.uid != self.uid
+        kept = (holder.sharing_key, holder.local_traffic, holder.backend_key)
+        return kept != (self.sharing_key, self.local_traffic, self.backend_key) or not self.ports <= holder.ports
 
     def others_in(self, claim: Claim) -> tuple[Holder, ...]:
         """Return the holders of the claim that are not this Service."""

@@ -142,14 +142,15 @@ class Place:
 def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Place:
     """Find a Service's place among a claim's holders: as the holder it is, else as the one to join last.
 
-    One recreated under a holder's name joins last too: what it needs now costs no sharer its address. One that joins
-    must get on with all holders, those that are about to give way included: they are still announced.
+    One recreated under a holder's name, or that needs what its reservation was not made for, joins last too: that
+    costs no sharer its address. One that joins must get on with all holders, those that are about to give way
+    included: they are still announced.
     """
     pool_allows = pool.allow_cross_namespace_sharing if pool is not None else None
     me, mine = request.as_holder(), request.holder_in(claim)
     if mine is not None and len(claim.holders) == 1:
         return Place(None)
-    if mine is None or request.succeeds(mine):
+    if mine is None or request.joins_anew(mine):
         older = request.others_in(claim)
         found = obstacle(older, me, pool_allows=pool_allows)
         return Place(found, (), _without_consent(older[0], me, older[:1], pool_allows) if older and not found else ())

@@ -226,7 +226,10 @@ def _updated(old: Document, new: Document) -> Document:
 
 
 def _named(service: Document, key: Key) -> Document:
-    return {**service, "metadata": {**service["metadata"], "namespace": key[0], "name": key[1]}}
+    """The Service as stored: with its name, and with a uid, which tells it from one that is only asked about."""
+    metadata = service["metadata"]
+    uid = metadata.get("uid") or "/".join(key)
+    return {**service, "metadata": {**metadata, "namespace": key[0], "name": key[1], "uid": uid}}
 
 
 def _with_assignment(service: Document, verdict: Verdict) -> Document:

@@ -82,3 +82,21 @@ def test_nobody_joins_beside_a_sharer_that_is_about_to_give_way() -> None:
     third = ask("third", uid="t", sharing_key="new", ports=frozenset())
 
     assert given(decided(third, ledger(changed))) == ["10.0.0.8"]
+
+
+@pytest.mark.parametrize(("changed", "stays"), NEEDS.values(), ids=NEEDS)
+@pytest.mark.parametrize("uid", [None, "2"], ids=["admission", "repair"])
+def test_a_reservation_keeps_its_place_only_for_what_it_was_made_for(
+    changed: dict[str, Any], stays: bool, uid: str | None
+) -> None:
+    reserved = shared(replace(FORMER, uid=None), SHARER)
+    other_needs = replace(FORMER, uid=uid, **changed)
+
+    assert given(decided(other_needs, ledger(reserved))) == ([ADDRESS] if stays else ["10.0.0.8"])
+    assert given(decided(SHARER, ledger(reserved))) == [ADDRESS], "who shares with it stays"
+
+
+def test_who_is_bound_and_changes_keeps_its_place() -> None:
+    changed = replace(FORMER, ports=HTTPS)
+
+    assert given(decided(changed, ledger(shared(FORMER, SHARER)))) == [ADDRESS]
