@@ -9,7 +9,7 @@ from enum import Enum, auto
 from allocator.core import lifecycle
 from allocator.core.claims import Claim, Ledger
 from allocator.core.requests import ServiceRequest
-from allocator.core.reservation_cap import Eviction, evictions_for, left_to_the_reconciler
+from allocator.core.reservation_cap import Eviction, evictions_for, excess_of, left_to_the_reconciler
 from allocator.core.verdicts import Decision, Outcome, Placement
 from allocator.kube.timestamps import write_time
 
@@ -66,8 +66,10 @@ def propose(
     """Return the writes for a decision; `max_unbound` is how many reservations its namespace may have."""
     evictions: tuple[Eviction, ...] | None = ()
     if occasion is not Occasion.SEEN and decision.outcome is Outcome.ASSIGNED:
-        before = write_time(now - _EVICTABLE_AFTER)
-        evictions = evictions_for(request, decision, ledger, limit=max_unbound, evictable_before=before)
+        excess = excess_of(request, decision, ledger, limit=max_unbound)
+        if excess:
+            before = write_time(now - _EVICTABLE_AFTER)
+            evictions = evictions_for(request, ledger, excess=excess, evictable_before=before)
         if evictions is None:
             why = (
                 f"namespace {request.namespace} has {max_unbound} addresses reserved for Services that are not "

@@ -25,20 +25,20 @@ class Eviction:
     holder: Holder
 
 
+def excess_of(request: ServiceRequest, decision: Decision, ledger: Ledger, *, limit: int) -> int:
+    """Count the reservations beyond the limit that the namespace would have with the decision's new ones."""
+    new = sum(place.how is not How.KEPT for place in decision.placements)
+    return max(ledger.unbound_count(request.namespace) + new - limit, 0) if new else 0
+
+
 def evictions_for(
-    request: ServiceRequest, decision: Decision, ledger: Ledger, *, limit: int, evictable_before: str
+    request: ServiceRequest, ledger: Ledger, *, excess: int, evictable_before: str
 ) -> tuple[Eviction, ...] | None:
-    """Return what must go, the oldest first, for the decision's new reservations to keep the namespace in its limit.
+    """Return what must go, the oldest first, where the namespace would have too many reservations.
 
     Only reservations of the request's namespace that began before the moment go, never the request's own. None when
     these are too few: then nothing is to be reserved.
     """
-    new = sum(place.how is not How.KEPT for place in decision.placements)
-    if not new:
-        return ()
-    excess = ledger.unbound_count(request.namespace) + new - limit
-    if excess <= 0:
-        return ()
     reserved = sorted(ledger.unbound_in(request.namespace), key=lambda one: (one[0].since, one[1].address))
     old = [
         Eviction(claim, holder)
