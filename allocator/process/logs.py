@@ -16,6 +16,7 @@ _LEVELS = {
     "error": logging.ERROR,
     "none": logging.CRITICAL + 1,
 }
+_VALUE_CHARACTERS = 2000
 LEVEL_NAMES = tuple(_LEVELS)
 """What `--log-level` takes: MetalLB's own names."""
 
@@ -67,8 +68,14 @@ def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = {"ts": stamp.replace("+00:00", "Z"), "level": record.levelname.lower()}
     fields["logger"] = record.name
     fields["event"] = record.getMessage()
-    fields.update({key: value for key, value in getattr(record, "fields", {}).items() if value is not None})
+    fields.update({key: _cut(value) for key, value in getattr(record, "fields", {}).items() if value is not None})
     return fields
+
+
+def _cut(value: object) -> object:
+    """A name under admission is not validated yet and may be as long as a request."""
+    text = str(value)
+    return value if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
 
 
 class _KeyValueFormatter(logging.Formatter):

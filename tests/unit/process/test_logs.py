@@ -30,6 +30,22 @@ def written() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_value_makes_a_line_as_long_as_a_request(written: io.StringIO, *, as_json: bool) -> None:
+    handler = logging.getLogger().handlers[0]
+    before = handler.formatter
+    logs.configure("info", as_json=as_json)
+    handler.setFormatter(logging.getLogger().handlers[0].formatter)
+    logging.getLogger().handlers[:] = [handler]
+    written.seek(0)
+    written.truncate()
+    EventLog("test").info("admission.denied", service="x" * 1_000_000, code=422)
+    handler.setFormatter(before)
+    line = written.getvalue()
+    assert "422" in line
+    assert 2000 < len(line) < 2500
+
+
 @given(st.text(max_size=20))
 def test_whatever_a_value_holds_it_is_one_printable_field_of_one_line(written: io.StringIO, value: str) -> None:
     written.seek(0)
