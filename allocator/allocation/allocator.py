@@ -103,7 +103,7 @@ class Allocator:
         try:
             for write in proposal.writes:
                 stored = self._write(write, proposal.request)
-                if write.before is None:
+                if write.creates:
                     created.append(stored)
             if proposal.occasion is Occasion.CREATION:
                 for claim in proposal.kept:
@@ -148,14 +148,16 @@ class Allocator:
     def release(self, claim: Claim, *, namespace: str, name: str, reuse_delay: timedelta, why: str) -> None:
         """Take the named Service off the claim. Raises LostRace, ApiError.
 
-        The last holder's claim cools for `reuse_delay`, and goes at once when that is nothing.
+        The last holder's claim cools for `reuse_delay`. When that is nothing it goes at once, and cools first all the
+        same: to whoever follows claims, a Bound one that goes was deleted by somebody else (`ClaimCache`).
         """
-        now = write_time(self._now())
-        left = lifecycle.leave(claim, namespace, name, now=now, cool=reuse_delay > timedelta())
-        if left is None:
-            self._writer.delete(claim)
-        else:
-            self._writer.swap(left, reuse_delay=reuse_delay)
+        left = lifecycle.leave(claim, namespace, name, now=write_time(self._now()), cool=True)
+        if not claim.version:
+            self._let_go(claim, left)
+        elif left is not None:
+            stored = self._writer.swap(left, reuse_delay=reuse_delay)
+            if not stored.in_use and not reuse_delay:
+                self._writer.delete(stored)
         log.info("address.released", ip=claim.address, service=f"{namespace}/{name}", pool=claim.pool, why=why)
 
     def withdraw_announcement(self, claim: Claim, conditions: list[Document]) -> None:
@@ -174,7 +176,9 @@ class Allocator:
         Compare-and-swap: a holder that was bound meanwhile stays.
         """
         left = lifecycle.drop(claim, gone)
-        if left is None:
+        if not claim.version:
+            self._let_go(claim, left)
+        elif left is None:
             self._writer.delete(claim)
         else:
             self._writer.swap(left)
@@ -185,8 +189,15 @@ class Allocator:
         """Delete the claim if it is still as known. Raises LostRace, ApiError."""
         self._writer.delete(claim)
 
+    def _let_go(self, claim: Claim, left: Claim | None) -> None:
+        """Take holders off a claim that somebody else has deleted."""
+        if left is None or not left.in_use:
+            self._cache.forget(claim)
+        else:
+            self._cache.withhold(left)
+
     def _write(self, write: Write, request: ServiceRequest) -> Claim:
-        if write.before is not None:
+        if not write.creates:
             return self._writer.swap(write.after)
         stored = self._writer.create(write.after)
         log.info("address.claimed", ip=stored.address, service=request.label, pool=stored.pool, state=stored.state)

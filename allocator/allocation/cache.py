@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Claim, ClaimState, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
 from allocator.core.requests import ServiceRequest
@@ -32,6 +32,9 @@ from allocator.rules.configuration import Configuration
 log = EventLog("view")
 
 _LOOK_AGAIN_SECONDS = 5.0
+_WITHHELD_SECONDS = 300.0
+"""How long the address of a deleted claim stays its holders' here: reconcilers claim thousands in less."""
+
 _TOMBSTONES = 10_000
 """How many deleted claims are remembered; an answer that is overtaken by its own deletion is seconds old."""
 
@@ -41,9 +44,13 @@ Listener = Callable[[Change], None]
 class ClaimCache:
     """Pools, namespace labels and claims as far as they are known here.
 
-    `_lock` owns `_ledger`, `_versions`, `_tombstones`, `_pools` and `_usage`; `_configuration` is
+    `_lock` owns `_ledger`, `_versions`, `_tombstones`, `_withheld`, `_pools` and `_usage`; `_configuration` is
     replaced whole. The reflectors' threads write them, deciding threads
     read and write (their own claims, at once, so that a thread never offers what another has just taken).
+
+    AdmitLB never deletes a Bound claim: it cools first, if only for a moment. One that is deleted was deleted by
+    somebody else, and its Services show the address still. It stays in the ledger as not stored (no version), so that
+    nobody else is given the address before the reconciler, or an update of the Service, has claimed it again.
     """
 
     def __init__(
@@ -53,9 +60,13 @@ class ClaimCache:
         namespace: str,
         order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
         on_change: Listener = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.RLock()
+        self._clock = clock
         self._ledger = Ledger()
+        self._withheld: dict[Address, float] = {}
+        """Deleted Bound claims by when they are forgotten, the first one first."""
         self._versions: dict[Address, int] = {}
         self._tombstones: dict[Address, int] = {}
         self._pools: dict[str, Pool] = {}
@@ -196,11 +207,13 @@ class ClaimCache:
     def decide(self, request: ServiceRequest) -> Decision:
         """Decide on what is known, and change nothing."""
         with self._lock:
+            self._forget_withheld()
             return decide(request, pools=list(self._pools.values()), ledger=self._ledger, order=self._order)
 
     def plan(self, make: Callable[[Sequence[Pool], Ledger, PriorityOrder], Proposal]) -> Proposal:
         """Make a proposal of what is known; what it would write counts from now on, until `unmark`."""
         with self._lock:
+            self._forget_withheld()
             proposal = make(list(self._pools.values()), self._ledger, self._order)
             for write in proposal.writes:
                 self._put(write.after)
@@ -235,6 +248,17 @@ class ClaimCache:
             if known is not None and known.version == claim.version:
                 self._remember_deleted(claim.address, int(claim.version or 0))
 
+    def withhold(self, claim: Claim) -> None:
+        """Keep the address of a claim that is not stored for the Services that were seen holding it."""
+        seen = tuple(holder for holder in claim.holders if holder.uid is not None)
+        with self._lock:
+            if not seen:
+                self._discard(claim.address)
+                return
+            self._put(replace(claim, holders=seen, version=""))
+            self._withheld.pop(claim.address, None)
+            self._withheld[claim.address] = self._clock() + _WITHHELD_SECONDS
+
     def _concerning(self, name: str, pool: Pool | None) -> list[Claim]:
         found = {claim.address: claim for claim in self._ledger.recorded_for(name)}
         for owned in pool.ranges if pool is not None else ():
@@ -253,8 +277,7 @@ class ClaimCache:
         """Drop a claim and remember at which version it was gone: an answer read before then may still come in."""
         self._discard(address)
         self._versions.pop(address, None)
-        self._tombstones.pop(address, None)
-        self._tombstones[address] = version
+        self._tombstones[address] = max(version, self._tombstones.pop(address, 0))
         if len(self._tombstones) > _TOMBSTONES:
             del self._tombstones[next(iter(self._tombstones))]
 
@@ -299,6 +322,18 @@ class ClaimCache:
             # A deletion seen late must not wipe a claim made since: a later creation has a higher version.
             if known is None or (known.version and int(known.version) <= int(change.version)):
                 self._remember_deleted(address, int(change.version))
+                if known is not None and known.state is ClaimState.BOUND:
+                    log.warning("claim.deleted-in-use", ip=address, holders=[one.label for one in known.holders])
+                    self.withhold(known)
+
+    def _forget_withheld(self) -> None:
+        now = self._clock()
+        while self._withheld and (first := next(iter(self._withheld.items())))[1] <= now:
+            address = first[0]
+            del self._withheld[address]
+            known = self._ledger.at(address)
+            if known is not None and not known.version:
+                self._discard(address)
 
 
 def _readable(document: Object | None) -> Object | None:

@@ -32,10 +32,16 @@ class Occasion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One claim to create (`before` is None) or to swap."""
+    """One claim to create or to swap."""
 
     before: Claim | None
+    """What is known of the address; None where nothing is."""
     after: Claim
+
+    @property
+    def creates(self) -> bool:
+        """Whether nothing is stored there: no claim, one that is being created, or one that was deleted in use."""
+        return self.before is None or not self.before.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +84,13 @@ def propose(
             decision = left_to_the_reconciler(request, ledger, why)
     # What a denied Service keeps is bound as well: it must not stay a reservation forever.
     counts = decision.outcome is Outcome.ASSIGNED or occasion is Occasion.SEEN
-    wanted = [(place, _wanted(place, request, occasion, now)) for place in decision.placements if counts]
+    writes = [Write(place.claim, _wanted(place, request, occasion, now)) for place in decision.placements if counts]
     return Proposal(
         request=request,
         occasion=occasion,
         decision=decision,
-        writes=tuple(Write(place.claim, claim) for place, claim in wanted if claim != place.claim),
-        kept=tuple(claim for place, claim in wanted if claim == place.claim),
+        writes=tuple(write for write in writes if _needed(write)),
+        kept=tuple(write.after for write in writes if not _needed(write)),
         evictions=evictions or (),
         recreated=occasion is Occasion.CREATION and _is_bound(request, ledger),
     )
@@ -96,6 +102,10 @@ def to_secure(request: ServiceRequest, places: tuple[Placement, ...], *, now: da
     return Proposal(
         request=request, occasion=Occasion.SEEN, decision=Decision(Outcome.ASSIGNED, places), writes=writes
     )
+
+
+def _needed(write: Write) -> bool:
+    return write.creates or write.after != write.before
 
 
 def _is_bound(request: ServiceRequest, ledger: Ledger) -> bool:

@@ -95,7 +95,7 @@ class Securing:
         def bound(address: Address) -> bool:
             claim = self._cache.claim_at(address)
             holder = claim.holder(*key) if claim is not None and claim.in_use else None
-            return holder is not None and holder.uid == uid
+            return claim is not None and bool(claim.version) and holder is not None and holder.uid == uid
 
         return tuple(address for address in addresses_in_status(service) if not bound(address))
 
