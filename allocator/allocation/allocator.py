@@ -145,6 +145,11 @@ class Allocator:
             finally:
                 self._cache.unmark(proposal.writes)
 
+    def hand_over(self, claim: Claim, request: ServiceRequest) -> None:
+        """Put the Service in the place of the claim's holders, who have gone. Raises LostRace, ApiError."""
+        self._writer.swap(lifecycle.hand_over(claim, request, now=write_time(self._now())))
+        log.info("address.handed-over", ip=claim.address, service=request.label, pool=claim.pool)
+
     def release(self, claim: Claim, *, namespace: str, name: str, reuse_delay: timedelta, why: str) -> None:
         """Take the named Service off the claim. Raises LostRace, ApiError.
 

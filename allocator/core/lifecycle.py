@@ -19,6 +19,7 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     any in use  drop      (none)      no holder is left
     Cooling     reserve   Tentative   taken again: by the same Service at once, by others when nothing else is free
     Cooling     bind      Bound       as above, by a Service that exists
+    any state   hand_over Bound       nobody holds the address any more, and another Service shows it
     Cooling     (none)                the reuse delay is over (the reconciler deletes it)
 """
 
@@ -29,7 +30,7 @@ from dataclasses import replace
 
 from allocator.core.claims import Claim, ClaimState, Holder
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import Placement
+from allocator.core.verdicts import How, Placement
 
 
 def reserve(place: Placement, request: ServiceRequest, *, now: str, renew_before: str) -> Claim:
@@ -98,6 +99,12 @@ def leave(claim: Claim, namespace: str, name: str, *, now: str, cool: bool) -> C
     if others:
         return replace(claim, holders=others, state=_state(others))
     return replace(claim, state=ClaimState.COOLING, released_at=now) if cool else None
+
+
+def hand_over(claim: Claim, request: ServiceRequest, *, now: str) -> Claim:
+    """Claim for a Service that shows the address, in the place of all holders: they have left, or never came."""
+    vacant = replace(claim, state=ClaimState.COOLING)
+    return bind(Placement(claim.address, claim.pool, How.COOLING, vacant, claim.reassign), request, now=now)
 
 
 def expired(claim: Claim, *, before: str) -> tuple[Holder, ...]:

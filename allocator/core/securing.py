@@ -22,9 +22,9 @@ def secured(request: ServiceRequest, *, pools: Iterable[Pool], ledger: Ledger) -
 
     Empty once every such claim is stored, carries the Service's uid and names the pool that the address belongs to
     now. An address that others hold is claimed too where the Service may share it with them. Reads identity, ports,
-    sharing key and status of the request, never what it asks for. The pool is the one that contains the address (excluded,
-    closed or not autoAssign, it does not matter), else the one recorded when it was assigned; an address of neither
-    is another load balancer's and left alone.
+    sharing key and status of the request, never what it asks for. The pool is the one that contains the address
+    (excluded, closed or not autoAssign, it does not matter), else the one recorded when it was assigned; an address
+    of neither is another load balancer's and left alone.
 
     Of two Services that show one address and may not share it, the one that is asked for first keeps it: callers
     ask in the order of `age`.

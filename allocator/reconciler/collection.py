@@ -52,11 +52,14 @@ class Collection:
         claims: Allocator,
         *,
         require_leadership: Callable[[], None],
+        hand_over: Callable[[Claim], bool] = lambda _: False,
         tentative_age: timedelta = TENTATIVE_AGE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`hand_over` gives what nobody holds any more to another Service that shows the address, if there is one."""
         self._cache = cache
         self._claims = claims
+        self._hand_over = hand_over
         self._require_leadership = require_leadership
         self._tentative_age = tentative_age
         self._now = now
@@ -96,6 +99,8 @@ class Collection:
         if not self.releasable(claim, key):
             return
         self._require_leadership()
+        if not claim.others(*key) and self._hand_over(claim):
+            return
         delay = next((pool.reuse_delay_seconds for pool in self._cache.pools() if pool.name == claim.pool), 0)
         self._claims.release(claim, namespace=key[0], name=key[1], reuse_delay=timedelta(seconds=delay), why=why)
         REPAIRS.labels("released").inc()
@@ -107,15 +112,14 @@ class Collection:
             self.release(claim, key, why="the Service was deleted")
         elif self.releasable(claim, key):
             self._require_leadership()
-            self._drop(claim, [holder])
+            self._drop(claim, [holder], why=self._never_came)
 
     def drop_over_quota(self, claim: Claim, key: Key) -> None:
         """Take a reservation that was made beside others, and is over the quota, off the claim. As `release`."""
         holder = claim.holder(*key)
         if holder is not None and holder.uid is None:
             self._require_leadership()
-            self._claims.drop(claim, [holder], why=f"the quota of namespace {key[0]} is used up")
-            REPAIRS.labels("collected").inc()
+            self._drop(claim, [holder], why=f"the quota of namespace {key[0]} is used up")
 
     def releasable(self, claim: Claim, key: Key) -> bool:
         """Whether the Service may be taken off the claim: it was seen holding it, or it never came in time."""
@@ -137,6 +141,8 @@ class Collection:
                 others = [one for one in document["status"].get("conditions") or () if one["type"] != READY]
                 self._claims.withdraw_announcement(claim, others)
         elif until is not None:
+            if self._hand_over(claim):
+                return
             self._claims.delete(claim)
             last = ",".join(f"{holder.namespace}/{holder.name}" for holder in claim.holders) or None
             log.info("address.free", ip=claim.address, service=last, pool=claim.pool)
@@ -150,11 +156,16 @@ class Collection:
                 queue((holder.namespace, holder.name))
         unnamed = [holder for holder in expired if not holder.name]
         if unnamed:
-            self._drop(claim, unnamed)
+            self._drop(claim, unnamed, why=self._never_came)
 
-    def _drop(self, claim: Claim, gone: list[Holder]) -> None:
-        self._claims.drop(claim, gone, why=f"no Service came in {self._tentative_age.total_seconds():g} s")
+    def _drop(self, claim: Claim, gone: list[Holder], *, why: str) -> None:
+        if len(gone) < len(claim.holders) or not self._hand_over(claim):
+            self._claims.drop(claim, gone, why=why)
         REPAIRS.labels("collected").inc(len(gone))
+
+    @property
+    def _never_came(self) -> str:
+        return f"no Service came in {self._tentative_age.total_seconds():g} s"
 
     def _expiry(self) -> str:
         """The moment as claims are written, before which a reservation has expired."""

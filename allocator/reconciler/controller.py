@@ -92,9 +92,6 @@ class Controller:
             cluster, component="metallb-controller", repeat_after_seconds=_SAME_EVENT_AGAIN_SECONDS
         )
         self._shown = ShownAddresses()
-        self._collection = Collection(
-            self._cache, self._claims, require_leadership=require_leadership, tentative_age=settings.tentative_age
-        )
         self._securing = Securing(
             self._cache,
             self._claims,
@@ -102,6 +99,13 @@ class Controller:
             find_service=self._services.get,
             require_leadership=require_leadership,
             lb_class=settings.lb_class,
+        )
+        self._collection = Collection(
+            self._cache,
+            self._claims,
+            require_leadership=require_leadership,
+            hand_over=self._securing.hand_over,
+            tentative_age=settings.tentative_age,
         )
         self._repair = Repair(
             cluster,

@@ -27,8 +27,9 @@ What a Service and a claim that names it can be to each other, and what is done:
       claim with uid                    ask the API server itself, then release
       claim without uid                 once aged: ask the API server itself, then delete
 
-A release keeps the address cooling for the pool's reuse delay. Claims are read before their Services are, and a
-Service missing from the mirror is looked up live before anything is taken away: the mirror may simply be late.
+A release keeps the address cooling for the pool's reuse delay; where another Service shows the address, that one has
+it at once. Claims are read before their Services are, and the Service is looked up live before anything is taken from
+it: the mirror may simply be late.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Repair:
             return Repaired()
         if not pause:
             over_quota = decision.refusal is not None and decision.refusal.kind is RefusalKind.QUOTA
-            for claim in extra:
+            for claim in self._not_shown(key, extra):
                 if over_quota and not _uid_of_holder(claim, key):
                     self._collection.drop_over_quota(claim, key)
                 else:
@@ -224,8 +225,21 @@ class Repair:
         # On a Conflict all of it is tried again: no address may go while a status may still show it.
         with suppress(NotFound):
             self._outcome.clear(service, {claim.address for claim in letting_go})
-        for claim in letting_go:
+        for claim in self._not_shown(key, letting_go):
             self._collection.release(claim, key, why="the Service no longer wants a load balancer address")
+
+    def _not_shown(self, key: Key, claims: Sequence[Claim]) -> list[Claim]:
+        """Those whose address the Service does not show, as it is stored now.
+
+        Where nothing had to be written, nothing has proved that the mirror is not late: a new leader's may show the
+        Service as it was before the last leader moved it. What it shows now is on its way and brings us back here.
+        """
+        if not claims:
+            return []
+        shown: set[Address] = set()
+        with suppress(NotFound):
+            shown.update(addresses_in_status(self._cluster.get(resource.SERVICES, key[1], key[0])))
+        return [claim for claim in claims if claim.address not in shown]
 
     def _shown_by_another(self, service: Object) -> set[Address]:
         """What a Service of another class shows that we did not assign it while it was ours."""

@@ -8,6 +8,7 @@ What a status and a claim can be to each other, and what securing does:
       others hold, who may share it        join them
       others hold, who may not             nothing: the Service is given another one, with an Event
       is in no pool, nor was ever          nothing: another load balancer's
+      its last holder gives up             hand it over, in one write: it is never free meanwhile
 
 What "share" means, and which pool such a claim names, is `allocator.core.securing`'s.
 """
@@ -20,6 +21,8 @@ from dataclasses import replace
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
+from allocator.core.claims import Claim
+from allocator.core.requests import ServiceRequest
 from allocator.kube.client import ApiError, Object
 from allocator.objects.service import (
     addresses_in_annotation,
@@ -65,6 +68,21 @@ class Securing:
                 self._claim(elder, self._to_secure(elder))
         self._claim(service, shown)
 
+    def hand_over(self, claim: Claim) -> bool:
+        """Give a claim that nobody holds any more to the oldest Service that shows its address, if there is one.
+
+        In one write, so that the address is never free meanwhile. Raises NotLeading, LostRace, ApiError.
+        """
+        for key in self._shown.showing(claim.address):
+            service = self._find_service(*key)
+            if service is None or (claim.in_use and claim.holder(*key)):
+                continue
+            if claim.address in self._to_secure(service):
+                self._require_leadership()
+                self._bring(service, lambda identity: self._claims.hand_over(claim, identity), (claim.address,))
+                return True
+        return False
+
     def is_unclaimed(self, service: Object) -> bool:
         """Whether its status shows an address of our pools, now or when it was assigned, that nobody holds."""
         claims = {address: self._cache.claim_at(address) for address in self._to_secure(service)}
@@ -100,19 +118,24 @@ class Securing:
         return tuple(address for address in addresses_in_status(service) if not bound(address))
 
     def _claim(self, service: Object, addresses: tuple[Address, ...]) -> None:
-        if not addresses:
-            return
-        self._require_leadership()
+        if addresses:
+            self._require_leadership()
+            self._bring(service, self._claims.secure, addresses)
+
+    def _bring(
+        self, service: Object, claim: Callable[[ServiceRequest], None], addresses: tuple[Address, ...]
+    ) -> None:
+        """Claim for the Service, with what it brings to a sharing where an IPAllocation can hold that."""
         identity = identity_from(service, namespace=self._cache.namespace(service["metadata"]["namespace"]))
         if not wants_address(service, lb_class=self._lb_class):
             identity = replace(identity, status_addresses=addresses, recorded_pools=())
         try:
-            self._claims.secure(identity)
+            claim(identity)
         except ApiError as error:
             if error.status != _UNPROCESSABLE:
                 raise
             # What it brings to a sharing is more than an IPAllocation holds: secured alone, it can be repaired.
-            self._claims.secure(replace(identity, ports=frozenset(), sharing_key="", backend_key=""))
+            claim(replace(identity, ports=frozenset(), sharing_key="", backend_key=""))
 
 
 def _key(service: Object) -> tuple[str, str]:

@@ -38,9 +38,17 @@ class ShownAddresses:
     def older(self, service: Object, address: Address) -> list[Key]:
         """Return the Services older than this one that show the address, the oldest first."""
         mine = age_of(service)
+        return [
+            (namespace, name) for created, namespace, name in self._ages(address) if (created, namespace, name) < mine
+        ]
+
+    def showing(self, address: Address) -> list[Key]:
+        """Return the Services that show the address, the oldest first."""
+        return [(namespace, name) for _, namespace, name in self._ages(address)]
+
+    def _ages(self, address: Address) -> list[tuple[str, str, str]]:
         with self._lock:
-            ages = [age(created, *key) for key, created in self._by_address.get(address, {}).items()]
-        return [(namespace, name) for created, namespace, name in sorted(ages) if (created, namespace, name) < mine]
+            return sorted(age(created, *key) for key, created in self._by_address.get(address, {}).items())
 
 
 def age_of(service: Object) -> tuple[str, str, str]:

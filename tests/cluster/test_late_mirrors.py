@@ -127,3 +127,30 @@ def test_a_service_keeps_the_address_it_joined_while_the_mirror_has_only_the_fir
 
     repair_with(installed, claim_cache).service(("default", "second"))
     assert ingress(cluster.get(SERVICES, "second", "default")) == ["192.0.2.12"]
+
+
+def test_a_new_leader_that_sees_a_service_as_it_was_releases_nothing_that_it_shows(
+    installed: Reconciling, claim_cache: ClaimCache
+) -> None:
+    """The last leader has moved it, or has served it since it turned to LoadBalancer."""
+    cluster = installed.cluster
+    cluster.create(SERVICES, service("moved", {"metallb.io/loadBalancerIPs": "192.0.2.15"}), "default")
+    repair_with(installed, claim_cache).service(("default", "moved"))
+    before = cluster.get(SERVICES, "moved", "default")
+    pin: Object = {"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "192.0.2.16"}}}
+    cluster.patch(SERVICES, "moved", pin, "default")
+    repair_with(installed, claim_cache).service(("default", "moved"))
+    assert ingress(cluster.get(SERVICES, "moved", "default")) == ["192.0.2.16"]
+
+    repair_with(installed, claim_cache, mirrored=before).service(("default", "moved"))
+    assert cluster.get(IP_ALLOCATIONS, "192.0.2.16")["spec"]["state"] == "Bound"
+
+    turned = cluster.create(SERVICES, service("serves", type="ClusterIP"), "default")
+    pin["spec"] = {"type": "LoadBalancer"}
+    pin["metadata"]["annotations"]["metallb.io/loadBalancerIPs"] = "192.0.2.17"
+    cluster.patch(SERVICES, "serves", pin, "default")
+    repair_with(installed, claim_cache).service(("default", "serves"))
+    assert ingress(cluster.get(SERVICES, "serves", "default")) == ["192.0.2.17"]
+
+    repair_with(installed, claim_cache, mirrored=turned).service(("default", "serves"))
+    assert cluster.get(IP_ALLOCATIONS, "192.0.2.17")["spec"]["state"] == "Bound"
