@@ -6,7 +6,8 @@ A request that contradicts itself is an InvalidDocument; admission answers it 42
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from allocator.core import limits
@@ -148,6 +149,38 @@ def addresses_in_status(service: Document | None) -> tuple[Address, ...]:
     status = (service or {}).get("status") or {}
     ingress: Iterable[Document] = (status.get("loadBalancer") or {}).get("ingress") or ()
     return _readable(entry.get("ip") for entry in ingress)
+
+
+def shown_of_its_own(service: Document, *, lb_class: str, held: Collection[Address]) -> tuple[Address, ...]:
+    """Return which addresses in its status are claimed for the Service, whatever it asks for; `held` are its claims'.
+
+    One of another class is secured too, or a newcomer would be given the address it shows; but for what we assigned
+    it ourselves while it was ours, which is taken back.
+    """
+    if (service.get("spec") or {}).get("type") != "LoadBalancer":
+        return ()
+    shown = addresses_in_status(service)
+    if wants_address(service, lb_class=lb_class):
+        return shown
+    return tuple(address for address in shown if address not in held)
+
+
+def showing(
+    service: Document, addresses: tuple[Address, ...], *, lb_class: str, namespace: Document | None
+) -> ServiceRequest:
+    """Return the Service as a request that asks for nothing and shows these of its addresses. Raises nothing."""
+    identity = identity_from(service, namespace=namespace)
+    if wants_address(service, lb_class=lb_class):
+        return identity
+    # Only in a pool of ours: what anybody annotates on a Service of another class says nothing.
+    return replace(identity, status_addresses=addresses, recorded_pools=())
+
+
+def shown_by_another_class(service: Document) -> set[Address]:
+    """Return what a Service that is not ours to serve shows and we did not assign it while it was ours."""
+    if (service.get("spec") or {}).get("type") != "LoadBalancer":
+        return set()
+    return set(addresses_in_status(service)) - set(addresses_in_annotation(service))
 
 
 def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:

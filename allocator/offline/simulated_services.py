@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from allocator.core import lifecycle
+from allocator.core.addresses import Address
 from allocator.core.claims import Claim, Holder, Ledger
 from allocator.core.decision import decide
 from allocator.core.pools import Pool, owning_pool
@@ -14,7 +15,14 @@ from allocator.core.requests import ServiceRequest
 from allocator.core.securing import secured
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document, annotations_of, labels_of
-from allocator.objects.service import addresses_in_status, readable_request, wants_address
+from allocator.objects.service import (
+    addresses_in_annotation,
+    readable_request,
+    showing,
+    shown_by_another_class,
+    shown_of_its_own,
+    wants_address,
+)
 from allocator.offline.claims import InMemoryClaims
 from allocator.rules.foreign_status import left_alone
 from allocator.rules.service import annotations_of_decision, review_service
@@ -86,7 +94,8 @@ class SimulatedServices:
         state.stored = _named(_with_assignment(new, verdict), key)
         if not wants_address(new, lb_class=self._rules.lb_class):
             state.decision, state.waits = None, False
-            self._release(key)
+            state.stored = self._take_back(key, state.stored, assigned=addresses_in_annotation(old))
+            self._secure(key, state.stored)
         elif verdict.decision is not None:
             self._settle(key, state.stored, verdict.decision)
         elif state.decision is None:
@@ -154,11 +163,14 @@ class SimulatedServices:
         """Claim what statuses show and nobody holds, whatever the Services ask for, in the order of the documents."""
         stored = {key: state.stored for key, state in self._services.items() if state.stored is not None}
         for key, service in (self._awaited | stored).items():
-            shown = addresses_in_status(service)
-            if not shown or not wants_address(service, lb_class=self._rules.lb_class):
-                continue
-            request = self._request(key, service)
-            self._claims.hold(request, secured(request, pools=list(self._pools()), ledger=self._claims.ledger))
+            self._secure(key, service)
+
+    def _secure(self, key: Key, service: Document) -> None:
+        held = {claim.address for claim in self._claims.ledger.held_by(*key)}
+        shown = shown_of_its_own(service, lb_class=self._rules.lb_class, held=held)
+        if shown:
+            asked = showing(service, shown, lb_class=self._rules.lb_class, namespace=self._namespace(key[0]))
+            self._claims.hold(asked, secured(asked, pools=list(self._pools()), ledger=self._claims.ledger))
 
     def _holding(self, concerns: Callable[[Claim, Holder], bool]) -> list[Key]:
         """Those who hold something that a change concerns, in the order of their documents."""
@@ -202,8 +214,18 @@ class SimulatedServices:
     def _hold(self, request: ServiceRequest, decision: Decision) -> None:
         self._claims.settle(request, decision, cooling_pools=self._cooling_pools())
 
-    def _release(self, key: Key) -> None:
-        self._claims.release(*key, cooling_pools=self._cooling_pools())
+    def _release(self, key: Key, *, keeping: Iterable[Address] = ()) -> None:
+        self._claims.release(*key, keeping=keeping, cooling_pools=self._cooling_pools())
+
+    def _take_back(self, key: Key, service: Document, *, assigned: Iterable[Address]) -> Document:
+        """Release what a Service was assigned that wants none of ours; return it as it shows that."""
+        kept = shown_by_another_class(service).difference(assigned)
+        taken = {str(claim.address) for claim in self._claims.ledger.held_by(*key) if claim.address not in kept}
+        self._release(key, keeping=kept)
+        status = service.get("status") or {}
+        ingress = (status.get("loadBalancer") or {}).get("ingress") or ()
+        left = [entry for entry in ingress if entry.get("ip") not in taken]
+        return {**service, "status": {**status, "loadBalancer": {"ingress": left}}}
 
     def _cooling_pools(self) -> list[str]:
         return [pool.name for pool in self._pools() if pool.reuse_delay_seconds]

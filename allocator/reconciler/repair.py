@@ -51,6 +51,7 @@ from allocator.objects.service import (
     addresses_in_annotation,
     addresses_in_status,
     readable_request,
+    shown_by_another_class,
     wants_address,
 )
 from allocator.reconciler.collection import Collection
@@ -219,7 +220,7 @@ class Repair:
         return bool(live["metadata"]["uid"] != service["metadata"]["uid"])
 
     def _unwanted(self, key: Key, service: Object, held: list[Claim]) -> None:
-        kept = self._shown_by_another(service)
+        kept = shown_by_another_class(service)
         ours = [claim for claim in held if claim.address not in kept]
         letting_go = [claim for claim in ours if self._collection.releasable(claim, key)]
         # On a Conflict all of it is tried again: no address may go while a status may still show it.
@@ -240,12 +241,6 @@ class Repair:
         with suppress(NotFound):
             shown.update(addresses_in_status(self._cluster.get(resource.SERVICES, key[1], key[0])))
         return [claim for claim in claims if claim.address not in shown]
-
-    def _shown_by_another(self, service: Object) -> set[Address]:
-        """What a Service of another class shows that we did not assign it while it was ours."""
-        if (service.get("spec") or {}).get("type") != "LoadBalancer":
-            return set()
-        return set(addresses_in_status(service)) - set(addresses_in_annotation(service))
 
     def _abandoned(self, key: Key, held: list[Claim]) -> None:
         letting_go = [claim for claim in held if self._collection.releasable(claim, key)]

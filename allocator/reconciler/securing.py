@@ -26,10 +26,9 @@ from allocator.core.requests import ServiceRequest
 from allocator.kube.client import ApiError, Object
 from allocator.objects.service import (
     addresses_in_annotation,
-    addresses_in_status,
-    identity_from,
     recorded_pools,
-    wants_address,
+    showing,
+    shown_of_its_own,
 )
 from allocator.reconciler.shown_addresses import ShownAddresses
 
@@ -94,20 +93,7 @@ class Securing:
         return ours or bool(assigned and recorded_pools(service))
 
     def _to_secure(self, service: Object) -> tuple[Address, ...]:
-        """Which addresses its status shows without a claim that carries the Service's uid, of those that are its own.
-
-        A Service of another class is secured too, or a newcomer would be given the address it shows; but for what
-        we assigned it ourselves while it was ours, which is taken back.
-        """
-        if (service.get("spec") or {}).get("type") != "LoadBalancer":
-            return ()
-        shown = self._without_claim(service)
-        if wants_address(service, lb_class=self._lb_class):
-            return shown
-        held = {claim.address for claim in self._cache.held_by(*_key(service))}
-        return tuple(address for address in shown if address not in held)
-
-    def _without_claim(self, service: Object) -> tuple[Address, ...]:
+        """Which addresses of its own its status shows without a claim that carries the Service's uid."""
         key, uid = _key(service), service["metadata"]["uid"]
 
         def bound(address: Address) -> bool:
@@ -115,7 +101,9 @@ class Securing:
             holder = claim.holder(*key) if claim is not None and claim.in_use else None
             return claim is not None and bool(claim.version) and holder is not None and holder.uid == uid
 
-        return tuple(address for address in addresses_in_status(service) if not bound(address))
+        held = {claim.address for claim in self._cache.held_by(*key)}
+        own = shown_of_its_own(service, lb_class=self._lb_class, held=held)
+        return tuple(address for address in own if not bound(address))
 
     def _claim(self, service: Object, addresses: tuple[Address, ...]) -> None:
         if addresses:
@@ -126,9 +114,8 @@ class Securing:
         self, service: Object, claim: Callable[[ServiceRequest], None], addresses: tuple[Address, ...]
     ) -> None:
         """Claim for the Service, with what it brings to a sharing where an IPAllocation can hold that."""
-        identity = identity_from(service, namespace=self._cache.namespace(service["metadata"]["namespace"]))
-        if not wants_address(service, lb_class=self._lb_class):
-            identity = replace(identity, status_addresses=addresses, recorded_pools=())
+        namespace = self._cache.namespace(service["metadata"]["namespace"])
+        identity = showing(service, addresses, lb_class=self._lb_class, namespace=namespace)
         try:
             claim(identity)
         except ApiError as error:

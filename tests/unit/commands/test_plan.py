@@ -228,6 +228,22 @@ def test_addresses_in_a_status_are_adopted_before_anything_new_is_assigned() -> 
     assert late_pool.ips == {"new": ["192.0.2.11"], "old": ["192.0.2.10"]}
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 1, 0)])
+def test_what_a_service_of_another_class_shows_is_given_to_nobody(order: tuple[int, ...]) -> None:
+    theirs = service("theirs", shows=("192.0.2.10",), loadBalancerClass="example.com/x")
+    documents = (FOUR, service("new"), theirs)
+    ran = plan(*(documents[at] for at in order))
+    assert ran.states == {"new": "Assigned", "theirs": "Ignored"}
+    assert ran.ips["new"] == ["192.0.2.11"]
+    gone = plan(ONE, theirs, service("new"), deleted(theirs))
+    assert gone.states == {"new": "Assigned"}
+
+
+def test_what_a_service_was_assigned_before_it_changed_its_class_is_taken_back() -> None:
+    ran = plan(ONE, service("a"), service("a", loadBalancerClass="example.com/x"), ONE, service("b"))
+    assert ran.states == {"a": "Ignored", "b": "Assigned"}
+
+
 def test_a_service_that_another_controller_serves_is_left_alone_until_a_pool_has_its_address() -> None:
     theirs = service("web", shows=("198.51.100.1",))
     ran = plan(FOUR, theirs)
