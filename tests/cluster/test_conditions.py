@@ -247,7 +247,7 @@ class TestConfigurationState:
         add_pool(admitlb, "odd", "10.0.0.9-10.0.0.1")
         twice = advertisement("twice", ipAddressPools=["a", "a"])
         admitlb.cluster.create(L2_ADVERTISEMENTS, twice, DEFAULT_NAMESPACE)
-        found = self.state(admitlb, lambda status: "twice" in status.get("errorSummary", ""))
+        found = self.state(admitlb, lambda status: status.get("errorSummary", "").count("\n") == 1)
         assert found["status"]["result"] == "Invalid"
         assert conditions(found)["poolReconcilerValid"]["reason"] == "ConfigurationError"
         lines = found["status"]["errorSummary"].splitlines()
