@@ -70,7 +70,8 @@ class ServiceAdmission:
         return Answer(patch=annotation_patch(current, verdict.annotations), warnings=verdict.warnings)
 
     def _verdict(self, review: AdmissionRequest, service: Object, *, until: float) -> Verdict:
-        rules = replace(self._rules, families=self._cache.families)
+        families = self._cache.families
+        rules = self._rules if self._rules.families == families else replace(self._rules, families=families)
         namespace = self._cache.namespace(review.namespace)
         asked = ask(service, review.old_object, namespace=namespace, rules=rules, foreign=self._foreign(review))
         if isinstance(asked, Verdict):

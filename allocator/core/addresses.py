@@ -91,9 +91,10 @@ class Address:
         return ipaddress.IPv6Address(self.value).exploded.replace(":", "-")
 
     def __str__(self) -> str:
+        value = self.value
         if self.family is Family.IPV4:
-            return str(ipaddress.IPv4Address(self.value))
-        return str(ipaddress.IPv6Address(self.value))
+            return f"{value >> 24}.{value >> 16 & 0xFF}.{value >> 8 & 0xFF}.{value & 0xFF}"
+        return str(ipaddress.IPv6Address(value))
 
 
 @dataclass(frozen=True, slots=True)

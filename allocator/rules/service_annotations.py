@@ -61,6 +61,8 @@ def nearest_annotation(key: str) -> str | None:
 def written_by_hand(new: Document, old: Document | None, annotations: Mapping[str, str | None]) -> tuple[str, ...]:
     """Warn of assignments that the document claims to have: neither stored before nor what it gets."""
     shown, before = annotations_of(new), annotations_of(old)
+    if not shown:
+        return ()
     return tuple(
         f"annotation {key} is written by AdmitLB and its value {_short(shown[key])!r} is not kept; "
         f"ask by annotation {asked}"
