@@ -42,6 +42,9 @@ class AffectedServices:
     def changed(self, change: Change) -> None:
         """Queue whoever a change of a pool, a namespace or a claim concerns."""
         if change.resource is names.IP_ALLOCATIONS:
+            if change.old is not None and change.new is not None and change.old["spec"] == change.new["spec"]:
+                # Which node announces it: a node that fails changes thousands, and no repair reads that.
+                return
             for holder in (change.new or change.old or {})["spec"]["holders"]:
                 self._queue.add((holder["namespace"], holder.get("name") or ""))
             self._try(self._waiting.freed(freed_by(change, self._cache.pools())))

@@ -79,8 +79,12 @@ def test_a_new_service_has_nobody_else_looked_at(site: Site) -> None:
     reserved, bound = claim(5, uid=None, state="Tentative"), claim(6)
     assert site.change_claim(None, reserved) == [("prod", "web")]
     assert site.change_claim(reserved, bound) == [("prod", "web")]
+
+
+def test_a_claim_whose_announcing_node_changes_has_nobody_looked_at(site: Site) -> None:
     announced = {**claim(7), "status": {"announcedBy": {"node": "one"}}}
-    assert site.change_claim(bound, announced) == [("prod", "web")]
+    site.change_claim(None, claim(6))
+    assert site.change_claim(claim(6), announced) == []
 
 
 def test_an_address_that_is_released_has_the_oldest_looked_at(site: Site) -> None:
