@@ -63,7 +63,9 @@ class Kind:
         """Prune and validate as the API server does before it asks any validating webhook."""
         unknown: list[Problem] = []
         content = _pruned(document, self._schema, "", unknown)
-        problems = tuple(_problem(error) for error in _in_order(self._validator.iter_errors(content)))
+        errors = _in_order(self._validator.iter_errors(content))
+        # Each missing field is an error that names all of them.
+        problems = tuple(dict.fromkeys(problem for error in errors for problem in _problems(error)))
         return Checked(content, problems, tuple(unknown))
 
     @cached_property
@@ -157,14 +159,20 @@ def _in_order(errors: Iterable[ValidationError]) -> list[ValidationError]:
     return sorted(errors, key=lambda error: [(isinstance(step, str), step) for step in error.absolute_path])
 
 
+def _problems(error: ValidationError) -> list[Problem]:
+    if error.validator != "required":
+        return [_problem(error)]
+    path = _path(error.absolute_path)
+    required: Any = error.validator_value
+    value: Any = error.instance
+    return [Problem(f"{path}.{name}".lstrip("."), "is required") for name in required if name not in value]
+
+
 def _problem(error: ValidationError) -> Problem:
     path = _path(error.absolute_path)
     value: Any = error.instance
     rule: Any = error.validator_value
     match error.validator:
-        case "required":
-            missing = next(name for name in rule if name not in value)
-            return Problem(f"{path}.{missing}".lstrip("."), "is required")
         case "type":
             return Problem(path, f"{_shown(value)} is not {_type_name(rule)}")
         case "enum":

@@ -118,6 +118,14 @@ def test_several_problems_come_in_the_order_of_the_fields() -> None:
     ]
 
 
+def test_every_missing_field_is_named_once() -> None:
+    entry = {"key": "a"}
+    selectors = [{"matchExpressions": [{"values": ["x"]}, entry]}]
+    found = checked(advertisement("a", nodeSelectors=selectors)).problems
+    path = "spec.nodeSelectors[0].matchExpressions"
+    assert [problem.path for problem in found] == [f"{path}[0].key", f"{path}[0].operator", f"{path}[1].operator"]
+
+
 def test_unknown_fields_go_at_any_depth_and_metadata_is_left_alone() -> None:
     document = pool(
         "p", "10.0.0.1", serviceAllocation={"prio": 1, "namespaceSelectors": [{"matchlabels": {"a": "b"}}]}

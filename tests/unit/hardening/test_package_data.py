@@ -29,7 +29,7 @@ print(render(Picture(at=at, leading=True, **empty)))
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages as a wheel has them."""
     work = tmp_path_factory.mktemp("build")
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "setup.py",
         "-q",
