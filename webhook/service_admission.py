@@ -62,7 +62,7 @@ class ServiceAdmission:
             log.info("admission.denied", service=who, code=verdict.code, why=verdict.message)
             return Answer(allowed=False, code=verdict.code, message=verdict.message, warnings=verdict.warnings)
         if review.dry_run:
-            verdict = _on_paper(review, verdict)
+            verdict = _on_paper(review, verdict, self._rules)
         if verdict.annotations is None:
             return Answer(warnings=verdict.warnings)
         # Whatever a user wrote under our own keys goes: only the verdict's assignment is shown.
@@ -97,7 +97,7 @@ class ServiceAdmission:
         UNDECIDED.inc()
         log.warning("admission.undecided", service=asked.request.label, why=why)
         late = f"{asked.request.label}: no address could be reserved now ({why}); it is assigned shortly"
-        return Verdict(annotations=assignment_of(asked.old), warnings=(*asked.warnings, late))
+        return Verdict(annotations=assignment_of(asked.old, self._rules), warnings=(*asked.warnings, late))
 
     def _foreign(self, review: AdmissionRequest) -> bool:
         old = review.old_object
@@ -120,7 +120,7 @@ def _completed(review: AdmissionRequest, service: Object) -> Object:
     return {**service, "metadata": metadata}
 
 
-def _on_paper(review: AdmissionRequest, verdict: Verdict) -> Verdict:
+def _on_paper(review: AdmissionRequest, verdict: Verdict, rules: Rules) -> Verdict:
     """A dry run shows what the stored object shows, so that no diff ever sees an address come and go."""
     warnings = verdict.warnings
     decision = verdict.decision
@@ -128,7 +128,7 @@ def _on_paper(review: AdmissionRequest, verdict: Verdict) -> Verdict:
         warnings = (*warnings, _would_get(review, decision))
     if verdict.annotations is None:
         return replace(verdict, warnings=warnings)
-    return replace(verdict, warnings=warnings, annotations=assignment_of(review.old_object))
+    return replace(verdict, warnings=warnings, annotations=assignment_of(review.old_object, rules))
 
 
 def _would_get(review: AdmissionRequest, decision: Decision) -> str:

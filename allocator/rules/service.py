@@ -57,7 +57,7 @@ def ask(
     """
     if not wants_address(new, lb_class=rules.lb_class):
         return Verdict()
-    carried = assignment_of(old)
+    carried = assignment_of(old, rules)
     if foreign:
         # Written by hand beside a status of another controller's, our annotations would have it announced.
         label = f"{new['metadata'].get('namespace')}/{new['metadata'].get('name')}"
@@ -108,9 +108,12 @@ def _refusals(decision: Decision, rules: Rules) -> tuple[Refusal, ...]:
     return tuple(refusal for refusal in refusals if refusal is not None)
 
 
-def assignment_of(service: Document | None) -> Mapping[str, str | None]:
-    """What a stored Service says it has: an update that drops it, as a replace does, gets it back."""
-    annotations = annotations_of(service)
+def assignment_of(service: Document | None, rules: Rules) -> Mapping[str, str | None]:
+    """What a stored Service says it has: an update that drops it, as a replace does, gets it back.
+
+    Nothing where it was not ours to serve: whatever stands there was written by hand, and nobody took it away.
+    """
+    annotations = annotations_of(service) if wants_address(service, lb_class=rules.lb_class) else {}
     return {key: annotations.get(key) for key in names.OUTPUT_ANNOTATIONS}
 
 
