@@ -29,7 +29,11 @@ POOLS = [
     ),
 ]
 SETS = [dict(some) for count in range(len(FORGED) + 1) for some in combinations(FORGED.items(), count)]
-ASKS: tuple[dict[str, str], ...] = ({}, {"metallb.io/address-pool": "secret"}, {"metallb.io/loadBalancerIPs": "192.0.2.1"})
+ASKS: tuple[dict[str, str], ...] = (
+    {},
+    {"metallb.io/address-pool": "secret"},
+    {"metallb.io/loadBalancerIPs": "192.0.2.1"},
+)
 
 
 def service(annotations: dict[str, str], kind: str = "LoadBalancer", *, going: bool = False, **spec: str) -> Document:
