@@ -32,7 +32,7 @@ from allocator.rules.configuration import Configuration
 log = EventLog("view")
 
 _LOOK_AGAIN_SECONDS = 5.0
-_WITHHELD_SECONDS = 300.0
+_WITHHELD_SECONDS = 60.0
 """How long the address of a deleted claim stays its holders' here: reconcilers claim thousands in less."""
 
 _TOMBSTONES = 10_000

@@ -33,6 +33,10 @@ _LEGACY_ANNOTATIONS: Final = (
 )
 
 
+_POOL_NAME_CHARACTERS: Final = 253
+"""What a name may have, and spec.pool of an IPAllocation: longer, anybody wrote it."""
+
+
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
     """Return whether the Service is ours to serve: type LoadBalancer and of our class.
 
@@ -200,7 +204,7 @@ def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
 def recorded_pools(service: Document | None) -> tuple[str, ...]:
     """Return the pools that our annotation, which is MetalLB's too, says the addresses come from."""
     listed = annotations_of(service).get(names.FROM_POOL_ANNOTATION, "").split(",")
-    return tuple(name.strip() for name in listed if name.strip())
+    return tuple(name.strip() for name in listed if 0 < len(name.strip()) <= _POOL_NAME_CHARACTERS)
 
 
 def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:

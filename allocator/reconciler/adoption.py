@@ -14,6 +14,7 @@ from allocator.process.logs import EventLog
 log = EventLog("adoption")
 
 _WORKERS = 8
+_SERVER_ERRORS = 500
 _RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -65,15 +66,13 @@ class Adoption:
             except NotLeading:
                 self._stopping.set()
                 raise
-            except (LostRace, Unavailable) as error:
+            except (LostRace, ApiError) as error:
+                if _of_its_own(error) and failures >= len(_RETRY_SECONDS) - 1:
+                    log.warning("service.not-adopted", service=label, error=error)
+                    break
                 self._note(label, str(error))
                 self._stopping.wait(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
                 failures += 1
-            except ApiError as error:
-                if (failures := failures + 1) >= len(_RETRY_SECONDS):
-                    log.warning("service.not-adopted", service=label, error=error)
-                    break
-                self._stopping.wait(_RETRY_SECONDS[failures])
             except Exception:
                 log.exception("service.not-adopted", service=label)
                 break
@@ -83,6 +82,11 @@ class Adoption:
     def _note(self, label: str, why: str) -> None:
         with self._lock:
             self._left[label] = why
+
+
+def _of_its_own(error: LostRace | ApiError) -> bool:
+    """Whether the API server refuses this Service's claim; what it cannot do now (500: etcd has no leader) passes."""
+    return not isinstance(error, LostRace | Unavailable) and error.status < _SERVER_ERRORS
 
 
 def _label(service: Object) -> str:

@@ -62,6 +62,9 @@ from allocator.rules.foreign_status import left_alone
 
 Key = tuple[str, str]
 
+_READ_OF_STATUS = 2
+"""More than these nobody has assigned who is to be believed."""
+
 _LOOK_AGAIN_SECONDS = 300.0
 """After which a Service that waits is tried again though nothing is known to have changed."""
 
@@ -193,11 +196,15 @@ class Repair:
         return lost
 
     def _catch_up(self, key: Key, service: Object) -> None:
-        """Read what the Service was admitted with where the mirror does not have it yet: two watches, two speeds.
+        """Read what the Service was admitted with, or shows, where the mirror does not have it yet: two watches, two
+        speeds.
 
-        Of a shared address the mirror has the claim, and yet may not know that the Service has joined it.
+        Of a shared address the mirror has the claim, and yet may not know that the Service has joined it; of one that
+        has changed hands under the last leader, it may have the claim of whoever held it before.
         """
-        for address in addresses_in_annotation(service)[:2]:
+        for address in dict.fromkeys(
+            addresses_in_annotation(service) + addresses_in_status(service)[:_READ_OF_STATUS]
+        ):
             claim = self._cache.claim_at(address)
             if claim is None or claim.holder(*key) is None:
                 with suppress(NotFound):

@@ -154,3 +154,26 @@ def test_a_new_leader_that_sees_a_service_as_it_was_releases_nothing_that_it_sho
 
     repair_with(installed, claim_cache, mirrored=turned).service(("default", "serves"))
     assert cluster.get(IP_ALLOCATIONS, "192.0.2.17")["spec"]["state"] == "Bound"
+
+
+def test_a_new_leader_that_sees_a_claim_as_it_was_takes_no_shown_address_for_anothers(
+    installed: Reconciling, claim_cache: ClaimCache
+) -> None:
+    """Under the last leader it has changed hands; the Service has no annotation of ours, as one MetalLB served."""
+    cluster = installed.cluster
+    cluster.create(SERVICES, service("had", {"metallb.io/loadBalancerIPs": "192.0.2.18"}), "default")
+    repair_with(installed, claim_cache).service(("default", "had"))
+    wait_until(lambda: claim_cache.held_by("default", "had"), 10, "the cache knows who had it")
+    claim_cache.stop()
+
+    created = cluster.create(SERVICES, service("has"), "default")
+    shown = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.18"}]}}}
+    cluster.patch(SERVICES, "has", shown, "default", subresource="status")
+    cluster.delete(SERVICES, "had", "default")
+    claim = cluster.get(IP_ALLOCATIONS, "192.0.2.18")
+    claim["spec"]["holders"][0] |= {"name": "has", "uid": created["metadata"]["uid"]}
+    cluster.replace(IP_ALLOCATIONS, claim)
+
+    repair_with(installed, claim_cache).service(("default", "has"))
+    assert ingress(cluster.get(SERVICES, "has", "default")) == ["192.0.2.18"]
+    assert cluster.get(IP_ALLOCATIONS, "192.0.2.18")["spec"]["holders"][0]["name"] == "has"

@@ -98,7 +98,7 @@ def test_an_update_of_its_service_claims_it_again() -> None:
 def test_it_is_forgotten_in_time() -> None:
     cluster = Cluster()
     cluster.delete()
-    cluster.now = 301.0
+    cluster.now = 61.0
     assert reserve(cluster.webhook.claims, ask("new")) == [ADDRESS]
 
 
@@ -107,7 +107,7 @@ def test_what_is_claimed_again_is_not_forgotten() -> None:
     cluster.delete()
     cluster.reconciler.claims.secure(WEB)
     cluster.see()
-    cluster.now = 301.0
+    cluster.now = 61.0
     assert reserve(cluster.webhook.claims, ask("new")) == [NEXT]
 
 
