@@ -15,7 +15,7 @@ from allocator.kube.resource import Resource
 from allocator.objects import bgp, names
 from allocator.objects.document import Document
 from allocator.objects.l2_advertisement import check_l2_advertisement
-from allocator.objects.namespace import check_quota
+from allocator.objects.namespace import check_quota, quota_text
 from allocator.objects.pool import pool_from
 from allocator.rules.bgp import review_bgp
 from allocator.rules.cluster_context import ClusterContext
@@ -50,6 +50,8 @@ class KindRules:
     """Raises InvalidDocument for an object of which no use can be made, whoever let it in."""
     review: Callable[[Change], Verdict]
     review_deletion: Callable[[Document, Callable[[], ClusterContext]], Verdict] = lambda _old, _context: Verdict()
+    judged: Callable[[Document], object] = lambda document: document.get("spec")
+    """What `review` reads of an object: a change of nothing else is never refused."""
     in_one_namespace: bool = False
     """Read in the install namespace only: elsewhere its creation is refused."""
     reads_cluster: bool = False
@@ -66,7 +68,11 @@ class KindRules:
                 self.resource.kind, change.new, namespace=namespace, rules=change.rules, assumed=assumed
             )
             return refused if refused is not None and change.old is None else Verdict()
-        return self.review(change)
+        verdict = self.review(change)
+        if verdict.allowed or change.old is None or self.judged(change.old) != self.judged(change.new):
+            return verdict
+        # Stored while nothing checked it, or by an earlier release: it keeps no label, annotation or finalizer back.
+        return Verdict(warnings=(*verdict.warnings, verdict.message))
 
     def answer_deletion(
         self, old: Document, context: Callable[[], ClusterContext], *, namespace: str, rules: Rules
@@ -125,6 +131,7 @@ KINDS: tuple[KindRules, ...] = (
         path="/validate-v1-namespace",
         check=check_quota,
         review=lambda change: review_namespace(change.new, change.old),
+        judged=quota_text,
     ),
 )
 

@@ -53,7 +53,7 @@ def ask(
     `foreign` says that another controller serves it (`foreign_status.left_alone`): then it is left alone.
 
     An update that leaves the request as it was keeps what the stored object shows, without a decision. One that is
-    malformed just as the stored Service is changes nothing for the worse: it is admitted, with a warning.
+    malformed in nothing but what the stored Service is malformed in as well is admitted, with a warning.
     """
     if not wants_address(new, lb_class=rules.lb_class):
         return Verdict()
@@ -71,7 +71,8 @@ def ask(
     except InvalidDocument as error:
         metadata = new["metadata"]
         who = f"{metadata.get('namespace')}/{metadata.get('name') or metadata.get('generateName', '') + '*'}"
-        if str(error) == str(stored):
+        known = stored.problems if isinstance(stored, InvalidDocument) else ()
+        if set(error.problems).issubset(known):
             return Verdict(annotations=carried, warnings=(*warnings, f"{who}: {error}"))
         return denied(422, f"{who}: {error}", warnings)
     if carried[names.ASSIGNED_IPS_ANNOTATION] and stored == request:

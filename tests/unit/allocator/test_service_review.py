@@ -97,6 +97,17 @@ def test_a_change_from_one_bad_request_to_another_is_judged() -> None:
     assert not review(nowhere, held, strict=True, quota=None).allowed
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_change_that_mends_one_of_two_faults_is_admitted_with_the_other(strict: bool) -> None:
+    both = service(
+        "web", annotations={"loadBalancerIPs": "nonsense", "admitlb.io/allow-shared-ip-namespaces": "Not A Namespace"}
+    )
+    verdict = review(BAD["bad consent"], both, strict=strict, quota=None)
+    assert verdict.allowed, verdict.message
+    assert any("Not A Namespace" in warning for warning in verdict.warnings)
+    assert not review(both, BAD["bad consent"], strict=strict, quota=None).allowed
+
+
 def test_a_service_that_becomes_a_load_balancer_is_judged() -> None:
     plain = service("web", annotations={"loadBalancerIPs": "nonsense"}, type="ClusterIP")
     assert not review(BAD["not an address"], plain, strict=False, quota=None).allowed
