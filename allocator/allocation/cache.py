@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
-from allocator.core.claims import Claim, ClaimState, Ledger
+from allocator.core.claims import Claim, ClaimState
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
 from allocator.core.requests import ServiceRequest
 from allocator.core.usage import Usage, UsageIndex

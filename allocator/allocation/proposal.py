@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from allocator.core import lifecycle
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Claim
+from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.reservation_cap import Eviction, evictions_for, excess_of, left_to_the_reconciler
 from allocator.core.verdicts import Decision, Outcome, Placement

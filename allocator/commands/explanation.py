@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from allocator.core.addresses import AddressError, Family
-from allocator.core.claims import Claim, Holder, Ledger
+from allocator.core.claims import Claim, Holder
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pool_selection import origin_of
 from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.verdicts import Decision

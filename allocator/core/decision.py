@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Ledger
 from allocator.core.holdings import holdings_of
+from allocator.core.ledger import Ledger
 from allocator.core.listing import listed
 from allocator.core.notes import notes_on
 from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Claim
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Applicant, Pool, owning_pool
 from allocator.core.quota import exceeds_quota
 from allocator.core.requests import ServiceRequest

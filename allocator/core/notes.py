@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Claim
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest

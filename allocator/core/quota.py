@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence, Set
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Holder, Ledger
+from allocator.core.claims import Holder
+from allocator.core.ledger import Ledger
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Placement, Refusal, RefusalKind

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, Holder, Ledger, Port
+from allocator.core.claims import Claim, Holder, Port
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Applicant
 
 

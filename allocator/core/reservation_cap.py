@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from allocator.core.claims import Claim, Holder, Ledger
+from allocator.core.claims import Claim, Holder
+from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, How, Note, NoteKind, Outcome, Placement
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from allocator.core.addresses import Address, AddressRange, Family
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Claim
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.sharing import place_among

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from allocator.core.addresses import Address
-from allocator.core.claims import Ledger
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.sharing import place_among

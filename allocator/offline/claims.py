@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address
-from allocator.core.claims import Ledger
+from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Placement
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, Holder, Ledger
+from allocator.core.claims import Claim, Holder
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.securing import secured

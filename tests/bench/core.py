@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 
 from allocator.core.addresses import Address, AddressRange, Family
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger, Port
+from allocator.core.claims import Claim, ClaimState, Holder, Port
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import ServiceRequest
 from tests.bench.figures import Figure

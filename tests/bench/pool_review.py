@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from allocator.core.addresses import Address, AddressRange, Family
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.ledger import Ledger
 from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.objects.pool import pool_from

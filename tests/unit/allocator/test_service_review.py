@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from allocator.core.claims import Ledger
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.objects.pool import pool_from

@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Ledger, Port
+from allocator.core.claims import Port
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, ServiceAllocation
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Outcome, RefusalKind

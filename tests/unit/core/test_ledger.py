@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.ledger import Ledger
 
 VALUES = st.integers(0, 40)
 

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, Ledger, Port
+from allocator.core.claims import Claim, Port
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Applicant, Pool, ServiceAllocation, ShrinkPolicy, owning_pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.securing import secured

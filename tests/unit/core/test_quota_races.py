@@ -9,8 +9,8 @@ import pytest
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Family
-from allocator.core.claims import Ledger
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Outcome, RefusalKind
 from tests.unit.core.builders import DUAL, ask, given, ledger, pool

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from allocator.core import lifecycle
-from allocator.core.claims import Claim, ClaimState, Ledger
+from allocator.core.claims import Claim, ClaimState
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import How, Outcome
 from tests.unit.core.builders import ask, given, ledger, pool

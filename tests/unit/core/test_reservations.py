@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.ledger import Ledger
 
 HOLDERS = st.builds(
     Holder,

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, ServiceAllocation
 from allocator.core.securing import secured
 from allocator.core.verdicts import How

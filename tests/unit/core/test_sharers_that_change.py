@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from allocator.core import lifecycle
-from allocator.core.claims import Claim, Ledger
+from allocator.core.claims import Claim
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from tests.unit.core.builders import HTTP, HTTPS, ask, claim, given, ledger, pool

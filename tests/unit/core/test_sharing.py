@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger, Port
+from allocator.core.claims import Claim, ClaimState, Holder, Port
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.sharing import giving_way, obstacle

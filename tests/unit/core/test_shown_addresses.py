@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, Ledger, Port
+from allocator.core.claims import Claim, Port
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, ServiceAllocation
 from allocator.core.requests import ServiceRequest
 from allocator.core.securing import age, secured

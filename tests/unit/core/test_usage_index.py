@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, ClaimState, Holder, Ledger
+from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, disjoint, overlaps
 from allocator.core.usage import UsageIndex, usage_of
 from tests.unit.core.builders import pool

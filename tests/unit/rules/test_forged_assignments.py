@@ -6,8 +6,8 @@ from itertools import combinations, product
 
 import pytest
 
-from allocator.core.claims import Ledger
 from allocator.core.decision import decide
+from allocator.core.ledger import Ledger
 from allocator.objects import names
 from allocator.objects.document import Document
 from allocator.objects.pool import pool_from
