@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from allocator.kube.client import Cluster, NotFound, Object
-from allocator.kube.resource import LEASES, SERVICES, Resource
+from allocator.kube.resource import EVENTS, LEASES, SERVICES, Resource
 from allocator.objects.names import (
     CONFIGURATION_STATES,
     DEFAULT_NAMESPACE,
@@ -67,6 +67,15 @@ class Reconciling:
     def claims(self) -> dict[str, Object]:
         """Return every IPAllocation's spec by address."""
         return {item["spec"]["address"]: item["spec"] for item in self.cluster.list(IP_ALLOCATIONS)["items"]}
+
+    def event(self, name: str, reason: str) -> str:
+        """Return what the last Event of that reason says about a Service of namespace default, empty without one."""
+        found = [
+            one["message"]
+            for one in self.cluster.list(EVENTS, "default")["items"]
+            if one["involvedObject"]["name"] == name and one["reason"] == reason
+        ]
+        return found[-1] if found else ""
 
     def clear(self) -> None:
         """Delete what a test has left, pools once the reconciler has let go of what is in them."""

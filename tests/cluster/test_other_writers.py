@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from allocator.kube.client import MERGE_PATCH, Cluster
-from allocator.kube.resource import EVENTS, NAMESPACES, SERVICES
+from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, TAKE_OVER_ANNOTATION
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
@@ -55,22 +55,13 @@ def shown(admitlb: Reconciling, name: str) -> list[str]:
     return ingress(admitlb.cluster.get(SERVICES, name, "default"))
 
 
-def event(admitlb: Reconciling, name: str, reason: str) -> str:
-    found = [
-        one["message"]
-        for one in admitlb.cluster.list(EVENTS, "default")["items"]
-        if one["involvedObject"]["name"] == name and one["reason"] == reason
-    ]
-    return found[-1] if found else ""
-
-
 def test_a_service_of_another_balancer_is_left_alone_and_told_how_to_be_served(admitlb: Reconciling) -> None:
     add_pool(admitlb)
     admitlb.cluster.create(SERVICES, service("theirs"), "default")
     write_status(admitlb.cluster, "theirs")
     before = admitlb.cluster.get(SERVICES, "theirs", "default")
     admitlb.start().wait_leading()
-    message = wait_until(lambda: event(admitlb, "theirs", "Ignored"), 10, "it is told")
+    message = wait_until(lambda: admitlb.event("theirs", "Ignored"), 10, "it is told")
     assert FOREIGN in message
     assert "written by other-balancer" in message
     assert f'{TAKE_OVER_ANNOTATION}: "true"' in message
@@ -88,7 +79,7 @@ def test_it_is_taken_over_when_and_not_before_an_address_is_assigned(admitlb: Re
         cluster.patch(SERVICES, name, annotated, "default")
     elif where == "namespace":
         cluster.patch(NAMESPACES, "default", annotated)
-    wait_until(lambda: event(admitlb, name, "AllocationFailed"), 10, "it waits for a pool")
+    wait_until(lambda: admitlb.event(name, "AllocationFailed"), 10, "it waits for a pool")
     assert shown(admitlb, name) == [FOREIGN]
     add_pool(admitlb)
     wait_until(lambda: shown(admitlb, name) == ["192.0.2.10"], 10, "it has an address of ours")
@@ -110,7 +101,7 @@ def test_a_status_fight_is_fought_ever_more_slowly_and_the_other_writer_named(ad
         threading.Event().wait(0.02)
     # Written at once after the first change, then after 1, 2 and 5 s.
     assert 2 <= ours <= 5
-    message = wait_until(lambda: event(admitlb, "torn", "StatusOverwritten"), 10, "it is told")
+    message = wait_until(lambda: admitlb.event("torn", "StatusOverwritten"), 10, "it is told")
     assert "field manager other-balancer" in message
     # Left in peace, it is put right.
     wait_until(lambda: shown(admitlb, "torn") == ["192.0.2.10"], 20, "it shows its address again")

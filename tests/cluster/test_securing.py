@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from allocator.kube.client import Cluster, Object
-from allocator.kube.resource import EVENTS, NAMESPACES, SERVICES
+from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ensure_namespace, ingress, pool, service
 from tests.cluster.reconciling import Reconciling
@@ -160,14 +160,5 @@ def test_of_two_services_that_show_one_address_the_older_keeps_it_and_the_other_
     wait_until(lambda: shown(admitlb, "a-younger") not in ([], [SHOWN]), 20, "the younger has moved")
     assert shown(admitlb, "z-older") == [SHOWN]
     assert holders(admitlb, SHOWN) == ["z-older"]
-    message = wait_until(lambda: event(admitlb, "a-younger", "ClearAssignment"), 10, "it is told")
+    message = wait_until(lambda: admitlb.event("a-younger", "ClearAssignment"), 10, "it is told")
     assert "192.0.2.0 is held by default/z-older" in message
-
-
-def event(admitlb: Reconciling, name: str, reason: str) -> str:
-    found = [
-        one["message"]
-        for one in admitlb.cluster.list(EVENTS, "default")["items"]
-        if one["involvedObject"]["name"] == name and one["reason"] == reason
-    ]
-    return found[-1] if found else ""
