@@ -76,6 +76,8 @@ class ClaimCache:
         self._configuration = Configuration()
         self._parsed: dict[str, tuple[tuple[str, str], Pool | InvalidDocument]] = {}
         """Every stored pool as read, with its age; belongs to the thread of the pools' reflector."""
+        self._without_holders: set[str] = set()
+        """Stored claims that list no holder, by name; belongs to the thread of the claims' reflector."""
         self._order = order
         self._on_change = on_change
         self.families: tuple[Family, ...] = (Family.IPV4,)
@@ -302,21 +304,25 @@ class ClaimCache:
 
     def _take_claim(self, change: Change) -> None:
         try:
-            self._mirror_claim(change)
+            claim = self._mirror_claim(change)
         except AddressError as error:
             log.warning("claim.ignored", claim=change.key[1], error=error)
             return
-        if change.new is not None and not claim_from(change.new).holders:
-            log.warning("claim.without-holders", claim=change.key[1])
+        name = change.key[1]
         # To whoever follows claims it is gone; whoever held it is looked at, and written into it again.
-        read = replace(change, old=_readable(change.old), new=_readable(change.new))
-        if read.old is not None or read.new is not None:
-            self._on_change(read)
+        old = change.old if name not in self._without_holders else None
+        new = change.new
+        self._without_holders.discard(name)
+        if claim is not None and not claim.holders:
+            log.warning("claim.without-holders", claim=name)
+            self._without_holders.add(name)
+            new = None
+        if old is not None or new is not None:
+            self._on_change(replace(change, old=old, new=new))
 
-    def _mirror_claim(self, change: Change) -> None:
+    def _mirror_claim(self, change: Change) -> Claim | None:
         if change.new is not None:
-            self.record(change.new)
-            return
+            return self.record(change.new)
         address = Address.from_claim_name(change.key[1])
         with self._lock:
             known = self._ledger.at(address)
@@ -326,6 +332,7 @@ class ClaimCache:
                 if known is not None and known.state is ClaimState.BOUND:
                     log.warning("claim.deleted-in-use", ip=address, holders=[one.label for one in known.holders])
                     self.withhold(known)
+        return None
 
     def _forget_withheld(self) -> None:
         now = self._clock()
@@ -335,10 +342,6 @@ class ClaimCache:
             known = self._ledger.at(address)
             if known is not None and not known.version:
                 self._discard(address)
-
-
-def _readable(document: Object | None) -> Object | None:
-    return document if document is not None and claim_from(document).holders else None
 
 
 def _by_age(item: tuple[str, tuple[tuple[str, str], object]]) -> tuple[str, str]:
