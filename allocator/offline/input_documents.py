@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -71,7 +71,7 @@ class InputDocument:
 def read(
     paths: Sequence[str],
     *,
-    stdin: TextIO | None = None,
+    stdin: BinaryIO | None = None,
     on_passed_over: Callable[[Unreadable], None] = lambda _: None,
 ) -> list[InputDocument]:
     """Read every document of the files, folders (deep, sorted by name) and `-`. Raises UnreadableInput.
@@ -84,7 +84,7 @@ def read(
         try:
             for source in _sources(path):
                 try:
-                    for part in _documents(source, _text(source, stdin or sys.stdin)):
+                    for part in _documents(source, _text(source, stdin or sys.stdin.buffer)):
                         if isinstance(part, Part):
                             _unpack(part, source, found)
                         elif part.foreign:
@@ -122,9 +122,10 @@ def _sources(path: str) -> list[str]:
     return [str(file) for file in sorted(visible)]
 
 
-def _text(source: str, stdin: TextIO) -> str:
+def _text(source: str, stdin: BinaryIO) -> str:
     try:
-        return stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8-sig")
+        # As bytes: a terminal's character set says nothing about manifests.
+        return (stdin.read() if source == STDIN else Path(source).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _Fault(f"is not UTF-8 text (byte {error.start})") from None
     except OSError as error:

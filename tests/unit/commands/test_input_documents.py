@@ -11,7 +11,7 @@ from allocator.offline.input_documents import InputDocument, UnreadableInput, re
 
 
 def documents(text: str) -> list[InputDocument]:
-    return read(["-"], stdin=io.StringIO(text))
+    return read(["-"], stdin=io.BytesIO(text.encode()))
 
 
 def contents(text: str) -> list[Any]:
@@ -109,7 +109,9 @@ OURS = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n"
 
 def passed_over(text: str) -> tuple[list[Any], list[tuple[int | None, str]]]:
     notes: list[tuple[int | None, str]] = []
-    found = read(["-"], stdin=io.StringIO(text), on_passed_over=lambda note: notes.append((note.line, note.why)))
+    found = read(
+        ["-"], stdin=io.BytesIO(text.encode()), on_passed_over=lambda note: notes.append((note.line, note.why))
+    )
     return [document.content for document in found], notes
 
 

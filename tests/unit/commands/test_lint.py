@@ -19,7 +19,7 @@ GUIDE = ROOT / "tests" / "guide"
 MAIN = pool("main", "192.0.2.0/28")
 
 
-def invoke(*arguments: str, stdin: str | None = None) -> Result:
+def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(main, ["lint", *arguments], input=stdin)
 
 
@@ -310,3 +310,12 @@ def test_a_pool_that_no_advertisement_covers_is_warned_of(documents: list[Object
     warnings = [warning for one in ran.told["documents"] if one["name"] == "main" for warning in one["warnings"]]
     assert any("no L2Advertisement covers pool main" in warning for warning in warnings) == warned
     assert not any("there is no pool main" in str(one) for one in ran.told["documents"])
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfea\x00", "kind: \u00e4".encode("latin-1")])
+def test_input_that_is_no_utf_8_is_unreadable_wherever_it_comes_from(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(text)
+    for result in (invoke(str(file)), invoke("-", stdin=text)):
+        assert result.exit_code == 2
+        assert "is not UTF-8 text" in result.output
