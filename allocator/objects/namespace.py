@@ -41,7 +41,7 @@ def _read(text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit()):
-        raise ValueError("is not a number; write how many addresses it may hold")
+        raise ValueError("is not a whole number; write how many addresses it may hold")
     digits = text.lstrip("0") or "0"
     # Compared as text first: int() refuses thousands of digits.
     if len(digits) > len(str(_LARGEST)) or int(digits) > _LARGEST:

@@ -99,7 +99,7 @@ def test_a_quota_counts_addresses_and_is_refused_when_it_is_no_number(admitlb: I
     raised = {"metadata": {"annotations": {"admitlb.io/ip-quota": "2"}}}
     admitlb.cluster.patch(NAMESPACES, "tenant", raised)
     wait_until(lambda: _admitted(admitlb, "tenant", "two"), 10, "the raised quota counts")
-    with pytest.raises(ApiError, match="'many' on namespace tenant is not a number"):
+    with pytest.raises(ApiError, match="'many' on namespace tenant is not a whole number"):
         admitlb.cluster.patch(NAMESPACES, "tenant", {"metadata": {"annotations": {"admitlb.io/ip-quota": "many"}}})
     for name in ("one", "two"):
         admitlb.cluster.delete(SERVICES, name, "tenant")

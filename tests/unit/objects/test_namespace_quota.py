@@ -66,7 +66,7 @@ def test_the_configuration_reports_a_malformed_quota() -> None:
     namespaces: list[Object] = [namespace("a", quota="many"), namespace("b", quota="1"), namespace("c")]
     found = configuration.read([], {resource.NAMESPACES: namespaces})
     assert found.errors() == [
-        "Namespace a: metadata.annotations[admitlb.io/ip-quota]: 'many' on namespace a is not a number; "
+        "Namespace a: metadata.annotations[admitlb.io/ip-quota]: 'many' on namespace a is not a whole number; "
         "write how many addresses it may hold"
     ]
 

@@ -106,7 +106,7 @@ def test_a_malformed_quota_is_told_to_those_it_does_not_limit() -> None:
     bad = namespace("prod", quota="many")
     warnings = annotation_warnings(service("web"), bad)
     assert warnings == (
-        "Namespace prod: metadata.annotations[admitlb.io/ip-quota]: 'many' on namespace prod is not a number; "
+        "Namespace prod: metadata.annotations[admitlb.io/ip-quota]: 'many' on namespace prod is not a whole number; "
         "write how many addresses it may hold; until then it counts as no quota",
     )
 
