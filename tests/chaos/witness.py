@@ -45,6 +45,8 @@ class _Seen:
     """What its creation was answered with."""
     first: int
     """The version at which it was first seen."""
+    unknown_until: float = 0.0
+    """It had changed before it was first seen: until then nobody knows what it asked for a moment ago."""
     shown: tuple[str, ...] = ()
     story: deque[str] = field(default_factory=lambda: deque(maxlen=_STORY))
     """What was last seen of it."""
@@ -130,6 +132,7 @@ class Witness:
                 asked=CHANGED in annotations,
                 told=frozenset(filter(None, (annotations.get(_ASSIGNED) or "").split(","))),
                 first=version,
+                unknown_until=now + RECENT_SECONDS if CHANGED in annotations else 0.0,
             )
         elif wish != seen.wish:
             replaced = (now, seen.wish)
@@ -166,7 +169,7 @@ class Witness:
         self.assigned += len(shown) > len(seen.shown)
         seen.shown = shown
         seen.told = frozenset()
-        seen.asked = len(seen.recent(now)) > 1
+        seen.asked = len(seen.recent(now)) > 1 or seen.unknown_until > now
 
     def _take(self, address: str, uid: str, seen: _Seen, now: float, version: int) -> None:
         for other_uid in self._holders.get(address, ()):
@@ -174,6 +177,8 @@ class Witness:
             mine, theirs = seen.recent(now), other.recent(now)
             if any(one.may_share_with(two) for one in mine for two in theirs):
                 self.shared += 1
+            elif max(seen.unknown_until, other.unknown_until) > now:
+                continue
             else:
                 text = f"{address}: {seen.name} ({seen.wish}) and {other.name} ({other.wish})"
                 self.duplicates.append(text)
