@@ -68,6 +68,8 @@ class Intake:
         self.received = bytearray()
         self.proven = False
         """Whether the path that came opens a route."""
+        self.path = ""
+        """That path, empty before."""
         self.line_deadline = clock() + LINE_SECONDS
         self.deadline = clock() + REQUEST_SECONDS
 
@@ -122,9 +124,10 @@ class Intake:
             line, ended, _ = self.received.partition(b"\n")
             if not ended:
                 return Progress.GONE if len(line) > _LINE_LIMIT_BYTES else Progress.READ
-            if not self._opens(path_in(bytes(line))):
+            path = path_in(bytes(line))
+            if not self._opens(path):
                 return self._refuse()
-            self.proven = True
+            self.proven, self.path = True, path
         if self._head_ends is None:
             end = self.received.find(b"\r\n\r\n")
             if end < 0:

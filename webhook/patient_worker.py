@@ -63,6 +63,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """Whether a request may go on by this path."""
         raise NotImplementedError
 
+    def identifies(self, path: str) -> bool:
+        """Whether only an API server knows this path, which opens."""
+        raise NotImplementedError
+
     def refusal(self) -> bytes:
         """Return the whole answer to a request that may not."""
         raise NotImplementedError
@@ -135,7 +139,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             REFUSED.labels("path").inc()
         if intake.proven:
             self._limits.remove(conn)
-            self._limits.know(conn.client[0])
+            if self.identifies(intake.path):
+                self._limits.know(conn.client[0])
         if progress is Progress.GONE:
             self._drop(conn)
         elif progress is Progress.WHOLE:

@@ -186,22 +186,29 @@ class ReviewWorker(PatientWorker):
         """Whether a path opens a route."""
         return self.app.component.route(path) is not None
 
+    def identifies(self, path: str) -> bool:
+        """Whether a path that opens has a token: the bare route, answered during an upgrade, everybody knows."""
+        route: str | None = self.app.component.route(path)
+        return route is not None and route != path
+
     def refusal(self) -> bytes:
         """Return the answer to a path that opens none."""
         return FORBIDDEN if self.app.component.has_tokens else NOT_YET
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer one request by its route; while draining, close its connection with the answer.
+        """Answer one request by its route; while draining, or without a token, close its connection with the answer.
 
-        Callers then go elsewhere. Not by setting keepalive to 0: that also closes connections whose last answer
-        promised otherwise. From here on the token is gone: application, log and metrics know the route alone.
+        While draining callers then go elsewhere, and without a token nobody holds a connection. Not by setting
+        keepalive to 0: that also closes connections whose last answer promised otherwise. From here on the token is
+        gone: application, log and metrics know the route alone.
         """
         route = self.app.component.route(req.path)
         if route is None:
             conn.sock.sendall(self.refusal())
             return False
+        without_token = not self.identifies(req.path)
         req.path, req.uri = route, f"{route}?{req.query}" if req.query else route
-        if self._drained_at is not None:
+        if self._drained_at is not None or without_token:
             req.force_close()
         return super().handle_request(req, conn)
 

@@ -26,6 +26,8 @@ from webhook.tls import ServingContext
 
 SERVER_NAME = "webhook.test"
 ROUTE = "/review"
+BARE = "/bare"
+"""A route that is answered without a token as well, as during an upgrade."""
 SECRET = b"s" * 64
 CLIENT_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
@@ -39,12 +41,13 @@ class Nothing:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._gate = Gate(settle_seconds=1.0, routes=[ROUTE, "/other"])
+        self._gate = Gate(settle_seconds=1.0, routes=[ROUTE, "/other", BARE])
+        self._gate.answer_bare([BARE])
         self._gate.use(PathSecrets(SECRET, datetime.now(UTC)))
         self._tls = ServingContext()
 
     def app(self) -> Flask:
-        return create_app({ROUTE: self._answer})
+        return create_app({ROUTE: self._answer, BARE: self._answer})
 
     def start(self) -> None:
         credentials, _ = mend({}, dns_names=(SERVER_NAME,), now=datetime.now(UTC))

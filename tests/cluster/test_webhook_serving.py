@@ -20,11 +20,11 @@ from typing import Self
 import pytest
 
 from allocator.process.connection_limits import PER_PEER, TOTAL
-from tests.cluster.serving_program import ROUTE, SECRET, SERVER_NAME, SLOW, SLOW_SECONDS
+from tests.cluster.serving_program import BARE, ROUTE, SECRET, SERVER_NAME, SLOW, SLOW_SECONDS
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 from tests.unit.webhook.reviews import review
-from webhook.intake import REQUEST_SECONDS
+from webhook.intake import LINE_SECONDS, REQUEST_SECONDS
 from webhook.path_token import path_with_token
 from webhook.serving import THREADS
 
@@ -48,9 +48,10 @@ class Server:
         self.process = Process(argv, name="serving", log=directory / "log")
         self.process.wait_until(lambda: self.get(PATH) == 200, 20, "the server answers", retry_on=(OSError,))
 
-    def connect(self, address: str = "127.0.0.1") -> http.client.HTTPConnection:
+    def connect(self, address: str = "127.0.0.1", *, source: str = "") -> http.client.HTTPConnection:
         context = ssl.create_default_context(cafile=self.directory / "ca.crt")
-        connection = http.client.HTTPConnection(address, self.port, timeout=10)
+        source_address = (source, 0) if source else None
+        connection = http.client.HTTPConnection(address, self.port, timeout=10, source_address=source_address)
         connection.connect()
         connection.sock = context.wrap_socket(connection.sock, server_hostname=SERVER_NAME)
         return connection
@@ -254,6 +255,18 @@ def test_even_who_knows_a_path_holds_no_thread_by_dripping(server: Server, conte
         time.sleep(DRIP_SECONDS)
         over = sum(not sends(connection, b" ") for connection in dripping)
     assert over, "no request of theirs was given up, though none became whole"
+
+
+def test_a_path_that_everybody_knows_makes_nobody_an_api_server(server: Server) -> None:
+    """Answered during an upgrade, it is worth one answer: no connection is kept, and none may be silent for long."""
+    stranger = server.connect(source="127.0.0.9")
+    stranger.request("POST", BARE, json.dumps(review()), {"Content-Type": "application/json"})
+    answer = stranger.getresponse()
+    assert (answer.status, answer.getheader("Connection")) == (200, "close")
+    silent = server.connect(source="127.0.0.9")
+    assert silent.sock is not None
+    silent.sock.settimeout(LINE_SECONDS + 3)
+    assert silent.sock.recv(1) == b"", "it was let go"
 
 
 def test_a_review_knows_how_long_it_waited_for_a_thread(server: Server) -> None:
