@@ -9,6 +9,9 @@ Two replicas may never write at once, whatever the network, the scheduler and th
     the API server  takes a write only for the version it was made from, so that a request that was stuck in the
                     network and arrives late changes nothing
 
+    an outage       ends the right to write until the Lease has been renewed once more: etcd may have been restored
+                    meanwhile, and what was decided before then is of a state that is no more
+
 A replica that ends hands the Lease back, and the next one leads within FOLLOW_SECONDS.
 """
 
@@ -73,6 +76,8 @@ class Leadership:
         self._leads = False
         self._wrote = False
         self._safe_until = 0.0
+        self._interrupted = False
+        """Whether the API server failed to answer since the last renewal. Written by the election's thread."""
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
         self._ended = threading.Event()
@@ -105,6 +110,8 @@ class Leadership:
         """Raise NotLeading unless this process may act now."""
         if not self.holds:
             raise NotLeading(f"{self._identity} does not hold {self._name}")
+        if self._interrupted:
+            raise NotLeading(f"{self._identity} has not renewed {self._name} since the API server was away")
 
     def resign(self) -> None:
         """Give the lease up, so that another replica takes over at its next try."""
@@ -147,6 +154,7 @@ class Leadership:
                 return
             except ApiError as error:
                 self._lease = None
+                self._interrupted = True
                 pause = _AGAIN_SECONDS if self._leads else FOLLOW_SECONDS
                 log.debug("leadership.not-renewed", lease=self._name, error=error)
             if self._leads and not self.holds:
@@ -226,6 +234,7 @@ class Leadership:
             self._lease = self._cluster.replace(resource.LEASES, renewed)
         self._history.check(self._lease)
         self._sent = [self._lease["spec"]["renewTime"]]
+        self._interrupted = False
         self._safe_until = begun + RENEW_DEADLINE_SECONDS
         if not self._leads and self.holds:
             self._leads = True

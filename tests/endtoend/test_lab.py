@@ -114,7 +114,7 @@ def test_a_pod_speaks_as_its_service_account_and_has_no_other_rights(lab: Lab) -
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}
     lab.cluster().create(SERVICE_ACCOUNTS, account, "lab-test")
     program = (
-        "from allocator.kube.client import Cluster; from allocator.objects.names import NODES; "
+        "from allocator.kube.client import Cluster; from allocator.kube.resource import NODES; "
         "Cluster.from_environment().list(NODES)"
     )
     pod = {

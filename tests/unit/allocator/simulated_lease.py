@@ -158,6 +158,8 @@ class Connection:
         self.trouble = 0.0
         self.pauses = 0.0
         self.cut = False
+        self.refused = False
+        """Whether the API server is down, so that connections are refused."""
 
     def within(self, _seconds: float) -> Self:
         """As Cluster's."""
@@ -179,6 +181,9 @@ class Connection:
 
     def _call(self, carry_out: Callable[[], Object]) -> Object:
         simulation, chance = self._simulation, self._simulation.chance
+        if self.refused:
+            simulation.sleep(0.001)
+            raise Unavailable(0, "Unavailable", "connection refused")
         if self.cut or chance.random() < self.trouble:
             fate = "lost" if self.cut else chance.choice(("lost", "late", "unanswered", "slow"))
             if fate == "late":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator.kube import lease as lease_module
-from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS
+from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS, NotLeading
 from tests.unit.allocator.simulated_lease import ApiServer, Replica, Simulation
 
 REPLICAS = 3
@@ -210,3 +210,44 @@ def test_a_restored_snapshot_ends_the_followers_too() -> None:
         there.server.restore(snapshot)
         there.run(3)
         assert all(replica.leadership.rewound for replica in there.replicas)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_after_an_outage_nothing_is_written_before_the_lease_was_renewed(seed: int) -> None:
+    """What was decided before the outage is of a state that a restore may have ended."""
+    with group(seed) as there:
+        there.run(20)
+        (leader,) = there.leaders()
+        snapshot = there.server.back_up()
+        there.run(30)
+        for replica in there.replicas:
+            replica.connection.refused = True
+        there.run(2.0)
+        assert leader.leadership.holds
+        there.server.restore(snapshot, written_since=1000)
+        for replica in there.replicas:
+            replica.connection.refused = False
+        written = []
+
+        def write() -> None:
+            with suppress(NotLeading):
+                leader.leadership.require()
+                written.append(there.simulation.now)
+
+        there.simulation.after_step = write
+        there.run(3)
+        assert leader.leadership.rewound
+        assert written == []
+
+
+def test_after_an_outage_that_changed_nothing_the_leader_goes_on() -> None:
+    with group(1) as there:
+        there.run(20)
+        (leader,) = there.leaders()
+        leader.connection.refused = True
+        there.run(2.0)
+        with pytest.raises(NotLeading, match="away"):
+            leader.leadership.require()
+        leader.connection.refused = False
+        there.run(2)
+        leader.leadership.require()
