@@ -97,6 +97,16 @@ class ServiceRequest:
         kept = (holder.sharing_key, holder.local_traffic, holder.backend_key)
         return kept != (self.sharing_key, self.local_traffic, self.backend_key) or not self.ports <= holder.ports
 
+    def is_recorded_in(self, holder: Holder) -> bool:
+        """Return whether the holder is this Service with what it brings to a sharing now."""
+        return holder.uid == self.uid and (
+            holder.ports,
+            holder.sharing_key,
+            holder.local_traffic,
+            holder.backend_key,
+            holder.sharing_namespaces,
+        ) == (self.ports, self.sharing_key, self.local_traffic, self.backend_key, self.sharing_namespaces)
+
     def others_in(self, claim: Claim) -> tuple[Holder, ...]:
         """Return the holders of the claim that are not this Service."""
         mine = self.holder_in(claim)

@@ -20,11 +20,12 @@ from allocator.core.verdicts import How, Placement
 def secured(request: ServiceRequest, *, pools: Iterable[Pool], ledger: Ledger) -> tuple[Placement, ...]:
     """Return what to claim for the Service now: each address in its status that no other Service's claim holds.
 
-    Empty once every such claim is stored, carries the Service's uid and names the pool that the address belongs to
-    now. An address that others hold is claimed too where the Service may share it with them. Reads identity, ports,
-    sharing key and status of the request, never what it asks for. The pool is the one that contains the address
-    (excluded, closed or not autoAssign, it does not matter), else the one recorded when it was assigned; an address
-    of neither is another load balancer's and left alone.
+    Empty once every such claim is stored, carries the uid and what the Service brings to a sharing now, and names the
+    pool that the address belongs to now: nobody joins a Service by what it needed before. An address that others hold
+    is claimed too where the Service may share it with them. Reads identity, ports, sharing key and status of the
+    request, never what it asks for. The pool is the one that contains the address (excluded, closed or not
+    autoAssign, it does not matter), else the one recorded when it was assigned; an address of neither is another load
+    balancer's and left alone.
 
     Of two Services that show one address and may not share it, the one that is asked for first keeps it: callers
     ask in the order of `age`.
@@ -59,7 +60,7 @@ def _secure(
         return Placement(address, name, How.COOLING, claim, reassign)
     mine = request.holder_in(claim)
     if mine is not None:
-        settled = bool(claim.version) and mine.uid == request.uid and name == claim.pool
+        settled = bool(claim.version) and request.is_recorded_in(mine) and name == claim.pool
         return None if settled else Placement(address, name, How.KEPT, claim, reassign)
     if place_among(request, claim, pool).obstacle is None:
         return Placement(address, name, How.SHARED, claim, reassign)

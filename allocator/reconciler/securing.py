@@ -4,7 +4,8 @@ What a status and a claim can be to each other, and what securing does:
 
     status shows an address that
       nobody holds (no claim, cooling)     claim it; where an older Service shows it too, for that one first
-      the Service itself holds             nothing; bind it where the claim does not carry the uid yet
+      the Service itself holds             nothing; bind it where the claim does not carry the uid or its needs yet:
+                                           nobody joins it by what it needed before
       others hold, who may share it        join them
       others hold, who may not             nothing: the Service is given another one, with an Event
       is in no pool, nor was ever          nothing: another load balancer's
@@ -26,6 +27,7 @@ from allocator.core.requests import ServiceRequest
 from allocator.kube.client import ApiError, Object
 from allocator.objects.service import (
     addresses_in_annotation,
+    addresses_in_status,
     recorded_pools,
     showing,
     shown_of_its_own,
@@ -93,17 +95,19 @@ class Securing:
         return ours or bool(assigned and recorded_pools(service))
 
     def _to_secure(self, service: Object) -> tuple[Address, ...]:
-        """Which addresses of its own its status shows without a claim that carries the Service's uid."""
-        key, uid = _key(service), service["metadata"]["uid"]
+        """Which addresses of its own its status shows without a claim that says who it is and what it needs."""
+        key = _key(service)
+        identity = self._identity(service, addresses_in_status(service))
 
-        def bound(address: Address) -> bool:
+        def recorded(address: Address) -> bool:
             claim = self._cache.claim_at(address)
             holder = claim.holder(*key) if claim is not None and claim.in_use else None
-            return claim is not None and bool(claim.version) and holder is not None and holder.uid == uid
+            stored = claim is not None and bool(claim.version)
+            return stored and holder is not None and identity.is_recorded_in(holder)
 
         held = {claim.address for claim in self._cache.held_by(*key)}
         own = shown_of_its_own(service, lb_class=self._lb_class, held=held)
-        return tuple(address for address in own if not bound(address))
+        return tuple(address for address in own if not recorded(address))
 
     def _claim(self, service: Object, addresses: tuple[Address, ...]) -> None:
         if addresses:
@@ -114,8 +118,7 @@ class Securing:
         self, service: Object, claim: Callable[[ServiceRequest], None], addresses: tuple[Address, ...]
     ) -> None:
         """Claim for the Service, with what it brings to a sharing where an IPAllocation can hold that."""
-        namespace = self._cache.namespace(service["metadata"]["namespace"])
-        identity = showing(service, addresses, lb_class=self._lb_class, namespace=namespace)
+        identity = self._identity(service, addresses)
         try:
             claim(identity)
         except ApiError as error:
@@ -123,6 +126,10 @@ class Securing:
                 raise
             # What it brings to a sharing is more than an IPAllocation holds: secured alone, it can be repaired.
             claim(replace(identity, ports=frozenset(), sharing_key="", backend_key=""))
+
+    def _identity(self, service: Object, addresses: tuple[Address, ...]) -> ServiceRequest:
+        namespace = self._cache.namespace(service["metadata"]["namespace"])
+        return showing(service, addresses, lb_class=self._lb_class, namespace=namespace)
 
 
 def _key(service: Object) -> tuple[str, str]:

@@ -96,3 +96,21 @@ def test_what_another_service_shares_with_it_is_joined() -> None:
     book = ledger(claim(ADDRESS, "p", ask("other", uid="2", sharing_key="k"), key="k"))
     assert found(book, POOLS["open"], sharing_key="k", ports=HTTPS) == [(ADDRESS, "p", How.SHARED)]
     assert found(book, POOLS["open"], sharing_key="k", ports=HTTP) == []
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        {"ports": HTTPS},
+        {"sharing_key": "k"},
+        {"local_traffic": True},
+        {"backend_key": "app=web"},
+        {"sharing_namespaces": frozenset({"*"})},
+    ],
+    ids=lambda needs: next(iter(needs)),
+)
+def test_what_it_brings_to_a_sharing_now_is_claimed_too(needs: dict[str, object]) -> None:
+    held = ledger(claim(ADDRESS, "p", ask(uid="1", ports=HTTP)))
+
+    assert found(held, POOLS["open"], ports=HTTP) == []
+    assert found(held, POOLS["open"], **needs) == [(ADDRESS, "p", How.KEPT)]
