@@ -34,11 +34,14 @@ def claim_from(document: Document) -> Claim:
 
 def _claim_at(address: Address, document: Document) -> Claim:
     spec = document["spec"]
+    # Keys are written with the holders where these differ: then who has none shares with nobody.
+    apart = any(holder.get("sharingKey") for holder in spec["holders"])
+    key = "" if apart else spec.get("sharingKey") or ""
     return Claim(
         address=address,
         pool=spec["pool"],
         state=ClaimState(spec["state"]),
-        holders=tuple(_holder_from(holder, spec.get("sharingKey") or "") for holder in spec["holders"]),
+        holders=tuple(_holder_from(holder, key) for holder in spec["holders"]),
         original_pool=spec.get("originalPool") or "",
         reassign=spec.get("shrinkPolicy") == ShrinkPolicy.REASSIGN,
         released_at=spec.get("releasedAt") or "",
@@ -54,11 +57,12 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
     metadata: Stored = {"name": claim.address.claim_name}
     if claim.version:
         metadata["resourceVersion"] = claim.version
+    apart = any(holder.sharing_key != claim.sharing_key for holder in claim.holders)
     spec: Stored = {
         "address": str(claim.address),
         "pool": claim.pool,
         "state": str(claim.state),
-        "holders": [_holder_document(holder, claim.sharing_key, now) for holder in claim.holders],
+        "holders": [_holder_document(holder, now, with_key=apart) for holder in claim.holders],
     }
     spec["since"] = min(holder["since"] for holder in spec["holders"])
     if claim.original_pool:
@@ -96,7 +100,7 @@ def _holder_from(document: Document, sharing_key: str) -> Holder:
         uid=document.get("uid") or None,
         generate_name=document.get("generateName") or "",
         ports=fitting_ports(ports),
-        sharing_key=fitting(document.get("sharingKey", sharing_key), limits.SHARING_KEY_CHARACTERS),
+        sharing_key=fitting(document.get("sharingKey") or sharing_key, limits.SHARING_KEY_CHARACTERS),
         # An earlier release wrote no policy: there a backend key says Local.
         local_traffic=document.get("externalTrafficPolicy", "Local" if backend_key else "Cluster") == "Local",
         backend_key=backend_key,
@@ -105,19 +109,19 @@ def _holder_from(document: Document, sharing_key: str) -> Holder:
     )
 
 
-def _holder_document(holder: Holder, sharing_key: str, now: datetime) -> Stored:
+def _holder_document(holder: Holder, now: datetime, *, with_key: bool) -> Stored:
+    # No field is ever written empty: Kubernetes 1.20 takes "" in a list for null, and refuses it.
     document: Stored = {"namespace": holder.namespace, "since": holder.since or write_time(now)}
     optional = {
         "name": holder.name,
         "uid": holder.uid,
         "generateName": holder.generate_name,
+        "sharingKey": holder.sharing_key if with_key else "",
         "backendKey": holder.backend_key,
         "allowSharedIPNamespaces": sorted(holder.sharing_namespaces or ()),
     }
     document.update({key: value for key, value in optional.items() if value})
     if holder.local_traffic:
         document["externalTrafficPolicy"] = holder.traffic_policy
-    if holder.sharing_key != sharing_key:
-        document["sharingKey"] = holder.sharing_key
     document["ports"] = [{"protocol": port.protocol, "port": port.number} for port in sorted(holder.ports)]
     return document
