@@ -44,12 +44,13 @@ class Watch:
             mirror.stop()
         one, other = self._witness, self._claim_witness
         self.duplicates += one.duplicates + other.duplicates
-        self.moves += ["\n    ".join((move.text, *other.story(move))) for move in one.moves]
+        moves = [move for move in one.moves if not other.gave_way(move)]
+        self.moves += ["\n    ".join((move.text, *other.story(move))) for move in moves]
         self._counts.update(
             assigned=one.assigned,
             shared=one.shared,
             moved=one.moved_as_asked,
-            gave_way=one.gave_way,
+            gave_way=one.gave_way + len(one.moves) - len(moves),
             versions=other.versions,
         )
 

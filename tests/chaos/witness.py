@@ -77,6 +77,9 @@ class Move:
     addresses: frozenset[str]
     since: int
     until: int
+    name: str = ""
+    left: frozenset[str] = frozenset()
+    """Which of the addresses it shows no more."""
 
 
 @dataclass(slots=True)
@@ -161,7 +164,8 @@ class Witness:
                 text = (
                     f"{seen.name}: {', '.join(before)} -> {', '.join(shown) or 'none'}, unasked: {list(seen.story)}"
                 )
-                self.moves.append(Move(text, frozenset((*before, *shown)), seen.first, version))
+                left = frozenset(before) - frozenset(shown)
+                self.moves.append(Move(text, frozenset((*before, *shown)), seen.first, version, seen.name, left))
         for address in set(seen.shown) - set(shown):
             self._let_go(address, uid)
         for address in set(shown) - set(seen.shown):
@@ -212,6 +216,8 @@ class ClaimWitness:
 
     duplicates: list[str] = field(default_factory=list)
     versions: int = 0
+    _held: dict[str, list[tuple[int, dict[str, dict[str, Any]]]]] = field(default_factory=dict)
+    """Who held each address at each version, in the order in which they joined."""
     _stories: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     """What was seen of each address, by version: evidence for whatever a Service is seen to have suffered."""
 
@@ -224,6 +230,22 @@ class ClaimWitness:
             if move.since - _BEFORE <= version <= move.until
         ]
 
+    def gave_way(self, move: Move) -> bool:
+        """Whether a holder listed before it came to need what leaves it no room, on each address that it left.
+
+        Who joined first is what the claim says: a Service may show an address later than one that joined after it.
+        """
+        return bool(move.left) and all(self._had_no_room(move, address) for address in move.left)
+
+    def _had_no_room(self, move: Move, address: str) -> bool:
+        for at, held in self._held.get(address, ()):
+            if move.name not in held or not move.since - _BEFORE <= at <= move.until:
+                continue
+            names = list(held)
+            if any(_at_odds(held[older], held[move.name]) for older in names[: names.index(move.name)]):
+                return True
+        return False
+
     def see(self, change: Change) -> None:
         """Take in one change of a claim."""
         if change.new is None:
@@ -232,6 +254,7 @@ class ClaimWitness:
         self.versions += 1
         spec = change.new["spec"]
         before, after = _holders(change.old), _holders(change.new)
+        self._held.setdefault(spec["address"], []).append((int(change.version), after))
         text = ", ".join(f"{who}/{one.get('uid', '-')[:8]} {one['sharingKey']}" for who, one in after.items())
         self._stories.setdefault(spec["address"], []).append((int(change.version), f"{spec['state']} {text}"))
         for who, one in after.items():

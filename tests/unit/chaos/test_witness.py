@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from allocator.kube.reflector import Change
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import IP_ALLOCATIONS
 from tests.chaos.wishes import CHANGED
-from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Witness
+from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Move, Witness
 
 Object = dict[str, Any]
 
@@ -209,3 +210,15 @@ def test_nobody_joins_a_holder_that_it_is_at_odds_with() -> None:
 def test_a_holder_that_changed_may_be_at_odds_with_who_joined_it_before() -> None:
     assert witnessed(claim("Bound", "k", 80, 81), claim("Bound", "", 80, 81)) == 0
     assert witnessed(claim("Bound", "k", 80), claim("Bound", "", 80, 81)) == 0, "the version between went unseen"
+
+
+def test_who_leaves_an_address_to_one_listed_before_it_gave_way() -> None:
+    witness = ClaimWitness()
+    versions = [claim("Bound", "k", 80, 81), claim("Bound", "k", 81, 81)]
+    for number, (old, new) in enumerate(pairwise([None, *versions])):
+        witness.see(Change(IP_ALLOCATIONS, ("", "192.0.2.1"), old, new, str(number)))
+    left = frozenset({"192.0.2.1"})
+
+    assert witness.gave_way(Move("", left, 0, 9, "1", left))
+    assert not witness.gave_way(Move("", left, 0, 9, "0", left)), "the first gives way to nobody"
+    assert not witness.gave_way(Move("", left, 0, 0, "1", left)), "not before the other changed"
