@@ -46,7 +46,7 @@ class _Seen:
     first: int
     """The version at which it was first seen."""
     unknown_until: float = 0.0
-    """It had changed before it was first seen: until then nobody knows what it asked for a moment ago."""
+    """It had changed before it was first seen: until then nobody knows what its claim still says that it needs."""
     shown: tuple[str, ...] = ()
     story: deque[str] = field(default_factory=lambda: deque(maxlen=_STORY))
     """What was last seen of it."""
@@ -135,7 +135,7 @@ class Witness:
                 asked=CHANGED in annotations,
                 told=frozenset(filter(None, (annotations.get(_ASSIGNED) or "").split(","))),
                 first=version,
-                unknown_until=now + RECENT_SECONDS if CHANGED in annotations else 0.0,
+                unknown_until=now + _GIVES_WAY_SECONDS if CHANGED in annotations else 0.0,
             )
         elif wish != seen.wish:
             replaced = (now, seen.wish)
