@@ -130,10 +130,10 @@ def registered_with(cluster: Cluster) -> set[str]:
     for entry in entries(cluster):
         path, route = path_of(entry), route_of(entry)
         assert route is not None
-        if path is None:
-            found.add("none")
+        if path is None or path == route:
+            found.add("none" if path is None else "bare")
         else:
-            found.add({route: "bare", path_to(cluster, route): "token"}.get(path, "else"))
+            found.add("token" if path == path_to(cluster, route) else "else")
     return found
 
 
@@ -143,7 +143,7 @@ def in_order(cluster: Cluster) -> bool:
         trusted = cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)["data"]["ca.crt"]
         bundles = {entry["clientConfig"].get("caBundle") for entry in entries(cluster)}
         return registered_with(cluster) == {"token"} and bundles == {trusted}
-    except ApiError:
+    except (ApiError, KeyError):  # no replica has made the secret yet
         return False
 
 
