@@ -309,7 +309,7 @@ def test_upgrade_and_rollback_refuse_nothing_but_in_the_documented_gap(
         wait_until(lambda: registered_with(cluster) == {"bare"}, 30, "the first new replica writes the paths back")
         gap = time.monotonic() - gap_began
         starting.join(timeout=30)
-        time.sleep(0.5)
+        time.sleep(SETTLE_SECONDS)  # API servers learn of paths by watches of their own
         in_the_gap = len(load.failures), len(load.unattended)
         replicas.remove(FIRST_PORT)
         replicas.add(Replica, FOURTH_PORT)

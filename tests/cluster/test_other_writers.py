@@ -79,7 +79,7 @@ def test_it_is_taken_over_when_and_not_before_an_address_is_assigned(admitlb: Re
         cluster.patch(SERVICES, name, annotated, "default")
     elif where == "namespace":
         cluster.patch(NAMESPACES, "default", annotated)
-    wait_until(lambda: admitlb.event(name, "AllocationFailed"), 10, "it waits for a pool")
+    wait_until(lambda: admitlb.event(name, "AllocationFailed"), 30, "it waits for a pool")
     assert shown(admitlb, name) == [FOREIGN]
     add_pool(admitlb)
     wait_until(lambda: shown(admitlb, name) == ["192.0.2.10"], 10, "it has an address of ours")
