@@ -79,7 +79,7 @@ class Admissions:
 
     def _pool(self, cluster: Cluster, name: str, number: int, serial: int) -> None:
         # Admission learns of a deletion a moment after it, and takes no other pool with these addresses till then.
-        network = f"198.18.{number * 16 + serial // 16 % 16}.{serial % 16 * 16}"
+        network = f"10.{200 + number}.{serial // 16 % 256}.{serial % 16 * 16}"
         document: dict[str, Any] = pool(name, f"{network}/28", autoAssign=False)
         cluster.create(IP_ADDRESS_POOLS, document, DEFAULT_NAMESPACE)
         self._count()
