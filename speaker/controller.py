@@ -196,7 +196,7 @@ class Controller:
         self._book.note_services(self._groups, state.scopes, until_now=before.scopes)
         # Answer first: the others go by the claim, and whoever had the address until now stops for it.
         macs = {address: help_.macs for address, help_ in state.help.items()}
-        self._announcer.announce(state.scopes, unheld=state.probing, lent=macs)
+        self._announcer.announce(state.scopes, unheld=state.probing, helped=macs)
         self._peers.advertise(state.advertised(self._inputs.links))
         if state.regained:
             self._announcer.announce_again(state.regained)

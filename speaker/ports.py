@@ -22,16 +22,16 @@ class Announces(Protocol):
         wanted: Mapping[Address, Scope],
         *,
         unheld: AbstractSet[Address],
-        lent: Mapping[Address, Mapping[str, bytes]],
+        helped: Mapping[Address, Mapping[str, bytes]],
     ) -> None:
         """Announce exactly this from now on; what is new and `unheld` only once nobody turns out to have it.
 
-        What is `lent` is answered with another's hardware address, by interface, and not announced unasked.
+        What is `helped` is answered with another's hardware address, by interface, and not announced unasked.
         """
         ...
 
     def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
-        """Tell the LAN anew about these addresses, or about everything announced."""
+        """Announce these addresses to the LAN again, or all that are announced."""
         ...
 
     def answered(self) -> frozenset[Address]:

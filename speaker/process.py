@@ -126,7 +126,7 @@ class Speaker:
         packets = PacketLoop(self._metrics.packet_loop_lag.observe)
         announcer = Announcer(
             packets=packets,
-            open_presence=opener(self._metrics, lambda: fence.open),
+            open_endpoint=opener(self._metrics, lambda: fence.open),
             metrics=self._metrics,
             may_send=lambda: fence.open,
             probe=settings.probe,

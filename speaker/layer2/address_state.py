@@ -14,7 +14,7 @@ from speaker.layer2.probing import Probation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Transition:
     """What a step has brought about: addresses answered from now on, no longer, and conflicts that are over."""
 
     taken: tuple[Address, ...] = ()
@@ -23,15 +23,15 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """Something to send now: a probe, or an announcement for a reason."""
+class Timer:
+    """A timer that has run out: send a probe, or (with a reason) an announcement."""
 
     address: Address
     reason: Reason | None
 
 
-class Holdings:
-    """The life of each address from wish to answer. Pure: every method that needs it takes the time. One owner.
+class AddressStates:
+    """The life of each address from decision to answer. Pure: every method that needs it takes the time. One owner.
 
                     new to all of ours              clear
         (not wanted) ---------------> probed for ----------> answered
@@ -60,7 +60,7 @@ class Holdings:
         """The conflicts with hosts that are none of ours."""
         return self._conflicts.current()
 
-    def want(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], now: float) -> Turn:
+    def want(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], now: float) -> Transition:
         """Hold exactly `wanted` from now on; what is new and among `unheld` is probed for first."""
         before, self.wanted = self.wanted, dict(wanted)
         released = before.keys() - wanted.keys()
@@ -77,7 +77,7 @@ class Holdings:
                 self._schedule.start(address, Reason.TAKEN)
                 taken.append(address)
         settled = [address for address in released if self._conflicts.over(address)]
-        return Turn(taken=tuple(taken), released=tuple(released), settled=tuple(settled))
+        return Transition(taken=tuple(taken), released=tuple(released), settled=tuple(settled))
 
     def announce_again(self, addresses: Iterable[Address], reason: Reason) -> None:
         """Begin a new burst for those of the addresses that are answered."""
@@ -86,10 +86,10 @@ class Holdings:
                 self._schedule.start(address, reason)
 
     def claimed(self, claim: Claim, now: float) -> bool:
-        """Take note that a host that is none of ours claims an address; tell whether it is to be reported.
+        """Take note that a host that is none of ours claims an address; return whether it is to be reported.
 
         A reported claim on an answered address is also to be contradicted (RFC 5227 2.4 (b), but never given up:
-        the address is ours by the cluster's word).
+        the cluster assigned the address to us).
         """
         address = claim.address
         if address not in self.wanted:
@@ -99,7 +99,7 @@ class Holdings:
         return self._conflicts.claimed(claim, yielded=yielded, now=now)
 
     def rivalled(self, claim: Claim, node: str, now: float) -> bool:
-        """Take note that another speaker of ours claims an address; tell whether it has for too long.
+        """Take note that another speaker of ours claims an address; return whether it has for too long.
 
         That nobody answers for the address yet is as good as a handover.
         """
@@ -109,28 +109,28 @@ class Holdings:
         """Begin every round of probes that is under way again: what was sent or heard of it may be lost."""
         self._probation.restart(now)
 
-    def next_due(self) -> float | None:
+    def next_timer(self) -> float | None:
         """When `pop` may next bring anything, None if never; a time long past means now."""
-        times = [due for due in (self._schedule.next_due(), self._probation.next_due()) if due is not None]
+        times = [due for due in (self._schedule.next_timer(), self._probation.next_timer()) if due is not None]
         return min(times, default=None)
 
-    def pop(self, now: float) -> Due | Turn | None:
-        """Return the next thing to send, or a turn that time has brought, None if nothing is due."""
+    def pop(self, now: float) -> Timer | Transition | None:
+        """Return the next thing to send, or a transition that time has brought, None if nothing is due."""
         # Whoever waits for a first announcement has it sent at once; a probe only delays what nobody had yet.
-        if self._schedule.next_due() != 0.0:
+        if self._schedule.next_timer() != 0.0:
             cleared = self._probation.pop_cleared(now)
             if cleared:
                 return self._clear(cleared)
             probed = self._probation.pop_probe(now)
             if probed is not None:
-                return Due(probed, None)
-        told = self._schedule.pop(now)
-        return None if told is None else Due(*told)
+                return Timer(probed, None)
+        announced = self._schedule.pop(now)
+        return None if announced is None else Timer(*announced)
 
-    def _clear(self, addresses: list[Address]) -> Turn:
+    def _clear(self, addresses: list[Address]) -> Transition:
         taken = [address for address in addresses if address in self._held_back]
         self._held_back.difference_update(taken)
         for address in taken:
             self._schedule.start(address, Reason.TAKEN)
         settled = [address for address in addresses if self._conflicts.over(address)]
-        return Turn(taken=tuple(taken), settled=tuple(settled))
+        return Transition(taken=tuple(taken), settled=tuple(settled))

@@ -1,4 +1,4 @@
-"""The addresses this node announces: which, on which interfaces, and telling the LAN about them."""
+"""The addresses this node announces: which, on which interfaces, and the frames that say so to the LAN."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from allocator.core.addresses import Address, Family
 from allocator.process.logs import EventLog
 from speaker.cluster.scope import Scope
 from speaker.frames.ethernet import mac_text
-from speaker.layer2.address_state import Holdings, Turn
+from speaker.layer2.address_state import AddressStates, Transition
 from speaker.layer2.conflicts import Claim, Conflict, ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS, Reason, TokenBucket
-from speaker.layer2.interface_endpoint import OpenPresence
-from speaker.layer2.interface_endpoints import Lent, Presences
+from speaker.layer2.interface_endpoint import OpenEndpoint
+from speaker.layer2.interface_endpoints import HelpedMacs, InterfaceEndpoints
 from speaker.layer2.probing import RETRY_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
@@ -32,7 +32,7 @@ announced all of them after a quarter of a second, at 2 Mbit/s."""
 _FENCED_LOOK_SECONDS = 0.05
 """How often to see whether sending is allowed again, while something is due."""
 _NONE: frozenset[Address] = frozenset()
-_NOTHING: Lent = {}
+_NOTHING: HelpedMacs = {}
 
 
 class Announcer:
@@ -43,10 +43,10 @@ class Announcer:
     contradicted now and then and reported; the address stays answered. Claims by our own speakers are reported when
     they last: whoever elects resolves them.
 
-    While `may_send` says no, whatever is due waits, and of what was being probed for nothing counts: who was asked
+    While `may_send` is false, whatever is due waits, and of what was being probed for nothing counts: who was asked
     before a standstill may have answered during it.
 
-    `_holdings`, `_presences`, `_lent`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers change them,
+    `_states`, `_endpoints`, `_helped`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers change them,
     the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no
     frame for a withdrawn address is sent. Listeners are called without the lock, by any of these threads: they must
     be quick.
@@ -56,7 +56,7 @@ class Announcer:
         self,
         *,
         packets: PacketLoop,
-        open_presence: OpenPresence,
+        open_endpoint: OpenEndpoint,
         metrics: SpeakerMetrics,
         may_send: MaySend = always,
         probe: bool = True,
@@ -74,11 +74,11 @@ class Announcer:
         self._probe = probe
         self._listener = ConflictListener()
         self._changed = threading.Condition()
-        self._holdings = Holdings(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
-        self._presences = Presences(
-            packets=packets, open_presence=open_presence, on_claim=self._claimed, metrics=metrics
+        self._states = AddressStates(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
+        self._endpoints = InterfaceEndpoints(
+            packets=packets, open_endpoint=open_endpoint, on_claim=self._claimed, metrics=metrics
         )
-        self._lent: Lent = _NOTHING
+        self._helped: HelpedMacs = _NOTHING
         self._interrupted = False
         self._bucket = TokenBucket(
             rate_per_second=announcements_per_second, burst=announcements_at_once, now=time.monotonic()
@@ -87,7 +87,7 @@ class Announcer:
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
 
     def report_to(self, listener: ConflictListener) -> None:
-        """Name who is told of conflicts; before `start`."""
+        """Name who gets reports of conflicts; before `start`."""
         self._listener = listener
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Announcer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Withdraw everything and end the thread; nothing is sent to say goodbye, the next holder speaks."""
+        """Withdraw everything and end the thread; nothing is sent: the next holder announces."""
         self.announce({})
         with self._changed:
             self._stopping = True
@@ -103,7 +103,7 @@ class Announcer:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         with self._changed:
-            self._presences.close()
+            self._endpoints.close()
 
     @property
     def alive(self) -> bool:
@@ -113,85 +113,85 @@ class Announcer:
     def answered(self) -> frozenset[Address]:
         """The addresses answered for now: of those wanted, all but what is being probed for or left to another."""
         with self._changed:
-            return self._holdings.answered()
+            return self._states.answered()
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The conflicts with hosts that are none of ours, as they are now."""
         with self._changed:
-            return self._holdings.conflicts()
+            return self._states.conflicts()
 
     def interfaces_of(self, scope: Scope) -> list[str]:
         """The names of the interfaces here that the scope includes."""
         with self._changed:
-            return self._presences.names(scope)
+            return self._endpoints.names(scope)
 
     def announce(
         self,
         wanted: Mapping[Address, Scope],
         *,
         unheld: AbstractSet[Address] = _NONE,
-        lent: Lent = _NOTHING,
+        helped: HelpedMacs = _NOTHING,
     ) -> None:
-        """From now on announce exactly `wanted`: answer first, then tell the LAN about what is new.
+        """From now on announce exactly `wanted`: answer first, then announce what is new.
 
         What is new and among `unheld` (as far as is known, none of ours announced it until now) is probed for first;
-        the listener is told when any of it is answered.
-        What is `lent` a hardware address, by interface, is answered with that one and not announced unasked.
+        `on_answered` is called when any of it is answered.
+        What is `helped` is answered with the restarting node's hardware address, by interface, and not announced.
         """
         with self._changed:
-            before = self._holdings.wanted
-            if before == wanted and lent == self._lent:
+            before = self._states.wanted
+            if before == wanted and helped == self._helped:
                 return
-            returned = [address for address in self._lent if address in wanted and address not in lent]
-            self._lent = dict(lent)
-            turn = self._holdings.want(wanted, unheld=unheld if self._probe else _NONE, now=time.monotonic())
+            returned = [address for address in self._helped if address in wanted and address not in helped]
+            self._helped = dict(helped)
+            transition = self._states.want(wanted, unheld=unheld if self._probe else _NONE, now=time.monotonic())
             self._answer()
-            self._holdings.announce_again(returned, Reason.TAKEN)
+            self._states.announce_again(returned, Reason.TAKEN)
             self._changed.notify_all()
-        if not unheld.isdisjoint(turn.taken):
+        if not unheld.isdisjoint(transition.taken):
             self._listener.on_answered()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
-        for address in sorted(turn.released):
+        for address in sorted(transition.released):
             services = self._listener.services_of(address)
             log.info("address.withdrawn", ip=address, service=services, protocol="layer2", interfaces=before[address])
-        self._tell_of(turn, wanted)
+        self._report(transition, wanted)
 
     def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
         """Start the bursts of these addresses, or of all, anew: the LAN may have learned another holder meanwhile."""
         with self._changed:
-            wanted = self._holdings.wanted
+            wanted = self._states.wanted
             again = list(wanted) if addresses is None else [each for each in addresses if each in wanted]
-            self._holdings.announce_again(again, Reason.DOUBT)
+            self._states.announce_again(again, Reason.DOUBT)
             self._changed.notify_all()
 
     def set_interfaces(self, interfaces: Iterable[Interface]) -> None:
         """Follow the node's interfaces: answer on those that can announce, and announce on those that are new."""
         with self._changed:
-            added = self._presences.follow(interfaces)
+            added = self._endpoints.follow(interfaces)
             if not added:
                 return
             self._answer()
-            wanted = self._holdings.wanted.items()
+            wanted = self._states.wanted.items()
             here = [address for address, scope in wanted if any(scope.includes(name) for name in added)]
-            self._holdings.announce_again(here, Reason.INTERFACE)
+            self._states.announce_again(here, Reason.INTERFACE)
             self._changed.notify_all()
 
     def _answer(self) -> None:
-        self._presences.answer(self._holdings.wanted, self._holdings.answered(), self._lent)
+        self._endpoints.answer(self._states.wanted, self._states.answered(), self._helped)
 
     def _claimed(self, claim: Claim) -> None:
         node = self._listener.whose(claim.mac)
         with self._changed:
-            if self._presences.is_own(claim.mac):
+            if self._endpoints.is_own(claim.mac):
                 # Another interface of this node in the same LAN, or a loop.
                 return
             now = time.monotonic()
             if node is not None:
-                report = self._holdings.rivalled(claim, node, now)
+                report = self._states.rivalled(claim, node, now)
                 defend = False
             else:
-                report = self._holdings.claimed(claim, now)
-                may_defend = report and claim.address in self._holdings.answered() and self._may_send()
+                report = self._states.claimed(claim, now)
+                may_defend = report and claim.address in self._states.answered() and self._may_send()
                 defend = may_defend and self._bucket.take(now)
             if defend:
                 self._send(claim.address, Reason.DEFENCE)
@@ -220,43 +220,43 @@ class Announcer:
             with self._changed:
                 if self._stopping:
                     return
-                turn, wait_seconds = self._step()
-                if turn is None and wait_seconds != 0.0:
+                transition, wait_seconds = self._step()
+                if transition is None and wait_seconds != 0.0:
                     self._changed.wait(wait_seconds)
-                wanted = self._holdings.wanted
-            if turn is not None:
-                if turn.taken:
+                wanted = self._states.wanted
+            if transition is not None:
+                if transition.taken:
                     self._listener.on_answered()
-                self._tell_of(turn, wanted)
+                self._report(transition, wanted)
 
-    def _step(self) -> tuple[Turn | None, float | None]:
+    def _step(self) -> tuple[Transition | None, float | None]:
         """Do one thing that is due; return how long nothing is (None: until something changes)."""
         now = time.monotonic()
-        due_at = self._holdings.next_due()
-        if due_at is None or due_at > now:
-            return None, None if due_at is None else due_at - now
+        timer_at = self._states.next_timer()
+        if timer_at is None or timer_at > now:
+            return None, None if timer_at is None else timer_at - now
         if not self._may_send():
             self._interrupted = True
             return None, _FENCED_LOOK_SECONDS
         if self._interrupted:
             self._interrupted = False
-            self._holdings.ask_anew(now)
+            self._states.ask_anew(now)
             return None, 0.0
         if not self._bucket.take(now):
             return None, self._bucket.wait_seconds(now)
-        due = self._holdings.pop(now)
-        if isinstance(due, Turn):
+        timer = self._states.pop(now)
+        if isinstance(timer, Transition):
             self._answer()
-            return due, 0.0
-        if due is not None:
-            self._send(due.address, due.reason)
+            return timer, 0.0
+        if timer is not None:
+            self._send(timer.address, timer.reason)
         return None, 0.0
 
     def _send(self, address: Address, reason: Reason | None) -> None:
-        self._presences.send(address, self._holdings.wanted[address], reason)
+        self._endpoints.send(address, self._states.wanted[address], reason)
 
-    def _tell_of(self, turn: Turn, wanted: Mapping[Address, Scope]) -> None:
-        for address in turn.taken:
+    def _report(self, transition: Transition, wanted: Mapping[Address, Scope]) -> None:
+        for address in transition.taken:
             services = self._listener.services_of(address)
             interfaces = wanted.get(address, "-")
             log.info(
@@ -271,6 +271,6 @@ class Announcer:
                 log.warning(
                     "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
                 )
-        for address in turn.settled:
+        for address in transition.settled:
             log.info("address.conflict-over", ip=address, service=self._listener.services_of(address))
             self._listener.on_over(address)

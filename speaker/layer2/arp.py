@@ -16,11 +16,11 @@ from speaker.netdev.interfaces import Interface
 from speaker.netdev.packet_socket import MaySend, always
 
 _OWN: Mapping[Address, bytes] = {}
-"""Nothing is lent: the interface's own hardware address is the answer."""
+"""Nobody is helped: the interface's own hardware address is the answer."""
 
 
 def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) -> ArpFrame | None:
-    """Return the reply that `request` deserves from the holder of `addresses` at `mac`, None if none.
+    """Return the reply of the holder of `addresses` at `mac` to `request`, None if none.
 
     Only requests, sent to everyone or to us, for an address we hold; the sender's own address does not matter,
     which defends the address against probes (MetalLB internal/layer2/arp.go processRequest; RFC 5227 2.4).
@@ -33,8 +33,8 @@ def answer(request: ArpFrame, *, mac: bytes, addresses: AbstractSet[Address]) ->
 class ArpResponder(FrameListener):
     """Answers and announces IPv4 addresses on one interface, with that interface's own MAC.
 
-    `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread. The kernel's
-    filter is a hint that may let more through; `_addresses` decides.
+    `_addresses` and `_helped` are replaced whole by the announcer's caller and read by the packet thread.
+    The kernel's filter is a hint that may let more through; `_addresses` decides.
     """
 
     protocol = "arp"
@@ -46,12 +46,12 @@ class ArpResponder(FrameListener):
         super().__init__(interface, metrics, may_send)
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
-        self._lent: Mapping[Address, bytes] = _OWN
+        self._helped: Mapping[Address, bytes] = _OWN
 
-    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
+    def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = _OWN) -> None:
         """From now on answer for exactly the IPv4 addresses among these."""
         mine = frozenset(address for address in addresses if self.covers(address))
-        self._lent = lent
+        self._helped = helped
         if mine == self._addresses:
             return
         # Both orders of filter and set are safe: what only one of them knows is not answered.
@@ -60,7 +60,7 @@ class ArpResponder(FrameListener):
 
     def announce(self, address: Address) -> bool:
         """Broadcast the address in both gratuitous forms, request and reply; return whether any went out."""
-        if address in self._lent:
+        if address in self._helped:
             return False
         frames = [gratuitous(operation, address, self.interface.mac).encode() for operation in Operation]
         sent = sum(self._socket.send(frame) for frame in frames)
@@ -73,10 +73,10 @@ class ArpResponder(FrameListener):
         reply = answer(request, mac=self.interface.mac, addresses=self._addresses)
         if reply is None:
             return False
-        lent = self._lent.get(request.target_ip)
-        if lent is not None:
+        helped = self._helped.get(request.target_ip)
+        if helped is not None:
             # Only inside: the frame itself comes from here, or switches would send that node's traffic here.
-            reply = replace(reply, sender_mac=lent)
+            reply = replace(reply, sender_mac=helped)
         # Counted when the answer is on its way: nobody waits for the counters.
         sent = self._socket.send(reply.encode())
         address = str(request.target_ip)

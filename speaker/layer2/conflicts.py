@@ -50,12 +50,12 @@ def _unnamed(_: Address) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictListener:
-    """Who is told of conflicts, and who knows our own. Called by several threads, so each must be quick.
+    """Who gets reports of conflicts, and who knows our own. Called by several threads, so each must be quick.
 
     `on_conflict` gets the address, our interface and the MAC of a host that is none of ours, at most once in
-    REPORT_SECONDS an address; `on_over` the address when the host is gone or the address withdrawn. `whose` tells
+    REPORT_SECONDS an address; `on_over` the address when the host is gone or the address withdrawn. `whose` returns
     which of our nodes has a MAC; `on_rival` gets the address and the node whose speaker goes on claiming what this
-    one announces. `on_answered` is told when addresses that had to be asked for are answered for at last.
+    one announces. `on_answered` is called when addresses that had to be asked for are answered for at last.
     `services_of` names the Services that have an address, for whoever reads the log by Service.
     """
 
@@ -68,7 +68,7 @@ class ConflictListener:
 
 
 class Conflicts:
-    """Tells which claims are news. Pure: every method takes the time. Owned by whoever announces."""
+    """Which claims are to be reported. Pure: every method takes the time. Owned by whoever announces."""
 
     def __init__(self) -> None:
         self._conflicts: dict[Address, Conflict] = {}
@@ -80,18 +80,18 @@ class Conflicts:
         return tuple(self._conflicts[address] for address in sorted(self._conflicts))
 
     def claimed(self, claim: Claim, *, yielded: bool, now: float) -> bool:
-        """Take note of a foreign host's claim; tell whether it is to be reported (and, unless yielded, answered)."""
+        """Take note of a foreign host's claim; return whether to report (and, unless yielded, answer) it."""
         self._conflicts[claim.address] = Conflict(
             address=claim.address, interface=claim.interface, mac=claim.mac, yielded=yielded
         )
-        # Another claimant is no news: two hosts that fight over the address take turns with every frame.
+        # Another claimant is no new conflict: two hosts that fight over the address take turns with every frame.
         if now - self._reported.get(claim.address, float("-inf")) < REPORT_SECONDS:
             return False
         self._reported[claim.address] = now
         return True
 
     def rivalled(self, claim: Claim, node: str, now: float) -> bool:
-        """Take note that our own speaker on `node` claims the address, too; tell whether it has for too long."""
+        """Take note that our own speaker on `node` claims the address, too; return whether it has for too long."""
         first, last = self._rivals.get((claim.address, node), (now, now))
         if now - last > REPORT_SECONDS:
             first = now

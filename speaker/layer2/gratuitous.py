@@ -47,7 +47,7 @@ class TokenBucket:
 
 
 class Reason(StrEnum):
-    """Why the LAN is told of an address."""
+    """Why an address is announced."""
 
     TAKEN = "taken"
     """This node begins to answer for it, or for it on other interfaces than before."""
@@ -115,7 +115,7 @@ class AnnouncementSchedule:
             return address, Reason.REPEAT
         return None
 
-    def next_due(self) -> float | None:
+    def next_timer(self) -> float | None:
         """When `pop` may next return something, None if never; a time long past means now."""
         if self._first:
             return 0.0

@@ -1,4 +1,4 @@
-"""This node on one interface: everything that answers, announces, asks and listens there."""
+"""This node's endpoint on one interface: everything that answers, announces, asks and listens there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speaker.netdev.packet_socket import MaySend, always
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class InterfaceEndpoint:
     """One responder and one watch per family, addressed together: each takes what is of its family."""
 
     responders: tuple[Responder, ...]
@@ -35,19 +35,19 @@ class Presence:
         addresses: frozenset[Address],
         *,
         watched: frozenset[Address],
-        lent: Mapping[Address, bytes],
+        helped: Mapping[Address, bytes],
     ) -> None:
         """From now on answer for exactly these addresses, and report claims of exactly those watched.
 
-        What is `lent` is said to be at that hardware address instead of the interface's, and not announced.
+        What is `helped` is answered with that hardware address instead of the interface's, and not announced.
         """
         for responder in self.responders:
-            responder.answer_for(addresses, lent)
+            responder.answer_for(addresses, helped)
         for watch in self.watches:
             watch.watch_for(watched)
 
     def announce(self, address: Address) -> bool:
-        """Tell the LAN, unasked, that the address is here now; return whether anything went out."""
+        """Announce the address to the LAN, unasked; return whether anything went out."""
         return any([each.announce(address) for each in self.responders if each.covers(address)])
 
     def probe(self, address: Address) -> None:
@@ -57,17 +57,17 @@ class Presence:
                 watch.probe(address)
 
 
-OpenPresence = Callable[[Interface, Callable[[Claim], None]], Presence]
-"""Opens what there is on an interface and who is told of claims heard there. Raises OSError."""
+OpenEndpoint = Callable[[Interface, Callable[[Claim], None]], InterfaceEndpoint]
+"""Opens what there is on an interface and who gets the claims heard there. Raises OSError."""
 
 
-def opener(metrics: SpeakerMetrics, may_send: MaySend = always) -> OpenPresence:
+def opener(metrics: SpeakerMetrics, may_send: MaySend = always) -> OpenEndpoint:
     """Return what opens an interface: everything, or nothing where one part raises OSError.
 
-    While `may_send` says no, nothing is answered, announced or asked.
+    While `may_send` is false, nothing is answered, announced or asked.
     """
 
-    def open_presence(interface: Interface, on_claim: Callable[[Claim], None]) -> Presence:
+    def open_endpoint(interface: Interface, on_claim: Callable[[Claim], None]) -> InterfaceEndpoint:
         with ExitStack() as undo:
             responders: list[Responder] = []
             for responder in (ArpResponder, NdpResponder):
@@ -78,6 +78,6 @@ def opener(metrics: SpeakerMetrics, may_send: MaySend = always) -> OpenPresence:
                 watches.append(watch(interface, metrics, on_claim, may_send))
                 undo.callback(watches[-1].close)
             undo.pop_all()
-        return Presence(tuple(responders), tuple(watches))
+        return InterfaceEndpoint(tuple(responders), tuple(watches))
 
-    return open_presence
+    return open_endpoint

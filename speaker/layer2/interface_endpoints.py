@@ -11,33 +11,33 @@ from speaker.cluster.scope import Scope
 from speaker.frames.ethernet import mac_text
 from speaker.layer2.conflicts import Claim
 from speaker.layer2.gratuitous import Reason
-from speaker.layer2.interface_endpoint import OpenPresence, Presence
+from speaker.layer2.interface_endpoint import InterfaceEndpoint, OpenEndpoint
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interfaces import Interface, announcing
 
 log = EventLog("announcer")
 
-Lent = Mapping[Address, Mapping[str, bytes]]
-"""Addresses that are said to be at a hardware address of another node, by interface."""
+HelpedMacs = Mapping[Address, Mapping[str, bytes]]
+"""Addresses answered for a restarting node: with its hardware address, by interface."""
 
 
-class Presences:
-    """Keeps a presence on every interface that can announce. Whoever owns it serialises the calls."""
+class InterfaceEndpoints:
+    """Keeps a endpoint on every interface that can announce. Whoever owns it serialises the calls."""
 
     def __init__(
         self,
         *,
         packets: PacketLoop,
-        open_presence: OpenPresence,
+        open_endpoint: OpenEndpoint,
         on_claim: Callable[[Claim], None],
         metrics: SpeakerMetrics,
     ) -> None:
         self._packets = packets
-        self._open_presence = open_presence
+        self._open_endpoint = open_endpoint
         self._on_claim = on_claim
         self._metrics = metrics
-        self._present: dict[Interface, Presence] = {}
+        self._present: dict[Interface, InterfaceEndpoint] = {}
         self._own_macs: frozenset[bytes] = frozenset()
 
     def follow(self, interfaces: Iterable[Interface]) -> list[str]:
@@ -51,52 +51,52 @@ class Presences:
         return [interface.name for interface in usable if interface not in self._present and self._open(interface)]
 
     def is_own(self, mac: bytes) -> bool:
-        """Tell whether an interface of this node, announcing or not, has the hardware address."""
+        """Return whether an interface of this node, announcing or not, has the hardware address."""
         return mac in self._own_macs
 
     def names(self, scope: Scope) -> list[str]:
         """The names of the interfaces present that the scope includes."""
         return sorted({interface.name for interface in self._present if scope.includes(interface.name)})
 
-    def answer(self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], lent: Lent) -> None:
+    def answer(self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], helped: HelpedMacs) -> None:
         """From now on watch for `wanted` and answer for exactly those of them that are `answered`."""
-        for interface, presence in self._present.items():
+        for interface, endpoint in self._present.items():
             here = frozenset(address for address, scope in wanted.items() if scope.includes(interface.name))
-            macs = {address: macs[interface.name] for address, macs in lent.items() if interface.name in macs}
-            presence.answer_for(here & answered, watched=here, lent=macs)
+            macs = {address: macs[interface.name] for address, macs in helped.items() if interface.name in macs}
+            endpoint.answer_for(here & answered, watched=here, helped=macs)
 
     def send(self, address: Address, scope: Scope, reason: Reason | None) -> None:
         """Announce the address for the reason, or ask for it (None), on every interface of the scope."""
-        for interface, presence in self._present.items():
+        for interface, endpoint in self._present.items():
             if not scope.includes(interface.name):
                 continue
-            # A refresh also asks: a host that took the address without a word would stay unnoticed for ever.
+            # A refresh also asks: a host that took the address silently would stay unnoticed for ever.
             if reason in (None, Reason.REFRESH):
-                presence.probe(address)
-            if reason is not None and presence.announce(address):
+                endpoint.probe(address)
+            if reason is not None and endpoint.announce(address):
                 self._metrics.announcements.labels(reason).inc()
 
     def close(self) -> None:
         """Leave every interface."""
-        for presence in self._present.values():
-            self._retire(presence)
+        for endpoint in self._present.values():
+            self._retire(endpoint)
         self._present.clear()
 
     def _open(self, interface: Interface) -> bool:
         try:
-            presence = self._open_presence(interface, self._on_claim)
+            endpoint = self._open_endpoint(interface, self._on_claim)
         except OSError as error:
             # The link went again before it was opened; its next change is reported anew.
             log.warning("interface.unusable", interface=interface.name, error=error)
             return False
-        self._present[interface] = presence
-        for listener in presence.listeners:
+        self._present[interface] = endpoint
+        for listener in endpoint.listeners:
             self._packets.add(listener)
         log.info("interface.ready", interface=interface.name, mac=mac_text(interface.mac))
         return True
 
-    def _retire(self, presence: Presence) -> None:
-        for listener in presence.listeners:
+    def _retire(self, endpoint: InterfaceEndpoint) -> None:
+        for listener in endpoint.listeners:
             self._packets.retire(listener)
 
 

@@ -18,13 +18,13 @@ from speaker.netdev.multicast_groups import GroupMemberships
 from speaker.netdev.packet_socket import MaySend, always
 
 _OWN: Mapping[Address, bytes] = {}
-"""Nothing is lent: the interface's own hardware address is the answer."""
+"""Nobody is helped: the interface's own hardware address is the answer."""
 
 
 def answer(
     frame: Solicitation | Advertisement, *, mac: bytes, addresses: AbstractSet[Address]
 ) -> Advertisement | None:
-    """Return the advertisement that `frame` deserves from the holder of `addresses` at `mac`, None if none.
+    """Return the advertisement by which the holder of `addresses` at `mac` answers `frame`, None if none.
 
     Solicitations for an address we hold, sent to a group or to us, multicast or (NUD) unicast, with or without the
     asker's link-layer address; a probe for it is answered so that the prober desists (RFC 4862 5.4.3).
@@ -41,8 +41,8 @@ def answer(
 class NdpResponder(FrameListener):
     """Answers and announces IPv6 addresses on one interface, with that interface's own MAC.
 
-    `_addresses` and `_lent` are replaced whole by the announcer's caller and read by the packet thread; `_groups` and
-    `_members` belong to the caller. The kernel's filter is a hint that may let more through; `_addresses` decides.
+    `_addresses` and `_helped` are replaced whole by the announcer's caller and read by the packet thread; `_groups`
+    and `_members` belong to the caller. The filter is a hint that may let more through; `_addresses` decides.
     """
 
     protocol = "ndp"
@@ -54,14 +54,14 @@ class NdpResponder(FrameListener):
         super().__init__(interface, metrics, may_send)
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
-        self._lent: Mapping[Address, bytes] = _OWN
+        self._helped: Mapping[Address, bytes] = _OWN
         self._groups: frozenset[Address] = frozenset()
         self._members = GroupMemberships(interface)
 
-    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = _OWN) -> None:
+    def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = _OWN) -> None:
         """From now on answer for exactly the IPv6 addresses among these, and be in exactly their groups."""
         mine = frozenset(address for address in addresses if self.covers(address))
-        self._lent = lent
+        self._helped = helped
         if mine == self._addresses:
             return
         # Addresses that end alike share a group: it is the set of groups that is joined, so none is left too early.
@@ -76,8 +76,8 @@ class NdpResponder(FrameListener):
         self._groups = groups
 
     def announce(self, address: Address) -> bool:
-        """Tell all nodes where the address is, overriding what they had; return whether that went out."""
-        if address in self._lent:
+        """Advertise the address to all nodes, overriding what they had; return whether that went out."""
+        if address in self._helped:
             return False
         sent = self._socket.send(unsolicited(address, self.interface.mac).encode())
         if sent:
@@ -94,9 +94,9 @@ class NdpResponder(FrameListener):
         reply = answer(frame, mac=self.interface.mac, addresses=self._addresses)
         if reply is None:
             return False
-        lent = self._lent.get(frame.target)
-        if lent is not None:
-            reply = replace(reply, link_address=lent)
+        helped = self._helped.get(frame.target)
+        if helped is not None:
+            reply = replace(reply, link_address=helped)
         # Counted when the answer is on its way: nobody waits for the counters.
         sent = self._socket.send(reply.encode())
         address = str(frame.target)

@@ -12,7 +12,7 @@ from speaker.netdev import bpf, filters
 class NdpWatch(ClaimWatch):
     """Whoever advertises an address claims it.
 
-    All nodes are told of a probe's answer and of a changed holder, so no group has to be joined.
+    All nodes get a probe's answer and what announces a changed holder, so no group has to be joined.
     """
 
     protocol = "ndp"

@@ -92,7 +92,7 @@ class Probation:
             cleared.append(address)
         return cleared
 
-    def next_due(self) -> float | None:
+    def next_timer(self) -> float | None:
         """When either `pop` may next return something, None if never."""
         return min((queue[0][0] for queue in (self._probes, self._verdicts) if queue), default=None)
 

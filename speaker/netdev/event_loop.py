@@ -28,7 +28,7 @@ class Listener(Protocol):
         ...
 
     def handle_readable(self) -> None:
-        """Take in waiting frames and do what they deserve. Never raises for what a frame or the network does."""
+        """Take in waiting frames and answer or report them. Never raises for what a frame or the network does."""
         ...
 
     def count_overflow(self) -> None:
@@ -44,18 +44,18 @@ class Responder(Listener, Protocol):
     """Answers for addresses of one family."""
 
     def covers(self, address: Address) -> bool:
-        """Tell whether the address is of this responder's family."""
+        """Return whether the address is of this responder's family."""
         ...
 
-    def answer_for(self, addresses: frozenset[Address], lent: Mapping[Address, bytes] = ...) -> None:
+    def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = ...) -> None:
         """From now on answer for exactly these addresses; others of the set are ignored.
 
-        What is `lent` is said to be at that hardware address instead of the interface's, and not announced.
+        What is `helped` is answered with that hardware address instead of the interface's, and not announced.
         """
         ...
 
     def announce(self, address: Address) -> bool:
-        """Tell the LAN, unasked, that the address is here now; return whether anything went out."""
+        """Announce the address to the LAN, unasked; return whether anything went out."""
         ...
 
 
@@ -63,7 +63,7 @@ class Watch(Listener, Protocol):
     """Hears others claim addresses of one family."""
 
     def covers(self, address: Address) -> bool:
-        """Tell whether the address is of this watch's family."""
+        """Return whether the address is of this watch's family."""
         ...
 
     def watch_for(self, addresses: frozenset[Address]) -> None:

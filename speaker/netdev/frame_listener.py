@@ -31,19 +31,19 @@ class FrameListener(ABC):
         return self._socket.fileno()
 
     def covers(self, address: Address) -> bool:
-        """Tell whether the address is of this listener's family."""
+        """Return whether the address is of this listener's family."""
         return address.family is self.family
 
     def handle_readable(self) -> None:
-        """Take in waiting frames and do what they deserve."""
+        """Take in waiting frames and answer or report them."""
         for data in self._socket.frames():
             try:
-                deserving = self._handle(data)
+                ours = self._handle(data)
             except MalformedFrame as error:
                 self._socket.dropped(error.reason)
                 self._log.debug(f"{self.protocol}.malformed", interface=self.interface.name, error=error)
                 continue
-            if not deserving:
+            if not ours:
                 self._socket.dropped("not-ours")
 
     def count_overflow(self) -> None:
@@ -56,4 +56,4 @@ class FrameListener(ABC):
 
     @abstractmethod
     def _handle(self, data: bytes) -> bool:
-        """Do what the frame deserves; return whether it deserved anything. Raises MalformedFrame."""
+        """Answer or report the frame; return whether it concerned us. Raises MalformedFrame."""

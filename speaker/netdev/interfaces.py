@@ -54,7 +54,7 @@ _RECEIVE_BYTES = 65536
 class Interface:
     """One link: `mac` is six bytes, `carrier` means its medium is there, `master` the bridge or bond it serves.
 
-    `subnets` are those of its addresses, link-local ones left out; `default_route` tells that a default route leads
+    `subnets` are those of its addresses, link-local ones left out; `default_route` means that a default route leads
     out of it, `excluded` that it is not to announce whatever it can.
     """
 
@@ -142,7 +142,7 @@ def from_netlink(
 
 
 def _subnet(address: str, length: int | None) -> Subnet | None:
-    """The subnet of an address; None for a link-local one, which says nothing about who else is there."""
+    """The subnet of an address; None for a link-local one: it is on every LAN."""
     if length is None or ipaddress.ip_address(address).is_link_local:
         return None
     try:
@@ -156,7 +156,7 @@ def _attribute(message: Mapping[str, Any], name: str) -> Any:
 
 
 class InterfaceWatch:
-    """Tells `on_change` the node's interfaces whenever they change, from a thread of its own.
+    """Reports the node's interfaces whenever they change, from a thread of its own.
 
     Notifications only say that something changed; each is answered by reading everything anew, so that a
     notification lost by a full queue (ENOBUFS) costs nothing. `_current` is written by the thread alone.

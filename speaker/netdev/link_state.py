@@ -23,7 +23,7 @@ class LinkMemory:
         self._once: dict[str, Link] = {}
 
     def links(self, interfaces: Iterable[Interface]) -> tuple[Link, ...]:
-        """Return the interfaces to tell the other speakers about, by name."""
+        """Return the interfaces to advertise to the other speakers, by name."""
         present = {interface.name: interface for interface in interfaces}
         usable = {interface.name for interface in announcing(present.values())}
         self._once = {

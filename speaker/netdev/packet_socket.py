@@ -97,7 +97,7 @@ class PacketSocket:
             except BlockingIOError:
                 return
             except OSError as error:
-                # Told once when the interface goes down.
+                # Reported once when the interface goes down.
                 self.failed("receive", error)
                 return
             yield frame
@@ -105,7 +105,7 @@ class PacketSocket:
             self._received.inc()
 
     def send(self, frame: bytes) -> bool:
-        """Hand a frame to the driver; tell whether it took it (no: link down, queue full, not allowed now)."""
+        """Hand a frame to the driver; return whether it took it (no: link down, queue full, not allowed now)."""
         if not self._may_send():
             return False
         try:
@@ -116,7 +116,7 @@ class PacketSocket:
         return True
 
     def dropped(self, reason: str) -> None:
-        """Count a frame that came through the filter and deserved nothing."""
+        """Count a frame that came through the filter and needs no answer."""
         self._metrics.frames_dropped.labels(self.interface.name, reason).inc()
 
     def count_overflow(self) -> None:

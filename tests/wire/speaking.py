@@ -54,7 +54,7 @@ class Speaking:
         self.packets = PacketLoop(self.metrics.packet_loop_lag.observe)
         self.announcer = Announcer(
             packets=self.packets,
-            open_presence=opener(self.metrics, may_send),
+            open_endpoint=opener(self.metrics, may_send),
             metrics=self.metrics,
             may_send=may_send,
             announcements_per_second=announcements_per_second,

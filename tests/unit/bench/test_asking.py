@@ -10,7 +10,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from tests.bench.speaker_asking import Answer, answer_in, question
 
-ASKER, NODE, LENDER = "02:00:00:00:00:f2", "02:00:00:00:00:c9", "02:00:00:00:00:ca"
+ASKER, NODE, HELPED = "02:00:00:00:00:f2", "02:00:00:00:00:c9", "02:00:00:00:00:ca"
 VIP4, VIP6 = "203.0.113.30", "2001:db8:1::30"
 
 
@@ -36,8 +36,8 @@ def test_a_solicitation_is_what_scapy_would_send() -> None:
 
 
 def test_an_arp_reply_names_the_place_and_its_sender() -> None:
-    frame = Ether(src=NODE, dst=ASKER) / ARP(op="is-at", hwsrc=LENDER, psrc=VIP4, hwdst=ASKER, pdst="203.0.113.242")
-    assert answer_in(bytes(frame), at=1.0) == Answer(at=1.0, address=VIP4, mac=LENDER, sender=NODE)
+    frame = Ether(src=NODE, dst=ASKER) / ARP(op="is-at", hwsrc=HELPED, psrc=VIP4, hwdst=ASKER, pdst="203.0.113.242")
+    assert answer_in(bytes(frame), at=1.0) == Answer(at=1.0, address=VIP4, mac=HELPED, sender=NODE)
 
 
 def test_an_advertisement_names_the_place_and_its_sender() -> None:
@@ -45,9 +45,9 @@ def test_an_advertisement_names_the_place_and_its_sender() -> None:
         Ether(src=NODE, dst=ASKER)
         / IPv6(src=VIP6, dst="2001:db8:1::f2", hlim=255)
         / ICMPv6ND_NA(tgt=VIP6, R=0, S=1)
-        / ICMPv6NDOptDstLLAddr(lladdr=LENDER)
+        / ICMPv6NDOptDstLLAddr(lladdr=HELPED)
     )
-    assert answer_in(bytes(frame), at=1.0) == Answer(at=1.0, address=VIP6, mac=LENDER, sender=NODE)
+    assert answer_in(bytes(frame), at=1.0) == Answer(at=1.0, address=VIP6, mac=HELPED, sender=NODE)
 
 
 @pytest.mark.parametrize(

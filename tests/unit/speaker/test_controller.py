@@ -31,7 +31,7 @@ from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, 
 
 VIP = Address.parse("10.0.0.1")  # node-b ranks first, node-a second
 NODE = "node-a"
-Lent = Mapping[Address, Mapping[str, bytes]]
+HelpedMacs = Mapping[Address, Mapping[str, bytes]]
 UP, NO_CARRIER = 0x10003, 0x1003
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x0b"),)
 
@@ -44,7 +44,7 @@ class Neighbours:
     announced: dict[Address, Scope] = field(default_factory=dict)
     squatted: set[Address] = field(default_factory=set)
     unheld: set[Address] = field(default_factory=set)
-    lent: dict[Address, Mapping[str, bytes]] = field(default_factory=dict)
+    helped: dict[Address, Mapping[str, bytes]] = field(default_factory=dict)
     hosts: dict[str, str] = field(default_factory=dict)
     existing: dict[str, Sequence[str]] = field(default_factory=dict)
     stated: AdvertisedState = NOTHING
@@ -55,14 +55,14 @@ class Neighbours:
     def __post_init__(self) -> None:
         self.going.set()
 
-    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], lent: Lent) -> None:
+    def announce(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], helped: HelpedMacs) -> None:
         self.waiting = not self.going.is_set()
         assert self.going.wait(10)
         self.waiting = False
         asked_for = unheld & wanted.keys() - self.announced.keys() - self.squatted
         self.announced = dict(wanted)
         self.unheld |= unheld
-        self.lent = dict(lent)
+        self.helped = dict(helped)
         self.said.append(sorted(str(address) for address in wanted))
         if asked_for:
             self.on_answered()
@@ -282,7 +282,7 @@ def standing_in(rig: Rig) -> None:
 
 def test_for_a_speaker_that_leaves_a_sound_node_its_successor_says_what_it_would_say(rig: Rig) -> None:
     standing_in(rig)
-    assert rig.around.lent == {VIP: {"eth0": LINKS[0].mac}}
+    assert rig.around.helped == {VIP: {"eth0": LINKS[0].mac}}
     wait_until(lambda: rig.around.hosts == {"node-b": "203.0.113.2"}, 5, "the node itself is watched")
     rig.alive("node-a", "node-b")
     rig.alive("node-a", "node-b", holding=["node-b"])
@@ -293,7 +293,7 @@ def test_for_a_speaker_that_leaves_a_sound_node_its_successor_says_what_it_would
 def test_when_the_node_itself_goes_its_successor_speaks_for_itself(rig: Rig) -> None:
     standing_in(rig)
     rig.controller.on_gone(frozenset({"node-b"}))
-    wait_until(lambda: rig.around.lent == {}, 5, "the address is answered with this node's own MAC")
+    wait_until(lambda: rig.around.helped == {}, 5, "the address is answered with this node's own MAC")
     assert rig.around.announced == {VIP: EVERYWHERE}
     wait_until(lambda: rig.around.stated.helped == {}, 5, "for good")
     rig.alive("node-a", "node-b")
@@ -314,13 +314,13 @@ def test_a_node_about_to_go_lends_nothing(rig: Rig, going: Object) -> None:
     rig.alive("node-a", "node-b", holding=["node-b"])
     rig.alive("node-a", leaving=["node-b"])
     wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
-    assert rig.around.lent == {}
+    assert rig.around.helped == {}
 
 
 def test_a_node_that_is_cordoned_while_its_speaker_is_away_gets_no_more_traffic(rig: Rig) -> None:
     standing_in(rig)
     rig.put(NODES, node("node-b", address="203.0.113.2", cordoned=True))
-    wait_until(lambda: rig.around.lent == {}, 5, "the address is answered with this node's own MAC")
+    wait_until(lambda: rig.around.helped == {}, 5, "the address is answered with this node's own MAC")
     assert rig.around.announced == {VIP: EVERYWHERE}
 
 

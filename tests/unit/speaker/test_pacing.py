@@ -26,7 +26,7 @@ def test_a_burst_follows_the_plan_and_then_ends() -> None:
     schedule.start(VIP)
     moments = []
     now = 100.0
-    while (due := schedule.next_due()) is not None:
+    while (due := schedule.next_timer()) is not None:
         now = max(now, due)
         moments += [now - 100.0 for _ in drain(schedule, now)]
     assert moments == pytest.approx(BURST_SECONDS)
@@ -48,7 +48,7 @@ def test_a_released_address_never_comes_up_again() -> None:
     assert drain(schedule, 0.0) == [(VIP, Reason.TAKEN)]
     schedule.release(VIP)
     assert drain(schedule, 1000.0) == []
-    assert schedule.next_due() is None
+    assert schedule.next_timer() is None
 
 
 def test_starting_again_restarts_the_burst_instead_of_doubling_it() -> None:

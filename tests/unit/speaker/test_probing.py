@@ -15,7 +15,7 @@ VIP, OTHER = Address.parse("192.0.2.100"), Address.parse("2001:db8::100")
 def run(probation: Probation, until: float) -> tuple[list[float], list[float]]:
     """Return when probes and when verdicts came, everything done as soon as it is due."""
     probes, verdicts = [], []
-    while (due := probation.next_due()) is not None and due <= until:
+    while (due := probation.next_timer()) is not None and due <= until:
         if probation.pop_probe(due):
             probes.append(due)
         verdicts += [due for _ in probation.pop_cleared(due)]
@@ -28,7 +28,7 @@ def test_an_address_nobody_claims_is_clear_after_three_probes_and_a_pause() -> N
     probes, verdicts = run(probation, 100.0)
     assert probes == pytest.approx([5.0, 5.0 + PROBE_SECONDS, 5.0 + 2 * PROBE_SECONDS])
     assert verdicts == pytest.approx([5.0 + 3 * PROBE_SECONDS])
-    assert probation.next_due() is None
+    assert probation.next_timer() is None
 
 
 def test_a_new_address_is_delayed_by_no_more_than_a_tenth_of_a_second() -> None:

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from allocator.core.addresses import Address, Family
 from speaker.cluster.scope import EVERYWHERE, Scope
-from speaker.layer2.address_state import Due, Holdings, Turn
+from speaker.layer2.address_state import AddressStates, Timer, Transition
 from speaker.layer2.conflicts import HANDOVER_SECONDS, REPORT_SECONDS, Claim
 from speaker.layer2.gratuitous import Reason
 from speaker.layer2.probing import PROBE_SECONDS, PROBES
@@ -19,55 +19,55 @@ RETRY = 10.0
 NONE: frozenset[Address] = frozenset()
 
 
-def holdings() -> Holdings:
-    return Holdings(refresh_seconds=60.0, retry_seconds=RETRY)
+def address_states() -> AddressStates:
+    return AddressStates(refresh_seconds=60.0, retry_seconds=RETRY)
 
 
 def claim(address: Address = VIP, mac: bytes = MAC) -> Claim:
     return Claim(address=address, interface="eth0", mac=mac)
 
 
-def run(held: Holdings, until: float) -> list[tuple[float, Due | Turn]]:
+def run(held: AddressStates, until: float) -> list[tuple[float, Timer | Transition]]:
     """Do everything as soon as it is due."""
     done, now = [], 0.0
-    while (due := held.next_due()) is not None and due <= until:
+    while (due := held.next_timer()) is not None and due <= until:
         now = max(now, due)
         if (popped := held.pop(now)) is not None:
             done.append((now, popped))
     return done
 
 
-def settle(held: Holdings, until: float) -> list[Due | Turn]:
+def settle(held: AddressStates, until: float) -> list[Timer | Transition]:
     return [what for _, what in run(held, until)]
 
 
 def test_what_one_of_ours_had_before_is_answered_and_announced_at_once() -> None:
-    held = holdings()
+    held = address_states()
     assert held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0).taken == (VIP,)
     assert held.answered() == {VIP}
-    assert held.pop(0.0) == Due(VIP, Reason.TAKEN)
+    assert held.pop(0.0) == Timer(VIP, Reason.TAKEN)
 
 
 def test_what_nobody_had_before_is_probed_for_and_not_answered_until_then() -> None:
-    held = holdings()
-    assert held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0) == Turn()
+    held = address_states()
+    assert held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0) == Transition()
     done = settle(held, PROBES * PROBE_SECONDS - 0.001)
-    assert done == [Due(VIP, None)] * PROBES
+    assert done == [Timer(VIP, None)] * PROBES
     assert held.answered() == NONE
-    assert settle(held, PROBES * PROBE_SECONDS + 0.001) == [Turn(taken=(VIP,)), Due(VIP, Reason.TAKEN)]
+    assert settle(held, PROBES * PROBE_SECONDS + 0.001) == [Transition(taken=(VIP,)), Timer(VIP, Reason.TAKEN)]
     assert held.answered() == {VIP}
 
 
 def test_only_the_new_are_probed_for_whatever_is_said_of_the_old() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     turn = held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP, OTHER}), now=0.0)
-    assert turn == Turn()
+    assert turn == Transition()
     assert held.answered() == {VIP}
 
 
 def test_a_change_of_interfaces_announces_anew_but_cuts_no_probation_short() -> None:
-    held = holdings()
+    held = address_states()
     eth0, eth1 = Scope(frozenset({"eth0"})), Scope(frozenset({"eth1"}))
     held.want({VIP: eth0, OTHER: eth0}, unheld=frozenset({OTHER}), now=0.0)
     assert held.want({VIP: eth1, OTHER: eth1}, unheld=NONE, now=0.01).taken == (VIP,)
@@ -75,7 +75,7 @@ def test_a_change_of_interfaces_announces_anew_but_cuts_no_probation_short() -> 
 
 
 def test_an_address_somebody_has_is_left_alone_and_taken_when_it_is_free() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.pop(0.0)
     assert held.claimed(claim(), 0.001)
@@ -83,51 +83,51 @@ def test_an_address_somebody_has_is_left_alone_and_taken_when_it_is_free() -> No
     assert settle(held, RETRY) == []
     assert held.answered() == NONE
     assert settle(held, RETRY + 1)[: PROBES + 2] == [
-        *[Due(VIP, None)] * PROBES,
-        Turn(taken=(VIP,), settled=(VIP,)),
-        Due(VIP, Reason.TAKEN),
+        *[Timer(VIP, None)] * PROBES,
+        Transition(taken=(VIP,), settled=(VIP,)),
+        Timer(VIP, Reason.TAKEN),
     ]
     assert held.answered() == {VIP}
     assert held.conflicts() == ()
 
 
 def test_a_later_claim_is_reported_and_looked_into_while_the_address_stays_answered() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     settle(held, 20.0)
     assert held.claimed(claim(), 20.0)
     assert held.answered() == {VIP}
     assert [conflict.yielded for conflict in held.conflicts()] == [False]
-    probed = [what for what in settle(held, 31.0) if what != Due(VIP, Reason.REFRESH)]
-    assert probed == [*[Due(VIP, None)] * PROBES, Turn(settled=(VIP,))]
+    probed = [what for what in settle(held, 31.0) if what != Timer(VIP, Reason.REFRESH)]
+    assert probed == [*[Timer(VIP, None)] * PROBES, Transition(settled=(VIP,))]
     assert held.conflicts() == ()
 
 
 def test_a_fight_is_reported_at_most_every_ten_seconds_however_many_take_part() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     reported = [tick / 10 for tick in range(305) if held.claimed(claim(mac=(MAC, MAC2)[tick % 2]), tick / 10)]
     assert reported == [0.0, REPORT_SECONDS, 2 * REPORT_SECONDS, 3 * REPORT_SECONDS]
 
 
 def test_claims_of_what_is_not_wanted_are_nobodys_business() -> None:
-    held = holdings()
+    held = address_states()
     assert not held.claimed(claim(), 0.0)
     assert not held.rivalled(claim(), "node-2", 0.0)
     assert held.conflicts() == ()
 
 
 def test_a_withdrawn_address_ends_its_conflict_and_its_probes() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.claimed(claim(), 0.0)
     turn = held.want({OTHER: EVERYWHERE}, unheld=NONE, now=1.0)
     assert (turn.released, turn.settled, held.conflicts()) == ((VIP,), (VIP,), ())
-    assert all(not (isinstance(what, Due) and what.address == VIP) for what in settle(held, 100.0))
+    assert all(not (isinstance(what, Timer) and what.address == VIP) for what in settle(held, 100.0))
 
 
 def test_our_own_speakers_may_both_claim_while_an_address_moves_and_are_reported_when_it_lasts() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     heard = [at for at in (0.0, 0.1, 0.3, 0.7) if held.rivalled(claim(), "node-2", at)]
     assert heard == []
@@ -138,7 +138,7 @@ def test_our_own_speakers_may_both_claim_while_an_address_moves_and_are_reported
 
 
 def test_a_probe_answered_by_the_speaker_that_hands_over_does_not_hold_the_address_back() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.pop(0.0)
     assert not held.rivalled(claim(), "node-2", 0.001)
@@ -147,9 +147,9 @@ def test_a_probe_answered_by_the_speaker_that_hands_over_does_not_hold_the_addre
 
 
 def test_whoever_waits_for_a_first_announcement_goes_before_any_probe() -> None:
-    held = holdings()
+    held = address_states()
     held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
-    assert [held.pop(0.0), held.pop(0.0)] == [Due(OTHER, Reason.TAKEN), Due(VIP, None)]
+    assert [held.pop(0.0), held.pop(0.0)] == [Timer(OTHER, Reason.TAKEN), Timer(VIP, None)]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -159,7 +159,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = holdings()
+        self.held = address_states()
         self.now = 0.0
         self.foreign: dict[Address, float] = {}
 
@@ -179,7 +179,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(passed=st.floats(0, 12))
     def wait(self, passed: float) -> None:
         end = self.now + passed
-        while (due := self.held.next_due()) is not None and due <= end:
+        while (due := self.held.next_timer()) is not None and due <= end:
             self.now = max(self.now, due)
             self.held.pop(self.now)
         self.now = end
