@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -86,12 +87,13 @@ def propose(
     # What a denied Service keeps is bound as well: it must not stay a reservation forever.
     counts = decision.outcome is Outcome.ASSIGNED or occasion is Occasion.SEEN
     writes = [Write(place.claim, _wanted(place, request, occasion, now)) for place in decision.placements if counts]
+    needed, kept = _parted(writes)
     return Proposal(
         request=request,
         occasion=occasion,
         decision=decision,
-        writes=tuple(write for write in writes if _needed(write)),
-        kept=tuple(write.after for write in writes if not _needed(write)),
+        writes=needed,
+        kept=kept,
         evictions=evictions or (),
         recreated=occasion is Occasion.CREATION and _is_bound(request, ledger),
     )
@@ -105,8 +107,16 @@ def to_secure(request: ServiceRequest, places: tuple[Placement, ...], *, now: da
     )
 
 
-def _needed(write: Write) -> bool:
-    return write.creates or write.after != write.before
+def _parted(writes: Iterable[Write]) -> tuple[tuple[Write, ...], tuple[Claim, ...]]:
+    """Part what has to be written from the claims that stay as they are."""
+    needed: list[Write] = []
+    kept: list[Claim] = []
+    for write in writes:
+        if write.creates or write.after != write.before:
+            needed.append(write)
+        else:
+            kept.append(write.after)
+    return tuple(needed), tuple(kept)
 
 
 def _is_bound(request: ServiceRequest, ledger: Ledger) -> bool:
@@ -119,4 +129,6 @@ def _wanted(place: Placement, request: ServiceRequest, occasion: Occasion, now: 
     if occasion is Occasion.SEEN:
         return lifecycle.bind(place, request, now=write_time(now))
     admit = lifecycle.reserve if occasion is Occasion.CREATION else lifecycle.renew
-    return admit(place, request, now=write_time(now), renew_before=write_time(now - _RENEW_AFTER))
+    # Only what is there already can be due for renewal.
+    renew_before = write_time(now - _RENEW_AFTER) if place.claim is not None else ""
+    return admit(place, request, now=write_time(now), renew_before=renew_before)

@@ -34,6 +34,10 @@ class Ledger:
     def put(self, claim: Claim) -> None:
         """Add the claim, or replace what stood at its address."""
         address, in_use = claim.address, claim.in_use
+        if self._claims.get(address) == claim:
+            # Only its version is another, as when what was planned has been stored.
+            self._claims[address] = claim
+            return
         self.discard(address)
         self._claims[address] = claim
         self._taken[address.family].add(address.value)

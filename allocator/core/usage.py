@@ -43,25 +43,30 @@ class UsageIndex:
 
     def put(self, claim: Claim) -> None:
         """Count the claim instead of what stood at its address."""
-        self.discard(claim.address)
+        pool, name = self._counted_for(claim)
+        inside = pool is not None and pool.contains(claim.address)
+        if self._counted.get(claim.address) != (name, inside):
+            self.discard(claim.address)
+            if not name:
+                return
+            counted = self._usage.get(name)
+            if counted is None:
+                counted = self._usage[name] = Usage()
+            counted.assigned[claim.address.family] += 1
+            if inside:
+                counted.inside[claim.address.family] += 1
+            self._counted[claim.address] = (name, inside)
+        if not inside:
+            self._usage[name].strays[claim.address] = claim
+
+    def _counted_for(self, claim: Claim) -> tuple[Pool | None, str]:
+        """Return the pool that a claim in use counts for, if there is one, and its name; no name where it does not."""
         if not claim.in_use:
-            return
+            return None, ""
         pool = self._pools.get(claim.pool)
         if pool is None or not pool.spans(claim.address):
             pool = owning_pool(claim.address, self._pools.values(), recorded=claim.pool)
-        name = pool.name if pool is not None else claim.pool
-        if not name:
-            return
-        inside = pool is not None and pool.contains(claim.address)
-        counted = self._usage.get(name)
-        if counted is None:
-            counted = self._usage[name] = Usage()
-        counted.assigned[claim.address.family] += 1
-        if inside:
-            counted.inside[claim.address.family] += 1
-        else:
-            counted.strays[claim.address] = claim
-        self._counted[claim.address] = (name, inside)
+        return pool, pool.name if pool is not None else claim.pool
 
     def discard(self, address: Address) -> None:
         """Count what stands at an address no more."""
