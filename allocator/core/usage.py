@@ -60,7 +60,7 @@ class UsageIndex:
             self._usage[name].strays[claim.address] = claim
 
     def _counted_for(self, claim: Claim) -> tuple[Pool | None, str]:
-        """Return the pool that a claim in use counts for, if there is one, and its name; no name where it does not."""
+        """Return the pool that a claim in use counts for, if it is there, and its name, which is empty for none."""
         if not claim.in_use:
             return None, ""
         pool = self._pools.get(claim.pool)
