@@ -13,7 +13,7 @@ from typing import Any
 from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Unavailable
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION
-from tests.chaos.wishes import CHANGED
+from tests.chaos.service_needs import CHANGED
 from tests.cluster.installation import service
 
 NAMESPACE = "default"

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from allocator.kube.resource import SERVICES
 from tests.chaos.clients import NAMESPACE
-from tests.chaos.wishes import Wish
+from tests.chaos.service_needs import Needs
 from tests.cluster.installation import Installation, Object, ingress
 
 
@@ -19,7 +19,7 @@ def disagreement(installation: Installation, *, pool_size: int) -> str:
     """
     services = [one for one in installation.cluster.list(SERVICES, NAMESPACE)["items"] if _ours(one)]
     claims = installation.claims()
-    wishes = {one["metadata"]["name"]: Wish.of(one) for one in services}
+    needs = {one["metadata"]["name"]: Needs.of(one) for one in services}
     showing: dict[str, set[str]] = defaultdict(set)
     for one in services:
         for address in ingress(one):
@@ -34,16 +34,16 @@ def disagreement(installation: Installation, *, pool_size: int) -> str:
             return f"{address} is shown by {showing.get(address)} and held by {held.get(address)}"
     for address, names in showing.items():
         for one, two in combinations(sorted(names), 2):
-            if not wishes[one].may_share_with(wishes[two]):
-                return f"{address} is shared by {one} ({wishes[one]}) and {two} ({wishes[two]})"
-    if stale := [name for names in showing.values() for name in names if not wishes[name].load_balancer]:
+            if not needs[one].may_share_with(needs[two]):
+                return f"{address} is shared by {one} ({needs[one]}) and {two} ({needs[two]})"
+    if stale := [name for names in showing.values() for name in names if not needs[name].load_balancer]:
         return f"{stale} show addresses and want none"
     waiting = [
         one["metadata"]["name"]
         for one in services
-        if not ingress(one) and wishes[one["metadata"]["name"]].load_balancer
+        if not ingress(one) and needs[one["metadata"]["name"]].load_balancer
     ]
-    if (idle := [name for name in waiting if not wishes[name].pins]) and len(held) < pool_size:
+    if (idle := [name for name in waiting if not needs[name].pins]) and len(held) < pool_size:
         return f"{idle} wait beside {pool_size - len(held)} free addresses"
     return ""
 

@@ -19,7 +19,7 @@ from itertools import takewhile
 from typing import Any
 
 from allocator.kube.reflector import Change
-from tests.chaos.wishes import CHANGED, Wish
+from tests.chaos.service_needs import CHANGED, Needs
 
 RECENT_SECONDS = 10.0
 _GIVES_WAY_SECONDS = 90.0
@@ -38,7 +38,7 @@ class _Seen:
     """One Service, by uid."""
 
     name: str
-    wishes: list[tuple[float, Wish]]
+    history: list[tuple[float, Needs]]
     """With the moment each was replaced; the last one stands."""
     asked: bool
     told: frozenset[str]
@@ -52,19 +52,19 @@ class _Seen:
     """What was last seen of it."""
 
     @property
-    def wish(self) -> Wish:
-        return self.wishes[-1][1]
+    def needs(self) -> Needs:
+        return self.history[-1][1]
 
-    def recent(self, now: float, seconds: float = RECENT_SECONDS) -> list[Wish]:
-        return [wish for until, wish in self.wishes if until > now - seconds]
+    def recent(self, now: float, seconds: float = RECENT_SECONDS) -> list[Needs]:
+        return [needs for until, needs in self.history if until > now - seconds]
 
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
-    """Somebody seemed to show `address` still when a Service with the wish `taker` came to, at `version`."""
+    """Somebody seemed to show `address` still when a Service with the needs `taker` came to, at `version`."""
 
     address: str
-    taker: Wish
+    taker: Needs
     version: int
     text: str
 
@@ -125,22 +125,22 @@ class Witness:
         now = self.clock()
         uid = service["metadata"]["uid"]
         version = int(service["metadata"]["resourceVersion"])
-        wish = Wish.of(service)
+        needs = Needs.of(service)
         seen = self._seen.get(uid)
         if seen is None:
             annotations = service["metadata"].get("annotations") or {}
             seen = self._seen[uid] = _Seen(
                 name=service["metadata"]["name"],
-                wishes=[(_FOREVER, wish)],
+                history=[(_FOREVER, needs)],
                 asked=CHANGED in annotations,
                 told=frozenset(filter(None, (annotations.get(_ASSIGNED) or "").split(","))),
                 first=version,
                 unknown_until=now + _GIVES_WAY_SECONDS if CHANGED in annotations else 0.0,
             )
-        elif wish != seen.wish:
-            replaced = (now, seen.wish)
-            past = [entry for entry in seen.wishes[:-1] if entry[0] > now - _GIVES_WAY_SECONDS]
-            seen.wishes = [*past, replaced, (_FOREVER, wish)]
+        elif needs != seen.needs:
+            replaced = (now, seen.needs)
+            past = [entry for entry in seen.history[:-1] if entry[0] > now - _GIVES_WAY_SECONDS]
+            seen.history = [*past, replaced, (_FOREVER, needs)]
             seen.asked = True
         shown = _ingress(service)
         self._acquit(
@@ -149,14 +149,14 @@ class Witness:
             if version < charge.version
             and (charge.address not in shown or any(past.may_share_with(charge.taker) for past in seen.recent(now)))
         )
-        seen.story.append(f"{version}: {wish} shows {', '.join(shown) or 'none'}")
+        seen.story.append(f"{version}: {needs} shows {', '.join(shown) or 'none'}")
         if shown != seen.shown:
             self._shows(uid, seen, shown, now, version)
 
     def _shows(self, uid: str, seen: _Seen, shown: tuple[str, ...], now: float, version: int) -> None:
         before = seen.shown or tuple(sorted(seen.told))
         if before and set(before) != set(shown):
-            if seen.asked or set(shown) == set(seen.wish.pins.split(",")):
+            if seen.asked or set(shown) == set(seen.needs.pins.split(",")):
                 self.moved_as_asked += 1
             elif all(self._gave_way(uid, seen, address, now) for address in set(before) - set(shown)):
                 self.gave_way += 1
@@ -184,9 +184,9 @@ class Witness:
             elif max(seen.unknown_until, other.unknown_until) > now:
                 continue
             else:
-                text = f"{address}: {seen.name} ({seen.wish}) and {other.name} ({other.wish})"
+                text = f"{address}: {seen.name} ({seen.needs}) and {other.name} ({other.needs})"
                 self.duplicates.append(text)
-                self._charges.setdefault(other_uid, []).append(_Charge(address, seen.wish, version, text))
+                self._charges.setdefault(other_uid, []).append(_Charge(address, seen.needs, version, text))
         self._holders.setdefault(address, {})[uid] = None
 
     def _gave_way(self, uid: str, seen: _Seen, address: str, now: float) -> bool:
@@ -194,7 +194,7 @@ class Witness:
         older = [self._seen[other] for other in takewhile(lambda other: other != uid, self._holders.get(address, ()))]
         older += [other for left, other in self._former.get(address, ()) if left > now - _GIVES_WAY_SECONDS]
         return any(
-            not wish.may_share_with(seen.wish) for other in older for wish in other.recent(now, _GIVES_WAY_SECONDS)
+            not needs.may_share_with(seen.needs) for other in older for needs in other.recent(now, _GIVES_WAY_SECONDS)
         )
 
     def _acquit(self, charges: Iterable[_Charge]) -> None:

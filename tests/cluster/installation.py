@@ -92,26 +92,26 @@ class Installation:
     def add_pool(self, document: Object) -> None:
         """Create a pool and wait until both webhooks know it."""
         self.cluster.create(IP_ADDRESS_POOLS, document, DEFAULT_NAMESPACE)
-        wish = service("probe", {"metallb.io/address-pool": document["metadata"]["name"]})
+        request = service("probe", {"metallb.io/address-pool": document["metadata"]["name"]})
         unknown = f"there is no pool {document['metadata']['name']} "
 
         def known() -> bool:
-            answers = [self.ask(replica, wish, dry_run=True) for replica in self.webhooks]
+            answers = [self.ask(replica, request, dry_run=True) for replica in self.webhooks]
             return not any(unknown in warning for answer in answers for warning in answer.get("warnings", ()))
 
         wait_until(known, 10, "both webhooks know the pool")
 
-    def ask(self, replica: Replica, wish: Object, *, uid: str = "1", dry_run: bool = False) -> Object:
+    def ask(self, replica: Replica, request: Object, *, uid: str = "1", dry_run: bool = False) -> Object:
         """Ask one webhook about the creation of a Service in `default`, as the API server does."""
         authority = self.cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE)["data"]["ca.crt"]
         request = {
             "uid": uid,
             "kind": {"group": "", "version": "v1", "kind": "Service"},
             "resource": {"group": "", "version": "v1", "resource": "services"},
-            "name": wish["metadata"]["name"],
+            "name": request["metadata"]["name"],
             "namespace": "default",
             "operation": "CREATE",
-            "object": wish,
+            "object": request,
             "oldObject": None,
             "dryRun": dry_run,
         }

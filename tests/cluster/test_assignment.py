@@ -70,14 +70,14 @@ def test_a_deleted_service_frees_its_address(admitlb: Installation) -> None:
 def test_a_released_address_cools_and_returns_to_the_same_name(admitlb: Installation) -> None:
     cooling = pool("cooling", "192.0.2.100-192.0.2.101", reuseDelaySeconds=4)
     admitlb.add_pool(cooling)
-    wish = {"metallb.io/address-pool": "cooling"}
-    admitlb.cluster.create(SERVICES, service("one", wish), "default")
+    request = {"metallb.io/address-pool": "cooling"}
+    admitlb.cluster.create(SERVICES, service("one", request), "default")
     assert admitlb.wait_assigned("default", "one") == ["192.0.2.100"]
     admitlb.cluster.delete(SERVICES, "one", "default")
     wait_until(lambda: admitlb.claims()["192.0.2.100"]["state"] == "Cooling", 10, "the address cools")
-    other = admitlb.cluster.create(SERVICES, service("two", wish), "default")
+    other = admitlb.cluster.create(SERVICES, service("two", request), "default")
     assert other["metadata"]["annotations"][ASSIGNED_IPS_ANNOTATION] == "192.0.2.101"
-    again = admitlb.cluster.create(SERVICES, service("one", wish), "default")
+    again = admitlb.cluster.create(SERVICES, service("one", request), "default")
     assert again["metadata"]["annotations"][ASSIGNED_IPS_ANNOTATION] == "192.0.2.100"
     admitlb.cluster.delete(SERVICES, "one", "default")
     wait_until(lambda: "192.0.2.100" not in admitlb.claims(), 15, "the cooled address is free for all")

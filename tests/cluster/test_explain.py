@@ -194,8 +194,8 @@ def test_a_service_that_no_reconciler_has_seen_is_told_what_is_due_to_it(admitlb
     """The last test of the module: it ends the reconcilers."""
     for process in admitlb.reconcilers:
         process.sigkill()
-    wish = {"metallb.io/address-pool": "reserved"}
-    admitlb.cluster.create(SERVICES, service("orphan", wish), "default")
+    request = {"metallb.io/address-pool": "reserved"}
+    admitlb.cluster.create(SERVICES, service("orphan", request), "default")
     admitlb.cluster.delete(IP_ALLOCATIONS, "198.51.100.0")
     told = explained(admitlb, "orphan")
     assert not ingress(admitlb.service("default", "orphan"))

@@ -86,11 +86,11 @@ def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(
     installed: Reconciling, claim_cache: ClaimCache
 ) -> None:
     cluster = installed.cluster
-    wish = service("again")
-    wish["metadata"]["namespace"] = "default"
-    predecessor = cluster.create(SERVICES, wish, "default")
+    request = service("again")
+    request["metadata"]["namespace"] = "default"
+    predecessor = cluster.create(SERVICES, request, "default")
     cluster.delete(SERVICES, "again", "default")
-    admitted = request_from(wish, namespace=None, cluster_families=claim_cache.families)
+    admitted = request_from(request, namespace=None, cluster_families=claim_cache.families)
     (place,) = reserve(Allocator(cluster, claim_cache), admitted).placements
 
     repair = repair_with(installed, claim_cache, mirrored=predecessor)
@@ -98,7 +98,7 @@ def test_a_reservation_is_not_bound_to_the_predecessor_that_has_gone(
 
     (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
     assert "uid" not in holder
-    successor = cluster.create(SERVICES, wish, "default")
+    successor = cluster.create(SERVICES, request, "default")
     repair_with(installed, claim_cache).service(("default", "again"))
     (holder,) = cluster.get(IP_ALLOCATIONS, place.address.claim_name)["spec"]["holders"]
     assert holder["uid"] == successor["metadata"]["uid"]

@@ -180,9 +180,9 @@ def test_06_two_families_are_claimed_together_or_not_at_all(admitlb: Installatio
 
 def test_07_sharers_that_join_at_once_all_stand_in_the_claim(admitlb: Installation) -> None:
     """A shared claim is read, changed and written; of two writers the second must not wipe out the first."""
-    wish = {"metallb.io/allow-shared-ip": "k", "metallb.io/loadBalancerIPs": FIRST}
+    request = {"metallb.io/allow-shared-ip": "k", "metallb.io/loadBalancerIPs": FIRST}
     sharers = [
-        service(f"share-{port}", wish, ports=[{"port": port, "protocol": "TCP"}]) for port in range(8000, 8008)
+        service(f"share-{port}", request, ports=[{"port": port, "protocol": "TCP"}]) for port in range(8000, 8008)
     ]
     _together(*(lambda one=one: admitlb.cluster.create(SERVICES, one, "default") for one in sharers))
     names = [one["metadata"]["name"] for one in sharers]
@@ -255,7 +255,7 @@ def test_a_service_costs_at_most_six_writes_from_creation_to_collection(admitlb:
     """create claim, bind, status, Event, cool, delete claim: counted by the API server itself."""
     cooling = pool("cooling", "198.51.100.0/24", reuseDelaySeconds=2)
     admitlb.add_pool(cooling)
-    wish = {"metallb.io/address-pool": "cooling"}
+    request = {"metallb.io/address-pool": "cooling"}
     names = [f"life-{number}" for number in range(20)]
     # Counters in a pool's status are written once a second, however many Services come and go. What is refused is
     # not written: a webhook that has not seen yet what the other has just claimed tries the next address.
@@ -265,7 +265,7 @@ def test_a_service_costs_at_most_six_writes_from_creation_to_collection(admitlb:
     )
     before = _counted_when_quiet(admitlb, ours)
     for name in names:
-        admitlb.cluster.create(SERVICES, service(name, wish), "default")
+        admitlb.cluster.create(SERVICES, service(name, request), "default")
     for name in names:
         admitlb.wait_assigned("default", name)
     for name in names:

@@ -47,7 +47,7 @@ SCENARIOS: dict[str, list[Object]] = {
         pool("other", "192.0.2.0/24"),
         deleted(MAIN),
     ],
-    "wishes that change": [
+    "requests that change": [
         MAIN,
         service("a"),
         service("b", annotations=pinned("192.0.2.10")),

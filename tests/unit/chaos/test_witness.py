@@ -8,7 +8,7 @@ from typing import Any
 from allocator.kube.reflector import Change
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import IP_ALLOCATIONS
-from tests.chaos.wishes import CHANGED
+from tests.chaos.service_needs import CHANGED
 from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Move, Witness
 
 Object = dict[str, Any]

@@ -35,9 +35,9 @@ def test_a_cooling_address_is_not_held() -> None:
 
 
 def test_what_is_still_wanted_stands_beside_what_is_held() -> None:
-    wish = service("web", annotations={"loadBalancerIPs": "192.0.2.13"})
+    request = service("web", annotations={"loadBalancerIPs": "192.0.2.13"})
     claims = [allocation("192.0.2.10", "web"), allocation("192.0.2.13", "api")]
-    found = explain(wish, allocations=claims)
+    found = explain(request, allocations=claims)
     assert (found.state, [held.ip for held in found.addresses]) == (State.ASSIGNED, ["192.0.2.10"])
     assert "192.0.2.13 is held by prod/api" in found.message
 

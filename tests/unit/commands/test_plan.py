@@ -140,8 +140,8 @@ def test_what_waits_is_retried_when_a_sharing_key_appears() -> None:
 
 def test_two_sharers_changed_one_after_the_other_converge() -> None:
     def sharer(name: str, port: int, key: str) -> dict[str, object]:
-        wish = {"allow-shared-ip": key, "loadBalancerIPs": "192.0.2.10"}
-        return service(name, annotations=wish, ports=[{"port": port, "protocol": "TCP"}])
+        request = {"allow-shared-ip": key, "loadBalancerIPs": "192.0.2.10"}
+        return service(name, annotations=request, ports=[{"port": port, "protocol": "TCP"}])
 
     before = (FOUR, sharer("http", 80, "old"), sharer("https", 443, "old"))
     between = plan(*before, sharer("http", 80, "new"))
@@ -368,8 +368,8 @@ def test_what_must_move_and_cannot_moves_as_soon_as_it_can() -> None:
 
 
 def test_what_prefers_two_families_gets_the_second_when_it_is_there() -> None:
-    wish = service("web", ipFamilyPolicy="PreferDualStack")
-    ran = plan(ONE, wish, pool("six", "2001:db8::10"), options=DUAL)
+    request = service("web", ipFamilyPolicy="PreferDualStack")
+    ran = plan(ONE, request, pool("six", "2001:db8::10"), options=DUAL)
     assert ran.ips == {"web": ["192.0.2.10", "2001:db8::10"]}
 
 

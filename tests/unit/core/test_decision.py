@@ -115,7 +115,7 @@ class TestRequests:
     ]
 
     @pytest.mark.parametrize(
-        ("wish", "kind", "code", "outcome"),
+        ("asked", "kind", "code", "outcome"),
         [
             ({"pins": ("10.9.9.9",)}, RefusalKind.NOT_IN_POOL, 422, Outcome.PENDING),
             ({"pins": ("10.2.0.1",)}, RefusalKind.POOL_CLOSED, 403, Outcome.DENIED),
@@ -127,8 +127,8 @@ class TestRequests:
             ({"pins": ("10.0.0.9",)}, RefusalKind.HELD, 409, Outcome.PENDING),
         ],
     )
-    def test_what_cannot_be_met(self, wish: dict[str, Any], kind: RefusalKind, code: int, outcome: Outcome) -> None:
-        decision = decided(ask(**wish), self.pools, claim("10.0.0.9", "a", ask("api", namespace="team")))
+    def test_what_cannot_be_met(self, asked: dict[str, Any], kind: RefusalKind, code: int, outcome: Outcome) -> None:
+        decision = decided(ask(**asked), self.pools, claim("10.0.0.9", "a", ask("api", namespace="team")))
         assert decision.outcome is outcome
         assert decision.refusal is not None
         assert (decision.refusal.kind, decision.refusal.kind.code) == (kind, code)
@@ -207,17 +207,17 @@ class TestDualStack:
         assert given(decided(ask(families=DUAL, policy=PREFER), [self.six])) == ["2001:db8:6::1"]
 
     def test_prefer_on_a_single_stack_gets_one_and_keeps_getting_that_one(self) -> None:
-        wish = ask(families=(Family.IPV4,), policy=PREFER)
-        assert given(decided(wish, [self.dual])) == ["10.0.0.1"]
-        assert given(decided(wish, [self.dual], claim("10.0.0.1", "dual", ask()))) == ["10.0.0.1"]
+        request = ask(families=(Family.IPV4,), policy=PREFER)
+        assert given(decided(request, [self.dual])) == ["10.0.0.1"]
+        assert given(decided(request, [self.dual], claim("10.0.0.1", "dual", ask()))) == ["10.0.0.1"]
 
     def test_the_second_family_is_added_to_what_is_held(self) -> None:
-        wish = ask(families=DUAL, policy=PREFER)
-        assert given(decided(wish, [self.dual], claim("10.0.0.2", "dual", ask()))) == ["10.0.0.2", "2001:db8::1"]
+        request = ask(families=DUAL, policy=PREFER)
+        assert given(decided(request, [self.dual], claim("10.0.0.2", "dual", ask()))) == ["10.0.0.2", "2001:db8::1"]
 
     def test_pins_from_two_pools_in_the_order_written(self) -> None:
-        wish = ask(families=DUAL, policy=REQUIRE, pins=("2001:db8:6::5", "10.4.0.9"))
-        assert given(decided(wish, [self.four, self.six])) == ["2001:db8:6::5", "10.4.0.9"]
+        request = ask(families=DUAL, policy=REQUIRE, pins=("2001:db8:6::5", "10.4.0.9"))
+        assert given(decided(request, [self.four, self.six])) == ["2001:db8:6::5", "10.4.0.9"]
 
     def test_one_pin_is_malformed_on_require_and_all_there_is_on_prefer(self) -> None:
         refusal = decided(ask(families=DUAL, policy=REQUIRE, pins=("10.4.0.9",)), [self.four]).refusal
@@ -241,7 +241,7 @@ class TestSharing:
         assert given(decided(ask("tls", sharing_key="k", ports=HTTPS), self.pools, self.held)) == ["10.0.0.1"]
 
     @pytest.mark.parametrize(
-        ("wish", "says"),
+        ("asked", "says"),
         [
             ({"sharing_key": "other", "ports": HTTPS}, "under sharing key 'k', not 'other'"),
             ({"sharing_key": "k"}, "which uses the same 80/TCP"),
@@ -252,8 +252,8 @@ class TestSharing:
             ),
         ],
     )
-    def test_what_forbids_it_is_said(self, wish: dict[str, Any], says: str) -> None:
-        decision = decided(ask("tls", pins=("10.0.0.4",), **wish), self.pools, self.held)
+    def test_what_forbids_it_is_said(self, asked: dict[str, Any], says: str) -> None:
+        decision = decided(ask("tls", pins=("10.0.0.4",), **asked), self.pools, self.held)
         assert decision.outcome is Outcome.PENDING
         assert decision.refusal is not None
         assert says in decision.refusal.message
@@ -324,8 +324,8 @@ class TestQuota:
 
 
 def _limited(name: str, quota: int, **fields: Any) -> ServiceRequest:
-    wish = ask(name, **fields)
-    return replace(wish, applicant=replace(wish.applicant, quota=quota))
+    request = ask(name, **fields)
+    return replace(request, applicant=replace(request.applicant, quota=quota))
 
 
 def test_who_lost_a_race_leaves_the_next_addresses_to_others() -> None:

@@ -27,7 +27,7 @@ class Allocation(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.book = Ledger()
-        self.wishes: dict[tuple[str, str], ServiceRequest] = {}
+        self.requests: dict[tuple[str, str], ServiceRequest] = {}
         self.pools: list[Pool] = [
             pool("small", "10.0.0.0-10.0.0.2", avoid_buggy_ips=True),
             pool("dev", "10.0.1.9", "2001:db8::/126", allocation=ServiceAllocation(namespaces=frozenset({"dev"}))),
@@ -45,42 +45,42 @@ class Allocation(RuleBasedStateMachine):
     )
     def ask_for(self, name, namespace, ports, key, pins, named_pool, policy) -> None:  # type: ignore[no-untyped-def]
         families = (Family.IPV4,) if policy is FamilyPolicy.SINGLE else DUAL
-        wish = ask(
+        request = ask(
             name, namespace=namespace, ports=ports, sharing_key=key, pins=tuple(pins), pool_name=named_pool,
             policy=policy, families=families,
         )  # fmt: skip
-        decision = decide(wish, pools=self.pools, ledger=self.book)
-        again = decide(wish, pools=list(reversed(self.pools)), ledger=self.book)
+        decision = decide(request, pools=self.pools, ledger=self.book)
+        again = decide(request, pools=list(reversed(self.pools)), ledger=self.book)
         assert decision == again, "the same inputs give the same answer, whatever order pools are listed in"
         if decision.outcome is Outcome.DENIED:
             return
-        self._check_refusal(wish, decision)
-        self._check_places(wish, decision)
-        self.wishes[namespace, name] = wish
-        apply(decision, wish, self.book)
+        self._check_refusal(request, decision)
+        self._check_places(request, decision)
+        self.requests[namespace, name] = request
+        apply(decision, request, self.book)
         self._give_way()
 
     def _give_way(self) -> None:
         """What the reconciler does for the fellow holders of a claim that has changed."""
         shared = [one for claim in self.book if claim.in_use and len(claim.holders) > 1 for one in claim.holders]
         for holder in shared:
-            wish = self.wishes[holder.namespace, holder.name]
-            apply(decide(wish, pools=self.pools, ledger=self.book), wish, self.book)
+            request = self.requests[holder.namespace, holder.name]
+            apply(decide(request, pools=self.pools, ledger=self.book), request, self.book)
 
     @rule(name=NAMES, namespace=NAMESPACES)
     def go(self, name: str, namespace: str) -> None:
-        wish = self.wishes.pop((namespace, name), None)
+        request = self.requests.pop((namespace, name), None)
         for held in self.book.held_by(namespace, name):
-            assert wish is not None
-            release(self.book, held, wish)
+            assert request is not None
+            release(self.book, held, request)
 
     @rule(name=NAMES, namespace=NAMESPACES)
     def ask_again(self, name: str, namespace: str) -> None:
-        wish = self.wishes.get((namespace, name))
+        request = self.requests.get((namespace, name))
         held = [claim.address for claim in self.book.held_by(namespace, name)]
-        if wish is None or not held:
+        if request is None or not held:
             return
-        decision = decide(wish, pools=self.pools, ledger=self.book)
+        decision = decide(request, pools=self.pools, ledger=self.book)
         assert set(held) <= {place.address for place in decision.placements}, "asking again moves nothing"
 
     @invariant()
@@ -92,27 +92,27 @@ class Allocation(RuleBasedStateMachine):
                 assert one.backend_key == two.backend_key
                 assert not one.ports & two.ports
 
-    def _check_places(self, wish: ServiceRequest, decision) -> None:  # type: ignore[no-untyped-def]
+    def _check_places(self, request: ServiceRequest, decision) -> None:  # type: ignore[no-untyped-def]
         families = [place.address.family for place in decision.placements]
         assert len(set(families)) == len(families)
-        held = {claim.address for claim in self.book.held_by(wish.namespace, wish.name)}
+        held = {claim.address for claim in self.book.held_by(request.namespace, request.name)}
         for place in decision.placements:
             if place.address in held:
                 continue
             home = next(one for one in self.pools if one.contains(place.address))
             assert home.name == place.pool
-            assert home.refuses(wish.applicant) is None
-            assert home.auto_assign or wish.pins or wish.pool_name == home.name
+            assert home.refuses(request.applicant) is None
+            assert home.auto_assign or request.pins or request.pool_name == home.name
 
-    def _check_refusal(self, wish: ServiceRequest, decision) -> None:  # type: ignore[no-untyped-def]
+    def _check_refusal(self, request: ServiceRequest, decision) -> None:  # type: ignore[no-untyped-def]
         if decision.refusal is None or decision.refusal.kind is not RefusalKind.EXHAUSTED:
             return
-        if wish.policy is not FamilyPolicy.SINGLE or decision.placements:
+        if request.policy is not FamilyPolicy.SINGLE or decision.placements:
             return
         taken = {claim.address for claim in self.book if claim.in_use}
         for one in self.pools:
-            usable = one.name == wish.pool_name if wish.pool_name else one.auto_assign
-            if usable and one.refuses(wish.applicant) is None:
+            usable = one.name == request.pool_name if request.pool_name else one.auto_assign
+            if usable and one.refuses(request.applicant) is None:
                 every = [Address(r.family, v) for r in one.ranges for v in range(r.first, r.last + 1)]
                 free = [a for a in every if a.family is Family.IPV4 and one.contains(a) and a not in taken]
                 assert not free, "a free address is never reported as exhausted"

@@ -13,8 +13,8 @@ CHANGED = "chaos.admitlb.io/changed"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """One Service's wish. Written against the annotations' documentation, not with the code under test."""
+class Needs:
+    """One Service's needs. Written against the annotations' documentation, not with the code under test."""
 
     load_balancer: bool
     pins: str
@@ -37,8 +37,8 @@ class Wish:
             selector=str(sorted((spec.get("selector") or {}).items())),
         )
 
-    def may_share_with(self, other: Wish) -> bool:
-        """Whether two Services of one namespace with these wishes may hold one address."""
+    def may_share_with(self, other: Needs) -> bool:
+        """Whether two Services of one namespace with these needs may hold one address."""
         if not self.sharing_key or self.sharing_key != other.sharing_key or self.ports & other.ports:
             return False
         return self.local is other.local and (not self.local or self.selector == other.selector)
