@@ -14,6 +14,7 @@ from allocator import options
 from allocator.kube.client import Cluster
 from allocator.kube.package import ConfigException
 from allocator.process import logs
+from allocator.process.log_thread import DroppedLines, LogThread
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor
 from speaker.layer2.gratuitous import REFRESH_SECONDS
@@ -117,10 +118,12 @@ def speaker(
         announce_from_subnet=announce_from == "subnet",
         excluded_interfaces=excluded,
     )
-    sys.exit(_run(Speaker(cluster, settings, REGISTRY), monitor_port=monitor_port))
+    log_thread = logs.write_in_background()
+    REGISTRY.register(DroppedLines(log_thread))
+    sys.exit(_run(Speaker(cluster, settings, REGISTRY), log_thread, monitor_port=monitor_port))
 
 
-def _run(instance: Speaker, *, monitor_port: int) -> int:
+def _run(instance: Speaker, log_thread: LogThread, *, monitor_port: int) -> int:
     told = threading.Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -139,7 +142,7 @@ def _run(instance: Speaker, *, monitor_port: int) -> int:
     try:
         instance.start()
         while not (dead or told.wait(_SUPERVISION_SECONDS)):
-            dead = instance.dead()
+            dead = instance.dead() + ([] if log_thread.alive else ["the log's thread has died"])
     except Stopped:
         dead = instance.dead()
     except OSError as error:

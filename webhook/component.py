@@ -16,6 +16,7 @@ from allocator.core.pools import PriorityOrder
 from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
 from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+from allocator.process.log_thread import DroppedLines, LogThread
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor
 from allocator.rules.kinds import KINDS
@@ -60,7 +61,9 @@ class Settings:
 class Webhook:
     """One serving process. Built and started after the fork; its methods are called on the main thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, log_thread: LogThread | None = None) -> None:
+        """`log_thread` writes this process's log, unless whoever logs does."""
+        self._log_thread = log_thread
         cluster = Cluster.from_environment(settings.kubeconfig, timeout_seconds=API_TIMEOUT_SECONDS)
         self._cache = ClaimCache(cluster, namespace=settings.namespace, order=settings.priority_order)
         self._trust = Trust(
@@ -99,6 +102,7 @@ class Webhook:
     def start(self) -> None:
         """Start every thread; none of them is waited for."""
         REGISTRY.register(WebhookState(problems=self.problems, certificate=self._trust.serving_certificate))
+        REGISTRY.register(DroppedLines(self._log_thread))
         self._monitor.start()
         self._starter.start()
         self._trust.start()
@@ -107,6 +111,7 @@ class Webhook:
     def casualties(self) -> list[str]:
         """Name the parts one of whose threads should run and does not."""
         alive = {
+            "log": self._log_thread is None or self._log_thread.alive,
             "monitor": self._monitor.alive,
             **self._trust.alive(),
             "adoption": self._adoption.alive,

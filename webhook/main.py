@@ -151,8 +151,10 @@ def webhook(
 
 
 def _build(settings: Settings) -> Webhook:
+    """Called in the worker: a thread does not survive the fork."""
+    log_thread = logs.write_in_background()
     try:
-        return Webhook(settings)
+        return Webhook(settings, log_thread=log_thread)
     except (ConfigException, OSError) as error:
         # No way to the API server, or the monitoring port is taken: trying again by ourselves would not help.
         log.error("webhook.not_started", error=error)

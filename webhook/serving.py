@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from allocator.process import logs
 from allocator.process.logs import EventLog
 from webhook.patient_worker import FORBIDDEN, NOT_YET, PatientWorker
 from webhook.routes import masked
@@ -160,7 +160,7 @@ class ReviewWorker(PatientWorker):
             return
         if dead := component.casualties():
             log.error("thread.died", threads=",".join(dead))
-            sys.stderr.flush()
+            logs.flush()
             # Not sys.exit: it would wait for serving threads, which may wait for the dead one.
             os._exit(FATAL)
         if self._drained_at is not None and time.monotonic() >= self._drained_at:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
-from typing import Any
+
+from allocator.process.log_line import LogLine
+from allocator.process.log_thread import LogThread, log_exceptions
 
 _LEVELS = {
     "all": logging.DEBUG,
@@ -16,20 +16,41 @@ _LEVELS = {
     "error": logging.ERROR,
     "none": logging.CRITICAL + 1,
 }
-_VALUE_CHARACTERS = 2000
 LEVEL_NAMES = tuple(_LEVELS)
 """What `--log-level` takes: MetalLB's own names."""
 
 
 def configure(level: str = "info", *, as_json: bool = False) -> None:
-    """Send every log line of the process to standard error in one format, at `level` and above."""
+    """Send every log line of the process to standard error in one format, at `level` and above.
+
+    Whoever logs writes: see `write_in_background`.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if as_json else _KeyValueFormatter())
+    handler.setFormatter(_Formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
     # The transport logs each retried connection; our own line says what it means for us.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def write_in_background() -> LogThread:
+    """Have a thread write every line from now on, exceptions and warnings included; after `configure`.
+
+    For a lasting process, after its last fork. What waits at its end is written by `logging.shutdown`, which Python
+    calls, or by `flush` before `os._exit`. Raises OSError where there is no standard error.
+    """
+    thread = LogThread(sys.stderr.fileno(), LogLine.text)
+    thread.start()
+    logging.getLogger().handlers[:] = [thread]
+    log_exceptions()
+    return thread
+
+
+def flush() -> None:
+    """Wait, at most two seconds, until everything logged until now is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 class EventLog:
@@ -63,37 +84,11 @@ class EventLog:
             self._logger.log(level, event, extra={"fields": fields})
 
 
-def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
-    stamp = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    fields: dict[str, Any] = {"ts": stamp.replace("+00:00", "Z"), "level": record.levelname.lower()}
-    fields["logger"] = record.name
-    fields["event"] = record.getMessage()
-    fields.update({key: _cut(value) for key, value in getattr(record, "fields", {}).items() if value is not None})
-    return fields
+class _Formatter(logging.Formatter):
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
 
-
-def _cut(value: object) -> object:
-    """A name under admission is not validated yet and may be as long as a request."""
-    text = str(value)
-    return value if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
-
-
-class _KeyValueFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = " ".join(f"{key}={_quoted(value)}" for key, value in _record_fields(record).items())
-        return f"{line} {_quoted(self.formatException(record.exc_info))}" if record.exc_info else line
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        fields = _record_fields(record)
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    # A name under admission is not validated yet: what a terminal would act on is escaped.
-    plain = text != "" and text.isprintable() and not any(character in text for character in ' "=')
-    return text if plain else json.dumps(text)
+        line = LogLine.of(record)
+        return line.json() if self._as_json else line.text()

@@ -21,6 +21,7 @@ from allocator.kube.client import AlreadyExists, ApiError, Cluster, NotFound
 from allocator.kube.lease import Leadership, NotLeading
 from allocator.objects import names
 from allocator.process import logs
+from allocator.process.log_thread import DroppedLines, LogThread
 from allocator.process.monitor import Monitor
 from allocator.reconciler.collection import TENTATIVE_AGE
 from allocator.reconciler.controller import Controller, ListsMissing, Settings
@@ -83,11 +84,20 @@ def reconciler(
         order=PriorityOrder(pool_priority),
         tentative_age=timedelta(seconds=tentative_age_seconds),
     )
-    sys.exit(_run(cluster, settings, stopping, monitor_port=monitor_port, status_page_port=status_page_port))
+    log_thread = logs.write_in_background()
+    sys.exit(
+        _run(cluster, settings, stopping, log_thread, monitor_port=monitor_port, status_page_port=status_page_port)
+    )
 
 
 def _run(
-    cluster: Cluster, settings: Settings, stopping: threading.Event, *, monitor_port: int, status_page_port: int
+    cluster: Cluster,
+    settings: Settings,
+    stopping: threading.Event,
+    log_thread: LogThread,
+    *,
+    monitor_port: int,
+    status_page_port: int,
 ) -> int:
     identity = f"{socket.gethostname()}_{uuid4().hex[:8]}"
     leadership = Leadership(
@@ -101,6 +111,7 @@ def _run(
     moves = Moves()
     controller = Controller(cluster, settings, require_leadership=leadership.require, on_change=moves.note)
     REGISTRY.register(controller.state())
+    REGISTRY.register(DroppedLines(log_thread))
     monitor = Monitor(monitor_port, ready=controller.problems)
     monitor.start()
     page = StatusPage(status_page_port, lambda: controller.picture(moves.latest())) if status_page_port else None
@@ -118,6 +129,7 @@ def _run(
             standing = True
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         dead += [] if page is None or page.alive else ["status-page"]
+        dead += [] if log_thread.alive else ["log"]
         failure = _failure(dead, leadership if standing else None, failed)
         if failure:
             # Start afresh: the restarted process reads everything anew and stands for election again.

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import LAST_EVENT_AGE
+from allocator.process.log_thread import DroppedLines
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
 from allocator.rules import configuration
@@ -69,15 +70,17 @@ def exporters() -> tuple[Exporter, ...]:
         patient_worker.REFUSED,
         WebhookState(problems=list, certificate=lambda: None),
         LAST_EVENT_AGE,
+        DroppedLines(None),
     )
     reconciler = (
         reconciler_metrics.REPAIRS,
         reconciler_metrics.UPDATES,
         reconciler_metrics.UPDATE_ERRORS,
         LAST_EVENT_AGE,
+        DroppedLines(None),
         _state(),
     )
-    speaker = (*vars(SpeakerMetrics(CollectorRegistry())).values(), LAST_EVENT_AGE)
+    speaker = (*vars(SpeakerMetrics(CollectorRegistry())).values(), LAST_EVENT_AGE, DroppedLines(None))
     return (
         Exporter("Webhook", 9120, webhook),
         Exporter("Reconciler", 9121, reconciler),
