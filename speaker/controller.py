@@ -11,6 +11,7 @@ from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.process.logs import EventLog
 from speaker.cluster.state import View
+from speaker.decision_facts import DecisionFacts
 from speaker.election.address_book import AddressBook
 from speaker.election.announcement_metrics import AnnouncementMetrics
 from speaker.election.candidates import Candidates, candidates
@@ -43,9 +44,13 @@ class Controller:
         hosts: Hosts,
         reports: Reports,
         metrics: SpeakerMetrics,
+        protocol: str,
         by_subnet: bool = True,
     ) -> None:
-        """`by_subnet` ranks nodes without an interface in an address's subnet behind those that have one."""
+        """`protocol` names what the announcer speaks.
+
+        `by_subnet` ranks nodes without an interface in an address's subnet behind those that have one.
+        """
         self._node = node
         self._view = view
         self._announcer = announcer
@@ -56,6 +61,7 @@ class Controller:
         self._queue = EventQueue()
         self._book = AddressBook()
         self._announced = AnnouncementMetrics(node, metrics)
+        self._facts = DecisionFacts(node=node, protocol=protocol)
         self._holder = Holder(node, by_subnet=by_subnet)
         self._groups: tuple[Candidates, ...] = ()
         self._state = HolderState()
@@ -208,7 +214,9 @@ class Controller:
         self._announced.count(self._groups, liveness, state, before=before)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in liveness.alive:
-            self._reports.report(self._view, self._groups, state)
+            self._reports.report(
+                self._facts.changed(self._view, self._groups, inputs, state), heard=liveness.heard | {self._node}
+            )
 
     def _watch_hosts(self, state: HolderState, liveness: Liveness) -> None:
         """Ask the kernels of the nodes that this one helps, and of those for which only their Leases speak."""

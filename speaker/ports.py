@@ -8,10 +8,8 @@ from typing import Protocol
 
 from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
-from speaker.cluster.state import View
-from speaker.election.candidates import Candidates
-from speaker.election.holder import HolderState
 from speaker.membership.state_sync import AdvertisedState
+from speaker.status.facts import Fact, Subject
 
 
 class Announces(Protocol):
@@ -76,6 +74,10 @@ class Hosts(Protocol):
 class Reports(Protocol):
     """What tells people."""
 
-    def report(self, view: View, groups: Iterable[Candidates], state: HolderState) -> None:
-        """This node announces that from now on; returns at once."""
+    def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
+        """This is to be said from now on, of these; None takes back what was said. Returns at once.
+
+        What is not listed stays. What is listed unchanged is compared with the API anew: another node may have said
+        otherwise. `heard` are the nodes whose claims are known as of now, this one included.
+        """
         ...

@@ -17,6 +17,7 @@ from allocator.kube.reflector import Reflector
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.process.logs import EventLog
+from speaker import layer2
 from speaker.cluster.state import View
 from speaker.controller import Controller
 from speaker.layer2.announcer import Announcer
@@ -155,6 +156,7 @@ class Speaker:
             hosts=hosts,
             reports=reporter,
             metrics=self._metrics,
+            protocol=layer2.PROTOCOL,
             by_subnet=settings.announce_from_subnet,
         )
         hosts.report_to(controller.on_gone)

@@ -5,7 +5,8 @@ All of it is written by threads of their own: nothing that moves an address wait
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -13,13 +14,9 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Key
 from allocator.kube.timestamps import write_time
-from speaker.cluster.state import View
-from speaker.election.candidates import Candidates
-from speaker.election.holder import HolderState
 from speaker.frames.ethernet import mac_text
 from speaker.status.diff import Announcement, Contested
-
-_PROTOCOL = "layer2"
+from speaker.status.facts import Announced, Asked, Fact, Subject, Unannounced
 
 
 class Recorder(Protocol):
@@ -43,49 +40,45 @@ class Statuses(Protocol):
 
 
 class Reporter:
-    """Turns decisions and conflicts into reports, each only when something changed.
+    """Turns facts and conflicts into reports, each only when something changed.
 
-    `report` is the controller's thread's; conflicts come from others, which read only `_services`, replaced whole.
+    `report` is the controller's thread's; conflicts come from others, which read only `_services`, whose values are
+    replaced whole.
     """
 
     def __init__(self, *, node: str, events: Recorder, statuses: Statuses) -> None:
         self._node = node
         self._events = events
         self._statuses = statuses
-        self._services: Mapping[Address, tuple[Object, ...]] = {}
-        self._announced: dict[tuple[Key, Address], Announcement] = {}
-        self._unreachable: frozenset[Address] = frozenset()
+        self._services: dict[Address, dict[Key, Object]] = {}
+        self._announced: dict[Subject, Announcement] = {}
+        self._announcing: dict[Key, int] = {}
 
-    def report(self, view: View, groups: Iterable[Candidates], state: HolderState) -> None:
-        """Compare with what was said last, and say what is new."""
-        now = _now()
-        announced: dict[tuple[Key, Address], Announcement] = {}
-        unreachable: dict[Address, Key] = {}
-        held: list[tuple[Key, Address]] = []
-        for group in groups:
-            for key, address in group.services:
-                if address in state.unable:
-                    unreachable[address] = key
-                if address in state.scopes:
-                    held.append((key, address))
-                if address not in state.claims or address in state.help:
-                    # Still being asked for, left to another host, or answered for another node that has the traffic.
-                    continue
-                interfaces = tuple(sorted(state.scopes[address].interfaces or ()))
-                known = self._announced.get((key, address))
-                if known is None or known.interfaces != interfaces:
-                    known = Announcement(interfaces=interfaces, since=known.since if known else now)
-                announced[key, address] = known
-        self._services = _services(view, held)
-        self._tell_events(view, announced, unreachable)
-        self._announced = announced
-        self._unreachable = frozenset(unreachable)
-        self._statuses.announce(announced)
+    def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:  # noqa: ARG002
+        """This is to be said from now on, of these."""
+        for subject, fact in changed.items():
+            self._note_service(subject, fact)
+            if isinstance(fact, Announced):
+                self._announce(subject, fact)
+                continue
+            if self._announced.pop(subject, None) is not None:
+                self._announcing[subject.service] -= 1
+            if isinstance(fact, Unannounced) and fact.own:
+                self._event(
+                    _service(subject.service, fact.uid),
+                    "announceFailed",
+                    f'the interfaces specified by LB IP "{subject.address}" doesn\'t exist in assigned node '
+                    f'"{self._node}" with protocol "{subject.protocol}"',
+                    normal=False,
+                )
+        self._statuses.announce(
+            {(subject.service, subject.address): said for subject, said in self._announced.items()}
+        )
 
     def conflict(self, address: Address, interface: str, mac: bytes) -> None:
         """A host that is none of ours claims an address that is ours (RFC 5227)."""
         message = f'{address} is also claimed by {mac_text(mac)} on {interface} of node "{self._node}"'
-        for service in self._services.get(address, ()):
+        for service in self._services.get(address, {}).values():
             self._event(service, "addressConflict", message, normal=False)
         self._statuses.contest(address, Contested(claimed=True, message=message, since=_now()))
 
@@ -94,32 +87,34 @@ class Reporter:
         message = f'nobody but node "{self._node}" claims {address}'
         self._statuses.contest(address, Contested(claimed=False, message=message, since=_now()))
 
-    def _tell_events(
-        self, view: View, announced: Mapping[tuple[Key, Address], Announcement], unreachable: Mapping[Address, Key]
-    ) -> None:
-        before = {key for key, _ in self._announced}
-        for key in sorted({key for key, _ in announced} - before):
-            message = f'announcing from node "{self._node}" with protocol "{_PROTOCOL}"'
-            self._event(view.service(key), "nodeAssigned", message)
-        for address in sorted(unreachable.keys() - self._unreachable):
-            message = (
-                f'the interfaces specified by LB IP "{address}" doesn\'t exist in assigned node "{self._node}" '
-                f'with protocol "{_PROTOCOL}"'
-            )
-            self._event(view.service(unreachable[address]), "announceFailed", message, normal=False)
+    def _announce(self, subject: Subject, fact: Announced) -> None:
+        known = self._announced.get(subject)
+        self._announced[subject] = Announcement(interfaces=fact.interfaces, since=known.since if known else _now())
+        if known is not None:
+            return
+        before = self._announcing.get(subject.service, 0)
+        self._announcing[subject.service] = before + 1
+        if not before:
+            message = f'announcing from node "{self._node}" with protocol "{subject.protocol}"'
+            self._event(_service(subject.service, fact.uid), "nodeAssigned", message)
 
-    def _event(self, service: Object | None, reason: str, message: str, *, normal: bool = True) -> None:
-        if service is not None:
-            self._events.record(service, reason=reason, message=message, normal=normal)
+    def _note_service(self, subject: Subject, fact: Fact | None) -> None:
+        others = {
+            key: known for key, known in self._services.get(subject.address, {}).items() if key != subject.service
+        }
+        if isinstance(fact, Announced | Asked):
+            others[subject.service] = _service(subject.service, fact.uid)
+        if others:
+            self._services[subject.address] = others
+        else:
+            self._services.pop(subject.address, None)
+
+    def _event(self, service: Object, reason: str, message: str, *, normal: bool = True) -> None:
+        self._events.record(service, reason=reason, message=message, normal=normal)
 
 
-def _services(view: View, held: Iterable[tuple[Key, Address]]) -> dict[Address, tuple[Object, ...]]:
-    found: dict[Address, tuple[Object, ...]] = {}
-    for key, address in held:
-        service = view.service(key)
-        if service is not None:
-            found[address] = (*found.get(address, ()), service)
-    return found
+def _service(key: Key, uid: str) -> Object:
+    return {"metadata": {"namespace": key[0], "name": key[1], "uid": uid}}
 
 
 def _now() -> str:

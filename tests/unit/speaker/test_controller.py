@@ -131,6 +131,7 @@ class Rig:
             hosts=self.around,
             reports=Reporter(node=NODE, events=self.around, statuses=self.statuses),
             metrics=SpeakerMetrics(self.registry),
+            protocol="layer2",
         )
         self.around.on_answered = self.controller.on_answered
         self.controller.start()

@@ -1,0 +1,122 @@
+"""What a node has to say after a decision: what it announces, what another does now, and why nobody does."""
+
+from __future__ import annotations
+
+import pytest
+
+from allocator.core.addresses import Address
+from allocator.kube.client import Object
+from allocator.kube.reflector import Change
+from allocator.kube.resource import ENDPOINT_SLICES_V1, NODES, SERVICES, Resource
+from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from speaker.cluster.scope import Scope
+from speaker.cluster.state import View
+from speaker.decision_facts import DecisionFacts
+from speaker.election.candidates import candidates
+from speaker.election.graceful_restart import Help
+from speaker.election.holder import HolderState
+from speaker.election.inputs import Inputs
+from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import AdvertisedState, Claim
+from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Subject, Unannounced
+from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+
+VIP = Address.parse("10.0.0.1")
+UID = "uid-of-web"
+WEB = Subject("layer2", ("default", "web"), VIP)
+HELD = HolderState(scopes={VIP: Scope(frozenset({"eth0"}))}, claims={VIP: Claim(term=1)})
+NOTHING = HolderState()
+
+
+class Rig:
+    """Node-a's facts about a cluster of one Service that two nodes can announce."""
+
+    def __init__(self) -> None:
+        self.view = View()
+        self.facts = DecisionFacts(node="node-a", protocol="layer2")
+        self.put(NODES, node("node-a"))
+        self.put(NODES, node("node-b"))
+        self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
+        self.put(L2_ADVERTISEMENTS, advertisement())
+        self.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a")))
+        self.put(SERVICES, service(str(VIP)))
+
+    def put(self, resource: Resource, obj: Object, *, gone: bool = False) -> None:
+        key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
+        self.view.apply(Change(resource, key, None, None if gone else obj, "1"))
+
+    def decided(
+        self, state: HolderState, *, alive: tuple[str, ...] = ("node-a", "node-b"), claiming: str = ""
+    ) -> dict[Subject, Fact | None]:
+        self.view.refresh()
+        states = {claiming: AdvertisedState(claims={VIP: Claim(term=2)})} if claiming else {}
+        liveness = Liveness(alive=frozenset(alive), heard=frozenset(alive) - {"node-a"}, states=states)
+        groups = candidates(self.view.service_addresses())
+        return self.facts.changed(self.view, groups, Inputs(liveness=liveness), state)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def reason(facts: dict[Subject, Fact | None]) -> str:
+    fact = facts[WEB]
+    assert isinstance(fact, Unannounced), fact
+    return fact.reason
+
+
+def test_a_fact_is_reported_once(rig: Rig) -> None:
+    assert rig.decided(HELD) == {WEB: Announced(uid=UID, interfaces=("eth0",))}
+    assert rig.decided(HELD) == {}
+
+
+def test_what_is_asked_for_is_not_announced_yet(rig: Rig) -> None:
+    probing = HolderState(scopes=HELD.scopes, probing=frozenset({VIP}))
+    assert rig.decided(probing) == {WEB: Asked(uid=UID)}
+
+
+def test_what_another_claims_is_told_of_by_who_announced_it_until_then_alone(rig: Rig) -> None:
+    assert rig.decided(NOTHING, claiming="node-b") == {}
+    rig.decided(HELD)
+    assert rig.decided(NOTHING, claiming="node-b") == {WEB: Elsewhere(uid=UID, node="node-b")}
+    assert rig.decided(NOTHING, claiming="node-b") == {}
+
+
+def test_what_is_answered_for_a_restarting_node_is_for_that_node_to_report(rig: Rig) -> None:
+    helping = HolderState(
+        scopes=HELD.scopes, claims=HELD.claims, help={VIP: Help(node="node-b", macs={}, until=9.0, term=1)}
+    )
+    assert rig.decided(helping) == {}
+
+
+def test_what_was_claimed_twice_is_compared_anew(rig: Rig) -> None:
+    rig.decided(HELD)
+    regained = HolderState(scopes=HELD.scopes, claims=HELD.claims, regained=frozenset({VIP}))
+    assert rig.decided(regained) == {WEB: Announced(uid=UID, interfaces=("eth0",))}
+
+
+def test_a_service_that_is_gone_is_taken_back(rig: Rig) -> None:
+    rig.decided(HELD)
+    rig.put(SERVICES, service(str(VIP)), gone=True)
+    assert rig.decided(NOTHING) == {WEB: None}
+
+
+def test_why_nobody_announces_it_is_a_fact_and_so_is_every_other_reason(rig: Rig) -> None:
+    rig.decided(HELD)
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(), gone=True)
+    assert reason(rig.decided(NOTHING)) == "NoEndpoint"
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a")))
+    rig.put(L2_ADVERTISEMENTS, advertisement(), gone=True)
+    assert reason(rig.decided(NOTHING)) == "NoAdvertisement"
+    rig.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"none": "such"}}]))
+    assert reason(rig.decided(NOTHING)) == "NoNode"
+    rig.put(L2_ADVERTISEMENTS, advertisement())
+    assert rig.decided(NOTHING) == {WEB: None}, "somebody is about to"
+    assert reason(rig.decided(NOTHING, alive=())) == "NoSpeaker"
+    assert reason(rig.decided(HolderState(unable=frozenset({VIP})))) == "NoInterface"
+
+
+def test_who_is_heard_to_announce_it_is_believed_before_what_the_api_says(rig: Rig) -> None:
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(), gone=True)
+    assert rig.decided(NOTHING, claiming="node-b") == {}
