@@ -31,7 +31,7 @@ class Adoption:
         self._stopping = threading.Event()
 
     def run(self, services: Sequence[Object]) -> None:
-        """Secure each, trying for as long as the API server does not answer. Raises NotLeading.
+        """Secure each, trying for as long as the API server does not answer. Raises NotLeading, also when stopped.
 
         One that cannot be secured for a reason of its own is logged and left to its repair, which tries on: it
         must not keep all others waiting.
@@ -41,9 +41,12 @@ class Adoption:
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="adopt") as pool:
             for one in [pool.submit(self._adopt, service) for service in services]:
                 one.result()
+        if self._stopping.is_set():
+            # Whoever returns says that everything is claimed, and admission goes by it (`AdoptionMark`).
+            raise NotLeading("asked to end before all that Services show was claimed")
 
     def stop(self) -> None:
-        """End `run` soon."""
+        """End `run` soon, and any later one at once."""
         self._stopping.set()
 
     def problems(self) -> list[str]:

@@ -69,3 +69,16 @@ def test_a_conflict_of_another_kind_is_tried_again() -> None:
     secure = Secure(Conflict(409, "Conflict", "version"), times=3)
     Adoption(secure).run([SERVICE])
     assert secure.secured == ["web"]
+
+
+def test_one_that_is_stopped_does_not_say_that_all_is_claimed() -> None:
+    adopting = Adoption(lambda _: adopting.stop())
+    with pytest.raises(NotLeading, match="before all"):
+        adopting.run([SERVICE, OTHER])
+
+
+def test_once_stopped_nothing_is_said_to_be_claimed() -> None:
+    adopting = Adoption(Secure(KeyError("x"), times=0))
+    adopting.stop()
+    with pytest.raises(NotLeading, match="before all"):
+        adopting.run([])
