@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import ClaimWriter, LostRace
 from allocator.allocation.proposal import Occasion, Proposal, Write, propose, to_secure
 from allocator.core import lifecycle
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim, ClaimState, Holder
 from allocator.core.decision import decide
 from allocator.core.requests import ServiceRequest
 from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
@@ -31,6 +32,8 @@ _ATTEMPTS = 12
 
 _WIDEST_STEP = 256
 """Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's cache."""
+
+_NONE = timedelta()
 
 
 def attempts() -> Iterator[int]:
@@ -93,23 +96,22 @@ class Allocator:
     def commit(self, proposal: Proposal) -> None:
         """Make a proposal true, all of it or nothing. Raises LostRace (propose again) and ApiError.
 
-        Nothing is written for the creation of a Service that exists: it will be refused.
+        What the Service held before keeps what was written. Nothing is written for the creation of a Service that
+        exists: it will be refused.
         """
         if proposal.recreated and self._exists(proposal.request):
             return
         for eviction in proposal.evictions:
             self.drop(eviction.claim, (eviction.holder,), why="the namespace has too many reservations")
-        created: list[Claim] = []
+        done: list[tuple[Write, Claim]] = []
         try:
             for write in proposal.writes:
-                stored = self._write(write, proposal.request)
-                if write.creates:
-                    created.append(stored)
+                done.append((write, self._write(write, proposal.request)))
             if proposal.occasion is Occasion.CREATION:
                 for claim in proposal.kept:
                     self._writer.confirm(claim)
         except BaseException:
-            self._undo(created)
+            self._undo(done, proposal.request)
             raise
 
     def bind(self, request: ServiceRequest) -> Decision:
@@ -225,10 +227,22 @@ class Allocator:
             return False
         return True
 
-    def _undo(self, created: Collection[Claim]) -> None:
-        for claim in created:
+    def _undo(self, done: Sequence[tuple[Write, Claim]], request: ServiceRequest) -> None:
+        """Give back what the Service was given: what is judged next may be denied, and then leaves nothing behind."""
+        for write, stored in done:
+            before = write.before
+            if before is not None and before.in_use and request.holder_in(before) is not None:
+                continue
             try:
-                self._writer.delete(claim)
+                if before is not None:
+                    pool = self._cache.pool(before.pool)
+                    delay = timedelta(seconds=pool.reuse_delay_seconds if pool is not None else 0)
+                    self._writer.swap(replace(before, version=stored.version), reuse_delay=delay)
+                elif stored.state is ClaimState.BOUND:
+                    why = "another address was not to be had"
+                    self.release(stored, namespace=request.namespace, name=request.name, reuse_delay=_NONE, why=why)
+                else:
+                    self._writer.delete(stored)
             except Exception as error:
                 # Not fatal: a claim whose Service never appears is collected by the reconciler.
-                log.warning("claim.not-deleted", ip=claim.address, error=error)
+                log.warning("claim.not-given-back", ip=stored.address, error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -212,13 +213,69 @@ def test_a_bind_that_loses_every_race_is_tried_again_later_and_costs_no_address(
     assert list(stored.allocations) == ["10.0.0.0"]
 
 
-def test_two_addresses_are_reserved_together_or_not_at_all(stored: StoredClaims, clock: Clock) -> None:
+FIRST = "10.0.0.0"
+
+
+def _free(_: Replica) -> None:
+    pass
+
+
+def _cooling(replica: Replica) -> None:
+    replica.claims.bind(ask("former", uid="f"))
+    [claim] = replica.cache.held_by("prod", "former")
+    replica.claims.release(claim, namespace="prod", name="former", reuse_delay=timedelta(seconds=60), why="test")
+
+
+def _held_by_a_sharer(replica: Replica) -> None:
+    replica.claims.bind(ask("sharer", uid="s", sharing_key="k", ports=HTTPS))
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("occasion", Occasion)
+@pytest.mark.parametrize("make", [_free, _cooling, _held_by_a_sharer])
+def test_two_addresses_are_claimed_together_or_not_at_all(
+    stored: StoredClaims, clock: Clock, make: Callable[[Replica], None], occasion: Occasion, pinned: bool
+) -> None:
+    """Of whatever kind the first address is, it is as before when the second was somebody else's first."""
     six = pool("six", "2001:db8::1")
-    first, second = (Replica(stored, POOL, six, now=clock) for _ in range(2))
-    admit(second, ask("taken", families=(Family.IPV6,)))
-    with pytest.raises(LostRace):
-        admit(first, ask("web", policy=FamilyPolicy.REQUIRE_DUAL, families=DUAL))
-    assert sorted(one for listed in holders(stored).values() for one in listed) == ["taken"]
+    first, second = (Replica(stored, pool("main", FIRST), six, now=clock) for _ in range(2))
+    make(first)
+    second.see()
+    second.claims.bind(ask("taken", uid="t", families=(Family.IPV6,)))
+    before = {name: document["spec"] for name, document in stored.allocations.items()}
+    stored.events.clear()
+    clock.pass_by(7)
+    asked = ask(
+        "web",
+        uid=None if occasion is Occasion.CREATION else "w",
+        policy=FamilyPolicy.REQUIRE_DUAL,
+        families=DUAL,
+        sharing_key="k",
+        pins=[FIRST, "2001:db8::1"] if pinned else (),
+    )
+    with first.claims.propose(asked, occasion) as proposal:
+        assert len(proposal.decision.placements) == 2
+        with pytest.raises(LostRace):
+            first.claims.commit(proposal)
+    assert {name: document["spec"] for name, document in stored.allocations.items()} == before
+    deleted = [change.old for change in stored.events if change.new is None and change.old is not None]
+    bound_and_deleted = [document for document in deleted if document["spec"]["state"] == "Bound"]
+    assert bound_and_deleted == [], "to whoever follows claims, somebody else deleted it"
+    assert first.cache.held_by("prod", "web") == []
+
+
+def test_what_a_service_held_before_keeps_its_new_needs_when_a_second_address_is_lost(
+    stored: StoredClaims, clock: Clock
+) -> None:
+    six = pool("six", "2001:db8::1")
+    first, second = (Replica(stored, pool("main", FIRST), six, now=clock) for _ in range(2))
+    first.claims.bind(ask("web", uid="w"))
+    second.see()
+    second.claims.bind(ask("taken", uid="t", families=(Family.IPV6,)))
+    asked = ask("web", uid="w", ports=HTTPS, policy=FamilyPolicy.REQUIRE_DUAL, families=DUAL)
+    with first.claims.propose(asked, Occasion.SEEN) as proposal, pytest.raises(LostRace):
+        first.claims.commit(proposal)
+    assert [one["port"] for one in stored.allocations[FIRST]["spec"]["holders"][0]["ports"]] == [443]
 
 
 def test_after_a_lost_race_ever_more_addresses_may_be_passed_over() -> None:
