@@ -45,8 +45,11 @@ class AffectedServices:
             if change.old is not None and change.new is not None and change.old["spec"] == change.new["spec"]:
                 # Which node announces it: a node that fails changes thousands, and no repair reads that.
                 return
-            for holder in (change.new or change.old or {})["spec"]["holders"]:
-                self._queue.add((holder["namespace"], holder.get("name") or ""))
+            # Whoever is listed no more, too: it may have been taken off by somebody else, and show the address still.
+            for document in (change.new, change.old):
+                for holder in (document or {}).get("spec", {}).get("holders") or ():
+                    if holder.get("name"):
+                        self._queue.add((holder["namespace"], holder["name"]))
             self._try(self._waiting.freed(freed_by(change, self._cache.pools())))
         elif _rules_changed(change):
             self._retry_waiting(change)

@@ -20,6 +20,9 @@ Key = tuple[str, str]
 Age = tuple[str, Key]
 _FIRST: Age = ("", ("", ""))
 
+_IDENTITY = frozenset({"uid", "since", "generateName"})
+"""What of a holder keeps nobody from sharing with it; all else may, and its change lets others in."""
+
 Interest = tuple[str, str]
 """What a Service may wait for: ("pool", its name), ("address", as text), ("sharing key", it), ("namespace", its name)
 for room under the quota, and ("any pool", "") or ("any pin", "") for what a changed pool may bring."""
@@ -59,9 +62,10 @@ def freed_by(change: Change, pools: Iterable[Pool]) -> frozenset[Interest]:
     begins_to_cool = new.get("state") == "Cooling" != old.get("state")
     if new and not left and not begins_to_cool and new.get("sharingKey") == old.get("sharingKey"):
         return frozenset()
-    freed = {("address", str(old["address"])), ("pool", str(old["pool"])), *keys}
-    freed.update(("namespace", namespace) for namespace, *_ in left)
-    address = Address.parse(old["address"])
+    # The name, not spec.address, says which address it locks.
+    address = Address.from_claim_name(change.key[1])
+    freed = {("address", str(address)), ("pool", str(old["pool"])), *keys}
+    freed.update(("namespace", namespace) for namespace, _ in left)
     freed.update(("pool", pool.name) for pool in pools if pool.spans(address))
     return frozenset(freed)
 
@@ -70,12 +74,12 @@ def _spec(document: Object | None) -> Object:
     return (document or {}).get("spec") or {}
 
 
-def _shares(spec: Object) -> set[tuple[str, str, str, str]]:
-    """What each holder takes of an address, but for when and by which uid; a cooling claim takes nothing."""
+def _shares(spec: Object) -> set[tuple[str, str]]:
+    """What each holder takes of an address and asks of those beside it, by namespace; a cooling claim takes nothing."""
     if spec.get("state") == "Cooling":
         return set()
     return {
-        (holder["namespace"], holder.get("name") or "", repr(holder.get("ports")), holder.get("backendKey") or "")
+        (holder["namespace"], repr(sorted((key, value) for key, value in holder.items() if key not in _IDENTITY)))
         for holder in spec.get("holders") or ()
     }
 

@@ -92,6 +92,19 @@ def test_an_address_that_is_released_has_the_oldest_looked_at(site: Site) -> Non
     assert site.change_claim(claim(5), claim(6, state="Cooling")) == [("prod", "web"), ("waiting", "service-0000")]
 
 
+def test_a_holder_that_somebody_takes_off_a_claim_is_looked_at(site: Site) -> None:
+    shared = claim(5)
+    shared["spec"]["holders"].append({"namespace": "prod", "name": "api", "uid": "2"})
+    site.change_claim(None, shared)
+    assert ("prod", "api") in site.change_claim(shared, claim(6))
+
+
+def test_a_reservation_without_a_name_has_nobody_looked_at(site: Site) -> None:
+    unnamed = claim(5, uid=None, state="Tentative")
+    unnamed["spec"]["holders"] = [{"namespace": "prod", "generateName": "web-", "since": "2026-01-01T00:00:00Z"}]
+    assert site.change_claim(None, unnamed) == []
+
+
 def test_a_pool_that_changes_has_those_looked_at_that_it_may_help(site: Site) -> None:
     site.affected.note(
         ("other", "named"), frozenset({("pool", "later")}), service={"metadata": {"creationTimestamp": ""}}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +77,41 @@ def test_a_release_frees_the_address_its_pool_and_room_under_the_quota() -> None
 
 def test_the_end_of_cooling_frees_the_address() -> None:
     assert ("pool", "open") in freed(claim("Cooling"), None)
+
+
+CRD = Path(__file__).parents[3] / "manifests" / "crds" / "admitlb.io_ipallocations.yaml"
+OTHER_VALUES: dict[str, Any] = {
+    "namespace": "dev",
+    "name": "api",
+    "generateName": "web-",
+    "uid": "2",
+    "since": "2026-01-01T00:00:00Z",
+    "ports": [{"protocol": "UDP", "port": 53}],
+    "sharingKey": "other",
+    "backendKey": "app=web",
+    "externalTrafficPolicy": "Local",
+    "allowSharedIPNamespaces": ["dev"],
+}
+"""What each field of a holder may change to."""
+
+
+def test_whatever_a_holder_asks_of_others_lets_those_with_its_key_try_again_when_it_changes() -> None:
+    [version] = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert set(spec["holders"]["items"]["properties"]) == set(OTHER_VALUES), "a new field has to be decided on"
+    silent = set()
+    for field, value in OTHER_VALUES.items():
+        changed = claim(key="dns")
+        changed["spec"]["holders"][0][field] = value
+        if ("sharing key", "dns") not in freed(claim(key="dns"), changed):
+            silent.add(field)
+    assert silent == {"uid", "since", "generateName"}
+
+
+def test_the_name_says_which_address_is_freed_whatever_the_spec_says() -> None:
+    edited = claim()
+    edited["spec"]["address"] = "not an address"
+    assert ("address", "192.0.2.7") in freed(edited, claim("Cooling"))
 
 
 def test_a_shared_claim_says_so_to_those_with_its_key() -> None:
