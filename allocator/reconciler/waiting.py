@@ -75,7 +75,7 @@ def _spec(document: Object | None) -> Object:
 
 
 def _shares(spec: Object) -> set[tuple[str, str]]:
-    """What each holder takes of an address and asks of those beside it, by namespace; a cooling claim takes nothing."""
+    """What each holder takes of an address and asks of others on it, by namespace; a cooling claim takes nothing."""
     if spec.get("state") == "Cooling":
         return set()
     return {
