@@ -21,8 +21,10 @@ from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.membership.membership import (
     DEFAULT_DEAD_AFTER_SECONDS,
     DEFAULT_INTERVAL_SECONDS,
-    INTERVALS_TO_DEATH,
+    UnfitDurations,
+    check_durations,
 )
+from speaker.membership.service import SWITCH_SECONDS
 from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
 from speaker.process import Settings, Speaker, Stopped
 
@@ -91,12 +93,11 @@ def speaker(
     kubeconfig: str | None,
 ) -> None:
     """Answer ARP and neighbour solicitations on this node for the addresses elected to it."""
-    if dead_after < INTERVALS_TO_DEATH * heartbeat_interval:
-        raise click.UsageError(
-            f"--dead-after {dead_after:g} is less than {INTERVALS_TO_DEATH:g} times --heartbeat-interval "
-            f"{heartbeat_interval:g}: a node that is well would stop answering between two heartbeats; "
-            f"use at least {INTERVALS_TO_DEATH * heartbeat_interval:g}"
-        )
+    try:
+        check_durations(heartbeat_interval, dead_after)
+    except UnfitDurations as error:
+        raise click.UsageError(str(error)) from error
+    sys.setswitchinterval(SWITCH_SECONDS)
     logs.configure(log_level)
     try:
         excluded = excluded_interfaces()

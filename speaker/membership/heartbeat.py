@@ -8,11 +8,11 @@ until all peers that are heard read its own.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 
 from speaker.membership.state_sync import Chunk
@@ -102,7 +102,7 @@ class Heartbeat:
             fields = _CHUNK.pack(chunk.base, chunk.version, chunk.index, chunk.count)
             parts += [_RECORD.pack(_IS_CHUNK, len(fields) + len(chunk.data)), fields, chunk.data]
         body = b"".join(parts)
-        return body + hmac.digest(key, body, hashlib.sha256)
+        return body + _authentication(key, body)
 
     @classmethod
     def decode(cls, datagram: bytes, key: bytes) -> Heartbeat:
@@ -110,7 +110,7 @@ class Heartbeat:
         if not _HEADER.size + _MAC_BYTES <= len(datagram) <= MAXIMUM_BYTES or not datagram.startswith(_MAGIC):
             raise MalformedHeartbeat(f"{len(datagram)} bytes that are not a heartbeat")
         body, code = datagram[:-_MAC_BYTES], datagram[-_MAC_BYTES:]
-        if not hmac.compare_digest(code, hmac.digest(key, body, hashlib.sha256)):
+        if not hmac.compare_digest(code, _authentication(key, body)):
             raise ForgedHeartbeat("the authentication code is not of this cluster's key")
         if body[len(_MAGIC)] != VERSION:
             raise MalformedHeartbeat(f"version {body[len(_MAGIC)]} of the format; this release reads {VERSION}")
@@ -148,6 +148,19 @@ class Heartbeat:
             chunks=tuple(chunks),
             reads=reads,
         )
+
+
+@lru_cache(maxsize=4)
+def _authenticator(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
+
+
+def _authentication(key: bytes, body: bytes) -> bytes:
+    # Not hmac.digest: it lets go of the interpreter, and where other threads compute it comes back a whole switch
+    # interval later, for every heartbeat.
+    code = _authenticator(key).copy()
+    code.update(body)
+    return code.digest()
 
 
 def _bytes(body: bytes, at: int, length: int) -> tuple[bytes, int]:

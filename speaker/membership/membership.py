@@ -19,14 +19,33 @@ from speaker.membership.state_sync import NOTHING, AdvertisedState, MalformedSta
 DEFAULT_INTERVAL_SECONDS = 0.1
 DEFAULT_DEAD_AFTER_SECONDS = 0.5
 INTERVALS_TO_DEATH = 3.0
-"""How many intervals of silence, at least, make a node dead: with fewer, the fence of a healthy node would close
-between two of its own heartbeats."""
+"""How many intervals of silence, at least, make a node dead: with fewer, two lost heartbeats would."""
+LATE_SECONDS = 0.05
+"""By how much an idle machine may wake the loop up too late: a turn and as much must fit in before the fence closes,
+or a healthy node would stop answering between two of its own heartbeats."""
+TURN_INTERVALS = 1.5
+"""For how many intervals of listening one turn of the loop counts at most. It comes every interval, or is late."""
 STEADY_SECONDS = 10.0
 """How long a node is heard before it gets back what it is preferred for."""
 BOOT_SECONDS = 60.0
 """How long after the first speaker began to serve what was taken for want of a better node is ranked anew."""
 _PATROL_SECONDS = 0.5
 """How often those are looked after that are no neighbours."""
+
+
+class UnfitDurations(ValueError):
+    """An interval and a silence with which a healthy node would not go on answering; the message says what to use."""
+
+
+def check_durations(interval_seconds: float, dead_after_seconds: float) -> None:
+    """Raise UnfitDurations unless a speaker works with this interval and this silence that is death."""
+    turn_and_late = (TURN_INTERVALS + 1.0) * interval_seconds + LATE_SECONDS
+    least = round(max(INTERVALS_TO_DEATH * interval_seconds, turn_and_late), 6)
+    if dead_after_seconds < least:
+        raise UnfitDurations(
+            f"--dead-after {dead_after_seconds:g} is too short for --heartbeat-interval {interval_seconds:g}: a node "
+            f"that is well would be given up, or stop answering, between two heartbeats; use at least {least:g}"
+        )
 
 
 class Verdict(StrEnum):
@@ -56,8 +75,8 @@ class Membership:
       same process before and echoing our present challenge to it, and say that ours arrive there. The challenge
       changes when the peer is given up and when a new process of it is taken in: nothing written before that counts
       again, neither a recording nor a straggler of the former process;
-    - a neighbour that was silent for `dead_after_seconds` of our listening is no longer heard. If our own loop did
-      not run, every peer gets that time anew, because the silence may have been ours;
+    - a neighbour that was silent for `dead_after_seconds` of our listening is no longer heard. One turn of our own
+      loop counts for `TURN_INTERVALS` intervals of listening at most: what it was late by may have been our silence;
     - this node's side is everybody linked to it, also through others, by what those advertise. Who is on the side,
       serves and is known is alive: a node dies when nobody on the side hears it any more;
     - a peer that was given up counts again only once its present state is known: to go by what it claimed before
@@ -82,10 +101,10 @@ class Membership:
         """`new_number` gives unpredictable numbers of 64 bits that are not 0."""
         self.node = node
         self.fenced = False
-        self.fence_after_seconds = dead_after_seconds - 1.5 * interval_seconds
+        self.fence_after_seconds = dead_after_seconds - TURN_INTERVALS * interval_seconds
         self._new_number = new_number
         self._dead_after = dead_after_seconds
-        self._stall_after = dead_after_seconds / 2
+        self._turn_seconds = TURN_INTERVALS * interval_seconds
         self._expecting_since: float | None = None
         self._ticked_at = now
         self._patrol_at = now
@@ -213,13 +232,18 @@ class Membership:
     def tick(self, now: float) -> tuple[float, list[PeerChange]]:
         """Give up silent peers; call it after everything received was taken in.
 
-        Returns for how long this loop stood still (0 if it did not) and the changes.
+        Returns for how long this loop stood still, if others may have given this node up meanwhile (else 0), and the
+        changes.
         """
         since = now - self._ticked_at
         self._ticked_at = now
-        if since > self._stall_after:
-            self._stood_still(since, now)
+        if since >= self.fence_after_seconds:
+            self._stood_still(now)
             return since, []
+        late = since - self._turn_seconds
+        if late > 0.0:
+            for peer in self._table.peers.values():
+                peer.excuse(late, now)
         everybody = now >= self._patrol_at
         if everybody:
             self._patrol_at = now + _PATROL_SECONDS
@@ -243,7 +267,7 @@ class Membership:
         for node in self._table.neighbours:
             peer = self._table.peers[node]
             if peer.fresh:
-                deadline = min(deadline, max(peer.silent_since, peer.neighbour_since or 0.0) + self._dead_after)
+                deadline = min(deadline, peer.owes_since + self._dead_after)
         return deadline
 
     def liveness(self, now: float) -> Liveness:
@@ -361,7 +385,7 @@ class Membership:
         peer.linked_nodes, peer.side = heartbeat.linked, heartbeat.side
         peer.version = heartbeat.version
         peer.acknowledged = heartbeat.have
-        peer.silent_since = now
+        peer.silent_since, peer.excused = now, 0.0
         peer.fresh = True
         peer.hears_us = heartbeat.hears
         self._take_chunks(heartbeat.sender, peer, heartbeat)
@@ -401,15 +425,14 @@ class Membership:
         self._unproven.discard(node)
         self._stale, self._liveness = True, None
 
-    def _stood_still(self, seconds: float, now: float) -> None:
-        if seconds >= self.fence_after_seconds:
-            self._side.forget(now)
-            self._stale, self._liveness = True, None
+    def _stood_still(self, now: float) -> None:
+        self._side.forget(now)
+        self._stale, self._liveness = True, None
         for node, peer in self._table.peers.items():
             if not peer.fresh:
                 continue
-            peer.silent_since = now
-            if seconds >= self.fence_after_seconds and self.phase is not Phase.STARTING:
+            peer.excuse(math.inf, now)
+            if self.phase is not Phase.STARTING:
                 self.fenced = True
                 self._fenced_until = now + self._dead_after
                 self._unproven.add(node)

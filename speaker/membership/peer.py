@@ -18,6 +18,8 @@ class Peer:
     challenge: int
     silent_since: float
     """When it was last heard; before the first time, since when it might have been."""
+    excused: float = 0.0
+    """Seconds of its silence since then in which this node did not listen."""
     echo: int = 0
     incarnation: int | None = None
     sequence: int = -1
@@ -59,6 +61,15 @@ class Peer:
         heard = self.neighbour_since is not None and self.silent_since >= self.neighbour_since
         return heard and self.fresh and self.hears_us
 
+    @property
+    def owes_since(self) -> float:
+        """Since when it owes us a heartbeat, moved on by the time in which this node did not listen."""
+        return max(self.silent_since, self.neighbour_since or 0.0) + self.excused
+
     def silence(self, now: float) -> float:
-        """For how long it has owed us a heartbeat."""
-        return now - max(self.silent_since, self.neighbour_since or 0.0)
+        """For how long of our listening it has owed us a heartbeat."""
+        return now - self.owes_since
+
+    def excuse(self, seconds: float, now: float) -> None:
+        """So much of its silence until now was this node's own."""
+        self.excused += min(seconds, self.silence(now))

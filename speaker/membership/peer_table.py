@@ -28,7 +28,7 @@ class PeerTable:
             if node not in self.neighbours:
                 peer.neighbour_since = None
             elif peer.neighbour_since is None:
-                peer.neighbour_since = now
+                peer.neighbour_since, peer.excused = now, 0.0
                 begun.append(node)
         return begun if self.crowded else []
 

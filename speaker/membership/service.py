@@ -6,12 +6,13 @@ import os
 import secrets
 import select
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from allocator.process.logs import EventLog
 from speaker.membership.fence import Fence, clock
-from speaker.membership.heartbeat import MAXIMUM_BYTES, ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
+from speaker.membership.heartbeat import ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
 from speaker.membership.liveness import Liveness
 from speaker.membership.membership import (
     DEFAULT_DEAD_AFTER_SECONDS,
@@ -26,7 +27,11 @@ from speaker.metrics import SpeakerMetrics
 
 log = EventLog("membership")
 
-_DATAGRAMS_A_TURN = 4096
+SWITCH_SECONDS = 0.001
+"""For how long a thread that computes may keep the interpreter when this one wakes up (`sys.setswitchinterval`)."""
+_DATAGRAMS_A_TURN = 1024
+"""More than the socket holds: all that waited when a turn began is read before anybody is judged. Yet so few that a
+flood of them does not keep this node's own from being sent."""
 _BATCH_SECONDS = 0.05
 """Where many nodes send, waking up for each datagram would cost more than reading it."""
 
@@ -34,8 +39,9 @@ _BATCH_SECONDS = 0.05
 class Heartbeats:
     """Sends the heartbeats that are due, listens for others', and tells its listener who is alive.
 
-    One thread runs it all. `_membership`, `_socket`, `_key` and `_ready` are guarded by `_lock`; the listener
-    is called from the thread, outside the lock, and must be quick: while it runs nothing is heard.
+    One thread runs it all and alone owns `_membership` and `_socket`. Other threads only put what they ask for into
+    `_requests` and wake it: however busy they are, they never keep it from hearing or being heard. It publishes
+    `serving` and `hears`, each whole. The listener is called from the thread and must be quick.
     """
 
     def __init__(
@@ -55,7 +61,7 @@ class Heartbeats:
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
         self._on_forged: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()
+        self._requests: deque[Callable[[float], object]] = deque()
         self._membership = Membership(
             node=node,
             interval_seconds=interval_seconds,
@@ -64,8 +70,13 @@ class Heartbeats:
             new_number=lambda: secrets.randbits(63) + 1,
         )
         self.fence = Fence(self._membership.fence_after_seconds)
+        self.serving = False
+        """Whether this node counts as able to announce."""
+        self.hears = 0
+        """How many other speakers are on this node's side."""
         self._ready = False
         self._everywhere = False
+        self._changes: list[PeerChange] = []
         self._reported = Liveness()
         self._unheard: frozenset[str] = frozenset()
         self._socket = HeartbeatSocket(port, address)
@@ -87,8 +98,7 @@ class Heartbeats:
 
     def use_key(self, key: bytes) -> None:
         """Write and accept only heartbeats of this key from now on."""
-        with self._lock:
-            self._key = key
+        self._key = key
 
     def start(self) -> None:
         """Begin to send and to listen."""
@@ -116,80 +126,81 @@ class Heartbeats:
         One of the `hosts`, the nodes there are, is a peer as soon as it is heard, and as long as it is.
         """
         hosts = addresses if hosts is None else hosts
-        with self._lock:
+
+        def set_peers(now: float) -> None:
             self._socket.set_addresses({**hosts, **addresses})
-            changes = self._membership.set_peers(addresses, clock(), hosts=hosts)
-        _log_changes(changes)
-        os.eventfd_write(self._wake, 1)
+            self._changes += self._membership.set_peers(addresses, now, hosts=hosts)
+
+        self._ask(set_peers)
 
     def renewed(self, node: str, *, hears: int) -> None:
         """The node's Lease was seen to be renewed; it says how many others the node hears."""
-        with self._lock:
-            self._membership.renewed(node, hears, clock())
+        self._ask(lambda now: self._membership.renewed(node, hears, now))
 
     def announces(self, node: str) -> None:
         """The node was seen to announce an address of this node's."""
-        with self._lock:
-            self._membership.announces(node, clock())
-
-    @property
-    def serving(self) -> bool:
-        """Whether this node counts as able to announce."""
-        with self._lock:
-            return self._membership.phase is Phase.SERVING
+        self._ask(lambda now: self._membership.announces(node, now))
 
     def serve(self) -> None:
         """Count this node as able to announce, once settled, and tell the others so."""
-        with self._lock:
+
+        def serve(_: float) -> None:
             self._ready = True
-        os.eventfd_write(self._wake, 1)
+
+        self._ask(serve)
 
     def advertise(self, state: AdvertisedState) -> None:
         """Advertise at once what this node claims and where it can announce, and go on doing so."""
-        with self._lock:
-            self._membership.advertise(state, clock())
+
+        def advertise(now: float) -> None:
+            self._membership.advertise(state, now)
             # With a cable out, the usual way to a peer may be the one that is gone. With the cable in, a way that
             # fails means that clients do not get through either: going round it would keep this node elected.
             self._everywhere = any(link.lost for link in state.links)
-            self._send_due()
 
-    @property
-    def hears(self) -> int:
-        """How many other speakers are on this node's side."""
-        with self._lock:
-            return self._membership.hears
+        self._ask(advertise)
 
     def unfence(self) -> None:
         """What was reported last has been acted upon: answering is allowed again, unless it was not even then."""
-        with self._lock:
+
+        def unfence(_: float) -> None:
             if not self._membership.fenced:
                 self.fence.reopen()
 
+        self._ask(unfence)
+
     def leave(self) -> None:
         """Tell the others at once to take over, and keep telling them until `stop`."""
-        with self._lock:
-            self._membership.enter(Phase.LEAVING, clock())
-            self._send_due()
+        self._ask(lambda now: self._membership.enter(Phase.LEAVING, now))
+
+    def _ask(self, request: Callable[[float], object]) -> None:
+        self._requests.append(request)
         os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            with self._lock:
-                changes = self._receive()
-                now = clock()
-                # Last: what had waited in the socket is no proof of what happened during a standstill.
-                stalled, gone = self._membership.tick(now)
-                self.fence.keep_up(closed=self._membership.fenced)
-                if self._ready and self._membership.phase is Phase.STARTING and self._membership.settled(now):
-                    self._membership.enter(Phase.SERVING, now)
-                    log.info("speaker.serving")
-                self._send_due()
-                liveness = self._membership.liveness(now)
-                unheard = self._membership.unheard(now)
-                deadline = self._membership.next_deadline()
-            self._report(liveness, changes + gone, stalled)
-            self._report_unheard(unheard)
-            self._wait(now, deadline)
+            self._receive()
+            now = clock()
+            self._take_requests(now)
+            # Last: what had waited in the socket is no proof of what happened during a standstill.
+            stalled, gone = self._membership.tick(now)
+            self.fence.keep_up(closed=self._membership.fenced)
+            if self._ready and self._membership.phase is Phase.STARTING and self._membership.settled(now):
+                self._membership.enter(Phase.SERVING, now)
+                log.info("speaker.serving")
+            self._send_due(now)
+            self.serving, self.hears = self._membership.phase is Phase.SERVING, self._membership.hears
+            changes, self._changes = self._changes, []
+            self._report(self._membership.liveness(now), changes + gone, stalled)
+            self._report_unheard(self._membership.unheard(now))
+            self._wait(now, self._membership.next_deadline())
+        now = clock()
+        self._take_requests(now)
+        self._send_due(now)
+
+    def _take_requests(self, now: float) -> None:
+        while self._requests:
+            self._requests.popleft()(now)
 
     def _wait(self, begun: float, deadline: float) -> None:
         """Wait until something arrives or is due; in a crowd, take what arrives in batches."""
@@ -237,16 +248,13 @@ class Heartbeats:
         self._unheard = unheard
         self._metrics.peers_by_lease.set(len(unheard))
 
-    def _receive(self) -> list[PeerChange]:
-        changes: list[PeerChange] = []
-        for _ in range(_DATAGRAMS_A_TURN):
-            try:
-                datagram, source = self._socket.receive(MAXIMUM_BYTES + 1)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                log.debug("heartbeat.failed", operation="receive", error=error)
-                break
+    def _receive(self) -> None:
+        try:
+            datagrams = self._socket.receive(_DATAGRAMS_A_TURN)
+        except OSError as error:
+            log.debug("heartbeat.failed", operation="receive", error=error)
+            return
+        for datagram, source in datagrams:
             try:
                 heartbeat = Heartbeat.decode(datagram, self._key)
             except MalformedHeartbeat:
@@ -257,26 +265,23 @@ class Heartbeats:
                 self._on_forged()
                 continue
             verdict, changed = self._membership.heard(heartbeat, clock())
-            changes += changed
+            self._changes += changed
             if verdict is Verdict.ACCEPTED:
                 self._socket.heard(heartbeat.sender, source)
             else:
                 self._metrics.heartbeats_dropped.labels(verdict).inc()
-        return changes
 
-    def _send_due(self) -> None:
-        now = clock()
+    def _send_due(self, now: float) -> None:
         for node, heartbeat in self._membership.outgoing(now):
-            try:
-                self._socket.send(
-                    node,
-                    heartbeat.encode(self._key),
-                    everywhere=self._everywhere,
-                    in_trouble=self._membership.in_trouble(node),
-                    met=self._membership.met(node),
-                )
-            except OSError as error:
-                log.debug("heartbeat.failed", operation="send", node=node, error=error)
+            self._socket.put(
+                node,
+                heartbeat.encode(self._key),
+                everywhere=self._everywhere,
+                in_trouble=self._membership.in_trouble(node),
+                met=self._membership.met(node),
+            )
+        for address, error in self._socket.flush():
+            log.debug("heartbeat.failed", operation="send", address=address, error=error)
 
 
 def _log_changes(changes: list[PeerChange]) -> None:

@@ -1,7 +1,7 @@
-"""`python -m tests.wire.heartbeating NODE KEY NODE=ADDRESS[,ADDRESS]...`: a speaker reduced to its heartbeats.
+"""`python -m tests.wire.heartbeating NODE KEY BURNERS NODE=ADDRESS[,ADDRESS]...`: a speaker of heartbeats alone.
 
-Writes a line `{"at": CLOCK_MONOTONIC, "alive": [...], "shaken": bool, "fenced": bool}` for every report, and leaves
-on SIGTERM.
+So many threads of it compute all the time, as one that decides about very many addresses would. It writes a line
+`{"at": CLOCK_MONOTONIC, "alive": [...], "shaken": bool, "fenced": bool}` for every report, and leaves on SIGTERM.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
 
 from prometheus_client import CollectorRegistry
 
 from speaker.membership.liveness import Liveness
-from speaker.membership.service import Heartbeats
+from speaker.membership.service import SWITCH_SECONDS, Heartbeats
 from speaker.metrics import SpeakerMetrics
 
 PORT = 7946
@@ -31,8 +32,15 @@ def _report(liveness: Liveness) -> None:
     sys.stdout.flush()
 
 
-def main(node: str, key: str, *peers: str) -> None:
+def _burn() -> None:
+    number = 0
+    while True:
+        number = (number * 31 + 7) % 1_000_003
+
+
+def main(node: str, key: str, burners: str, *peers: str) -> None:
     """Exchange heartbeats until SIGTERM."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     heartbeats = Heartbeats(node=node, key=key.encode(), port=PORT, metrics=SpeakerMetrics(CollectorRegistry()))
     heartbeats.report_to(_report)
@@ -40,6 +48,8 @@ def main(node: str, key: str, *peers: str) -> None:
     addresses = (peer.split("=") for peer in peers)
     heartbeats.set_peers({name: known.split(",") for name, known in addresses})
     heartbeats.serve()
+    for _ in range(int(burners)):
+        threading.Thread(target=_burn, daemon=True).start()
     signal.sigwait({signal.SIGTERM})
     heartbeats.leave()
     heartbeats.stop()

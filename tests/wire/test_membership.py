@@ -23,17 +23,20 @@ from tests.wire.heartbeating import PORT
 KEY = "the speakers' shared key"
 EVERYONE = ["node-1", "node-2", "node-3"]
 DEAD_AFTER_SECONDS = 0.5
+BUSY_NOTICED_SECONDS = 1.5
 
 
 class Member:
     """One speaker's heartbeats as a process on a host of its own."""
 
-    def __init__(self, name: str, host: Host, folder: Path, addresses: dict[str, str], key: str = KEY) -> None:
+    def __init__(
+        self, name: str, host: Host, folder: Path, addresses: dict[str, str], *, key: str = KEY, burners: int = 0
+    ) -> None:
         self.name = name
         self.host = host
         peers = [f"{node}={address}" for node, address in addresses.items()]
         self.process = Process(
-            [sys.executable, "-m", "tests.wire.heartbeating", name, key, *peers],
+            [sys.executable, "-m", "tests.wire.heartbeating", name, key, str(burners), *peers],
             log=folder / f"{name}-{host.name}-{time.monotonic_ns()}.log",
             netns=host.name,
         )
@@ -153,6 +156,26 @@ def test_who_was_cut_off_is_heard_as_soon_as_the_network_is_whole(
     hosts["node-1"].links["eth0"].rejoin()
     for member in members.values():
         assert member.sees(*EVERYONE, timeout_seconds=20)["at"] - healed_at < DEAD_AFTER_SECONDS
+
+
+def test_speakers_that_compute_all_the_time_are_heard_and_notice_a_death(
+    hosts: dict[str, Host], addresses: dict[str, str], tmp_path: Path
+) -> None:
+    members = {name: Member(name, hosts[name], tmp_path, addresses, burners=3) for name in addresses}
+    try:
+        for member in members.values():
+            member.sees(*EVERYONE)
+        before = {name: len(member.reports()) for name, member in members.items()}
+        threading.Event().wait(8.0)
+        for name, member in members.items():
+            assert member.reports()[before[name] :] == [], "whoever computes is heard, and gives nobody up"
+        killed_at = time.monotonic()
+        members["node-2"].process.sigkill()
+        for survivor in ("node-1", "node-3"):
+            assert members[survivor].sees("node-1", "node-3")["at"] - killed_at < BUSY_NOTICED_SECONDS
+    finally:
+        for member in members.values():
+            member.process.sigkill()
 
 
 def test_a_speaker_with_another_key_is_not_heard(
