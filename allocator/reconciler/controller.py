@@ -19,7 +19,7 @@ from allocator.kube.lease import NotLeading
 from allocator.kube.reflector import Change, Reflector
 from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
-from allocator.objects.service import addresses_in_status
+from allocator.objects.service import addresses_in_status, wants_address
 from allocator.process.logs import EventLog
 from allocator.reconciler.adoption import Adoption
 from allocator.reconciler.affected_services import AffectedServices
@@ -119,7 +119,7 @@ class Controller:
             lb_class=settings.lb_class,
             take_over_foreign=settings.take_over_foreign,
         )
-        self._adoption = Adoption(self._securing.secure)
+        self._adoption = Adoption(self._take_over)
         self._threads = [
             threading.Thread(target=self._work, name=f"repair-{number}", daemon=True) for number in range(_WORKERS)
         ]
@@ -224,6 +224,16 @@ class Controller:
         """Claim everything that Services show, and return once that is done. Raises NotLeading."""
         services = sorted(self._services.items(), key=age_of)
         self._adoption.run([service for service in services if addresses_in_status(service)])
+
+    def _take_over(self, service: Object) -> None:
+        """Claim what the Service shows; one that wants no address any more gives it up.
+
+        Its claim says what it needed before: until it has given the address up, another could join beside it.
+        """
+        if wants_address(service, lb_class=self._settings.lb_class):
+            self._securing.secure(service)
+        else:
+            self._repair.service(_key(service))
 
     def _service_changed(self, change: Change) -> None:
         self._shown.note(change)
