@@ -32,7 +32,8 @@ from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_IN
 from speaker.membership.service import Heartbeats
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
-from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface, InterfaceWatch
+from speaker.netdev.interface_watch import InterfaceWatch
+from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.netdev.link_state import reachable_at, subnets_of
 from speaker.netdev.packet_socket import require_raw_sockets
 from speaker.reconnection import Reconnection

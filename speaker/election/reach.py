@@ -28,9 +28,9 @@ def reach(address: Address, scope: Scope, links: Iterable[Link]) -> Reach:
 
     Only an interface that could carry the address has a say: one with a subnet that contains it; where there is none,
     those that the advertisement names; where it names none, those with the default route. The node still answers on
-    every interface of the scope.
+    every interface of the scope. One without IPv6 has no say about an IPv6 address, and cannot answer for it.
     """
-    included = [link for link in links if scope.includes(link.name)]
+    included = [link for link in links if scope.includes(link.name) and link.carries(address.family)]
     on_subnet = [link for link in included if any(address in subnet for subnet in link.subnets)]
     fallback = included if scope.interfaces is not None else [link for link in included if link.default_route]
     return Reach(

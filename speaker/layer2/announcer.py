@@ -167,12 +167,12 @@ class Announcer:
     def set_interfaces(self, interfaces: Iterable[Interface]) -> None:
         """Follow the node's interfaces: answer on those that can announce, and announce on those that are new."""
         with self._changed:
-            added = self._endpoints.follow(interfaces)
-            if not added:
+            changed = self._endpoints.follow(interfaces)
+            if not changed:
                 return
             self._answer()
             wanted = self._states.wanted.items()
-            here = [address for address, scope in wanted if any(scope.includes(name) for name in added)]
+            here = [address for address, scope in wanted if any(scope.includes(name) for name in changed)]
             self._states.announce_again(here, Reason.INTERFACE)
             self._changed.notify_all()
 

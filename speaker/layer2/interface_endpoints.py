@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from allocator.process.logs import EventLog
 from speaker.cluster.scope import Scope
 from speaker.frames.ethernet import mac_text
@@ -39,16 +39,23 @@ class InterfaceEndpoints:
         self._metrics = metrics
         self._present: dict[Interface, InterfaceEndpoint] = {}
         self._own_macs: frozenset[bytes] = frozenset()
+        self._without_ipv6: frozenset[Interface] = frozenset()
 
     def follow(self, interfaces: Iterable[Interface]) -> list[str]:
-        """Be present on exactly those of the interfaces that can announce; return the names of the new ones."""
+        """Be present on exactly those of the interfaces that can announce.
+
+        Return the names of those that are new, or have IPv6 now or no longer: what is answered there has changed.
+        """
         found = tuple(interfaces)
         usable = {_identity(interface): interface for interface in announcing(found)}
         self._own_macs = frozenset(interface.mac for interface in found)
         for interface in [known for known in self._present if known not in usable]:
             self._retire(self._present.pop(interface))
             log.info("interface.lost", interface=interface.name)
-        return [interface.name for interface in usable if interface not in self._present and self._open(interface)]
+        without = frozenset(identity for identity, interface in usable.items() if not interface.ipv6)
+        other, self._without_ipv6 = without ^ self._without_ipv6, without
+        new = {interface for interface in usable if interface not in self._present and self._open(interface)}
+        return [interface.name for interface in self._present if interface in new or interface in other]
 
     def is_own(self, mac: bytes) -> bool:
         """Return whether an interface of this node, announcing or not, has the hardware address."""
@@ -61,14 +68,14 @@ class InterfaceEndpoints:
     def answer(self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], helped: HelpedMacs) -> None:
         """From now on watch for `wanted` and answer for exactly those of them that are `answered`."""
         for interface, endpoint in self._present.items():
-            here = frozenset(address for address, scope in wanted.items() if scope.includes(interface.name))
+            here = frozenset(address for address, scope in wanted.items() if self._carries(interface, address, scope))
             macs = {address: macs[interface.name] for address, macs in helped.items() if interface.name in macs}
             endpoint.answer_for(here & answered, watched=here, helped=macs)
 
     def send(self, address: Address, scope: Scope, reason: Reason | None) -> None:
         """Announce the address for the reason, or ask for it (None), on every interface of the scope."""
         for interface, endpoint in self._present.items():
-            if not scope.includes(interface.name):
+            if not self._carries(interface, address, scope):
                 continue
             # A refresh also asks: a host that took the address silently would stay unnoticed for ever.
             if reason in (None, Reason.REFRESH):
@@ -81,6 +88,10 @@ class InterfaceEndpoints:
         for endpoint in self._present.values():
             self._retire(endpoint)
         self._present.clear()
+
+    def _carries(self, interface: Interface, address: Address, scope: Scope) -> bool:
+        no_ipv6 = address.family is Family.IPV6 and interface in self._without_ipv6
+        return scope.includes(interface.name) and not no_ipv6
 
     def _open(self, interface: Interface) -> bool:
         try:

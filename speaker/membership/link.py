@@ -38,7 +38,8 @@ class Subnet:
 class Link:
     """An interface that can announce, or (`lost`) that could until its carrier or the link went.
 
-    `subnets` are those of the addresses it has; `default_route` tells that a default route leads out of it.
+    `subnets` are those of the addresses it has; `default_route` tells that a default route leads out of it, `ipv6`
+    that IPv6 is enabled on it.
     """
 
     name: str
@@ -46,3 +47,8 @@ class Link:
     lost: bool = False
     subnets: tuple[Subnet, ...] = ()
     default_route: bool = False
+    ipv6: bool = True
+
+    def carries(self, family: Family) -> bool:
+        """Return whether addresses of the family can be announced on it."""
+        return self.ipv6 or family is not Family.IPV6

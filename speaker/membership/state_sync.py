@@ -27,7 +27,7 @@ _SUBNET = Struct("!BB")
 _FLAGS = Struct("!B")
 _V4 = Struct("!4sI")
 _V6 = Struct("!16sI")
-_LOST, _DEFAULT_ROUTE = 1, 2
+_LOST, _DEFAULT_ROUTE, _NO_IPV6 = 1, 2, 4
 _BOOTING = 1
 _GONE = 0
 _OFFERED = 2**30
@@ -202,6 +202,7 @@ def _whole(kind: _Record, state: AdvertisedState) -> Iterator[bytes]:
     if kind is _Record.LINKS:
         for link in state.links:
             flags = (_LOST if link.lost else 0) | (_DEFAULT_ROUTE if link.default_route else 0)
+            flags |= 0 if link.ipv6 else _NO_IPV6
             name = link.name.encode()
             yield _LINK.pack(flags, link.mac, len(name), len(link.subnets)) + name
             for subnet in link.subnets:
@@ -296,6 +297,7 @@ def _links(record: _Reader) -> Iterator[Link]:
             lost=bool(flags & _LOST),
             subnets=tuple(subnets),
             default_route=bool(flags & _DEFAULT_ROUTE),
+            ipv6=not flags & _NO_IPV6,
         )
 
 

@@ -1,7 +1,8 @@
 """Classic BPF: programs as annotated data, the pieces they are made of, and putting one before a socket.
 
-A program sees the frame from its Ethernet header on, as an AF_PACKET SOCK_RAW socket receives it. Its conditions
-follow one another: each piece here either falls through to the next or ends the program.
+A program sees the frame from its Ethernet header on, as an AF_PACKET SOCK_RAW socket receives it, or a netlink
+message from its header on. Its conditions follow one another: each piece here either falls through to the next or
+ends the program.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ctypes
 import itertools
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -87,6 +88,8 @@ def cover_values(numbers: Iterable[int], *, limit: int = RANGE_LIMIT) -> tuple[t
 
 NOTHING: Program = (Instruction(_RET, 0, 0, _DROP),)
 """Accepts no frame."""
+EVERYTHING: Program = (Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES),)
+"""Accepts every frame."""
 
 
 def addressed_to(*types: PacketType) -> Program:
@@ -109,6 +112,16 @@ def half_word_is(offset: int, *values: int) -> Program:
 def byte_is(offset: int, value: int) -> Program:
     """Drop frames whose byte at `offset` is something else."""
     return (Instruction(_LD_B, 0, 0, offset), Instruction(_JEQ, 1, 0, value), *NOTHING)
+
+
+def accept_bytes(offset: int, values: Iterable[int]) -> Program:
+    """Accept frames whose byte at `offset` is one of `values`, drop all others."""
+    tests = [
+        step
+        for value in values
+        for step in (Instruction(_JEQ, 0, 1, value), Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES))
+    ]
+    return (Instruction(_LD_B, 0, 0, offset), *tests, *NOTHING)
 
 
 def accept_words(offset: int, ranges: Iterable[tuple[int, int]]) -> Program:
@@ -138,6 +151,12 @@ def if_words(offset: int, values: Iterable[int], then: Program) -> Program:
         skip = Instruction(_JA, 0, 0, length - len(program) - 3)
         program += (load, compare, skip)
     return program + then
+
+
+def if_half_word(offset: int, values: Sequence[int], then: Program) -> Program:
+    """Run `then`, which must end the program, on frames with one of these values at `offset`; else fall through."""
+    tests = [Instruction(_JEQ, len(values) - index, 0, value) for index, value in enumerate(values)]
+    return (Instruction(_LD_H, 0, 0, offset), *tests, Instruction(_JA, 0, 0, len(then)), *then)
 
 
 def attach(sock: socket.socket, program: Program) -> None:

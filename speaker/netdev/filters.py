@@ -6,11 +6,14 @@ A filter may let a little more through than it should when addresses are many an
 from __future__ import annotations
 
 import itertools
+import socket
+import sys
 from collections.abc import Iterable
 
 from allocator.core.addresses import Address
 from speaker.netdev import bpf
 from speaker.netdev.bpf import PacketType, Program
+from speaker.netdev.netlink import Kind
 
 _PREFIX_LIMIT = 8
 """How many different upper 96 bits of IPv6 addresses one program tells apart; each takes the room of four ranges."""
@@ -20,6 +23,11 @@ _ARP_HARDWARE_AND_PROTOCOL, _ARP_SIZES_AND_OPERATION = 14, 18
 _ARP_SIZES, _ARP_OPERATION = 18, 20
 _ARP_SENDER, _ARP_TARGET = 28, 38
 _IPV6_NEXT_HEADER, _ICMPV6_TYPE_AND_CODE, _NDP_TARGET = 20, 54, 62
+
+# Offsets from a netlink message's header on.
+_MESSAGE_KIND, _FAMILY, _PREFIX, _CHANGED_LINK = 4, 16, 17, 20
+_OWN_LINKS = (socket.AF_UNSPEC, socket.AF_INET6)
+"""Not AF_BRIDGE: a port that leaves its bridge is there still, though such a message says that it is deleted."""
 
 _IPV4_OVER_ETHERNET = 0x0001_0800
 _SIX_AND_FOUR_BYTES = 0x0604
@@ -67,6 +75,32 @@ def solicitations_for(addresses: Iterable[Address]) -> Program:
 def ndp_claims_of(addresses: Iterable[Address]) -> Program:
     """Accept neighbour advertisements whose target is an address."""
     return _ndp_about(addresses, _ADVERTISEMENT)
+
+
+def route_changes(indexes: Iterable[int]) -> Program:
+    """Accept rtnetlink notifications of links, of addresses on the links of these indexes, and of default routes.
+
+    A node's other addresses (kube-ipvs0 has one for every Service) and routes (one for every pod) wake nobody.
+    """
+    # The machine's own byte order, which BPF does not know: it reads every number as the network writes it.
+    links = bpf.cover_values(_as_read(index, 4) for index in indexes)
+    on_links = bpf.accept_words(_CHANGED_LINK, links) if links else bpf.NOTHING
+    own_links = bpf.accept_bytes(_FAMILY, _OWN_LINKS)
+    default_routes = bpf.accept_bytes(_PREFIX, (0,))
+    return (
+        *bpf.if_half_word(_MESSAGE_KIND, _kinds(Kind.NEW_LINK, Kind.DELETE_LINK), own_links),
+        *bpf.if_half_word(_MESSAGE_KIND, _kinds(Kind.NEW_ADDRESS, Kind.DELETE_ADDRESS), on_links),
+        *bpf.if_half_word(_MESSAGE_KIND, _kinds(Kind.NEW_ROUTE, Kind.DELETE_ROUTE), default_routes),
+        *bpf.EVERYTHING,
+    )
+
+
+def _kinds(*kinds: Kind) -> list[int]:
+    return [_as_read(kind, 2) for kind in kinds]
+
+
+def _as_read(number: int, size: int) -> int:
+    return int.from_bytes(number.to_bytes(size, sys.byteorder), "big")
 
 
 def _ndp_about(addresses: Iterable[Address], type_and_code: int) -> Program:

@@ -40,6 +40,7 @@ def _link(interface: Interface) -> Link:
         mac=interface.mac,
         subnets=tuple(sorted(interface.subnets)),
         default_route=interface.default_route,
+        ipv6=interface.ipv6,
     )
 
 
@@ -50,6 +51,7 @@ def _lost(interface: Interface, before: Link) -> Link:
         lost=True,
         subnets=tuple(sorted({*interface.subnets, *before.subnets})),
         default_route=interface.default_route or before.default_route,
+        ipv6=interface.ipv6,
     )
 
 
@@ -58,7 +60,7 @@ def reachable_at(interfaces: Iterable[Interface]) -> tuple[str, ...]:
     found = {
         ipaddress.ip_address(address)
         for interface in interfaces
-        if interface.speaks_arp and not interface.excluded
+        if interface.may_announce
         for address in interface.addresses
     }
     usable = [address for address in found if not (address.is_link_local or address.is_loopback)]
@@ -69,5 +71,5 @@ def reachable_at(interfaces: Iterable[Interface]) -> tuple[str, ...]:
 
 def subnets_of(interfaces: Iterable[Interface]) -> tuple[str, ...]:
     """Return the subnets of the interfaces that can announce, carrier or not."""
-    usable = (each for each in interfaces if each.speaks_arp and not each.excluded)
+    usable = (each for each in interfaces if each.may_announce)
     return tuple(map(str, sorted({subnet for interface in usable for subnet in interface.subnets})))

@@ -22,7 +22,7 @@ from speaker.layer2.interface_endpoint import opener
 from speaker.layer2.probing import RETRY_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
-from speaker.netdev.interfaces import InterfaceWatch
+from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.packet_socket import MaySend, always
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until

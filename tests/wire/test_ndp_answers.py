@@ -18,6 +18,7 @@ from speaker.frames.ndp import Solicitation, probe
 from tests.lab.capture import ETH_P_IPV6, Capture
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until
+from tests.lab.who_has import who_has
 from tests.wire.conftest import Join
 from tests.wire.speaking import NeighbourTap, Speaking, neighbour_tap, resolve, resolved_as
 
@@ -237,15 +238,6 @@ def test_more_groups_than_one_socket_can_hold_are_all_joined_and_all_left(wire: 
         assert groups_of(node) == before
 
 
-def test_without_ipv6_on_the_interface_addresses_are_answered_all_the_same(wire: tuple[Host, Host]) -> None:
-    node, client = wire
-    node.call(lambda: Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("1"))
-    with Speaking(node) as speaking, neighbour_tap(client) as tap:
-        speaking.announce(VIP)
-        tap.send(solicitation(tap).encode())
-        tap.answers_until(VIP)
-
-
 def test_taking_an_address_moves_clients_that_knew_the_old_holder(join: Join) -> None:
     old, new, client = join(old=["2001:db8::1/64"], new=["2001:db8::3/64"], client=["2001:db8::2/64"])
     with Speaking(old) as former, Speaking(new) as latter:
@@ -281,3 +273,18 @@ def _reports(capture: Capture, group: str) -> bool:
     """Whether an MLD report (in a hop-by-hop header, type 143) names the group."""
     packed = socket.inet_pton(socket.AF_INET6, group)
     return any(frame.data[20] == 0 and packed in frame.data[54:] for frame in capture.frames)
+
+
+def test_an_interface_whose_ipv6_is_turned_off_answers_for_no_ipv6_address_until_it_is_on_again(join: Join) -> None:
+    node, client = join(node=["192.0.2.1/24", "2001:db8::1/64"], client=["192.0.2.2/24", "2001:db8::2/64"])
+    state = Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6")
+    with Speaking(node) as speaking:
+        speaking.announce(VIP, "192.0.2.100")
+        assert who_has(client, VIP) == {node.mac("eth0")}
+        node.call(lambda: state.write_text("1"))
+        wait_until(lambda: who_has(client, VIP) == set(), 5, "nothing answers for the IPv6 address")
+        assert who_has(client, "192.0.2.100") == {node.mac("eth0")}, "IPv4 is as before"
+        before = speaking.announcements("interface")
+        node.call(lambda: state.write_text("0"))
+        wait_until(lambda: who_has(client, VIP) == {node.mac("eth0")}, 5, "it answers again")
+        assert speaking.announcements("interface") > before, "and says so unasked"

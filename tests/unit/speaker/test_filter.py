@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import struct
 from collections.abc import Iterable
 
 import pytest
@@ -14,8 +15,10 @@ from allocator.core.addresses import Address, Family
 from speaker.frames import ndp
 from speaker.frames.arp import ArpFrame, Operation, gratuitous
 from speaker.frames.ethernet import BROADCAST
-from speaker.netdev import bpf, filters
+from speaker.netdev import bpf, filters, netlink
+from speaker.netdev.netlink import Kind
 
+AF_BRIDGE = 7
 MAC = b"\x02\x00\x00\x00\x00\x02"
 
 values = st.integers(0, 2**32 - 1)
@@ -177,3 +180,46 @@ def test_neighbours_are_one_range_and_beyond_the_limit_the_smallest_gaps_close()
     assert bpf.cover(held) == ((10, 12), (20, 20), (22, 22), (100, 100))
     assert bpf.cover(held, limit=3) == ((10, 12), (20, 22), (100, 100))
     assert bpf.cover(held, limit=1) == ((10, 100),)
+
+
+def notified(kind: int, *first: int, index: int = 0) -> bytes:
+    """A netlink message of the kind whose body begins with these bytes, and has the index where addresses have it."""
+    body = bytes(first).ljust(4, b"\0") + struct.pack("=I", index) + bytes(24)
+    return netlink.message(kind, body)
+
+
+@given(st.sets(st.integers(1, 2**31 - 1), max_size=100), st.sets(st.integers(1, 2**31 - 1), max_size=5))
+def test_changes_of_addresses_pass_for_the_links_named_and_no_others(followed: set[int], others: set[int]) -> None:
+    program = filters.route_changes(followed)
+    changes = [
+        notified(kind, socket.AF_INET, 24, index=index)
+        for kind in (Kind.NEW_ADDRESS, Kind.DELETE_ADDRESS)
+        for index in (*followed, *others)
+    ]
+    expected = [change for change in changes if struct.unpack_from("=I", change, 20)[0] in followed]
+    assert let_through(program, changes) == expected
+
+
+def test_of_more_links_than_a_program_can_name_no_change_is_missed() -> None:
+    followed = range(1, 4000, 3)
+    changes = [notified(Kind.NEW_ADDRESS, socket.AF_INET, 24, index=index) for index in followed]
+    assert let_through(filters.route_changes(followed), changes) == changes
+
+
+def test_links_and_default_routes_pass_and_bridge_ports_and_other_routes_do_not() -> None:
+    program = filters.route_changes(())
+    wanted = [
+        notified(Kind.NEW_LINK, socket.AF_UNSPEC, index=7),
+        notified(Kind.DELETE_LINK, socket.AF_UNSPEC, index=7),
+        notified(Kind.NEW_LINK, socket.AF_INET6, index=7),
+        notified(Kind.NEW_ROUTE, socket.AF_INET, 0),
+        notified(Kind.DELETE_ROUTE, socket.AF_INET6, 0),
+        notified(Kind.DONE),
+    ]
+    unwanted = [
+        notified(Kind.DELETE_LINK, AF_BRIDGE, index=7),
+        notified(Kind.NEW_ROUTE, socket.AF_INET, 24),
+        notified(Kind.NEW_ROUTE, socket.AF_INET6, 128),
+        notified(Kind.NEW_ADDRESS, socket.AF_INET, 24, index=7),
+    ]
+    assert let_through(program, [*wanted, *unwanted]) == wanted

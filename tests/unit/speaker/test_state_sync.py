@@ -35,6 +35,7 @@ links = st.builds(
     lost=st.booleans(),
     subnets=st.lists(subnets, max_size=2).map(tuple),
     default_route=st.booleans(),
+    ipv6=st.booleans(),
 )
 claims = st.builds(Claim, term=st.integers(1, MAXIMUM_TERM), offered=st.booleans())
 names = st.sampled_from(["node-1", "node-2"])
