@@ -80,6 +80,11 @@ class Pool:
         """Return whether the address lies in the pool and may be assigned (excluded and buggy ones may not)."""
         return any(address in owned for owned in self.ranges) and self.blocked_until(address) is None
 
+    def offers(self, address: Address) -> bool:
+        """Return whether the address may be assigned without being asked for: the subnet-router anycast may not."""
+        within = any(address in owned and address.value != owned.anycast for owned in self.ranges)
+        return within and self.blocked_until(address) is None
+
     def spans(self, address: Address) -> bool:
         """Return whether the address lies in one of the pool's ranges, assignable or not."""
         return any(address in owned for owned in self.ranges)

@@ -39,7 +39,7 @@ class Search:
             if claim.address.family is not family:
                 continue
             for pool in pools:
-                if pool.contains(claim.address):
+                if pool.offers(claim.address):
                     return Placement(claim.address, pool.name, How.COOLING, claim, pool.reassigns)
         return None
 

@@ -17,7 +17,7 @@ class Usage:
 
     assigned: dict[Family, int] = field(default_factory=lambda: dict.fromkeys(Family, 0))
     inside: dict[Family, int] = field(default_factory=lambda: dict.fromkeys(Family, 0))
-    """Assigned addresses that the pool would assign again; those it was narrowed or excluded from are not."""
+    """Assigned addresses that count against the pool's capacity: that it would assign again without being asked."""
     strays: dict[Address, Claim] = field(default_factory=dict)
     """Claims in use whose address the pool would not assign again."""
 
@@ -38,14 +38,15 @@ class UsageIndex:
     def __init__(self, pools: Mapping[str, Pool] = MappingProxyType({})) -> None:
         self._pools = dict(pools)
         self._usage: dict[str, Usage] = {name: Usage() for name in pools}
-        self._counted: dict[Address, tuple[str, bool]] = {}
-        """For each claim in use: the pool it is counted for, and whether against its capacity."""
+        self._counted: dict[Address, tuple[str, bool, bool]] = {}
+        """For each claim in use: the pool it is counted for, whether against its capacity, and whether as a stray."""
 
     def put(self, claim: Claim) -> None:
         """Count the claim instead of what stood at its address."""
         pool, name = self._counted_for(claim)
-        inside = pool is not None and pool.contains(claim.address)
-        if self._counted.get(claim.address) != (name, inside):
+        inside = pool is not None and pool.offers(claim.address)
+        stray = pool is None or not pool.contains(claim.address)
+        if self._counted.get(claim.address) != (name, inside, stray):
             self.discard(claim.address)
             if not name:
                 return
@@ -55,8 +56,8 @@ class UsageIndex:
             counted.assigned[claim.address.family] += 1
             if inside:
                 counted.inside[claim.address.family] += 1
-            self._counted[claim.address] = (name, inside)
-        if not inside:
+            self._counted[claim.address] = (name, inside, stray)
+        if stray:
             self._usage[name].strays[claim.address] = claim
 
     def _counted_for(self, claim: Claim) -> tuple[Pool | None, str]:
@@ -72,12 +73,12 @@ class UsageIndex:
         """Count what stands at an address no more."""
         if address not in self._counted:
             return
-        name, inside = self._counted.pop(address)
+        name, inside, stray = self._counted.pop(address)
         counted = self._usage[name]
         counted.assigned[address.family] -= 1
         if inside:
             counted.inside[address.family] -= 1
-        else:
+        if stray:
             del counted.strays[address]
         if name not in self._pools and not any(counted.assigned.values()):
             del self._usage[name]
