@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from allocator.core import limits
@@ -17,6 +17,7 @@ from allocator.objects.service_limits import fitting, fitting_ports
 
 Stored = dict[str, Any]
 _SHARERS_LISTED = 20
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 def claim_from(document: Document) -> Claim:
@@ -74,7 +75,7 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
     if claim.sharing_key:
         spec["sharingKey"] = claim.sharing_key
     if claim.state is ClaimState.COOLING:
-        released = read_time(claim.released_at) if claim.released_at else now
+        released = moment_of(claim.released_at) if claim.released_at else now
         spec["releasedAt"] = write_time(released)
         spec["coolUntil"] = write_time(released + reuse_delay)
     kind = names.IP_ALLOCATIONS
@@ -86,7 +87,16 @@ def cool_until(document: Document) -> datetime | None:
     spec = document["spec"]
     if spec["state"] != ClaimState.COOLING:
         return None
-    return read_time(spec.get("coolUntil") or spec.get("releasedAt") or "1970-01-01T00:00:00Z")
+    return moment_of(spec.get("coolUntil") or spec.get("releasedAt") or "")
+
+
+def moment_of(text: str) -> datetime:
+    """Read a moment somebody wrote; unreadable ones are long ago, so that what carries them is not kept forever."""
+    try:
+        moment = read_time(text)
+    except ValueError:
+        return _LONG_AGO
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _holder_from(document: Document, sharing_key: str) -> Holder:

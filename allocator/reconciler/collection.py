@@ -19,8 +19,8 @@ from allocator.core.claims import Claim, Holder
 from allocator.kube.client import ApiError, Object
 from allocator.kube.lease import NotLeading
 from allocator.kube.reflector import Change
-from allocator.kube.timestamps import read_time, write_time
-from allocator.objects.ip_allocation import claim_from, cool_until
+from allocator.kube.timestamps import write_time
+from allocator.objects.ip_allocation import claim_from, cool_until, moment_of
 from allocator.process.logs import EventLog
 from allocator.reconciler.metrics import REPAIRS
 from allocator.rules.conditions import READY
@@ -35,7 +35,6 @@ TENTATIVE_AGE = timedelta(seconds=90)
 _WITHDRAWAL = timedelta(seconds=3)
 """How long after a release its speaker has to clear the announcement from the status; one that ends does not."""
 
-_LONG_AGO = datetime.fromtimestamp(0, UTC)
 _RETRY = timedelta(seconds=15)
 
 
@@ -178,9 +177,9 @@ class Collection:
             return None
         spec = document["spec"]
         if (until := cool_until(document)) is not None:
-            released = _read(spec.get("releasedAt") or "")
+            released = moment_of(spec.get("releasedAt") or "")
             return min(until, released + _WITHDRAWAL) if _announcement(document) else until
-        begun = [_read(holder.get("since") or "") for holder in spec["holders"] if not holder.get("uid")]
+        begun = [moment_of(holder.get("since") or "") for holder in spec["holders"] if not holder.get("uid")]
         return min(begun) + self._tentative_age if begun else None
 
     def _schedule(self, name: str, moment: datetime | None) -> None:
@@ -209,12 +208,3 @@ def _announcement(document: Object) -> Object | None:
     """Which node announces the address, as its status says."""
     announced: Object | None = (document.get("status") or {}).get("announcedBy")
     return announced
-
-
-def _read(text: str) -> datetime:
-    """A moment somebody wrote; unreadable ones are long ago, so that what carries them is not kept forever."""
-    try:
-        moment = read_time(text)
-    except ValueError:
-        return _LONG_AGO
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -116,6 +116,17 @@ def test_a_holder_without_a_proper_time_does_not_stay_for_ever(since: str) -> No
     assert bench.claims.gone == ["192.0.2.1"]
 
 
+@pytest.mark.parametrize(
+    "until", ["", "tomorrow", "2026-13-01T00:00:00Z", "2025-12-31t00:00:00z", "2025-12-31T00:00:00"]
+)
+@pytest.mark.parametrize("released", ["", "yesterday", "2025-12-30T00:00:00Z"])
+def test_a_cooling_address_without_a_proper_end_does_not_cool_for_ever(until: str, released: str) -> None:
+    bench = Bench()
+    bench.store("10.0.0.1", "Cooling", coolUntil=until, releasedAt=released)
+    bench.sweep_after(1)
+    assert bench.claims.gone == ["10.0.0.1"]
+
+
 def test_what_is_not_due_is_not_looked_at() -> None:
     bench = Bench()
     for number in range(200):
