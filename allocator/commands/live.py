@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from allocator.kube.timestamps import read_time
+from allocator.kube.timestamps import age_text
 
 if TYPE_CHECKING:
     from allocator.kube.client import Cluster
 
 UNREACHABLE = 2
-
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 @contextmanager
@@ -37,11 +35,7 @@ def connected(kubeconfig: str | None) -> Iterator[Cluster]:
 
 def age(moment: str) -> str:
     """Return how long ago a moment of the API was, as kubectl writes it; empty for none."""
-    if not moment:
-        return ""
-    seconds = max(int((datetime.now(UTC) - read_time(moment)).total_seconds()), 0)
-    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
-    return f"{seconds // size}{unit}"
+    return age_text(moment, datetime.now(UTC))
 
 
 def _fail(why: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from allocator.core.addresses import Family
-from allocator.kube.timestamps import read_time
+from allocator.kube.timestamps import age_text
 from allocator.status_page.picture import AddressLine, FamilyUse, Picture, PoolLine
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ SHOWN = 500
 """How many addresses, and how many waiting Services, a page lists; the filter finds the others."""
 
 _PLENTY = 1_000_000_000
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 STYLE: Final = """\
 :root { color-scheme: light dark; --line: #8884; --dim: #777; --bad: #b3261e; --good: #1b7f3b; }
@@ -62,7 +61,7 @@ def _page() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"age": _age, "count": _count, "ranges": _ranges}
+    environment.filters |= {"age": age_text, "count": _count, "ranges": _ranges}
     # Ours, and named by its hash: nothing in it may be escaped.
     style = Markup(STYLE)  # noqa: S704
     environment.globals |= {"style": style, "refresh_seconds": REFRESH_SECONDS, "shown": SHOWN}
@@ -85,12 +84,3 @@ def _words(line: AddressLine) -> tuple[str, ...]:
 
 def _fits(words: Iterable[str], wanted: str) -> bool:
     return not wanted or any(wanted.casefold() in word.casefold() for word in words)
-
-
-def _age(moment: str, at: datetime) -> str:
-    try:
-        seconds = max(int((at - read_time(moment)).total_seconds()), 0)
-    except ValueError:
-        return moment
-    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
-    return f"{seconds // size}{unit}"
