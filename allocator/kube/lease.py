@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +38,8 @@ RENEW_SECONDS = 1.0
 FOLLOW_SECONDS = 0.5
 _AGAIN_SECONDS = 0.25
 """After a renewal that failed: several must fit into the deadline."""
+_REMEMBERED = 64
+"""More renewals than a leader can send within its deadline; one that may not write the Lease sends them for ever."""
 
 
 class NotLeading(Exception):
@@ -82,7 +85,7 @@ class Leadership:
         self._wait = wait or self._stopping.wait
         self._ended = threading.Event()
         self._history = History()
-        self._sent: list[str] = []
+        self._sent: deque[str] = deque(maxlen=_REMEMBERED)
         """The renewTimes sent since the last renewal that was answered, that one included."""
         self._rewound = ""
         self._thread = threading.Thread(target=self.run, name="election", daemon=True)
@@ -233,7 +236,8 @@ class Leadership:
             self._sent.append(renewed["spec"]["renewTime"])
             self._lease = self._cluster.replace(resource.LEASES, renewed)
         self._history.check(self._lease)
-        self._sent = [self._lease["spec"]["renewTime"]]
+        self._sent.clear()
+        self._sent.append(self._lease["spec"]["renewTime"])
         self._interrupted = False
         self._safe_until = begun + RENEW_DEADLINE_SECONDS
         if not self._leads and self.holds:

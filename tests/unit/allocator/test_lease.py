@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator.kube import lease as lease_module
-from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS, NotLeading
+from allocator.kube.client import ApiError, Cluster
+from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS, Leadership, NotLeading
 from tests.unit.allocator.simulated_lease import ApiServer, Replica, Simulation
 
 REPLICAS = 3
@@ -251,3 +252,33 @@ def test_after_an_outage_that_changed_nothing_the_leader_goes_on() -> None:
         leader.connection.refused = False
         there.run(2)
         leader.leadership.require()
+
+
+class Refusing:
+    """An API server that lets a Lease be read and not be written, as one with a role too few does."""
+
+    def within(self, _seconds: float) -> Refusing:
+        return self
+
+    def get(self, *_: object) -> dict[str, Any]:
+        return {"metadata": {"name": "lease", "resourceVersion": "7"}, "spec": {"holderIdentity": ""}}
+
+    def replace(self, *_: object) -> dict[str, Any]:
+        raise ApiError(403, "Forbidden", "no")
+
+
+def test_a_follower_that_may_not_write_the_lease_remembers_no_more_and_more() -> None:
+    tries = 1000
+
+    def wait(_seconds: float) -> None:
+        nonlocal tries
+        tries -= 1
+        if not tries:
+            leadership._stopping.set()
+
+    leadership = Leadership(
+        cast(Cluster, Refusing()), namespace="n", lease="lease", identity="me", on_started=lambda: None, wait=wait
+    )
+    leadership.run()
+    assert not leadership.holds
+    assert len(leadership._sent) < 100
