@@ -169,6 +169,8 @@ class Reporter:
         usage = self._cache.usage()
         now = datetime.now(UTC)
         documents = self._cache.pool_documents()
+        there = {document["metadata"]["name"] for document in documents}
+        self._reported = {name: seen for name, seen in self._reported.items() if name in there}
         for document in documents:
             self._report_pool(document, found, usage, now)
         pools = labels_by_name(one for one in documents if one["metadata"]["name"] not in found.pool_faults)
