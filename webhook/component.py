@@ -90,10 +90,10 @@ class Webhook:
             **self._configuration_handlers(ConfigAdmission(cluster, self._cache, rules=rules).answer),
         }
         # Both written once by the thread that starts the cache, and by the main thread's signal handler.
-        self._view_started = False
+        self._cache_started = False
         self._draining = False
         self._stopping = threading.Event()
-        self._starter = threading.Thread(target=self._start_view, name="start-view", daemon=True)
+        self._starter = threading.Thread(target=self._start_cache, name="start-cache", daemon=True)
 
     def app(self) -> Flask:
         """Return the application to serve."""
@@ -108,14 +108,14 @@ class Webhook:
         self._trust.start()
         self._adoption.start()
 
-    def casualties(self) -> list[str]:
+    def dead_threads(self) -> list[str]:
         """Name the parts one of whose threads should run and does not."""
         alive = {
             "log": self._log_thread is None or self._log_thread.alive,
             "monitor": self._monitor.alive,
             **self._trust.alive(),
             "adoption": self._adoption.alive,
-            "view": not self._cache.dead_threads() if self._view_started else self._starter.is_alive(),
+            "cache": not self._cache.dead_threads() if self._cache_started else self._starter.is_alive(),
         }
         return [name for name, living in alive.items() if not living]
 
@@ -177,7 +177,7 @@ class Webhook:
 
         return answer
 
-    def _start_view(self) -> None:
+    def _start_cache(self) -> None:
         failing = False
         while not self._stopping.is_set():
             try:
@@ -188,5 +188,5 @@ class Webhook:
                 failing = True
                 self._stopping.wait(_RETRY_SECONDS)
             else:
-                self._view_started = True
+                self._cache_started = True
                 return

@@ -65,8 +65,8 @@ class ConfigAdmission:
         return kind.answer(change, namespace=review.namespace)
 
     def _deletion(self, kind: KindRules, review: AdmissionRequest) -> Verdict:
-        home = self._cache.namespace(self._rules.namespace) or {}
-        going = (home.get("metadata") or {}).get("deletionTimestamp")
+        installed = self._cache.namespace(self._rules.namespace) or {}
+        going = (installed.get("metadata") or {}).get("deletionTimestamp")
         if review.old_object is None or going:
             # With the namespace goes the whole installation: nothing is left whose addresses could be lost.
             return Verdict()

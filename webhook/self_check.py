@@ -72,7 +72,7 @@ class SelfCheck(Background):
         while not self._stopping.is_set():
             failure = self._walk()
             if failure != self._failure:
-                self._tell(failure)
+                self._log(failure)
             self._failure = failure
             delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)] if failure else _AGAIN_SECONDS
             failures = failures + 1 if failure else 0
@@ -80,7 +80,7 @@ class SelfCheck(Background):
                 failures = 0
             self._work.clear()
 
-    def _tell(self, failure: str) -> None:
+    def _log(self, failure: str) -> None:
         if not failure:
             if self._passed_before:
                 log.info("self_check.passed", port=self._port)

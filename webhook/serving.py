@@ -49,7 +49,7 @@ class Component(Protocol):
     def start(self) -> None:
         """Start every thread, without waiting for any of them; called once, before the first request."""
 
-    def casualties(self) -> list[str]:
+    def dead_threads(self) -> list[str]:
         """Name the threads that should run and do not; asked about once a second, must not block."""
 
     def drain(self) -> None:
@@ -158,7 +158,7 @@ class ReviewWorker(PatientWorker):
         component = self.app.component
         if component is None or not self.alive:
             return
-        if dead := component.casualties():
+        if dead := component.dead_threads():
             log.error("thread.died", threads=",".join(dead))
             logs.flush()
             # Not sys.exit: it would wait for serving threads, which may wait for the dead one.

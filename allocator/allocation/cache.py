@@ -30,7 +30,7 @@ from allocator.process.logs import EventLog
 from allocator.rules import configuration
 from allocator.rules.configuration import Configuration
 
-log = EventLog("view")
+log = EventLog("cache")
 
 _LOOK_AGAIN_SECONDS = 5.0
 _WITHHELD_SECONDS = 60.0

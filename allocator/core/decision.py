@@ -38,7 +38,7 @@ def decide(
 
 
 class _Case:
-    """One call of `decide`, so that its parts need not pass five values context."""
+    """One call of `decide`, so that its parts need not pass five values around."""
 
     def __init__(
         self,
@@ -203,11 +203,11 @@ class _Case:
     def _find_in_one_pool(
         self, pools: list[Pool], families: Sequence[Family], kept: dict[Family, Placement]
     ) -> dict[Family, Placement] | None:
-        homes = {place.pool for place in kept.values()}
+        serving = {place.pool for place in kept.values()}
+        missing = [family for family in families if family not in kept]
         for pool in pools:
-            if homes and pool.name not in homes:
+            if serving and pool.name not in serving:
                 continue
-            missing = [family for family in families if family not in kept]
             places = {family: self.search.first([pool], family) for family in missing}
             whole = {family: place for family, place in places.items() if place is not None}
             if len(whole) == len(missing):
@@ -227,8 +227,8 @@ class _Case:
         """Refuse what is asked for; whatever the outcome, what the Service has is placed again."""
         held = held or self.holdings.in_order(self.request)
         if held:
-            listed = ", ".join(str(place.address) for place in held)
-            refusal = Refusal(refusal.kind, f"{refusal.message}; keeps {listed} meanwhile")
+            kept = ", ".join(str(place.address) for place in held)
+            refusal = Refusal(refusal.kind, f"{refusal.message}; keeps {kept} meanwhile")
         if not refusal.kind.heals:
             return self._decision(Outcome.DENIED, held, refusal)
         return self._decision(Outcome.ASSIGNED if held else Outcome.PENDING, held, refusal)

@@ -86,7 +86,7 @@ class Obstacle:
 def obstacle(older: Sequence[Holder], younger: Holder, *, pool_allows: bool | None) -> Obstacle | None:
     """Say what keeps a Service from an address that others, listed by age, hold; None when nothing does.
 
-    `pool_allows` is the pool's word on other namespaces: None where it does not say. The first holder's consent
+    `pool_allows` is what the pool says of other namespaces: None where it says nothing. The first holder's consent
     counts beside it; where either says no, other namespaces do not join.
     """
     if not older:

@@ -79,7 +79,7 @@ class Reflector:
         self._lock = threading.Lock()
         self._synced = threading.Event()
         self._stopping = threading.Event()
-        self._hurry = threading.Event()
+        self._woken = threading.Event()
         self._interrupt = Interrupt()
         self._heard_at = self._tried_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
@@ -102,7 +102,7 @@ class Reflector:
         A connection that outlived the cut would deliver what it missed with the next retransmission only: after a
         cut as long as that again, for TCP doubles its pauses.
         """
-        self._hurry.set()
+        self._woken.set()
         with self._lock:
             interrupt = self._interrupt
         interrupt.request()
@@ -146,8 +146,8 @@ class Reflector:
         version: str | None = None
         setbacks = 0
         while True:
-            # In this order, or the hurry of a stop that comes between would be forgotten.
-            self._hurry.clear()
+            # In this order, or the wake of a stop that comes between would be forgotten.
+            self._woken.clear()
             if self._stopping.is_set():
                 break
             began = time.monotonic()
@@ -169,7 +169,7 @@ class Reflector:
             if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
                 setbacks = 0
             else:
-                self._hurry.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
+                self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
                 setbacks += 1
 
     def _list(self) -> str:
@@ -184,12 +184,12 @@ class Reflector:
             self._objects = dict(fresh)
         for key, gone in stale.items():
             if key not in fresh:
-                self._tell(key, _decoded(gone), None, version)
+                self._report(key, _decoded(gone), None, version)
         for key, encoded in fresh.items():
             before = _decoded(stale.get(key))
             new = marshal.loads(encoded)  # noqa: S302  what this process encoded
             if before is None or _version(before) != _version(new):
-                self._tell(key, before, new, _version(new))
+                self._report(key, before, new, _version(new))
         self._synced.set()
         return version
 
@@ -226,9 +226,9 @@ class Reflector:
                 self._objects[key] = encoded
         if gone and old is None:
             return
-        self._tell(key, _decoded(old), None if gone else obj, _version(obj))
+        self._report(key, _decoded(old), None if gone else obj, _version(obj))
 
-    def _tell(self, key: Key, old: Object | None, new: Object | None, version: str) -> None:
+    def _report(self, key: Key, old: Object | None, new: Object | None, version: str) -> None:
         try:
             self._on_change(Change(self.resource, key, old, new, version))
         except Exception:

@@ -63,8 +63,8 @@ def repeated_in(document: Document, fields: Iterable[str]) -> Problems:
     """Note every requirement that is listed twice of matchExpressions of these fields of the spec.
 
     A field is a list of selectors, or (`preferredNodeSelectors`) of entries with one selector each; `a.b` is a
-    field of a field. Repetitions change nothing, so that a stored object is read in spite of them; whoever writes
-    one is told.
+    field of a field. Repetitions change nothing, so that a stored object is read in spite of them; one that is
+    written now is refused.
     """
     problems = Problems()
     for field in fields:

@@ -1,6 +1,6 @@
 """A replay: documents one after another, each answered and stored as a cluster would.
 
-The answers are admission's own (`allocator.rules.admission`, `allocator.rules.pool`), and so is the order of things:
+The answers are admission's own (`allocator.rules.service`, `allocator.rules.kinds`), and so is the order of things:
 first the schema, then our rules; a refused document leaves everything as it was.
 
 A document of a name that is there already is an update, one with metadata.deletionTimestamp a deletion. A Service

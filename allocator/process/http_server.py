@@ -113,7 +113,8 @@ class HttpServer:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=_STOP_SECONDS)
-        self._listener.close()
+        for sock in (self._listener, self._wake_reader, self._wake_writer):
+            sock.close()
 
     @property
     def alive(self) -> bool:

@@ -16,28 +16,15 @@ Reasons = Callable[[], list[str]]
 _PROBES = frozenset({"/healthz", "/readyz"})
 
 
-class Monitor:
-    """Serves probes and metrics from threads of its own; `port` 0 takes a free one (see `.port`)."""
+class Monitor(HttpServer):
+    """Serves probes and metrics; `ready` and `healthy` are asked by the polling thread."""
 
     def __init__(self, port: int, *, ready: Reasons = list, healthy: Reasons = list, address: str = "::") -> None:
         self._probes = {"/readyz": ready, "/healthz": healthy}
-        self._server = HttpServer("monitor", port, self._answer, at_once=_PROBES, address=address)
-        self.port = self._server.port
+        super().__init__("monitor", port, self.response, at_once=_PROBES, address=address)
 
-    def start(self) -> None:
-        """Begin answering."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Stop answering and free the port."""
-        self._server.stop()
-
-    @property
-    def alive(self) -> bool:
-        """Whether every serving thread still runs."""
-        return self._server.alive
-
-    def _answer(self, url: SplitResult) -> Response:
+    def response(self, url: SplitResult) -> Response:
+        """Answer one request."""
         if url.path == "/metrics":
             return Response(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
         reasons_of = self._probes.get(url.path)

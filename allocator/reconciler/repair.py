@@ -262,10 +262,6 @@ class Repair:
             self._collection.drop_reservation(claim, key)
 
 
-def _key(service: Object) -> Key:
-    return service["metadata"]["namespace"], service["metadata"]["name"]
-
-
 def _uid_of_holder(claim: Claim, key: Key) -> str | None:
     holder = claim.holder(*key)
     return holder.uid if holder is not None else None

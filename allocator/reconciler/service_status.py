@@ -78,10 +78,6 @@ class ServiceStatus:
         foreign = [entry for entry in _ingress(service) if entry.get("ip") not in texts]
         return self._write(service, foreign, dict.fromkeys(names.OUTPUT_ANNOTATIONS), condition)
 
-    def tell(self, service: Object, condition: Condition) -> bool:
-        """Change nothing but the condition. Raises as `show`."""
-        return self._write(service, _ingress(service), {}, condition)
-
     def _write(
         self,
         service: Object,

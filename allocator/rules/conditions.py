@@ -89,10 +89,10 @@ def _document(wanted: Condition, before: Document | None, now: datetime, generat
 
 def timeless(status: Document) -> dict[str, Any]:
     """Return a status without its conditions' times: what it says, whenever it came to say so."""
-    spoken = dict(status)
-    if "conditions" in spoken:
-        spoken["conditions"] = [
+    said = dict(status)
+    if "conditions" in said:
+        said["conditions"] = [
             {key: value for key, value in condition.items() if key != "lastTransitionTime"}
-            for condition in spoken["conditions"]
+            for condition in said["conditions"]
         ]
-    return spoken
+    return said

@@ -29,8 +29,8 @@ _FRESH_SECONDS = 1.0
 _LONGEST_FILTER = 200
 
 
-class StatusPage:
-    """Serves one page from threads of its own; `port` 0 takes a free one (see `.port`).
+class StatusPage(HttpServer):
+    """Serves one page.
 
     `_lock` owns `_picture` and `_taken`: however many readers ask, the picture is put together once a second.
     """
@@ -40,21 +40,7 @@ class StatusPage:
         self._lock = threading.Lock()
         self._picture: Picture | None = None
         self._taken = 0.0
-        self._server = HttpServer("status-page", port, self._answer, address=address)
-        self.port = self._server.port
-
-    def start(self) -> None:
-        """Begin answering."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Stop answering and free the port."""
-        self._server.stop()
-
-    @property
-    def alive(self) -> bool:
-        """Whether every serving thread still runs."""
-        return self._server.alive
+        super().__init__("status-page", port, self.response, address=address)
 
     def page(self, wanted: str) -> bytes:
         """Return the page, filtered by `wanted`, from a picture no older than a second."""
@@ -65,7 +51,8 @@ class StatusPage:
             picture = self._picture
         return render(picture, wanted=wanted).encode()
 
-    def _answer(self, url: SplitResult) -> Response:
+    def response(self, url: SplitResult) -> Response:
+        """Answer one request."""
         if url.path != "/":
             return Response(HTTPStatus.NOT_FOUND, b"not found\n", headers=HEADERS)
         wanted = parse_qs(url.query).get("q", [""])[0].strip()[:_LONGEST_FILTER]

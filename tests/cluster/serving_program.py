@@ -54,7 +54,7 @@ class Nothing:
         self._tls.use(credentials.serving)
         (self._directory / "ca.crt").write_bytes(credentials.ca_bundle)
 
-    def casualties(self) -> list[str]:
+    def dead_threads(self) -> list[str]:
         return ["thread-of-the-test"] if (self._directory / "casualty").exists() else []
 
     def drain(self) -> None:
