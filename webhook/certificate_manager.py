@@ -12,8 +12,9 @@ from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
 from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from webhook.certificate_authority import KeyPair
-from webhook.certificates import CA_BUNDLE_FIELD, CREDENTIAL_FIELDS, Credentials, Lifetimes, decoded, mend
+from webhook.certificates import CA_BUNDLE_FIELD, CREDENTIAL_FIELDS, Credentials, Lifetimes, mend
 from webhook.credential_secret import CredentialSecret
+from webhook.secret_fields import decoded
 
 log = EventLog("certificate")
 

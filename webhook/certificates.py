@@ -6,8 +6,6 @@ authority. Everything here is a pure function of the Secret's content and the ti
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +16,7 @@ from webhook import pem
 from webhook.certificate_authority import AUTHORITY_LIFETIME, SERVING_LIFETIME, KeyPair, issue, new_authority
 from webhook.path_token import SECRET_LIFETIME
 from webhook.pem import Flawed
+from webhook.secret_fields import decoded, encoded
 
 CA_BUNDLE_FIELD = "ca.crt"
 CA_KEY_FIELD = "ca.key"
@@ -71,7 +70,7 @@ class Credentials:
             CERTIFICATE_FIELD: self.serving.certificate,
             KEY_FIELD: self.serving.key,
         }
-        return {name: base64.b64encode(value).decode("ascii") for name, value in fields.items()}
+        return {name: encoded(value) for name, value in fields.items()}
 
     def facts(self) -> dict[str, str]:
         """Return what a log may say of the set: until when it serves, and under whom."""
@@ -128,14 +127,6 @@ def mend(
     if flaws:
         return credentials, "; ".join(flaws)
     return _renewed(credentials, authority, dns_names=dns_names, now=now, lifetimes=lifetimes, settled=settled)
-
-
-def decoded(value: str) -> bytes:
-    """Return the content of a Secret's field; nothing where it is no base64."""
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _renewed(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from allocator.kube.client import Object
-from webhook.certificates import decoded
 from webhook.routes import path_of, route_of
+from webhook.secret_fields import decoded, encoded
 
 Path = Callable[[str, str | None], str]
 """(route, path an entry has now) -> the path it should have."""
@@ -64,13 +63,13 @@ def patch_of(
     `bundle` or `path` leaves that field alone. The patch only applies to the very copy it was made from: what was
     decided on an older one, another replica may have decided better since.
     """
-    encoded = base64.b64encode(bundle).decode("ascii") if bundle is not None else None
+    written = encoded(bundle) if bundle is not None else None
     operations: list[dict[str, Any]] = []
     for index, webhook in enumerate(configuration.get("webhooks") or []):
         client = webhook.get("clientConfig") or {}
         called = client.get("service") or {}
-        if encoded is not None and client.get("caBundle") != encoded:
-            operations.append(_add(index, "caBundle", encoded))
+        if written is not None and client.get("caBundle") != written:
+            operations.append(_add(index, "caBundle", written))
         route = route_of(webhook)
         if path is None or route is None or (called.get("namespace"), called.get("name")) != service:
             continue

@@ -7,13 +7,13 @@ path of a failing webhook to whoever it refuses. Only `mend_path_secrets` draws 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from webhook.secret_fields import decoded, encoded
 
 PATH_SECRET_FIELD = "path-secret"  # noqa: S105  the field's name
 FORMER_FIELD = "path-secret-former"
@@ -39,13 +39,13 @@ class PathSecrets:
 
     def secret_data(self) -> dict[str, str]:
         """Return these as fields of a Secret's `data`; a field that is empty is to be removed."""
-        former = b"\n".join(base64.b64encode(secret) for secret in self.former)
+        former = "\n".join(encoded(secret) for secret in self.former).encode()
         fields = {
             PATH_SECRET_FIELD: self.current,
             FORMER_FIELD: former,
             MADE_FIELD: f"{self.made:%Y-%m-%dT%H:%M:%SZ}".encode(),
         }
-        return {name: base64.b64encode(value).decode("ascii") for name, value in fields.items()}
+        return {name: encoded(value) for name, value in fields.items()}
 
 
 def path_with_token(secret: bytes, route: str) -> str:
@@ -69,8 +69,8 @@ def mend_path_secrets(
     """
     now = now.replace(microsecond=0)
     former = _former(stored.get(FORMER_FIELD, ""))
-    current = _decoded(stored.get(PATH_SECRET_FIELD, ""))
-    made = _time(_decoded(stored.get(MADE_FIELD, "")), now)
+    current = decoded(stored.get(PATH_SECRET_FIELD, ""))
+    made = _time(decoded(stored.get(MADE_FIELD, "")), now)
     if len(current) < _SHORTEST_SECRET_BYTES:
         current = known.current if known is not None else b""
         why = f"{PATH_SECRET_FIELD}: missing, or shorter than {_SHORTEST_SECRET_BYTES} bytes"
@@ -97,15 +97,8 @@ def _fewest(former: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def _former(value: str) -> tuple[bytes, ...]:
-    found = (_decoded(line.decode("latin-1")) for line in _decoded(value).split(b"\n"))
+    found = (decoded(line.decode("latin-1")) for line in decoded(value).split(b"\n"))
     return _fewest(tuple(secret for secret in found if len(secret) >= _SHORTEST_SECRET_BYTES))
-
-
-def _decoded(value: str) -> bytes:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _time(value: bytes, now: datetime) -> datetime | None:

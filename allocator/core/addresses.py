@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Self
 
 from allocator.core.address_forms import addresses_meant, entries_meant
+from allocator.core.listing import cut
 
 
 class Family(StrEnum):
@@ -37,7 +38,7 @@ _QUOTED_CHARACTERS = 100
 
 def quoted(text: str) -> str:
     """Text as messages show it: between quotes, on one line, cut where it is long."""
-    return repr(text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…")
+    return repr(cut(text, limit=_QUOTED_CHARACTERS))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from allocator.core.addresses import quoted
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument, Problem, annotations_of
 
 QUOTA_PATH = f"metadata.annotations[{names.QUOTA_ANNOTATION}]"
 _LARGEST = (1 << 31) - 1
-_QUOTED_CHARACTERS = 40
 
 
 def quota_of(namespace: Document | None) -> int | None:
@@ -29,7 +29,7 @@ def check_quota(namespace: Document) -> None:
         _read(text)
     except ValueError as error:
         who = (namespace.get("metadata") or {}).get("name")
-        raise InvalidDocument([Problem(QUOTA_PATH, f"{_shown(text)} on namespace {who} {error}")]) from None
+        raise InvalidDocument([Problem(QUOTA_PATH, f"{quoted(text)} on namespace {who} {error}")]) from None
 
 
 def quota_text(namespace: Document | None) -> str:
@@ -47,7 +47,3 @@ def _read(text: str) -> int | None:
     if len(digits) > len(str(_LARGEST)) or int(digits) > _LARGEST:
         raise ValueError(f"is too large; write at most {_LARGEST}, or remove the annotation for no limit")
     return int(digits)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…")

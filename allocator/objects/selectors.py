@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from allocator.core.listing import cut
 from allocator.core.selectors import Operator, Requirement, Selector
 from allocator.objects.document import Document, Problems
 
@@ -163,5 +164,4 @@ def _is_sound(found: Iterable[str], path: str, problems: Problems) -> bool:
 
 
 def _short(text: object) -> str:
-    shown = str(text)
-    return shown if len(shown) <= _QUOTED_CHARACTERS else f"{shown[:_QUOTED_CHARACTERS]}…"
+    return cut(str(text), limit=_QUOTED_CHARACTERS)

@@ -33,10 +33,6 @@ _LEGACY_ANNOTATIONS: Final = (
 )
 
 
-_POOL_NAME_CHARACTERS: Final = 253
-"""What a name may have, and spec.pool of an IPAllocation: longer, anybody wrote it."""
-
-
 def wants_address(service: Document | None, *, lb_class: str = "") -> bool:
     """Return whether the Service is ours to serve: type LoadBalancer and of our class.
 
@@ -202,9 +198,12 @@ def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
 
 
 def recorded_pools(service: Document | None) -> tuple[str, ...]:
-    """Return the pools that our annotation, which is MetalLB's too, says the addresses come from."""
+    """Return the pools that our annotation, which is MetalLB's too, says the addresses come from.
+
+    What is longer than a pool's name, anybody wrote.
+    """
     listed = annotations_of(service).get(names.FROM_POOL_ANNOTATION, "").split(",")
-    return tuple(name.strip() for name in listed if 0 < len(name.strip()) <= _POOL_NAME_CHARACTERS)
+    return tuple(name.strip() for name in listed if 0 < len(name.strip()) <= limits.POOL_CHARACTERS)
 
 
 def addresses_in_annotation(service: Document | None) -> tuple[Address, ...]:

@@ -12,7 +12,6 @@ from allocator.objects.selectors import selectors_from
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
 
-_LISTED = 5
 _NODES_CHARACTERS = 300
 
 Labels = Mapping[str, Mapping[str, str]]
@@ -35,8 +34,8 @@ def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes:
     chosen = sorted(name for name, labels in nodes.items() if matches_any(selectors, labels))
     if selectors and not chosen:
         return reconciling("NoNode", "no node's labels match nodeSelectors; nothing is announced")
-    where = f"node{'s' if len(chosen) > 1 else ''} {_listed(chosen)}" if selectors else "all nodes"
-    message = f"announces {'pools' if len(covered) > 1 else 'pool'} {_listed(covered)} from {where}"
+    where = f"node{'s' if len(chosen) > 1 else ''} {listed(chosen)}" if selectors else "all nodes"
+    message = f"announces {'pools' if len(covered) > 1 else 'pool'} {listed(covered)} from {where}"
     if missing:
         return ready("PoolMissing", f"{message}; {absent}")
     return ready("Announcing", message)
@@ -62,11 +61,6 @@ def _covered_pools(document: Document, pools: Labels) -> list[str]:
 
 def _selectors(spec: Document, field: str) -> tuple[Selector, ...]:
     return selectors_from(spec.get(field), f"spec.{field}", Problems())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
 
 
 def labels_by_name(documents: Iterable[Document]) -> dict[str, Mapping[str, str]]:

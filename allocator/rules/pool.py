@@ -78,11 +78,9 @@ def _stored(document: Document | None) -> Pool | None:
 
 
 def _listed(affected: Iterable[Affected]) -> str:
-    lines = sorted(
-        (claim.address, holder.namespace, holder.name or holder.generate_name + "*") for claim, holder in affected
-    )
+    lines = sorted((claim.address, holder.label) for claim, holder in affected)
     more = f" and {len(lines) - _LISTED} more (kubectl get ipallocations lists all)" if len(lines) > _LISTED else ""
-    return ", ".join(f"{address} ({namespace}/{name})" for address, namespace, name in lines[:_LISTED]) + more
+    return ", ".join(f"{address} ({label})" for address, label in lines[:_LISTED]) + more
 
 
 def _competition(pool: Pool, context: ClusterContext, rules: Rules) -> list[str]:

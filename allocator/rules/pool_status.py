@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 from allocator.core.addresses import Family
 from allocator.core.claims import Claim
+from allocator.core.listing import listed
 from allocator.core.pools import Pool, ShrinkPolicy
 from allocator.core.usage import Usage
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
 
 _INT64_MAX = (1 << 63) - 1
-_LISTED = 5
 
 
 def counters(pool: Pool | None, usage: Usage) -> dict[str, int]:
@@ -38,10 +38,10 @@ def conditions(
     if fault is not None:
         return stalled(fault.reason, fault.message)
     if pool is not None and usage.strays:
-        listed = _listed(usage.strays.values()) + (f"; {not_announced}" if not_announced else "")
+        strays = _listed(usage.strays.values()) + (f"; {not_announced}" if not_announced else "")
         if pool.shrink_policy is ShrinkPolicy.REASSIGN:
-            return reconciling("Reassigning", f"Services still hold addresses taken out of the pool: {listed}")
-        return ready("Draining", f"in use until released, though taken out of the pool: {listed}")
+            return reconciling("Reassigning", f"Services still hold addresses taken out of the pool: {strays}")
+        return ready("Draining", f"in use until released, though taken out of the pool: {strays}")
     if not_announced:
         return ready("NotAnnounced", f"addresses of the pool are assigned, but {not_announced}")
     return ready("Valid", "addresses of the pool are assigned")
@@ -49,10 +49,4 @@ def conditions(
 
 def _listed(strays: Collection[Claim]) -> str:
     ordered = sorted(strays, key=lambda claim: claim.address)
-    shown = [f"{claim.address} ({', '.join(_who(claim))})" for claim in ordered[:_LISTED]]
-    more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""
-    return ", ".join(shown) + more
-
-
-def _who(claim: Claim) -> list[str]:
-    return [f"{holder.namespace}/{holder.name or holder.generate_name + '*'}" for holder in claim.holders]
+    return listed(f"{claim.address} ({', '.join(one.label for one in claim.holders)})" for claim in ordered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from allocator.core.listing import LISTED, cut
 from allocator.objects import names
 from allocator.objects.document import Document, annotations_of
 from allocator.objects.service import deprecated_annotations
@@ -21,7 +22,6 @@ _REQUEST_FOR = {
     names.ASSIGNED_IPS_ANNOTATION: names.LOAD_BALANCER_IPS_ANNOTATIONS[0],
 }
 _QUOTED_CHARACTERS = 80
-_LISTED = 5
 
 
 def annotation_warnings(service: Document, namespace: Document | None) -> tuple[str, ...]:
@@ -34,9 +34,9 @@ def annotation_warnings(service: Document, namespace: Document | None) -> tuple[
         for key in deprecated_annotations(service)
     ]
     unknown = unknown_annotations(service)
-    warnings = [f"annotation {_short(key)} is unknown and has no effect; {_remedy(key)}" for key in unknown[:_LISTED]]
-    if len(unknown) > _LISTED:
-        warnings.append(f"{len(unknown) - _LISTED} more unknown annotations have no effect")
+    warnings = [f"annotation {_short(key)} is unknown and has no effect; {_remedy(key)}" for key in unknown[:LISTED]]
+    if len(unknown) > LISTED:
+        warnings.append(f"{len(unknown) - LISTED} more unknown annotations have no effect")
     fault = quota_fault(namespace)
     return (*deprecated, *warnings, *([fault] if fault is not None else []))
 
@@ -83,4 +83,4 @@ def _remedy(key: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
+    return cut(text, limit=_QUOTED_CHARACTERS)

@@ -79,8 +79,7 @@ class Moves:
 
 def holders_of(claim: Claim) -> str:
     """Name the Services that hold the claim, or held it last."""
-    who = (f"{holder.namespace}/{holder.name or holder.generate_name + '*'}" for holder in claim.holders)
-    return ", ".join(sorted(who))
+    return ", ".join(sorted(holder.label for holder in claim.holders))
 
 
 def _moves(change: Change) -> list[Move]:

@@ -46,7 +46,7 @@ def ports(count: int) -> list[Object]:
 
 
 TOO_LONG: dict[str, Object] = {
-    f"metadata.annotations[{SHARED}]: '{'k' * 100}…' has 254 characters; use 253 at most": service(
+    f"metadata.annotations[{SHARED}]: '{'k' * 74}…{'k' * 25}' has 254 characters; use 253 at most": service(
         "web", annotations={"allow-shared-ip": "k" * 254}
     ),
     f"metadata.name: '{'n' * 64}' has 64 characters; use 63 at most": service("n" * 64),
