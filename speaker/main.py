@@ -14,7 +14,8 @@ from allocator import options
 from allocator.kube.client import Cluster
 from allocator.kube.package import ConfigException
 from allocator.process import logs
-from allocator.process.log_thread import DroppedLines, LogThread
+from allocator.process.log_metrics import DroppedLines
+from allocator.process.log_thread import LogThread
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor
 from speaker.layer2.gratuitous import REFRESH_SECONDS

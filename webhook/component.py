@@ -16,7 +16,8 @@ from allocator.core.pools import PriorityOrder
 from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
 from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
-from allocator.process.log_thread import DroppedLines, LogThread
+from allocator.process.log_metrics import DroppedLines
+from allocator.process.log_thread import LogThread
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor
 from allocator.rules.kinds import KINDS

@@ -9,11 +9,8 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
-
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from allocator.process.log_line import LogLine
 
@@ -96,22 +93,6 @@ class LogThread(logging.Handler):
             except OSError:
                 # Nobody reads any more: there is nowhere left to report it.
                 return
-
-
-class DroppedLines(Collector):
-    """The metric that counts what a log's thread had to drop."""
-
-    def __init__(self, thread: LogThread | None) -> None:
-        """Without a thread nothing is dropped."""
-        self._thread = thread
-
-    def collect(self) -> Iterator[Metric]:
-        """Report it."""
-        yield CounterMetricFamily(
-            "admitlb_log_lines_dropped",
-            "Log lines dropped because standard error was not read fast enough",
-            value=0 if self._thread is None else self._thread.dropped,
-        )
 
 
 def log_exceptions() -> None:

@@ -21,7 +21,8 @@ from allocator.kube.client import AlreadyExists, ApiError, Cluster, NotFound
 from allocator.kube.lease import Leadership, NotLeading
 from allocator.objects import names
 from allocator.process import logs
-from allocator.process.log_thread import DroppedLines, LogThread
+from allocator.process.log_metrics import DroppedLines
+from allocator.process.log_thread import LogThread
 from allocator.process.monitor import Monitor
 from allocator.reconciler.collection import TENTATIVE_AGE
 from allocator.reconciler.controller import Controller, ListsMissing, Settings

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import LAST_EVENT_AGE
-from allocator.process.log_thread import DroppedLines
+from allocator.process.log_metrics import DroppedLines
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
 from allocator.rules import configuration

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import pytest
 
 from allocator.process.log_line import LogLine
-from allocator.process.log_thread import FLUSH_SECONDS, DroppedLines, LogThread
+from allocator.process.log_metrics import DroppedLines
+from allocator.process.log_thread import FLUSH_SECONDS, LogThread
 
 LIMIT = 100
 MANY = 5000
