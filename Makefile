@@ -13,6 +13,8 @@ INSTALLED := $(VENV)/.installed
 # Everything that starts control-plane processes runs in namespaces of its own, and vanishes with them.
 LAB := $(PY) -m tests.lab.enter --
 PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+# How many test files run side by side, each in a lab of its own; those that measure time run alone.
+WORKERS ?= 2
 # The quick ones first. The wire comes before the whole lab, whose hosts stay until the session ends.
 TIERS := tests/unit tests/wire tests/cluster tests/chaos tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
@@ -26,12 +28,13 @@ demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leave
 	$(if $(filter-out 0,$(KEEP)),$(PY) -m tests.lab up -- $(PY) -m tests.demo --keep,$(LAB) $(PY) -m tests.demo)
 
 .PHONY: test
-test: setup prometheus ## Run all tests
-	$(LAB) $(PYTEST) $(TIERS)
+test: setup prometheus ## Run all tests, WORKERS=2 files side by side
+	@$(LAB) true
+	$(PYTEST) -p tests.side_by_side --workers $(WORKERS) $(TIERS)
 
-.PHONY: test-unit
-test-unit: $(INSTALLED) ## Run the tests that need no processes (seconds)
-	$(PYTEST) tests/unit
+.PHONY: test-fast
+test-fast: $(INSTALLED) ## Run the tests that need no processes, side by side (a minute or two)
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile tests/unit
 
 .PHONY: test-cluster
 test-cluster: setup ## Run the tests against a real API server
