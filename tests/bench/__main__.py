@@ -22,6 +22,7 @@ from tests.bench import (
     speaker_first_answer,
     speaker_idle,
     speaker_membership,
+    speaker_storm,
     speaker_wire,
     speaker_writes,
     webhook_start,
@@ -65,6 +66,11 @@ def _writes(run: Run) -> Iterator[Figure]:
         yield from speaker_writes.measure(there, there.site.lab.directory / "audit.jsonl")
 
 
+def _storm(run: Run) -> Iterable[Figure]:
+    run.venue.leave()
+    return speaker_storm.measure(runs=run.runs)
+
+
 def _takeover(misfortune: Misfortune) -> Callable[[Run], Iterable[Figure]]:
     return lambda run: speaker_failover.measure(run.venue.site, misfortune, runs=run.runs)
 
@@ -98,6 +104,7 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-idle": _undisturbed(speaker_idle.measure),
     "speaker-crowd": _crowd,
     "speaker-writes": _writes,
+    "speaker-storm": _storm,
     "speaker-simulated": _undisturbed(speaker_membership.measure),
 }
 _PARTS = _ALLOCATION | _SPEAKER
