@@ -1,0 +1,99 @@
+"""The prefixes that Services contribute to by their advertisements, and the class of each, kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from allocator.core.addresses import Address
+from speaker.bgp.route_class import Contribution, Prefix, RouteClass, merged
+
+Contributor = tuple[str, Address]
+"""A Service (`namespace/name`) and one of its addresses."""
+
+
+class AnnouncedPrefixes:
+    """Prefixes counted by who contributes, so that an aggregate stays until the last of its Services goes.
+
+    The class of a prefix follows from the names of the advertisements that contribute to it: prefixes are filed
+    under that set of names, so that the change of an advertisement is looked for set by set, not prefix by prefix.
+    """
+
+    def __init__(self) -> None:
+        self._contributions: Mapping[str, Contribution] = {}
+        self._contributors: dict[Prefix, dict[Contributor, tuple[str, ...]]] = {}
+        self._names_of: dict[Prefix, frozenset[str]] = {}
+        self._prefixes_of: dict[frozenset[str], set[Prefix]] = {}
+        self._classes: dict[frozenset[str], RouteClass] = {}
+        self._announced: dict[Prefix, RouteClass] = {}
+        self._changed: dict[Prefix, RouteClass | None] = {}
+
+    @property
+    def announced(self) -> Mapping[Prefix, RouteClass]:
+        """The prefixes that are announced, each with its class."""
+        return self._announced
+
+    def take_changed(self) -> Mapping[Prefix, RouteClass | None]:
+        """Return what changed since the last call; None is gone."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def class_of(self, names: frozenset[str]) -> RouteClass:
+        """Return the class of a prefix that exactly these advertisements contribute to."""
+        if (known := self._classes.get(names)) is None:
+            contributions = (self._contributions.get(name) for name in sorted(names))
+            known = self._classes[names] = merged(each for each in contributions if each is not None)
+        return known
+
+    def set_contributions(self, contributions: Mapping[str, Contribution], changed: set[str]) -> None:
+        """Take in what advertisements say, of which those of the names in `changed` say something else now."""
+        self._contributions = contributions
+        for names in [names for names in self._classes if not changed.isdisjoint(names)]:
+            del self._classes[names]
+        for names, prefixes in self._prefixes_of.items():
+            if not changed.isdisjoint(names):
+                self._settle(prefixes)
+
+    def contribute(
+        self, who: Contributor, old: Iterable[Prefix], new: Mapping[Prefix, tuple[str, ...]]
+    ) -> set[Prefix]:
+        """Replace the prefixes of an address by `new`, with the advertisements of each. Returns what to `settle`."""
+        touched = set(old)
+        for prefix in touched - new.keys():
+            del self._contributors[prefix][who]
+        for prefix, names in new.items():
+            self._contributors.setdefault(prefix, {})[who] = names
+        return touched | new.keys()
+
+    def settle(self, touched: set[Prefix]) -> None:
+        """Note what has become of prefixes whose contributors changed."""
+        for prefix in touched:
+            self._file(prefix)
+        self._settle(touched)
+
+    def _file(self, prefix: Prefix) -> None:
+        contributors = self._contributors[prefix]
+        names = frozenset(name for each in set(contributors.values()) for name in each)
+        before = self._names_of.pop(prefix, frozenset())
+        if before and names != before:
+            self._prefixes_of[before].discard(prefix)
+            if not self._prefixes_of[before]:
+                del self._prefixes_of[before]
+        if names:
+            self._names_of[prefix] = names
+            self._prefixes_of.setdefault(names, set()).add(prefix)
+        else:
+            del self._contributors[prefix]
+
+    def _settle(self, prefixes: Iterable[Prefix]) -> None:
+        for prefix in prefixes:
+            names = self._names_of.get(prefix)
+            now = self.class_of(names) if names else None
+            if now is not None and not now.announceable:
+                now = None
+            if now == self._announced.get(prefix):
+                continue
+            if now is None:
+                del self._announced[prefix]
+            else:
+                self._announced[prefix] = now
+            self._changed[prefix] = now

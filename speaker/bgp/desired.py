@@ -1,0 +1,309 @@
+"""What this node is to announce: sessions, BFD profiles and prefixes, kept up to date change by change.
+
+`desired(inputs)` says what a state of the cluster comes to. `DesiredState` says the same of the sum of all changes
+it was given, and recomputes only what each of them touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from allocator.core.addresses import Address, Family
+from speaker.bgp.announced_prefixes import AnnouncedPrefixes
+from speaker.bgp.eligibility import Readable, Reason, Selection, endpoint_reason, node_reason, readable, selection
+from speaker.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
+from speaker.bgp.route_class import Prefix, RouteClass, prefix_of
+from speaker.bgp.sessions import Sessions, sessions
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One address of a Service here: its prefixes with the advertisements of each, or why there are none."""
+
+    prefixes: Mapping[Prefix, tuple[str, ...]] = field(default_factory=dict)
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """All that FRR is to do on a node."""
+
+    sessions: Mapping[str, Peer] = field(default_factory=dict)
+    profiles: Mapping[str, BFDProfile] = field(default_factory=dict)
+    prefixes: Mapping[Prefix, RouteClass] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What became different: None is unchanged; a prefix of None is gone."""
+
+    sessions: Mapping[str, Peer] | None = None
+    profiles: Mapping[str, BFDProfile] | None = None
+    prefixes: Mapping[Prefix, RouteClass | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.sessions is not None or self.profiles is not None or bool(self.prefixes)
+
+
+def desired(inputs: Inputs) -> Desired:
+    """Return what a state of the cluster comes to on its node."""
+    state = DesiredState(inputs.node, ignore_exclude_label=inputs.ignore_exclude_label)
+    for pool, labels in inputs.pools.items():
+        state.set_pool(pool, labels)
+    state.set_aliases(inputs.aliases)
+    for name, advertisement in inputs.advertisements.items():
+        state.set_advertisement(name, advertisement)
+    for name, peer in inputs.peers.items():
+        state.set_peer(name, peer)
+    for name, profile in inputs.profiles.items():
+        state.set_profile(name, profile)
+    for key, service in inputs.services.items():
+        state.set_service(key, service)
+    return state.desired
+
+
+_Group = tuple[Family, tuple[str, ...], frozenset[tuple[str, str]]]
+"""Addresses that the same advertisements select: their family, pools, and the Service's labels where any asks."""
+
+
+class DesiredState:
+    """The desired state of one node. Belongs to one thread; does no I/O.
+
+    Addresses with equal family, pools and labels are a group, for which advertisements are selected once.
+    """
+
+    def __init__(self, node: LocalNode, *, ignore_exclude_label: bool = False) -> None:
+        self._ignore_exclude_label = ignore_exclude_label
+        self._node = node
+        self._peers: dict[str, Peer] = {}
+        self._profiles: dict[str, BFDProfile] = {}
+        self._pools: dict[str, Mapping[str, str]] = {}
+        self._aliases: Mapping[str, str] = {}
+        self._advertisements: dict[str, Advertisement] = {}
+        self._services: dict[str, Service] = {}
+        self._here: dict[str, Readable] = {}
+        self._labels_asked = False
+        self._selections: dict[_Group, Selection] = {}
+        self._members: dict[_Group, set[str]] = {}
+        self._announcements: dict[str, dict[Address, Announcement]] = {}
+        self._prefixes = AnnouncedPrefixes()
+        self._sessions = Sessions({}, {})
+        self._sessions_changed = False
+        self._profiles_changed = False
+
+    @property
+    def desired(self) -> Desired:
+        """All that FRR is to do now; a copy."""
+        return Desired(dict(self._sessions.running), dict(self._profiles), dict(self._prefixes.announced))
+
+    @property
+    def sessions(self) -> Sessions:
+        """The peers with a session here, and why others have none."""
+        return self._sessions
+
+    def take_difference(self) -> Difference:
+        """Return what became different since the last call."""
+        difference = Difference(
+            dict(self._sessions.running) if self._sessions_changed else None,
+            dict(self._profiles) if self._profiles_changed else None,
+            self._prefixes.take_changed(),
+        )
+        self._sessions_changed = self._profiles_changed = False
+        return difference
+
+    def announcements(self, service: str) -> Mapping[Address, Announcement]:
+        """Return what is announced of each address of a Service, or why it is not."""
+        announced = self._announcements.get(service, {})
+        return {address: self._judged(announcement) for address, announcement in announced.items()}
+
+    def peers_of(self, service: str) -> frozenset[str]:
+        """Return the peers that a Service is configured to be announced to, by its own advertisements."""
+        classes = [
+            (prefix.family, self._prefixes.class_of(frozenset(names)))
+            for announcement in self.announcements(service).values()
+            for prefix, names in announcement.prefixes.items()
+        ]
+        return frozenset(
+            name
+            for name, peer in self._sessions.running.items()
+            if any(family in peer.families and each.for_peer(name) is not None for family, each in classes)
+        )
+
+    def set_node(self, node: LocalNode) -> None:
+        """Take in the node: its labels choose sessions and advertisements, its conditions whether it announces."""
+        before, self._node = self._node, node
+        if before.labels != node.labels:
+            self._choose_sessions()
+            self._cover(self._advertisements)
+        if before != node:
+            self._announce(self._services)
+
+    def set_peer(self, name: str, peer: Peer | None) -> None:
+        """Take in a BGPPeer, or that it is gone."""
+        if _put(self._peers, name, peer):
+            self._choose_sessions()
+
+    def set_profile(self, name: str, profile: BFDProfile | None) -> None:
+        """Take in a BFDProfile, or that it is gone."""
+        self._profiles_changed |= _put(self._profiles, name, profile)
+
+    def set_pool(self, name: str, labels: Mapping[str, str] | None) -> None:
+        """Take in the labels of an IPAddressPool, or that it is gone."""
+        if _put(self._pools, name, labels):
+            self._select_again(lambda group: name in group[1])
+
+    def set_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Take in the aliases of all Community objects."""
+        before, self._aliases = self._aliases, dict(aliases)
+        differ = {alias for alias in before.keys() | aliases.keys() if before.get(alias) != aliases.get(alias)}
+        self._cover(name for name, each in self._advertisements.items() if not differ.isdisjoint(each.communities))
+
+    def set_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
+        """Take in a BGPAdvertisement, or that it is gone."""
+        if _put(self._advertisements, name, advertisement):
+            self._cover([name])
+
+    def set_service(self, key: str, service: Service | None) -> None:
+        """Take in a Service (`namespace/name`) and its endpoints, or that it is gone."""
+        before = self._services.get(key)
+        if not _put(self._services, key, service):
+            return
+        if before is not None and (service is None or _place(service) != _place(before)):
+            self._leave_groups(key, before)
+        self._announce([key])
+
+    def _choose_sessions(self) -> None:
+        before, self._sessions = self._sessions, sessions(self._peers.values(), self._node)
+        self._sessions_changed |= before.running != self._sessions.running
+
+    def _cover(self, names: Iterable[str]) -> None:
+        """Look at advertisements again, of which each may be new, changed or gone, here or altogether."""
+        changed: set[str] = set()
+        reselect = False
+        for name in list(names):
+            before, now = self._here.get(name), None
+            advertisement = self._advertisements.get(name)
+            if advertisement is not None and advertisement.covers_node(self._node.labels):
+                now = readable(advertisement, self._aliases)
+            if _put(self._here, name, now):
+                changed.add(name)
+                reselect |= _selects_differently(before, now)
+        if not changed:
+            return
+        contributions = {
+            name: each.contribution for name, each in self._here.items() if each.contribution is not None
+        }
+        self._prefixes.set_contributions(contributions, changed)
+        labels_asked = any(each.advertisement.service_selectors for each in self._here.values())
+        if labels_asked != self._labels_asked:
+            # Groups are told apart by something else now.
+            self._labels_asked = labels_asked
+            self._selections.clear()
+            self._members.clear()
+            self._announce(self._services)
+        elif reselect:
+            self._select_again(lambda _: True)
+
+    def _select_again(self, concerned: Callable[[_Group], bool]) -> None:
+        services: set[str] = set()
+        for group in [group for group in self._selections if concerned(group)]:
+            before = self._selections.pop(group)
+            if self._select(group) != before:
+                services |= self._members[group]
+        self._announce(services)
+
+    def _announce(self, keys: Iterable[str]) -> None:
+        touched: set[Prefix] = set()
+        node = node_reason(self._node, ignore_exclude_label=self._ignore_exclude_label)
+        for key in keys:
+            before = self._announcements.pop(key, {})
+            service = self._services.get(key)
+            now = self._announcements_of(key, service, node) if service is not None else {}
+            if now:
+                self._announcements[key] = now
+            for address in before.keys() | now.keys():
+                old = before[address].prefixes if address in before else {}
+                new = now[address].prefixes if address in now else {}
+                if old != new:
+                    touched |= self._prefixes.contribute((key, address), old, new)
+        self._prefixes.settle(touched)
+
+    def _announcements_of(self, key: str, service: Service, node: Reason | None) -> dict[Address, Announcement]:
+        announcements = {}
+        for address, pools in service.addresses.items():
+            group = self._group(address, pools, service)
+            self._members.setdefault(group, set()).add(key)
+            chosen = self._select(group)
+            if reason := chosen.reason or node or endpoint_reason(service, self._node):
+                announcements[address] = Announcement(reason=reason, detail=chosen.detail)
+                continue
+            prefixes: dict[Prefix, tuple[str, ...]] = {}
+            for name, length in chosen.advertisements:
+                prefix = prefix_of(address, length)
+                prefixes[prefix] = (*prefixes.get(prefix, ()), name)
+            announcements[address] = Announcement(prefixes)
+        return announcements
+
+    def _group(self, address: Address, pools: tuple[str, ...], service: Service) -> _Group:
+        return address.family, pools, frozenset(service.labels.items() if self._labels_asked else ())
+
+    def _select(self, group: _Group) -> Selection:
+        if (known := self._selections.get(group)) is None:
+            family, pools, labels = group
+            known = self._selections[group] = selection(
+                self._here.values(),
+                family=family,
+                pools=pools,
+                pool_labels=self._pools,
+                service_labels=dict(labels),
+            )
+        return known
+
+    def _leave_groups(self, key: str, service: Service) -> None:
+        for group in {self._group(address, pools, service) for address, pools in service.addresses.items()}:
+            self._members[group].discard(key)
+            if not self._members[group]:
+                del self._members[group]
+                del self._selections[group]
+
+    def _judged(self, announcement: Announcement) -> Announcement:
+        """Return the announcement, or why none of its prefixes can be announced."""
+        if not announcement.prefixes or any(prefix in self._prefixes.announced for prefix in announcement.prefixes):
+            return announcement
+        return Announcement(reason=Reason.TOO_MANY_COMMUNITIES, detail=str(next(iter(announcement.prefixes))))
+
+
+def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
+    """Tell whether a change of an advertisement may select other addresses, or give them other prefixes."""
+    if before is None or now is None or (before.contribution is None) != (now.contribution is None):
+        return True
+    one, other = before.advertisement, now.advertisement
+    return (
+        one.pools != other.pools
+        or one.service_selectors != other.service_selectors
+        or one.aggregation_v4 != other.aggregation_v4
+        or one.aggregation_v6 != other.aggregation_v6
+        or (one.local_pref or 0) != (other.local_pref or 0)
+        or one.peers != other.peers
+    )
+
+
+def _place(service: Service) -> tuple[object, ...]:
+    """What chooses the groups of a Service's addresses."""
+    return service.labels, service.addresses
+
+
+def _put(table: dict[Key, Value], key: Key, value: Value | None) -> bool:
+    """Set or delete an entry; return whether that changed anything."""
+    if value is None:
+        return table.pop(key, None) is not None
+    if table.get(key) == value:
+        return False
+    table[key] = value
+    return True

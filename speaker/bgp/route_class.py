@@ -1,0 +1,105 @@
+"""What routers are told of a prefix: its attributes for each peer, merged from all advertisements that name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from allocator.core.addresses import Address, Family
+from speaker.bgp.communities import MAXIMUM_PER_PREFIX, Community
+
+
+class Prefix(NamedTuple):
+    """An IP prefix whose host bits are zero."""
+
+    family: Family
+    value: int
+    length: int
+
+    def __str__(self) -> str:
+        return f"{Address(self.family, self.value)}/{self.length}"
+
+
+def prefix_of(address: Address, length: int) -> Prefix:
+    """Return the prefix of that length that contains the address."""
+    host_bits = address.family.bits - length
+    return Prefix(address.family, address.value >> host_bits << host_bits, length)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """Path attributes that are set; None is not set. `prepend` is how often our ASN is put before the path."""
+
+    communities: frozenset[Community] = frozenset()
+    local_pref: int | None = None
+    med: int | None = None
+    prepend: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one advertisement says of a prefix, and to which peers; None is all of them."""
+
+    attributes: Attributes
+    peers: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteClass:
+    """The attributes of a prefix for each peer: `default` for those that `named` has not, None where they get none.
+
+    It says nothing of which peers there are, so that a new one changes no class. Two that say the same are equal.
+    """
+
+    default: Attributes | None = None
+    named: tuple[tuple[str, Attributes], ...] = ()
+
+    def for_peer(self, name: str) -> Attributes | None:
+        """Return what this peer is told; None when it does not get the prefix."""
+        for peer, attributes in self.named:
+            if peer == name:
+                return attributes
+        return self.default
+
+    @property
+    def most_communities(self) -> int:
+        """How many communities the prefix has where it has most."""
+        everyone = [attributes for _, attributes in self.named] + ([self.default] if self.default else [])
+        return max((len(each.communities) for each in everyone), default=0)
+
+    @property
+    def announceable(self) -> bool:
+        """Whether no peer would get more communities than MetalLB announces."""
+        return self.most_communities <= MAXIMUM_PER_PREFIX
+
+
+def merged(contributions: Iterable[Contribution]) -> RouteClass:
+    """Merge what all advertisements say of one prefix.
+
+    Communities add up, as in MetalLB (internal/bgp/frr/templates/prefixfilters.tmpl). Of several values that
+    admission lets through, routers get the one they prefer: the highest local preference, the lowest MED, the fewest
+    prepends. MetalLB takes the local preference that sorts last as text.
+    """
+    everyone: list[Attributes] = []
+    by_name: dict[str, list[Attributes]] = {}
+    for contribution in contributions:
+        if contribution.peers is None:
+            everyone.append(contribution.attributes)
+            continue
+        for peer in contribution.peers:
+            by_name.setdefault(peer, []).append(contribution.attributes)
+    default = _merge(everyone) if everyone else None
+    named = ((peer, _merge(everyone + own)) for peer, own in sorted(by_name.items()))
+    return RouteClass(default, tuple((peer, attributes) for peer, attributes in named if attributes != default))
+
+
+def _merge(several: list[Attributes]) -> Attributes:
+    if len(several) == 1:
+        return several[0]
+    return Attributes(
+        communities=frozenset().union(*(each.communities for each in several)),
+        local_pref=max((each.local_pref for each in several if each.local_pref is not None), default=None),
+        med=min((each.med for each in several if each.med is not None), default=None),
+        prepend=min((each.prepend for each in several if each.prepend is not None), default=None),
+    )

@@ -1,0 +1,69 @@
+"""Which BGPPeers have a session on a node, and why the others have none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from speaker.bgp.inputs import LocalNode, Peer
+
+
+class NoSession(StrEnum):
+    """Why a peer has no session here, in words for messages."""
+
+    NOT_SELECTED = "no nodeSelector selects this node"
+    NO_SECRET = "the Secret with its password is missing"  # noqa: S105
+    SAME_NEIGHBOR = "another BGPPeer has the same address or interface in this VRF"
+    OTHER_ASN = "another BGPPeer has a different myASN in this VRF"
+    OTHER_ROUTER_ID = "another BGPPeer has a different routerID in this VRF"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A peer without a session, and the peer that it contradicts, if that is why."""
+
+    reason: NoSession
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The peers with a session, and the others, by name."""
+
+    running: Mapping[str, Peer]
+    refused: Mapping[str, Refused]
+
+
+def sessions(peers: Iterable[Peer], node: LocalNode) -> Sessions:
+    """Choose the sessions of a node.
+
+    FRR has one ASN and one router ID a VRF and one neighbour an address. Admission refuses peers that contradict each
+    other; where two got past it, the older one keeps its session, and only the younger goes without.
+    """
+    running: dict[str, Peer] = {}
+    refused: dict[str, Refused] = {}
+    for peer in sorted(peers, key=lambda each: (each.created, each.name)):
+        problem = _problem(peer, node, running)
+        if problem is None:
+            running[peer.name] = peer
+        else:
+            refused[peer.name] = problem
+    return Sessions(running, refused)
+
+
+def _problem(peer: Peer, node: LocalNode, running: Mapping[str, Peer]) -> Refused | None:
+    if not peer.selects(node.labels):
+        return Refused(NoSession.NOT_SELECTED)
+    if peer.needs_password:
+        return Refused(NoSession.NO_SECRET)
+    for other in running.values():
+        if other.vrf != peer.vrf:
+            continue
+        if other.my_asn != peer.my_asn:
+            return Refused(NoSession.OTHER_ASN, other.name)
+        if other.id == peer.id:
+            return Refused(NoSession.SAME_NEIGHBOR, other.name)
+        if other.router_id != peer.router_id:
+            return Refused(NoSession.OTHER_ROUTER_ID, other.name)
+    return None
