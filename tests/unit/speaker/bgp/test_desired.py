@@ -236,7 +236,12 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
             name: Peer(name=name, my_asn=64500, peer_asn=64501, address=Address.parse(address))
             for name, address in (("peer-a", "192.0.2.1"), ("peer-b", "192.0.2.2"))
         },
-        advertisements={name: Advertisement(name=name) for name in ("one", "two")},
+        advertisements={
+            "one": Advertisement(name="one"),
+            "two": Advertisement(
+                name="two", pools=PoolSelection(selectors=(drawn.TIER_A,)), communities=("customers",)
+            ),
+        },
         aliases={"customers": "1:2"},
         pools={"pool-a": {"tier": "a"}, "pool-b": {}},
         services={
@@ -453,6 +458,16 @@ def test_new_peer_changes_the_class_of_no_prefix() -> None:
 )
 def test_merging_does_not_depend_on_order_or_repetition(contributions: list[Contribution]) -> None:
     assert merged(contributions) == merged([*reversed(contributions), *contributions])
+
+
+def test_conflict_ends_when_the_advertisements_have_no_peer_in_common() -> None:
+    state = DesiredState(LocalNode(name="node-1"))
+    state.set_advertisement("one", Advertisement(name="one", local_pref=200, peers=frozenset({"a"})))
+    state.set_advertisement("two", Advertisement(name="two", peers=frozenset({"a", "b"})))
+    state.set_service("production/web", SERVICE)
+    assert state.announcements("production/web")[ADDRESS].reason is Reason.CONFLICTING_ADVERTISEMENTS
+    state.set_advertisement("two", Advertisement(name="two", peers=frozenset({"b"})))
+    assert state.announcements("production/web")[ADDRESS].reason is None
 
 
 def test_peers_that_contradict_each_other_cost_the_younger_one_only() -> None:
