@@ -52,6 +52,11 @@ SERVICE_ANNOTATIONS = (
 )
 """Every key under these prefixes that has a meaning on a Service."""
 
+MOVE_TO_NODE_ANNOTATION = "admitlb.io/move-to-node"
+"""On an IPAllocation: the node that is to announce its address. The reconciler removes it."""
+MOVING_LABEL = "admitlb.io/moving"
+"""On an IPAllocation with that annotation, so that speakers need to watch no others."""
+
 EXCLUDE_FROM_LB_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 SPEAKER_LEASE_PREFIX = "speaker-"

@@ -25,6 +25,7 @@ from allocator.reconciler.adoption import Adoption
 from allocator.reconciler.affected_services import AffectedServices
 from allocator.reconciler.collection import TENTATIVE_AGE, Collection
 from allocator.reconciler.metrics import UPDATE_ERRORS, UPDATES, StateCollector
+from allocator.reconciler.node_moves import NodeMoves
 from allocator.reconciler.repair import Key, Repair
 from allocator.reconciler.reporter import Reporter
 from allocator.reconciler.securing import Securing
@@ -118,6 +119,12 @@ class Controller:
             require_leadership=require_leadership,
             lb_class=settings.lb_class,
             take_over_foreign=settings.take_over_foreign,
+        )
+        self._moves = NodeMoves(
+            cluster,
+            find_claim=self._cache.claim_document,
+            require_leadership=require_leadership,
+            on_failed=self._move_failed,
         )
         self._adoption = Adoption(self._take_over)
         self._threads = [
@@ -235,6 +242,11 @@ class Controller:
         else:
             self._repair.service(_key(service))
 
+    def _move_failed(self, namespace: str, name: str, why: str) -> None:
+        service = self._services.get(namespace, name)
+        if service is not None:
+            self._events.record(service, reason="moveFailed", message=why, normal=False)
+
     def _service_changed(self, change: Change) -> None:
         self._shown.note(change)
         if self._accepting.is_set():
@@ -245,6 +257,7 @@ class Controller:
         self._reporter.note(change)
         if change.resource is names.IP_ALLOCATIONS:
             self._collection.note(change)
+            self._moves.note(change)
         if self._accepting.is_set():
             self._affected.changed(change)
 
@@ -296,6 +309,7 @@ class Controller:
             # A renewal that came late may still come; if it does not, the process ends.
             with suppress(NotLeading):
                 self._collection.sweep(self._queue.add)
+                self._moves.sweep()
 
 
 def _key(service: Object) -> Key:
