@@ -97,6 +97,11 @@ class SpeakerMetrics:
         self.errors = Counter(
             "admitlb_layer2_errors", "Failed socket operations", ["interface", "operation"], registry=registry
         )
+        self.refused = Gauge(
+            "admitlb_addresses_refused",
+            "Addresses that this node cannot answer for because the kernel refuses what that needs",
+            registry=registry,
+        )
         self.announced = Gauge(
             "metallb_speaker_announced",
             "Services being announced from this node",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -11,6 +11,13 @@ from speaker.cluster.scope import Scope
 from speaker.layer2.conflicts import Claim, Conflict, Conflicts
 from speaker.layer2.gratuitous import AnnouncementSchedule, Reason
 from speaker.layer2.probing import Probation
+
+AsksFrom = Callable[[Address, Scope], float]
+"""From when on a question for an address on the interfaces of a scope reaches somebody."""
+
+
+def _always(*_: object) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +67,18 @@ class AddressStates:
         """The conflicts with hosts that are none of ours."""
         return self._conflicts.current()
 
-    def want(self, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], now: float) -> Transition:
+    def is_answered(self, address: Address) -> bool:
+        """Whether to answer for the address."""
+        return address in self.wanted and address not in self._held_back
+
+    def want(
+        self,
+        wanted: Mapping[Address, Scope],
+        *,
+        unheld: AbstractSet[Address],
+        now: float,
+        asks_from: AsksFrom = _always,
+    ) -> Transition:
         """Hold exactly `wanted` from now on; what is new and among `unheld` is probed for first."""
         before, self.wanted = self.wanted, dict(wanted)
         released = before.keys() - wanted.keys()
@@ -72,7 +90,7 @@ class AddressStates:
         for address, scope in wanted.items():
             if address not in before and address in unheld:
                 self._held_back.add(address)
-                self._probation.begin(address, now)
+                self._probation.begin(address, max(now, asks_from(address, scope)))
             elif before.get(address) != scope and address not in self._held_back:
                 self._schedule.start(address, Reason.TAKEN)
                 taken.append(address)
@@ -103,7 +121,12 @@ class AddressStates:
 
         That nobody answers for the address yet is as good as a handover.
         """
-        return claim.address in self.answered() and self._conflicts.rivalled(claim, node, now)
+        return self.is_answered(claim.address) and self._conflicts.rivalled(claim, node, now)
+
+    def ask_from(self, asks_from: AsksFrom, now: float) -> None:
+        """Begin every round of probes before a first answer again: other interfaces are there, or heard."""
+        for address in self._held_back:
+            self._probation.begin(address, max(now, asks_from(address, self.wanted[address])))
 
     def ask_anew(self, now: float) -> None:
         """Begin every round of probes that is under way again: what was sent or heard of it may be lost."""

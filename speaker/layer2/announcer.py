@@ -11,12 +11,14 @@ from allocator.core.addresses import Address, Family
 from allocator.process.logs import EventLog
 from speaker.cluster.scope import Scope
 from speaker.frames.ethernet import mac_text
+from speaker.layer2 import refusals
 from speaker.layer2.address_state import AddressStates, Transition
 from speaker.layer2.conflicts import Claim, Conflict, ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS, Reason, TokenBucket
 from speaker.layer2.interface_endpoint import OpenEndpoint
-from speaker.layer2.interface_endpoints import HelpedMacs, InterfaceEndpoints
+from speaker.layer2.interface_endpoints import LEARNING_SECONDS, HelpedMacs, InterfaceEndpoints
 from speaker.layer2.probing import RETRY_SECONDS
+from speaker.layer2.refusals import Refusals
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interfaces import Interface
@@ -43,11 +45,15 @@ class Announcer:
     contradicted now and then and reported; the address stays answered. Claims by our own speakers are reported when
     they last: whoever elects resolves them.
 
+    What the kernel refuses is reported and tried again; it counts as not answered meanwhile. Where the link of an
+    interface has just come up, questions wait until something is heard there, and what is answered there is announced
+    again then.
+
     While `may_send` is false, whatever is due waits, and of what was being probed for nothing counts: who was asked
     before a standstill may have answered during it.
 
-    `_states`, `_endpoints`, `_helped`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers change them,
-    the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no
+    `_states`, `_endpoints`, `_refusals`, `_helped`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers
+    change them, the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no
     frame for a withdrawn address is sent. Listeners are called without the lock, by any of these threads: they must
     be quick.
     """
@@ -64,6 +70,7 @@ class Announcer:
         announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
         refresh_seconds: float = REFRESH_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        learning_seconds: float = LEARNING_SECONDS,
     ) -> None:
         """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has.
 
@@ -76,8 +83,14 @@ class Announcer:
         self._changed = threading.Condition()
         self._states = AddressStates(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
         self._endpoints = InterfaceEndpoints(
-            packets=packets, open_endpoint=open_endpoint, on_claim=self._claimed, metrics=metrics
+            packets=packets,
+            open_endpoint=open_endpoint,
+            on_claim=self._claimed,
+            metrics=metrics,
+            on_heard=self._heard,
+            learning_seconds=learning_seconds,
         )
+        self._refusals = Refusals()
         self._helped: HelpedMacs = _NOTHING
         self._interrupted = False
         self._bucket = TokenBucket(
@@ -111,9 +124,9 @@ class Announcer:
         return self._thread.is_alive()
 
     def answered(self) -> frozenset[Address]:
-        """The addresses answered for now: of those wanted, all but what is being probed for or left to another."""
+        """The addresses answered for now: not what is being probed for, left to another, or refused by the kernel."""
         with self._changed:
-            return self._states.answered()
+            return self._states.answered() - self._refusals.current().keys()
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The conflicts with hosts that are none of ours, as they are now."""
@@ -144,10 +157,16 @@ class Announcer:
                 return
             returned = [address for address in self._helped if address in wanted and address not in helped]
             self._helped = dict(helped)
-            transition = self._states.want(wanted, unheld=unheld if self._probe else _NONE, now=time.monotonic())
+            transition = self._states.want(
+                wanted,
+                unheld=unheld if self._probe else _NONE,
+                now=time.monotonic(),
+                asks_from=self._endpoints.asks_from,
+            )
             self._answer()
             self._states.announce_again(returned, Reason.TAKEN)
             self._changed.notify_all()
+        self._report_refused()
         if not unheld.isdisjoint(transition.taken):
             self._listener.on_answered()
         # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
@@ -168,16 +187,49 @@ class Announcer:
         """Follow the node's interfaces: answer on those that can announce, and announce on those that are new."""
         with self._changed:
             changed = self._endpoints.follow(interfaces)
-            if not changed:
-                return
-            self._answer()
-            wanted = self._states.wanted.items()
-            here = [address for address, scope in wanted if any(scope.includes(name) for name in changed)]
+            if changed or self._endpoints.failed or self._refusals.current():
+                self._use(changed)
+        self._report_refused()
+
+    def _heard(self, name: str) -> None:
+        with self._changed:
+            if self._endpoints.heard(name):
+                self._use([name])
+
+    def _use(self, names: list[str]) -> None:
+        """What is answered on these interfaces, or reaches somebody there, is other than before."""
+        self._answer()
+        here = [
+            address for address, scope in self._states.wanted.items() if any(scope.includes(name) for name in names)
+        ]
+        if here:
+            self._states.ask_from(self._endpoints.asks_from, time.monotonic())
             self._states.announce_again(here, Reason.INTERFACE)
-            self._changed.notify_all()
+        self._changed.notify_all()
 
     def _answer(self) -> None:
-        self._endpoints.answer(self._states.wanted, self._states.answered(), self._helped)
+        wanted = self._states.wanted
+        refused = self._endpoints.answer(wanted, self._states.answered(), self._helped)
+        self._refusals.note(refused, wanted=wanted, failed=self._endpoints.failed, now=time.monotonic())
+
+    def _report_refused(self) -> None:
+        """Report what the kernel has come to refuse, or no longer does. Called without the lock."""
+        with self._changed:
+            change = self._refusals.take_change()
+        if change is None:
+            return
+        refused, new = change
+        self._metrics.refused.set(len(refused))
+        if new:
+            log.error(
+                "address.refused",
+                ip=new[0],
+                service=self._listener.services_of(new[0]),
+                others=len(new) - 1,
+                reason=refused[new[0]],
+                retry_seconds=refusals.RETRY_SECONDS,
+            )
+        self._listener.on_refused(refused)
 
     def _claimed(self, claim: Claim) -> None:
         node = self._listener.whose(claim.mac)
@@ -191,7 +243,7 @@ class Announcer:
                 defend = False
             else:
                 report = self._states.claimed(claim, now)
-                may_defend = report and claim.address in self._states.answered() and self._may_send()
+                may_defend = report and self._states.is_answered(claim.address) and self._may_send()
                 defend = may_defend and self._bucket.take(now)
             if defend:
                 self._send(claim.address, Reason.DEFENCE)
@@ -224,6 +276,7 @@ class Announcer:
                 if transition is None and wait_seconds != 0.0:
                     self._changed.wait(wait_seconds)
                 wanted = self._states.wanted
+            self._report_refused()
             if transition is not None:
                 if transition.taken:
                     self._listener.on_answered()
@@ -232,7 +285,12 @@ class Announcer:
     def _step(self) -> tuple[Transition | None, float | None]:
         """Do one thing that is due; return how long nothing is (None: until something changes)."""
         now = time.monotonic()
-        timer_at = self._states.next_timer()
+        if self._refusals.retry_at is not None and self._refusals.retry_at <= now:
+            self._refusals.forget()
+            self._use(self._endpoints.open_failed())
+            return None, 0.0
+        timers = [at for at in (self._states.next_timer(), self._refusals.retry_at) if at is not None]
+        timer_at = min(timers, default=None)
         if timer_at is None or timer_at > now:
             return None, None if timer_at is None else timer_at - now
         if not self._may_send():

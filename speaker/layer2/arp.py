@@ -13,7 +13,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.netdev import filters
 from speaker.netdev.frame_listener import FrameListener
 from speaker.netdev.interfaces import Interface
-from speaker.netdev.packet_socket import MaySend, always
+from speaker.netdev.packet_socket import MaySend, Refused, always
 
 _OWN: Mapping[Address, bytes] = {}
 """Nobody is helped: the interface's own hardware address is the answer."""
@@ -49,18 +49,26 @@ class ArpResponder(FrameListener):
         self._helped: Mapping[Address, bytes] = _OWN
 
     def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = _OWN) -> None:
-        """From now on answer for exactly the IPv4 addresses among these."""
-        mine = frozenset(address for address in addresses if self.covers(address))
+        """From now on answer for exactly these. Raises Refused: then of these those answered before still are."""
         self._helped = helped
-        if mine == self._addresses:
+        before = self._addresses
+        if addresses == before:
             return
         # Both orders of filter and set are safe: what only one of them knows is not answered.
-        self._addresses = mine
-        self._socket.set_filter(filters.arp_requests_for(mine))
+        self._addresses = addresses
+        try:
+            self._socket.set_filter(filters.arp_requests_for(addresses))
+        except Refused:
+            self._addresses = before & addresses
+            raise
+
+    def answers(self, address: Address) -> bool:
+        """Return whether the address is answered for."""
+        return address in self._addresses
 
     def announce(self, address: Address) -> bool:
         """Broadcast the address in both gratuitous forms, request and reply; return whether any went out."""
-        if address in self._helped:
+        if address in self._helped or address not in self._addresses:
             return False
         frames = [gratuitous(operation, address, self.interface.mac).encode() for operation in Operation]
         sent = sum(self._socket.send(frame) for frame in frames)

@@ -11,7 +11,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.netdev import bpf
 from speaker.netdev.frame_listener import FrameListener
 from speaker.netdev.interfaces import Interface
-from speaker.netdev.packet_socket import MaySend, always
+from speaker.netdev.packet_socket import MaySend, Refused, always
 
 
 class ClaimWatch(FrameListener):
@@ -34,12 +34,20 @@ class ClaimWatch(FrameListener):
         self._addresses: frozenset[Address] = frozenset()
 
     def watch_for(self, addresses: frozenset[Address]) -> None:
-        """From now on report claims of exactly those of the addresses that are of this family."""
-        mine = frozenset(address for address in addresses if self.covers(address))
-        if mine == self._addresses:
+        """From now on report claims of exactly these. Raises Refused: then those watched before still are."""
+        before = self._addresses
+        if addresses == before:
             return
-        self._addresses = mine
-        self._socket.set_filter(self._filter(mine))
+        self._addresses = addresses
+        try:
+            self._socket.set_filter(self._filter(addresses))
+        except Refused:
+            self._addresses = before & addresses
+            raise
+
+    def watches(self, address: Address) -> bool:
+        """Return whether claims of the address are reported."""
+        return address in self._addresses
 
     def probe(self, address: Address) -> None:
         """Ask the LAN whether anyone has the address."""

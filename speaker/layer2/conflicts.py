@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from allocator.core.addresses import Address
@@ -56,7 +56,8 @@ class ConflictListener:
     REPORT_SECONDS an address; `on_over` the address when the host is gone or the address withdrawn. `whose` returns
     which of our nodes has a MAC; `on_rival` gets the address and the node whose speaker goes on claiming what this
     one announces. `on_answered` is called when addresses that had to be asked for are answered for at last.
-    `services_of` names the Services that have an address, for whoever reads the log by Service.
+    `on_refused` gets all addresses for which the kernel refuses what is needed, with what it refused, whenever they
+    are others than before. `services_of` names the Services that have an address, for whoever reads the log by Service.
     """
 
     on_conflict: Callable[[Address, str, bytes], None] = _ignore
@@ -64,6 +65,7 @@ class ConflictListener:
     on_rival: Callable[[Address, str], None] = _ignore
     whose: Callable[[bytes], str | None] = _nobodys
     on_answered: Callable[[], None] = _ignore
+    on_refused: Callable[[Mapping[Address, str]], None] = _ignore
     services_of: Callable[[Address], str | None] = _unnamed
 
 
@@ -73,7 +75,7 @@ class Conflicts:
     def __init__(self) -> None:
         self._conflicts: dict[Address, Conflict] = {}
         self._reported: dict[Address, float] = {}
-        self._rivals: dict[tuple[Address, str], tuple[float, float]] = {}
+        self._rivals: dict[Address, dict[str, tuple[float, float]]] = {}
 
     def current(self) -> tuple[Conflict, ...]:
         """The conflicts there are, by address."""
@@ -92,16 +94,16 @@ class Conflicts:
 
     def rivalled(self, claim: Claim, node: str, now: float) -> bool:
         """Take note that our own speaker on `node` claims the address, too; return whether it has for too long."""
-        first, last = self._rivals.get((claim.address, node), (now, now))
+        rivals = self._rivals.setdefault(claim.address, {})
+        first, last = rivals.get(node, (now, now))
         if now - last > REPORT_SECONDS:
             first = now
         overdue = now - first >= HANDOVER_SECONDS
-        self._rivals[claim.address, node] = (now, now) if overdue else (first, now)
+        rivals[node] = (now, now) if overdue else (first, now)
         return overdue
 
     def over(self, address: Address) -> Conflict | None:
         """Forget the conflict about an address; return it if there was one."""
-        for rivalry in [known for known in self._rivals if known[0] == address]:
-            del self._rivals[rivalry]
+        self._rivals.pop(address, None)
         self._reported.pop(address, None)
         return self._conflicts.pop(address, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from speaker.layer2.arp import ArpResponder
 from speaker.layer2.arp_watch import ArpWatch
 from speaker.layer2.conflicts import Claim
@@ -15,20 +15,20 @@ from speaker.layer2.ndp_watch import NdpWatch
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import Listener, Responder, Watch
 from speaker.netdev.interfaces import Interface
-from speaker.netdev.packet_socket import MaySend, always
+from speaker.netdev.packet_socket import MaySend, Refused, always
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceEndpoint:
-    """One responder and one watch per family, addressed together: each takes what is of its family."""
+    """One responder and one watch per family."""
 
-    responders: tuple[Responder, ...]
-    watches: tuple[Watch, ...]
+    responders: Mapping[Family, Responder]
+    watches: Mapping[Family, Watch]
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """All that waits for frames."""
-        return (*self.responders, *self.watches)
+        return (*self.responders.values(), *self.watches.values())
 
     def answer_for(
         self,
@@ -36,25 +36,41 @@ class InterfaceEndpoint:
         *,
         watched: frozenset[Address],
         helped: Mapping[Address, bytes],
-    ) -> None:
+    ) -> list[Refused]:
         """From now on answer for exactly these addresses, and report claims of exactly those watched.
 
-        What is `helped` is answered with that hardware address instead of the interface's, and not announced.
+        What is `helped` is answered with that hardware address instead of the interface's, and not announced. Return
+        what the kernel refused: `works` says for which addresses.
         """
-        for responder in self.responders:
-            responder.answer_for(addresses, helped)
-        for watch in self.watches:
-            watch.watch_for(watched)
+        refusals = []
+        for family in Family:
+            # First the watch: what nobody listens for is not to be found free.
+            try:
+                self.watches[family].watch_for(_of(family, watched))
+            except Refused as error:
+                refusals.append(error)
+            try:
+                self.responders[family].answer_for(_of(family, addresses), helped)
+            except Refused as error:
+                refusals.append(error)
+        return refusals
+
+    def works(self, address: Address, *, answered: bool) -> bool:
+        """Return whether the kernel lets the address be watched, and where it is to be, answered."""
+        family = address.family
+        return self.watches[family].watches(address) and (not answered or self.responders[family].answers(address))
 
     def announce(self, address: Address) -> bool:
         """Announce the address to the LAN, unasked; return whether anything went out."""
-        return any([each.announce(address) for each in self.responders if each.covers(address)])
+        return self.responders[address.family].announce(address)
 
     def probe(self, address: Address) -> None:
         """Ask the LAN whether anyone has the address."""
-        for watch in self.watches:
-            if watch.covers(address):
-                watch.probe(address)
+        self.watches[address.family].probe(address)
+
+
+def _of(family: Family, addresses: frozenset[Address]) -> frozenset[Address]:
+    return frozenset(address for address in addresses if address.family is family)
 
 
 OpenEndpoint = Callable[[Interface, Callable[[Claim], None]], InterfaceEndpoint]
@@ -69,15 +85,15 @@ def opener(metrics: SpeakerMetrics, may_send: MaySend = always) -> OpenEndpoint:
 
     def open_endpoint(interface: Interface, on_claim: Callable[[Claim], None]) -> InterfaceEndpoint:
         with ExitStack() as undo:
-            responders: list[Responder] = []
+            responders: dict[Family, Responder] = {}
             for responder in (ArpResponder, NdpResponder):
-                responders.append(responder(interface, metrics, may_send))
-                undo.callback(responders[-1].close)
-            watches: list[Watch] = []
+                responders[responder.family] = responder(interface, metrics, may_send)
+                undo.callback(responders[responder.family].close)
+            watches: dict[Family, Watch] = {}
             for watch in (ArpWatch, NdpWatch):
-                watches.append(watch(interface, metrics, on_claim, may_send))
-                undo.callback(watches[-1].close)
+                watches[watch.family] = watch(interface, metrics, on_claim, may_send)
+                undo.callback(watches[watch.family].close)
             undo.pop_all()
-        return InterfaceEndpoint(tuple(responders), tuple(watches))
+        return InterfaceEndpoint(responders, watches)
 
     return open_endpoint

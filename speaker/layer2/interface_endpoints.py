@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
@@ -12,18 +13,28 @@ from speaker.frames.ethernet import mac_text
 from speaker.layer2.conflicts import Claim
 from speaker.layer2.gratuitous import Reason
 from speaker.layer2.interface_endpoint import InterfaceEndpoint, OpenEndpoint
+from speaker.membership.link import Subnet
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
+from speaker.netdev.first_frame import FirstFrame
 from speaker.netdev.interfaces import Interface, announcing
 
 log = EventLog("announcer")
+
+LEARNING_SECONDS = 35.0
+"""How long a switch port may pass nothing after its link came up: spanning tree listens and learns for 15 s each.
+Where nothing is heard for longer, nobody is there to be asked."""
 
 HelpedMacs = Mapping[Address, Mapping[str, bytes]]
 """Addresses answered for a restarting node: with its hardware address, by interface."""
 
 
+def _ignore(_: str) -> None:
+    return
+
+
 class InterfaceEndpoints:
-    """Keeps a endpoint on every interface that can announce. Whoever owns it serialises the calls."""
+    """Keeps an endpoint on every interface that can announce. Whoever owns it serialises the calls."""
 
     def __init__(
         self,
@@ -32,14 +43,23 @@ class InterfaceEndpoints:
         open_endpoint: OpenEndpoint,
         on_claim: Callable[[Claim], None],
         metrics: SpeakerMetrics,
+        on_heard: Callable[[str], None] = _ignore,
+        learning_seconds: float = LEARNING_SECONDS,
     ) -> None:
+        """`on_heard` gets the name of an interface on which, after its link came up, a first frame arrived."""
         self._packets = packets
         self._open_endpoint = open_endpoint
         self._on_claim = on_claim
+        self._on_heard = on_heard
         self._metrics = metrics
+        self._learning_seconds = learning_seconds
         self._present: dict[Interface, InterfaceEndpoint] = {}
+        self._failed: dict[Interface, str] = {}
+        self._subnets: dict[Interface, frozenset[Subnet]] = {}
+        self._learning: dict[Interface, tuple[FirstFrame, float]] = {}
         self._own_macs: frozenset[bytes] = frozenset()
         self._without_ipv6: frozenset[Interface] = frozenset()
+        self._followed = False
 
     def follow(self, interfaces: Iterable[Interface]) -> list[str]:
         """Be present on exactly those of the interfaces that can announce.
@@ -49,13 +69,29 @@ class InterfaceEndpoints:
         found = tuple(interfaces)
         usable = {_identity(interface): interface for interface in announcing(found)}
         self._own_macs = frozenset(interface.mac for interface in found)
+        self._subnets = {identity: interface.subnets for identity, interface in usable.items()}
         for interface in [known for known in self._present if known not in usable]:
-            self._retire(self._present.pop(interface))
+            self._retire(interface)
             log.info("interface.lost", interface=interface.name)
         without = frozenset(identity for identity, interface in usable.items() if not interface.ipv6)
         other, self._without_ipv6 = without ^ self._without_ipv6, without
-        new = {interface for interface in usable if interface not in self._present and self._open(interface)}
+        self._failed = {interface: why for interface, why in self._failed.items() if interface in usable}
+        new = [interface for interface in usable if interface not in self._present and self._open(interface)]
+        if self._followed:
+            # Of those that were up before this process began, the ports have long learned.
+            for interface in new:
+                self._listen(interface)
+        self._followed = True
         return [interface.name for interface in self._present if interface in new or interface in other]
+
+    @property
+    def failed(self) -> bool:
+        """Whether an interface that can announce could not be opened."""
+        return bool(self._failed)
+
+    def open_failed(self) -> list[str]:
+        """Try again to open what could not be opened; return the names of those that could now."""
+        return [interface.name for interface in list(self._failed) if self._open(interface)]
 
     def is_own(self, mac: bytes) -> bool:
         """Return whether an interface of this node, announcing or not, has the hardware address."""
@@ -65,12 +101,27 @@ class InterfaceEndpoints:
         """The names of the interfaces present that the scope includes."""
         return sorted({interface.name for interface in self._present if scope.includes(interface.name)})
 
-    def answer(self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], helped: HelpedMacs) -> None:
-        """From now on watch for `wanted` and answer for exactly those of them that are `answered`."""
+    def answer(
+        self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], helped: HelpedMacs
+    ) -> dict[Address, str]:
+        """From now on watch for `wanted` and answer for exactly those of them that are `answered`.
+
+        Return those for which the kernel refuses it, with what it refused.
+        """
+        refusals: dict[Interface, str] = dict(self._failed)
         for interface, endpoint in self._present.items():
             here = frozenset(address for address, scope in wanted.items() if self._carries(interface, address, scope))
             macs = {address: macs[interface.name] for address, macs in helped.items() if interface.name in macs}
-            endpoint.answer_for(here & answered, watched=here, helped=macs)
+            refused = endpoint.answer_for(here & answered, watched=here, helped=macs)
+            if refused:
+                refusals[interface] = f"{refused[0].operation} on {interface.name}: {refused[0].strerror}"
+        if not refusals:
+            return {}
+        return {
+            address: refusals[broken[0]]
+            for address, scope in wanted.items()
+            if (broken := self._broken(address, scope, answered, refusals))
+        }
 
     def send(self, address: Address, scope: Scope, reason: Reason | None) -> None:
         """Announce the address for the reason, or ask for it (None), on every interface of the scope."""
@@ -83,32 +134,82 @@ class InterfaceEndpoints:
             if reason is not None and endpoint.announce(address):
                 self._metrics.announcements.labels(reason).inc()
 
+    def asks_from(self, address: Address, scope: Scope) -> float:
+        """From when on (as of `time.monotonic`) a question for the address reaches somebody; 0 means now.
+
+        Not before something was heard on an interface that could carry the address, or long enough was waited.
+        """
+        relevant = self._relevant(address, scope, self._present)
+        return min((self._learning[each][1] if each in self._learning else 0.0 for each in relevant), default=0.0)
+
+    def heard(self, name: str) -> bool:
+        """Take note that frames arrive on the interface; return whether that was not known."""
+        for interface in [each for each in self._learning if each.name == name]:
+            self._packets.retire(self._learning.pop(interface)[0])
+            log.info("interface.heard", interface=name)
+            return True
+        return False
+
     def close(self) -> None:
         """Leave every interface."""
-        for endpoint in self._present.values():
-            self._retire(endpoint)
-        self._present.clear()
+        for interface in list(self._present):
+            self._retire(interface)
 
     def _carries(self, interface: Interface, address: Address, scope: Scope) -> bool:
         no_ipv6 = address.family is Family.IPV6 and interface in self._without_ipv6
         return scope.includes(interface.name) and not no_ipv6
 
+    def _relevant(self, address: Address, scope: Scope, interfaces: Iterable[Interface]) -> list[Interface]:
+        """Those of the interfaces that have the address's subnet; where none does, all that carry it."""
+        carrying = [each for each in interfaces if self._carries(each, address, scope)]
+        here = [each for each in carrying if any(address in subnet for subnet in self._subnets.get(each, ()))]
+        return here or carrying
+
+    def _broken(
+        self, address: Address, scope: Scope, answered: AbstractSet[Address], refusals: Mapping[Interface, str]
+    ) -> list[Interface]:
+        """The relevant interfaces on which the kernel refuses the address; none if one of them works."""
+        relevant = self._relevant(address, scope, [*self._present, *self._failed])
+        broken = [
+            each
+            for each in relevant
+            if each in self._failed
+            or (each in refusals and not self._present[each].works(address, answered=address in answered))
+        ]
+        return broken if len(broken) == len(relevant) else []
+
     def _open(self, interface: Interface) -> bool:
         try:
             endpoint = self._open_endpoint(interface, self._on_claim)
         except OSError as error:
-            # The link went again before it was opened; its next change is reported anew.
-            log.warning("interface.unusable", interface=interface.name, error=error)
+            if interface not in self._failed:
+                log.error("interface.unusable", interface=interface.name, error=error)
+            self._failed[interface] = f"open on {interface.name}: {error.strerror or error}"
+            self._metrics.errors.labels(interface.name, "open").inc()
             return False
+        self._failed.pop(interface, None)
         self._present[interface] = endpoint
         for listener in endpoint.listeners:
             self._packets.add(listener)
         log.info("interface.ready", interface=interface.name, mac=mac_text(interface.mac))
         return True
 
-    def _retire(self, endpoint: InterfaceEndpoint) -> None:
-        for listener in endpoint.listeners:
+    def _listen(self, interface: Interface) -> None:
+        """Wait for the first frame."""
+        try:
+            first = FirstFrame(interface, lambda: self._on_heard(interface.name))
+        except OSError as error:
+            # Then nothing waits for it.
+            log.warning("interface.unheard", interface=interface.name, error=error)
+            return
+        self._learning[interface] = (first, time.monotonic() + self._learning_seconds)
+        self._packets.add(first)
+
+    def _retire(self, interface: Interface) -> None:
+        for listener in self._present.pop(interface).listeners:
             self._packets.retire(listener)
+        if interface in self._learning:
+            self._packets.retire(self._learning.pop(interface)[0])
 
 
 def _identity(interface: Interface) -> Interface:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from speaker.netdev import filters
 from speaker.netdev.frame_listener import FrameListener
 from speaker.netdev.interfaces import Interface
 from speaker.netdev.multicast_groups import GroupMemberships
-from speaker.netdev.packet_socket import MaySend, always
+from speaker.netdev.packet_socket import LINK_GONE, MaySend, Refused, always
 
 _OWN: Mapping[Address, bytes] = {}
 """Nobody is helped: the interface's own hardware address is the answer."""
@@ -55,29 +55,40 @@ class NdpResponder(FrameListener):
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
         self._helped: Mapping[Address, bytes] = _OWN
-        self._groups: frozenset[Address] = frozenset()
+        self._groups: set[Address] = set()
         self._members = GroupMemberships(interface)
 
     def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = _OWN) -> None:
-        """From now on answer for exactly the IPv6 addresses among these, and be in exactly their groups."""
-        mine = frozenset(address for address in addresses if self.covers(address))
+        """From now on answer for exactly these, and be in exactly their groups.
+
+        Raises Refused: then all others of these are answered, or those that were before.
+        """
         self._helped = helped
-        if mine == self._addresses:
+        before = self._addresses
+        if addresses == before:
             return
         # Addresses that end alike share a group: it is the set of groups that is joined, so none is left too early.
-        groups = frozenset(solicited_node(address) for address in mine)
-        for group in groups - self._groups:
-            self._join(group)
-        self._addresses = mine
-        self._socket.set_filter(filters.solicitations_for(mine))
-        for group in self._groups - groups:
-            self._socket.leave(group_mac(group))
-            self._members.leave(group)
-        self._groups = groups
+        groups = {solicited_node(address) for address in addresses}
+        refusal = self._join(groups - self._groups)
+        if refusal is not None:
+            addresses = frozenset(each for each in addresses if solicited_node(each) in self._groups)
+        self._addresses = addresses
+        try:
+            self._socket.set_filter(filters.solicitations_for(addresses))
+        except Refused as error:
+            self._addresses = before & addresses
+            refusal = error
+        self._leave(self._groups - {solicited_node(address) for address in self._addresses})
+        if refusal is not None:
+            raise refusal
+
+    def answers(self, address: Address) -> bool:
+        """Return whether the address is answered for."""
+        return address in self._addresses
 
     def announce(self, address: Address) -> bool:
         """Advertise the address to all nodes, overriding what they had; return whether that went out."""
-        if address in self._helped:
+        if address in self._helped or address not in self._addresses:
             return False
         sent = self._socket.send(unsolicited(address, self.interface.mac).encode())
         if sent:
@@ -105,10 +116,31 @@ class NdpResponder(FrameListener):
             self._metrics.responses_sent.add(address)
         return True
 
-    def _join(self, group: Address) -> None:
-        self._socket.join(group_mac(group))
+    def _join(self, groups: Iterable[Address]) -> Refused | None:
+        """Join what can be joined; return a refusal if there was one."""
+        refusal = None
+        for group in groups:
+            try:
+                self._socket.join(group_mac(group))
+                self._report(group)
+            except Refused as error:
+                refusal = error
+            else:
+                self._groups.add(group)
+        return refusal
+
+    def _report(self, group: Address) -> None:
+        """Have switches that snoop MLD pass the group's frames on to here. Raises Refused."""
         try:
             self._members.join(group)
         except OSError as error:
-            # Without IPv6 on the interface there are no reports; only a switch that snoops them minds.
-            self._socket.failed("join", error)
+            self._socket.failed("report", error)
+            if error.errno not in LINK_GONE:
+                self._socket.leave(group_mac(group))
+                raise Refused("report", error) from None
+
+    def _leave(self, groups: Iterable[Address]) -> None:
+        for group in groups:
+            self._socket.leave(group_mac(group))
+            self._members.leave(group)
+            self._groups.discard(group)

@@ -48,6 +48,7 @@ class PacketType(IntEnum):
     HOST = 0
     BROADCAST = 1
     MULTICAST = 2
+    OTHER_HOST = 3
 
 
 @dataclass(frozen=True, slots=True)

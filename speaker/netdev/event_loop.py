@@ -43,15 +43,15 @@ class Listener(Protocol):
 class Responder(Listener, Protocol):
     """Answers for addresses of one family."""
 
-    def covers(self, address: Address) -> bool:
-        """Return whether the address is of this responder's family."""
-        ...
-
     def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = ...) -> None:
-        """From now on answer for exactly these addresses; others of the set are ignored.
+        """From now on answer for exactly these addresses, all of the family; see `answers` where it raises Refused.
 
         What is `helped` is answered with that hardware address instead of the interface's, and not announced.
         """
+        ...
+
+    def answers(self, address: Address) -> bool:
+        """Return whether the address is answered for."""
         ...
 
     def announce(self, address: Address) -> bool:
@@ -62,12 +62,12 @@ class Responder(Listener, Protocol):
 class Watch(Listener, Protocol):
     """Hears others claim addresses of one family."""
 
-    def covers(self, address: Address) -> bool:
-        """Return whether the address is of this watch's family."""
+    def watch_for(self, addresses: frozenset[Address]) -> None:
+        """From now on report claims of exactly these, all of the family; see `watches` where it raises Refused."""
         ...
 
-    def watch_for(self, addresses: frozenset[Address]) -> None:
-        """From now on report claims of exactly these addresses; others of the set are ignored."""
+    def watches(self, address: Address) -> bool:
+        """Return whether claims of the address are reported."""
         ...
 
     def probe(self, address: Address) -> None:

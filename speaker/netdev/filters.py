@@ -29,6 +29,9 @@ _MESSAGE_KIND, _FAMILY, _PREFIX, _CHANGED_LINK = 4, 16, 17, 20
 _OWN_LINKS = (socket.AF_UNSPEC, socket.AF_INET6)
 """Not AF_BRIDGE: a port that leaves its bridge is there still, though such a message says that it is deleted."""
 
+_BRIDGES_OWN = {0x0180_C200: range(0x10), 0x0100_0CCC: (0xCCCC, 0xCCCD)}
+"""The first four bytes of a destination, and the last two."""
+
 _IPV4_OVER_ETHERNET = 0x0001_0800
 _SIX_AND_FOUR_BYTES = 0x0604
 _REQUEST, _REPLY = 1, 2
@@ -101,6 +104,17 @@ def _kinds(*kinds: Kind) -> list[int]:
 
 def _as_read(number: int, size: int) -> int:
     return int.from_bytes(number.to_bytes(size, sys.byteorder), "big")
+
+
+def forwarded() -> Program:
+    """Accept what others sent through the switch: nothing to the group addresses that bridges keep for themselves.
+
+    Those are IEEE 802.1D's (spanning tree, LACP, LLDP, pause) and Cisco's (CDP, per-VLAN spanning tree).
+    """
+    kept: Program = ()
+    for first, seconds in _BRIDGES_OWN.items():
+        kept += bpf.if_words(0, [first], bpf.if_half_word(4, seconds, bpf.NOTHING) + bpf.EVERYTHING)
+    return (*bpf.addressed_to(*PacketType), *kept, *bpf.EVERYTHING)
 
 
 def _ndp_about(addresses: Iterable[Address], type_and_code: int) -> Program:

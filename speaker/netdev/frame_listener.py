@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from allocator.core.addresses import Address, Family
+from allocator.core.addresses import Family
 from allocator.process.logs import EventLog
 from speaker.frames.ethernet import MalformedFrame
 from speaker.metrics import SpeakerMetrics
@@ -29,10 +29,6 @@ class FrameListener(ABC):
     def fileno(self) -> int:
         """The descriptor that becomes readable when a frame waits."""
         return self._socket.fileno()
-
-    def covers(self, address: Address) -> bool:
-        """Return whether the address is of this listener's family."""
-        return address.family is self.family
 
     def handle_readable(self) -> None:
         """Take in waiting frames and answer or report them."""

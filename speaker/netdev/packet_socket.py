@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ log = EventLog("packets")
 _RECEIVE_BYTES = 2048
 _FRAMES_A_TURN = 64
 """Frames taken from one socket before the others get their turn."""
+
+LINK_GONE = (errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+"""Whoever watches the interfaces reports it as well."""
 
 # linux/if_packet.h, which the socket module does not know
 _SOL_PACKET, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP, _STATISTICS = 263, 1, 2, 6
@@ -39,6 +43,14 @@ MaySend = Callable[[], bool]
 def always() -> bool:
     """No reason against sending."""
     return True
+
+
+class Refused(OSError):
+    """The kernel does not let a socket take in what it has to: frames to a filter's addresses, or to a group."""
+
+    def __init__(self, operation: str, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.operation = operation
 
 
 class PacketSocket:
@@ -75,19 +87,28 @@ class PacketSocket:
         return self._socket.fileno()
 
     def set_filter(self, program: bpf.Program) -> None:
-        """Replace the filter. Frames queued under the old one stay queued."""
+        """Replace the filter. Frames queued under the old one stay queued. Raises Refused; the old one stays then."""
         try:
             bpf.attach(self._socket, program)
         except OSError as error:
             self.failed("filter", error)
+            raise Refused("filter", error) from None
 
     def join(self, group_mac: bytes) -> None:
-        """Have the interface hand up frames to this multicast address."""
-        self._membership(_ADD_MEMBERSHIP, group_mac)
+        """Have the interface hand up frames to this multicast address. Raises Refused."""
+        try:
+            self._membership(_ADD_MEMBERSHIP, group_mac)
+        except OSError as error:
+            self.failed("join", error)
+            if error.errno not in LINK_GONE:
+                raise Refused("join", error) from None
 
     def leave(self, group_mac: bytes) -> None:
         """Undo one `join`."""
-        self._membership(_DROP_MEMBERSHIP, group_mac)
+        try:
+            self._membership(_DROP_MEMBERSHIP, group_mac)
+        except OSError as error:
+            self.failed("leave", error)
 
     def frames(self) -> Iterator[bytes]:
         """Yield frames that wait, up to a limit: with more, the descriptor stays readable."""
@@ -132,7 +153,7 @@ class PacketSocket:
             self._metrics.frames_dropped.labels(self.interface.name, "overflow").inc(overflowed)
 
     def failed(self, operation: str, error: OSError) -> None:
-        """Count and log an operation that the kernel refused."""
+        """Count an operation that the kernel refused; what comes of it, others report."""
         self._metrics.errors.labels(self.interface.name, operation).inc()
         log.debug("socket.failed", interface=self.interface.name, operation=operation, error=error)
 
@@ -142,7 +163,4 @@ class PacketSocket:
 
     def _membership(self, operation: int, group_mac: bytes) -> None:
         request = _MEMBERSHIP.pack(self.interface.index, _MEMBER_MULTICAST, len(group_mac), group_mac)
-        try:
-            self._socket.setsockopt(_SOL_PACKET, operation, request)
-        except OSError as error:
-            self.failed("join" if operation == _ADD_MEMBERSHIP else "leave", error)
+        self._socket.setsockopt(_SOL_PACKET, operation, request)
