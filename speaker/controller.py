@@ -123,6 +123,10 @@ class Controller:
         """Take note of the watched nodes whose kernels do not answer any more (called by the host watch)."""
         self._queue.put_gone(nodes)
 
+    def on_refused(self, addresses: Iterable[Address]) -> None:
+        """Take note of the addresses that the kernel does not let this node answer for (called by the announcer)."""
+        self._queue.put_refused(frozenset(addresses))
+
     def on_answered(self) -> None:
         """Take note that something that had to be asked for is answered for now (called by the announcer)."""
         self._queue.put_answered()
@@ -146,6 +150,8 @@ class Controller:
             self._inputs = replace(self._inputs, liveness=replace(liveness, shaken=False, fenced=False))
             self._shaken = self._shaken or liveness.shaken
             self._fenced = liveness.fenced
+        if event.refused is not None:
+            self._inputs = replace(self._inputs, refused=event.refused)
         if event.links is not None:
             self._inputs = replace(self._inputs, links=event.links)
         self._act()

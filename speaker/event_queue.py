@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from speaker.membership.fence import clock
 from speaker.membership.link import Link
@@ -18,13 +19,14 @@ from speaker.netdev.link_state import LinkMemory
 class Urgent:
     """The latest of everything that cannot wait; None where there is nothing new.
 
-    `links` are this node's interfaces, `gone` the watched nodes whose kernels do not answer. With nothing in
-    it, it says that the time is up.
+    `links` are this node's interfaces, `gone` the watched nodes whose kernels do not answer, `refused` the addresses
+    that this node's own kernel does not let it answer for. With nothing in it, it says that the time is up.
     """
 
     liveness: Liveness | None = None
     links: tuple[Link, ...] | None = None
     gone: frozenset[str] | None = None
+    refused: frozenset[Address] | None = None
     answered: bool = False
 
 
@@ -99,6 +101,11 @@ class EventQueue:
         """Replace what is known of the watched nodes: the kernels of these do not answer."""
         with self._wake:
             self._put(replace(self._urgent, gone=nodes))
+
+    def put_refused(self, addresses: frozenset[Address]) -> None:
+        """Replace what is known of this node's kernel: it does not let these addresses be answered for."""
+        with self._wake:
+            self._put(replace(self._urgent, refused=addresses))
 
     def put_answered(self) -> None:
         """Something that had to be asked for is answered for now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from speaker.layer2.announcer import Announcer
 from speaker.layer2.conflicts import ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.layer2.interface_endpoint import opener
+from speaker.layer2.refusals import refusal_text
 from speaker.membership.host_check import HostWatch
 from speaker.membership.key import KeyWatch, read_key
 from speaker.membership.lease import LeaseKeeper
@@ -176,6 +177,7 @@ class Speaker:
                 on_rival=on_rival,
                 whose=controller.whose,
                 on_answered=controller.on_answered,
+                on_refused=self._refusal_report(controller, events),
                 services_of=controller.services_of,
             )
         )
@@ -269,6 +271,16 @@ class Speaker:
         for name, part in reversed(self._parts.items()):
             log.debug("part.stopping", part=name)
             part.stop()
+
+    def _refusal_report(
+        self, controller: Controller, events: EventRecorder
+    ) -> Callable[[Mapping[Address, str]], None]:
+        def on_refused(refused: Mapping[Address, str]) -> None:
+            controller.on_refused(refused)
+            if refused:
+                events.record_node(self._settings.node, reason="AddressRefused", message=refusal_text(refused))
+
+        return on_refused
 
     def _read_key(self) -> bytes:
         return read_key(self._cluster, self._settings.namespace)

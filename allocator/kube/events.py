@@ -1,4 +1,4 @@
-"""Events on Services, written by a thread of their own: nothing waits for them, and nothing depends on them."""
+"""Events on Services and Nodes, written by a thread of their own: nothing waits for them or depends on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object, Unavailable
+from allocator.kube.resource import Resource
 from allocator.process.logs import EventLog
 
 log = EventLog("events")
@@ -19,6 +20,8 @@ _BACKLOG = 10_000
 _REMEMBERED = 10_000
 _RETRY_SECONDS = 2.0
 _NAME_CHARACTERS = 200
+_OF_NODES = "default"
+"""Where the Events of objects without a namespace are."""
 _MESSAGE_CHARACTERS = 1024
 """What the API server takes."""
 
@@ -80,14 +83,21 @@ class EventRecorder:
 
     def record(self, service: Object, *, reason: str, message: str, normal: bool = True) -> None:
         """Report something about a Service, as what is normal or as a warning; returns at once."""
-        event = self._event(service, kind="Normal" if normal else "Warning", reason=reason, message=message)
+        self._put(self._event(service, resource.SERVICES, normal=normal, reason=reason, message=message))
+
+    def record_node(self, name: str, *, reason: str, message: str) -> None:
+        """Warn of something about a Node, with its name for its uid as the kubelet does; returns at once."""
+        node = {"metadata": {"name": name, "namespace": _OF_NODES, "uid": name}}
+        self._put(self._event(node, resource.NODES, normal=False, reason=reason, message=message))
+
+    def _put(self, event: Object) -> None:
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
-            log.debug("event.dropped", reason=reason, service=_name(event))
+            log.debug("event.dropped", reason=event["reason"], service=_name(event))
 
-    def _event(self, service: Object, *, kind: str, reason: str, message: str) -> Object:
-        metadata = service["metadata"]
+    def _event(self, subject: Object, kind: Resource, *, normal: bool, reason: str, message: str) -> Object:
+        metadata = subject["metadata"]
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         name = f"{metadata['name'][:_NAME_CHARACTERS]}.{uuid4().hex[:16]}"
         return {
@@ -96,14 +106,14 @@ class EventRecorder:
             "metadata": {"name": name, "namespace": metadata["namespace"]},
             "involvedObject": {
                 # Items of a list carry neither kind nor apiVersion.
-                "apiVersion": resource.SERVICES.api_version,
-                "kind": resource.SERVICES.kind,
+                "apiVersion": kind.api_version,
+                "kind": kind.kind,
                 "name": metadata["name"],
-                "namespace": metadata["namespace"],
+                **({"namespace": metadata["namespace"]} if kind is not resource.NODES else {}),
                 "uid": metadata.get("uid"),
                 "resourceVersion": metadata.get("resourceVersion"),
             },
-            "type": kind,
+            "type": "Normal" if normal else "Warning",
             "reason": reason,
             "message": message[:_MESSAGE_CHARACTERS],
             "source": {"component": self._component, **({"host": self._host} if self._host else {})},

@@ -209,7 +209,7 @@ class _Round:
         )
         return Case(
             now=self._now,
-            able=reach(address, held.scope, inputs.links).possible,
+            able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
             isolated=standings.isolated,
             claims=heard,
             preceding=(

@@ -15,13 +15,15 @@ from speaker.membership.state_sync import AdvertisedState, Claim
 class Inputs:
     """The other speakers and this node's interfaces at one moment.
 
-    `links` are this node's own, `answered` the addresses it answers for. The `unforwarding` nodes may not go on
-    forwarding without their speaker, and the kernels of the `unreachable` do not answer this node.
+    `links` are this node's own, `answered` the addresses it answers for, `refused` those that its kernel does not let
+    it answer for. The `unforwarding` nodes may not go on forwarding without their speaker, and the kernels of the
+    `unreachable` do not answer this node.
     """
 
     liveness: Liveness = field(default_factory=Liveness)
     links: tuple[Link, ...] = ()
     answered: Collection[Address] = frozenset()
+    refused: Collection[Address] = frozenset()
     unforwarding: Collection[str] = frozenset()
     unreachable: Collection[str] = frozenset()
     subnets_by_lease: Mapping[str, tuple[Subnet, ...]] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from allocator.core.addresses import Address
@@ -185,7 +185,8 @@ class Standings:
     def _reach(self, node: str, address: Address, scope: Scope) -> Reach:
         """How the node reaches those who ask; as far as its Lease tells where that is all there is, else at best."""
         if node == self._node:
-            return reach(address, scope, self._inputs.links)
+            own = reach(address, scope, self._inputs.links)
+            return replace(own, possible=False) if address in self._inputs.refused else own
         state = self._inputs.liveness.states.get(node, NOTHING)
         if node in self._inputs.by_lease:
             subnets = self._inputs.subnets_by_lease.get(node, ())

@@ -53,9 +53,9 @@ class Announcer:
     before a standstill may have answered during it.
 
     `_states`, `_endpoints`, `_refusals`, `_helped`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers
-    change them, the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has returned, no
-    frame for a withdrawn address is sent. Listeners are called without the lock, by any of these threads: they must
-    be quick.
+    change them, the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has
+    returned, no frame for a withdrawn address is sent. Listeners are called without the lock, by any of these
+    threads: they must be quick.
     """
 
     def __init__(

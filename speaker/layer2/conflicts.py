@@ -57,7 +57,7 @@ class ConflictListener:
     which of our nodes has a MAC; `on_rival` gets the address and the node whose speaker goes on claiming what this
     one announces. `on_answered` is called when addresses that had to be asked for are answered for at last.
     `on_refused` gets all addresses for which the kernel refuses what is needed, with what it refused, whenever they
-    are others than before. `services_of` names the Services that have an address, for whoever reads the log by Service.
+    are others than before. `services_of` names the Services that have an address, for whoever reads the log by it.
     """
 
     on_conflict: Callable[[Address, str, bytes], None] = _ignore

@@ -46,3 +46,13 @@ class Refusals:
         new = sorted(self._refused.keys() - self._reported)
         self._reported = frozenset(self._refused)
         return dict(self._refused), new
+
+
+def refusal_text(refused: Mapping[Address, str]) -> str:
+    """Say in one line what is refused, why, and what comes of it."""
+    first = min(refused)
+    others = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return (
+        f"the kernel does not let this node answer for {first}{others}: {refused[first]}; "
+        f"left to other nodes, and tried again after {RETRY_SECONDS:g} s"
+    )

@@ -19,6 +19,7 @@ from speaker.frames.ndp import Advertisement, decode
 from speaker.layer2.announcer import ANNOUNCEMENTS_AT_ONCE, ANNOUNCEMENTS_PER_SECOND, Announcer
 from speaker.layer2.conflicts import ConflictListener
 from speaker.layer2.interface_endpoint import opener
+from speaker.layer2.interface_endpoints import LEARNING_SECONDS
 from speaker.layer2.probing import RETRY_SECONDS
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
@@ -42,6 +43,7 @@ class Speaking:
         announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
         refresh_seconds: float = 0,
         retry_seconds: float = RETRY_SECONDS,
+        learning_seconds: float = LEARNING_SECONDS,
         whose: Callable[[bytes], str | None] = lambda _: None,
         may_send: MaySend = always,
     ) -> None:
@@ -49,6 +51,7 @@ class Speaking:
         self.conflicts: list[tuple[str, str, str]] = []
         self.over: list[str] = []
         self.rivals: list[tuple[str, str]] = []
+        self.refused: list[dict[str, str]] = []
         self.registry = CollectorRegistry()
         self.metrics = SpeakerMetrics(self.registry)
         self.packets = PacketLoop(self.metrics.packet_loop_lag.observe)
@@ -61,6 +64,7 @@ class Speaking:
             announcements_at_once=announcements_at_once,
             refresh_seconds=refresh_seconds,
             retry_seconds=retry_seconds,
+            learning_seconds=learning_seconds,
         )
         self.announcer.report_to(
             ConflictListener(
@@ -69,6 +73,7 @@ class Speaking:
                 ),
                 on_over=lambda address: self.over.append(str(address)),
                 on_rival=lambda address, node: self.rivals.append((str(address), node)),
+                on_refused=lambda refused: self.refused.append({str(each): why for each, why in refused.items()}),
                 whose=whose,
             )
         )
