@@ -17,7 +17,6 @@ from allocator.process import logs
 from allocator.process.log_metrics import DroppedLines
 from allocator.process.log_thread import LogThread
 from allocator.process.logs import EventLog
-from allocator.process.monitor import Monitor
 from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.membership.membership import (
     DEFAULT_DEAD_AFTER_SECONDS,
@@ -26,6 +25,7 @@ from speaker.membership.membership import (
     check_durations,
 )
 from speaker.membership.service import SWITCH_SECONDS
+from speaker.monitor_port import MonitorPort
 from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
 from speaker.process import Settings, Speaker, Stopped
 
@@ -135,16 +135,16 @@ def _run(instance: Speaker, log_thread: LogThread, *, monitor_port: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    try:
-        monitor = Monitor(monitor_port, ready=instance.not_ready, healthy=instance.dead)
-    except OSError as error:
-        raise click.ClickException(f"monitor port {monitor_port}: {error}") from error
+    monitor = MonitorPort(
+        monitor_port, ready=instance.not_ready, healthy=instance.dead, on_held=instance.monitor_port_held
+    )
     monitor.start()
     dead: list[str] = []
     try:
         instance.start()
         while not (dead or told.wait(_SUPERVISION_SECONDS)):
-            dead = instance.dead() + ([] if log_thread.alive else ["the log's thread has died"])
+            others = {"the log's thread": log_thread.alive, "the monitoring port": monitor.alive}
+            dead = instance.dead() + [f"{name} has died" for name, alive in others.items() if not alive]
     except Stopped:
         dead = instance.dead()
     except OSError as error:

@@ -104,6 +104,13 @@ class Speaker:
         self._settings = settings
         self._metrics = SpeakerMetrics(registry)
         self._stopping = threading.Event()
+        self._events = EventRecorder(
+            cluster,
+            component="metallb-speaker",
+            host=settings.node,
+            pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED),
+            backlog=_EVENTS_WAITING,
+        )
         self._parts: dict[str, Part] = {}
         self._waiting_for = "the speakers' key"
         self._heartbeats: Heartbeats | None = None
@@ -135,20 +142,13 @@ class Speaker:
             probe=settings.probe,
             refresh_seconds=settings.announce_refresh_seconds,
         )
-        events = EventRecorder(
-            self._cluster,
-            component="metallb-speaker",
-            host=settings.node,
-            pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED),
-            backlog=_EVENTS_WAITING,
-        )
         statuses = StatusWriter(
             self._cluster,
             node=settings.node,
             namespace=settings.namespace,
             pace=WritePace(per_second=STATUS_WRITES_PER_SECOND, saved=STATUS_WRITES_SAVED),
         )
-        reporter = Reporter(node=settings.node, events=events, statuses=statuses)
+        reporter = Reporter(node=settings.node, events=self._events, statuses=statuses)
         hosts = HostWatch(settings.heartbeat_port)
         controller = Controller(
             node=settings.node,
@@ -177,7 +177,7 @@ class Speaker:
                 on_rival=on_rival,
                 whose=controller.whose,
                 on_answered=controller.on_answered,
-                on_refused=self._refusal_report(controller, events),
+                on_refused=self._refusal_report(controller),
                 services_of=controller.services_of,
             )
         )
@@ -218,14 +218,14 @@ class Speaker:
             lease.serve(serving, hears=heartbeats.hears, alone=liveness.alone)
             reconnection.on_alive(liveness.alive)
 
-        heartbeats.report_to(on_liveness, on_forged=keys.doubt)
+        heartbeats.report_to(on_liveness, on_forged=keys.doubt, on_port_held=self._heartbeat_port_held)
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
             "watch of what was reported": reported,
             "status": statuses,
             "lease": lease,
-            "events": events,
+            "events": self._events,
             "key": keys,
             "packets": packets,
             "announcer": announcer,
@@ -272,13 +272,27 @@ class Speaker:
             log.debug("part.stopping", part=name)
             part.stop()
 
-    def _refusal_report(
-        self, controller: Controller, events: EventRecorder
-    ) -> Callable[[Mapping[Address, str]], None]:
+    def monitor_port_held(self, port: int, error: OSError) -> None:
+        """Report that another program has the monitoring port; before or after `start`."""
+        reason = "this node announces as before; its metrics and its readiness are not seen"
+        self._report_port(f"TCP {port}", "--monitor-port", error, reason)
+
+    def _heartbeat_port_held(self, port: int, error: OSError) -> None:
+        reason = (
+            "this node hears no other and goes by Leases: others take over after seconds where it fails, not at once"
+        )
+        self._report_port(f"UDP {port}", "--heartbeat-port", error, reason)
+
+    def _report_port(self, port: str, option: str, error: OSError, reason: str) -> None:
+        log.error("port.held", port=port, option=option, error=error, reason=reason)
+        message = f"{port} ({option}) cannot be opened: {error}; {reason}; free the port, or set another by {option}"
+        self._events.record_node(self._settings.node, reason="PortHeld", message=message)
+
+    def _refusal_report(self, controller: Controller) -> Callable[[Mapping[Address, str]], None]:
         def on_refused(refused: Mapping[Address, str]) -> None:
             controller.on_refused(refused)
             if refused:
-                events.record_node(self._settings.node, reason="AddressRefused", message=refusal_text(refused))
+                self._events.record_node(self._settings.node, reason="AddressRefused", message=refusal_text(refused))
 
         return on_refused
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import select
@@ -29,6 +30,8 @@ log = EventLog("membership")
 
 SWITCH_SECONDS = 0.001
 """For how long a thread that computes may keep the interpreter when this one wakes up (`sys.setswitchinterval`)."""
+PORT_RETRY_SECONDS = 2.0
+"""Between two tries to have the port, while another program has it."""
 _DATAGRAMS_A_TURN = 1024
 """More than the socket holds: all that waited when a turn began is read before anybody is judged. Yet so few that a
 flood of them does not keep this node's own from being sent."""
@@ -55,12 +58,14 @@ class Heartbeats:
         dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
         address: str | None = None,
     ) -> None:
-        """Bind the port, on every address or on one. Raises OSError when it is taken."""
+        """Use the port on every address, or on one; while another program has it, this node lives by its Lease."""
         self._key = key
         self._port = port
         self._metrics = metrics
         self._on_change: Callable[[Liveness], None] = lambda _: None
         self._on_forged: Callable[[], None] = lambda: None
+        self._on_port_held: Callable[[int, OSError], None] = lambda *_: None
+        self._bind_at = 0.0
         self._requests: deque[Callable[[float], object]] = deque()
         self._membership = Membership(
             node=node,
@@ -90,11 +95,17 @@ class Heartbeats:
         self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
 
     def report_to(
-        self, on_change: Callable[[Liveness], None], *, on_forged: Callable[[], None] = lambda: None
+        self,
+        on_change: Callable[[Liveness], None],
+        *,
+        on_forged: Callable[[], None] = lambda: None,
+        on_port_held: Callable[[int, OSError], None] = lambda *_: None,
     ) -> None:
-        """Name the listener, and who is told of every heartbeat of another key; before `start`."""
+        """Name the listener, who gets every heartbeat of another key, and who is called where the port is not free;
+        before `start`."""
         self._on_change = on_change
         self._on_forged = on_forged
+        self._on_port_held = on_port_held
 
     def use_key(self, key: bytes) -> None:
         """Write and accept only heartbeats of this key from now on."""
@@ -179,6 +190,7 @@ class Heartbeats:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._bind(clock())
             self._receive()
             now = clock()
             self._take_requests(now)
@@ -193,10 +205,26 @@ class Heartbeats:
             changes, self._changes = self._changes, []
             self._report(self._membership.liveness(now), changes + gone, stalled)
             self._report_unheard(self._membership.unheard(now))
-            self._wait(now, self._membership.next_deadline())
+            self._wait(now, min(self._membership.next_deadline(), self._bind_at))
         now = clock()
         self._take_requests(now)
         self._send_due(now)
+
+    def _bind(self, now: float) -> None:
+        """Take the port, if another program had it until now."""
+        if now < self._bind_at:
+            return
+        first = self._bind_at == 0.0
+        try:
+            self._socket.bind()
+        except OSError as error:
+            self._bind_at = now + PORT_RETRY_SECONDS
+            if first:
+                self._on_port_held(self._port, error)
+            return
+        self._bind_at = math.inf
+        if not first:
+            log.info("port.free", port=f"UDP {self._port}", option="--heartbeat-port")
 
     def _take_requests(self, now: float) -> None:
         while self._requests:

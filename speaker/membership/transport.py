@@ -19,9 +19,10 @@ class HeartbeatSocket:
     """
 
     def __init__(self, port: int, address: str | None = None) -> None:
-        """Bind the port, on every address or on one. Raises OSError when it is taken."""
+        """Open a socket for every address, or for one. Without its port (`bind`) it neither sends nor receives."""
         self._port = port
-        self._socket = _listen(port, address)
+        self._socket, self._address = _open(address)
+        self.bound = False
         self._datagrams = Datagrams(self._socket, longest_bytes=MAXIMUM_BYTES + 1)
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._paths: dict[str, str] = {}
@@ -36,6 +37,11 @@ class HeartbeatSocket:
         """Free the port."""
         self._socket.close()
 
+    def bind(self) -> None:
+        """Take the port. Raises OSError, as long as another program has it."""
+        self._socket.bind((self._address, self._port))
+        self.bound = True
+
     def set_addresses(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Know these nodes by these IP addresses."""
         self._addresses = {node: known_addresses(known) for node, known in addresses.items()}
@@ -46,7 +52,7 @@ class HeartbeatSocket:
 
     def receive(self, at_most: int) -> list[tuple[bytes, str]]:
         """Return the datagrams that wait, each with the IP address it claims to come from. Raises OSError."""
-        return self._datagrams.receive(at_most)
+        return self._datagrams.receive(at_most) if self.bound else []
 
     def heard(self, node: str, source: str) -> None:
         """An authentic, timely heartbeat of the node came from there."""
@@ -73,33 +79,25 @@ class HeartbeatSocket:
         """Send what was put, and return the addresses to which it was refused, and why."""
         refused = []
         for flags, waiting in self._waiting.items():
-            if waiting:
+            # From another port the others would hear this node, and it not them.
+            if waiting and self.bound:
                 refused += self._datagrams.send(waiting, flags=flags)
-                waiting.clear()
+            waiting.clear()
         return refused
 
 
-def _listen(port: int, address: str | None) -> socket.socket:
-    """Return a socket for both families, or for that of the address, or for IPv4 where there is no IPv6."""
+def _open(address: str | None) -> tuple[socket.socket, str]:
+    """Return a socket for both families, or for that of the address, or for IPv4 where there is no IPv6, and the
+    address to bind."""
     kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
     if address is not None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return _bound(socket.socket(family, kind), address, port)
+        return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind), address
     try:
         both = socket.socket(socket.AF_INET6, kind)
     except OSError:
-        return _bound(socket.socket(socket.AF_INET, kind), "0.0.0.0", port)  # noqa: S104
+        return socket.socket(socket.AF_INET, kind), "0.0.0.0"  # noqa: S104
     both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    return _bound(both, "::", port)
-
-
-def _bound(sock: socket.socket, address: str, port: int) -> socket.socket:
-    try:
-        sock.bind((address, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    return both, "::"
 
 
 def known_addresses(addresses: Iterable[str]) -> tuple[str, ...]:

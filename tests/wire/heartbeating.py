@@ -43,7 +43,7 @@ def main(node: str, key: str, burners: str, *peers: str) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     heartbeats = Heartbeats(node=node, key=key.encode(), port=PORT, metrics=SpeakerMetrics(CollectorRegistry()))
-    heartbeats.report_to(_report)
+    heartbeats.report_to(_report, on_port_held=lambda port, error: print(f"{port} is held: {error}", flush=True))
     heartbeats.start()
     addresses = (peer.split("=") for peer in peers)
     heartbeats.set_peers({name: known.split(",") for name, known in addresses})

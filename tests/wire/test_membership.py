@@ -239,3 +239,23 @@ def _record(host: Host, *, sender: str, count: int) -> list[bytes]:
                 header_bytes = (packet[0] & 0x0F) * 4
                 datagrams.append(packet[header_bytes + 8 :])
     return datagrams
+
+
+def test_a_port_that_another_program_has_is_taken_when_it_is_free(
+    members: Cluster, hosts: dict[str, Host], addresses: dict[str, str], tmp_path: Path
+) -> None:
+    members["node-2"].process.sigkill()
+    members["node-1"].sees("node-1", "node-3")
+    with hosts["node-2"].inside():
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with holder:
+        holder.bind(("0.0.0.0", PORT))
+        member = members["node-2"] = Member("node-2", hosts["node-2"], tmp_path, addresses)
+        member.process.wait_until(lambda: f"{PORT} is held" in member.process.log_tail(), 10, "it says so")
+        member.sees("node-2")
+        heard = len(members["node-1"].reports())
+        time.sleep(1.0)
+        assert member.process.alive
+        assert len(members["node-1"].reports()) == heard, "and sends nothing that it could not hear the answer to"
+    for each in members.values():
+        each.sees(*EVERYONE)

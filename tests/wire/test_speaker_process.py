@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,19 @@ def test_timings_that_would_give_up_living_peers_are_refused(start: Start) -> No
     speaker = start("--heartbeat-interval=0.4", "--dead-after=0.5")
     assert speaker.wait(20) == 2
     assert "--dead-after 0.5 is too short for --heartbeat-interval 0.4" in speaker.log_tail()
+
+
+def test_a_monitoring_port_that_another_program_has_stops_nothing_and_is_taken_when_it_is_free(
+    host: Host, start: Start
+) -> None:
+    with host.inside():
+        holder = socket.create_server(("0.0.0.0", 9122))
+    with holder:
+        speaker = start()
+        speaker.wait_until(lambda: "event=speaker.key" in speaker.log_tail(), 20, "it goes on to look for the key")
+        (line,) = [line for line in speaker.log_tail().splitlines() if "event=port.held" in line]
+        assert 'port="TCP 9122" option=--monitor-port' in line
+        assert "Address already in use" in line
+        assert speaker.alive
+    speaker.wait_until(lambda: answer(host, "/healthz").startswith("200 ok"), 20, "it has the port at last")
+    assert 'event=port.free port="TCP 9122"' in speaker.log_tail()

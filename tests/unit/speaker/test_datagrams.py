@@ -75,6 +75,7 @@ def test_a_turn_of_the_heartbeats_never_lets_go_of_the_interpreter() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     transport = HeartbeatSocket(port, "127.0.0.1")
+    transport.bind()
     transport.set_addresses({"me": ["127.0.0.1"]})
     heartbeat = Heartbeat(sender="me", phase=Phase.SERVING, incarnation=1, challenge=2, echo=3, sequence=4)
     heartbeat.encode(KEY)
