@@ -29,15 +29,17 @@ NAME = "controller"
 LABELS = {"metallb.io/component-type": "controller"}
 
 
-def status_of(stored: Object | None, errors: Sequence[str], *, now: datetime) -> dict[str, Any]:
-    """Return the status for a configuration with these errors; without errors it is valid."""
+def status_of(
+    stored: Object | None, errors: Sequence[str], *, remarks: Sequence[str] = (), now: datetime
+) -> dict[str, Any]:
+    """Return the status for a configuration with these errors; without errors it is valid, whatever the remarks."""
     summary = "\n".join(errors)[:MESSAGE_LIMIT]
     condition = Condition(
         type=CONDITION,
         status="False" if errors else "True",
         reason="ConfigurationError" if errors else "Reconciled",
         # MetalLB writes an empty message, which server-side apply before Kubernetes 1.21 stores as null and refuses.
-        message=summary or "no errors",
+        message="\n".join((*(errors or ("no errors",)), *remarks))[:MESSAGE_LIMIT],
     )
     said = (condition.reason, condition.message)
     # MetalLB knows only the first; tools that wait for things to become ready know only the others.
@@ -61,9 +63,11 @@ class ConfigurationState:
         self._refused: dict[str, Any] | None = None
         """The status the API server took and did not keep: its CRD is of another make and lacks a field."""
 
-    def write(self, stored: Object | None, errors: Sequence[str], *, now: datetime) -> bool:
-        """Make the object list these errors, and return whether that took a write. Raises ApiError."""
-        status = status_of(stored, errors, now=now)
+    def write(
+        self, stored: Object | None, errors: Sequence[str], *, remarks: Sequence[str] = (), now: datetime
+    ) -> bool:
+        """Make the object list these errors and remarks, and return whether that took a write. Raises ApiError."""
+        status = status_of(stored, errors, remarks=remarks, now=now)
         if stored is not None and (_shows(stored, status) or timeless(status) == self._refused):
             return False
         if stored is None or not LABELS.items() <= labels_of(stored).items():

@@ -184,7 +184,8 @@ class Reporter:
             self._changed.set()
             return
         self._require_leadership()
-        self._state.write(self._states.get(self._namespace, NAME), found.errors(), now=now)
+        stored = self._states.get(self._namespace, NAME)
+        self._state.write(stored, found.errors(), remarks=found.remarks(), now=now)
 
     def _report_pool(self, document: Object, found: Configuration, usage: dict[str, Usage], now: datetime) -> None:
         name = document["metadata"]["name"]

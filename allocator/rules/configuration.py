@@ -11,12 +11,15 @@ from types import MappingProxyType
 
 from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool, disjoint
+from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import pool_from, pool_overlaps
 from allocator.rules.kinds import BY_KIND
 from allocator.rules.pool_coverage import not_announced, selections_of
+
+_NAMESPACE = resource.NAMESPACES.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,18 @@ class Configuration:
         return not_announced(pool, self.selections) if pool is not None and self.selections is not None else ""
 
     def errors(self) -> list[str]:
-        """Say each fault in one line that names its object."""
-        return [
-            f"{kind} {name}: {fault.message}"
-            for kind, faults in sorted(self.faults.items())
-            for name, fault in sorted(faults.items())
-        ]
+        """Say each fault of our own kinds in one line that names its object."""
+        return [line for kind in sorted(self.faults) if kind != _NAMESPACE for line in self._faults_of(kind)]
+
+    def remarks(self) -> list[str]:
+        """Say each fault of a Namespace: what has no effect there, and keeps nothing of ours out of use.
+
+        Whoever may annotate one Namespace must not be able to have the whole configuration called invalid.
+        """
+        return self._faults_of(_NAMESPACE)
+
+    def _faults_of(self, kind: str) -> list[str]:
+        return [f"{kind} {name}: {fault.message}" for name, fault in sorted(self.faults.get(kind, {}).items())]
 
     def copy(self) -> Configuration:
         """Return one that faults can be added to without changing this."""

@@ -98,7 +98,7 @@ def picture_of(
     return Picture(
         at=at,
         leading=leading,
-        problems=(*problems, *configuration.errors()),
+        problems=(*problems, *configuration.errors(), *configuration.remarks()),
         pools=tuple(sorted(lines, key=lambda line: line.name)),
         addresses=tuple(
             AddressLine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from allocator.kube import resource
 from allocator.objects.namespace import check_quota, quota_of
 from allocator.objects.service import request_from
+from allocator.reconciler import configuration_state
 from allocator.rules import configuration
 from allocator.rules.namespace import review_namespace
 from tests.unit.commands.manifests import Object, namespace, service
@@ -62,13 +64,34 @@ def test_mending_or_removing_a_malformed_quota_is_allowed() -> None:
         assert review_namespace(after, before).warnings == ()
 
 
-def test_the_configuration_reports_a_malformed_quota() -> None:
+def test_the_configuration_reports_a_malformed_quota_and_is_valid() -> None:
     namespaces: list[Object] = [namespace("a", quota="many"), namespace("b", quota="1"), namespace("c")]
     found = configuration.read([], {resource.NAMESPACES: namespaces})
-    assert found.errors() == [
+    assert found.errors() == []
+    assert found.remarks() == [
         "Namespace a: metadata.annotations[admitlb.io/ip-quota]: 'many' on namespace a is not a whole number; "
         "write how many addresses it may hold"
     ]
+    status = configuration_state.status_of(None, (), remarks=found.remarks(), now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert status["result"] == "Valid"
+    assert "errorSummary" not in status
+    assert {one["type"]: one["status"] for one in status["conditions"]} == {
+        "poolReconcilerValid": "True",
+        "Ready": "True",
+    }
+    assert all(one["message"] == f"no errors\n{found.remarks()[0]}" for one in status["conditions"])
+
+
+def test_a_tenants_quota_stands_behind_what_is_wrong_with_the_configuration() -> None:
+    tenants: list[Object] = [namespace(f"tenant-{number:03}", quota="x" * 4000) for number in range(500)]
+    broken: Object = {"metadata": {"name": "odd"}, "spec": {"addresses": ["nonsense"]}}
+    found = configuration.read([broken], {resource.NAMESPACES: tenants})
+    assert [line.split(":")[0] for line in found.errors()] == ["IPAddressPool odd"]
+    status = configuration_state.status_of(
+        None, found.errors(), remarks=found.remarks(), now=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    assert status["errorSummary"].startswith("IPAddressPool odd: ")
+    assert all(one["message"].startswith("IPAddressPool odd: ") for one in status["conditions"])
 
 
 @given(st.text(), st.text())
