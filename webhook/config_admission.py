@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from allocator.allocation.cache import ClaimCache
+from allocator.allocation.cluster_families import service_cidrs
 from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.claims import Claim
 from allocator.core.pool_selection import PoolSelection
@@ -156,10 +157,9 @@ def _pod_cidrs(node: Object) -> list[str]:
 
 
 def _service_cidrs(cluster: Cluster) -> list[str]:
-    """The Service CIDRs where the API has them (Kubernetes 1.31+), else the one Service address known for certain."""
+    """The Service CIDRs where the API has them (Kubernetes 1.33+), else the one Service address known for certain."""
     try:
-        listing = cluster.list(resource.SERVICE_CIDRS)
+        return service_cidrs(cluster)
     except NotFound:
         service = cluster.get(resource.SERVICES, "kubernetes", "default")
         return [service["spec"]["clusterIP"]]
-    return [cidr for item in listing.get("items") or () for cidr in item["spec"]["cidrs"]]

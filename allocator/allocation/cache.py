@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from allocator.allocation.cluster_families import cluster_families
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
 from allocator.core.claims import Claim, ClaimState
@@ -346,17 +347,3 @@ class ClaimCache:
 
 def _by_age(item: tuple[str, tuple[tuple[str, str], object]]) -> tuple[str, str]:
     return item[1][0]
-
-
-def cluster_families(cluster: Cluster) -> tuple[Family, ...]:
-    """Return the families Services can have, primary first.
-
-    The API server's own Service has the primary one; a second shows in the nodes' podCIDRs (there is no object
-    that tells the Service CIDRs before Kubernetes 1.31).
-    """
-    service = cluster.get(resource.SERVICES, "kubernetes", "default")
-    primary = Address.parse(service["spec"]["clusterIP"]).family
-    nodes = cluster.list(resource.NODES).get("items") or ()
-    cidrs = [cidr for node in nodes for cidr in (node.get("spec") or {}).get("podCIDRs") or ()]
-    families = {AddressRange.parse(cidr).family for cidr in cidrs}
-    return (primary, *sorted(families - {primary}))

@@ -97,7 +97,7 @@ def explain(
 
 
 def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts | None:
-    from allocator.allocation.cache import cluster_families  # noqa: PLC0415
+    from allocator.allocation.cluster_families import cluster_families  # noqa: PLC0415
     from allocator.kube.client import NotFound  # noqa: PLC0415
 
     try:
