@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from allocator.core.addresses import AddressRange
 from allocator.core.claims import Claim
@@ -20,21 +20,20 @@ from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.objects import names
-from allocator.objects.document import Document, annotations_of, labels_of
+from allocator.objects.document import Document, labels_of
 from allocator.objects.pool import pool_from
 from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
-from allocator.offline.retired_kinds import remedy_for
-from allocator.offline.schemas import Kind, Schemas
+from allocator.offline.manifests import Manifest, Manifests
+from allocator.offline.schemas import Schemas
 from allocator.offline.simulated_services import Key, SimulatedServices
 from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.kinds import BY_KIND, KINDS, Change, KindRules
 from allocator.rules.pool_coverage import not_announced, selections_of
-from allocator.rules.verdict import Rules, Verdict, denied
+from allocator.rules.verdict import Rules, Verdict
 
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 """The API server puts it on every Namespace (Kubernetes 1.21 and later)."""
-_KIND_CHARACTERS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,45 +47,21 @@ class Answer:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Manifest:
-    """A document of a kind there are rules for, with what its schema says of it."""
-
-    origin: InputDocument
-    kind: Kind
-    content: Document
-    key: Key
-    listed: bool
-    verdict: Verdict
-    """A refusal, or the warnings that any further verdict carries as well."""
-
-    @property
-    def names_namespace(self) -> bool:
-        """Whether the document says itself which namespace it is in."""
-        return bool(self.origin.content["metadata"].get("namespace"))
-
-    @property
-    def going(self) -> bool:
-        return bool(self.content["metadata"].get("deletionTimestamp"))
-
-
 class Replay:
     """A cluster in memory: give it documents, then ask what became of Services and pools."""
 
     def __init__(self, rules: Rules, schemas: Schemas, *, default_namespace: str = "default") -> None:
         self._rules = rules
-        self._schemas = schemas
-        self._default_namespace = default_namespace
+        self._manifests = Manifests(schemas, namespace=rules.namespace, default_namespace=default_namespace)
         self._pools: dict[str, Pool] = {}
         self._stored: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
         self._pool_names: set[str] = set()
         """Of all pools of the input: what an advertisement names may come after it."""
-        self._generated = 0
         self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
 
     def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
         """Replay the documents and return the answers to those there are rules for."""
-        manifests = [manifest for document in documents if (manifest := self._manifest(document)) is not None]
+        manifests = [manifest for document in documents if (manifest := self._manifests.read(document)) is not None]
         seen: set[Key] = set()
         for manifest in manifests:
             if manifest.kind.kind == resource.SERVICES.kind and manifest.verdict.allowed and manifest.key not in seen:
@@ -123,55 +98,7 @@ class Replay:
         """Return the pools there are, in the order of their first documents."""
         return [self._pools[name] for _, name in self._stored[names.IP_ADDRESS_POOLS]]
 
-    def _manifest(self, origin: InputDocument) -> _Manifest | None:
-        versions = self._schemas.versions(origin.content)
-        if not versions:
-            return self._retired(origin)
-        wanted = origin.content.get("apiVersion")
-        kind = next((kind for kind in versions if kind.api_version == wanted), None)
-        metadata = origin.content.get("metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
-        key = self._key(metadata, kind or versions[0])
-        label = "/".join(key) if versions[0].kind == resource.SERVICES.kind else f"{versions[0].kind} {key[1]}"
-        if kind is None:
-            served = " or ".join(kind.api_version for kind in versions)
-            verdict = denied(404, f"{label}: apiVersion: {wanted} is not served; write {served}")
-            content: Document = origin.content
-        else:
-            checked = kind.check(origin.content)
-            content = _placed(checked.content, key[0]) if not checked.problems else checked.content
-            problems = "; ".join(str(problem) for problem in checked.problems)
-            unknown = tuple(f"{label}: {problem}" for problem in checked.unknown)
-            verdict = denied(422, f"{label}: {problems}", unknown) if problems else Verdict(warnings=unknown)
-        return _Manifest(
-            origin=origin,
-            kind=kind or versions[0],
-            content=content,
-            key=key,
-            listed=_listed(content),
-            verdict=verdict,
-        )
-
-    def _retired(self, origin: InputDocument) -> _Manifest | None:
-        """Refuse what looks like a kind of ours and is none; documents of others are passed over."""
-        kinds = self._schemas.kinds()
-        remedy = remedy_for(origin.content, namespace=self._rules.namespace, kinds=kinds)
-        if remedy is None:
-            return None
-        kind = Kind("", "", str(origin.content.get("kind")), namespaced=True, schema={})
-        metadata = origin.content.get("metadata")
-        key = self._key(metadata if isinstance(metadata, dict) else {}, kind)
-        verdict = denied(404, f"{kind.kind[:_KIND_CHARACTERS]} {key[1]}: {remedy}")
-        return _Manifest(origin=origin, kind=kind, content=origin.content, key=key, listed=True, verdict=verdict)
-
-    def _key(self, metadata: Mapping[str, Any], kind: Kind) -> Key:
-        namespace = str(metadata.get("namespace") or self._default_namespace) if kind.namespaced else ""
-        if metadata.get("name") or not metadata.get("generateName"):
-            return namespace, str(metadata.get("name") or "")
-        self._generated += 1
-        return namespace, f"{metadata['generateName']}{self._generated:05}"
-
-    def _answer(self, manifest: _Manifest) -> Answer:
+    def _answer(self, manifest: Manifest) -> Answer:
         verdict = manifest.verdict
         if verdict.allowed:
             found = self._apply(manifest)
@@ -182,7 +109,7 @@ class Replay:
             origin=manifest.origin, kind=manifest.kind.kind, namespace=namespace, name=name, verdict=verdict
         )
 
-    def _apply(self, manifest: _Manifest) -> Verdict:
+    def _apply(self, manifest: Manifest) -> Verdict:
         if manifest.kind.kind == resource.SERVICES.kind and not manifest.kind.group:
             return self._service(manifest)
         rules = BY_KIND.get((manifest.kind.group, manifest.kind.kind))
@@ -216,7 +143,7 @@ class Replay:
             self._stored[rules.resource].pop(key, None)
         return verdict
 
-    def _changed(self, kind: Resource, manifest: _Manifest) -> None:
+    def _changed(self, kind: Resource, manifest: Manifest) -> None:
         """Let the Services have what the new state of an object means for them."""
         name = manifest.key[1]
         if kind is names.IP_ADDRESS_POOLS:
@@ -236,7 +163,7 @@ class Replay:
         del self._pools[key[1]]
         self.services.pool_changed(key[1])
 
-    def _service(self, manifest: _Manifest) -> Verdict:
+    def _service(self, manifest: Manifest) -> Verdict:
         if manifest.going:
             self.services.remove(manifest.key)
             return Verdict()
@@ -294,28 +221,6 @@ class _Context(ClusterContext):
         return ()
 
 
-def _placed(document: Document, namespace: str) -> Document:
-    """The document with the namespace that kubectl would put it into."""
-    return {**document, "metadata": {**document["metadata"], "namespace": namespace}} if namespace else document
-
-
 def _labelled(namespace: Document, name: str) -> Document:
     labels = {NAMESPACE_NAME_LABEL: name, **labels_of(namespace)}
     return {**namespace, "metadata": {**namespace["metadata"], "labels": labels}}
-
-
-def _listed(document: Document) -> bool:
-    """Whether there are rules for what the document says, and not only for its kind."""
-    kind, spec = document.get("kind"), document.get("spec")
-    if kind == resource.SERVICES.kind:
-        return isinstance(spec, dict) and spec.get("type") == "LoadBalancer"
-    if kind == resource.NAMESPACES.kind:
-        return names.QUOTA_ANNOTATION in _annotations(document)
-    return True
-
-
-def _annotations(document: Document) -> Mapping[str, Any]:
-    try:
-        return annotations_of(document)
-    except AttributeError:
-        return {}
