@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from allocator.allocation.claim_versions import ClaimVersions
 from allocator.allocation.cluster_families import cluster_families
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
@@ -37,18 +38,15 @@ _LOOK_AGAIN_SECONDS = 5.0
 _WITHHELD_SECONDS = 60.0
 """How long the address of a deleted claim stays its holders' here: reconcilers claim thousands in less."""
 
-_TOMBSTONES = 10_000
-"""How many deleted claims are remembered; an answer that is overtaken by its own deletion is seconds old."""
-
 Listener = Callable[[Change], None]
 
 
 class ClaimCache:
     """Pools, namespace labels and claims as far as they are known here.
 
-    `_lock` owns `_ledger`, `_versions`, `_tombstones`, `_withheld`, `_pools` and `_usage`; `_configuration` is
-    replaced whole. The reflectors' threads write them, deciding threads
-    read and write (their own claims, at once, so that a thread never offers what another has just taken).
+    `_lock` owns `_ledger`, `_versions`, `_withheld`, `_pools` and `_usage`; `_configuration` is replaced whole. The
+    reflectors' threads write them, deciding threads read and write (their own claims, at once, so that a thread never
+    offers what another has just taken).
 
     AdmitLB never deletes a Bound claim: it cools first, if only for a moment. One that is deleted was deleted by
     somebody else, and its Services show the address still. It stays in the ledger as not stored (no version), so that
@@ -69,8 +67,7 @@ class ClaimCache:
         self._ledger = Ledger()
         self._withheld: dict[Address, float] = {}
         """Deleted Bound claims by when they are forgotten, the first one first."""
-        self._versions: dict[Address, int] = {}
-        self._tombstones: dict[Address, int] = {}
+        self._versions = ClaimVersions()
         self._pools: dict[str, Pool] = {}
         """Those that may be used, in the order of trial, so that sorting them for each decision finds them sorted."""
         self._usage = UsageIndex()
@@ -238,10 +235,8 @@ class ClaimCache:
         """Take in an IPAllocation as the API server just returned it, unless something newer is known."""
         claim = claim_from(stored)
         with self._lock:
-            version = int(claim.version)
             # Known already, it must not displace what is being written over it (`plan`).
-            if version > max(self._versions.get(claim.address, 0), self._tombstones.get(claim.address, 0)):
-                self._versions[claim.address] = version
+            if self._versions.advance(claim.address, int(claim.version)):
                 self._put(claim)
         return claim
 
@@ -280,10 +275,7 @@ class ClaimCache:
     def _remember_deleted(self, address: Address, version: int) -> None:
         """Drop a claim and remember at which version it was gone: an answer read before then may still come in."""
         self._discard(address)
-        self._versions.pop(address, None)
-        self._tombstones[address] = max(version, self._tombstones.pop(address, 0))
-        if len(self._tombstones) > _TOMBSTONES:
-            del self._tombstones[next(iter(self._tombstones))]
+        self._versions.delete(address, version)
 
     def _take_pool(self, change: Change) -> None:
         # Admission refuses unsound pools; these came in while nothing checked them.

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any, Self
-from urllib.parse import quote
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -128,12 +127,12 @@ class Cluster:
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         """Return the object as the API server holds it now (a quorum read). Raises NotFound."""
-        return self._call("GET", _path(resource, namespace, name))
+        return self._call("GET", resource.path(namespace, name))
 
     def list(self, resource: Resource, namespace: str | None = None, *, label_selector: str | None = None) -> Object:
         """Return the List object: `items`, and in `metadata.resourceVersion` where a watch may start."""
         query = {"labelSelector": label_selector} if label_selector else {}
-        return self._call("GET", _path(resource, namespace), query=query)
+        return self._call("GET", resource.path(namespace), query=query)
 
     def pages(
         self, resource: Resource, namespace: str | None = None, *, size: int = 500, metadata_only: bool = False
@@ -147,7 +146,7 @@ class Cluster:
         query = {"limit": str(size)}
         accept = _METADATA_LIST if metadata_only else _JSON
         while True:
-            path = _path(resource, namespace)
+            path = resource.path(namespace)
             page = self._call("GET", path, query=query, timeout_seconds=_PAGE_SECONDS, accept=accept)
             yield page
             token = page["metadata"].get("continue")
@@ -160,18 +159,18 @@ class Cluster:
     ) -> Object:
         """Create `obj` and return it as stored. Raises AlreadyExists when the name is taken."""
         query = {"dryRun": "All"} if dry_run else {}
-        return self._call("POST", _path(resource, namespace), query=query, body=obj)
+        return self._call("POST", resource.path(namespace), query=query, body=obj)
 
     def create_subresource(
         self, resource: Resource, name: str, subresource: str, body: Object, namespace: str | None = None
     ) -> Object:
         """Post to a subresource (`token` of a ServiceAccount, `binding` or `eviction` of a Pod). Raises NotFound."""
-        return self._call("POST", _path(resource, namespace, name, subresource), body=body)
+        return self._call("POST", resource.path(namespace, name, subresource), body=body)
 
     def replace(self, resource: Resource, obj: Object) -> Object:
         """Write the whole object; its metadata.resourceVersion makes this a compare-and-swap (Conflict)."""
         metadata = obj["metadata"]
-        return self._call("PUT", _path(resource, metadata.get("namespace"), metadata["name"]), body=obj)
+        return self._call("PUT", resource.path(metadata.get("namespace"), metadata["name"]), body=obj)
 
     def patch(
         self,
@@ -191,7 +190,7 @@ class Cluster:
             query["fieldManager"] = field_manager
         if force:
             query["force"] = "true"
-        path = _path(resource, namespace, name, subresource)
+        path = resource.path(namespace, name, subresource)
         return self._call("PATCH", path, query=query, body=body, content_type=content_type)
 
     def delete(
@@ -209,7 +208,7 @@ class Cluster:
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if held:
             body["preconditions"] = held
-        self._call("DELETE", _path(resource, namespace, name), body=body)
+        self._call("DELETE", resource.path(namespace, name), body=body)
 
     def watch(
         self,
@@ -234,7 +233,7 @@ class Cluster:
         }
         with deadline(self._timeout_seconds) as beginning:
             accept = _METADATA if metadata_only else _JSON
-            response = self._send("GET", _path(resource, namespace), query=query, accept=accept)
+            response = self._send("GET", resource.path(namespace), query=query, accept=accept)
         beginning.stream(_SILENCE_SECONDS)
         return self._events(resource, response, interrupt or Interrupt())
 
@@ -325,24 +324,6 @@ class Cluster:
         if left <= 0:
             raise Unavailable(0, "Timeout", "the deadline of this request and those before it has passed")
         return min(timeout_seconds, left)
-
-
-def _path(
-    resource: Resource,
-    namespace: str | None = None,
-    name: str | None = None,
-    subresource: str | None = None,
-) -> str:
-    parts = ["/apis", resource.group] if resource.group else ["/api"]
-    parts.append(resource.version)
-    if namespace is not None and resource.namespaced:
-        parts += ["namespaces", quote(namespace, safe="")]
-    parts.append(resource.plural)
-    if name is not None:
-        parts.append(quote(name, safe=""))
-    if subresource is not None:
-        parts.append(subresource)
-    return "/".join(parts)
 
 
 def _api_error(status: int, body: bytes | str | None, reason: str | None) -> ApiError:
