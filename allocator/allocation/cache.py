@@ -248,10 +248,13 @@ class ClaimCache:
                 self._remember_deleted(claim.address, int(claim.version or 0))
 
     def withhold(self, claim: Claim) -> None:
-        """Keep the address of a claim that is not stored for the Services that were seen holding it."""
+        """Keep the address of a claim that is not stored for the Services that were seen holding it.
+
+        Of one that listed no holder nobody knows whose it was: it is kept for whoever shows it.
+        """
         seen = tuple(holder for holder in claim.holders if holder.uid is not None)
         with self._lock:
-            if not seen:
+            if claim.holders and not seen:
                 self._discard(claim.address)
                 return
             self._put(replace(claim, holders=seen, version=""))

@@ -42,6 +42,11 @@ class Cluster:
         self.stored.delete(IP_ALLOCATIONS, ADDRESS, resource_version=version)
         self.see()
 
+    def spoil(self) -> None:
+        metadata = self.stored.allocations[ADDRESS]["metadata"]
+        self.stored.replace(IP_ALLOCATIONS, {"metadata": metadata, "spec": {}})
+        self.see()
+
     def holders(self) -> list[str]:
         return [one["name"] for one in self.stored.allocations[ADDRESS]["spec"]["holders"]]
 
@@ -92,6 +97,16 @@ def test_an_update_of_its_service_claims_it_again() -> None:
     cluster = Cluster()
     cluster.delete()
     assert reserve(cluster.webhook.claims, WEB, Occasion.CHANGE) == [ADDRESS]
+    assert cluster.holders() == ["web"]
+
+
+def test_one_that_could_not_be_read_is_nobody_elses_either_and_its_services_again() -> None:
+    cluster = Cluster()
+    cluster.spoil()
+    cluster.delete()
+    assert reserve(cluster.webhook.claims, ask("new")) == [NEXT]
+    assert given(cluster.reconciler.claims.bind(ask("waiting", uid="2"))) != [ADDRESS]
+    cluster.reconciler.claims.secure(WEB)
     assert cluster.holders() == ["web"]
 
 

@@ -12,11 +12,10 @@ from allocator.core.claims import Claim
 from allocator.kube import resource
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
-from allocator.reconciler.collection import Collection
-from allocator.reconciler.securing import Securing
 from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.unit.allocation.stored_claims import Replica, StoredClaims, pool
 from tests.unit.core.builders import ask
+from tests.unit.reconciler.collecting import collecting
 
 ADDRESS = "10.0.0.0"
 HOLDER = ("prod", "holder")
@@ -31,21 +30,7 @@ class Cluster:
         self.replica = Replica(self.stored, pool("p", "10.0.0.0-10.0.0.9"), now=lambda: self.now)
         self.services: dict[tuple[str, str], Object] = {}
         self.shown = ShownAddresses()
-        cache, claims = self.replica.cache, self.replica.claims
-        self.securing = Securing(
-            cache,
-            claims,
-            self.shown,
-            find_service=lambda *key: self.services.get(key),
-            require_leadership=lambda: None,
-        )
-        self.collection = Collection(
-            cache,
-            claims,
-            require_leadership=lambda: None,
-            hand_over=self.securing.hand_over,
-            now=lambda: self.now,
-        )
+        self.securing, self.collection = collecting(self.replica, self.services, self.shown, now=lambda: self.now)
 
     def shows(self, name: str, *, created: str = "2020-01-01T00:00:00Z", **spec: object) -> None:
         key = ("prod", name)

@@ -21,10 +21,9 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.objects import names
 from allocator.objects.service import request_from
-from allocator.reconciler.collection import Collection
-from allocator.reconciler.securing import Securing
 from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.unit.allocation.stored_claims import Replica, StoredClaims, pool
+from tests.unit.reconciler.collecting import collecting
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 ADDRESSES = st.sampled_from([f"10.0.0.{number}" for number in range(4)])
@@ -46,21 +45,7 @@ class OtherHands(RuleBasedStateMachine):
         self.services: dict[Key, Object] = {}
         self.shown = ShownAddresses()
         self.made = 0
-        cache, claims = self.reconciler.cache, self.reconciler.claims
-        self.securing = Securing(
-            cache,
-            claims,
-            self.shown,
-            find_service=lambda *key: self.services.get(key),
-            require_leadership=lambda: None,
-        )
-        self.collection = Collection(
-            cache,
-            claims,
-            require_leadership=lambda: None,
-            hand_over=self.securing.hand_over,
-            now=lambda: self.now,
-        )
+        self.securing, self.collection = collecting(self.reconciler, self.services, self.shown, now=lambda: self.now)
 
     @rule(name=NAMES, pin=PINS)
     def create(self, name: str, pin: str | None) -> None:
