@@ -100,7 +100,7 @@ def short_serial(certificate: x509.Certificate) -> str:
 
 
 def dns_names(certificate: x509.Certificate) -> list[str]:
-    """Return the DNS names the certificate vouches for."""
+    """Return the DNS names the certificate is valid for."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):

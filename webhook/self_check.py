@@ -2,8 +2,8 @@
 
 A Service leads to ready Pods only, so nobody can come through it to a Pod that waits for that to become ready.
 Checked is every link of that way instead: which Service the webhook configurations name, that it exists and leads to
-our port, that what answers there is vouched for by each `caBundle` registered, for the Service's name, and answers a
-registered path.
+our port, that the certificate there verifies against each `caBundle` registered, for the Service's name, and that a
+registered path is answered.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class ReviewWorker(PatientWorker):
         """Answer one request by its route; while draining, or without a token, close its connection with the answer.
 
         While draining callers then go elsewhere, and without a token nobody holds a connection. Not by setting
-        keepalive to 0: that also closes connections whose last answer promised otherwise. From here on the token is
+        keepalive to 0: that also closes connections whose last answer said otherwise. From here on the token is
         gone: application, log and metrics know the route alone.
         """
         route = self.app.component.route(req.path)

@@ -91,7 +91,7 @@ class Leadership:
         self._thread = threading.Thread(target=self.run, name="election", daemon=True)
 
     def start(self) -> None:
-        """Begin to stand for election."""
+        """Begin to contend for the Lease."""
         self._thread.start()
 
     @property

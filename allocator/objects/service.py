@@ -132,7 +132,7 @@ def identity_from(service: Document, *, namespace: Document | None = None, malfo
 def sharing_key_of(service: Document) -> str:
     """Return the key under which the Service shares addresses, empty without one.
 
-    One that is too long for a claim, which admission refuses and MetalLB did not, is stood in for by its digest.
+    One that is too long for a claim, which admission refuses and MetalLB did not, is replaced by its digest.
     """
     _, key = first_annotation(service, names.ALLOW_SHARED_IP_ANNOTATIONS)
     return fitting(key or "", limits.SHARING_KEY_CHARACTERS)

@@ -122,18 +122,18 @@ def _run(
         return 0
     if page is not None:
         moves.begin()
-    failure, standing = "", False
-    while not stopping.wait(_SUPERVISION_SECONDS if standing else _LISTING_SECONDS):
-        if not standing and not controller.unlisted():
+    failure, contending = "", False
+    while not stopping.wait(_SUPERVISION_SECONDS if contending else _LISTING_SECONDS):
+        if not contending and not controller.unlisted():
             # Not earlier: a leader that lacks a list can do nothing, and keeps from leading whoever has them all.
             leadership.start()
-            standing = True
+            contending = True
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         dead += [] if page is None or page.alive else ["status-page"]
         dead += [] if log_thread.alive else ["log"]
-        failure = _failure(dead, leadership if standing else None, failed)
+        failure = _failure(dead, leadership if contending else None, failed)
         if failure:
-            # Start afresh: the restarted process reads everything anew and stands for election again.
+            # Start afresh: the restarted process reads everything anew and contends for the Lease again.
             log.error("reconciler.failed", why=failure)
             break
     controller.stop_working()
@@ -149,7 +149,7 @@ def _run(
 
 
 def _failure(dead: list[str], leadership: Leadership | None, failed: threading.Event) -> str:
-    """Say why the process must start afresh; empty when it need not. `leadership` is None until it was stood for."""
+    """Say why the process must start afresh; empty when it need not. `leadership` is None before that."""
     if dead:
         return f"threads ended: {', '.join(dead)}"
     if leadership is not None and leadership.rewound:
