@@ -137,14 +137,15 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         progress = intake.advance()
         if intake.refused and not was_refused:
             REFUSED.labels("path").inc()
-        if intake.proven:
+        if intake.proven and self.identifies(intake.path):
             self._limits.remove(conn)
-            if self.identifies(intake.path):
-                self._limits.know(conn.client[0])
+            self._limits.know(conn.client[0])
         if progress is Progress.GONE:
             self._drop(conn)
         elif progress is Progress.WHOLE:
             del self._intakes[conn]
+            # Also of whoever came by the path that everybody knows during an upgrade: its bytes were bounded so far.
+            self._limits.remove(conn)
             conn.sock.deadline = intake.deadline
             conn.sock.received_at = time.monotonic()
             conn.parser.unreader.unread(bytes(intake.received))

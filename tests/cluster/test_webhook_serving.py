@@ -269,6 +269,21 @@ def test_a_path_that_everybody_knows_makes_nobody_an_api_server(server: Server) 
     assert silent.sock.recv(1) == b"", "it was let go"
 
 
+def test_who_knows_only_the_path_that_everybody_knows_is_bounded_until_its_request_is_whole(
+    server: Server,
+) -> None:
+    """Or a hundred of them, a body of 4 MB each, would take all memory and all connections during an upgrade."""
+    begun = HEAD.replace(PATH.encode(), BARE.encode()) + b"Content-Length: 3000\r\n\r\n{"
+    dripping = [server.connect(source="127.0.0.9") for _ in range(3 * PER_PEER)]
+    for connection in dripping:
+        sends(connection, begun)
+
+    def held() -> int:
+        return sum(sends(connection, b" ") for connection in dripping)
+
+    wait_until(lambda: held() <= PER_PEER, LINE_SECONDS, "all but a few are let go")
+
+
 def test_a_review_knows_how_long_it_waited_for_a_thread(server: Server) -> None:
     connections = [server.connect() for _ in range(THREADS + 1)]
     for connection in connections:
