@@ -12,15 +12,19 @@ A claim mirrors one IPAllocation object. Its life:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import nsmallest
+from types import MappingProxyType
 from typing import Final
 
 from allocator.core.addresses import Address
 
 _LISTED_PORTS: Final = 5
+
+
+NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class ClaimState(StrEnum):
@@ -120,6 +124,8 @@ class Claim:
     """When it began to cool, as sortable text; empty in other states."""
     version: str = field(default="", compare=False)
     """The stored object's version, for compare-and-swap; empty for a claim not stored yet."""
+    others_metadata: Mapping[str, object] = field(default_factory=lambda: NO_METADATA, compare=False)
+    """What others wrote into the stored object's metadata (labels, annotations, finalizers): it is written back."""
 
     @property
     def sharing_key(self) -> str:

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import How, Placement
 
@@ -165,6 +165,7 @@ def _join(place: Placement, me: Holder) -> Claim:
         state=_state((me,)),
         holders=(me,),
         version=claim.version if claim is not None else "",
+        others_metadata=claim.others_metadata if claim is not None else NO_METADATA,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from allocator.core import limits
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, ClaimState, Holder, Port
+from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder, Port
 from allocator.core.listing import listed
 from allocator.core.pools import ShrinkPolicy
 from allocator.kube.timestamps import read_time, write_time
@@ -17,6 +18,8 @@ from allocator.objects.service_limits import fitting, fitting_ports
 
 Stored = dict[str, Any]
 _SHARERS_LISTED = 20
+_OTHERS = ("labels", "annotations", "finalizers", "ownerReferences")
+"""Of metadata what we do not write here: a whole object is written, and what is left out would be lost."""
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -29,8 +32,14 @@ def claim_from(document: Document) -> Claim:
     try:
         return _claim_at(address, document)
     except (AttributeError, KeyError, TypeError, ValueError):
-        version = document["metadata"]["resourceVersion"]
-        return Claim(address=address, pool="", state=ClaimState.BOUND, holders=(), version=version)
+        return Claim(
+            address=address,
+            pool="",
+            state=ClaimState.BOUND,
+            holders=(),
+            version=document["metadata"]["resourceVersion"],
+            others_metadata=_others_metadata(document),
+        )
 
 
 def _claim_at(address: Address, document: Document) -> Claim:
@@ -47,7 +56,13 @@ def _claim_at(address: Address, document: Document) -> Claim:
         reassign=spec.get("shrinkPolicy") == ShrinkPolicy.REASSIGN,
         released_at=spec.get("releasedAt") or "",
         version=document["metadata"]["resourceVersion"],
+        others_metadata=_others_metadata(document),
     )
+
+
+def _others_metadata(document: Document) -> Mapping[str, object]:
+    metadata = document["metadata"]
+    return {key: metadata[key] for key in _OTHERS if metadata.get(key)} or NO_METADATA
 
 
 def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedelta()) -> Stored:
@@ -55,7 +70,7 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
 
     A cooling claim cools from its `released_at` for `reuse_delay`; the last holders stay listed meanwhile.
     """
-    metadata: Stored = {"name": claim.address.claim_name}
+    metadata: Stored = {"name": claim.address.claim_name, **claim.others_metadata}
     if claim.version:
         metadata["resourceVersion"] = claim.version
     apart = any(holder.sharing_key != claim.sharing_key for holder in claim.holders)
