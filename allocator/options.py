@@ -22,6 +22,14 @@ namespace: Option[Any] = click.option(
     show_default=True,
     help="The namespace AdmitLB is installed in: pools, certificate, leases and keys live there.",
 )
+admitlb_namespace: Option[Any] = click.option(
+    "--admitlb-namespace",
+    envvar="ADMITLB_NAMESPACE",
+    default=names.DEFAULT_NAMESPACE,
+    show_default=True,
+    help="The namespace AdmitLB is installed in, where its pools are.",
+)
+"""As `namespace`, for the commands people use: there `--namespace` is, as with kubectl, that of the object meant."""
 lb_class: Option[Any] = click.option(
     "--lb-class",
     envvar="ADMITLB_LB_CLASS",

@@ -10,7 +10,7 @@ import click
 
 from allocator import options
 from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
-from allocator.commands.live import age, connected
+from allocator.commands.live import age, connected, current_namespace
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.objects import names
@@ -25,7 +25,10 @@ _BY_NO_NODE = "announced by no node, as far as the API shows"
 
 
 class ServiceName(click.ParamType[tuple[str, str]]):
-    """A Service as `NAMESPACE/NAME`; completed with the LoadBalancer Services of the cluster."""
+    """A Service as `NAME` or `NAMESPACE/NAME`; completed with the LoadBalancer Services of the cluster.
+
+    Its value is namespace and name; the namespace is empty where none is written.
+    """
 
     name = "service"
 
@@ -34,9 +37,9 @@ class ServiceName(click.ParamType[tuple[str, str]]):
             return value
         namespace, slash, name = str(value).partition("/")
         if not slash:
-            namespace, name = "default", namespace
-        if not namespace or not name or "/" in name:
-            self.fail(f"{value!r} is not NAMESPACE/NAME", param, ctx)
+            namespace, name = "", namespace
+        if (slash and not namespace) or not name or "/" in name:
+            self.fail(f"{value!r} is neither NAME nor NAMESPACE/NAME", param, ctx)
         return namespace, name
 
     def shell_complete(
@@ -55,36 +58,47 @@ class ServiceName(click.ParamType[tuple[str, str]]):
         except Exception:
             # A shell that completes has nowhere to show an error.
             return []
+        within = ctx.params.get("namespace")
         found = (
-            f"{service['metadata']['namespace']}/{service['metadata']['name']}"
+            service["metadata"]["name"]
+            if within
+            else f"{service['metadata']['namespace']}/{service['metadata']['name']}"
             for service in services
-            if service["spec"].get("type") == "LoadBalancer"
+            if service["spec"].get("type") == "LoadBalancer" and within in {None, service["metadata"]["namespace"]}
         )
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
 @click.command()
-@click.argument("service", metavar="NAMESPACE/NAME", type=ServiceName())
+@click.argument("service", metavar="[NAMESPACE/]NAME", type=ServiceName())
+@click.option(
+    "-n", "--namespace", help="The Service's namespace; by default the one of the current kubeconfig context."
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @options.lb_class
 @options.take_over_foreign
 @options.pool_priority
-@options.namespace
+@options.admitlb_namespace
 @options.kubeconfig
 def explain(
     service: tuple[str, str],
+    namespace: str | None,
     output: str,
     lb_class: str,
     take_over_foreign: bool,
     pool_priority: str,
-    namespace: str,
+    admitlb_namespace: str,
     kubeconfig: str | None,
 ) -> None:
     """Say why a Service is pending, or who announces its addresses, where and since when."""
+    written, name = service
+    if written and namespace and written != namespace:
+        raise click.UsageError(f"{written}/{name} is not in namespace {namespace}: leave one of the two out")
     with connected(kubeconfig) as cluster:
-        facts = _facts(cluster, *service, home=namespace)
+        within = written or namespace or current_namespace(kubeconfig)
+        facts = _facts(cluster, within, name, home=admitlb_namespace)
     if facts is None:
-        click.echo(f"Error: there is no Service {'/'.join(service)}", err=True)
+        click.echo(f"Error: there is no Service {within}/{name}", err=True)
         sys.exit(NOT_FOUND)
     order = PriorityOrder(pool_priority)
     found = explanation_of(facts, lb_class=lb_class, order=order, take_over_foreign=take_over_foreign)

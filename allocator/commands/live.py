@@ -33,6 +33,17 @@ def connected(kubeconfig: str | None) -> Iterator[Cluster]:
         _fail(f"the API server says {error}")
 
 
+def current_namespace(kubeconfig: str | None) -> str:
+    """Return the namespace that kubectl would use: that of the kubeconfig's current context, else `default`."""
+    from allocator.kube.package import ConfigException, context_namespace  # noqa: PLC0415
+
+    try:
+        return context_namespace(kubeconfig) or "default"
+    except ConfigException:
+        # Within a pod.
+        return "default"
+
+
 def age(moment: str) -> str:
     """Return how long ago a moment of the API was, as kubectl writes it; empty for none."""
     return age_text(moment, datetime.now(UTC))

@@ -53,9 +53,10 @@ def offline_options(command: _Command) -> _Command:
             help="The cluster's IP families, primary first.",
         ),
         options.pool_priority,
-        options.namespace,
+        options.admitlb_namespace,
         click.option(
-            "--default-namespace",
+            "-n",
+            "--namespace",
             default="default",
             show_default=True,
             help="Where documents go that name no namespace, as with kubectl's own --namespace.",
@@ -74,8 +75,8 @@ def replayed(
     take_over_foreign: bool,
     cluster_families: tuple[Family, ...],
     pool_priority: str,
+    admitlb_namespace: str,
     namespace: str,
-    default_namespace: str,
     on_unreadable: Callable[[UnreadableInput], None],
     on_passed_over: Callable[[Unreadable], None] = lambda _: None,
 ) -> tuple[Replay, list[Answer]]:
@@ -96,12 +97,12 @@ def replayed(
             click.echo(f"Error: {fault}", err=True)
         sys.exit(UNREADABLE)
     rules = Rules(
-        namespace=namespace,
+        namespace=admitlb_namespace,
         lb_class=lb_class,
         strict=strict,
         take_over_foreign=take_over_foreign,
         order=PriorityOrder(pool_priority),
         families=cluster_families,
     )
-    replay = Replay(rules, Schemas.shipped(), default_namespace=default_namespace)
+    replay = Replay(rules, Schemas.shipped(), default_namespace=namespace)
     return replay, replay.run(documents)

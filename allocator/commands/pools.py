@@ -16,12 +16,12 @@ from allocator.offline.plan_result import PoolResult, count_pools
 
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@options.namespace
+@options.admitlb_namespace
 @options.kubeconfig
-def pools(output: str, namespace: str, kubeconfig: str | None) -> None:
+def pools(output: str, admitlb_namespace: str, kubeconfig: str | None) -> None:
     """Show how much of every pool is in use."""
     with connected(kubeconfig) as cluster:
-        stored = cluster.list(names.IP_ADDRESS_POOLS, namespace).get("items") or ()
+        stored = cluster.list(names.IP_ADDRESS_POOLS, admitlb_namespace).get("items") or ()
         allocations = cluster.list(names.IP_ALLOCATIONS).get("items") or ()
     counted: list[PoolResult] = count_pools(pools_from(stored), claims_from(allocations))
     if output == "json":
@@ -29,4 +29,4 @@ def pools(output: str, namespace: str, kubeconfig: str | None) -> None:
     elif counted:
         print_pools(counted)
     else:
-        click.echo(f"There are no pools in {namespace}.")
+        click.echo(f"There are no pools in {admitlb_namespace}.")

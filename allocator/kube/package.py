@@ -20,6 +20,7 @@ __all__ = [
     "ApiException",
     "ConfigException",
     "Configuration",
+    "context_namespace",
     "load_incluster_config",
     "load_kube_config",
 ]
@@ -31,3 +32,11 @@ def load_kube_config(kubeconfig: str | None, *, client_configuration: Configurat
     from kubernetes.config import kube_config  # noqa: PLC0415
 
     kube_config.load_kube_config(kubeconfig, client_configuration=client_configuration)
+
+
+def context_namespace(kubeconfig: str | None) -> str:
+    """Return the namespace of a kubeconfig's current context, empty where it names none. Raises ConfigException."""
+    from kubernetes.config import kube_config  # noqa: PLC0415
+
+    _, current = kube_config.list_kube_config_contexts(kubeconfig)
+    return str((current.get("context") or {}).get("namespace") or "")

@@ -190,6 +190,23 @@ def test_kubectl_finds_the_same_as_its_plugin_and_completes_services(admitlb: In
     assert completed.stdout.splitlines() == ["default/http", "default/https", ":4"]
 
 
+def test_the_namespace_is_given_as_kubectl_takes_it(admitlb: Installation, tmp_path: Path) -> None:
+    kubectl = str(admitlb.control_plane.binaries.kubectl)
+    shown = run(admitlb, kubectl, "admitlb", "explain", "-n", "default", "web", "-o", "json")
+    assert json.loads(shown.stdout)["addresses"] == explained(admitlb, "web")["addresses"]
+    completed = run(admitlb, "kubectl_complete-admitlb", "explain", "-n", "default", "ht")
+    assert completed.stdout.splitlines() == ["http", "https", ":4"]
+
+    config = yaml.safe_load(admitlb.control_plane.kubeconfig().read_text())
+    config["contexts"][0]["context"]["namespace"] = "kube-public"
+    elsewhere = tmp_path / "kubeconfig"
+    elsewhere.write_text(yaml.safe_dump(config))
+    missing = run(admitlb, "admitlb", "explain", "web", f"--kubeconfig={elsewhere}")
+    assert missing.stderr == "Error: there is no Service kube-public/web\n"
+    twice = run(admitlb, "admitlb", "explain", "default/web", "-n", "kube-public")
+    assert "default/web is not in namespace kube-public: leave one of the two out" in twice.stderr
+
+
 def test_a_service_that_no_reconciler_has_seen_is_told_what_is_due_to_it(admitlb: Installation) -> None:
     """The last test of the module: it ends the reconcilers."""
     for process in admitlb.reconcilers:

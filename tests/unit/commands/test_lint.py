@@ -159,8 +159,8 @@ def test_documents_without_a_namespace_go_where_kubectl_would_put_them() -> None
     bare = pool("main", "192.0.2.1")
     del bare["metadata"]["namespace"]
     assert (lint(bare).codes, lint(bare).documents[0]["namespace"]) == ([422], "default")
-    assert lint(bare, options=("--default-namespace", "metallb-system")).codes == [200]
-    elsewhere = lint(bare, options=("--default-namespace", "lb", "--namespace", "lb"))
+    assert lint(bare, options=("--namespace", "metallb-system")).codes == [200]
+    elsewhere = lint(bare, options=("-n", "lb", "--admitlb-namespace", "lb"))
     assert (elsewhere.codes, elsewhere.documents[0]["namespace"]) == ([200], "lb")
 
 

@@ -65,9 +65,7 @@ TEXTS: dict[str, Object] = {
 def test_lint_answers_422_in_a_short_line(case: str, form: str) -> None:
     text = written((NUMBERS | TEXTS)[case])
     stream = text if form == "json" else f"# YAML\n{text}\n"
-    result = CliRunner().invoke(
-        main, ["lint", "-", "-o", "json", "--default-namespace", "metallb-system"], input=stream
-    )
+    result = CliRunner().invoke(main, ["lint", "-", "-o", "json", "--namespace", "metallb-system"], input=stream)
     assert isinstance(result.exception, SystemExit), result.exception
     (told,) = json.loads(result.stdout)["documents"]
     assert told["code"] == 422
