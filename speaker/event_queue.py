@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from speaker.membership.fence import clock
-from speaker.membership.link import Link
+from speaker.membership.link import Link, with_cut_off
 from speaker.membership.liveness import Liveness
 from speaker.netdev.interfaces import Interface
 from speaker.netdev.link_state import LinkMemory
@@ -44,6 +44,8 @@ class EventQueue:
         self._wake = threading.Condition()
         self._urgent = _NOTHING
         self._memory = LinkMemory()
+        self._links: tuple[Link, ...] = ()
+        self._cut_off: frozenset[str] = frozenset()
         self._changes: list[Change] = []
         self._synced = False
         self._first_taken = False
@@ -91,11 +93,15 @@ class EventQueue:
             before = self._urgent.liveness
             shaken = liveness.shaken or (before is not None and before.shaken)
             self._put(replace(self._urgent, liveness=replace(liveness, shaken=shaken)))
+            if liveness.cut_off_links != self._cut_off:
+                self._cut_off = liveness.cut_off_links
+                self._put_links()
 
     def put_interfaces(self, interfaces: Iterable[Interface]) -> None:
         """Replace what is known of this node's interfaces."""
         with self._wake:
-            self._put(replace(self._urgent, links=self._memory.links(interfaces)))
+            self._links = self._memory.links(interfaces)
+            self._put_links()
 
     def put_gone(self, nodes: frozenset[str]) -> None:
         """Replace what is known of the watched nodes: the kernels of these do not answer."""
@@ -111,6 +117,9 @@ class EventQueue:
         """Something that had to be asked for is answered for now."""
         with self._wake:
             self._put(replace(self._urgent, answered=True))
+
+    def _put_links(self) -> None:
+        self._put(replace(self._urgent, links=with_cut_off(self._links, self._cut_off)))
 
     def _put(self, urgent: Urgent) -> None:
         self._urgent = urgent

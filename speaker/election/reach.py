@@ -15,7 +15,7 @@ class Reach:
     """How a node reaches those who ask for an address.
 
     `possible` says that it can answer on some interface; `subnet` that one of them has a subnet with the address in
-    it; `lost` that one with a say has lost its link.
+    it; `lost` that one with a say has lost its link, or is cut off on its LAN.
     """
 
     possible: bool
@@ -36,5 +36,5 @@ def reach(address: Address, scope: Scope, links: Iterable[Link]) -> Reach:
     return Reach(
         possible=any(not link.lost for link in included),
         subnet=bool(on_subnet),
-        lost=any(link.lost for link in on_subnet or fallback),
+        lost=any(link.lost or link.cut_off for link in on_subnet or fallback),
     )

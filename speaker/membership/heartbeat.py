@@ -26,7 +26,7 @@ _RECORD = Struct("!BH")
 _CHUNK = Struct("!QQHH")
 _MAC_BYTES = 32
 _IS_CHUNK = 1
-_PROBE, _HEARS = 1, 2
+_PROBE, _HEARS, _LAN = 1, 2, 4
 _MOST = 2**16 - 1
 MAXIMUM_BYTES = 1232
 """What fits, with IPv6 and UDP headers, into the smallest packet every network carries whole."""
@@ -59,8 +59,9 @@ class Heartbeat:
     `side` how many of those count (`side.Side`): here and not in the state, because who hears nobody sends no state.
 
     `version` is that of the sender's present state, `have` the version of the receiver's that it has taken in, and
-    `chunks` lead there. `probe` asks for a heartbeat in return at once, and for frequent ones from now on. `reads` is
-    the highest version of the format that the sender reads.
+    `chunks` lead there. One that counts for the `lan` it comes over is no sign of life otherwise: the regular ones
+    are. `probe` asks for a heartbeat in return at once, and for frequent ones from now on. `reads` is the highest
+    version of the format that the sender reads.
     """
 
     sender: str
@@ -73,6 +74,7 @@ class Heartbeat:
     have: int = 0
     probe: bool = False
     hears: bool = False
+    lan: bool = False
     linked: int = 0
     side: int = 0
     chunks: tuple[Chunk, ...] = ()
@@ -86,7 +88,7 @@ class Heartbeat:
             VERSION,
             self.reads,
             self.phase,
-            (_PROBE if self.probe else 0) | (_HEARS if self.hears else 0),
+            (_PROBE if self.probe else 0) | (_HEARS if self.hears else 0) | (_LAN if self.lan else 0),
             self.incarnation,
             self.challenge,
             self.echo,
@@ -143,6 +145,7 @@ class Heartbeat:
             have=have,
             probe=bool(flags & _PROBE),
             hears=bool(flags & _HEARS),
+            lan=bool(flags & _LAN),
             linked=linked,
             side=side,
             chunks=tuple(chunks),

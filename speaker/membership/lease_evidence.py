@@ -10,6 +10,8 @@ RENEW_ALONE_SECONDS = RENEW_SECONDS / 4
 """The same of a node that hears nobody: it may be its Lease that the others have to go by."""
 LEASE_COUNTS_SECONDS = 2.5 * RENEW_SECONDS
 """How long a renewed Lease speaks for its node."""
+LEASE_COUNTS_ALONE_SECONDS = 4 * RENEW_ALONE_SECONDS
+"""The same of a node that hears nobody: a dead one's addresses are taken within 15 s by those who hear nobody too."""
 LEASE_DOUBT_SECONDS = RENEW_SECONDS / 2
 """A renewal seen so soon after the last heartbeat may have been written before, and waited in the API server."""
 
@@ -18,6 +20,11 @@ LEASE_DOUBT_SECONDS = RENEW_SECONDS / 2
 class _Renewal:
     at: float
     hears: int
+
+    @property
+    def until(self) -> float:
+        """How long it counts."""
+        return self.at + (LEASE_COUNTS_SECONDS if self.hears else LEASE_COUNTS_ALONE_SECONDS)
 
 
 class LeaseEvidence:
@@ -62,7 +69,7 @@ class LeaseEvidence:
 
     def next_change(self, now: float) -> float | None:
         """Return when one of the answers next changes by itself."""
-        return min((each.at + LEASE_COUNTS_SECONDS for _, each in self._current(now)), default=None)
+        return min((each.until for _, each in self._current(now)), default=None)
 
     def _current(self, now: float) -> list[tuple[str, _Renewal]]:
-        return [(node, each) for node, each in self._renewals.items() if now - each.at < LEASE_COUNTS_SECONDS]
+        return [(node, each) for node, each in self._renewals.items() if now < each.until]

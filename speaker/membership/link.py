@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Self
 
 from allocator.core.addresses import Address, AddressError, Family
@@ -38,17 +39,27 @@ class Subnet:
 class Link:
     """An interface that can announce, or (`lost`) that could until its carrier or the link went.
 
-    `subnets` are those of the addresses it has; `default_route` tells that a default route leads out of it, `ipv6`
-    that IPv6 is enabled on it.
+    `addresses` are those it has, `subnets` theirs; `default_route` tells that a default route leads out of it, `ipv6`
+    that IPv6 is enabled on it. One that is `cut_off` has its carrier, but on its LAN other nodes hear each other and
+    not this one (`lans`).
     """
 
     name: str
     mac: bytes
     lost: bool = False
+    cut_off: bool = False
     subnets: tuple[Subnet, ...] = ()
+    addresses: tuple[Address, ...] = ()
     default_route: bool = False
     ipv6: bool = True
 
     def carries(self, family: Family) -> bool:
         """Return whether addresses of the family can be announced on it."""
         return self.ipv6 or family is not Family.IPV6
+
+
+def with_cut_off(links: Iterable[Link], names: Collection[str]) -> tuple[Link, ...]:
+    """Return the links, exactly those of these names being cut off."""
+    return tuple(
+        link if link.cut_off == (link.name in names) else replace(link, cut_off=not link.cut_off) for link in links
+    )

@@ -22,7 +22,8 @@ class Liveness:
 
     A node that is cut off knows of others that serve and do not hear it: `cut_off_from` are those, because they are
     heard themselves, or because this node hears nobody (it is `alone`) and their Leases say that they hear each
-    other. `silent` are those that, like this one, hear nobody, by their Leases.
+    other. `silent` are those that, like this one, hear nobody, by their Leases. `cut_off_links` are this node's
+    interfaces on whose LANs others hear each other and not this node.
 
     `informed` says that every peer has been heard since this process began, `booting` that no speaker on this side
     has run for long. `shaken` says that others may have announced in our place meanwhile, `fenced` that nothing may
@@ -39,6 +40,7 @@ class Liveness:
     sides: Mapping[str, int] = field(default_factory=dict)
     cut_off_from: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    cut_off_links: frozenset[str] = frozenset()
     alone: bool = False
     informed: bool = True
     booting: bool = False

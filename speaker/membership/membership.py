@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.lans import Lans
 from speaker.membership.lease_evidence import LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS, LeaseEvidence
 from speaker.membership.liveness import Liveness
 from speaker.membership.peer import Peer
@@ -113,6 +114,13 @@ class Membership:
             self._table, incarnation=new_number(), interval_seconds=interval_seconds, now=now
         )
         self._side = Side()
+        self._lans = Lans(
+            node,
+            interval_seconds=interval_seconds,
+            dead_after_seconds=dead_after_seconds,
+            turn_seconds=self._turn_seconds,
+            now=now,
+        )
         self._leases = LeaseEvidence(now)
         self._hosts: frozenset[str] = frozenset()
         self._serving_since: float | None = None
@@ -126,6 +134,7 @@ class Membership:
         self._reasons: dict[str, tuple[str, float | None]] = {}
         self._own = NOTHING
         self._stale = True
+        self._links_stale = True
         self._dated_until: float | None = None
         self._liveness: Liveness | None = None
         self._liveness_until = 0.0
@@ -146,6 +155,7 @@ class Membership:
     def advertise(self, state: AdvertisedState, now: float) -> None:
         """Advertise these claims and links to everybody from now on; whom this node hears is added here."""
         self._own = state
+        self._lans.use(state.links)
         self._advertise(now)
 
     def set_peers(
@@ -198,8 +208,8 @@ class Membership:
         self._leases.seen(node, now)
         self._liveness = None
 
-    def heard(self, heartbeat: Heartbeat, now: float) -> tuple[Verdict, list[PeerChange]]:
-        """Take in an authentic heartbeat; what it asks for is in the next `outgoing`."""
+    def heard(self, heartbeat: Heartbeat, now: float, source: str = "") -> tuple[Verdict, list[PeerChange]]:
+        """Take in an authentic heartbeat from an IP address; what it asks for is in the next `outgoing`."""
         if now - self._ticked_at >= self.fence_after_seconds and self._side.size(now):
             # What waited during a standstill is read before `tick` can notice it, and may be answered at once.
             self._side.forget(now)
@@ -215,6 +225,10 @@ class Membership:
             # The sender learns our challenge, and its next heartbeat proves.
             self._schedule.answer(sender, heartbeat.challenge)
             return Verdict.UNPROVEN, []
+        if heartbeat.lan:
+            if heartbeat.incarnation == peer.incarnation:
+                self._lans.heard(sender, source, heartbeat.sequence)
+            return Verdict.ACCEPTED, []
         was_fresh = peer.fresh
         if heartbeat.incarnation != peer.incarnation:
             peer = self._take_in(sender, peer, heartbeat.incarnation)
@@ -223,6 +237,7 @@ class Membership:
             self._take_chunks(sender, peer, heartbeat)
             return Verdict.REPLAYED, self._refresh(now)
         self._take(peer, heartbeat, now)
+        self._lans.heard(sender, source, heartbeat.sequence)
         if not was_fresh:
             # It is to know at once that it is heard.
             self._schedule.hurry(sender)
@@ -254,6 +269,7 @@ class Membership:
         if self._stale:
             self._regroup(now)
         changes = self._refresh(now)
+        self._look_at_lans(now)
         if self._dated_until is not None and now >= self._dated_until:
             self._advertise(now)
         if self.fenced and (not self._unproven or now >= self._fenced_until):
@@ -303,6 +319,7 @@ class Membership:
             sides={self.node: self._side.size(now), **{node: peer.side for node, peer in peers.items()}},
             cut_off_from=deaf | (self._leases.together(now) if alone else frozenset()),
             silent=self._leases.silent(now) if alone else frozenset(),
+            cut_off_links=self._lans.cut_off,
             alone=alone,
             informed=all(peer.stated for peer in peers.values()),
             booting=self._booting,
@@ -351,6 +368,18 @@ class Membership:
         """Return the heartbeats due now, each with the node it goes to."""
         return self._schedule.due(now)
 
+    def outgoing_on_lans(
+        self, now: float, usual: Callable[[str], str | None]
+    ) -> Iterator[tuple[str, str, Heartbeat]]:
+        """Return the heartbeats due over LANs, each with its node and IP address.
+
+        `usual` tells at which address a node gets its regular heartbeats: those count for that LAN as well.
+        """
+        for node, address in self._lans.due(now):
+            to, peer = str(address), self._table.peers.get(node)
+            if peer is not None and peer.fresh and not (node in self._table.neighbours and usual(node) == to):
+                yield node, to, self._schedule.heartbeat_on_lan(node)
+
     def _take_in(self, node: str, former: Peer, incarnation: int) -> Peer:
         """Begin anew with another process of the node."""
         peer = self._table.peers[node] = Peer(
@@ -360,6 +389,7 @@ class Membership:
             neighbour_since=former.neighbour_since,
         )
         self._reasons[node] = ("restarted", None)
+        self._lans.forget(node)
         self._schedule.hurry(node)
         self._states = self._liveness = None
         self._stale, self._liveness = True, None
@@ -401,7 +431,7 @@ class Membership:
 
     def _take_chunks(self, node: str, peer: Peer, heartbeat: Heartbeat) -> None:
         for chunk in heartbeat.chunks:
-            hears, booting = peer.received.state.hears, peer.received.state.booting
+            before = peer.received.state
             try:
                 complete = peer.received.take(chunk)
             except MalformedState:
@@ -410,10 +440,11 @@ class Membership:
                 # Acknowledged at once, or it would be sent again.
                 self._schedule.hurry(node)
                 self._states = self._liveness = None
-                self._stale = self._stale or (hears, booting) != (
-                    peer.received.state.hears,
-                    peer.received.state.booting,
-                )
+                after = peer.received.state
+                self._stale = self._stale or (before.hears, before.booting) != (after.hears, after.booting)
+                self._links_stale = self._links_stale or before.links != after.links
+                if before.lans != after.lans:
+                    self._lans.doubt()
 
     def _give_up(self, node: str, peer: Peer, now: float) -> None:
         silence = peer.silence(now)
@@ -453,6 +484,7 @@ class Membership:
         if not self._stale:
             return []
         self._stale, self._liveness = False, None
+        self._links_stale = True
         self._reached = self._table.reached()
         self._side.become(self._reached, now)
         before, self._alive = self._alive, frozenset(filter(self._can_announce, self._reached))
@@ -461,6 +493,21 @@ class Membership:
             *(PeerChange(node, False, *self._why(node)) for node in sorted(before - self._alive)),
             *(PeerChange(node, True, "heard") for node in sorted(self._alive - before)),
         ]
+
+    def _look_at_lans(self, now: float) -> None:
+        if self._links_stale:
+            self._links_stale = False
+            peers = self._table.peers
+            self._lans.know({node: peers[node].received.state.links for node in self._reached if peers[node].fresh})
+            self._lans.doubt()
+        before = self._lans.hears
+        if not self._lans.tick(now):
+            return
+        states = self.states()
+        if self._lans.judge({node: states[node] for node in self._reached if node in states}):
+            self._liveness = None
+        if before != self._lans.hears:
+            self._advertise(now)
 
     def _deaf(self) -> Iterator[tuple[str, float]]:
         """The speakers that are heard and do not hear this node, nor does anybody on its side; and since when.
@@ -493,7 +540,9 @@ class Membership:
             ends = self._serving_since + BOOT_SECONDS
             self._dated_until = ends if self._dated_until is None else min(ends, self._dated_until)
         self._schedule.count(linked=1 + len(self._reached), side=self._side.size(now))
-        self._schedule.advertise(replace(self._own, hears=self._table.hears(), booting=self._booting))
+        self._schedule.advertise(
+            replace(self._own, hears=self._table.hears(), lans=self._lans.hears, booting=self._booting)
+        )
 
     def _boot(self, now: float) -> None:
         if not self._booting:

@@ -18,7 +18,9 @@ class Ring:
     asks (`Heartbeat.probe`), and is answered.
     """
 
-    def __init__(self, members: Collection[str]) -> None:
+    def __init__(self, members: Collection[str], *, everyone_up_to: int = EVERYONE_UP_TO) -> None:
+        """Where a node has so many others at most, all are its neighbours."""
+        self._everyone_up_to = everyone_up_to
         self._order = sorted(members, key=_place)
         self._place = {node: index for index, node in enumerate(self._order)}
 
@@ -26,7 +28,7 @@ class Ring:
         """Return those with which the node exchanges frequent heartbeats."""
         if node not in self._place:
             return frozenset()
-        if len(self._order) - 1 <= EVERYONE_UP_TO:
+        if len(self._order) - 1 <= self._everyone_up_to:
             return frozenset(self._order) - {node}
         place = self._place[node]
         steps = (step * way for step in range(1, NEIGHBOURS_EACH_WAY + 1) for way in (1, -1))

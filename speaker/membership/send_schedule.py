@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.peer import Peer
@@ -87,6 +88,10 @@ class SendSchedule:
         """Compose a heartbeat to a peer. Raises KeyError for a node that is none."""
         peer = self._table.peers[node]
         return self._compose(peer, echo=peer.echo)
+
+    def heartbeat_on_lan(self, node: str) -> Heartbeat:
+        """Compose a heartbeat that counts for the LAN it comes over. Raises KeyError for a node that is no peer."""
+        return replace(self.heartbeat_to(node), lan=True)
 
     def due(self, now: float) -> list[tuple[str, Heartbeat]]:
         """Return the heartbeats due now, each with the node it goes to."""

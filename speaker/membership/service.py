@@ -255,6 +255,9 @@ class Heartbeats:
         if liveness.cut_off_from and not self._reported.cut_off_from:
             reason = f"others serve, and nobody hears this node: is UDP {self._port} blocked here?"
             log.warning("speaker.cut-off", others=",".join(sorted(liveness.cut_off_from)), reason=reason)
+        for name in sorted(liveness.cut_off_links - self._reported.cut_off_links):
+            reason = f"on its LAN others hear each other and not this node: is UDP {self._port} blocked there?"
+            log.warning("interface.cut-off", interface=name, reason=reason)
         # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
         # of them may have: either way the LAN may have learned another holder of what we announce.
         served = self._membership.node in self._reported.alive
@@ -292,11 +295,11 @@ class Heartbeats:
                 self._metrics.heartbeats_dropped.labels("forged").inc()
                 self._on_forged()
                 continue
-            verdict, changed = self._membership.heard(heartbeat, clock())
+            verdict, changed = self._membership.heard(heartbeat, clock(), source)
             self._changes += changed
-            if verdict is Verdict.ACCEPTED:
+            if verdict is Verdict.ACCEPTED and not heartbeat.lan:
                 self._socket.heard(heartbeat.sender, source)
-            else:
+            elif verdict is not Verdict.ACCEPTED:
                 self._metrics.heartbeats_dropped.labels(verdict).inc()
 
     def _send_due(self, now: float) -> None:
@@ -308,6 +311,8 @@ class Heartbeats:
                 in_trouble=self._membership.in_trouble(node),
                 met=self._membership.met(node),
             )
+        for _, to, heartbeat in self._membership.outgoing_on_lans(now, self._socket.usual):
+            self._socket.put_on_lan(to, heartbeat.encode(self._key))
         for address, error in self._socket.flush():
             log.debug("heartbeat.failed", operation="send", address=address, error=error)
 

@@ -22,12 +22,12 @@ MAXIMUM_TERM = 2**24 - 1
 _CHANGES_KEPT = 256
 _RECORD = Struct("!BI")
 _NAME = Struct("!B")
-_LINK = Struct("!B6sBB")
+_LINK = Struct("!B6sBBB")
 _SUBNET = Struct("!BB")
 _FLAGS = Struct("!B")
 _V4 = Struct("!4sI")
 _V6 = Struct("!16sI")
-_LOST, _DEFAULT_ROUTE, _NO_IPV6 = 1, 2, 4
+_LOST, _DEFAULT_ROUTE, _NO_IPV6, _CUT_OFF = 1, 2, 4, 8
 _BOOTING = 1
 _GONE = 0
 _OFFERED = 2**30
@@ -41,6 +41,7 @@ class _Record(IntEnum):
     HELPED = 4
     IPV4 = 5
     IPV6 = 6
+    LANS = 7
 
 
 _ENTRIES = {_Record.IPV4: (Family.IPV4, _V4), _Record.IPV6: (Family.IPV6, _V6)}
@@ -66,8 +67,8 @@ class AdvertisedState:
     """The addresses a node claims, those it is probing, its interfaces, and whom it hears.
 
     `helped` names, for some of those it claims, the node whose speaker restarts and for which this one answers.
-    `hears` are the nodes with which it exchanges heartbeats both ways; `booting` says that it knows of no speaker
-    that has run for long.
+    `hears` are the nodes with which it exchanges heartbeats both ways, `lans` those it hears on each LAN that it is
+    in; `booting` says that it knows of no speaker that has run for long.
     """
 
     claims: Mapping[Address, Claim] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class AdvertisedState:
     helped: Mapping[Address, str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     hears: frozenset[str] = frozenset()
+    lans: Mapping[Subnet, frozenset[str]] = field(default_factory=dict)
     booting: bool = False
 
 
@@ -160,7 +162,7 @@ class ReceivedState:
         return True
 
 
-_WHOLE = (_Record.LINKS, _Record.HEARS, _Record.FLAGS, _Record.HELPED)
+_WHOLE = (_Record.LINKS, _Record.HEARS, _Record.FLAGS, _Record.HELPED, _Record.LANS)
 """The records that are always sent whole."""
 
 
@@ -171,6 +173,8 @@ def _part(kind: _Record, state: AdvertisedState) -> object:
         return state.hears
     if kind is _Record.FLAGS:
         return state.booting
+    if kind is _Record.LANS:
+        return state.lans
     return state.helped
 
 
@@ -203,19 +207,32 @@ def _whole(kind: _Record, state: AdvertisedState) -> Iterator[bytes]:
         for link in state.links:
             flags = (_LOST if link.lost else 0) | (_DEFAULT_ROUTE if link.default_route else 0)
             flags |= 0 if link.ipv6 else _NO_IPV6
+            flags |= _CUT_OFF if link.cut_off else 0
             name = link.name.encode()
-            yield _LINK.pack(flags, link.mac, len(name), len(link.subnets)) + name
-            for subnet in link.subnets:
-                yield _SUBNET.pack(subnet.family.bits // 8, subnet.length)
-                yield subnet.value.to_bytes(subnet.family.bits // 8, "big")
+            yield _LINK.pack(flags, link.mac, len(name), len(link.subnets), len(link.addresses)) + name
+            yield from map(_subnet, link.subnets)
+            yield from map(_address, link.addresses)
+    elif kind is _Record.LANS:
+        for subnet, nodes in state.lans.items():
+            yield _subnet(subnet) + _NAME.pack(len(nodes))
+            yield from map(_name, sorted(nodes))
     elif kind is _Record.HEARS:
         yield from map(_name, sorted(state.hears))
     elif kind is _Record.FLAGS:
         yield _FLAGS.pack(_BOOTING if state.booting else 0)
     else:
         for address, node in state.helped.items():
-            size = address.family.bits // 8
-            yield _NAME.pack(size) + address.value.to_bytes(size, "big") + _name(node)
+            yield _address(address) + _name(node)
+
+
+def _subnet(subnet: Subnet) -> bytes:
+    size = subnet.family.bits // 8
+    return _SUBNET.pack(size, subnet.length) + subnet.value.to_bytes(size, "big")
+
+
+def _address(address: Address) -> bytes:
+    size = address.family.bits // 8
+    return _NAME.pack(size) + address.value.to_bytes(size, "big")
 
 
 def _name(text: str) -> bytes:
@@ -225,7 +242,7 @@ def _name(text: str) -> bytes:
 
 def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
     """Apply the records to the state before. Raises MalformedState."""
-    links, hears, booting, helped = before.links, before.hears, before.booting, before.helped
+    links, hears, booting, helped, lans = before.links, before.hears, before.booting, before.helped, before.lans
     entries = _entries(before)
     try:
         reader = _Reader(data)
@@ -241,6 +258,8 @@ def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
                 booting = bool(flags & _BOOTING)
             elif kind == _Record.HELPED:
                 helped = dict(_helped(record))
+            elif kind == _Record.LANS:
+                lans = dict(_lans(record))
             elif kind in _ENTRIES:
                 family, layout = _ENTRIES[_Record(kind)]
                 while record.left:
@@ -259,6 +278,7 @@ def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
         helped=helped,
         links=links,
         hears=hears,
+        lans=lans,
         booting=booting,
     )
 
@@ -285,29 +305,44 @@ _FAMILIES = {family.bits // 8: family for family in Family}
 
 def _links(record: _Reader) -> Iterator[Link]:
     while record.left:
-        flags, mac, length, count = _LINK.unpack(record.bytes(_LINK.size))
-        name = record.bytes(length).decode()
-        subnets = []
-        for _ in range(count):
-            size, prefix = _SUBNET.unpack(record.bytes(_SUBNET.size))
-            subnets.append(Subnet(_FAMILIES[size], int.from_bytes(record.bytes(size), "big"), prefix))
+        flags, mac, length, subnets, addresses = _LINK.unpack(record.bytes(_LINK.size))
         yield Link(
-            name=name,
+            name=record.bytes(length).decode(),
             mac=mac,
             lost=bool(flags & _LOST),
-            subnets=tuple(subnets),
+            cut_off=bool(flags & _CUT_OFF),
+            subnets=tuple([_read_subnet(record) for _ in range(subnets)]),
+            addresses=tuple([_read_address(record) for _ in range(addresses)]),
             default_route=bool(flags & _DEFAULT_ROUTE),
             ipv6=not flags & _NO_IPV6,
         )
 
 
+def _read_subnet(record: _Reader) -> Subnet:
+    size, prefix = _SUBNET.unpack(record.bytes(_SUBNET.size))
+    return Subnet(_FAMILIES[size], int.from_bytes(record.bytes(size), "big"), prefix)
+
+
+def _read_address(record: _Reader) -> Address:
+    size = record.bytes(1)[0]
+    return Address(_FAMILIES[size], int.from_bytes(record.bytes(size), "big"))
+
+
+def _lans(record: _Reader) -> Iterator[tuple[Subnet, frozenset[str]]]:
+    while record.left:
+        subnet = _read_subnet(record)
+        yield subnet, frozenset([_read_name(record) for _ in range(record.bytes(1)[0])])
+
+
 def _names(record: _Reader) -> Iterator[str]:
     while record.left:
-        yield record.bytes(record.bytes(1)[0]).decode()
+        yield _read_name(record)
+
+
+def _read_name(record: _Reader) -> str:
+    return record.bytes(record.bytes(1)[0]).decode()
 
 
 def _helped(record: _Reader) -> Iterator[tuple[Address, str]]:
     while record.left:
-        size = record.bytes(1)[0]
-        value = int.from_bytes(record.bytes(size), "big")
-        yield Address(_FAMILIES[size], value), record.bytes(record.bytes(1)[0]).decode()
+        yield _read_address(record), _read_name(record)

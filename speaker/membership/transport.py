@@ -27,7 +27,7 @@ class HeartbeatSocket:
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._paths: dict[str, str] = {}
         self._named: dict[str, bytes] = {}
-        self._waiting: dict[int, list[tuple[bytes, bytes]]] = {0: [], socket.MSG_CONFIRM: []}
+        self._waiting: dict[int, list[tuple[bytes, bytes]]] = {}
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a datagram waits."""
@@ -72,8 +72,18 @@ class HeartbeatSocket:
             addresses = (path,)
         elif not everywhere:
             addresses = addresses[:1]
-        waiting = self._waiting[socket.MSG_CONFIRM if met else 0]
+        waiting = self._waiting.setdefault(socket.MSG_CONFIRM if met else 0, [])
         waiting += [(self._named[address], datagram) for address in addresses if address in self._named]
+
+    def usual(self, node: str) -> str | None:
+        """Return the address at which a node gets what is sent to it in the regular way."""
+        return next(iter(self._addresses.get(node, ())), None)
+
+    def put_on_lan(self, address: str, datagram: bytes) -> None:
+        """Have `flush` send this to an IP address over the LAN that it is in, not through a router."""
+        with contextlib.suppress(OSError):
+            name = socket_address(address, self._port, self._socket.family)
+            self._waiting.setdefault(socket.MSG_DONTROUTE, []).append((name, datagram))
 
     def flush(self) -> list[tuple[str, OSError]]:
         """Send what was put, and return the addresses to which it was refused, and why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from allocator.core.addresses import Address
 from speaker.membership.link import Link
 from speaker.netdev.interfaces import Interface, announcing
 
@@ -39,9 +40,18 @@ def _link(interface: Interface) -> Link:
         name=interface.name,
         mac=interface.mac,
         subnets=tuple(sorted(interface.subnets)),
+        addresses=_addresses(interface),
         default_route=interface.default_route,
         ipv6=interface.ipv6,
     )
+
+
+def _addresses(interface: Interface) -> tuple[Address, ...]:
+    """Those at which other nodes of its subnets reach it."""
+    found = (
+        Address.parse(address) for address in interface.addresses if not ipaddress.ip_address(address).is_link_local
+    )
+    return tuple(sorted(address for address in found if any(address in subnet for subnet in interface.subnets)))
 
 
 def _lost(interface: Interface, before: Link) -> Link:

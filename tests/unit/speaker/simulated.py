@@ -17,11 +17,12 @@ from speaker.election.inputs import Inputs
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
-from speaker.membership.link import Link
+from speaker.membership.link import Link, Subnet, with_cut_off
 from speaker.membership.membership import Membership, PeerChange
 from speaker.membership.state_sync import AdvertisedState
 
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x01"),)
+LAN = Subnet.parse("192.0.2.0/24")
 _KERNEL_GONE_SECONDS = 0.5
 _API_SECONDS = 0.05
 
@@ -43,6 +44,14 @@ def candidates(
     return Candidates(addresses=(address,), services=((("default", str(address)), address),), nodes=places)
 
 
+def lan_links(number: int) -> tuple[Link, ...]:
+    """An interface for heartbeats and the API, and one in the LAN of the addresses."""
+    outward = Link(name="eth0", mac=bytes(6), default_route=True)
+    return outward, Link(
+        name="eth1", mac=bytes(6), subnets=(LAN,), addresses=(Address.parse(f"192.0.2.{200 + number}"),)
+    )
+
+
 @dataclass
 class Member:
     """One process of a speaker. `closed` follows the real fence: nothing is answered while it is.
@@ -59,7 +68,7 @@ class Member:
     answered: set[Address] = field(default_factory=set)
     asking: dict[Address, float] = field(default_factory=dict)
     stopped: bool = False
-    inbox: list[Heartbeat] = field(default_factory=list)
+    inbox: list[tuple[Heartbeat, str]] = field(default_factory=list)
     waking_at: float | None = None
     changes: list[tuple[float, PeerChange]] = field(default_factory=list)
     acted_on: object = None
@@ -109,9 +118,12 @@ class Cluster:
         self._lan: set[tuple[str, str]] = set()
         self.out: set[str] = set()
         """Whose ports do not forward, carriers up."""
+        self.lan_out: set[str] = set()
+        """Whose ports to the LAN of `lan_links` do not forward, carriers up."""
         self._udp: set[tuple[str, str]] = set()
         self._lossy: dict[tuple[str, str], float] = {}
         self._leases: dict[str, int] = {}
+        self._links: dict[str, tuple[Link, ...]] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         if joined:
@@ -120,7 +132,7 @@ class Cluster:
             self.run(3.0)
 
     def start(self, name: str) -> Member:
-        """Begin a new process of the node; its machine has power."""
+        """Begin a new process of the node, with the interfaces it has; its machine has power."""
         self.off.discard(name)
         member = Member(
             name,
@@ -128,6 +140,7 @@ class Cluster:
             self._new_holder(name),
             tuple(candidates(address, self.names) for address in self.addresses),
         )
+        member.links = self._links.setdefault(name, LINKS)
         self.members[name] = member
         member.membership.advertise(AdvertisedState(links=member.links), self.now)
         self._leases.setdefault(name, 0)
@@ -207,6 +220,7 @@ class Cluster:
         """Undo every cut, every block and every loss between two nodes."""
         self._lan.clear()
         self.out.clear()
+        self.lan_out.clear()
         self._udp.clear()
         self._lossy.clear()
 
@@ -226,7 +240,7 @@ class Cluster:
     def links(self, name: str, links: tuple[Link, ...]) -> None:
         """The node's interfaces change."""
         member = self.members[name]
-        member.links = links
+        member.links = self._links[name] = links
         member.acted_on = None
         self._wake(member, self.now)
 
@@ -325,8 +339,8 @@ class Cluster:
         """One turn of the heartbeats' loop, and of the controller if there is something new."""
         membership = member.membership
         changes: list[PeerChange] = []
-        for heartbeat in member.inbox:
-            changes += membership.heard(heartbeat, self.now)[1]
+        for heartbeat, source in member.inbox:
+            changes += membership.heard(heartbeat, self.now, source)[1]
         member.inbox.clear()
         changes += membership.tick(self.now)[1]
         member.changes += [(self.now, change) for change in changes]
@@ -349,9 +363,10 @@ class Cluster:
         if membership.fenced:
             return
         liveness = membership.liveness(self.now)
+        links = with_cut_off(member.links, liveness.cut_off_links)
         inputs = Inputs(
             liveness=liveness,
-            links=member.links,
+            links=links,
             answered=frozenset(member.answered),
             unforwarding=frozenset(self.off),
             unreachable=self._unreachable(member, liveness.silent),
@@ -363,7 +378,7 @@ class Cluster:
         member.state = member.holder.decide(member.groups, inputs, self.now)
         member.announced_again += [(self.now, address) for address in member.state.regained]
         self._announce(member)
-        membership.advertise(member.state.advertised(member.links), self.now)
+        membership.advertise(member.state.advertised(links), self.now)
         if not membership.fenced:
             member.closed = False
 
@@ -410,13 +425,18 @@ class Cluster:
             if lost or way in self._udp or not self.reaches(*way):
                 continue
             self.at(self.now + self.random.uniform(0.0001, 0.001), self._delivery(node, heartbeat))
+        for node, _, heartbeat in member.membership.outgoing_on_lans(self.now, lambda _: None):
+            self.sent += 1
+            if self.random.random() >= self.loss and not self.lan_out & {member.name, node}:
+                source = str(member.links[-1].addresses[0])
+                self.at(self.now + self.random.uniform(0.0001, 0.001), self._delivery(node, heartbeat, source))
 
-    def _delivery(self, node: str, heartbeat: Heartbeat) -> Callable[[], None]:
+    def _delivery(self, node: str, heartbeat: Heartbeat, source: str = "") -> Callable[[], None]:
         def deliver() -> None:
             member = self.members.get(node)
             if member is None:
                 return
-            member.inbox.append(heartbeat)
+            member.inbox.append((heartbeat, source))
             if not member.stopped:
                 self._turn(member)
 

@@ -88,3 +88,21 @@ def test_whoever_waits_is_let_go_and_what_is_left_stays() -> None:
     assert taken == [None]
     queue.put_liveness(ALONE)
     assert queue.take(None) is None
+
+
+def test_an_interface_cut_off_on_its_lan_is_so_until_the_heartbeats_say_otherwise() -> None:
+    queue = synced()
+    assert queue.take(None) == []
+    queue.put_interfaces([ETH0])
+    queue.put_liveness(Liveness(cut_off_links=frozenset({"eth0"})))
+    urgent = queue.take(None)
+    assert isinstance(urgent, Urgent)
+    assert urgent.links == (Link(name="eth0", mac=bytes(6), cut_off=True),)
+    queue.put_interfaces([ETH0])
+    urgent = queue.take(None)
+    assert isinstance(urgent, Urgent)
+    assert urgent.links == (Link(name="eth0", mac=bytes(6), cut_off=True),), "it is known again with the same LAN"
+    queue.put_liveness(Liveness())
+    urgent = queue.take(None)
+    assert isinstance(urgent, Urgent)
+    assert urgent.links == (Link(name="eth0", mac=bytes(6)),)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from allocator.core.addresses import Address
 from speaker.membership.fence import Fence
 from speaker.membership.heartbeat import Heartbeat, Phase
-from speaker.membership.lease_evidence import LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS
+from speaker.membership.lease_evidence import LEASE_COUNTS_ALONE_SECONDS, LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS
 from speaker.membership.membership import (
     DEFAULT_INTERVAL_SECONDS,
     LATE_SECONDS,
@@ -387,7 +387,7 @@ def test_a_lease_speaks_for_a_node_only_where_nobody_hears_anybody() -> None:
     members = leased(hears=0)
     assert members.liveness(6.0).silent == {"peer"}
     assert alive(members, 6.0) == frozenset(), "that is for those who ask its kernel to say"
-    assert members.liveness(6.0 + LEASE_COUNTS_SECONDS).silent == frozenset()
+    assert members.liveness(5.2 + LEASE_COUNTS_ALONE_SECONDS).silent == frozenset()
     members.renewed("peer", 0, 50.0)
     members.heard(beat(members), 51.0)
     assert not members.liveness(51.0).silent

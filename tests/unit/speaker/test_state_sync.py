@@ -33,6 +33,8 @@ links = st.builds(
     name=st.text(min_size=1, max_size=15),
     mac=st.binary(min_size=6, max_size=6),
     lost=st.booleans(),
+    cut_off=st.booleans(),
+    addresses=st.lists(addresses, max_size=2).map(tuple),
     subnets=st.lists(subnets, max_size=2).map(tuple),
     default_route=st.booleans(),
     ipv6=st.booleans(),
@@ -47,11 +49,18 @@ def state(
     helped: dict[Address, str],
     links: tuple[Link, ...],
     hears: frozenset[str],
+    lans: dict[Subnet, frozenset[str]],
     booting: bool,
 ) -> AdvertisedState:
     """A state as speakers have them: what is claimed is not probed for."""
     return AdvertisedState(
-        claims=claims, probed=probed - claims.keys(), helped=helped, links=links, hears=hears, booting=booting
+        claims=claims,
+        probed=probed - claims.keys(),
+        helped=helped,
+        links=links,
+        hears=hears,
+        lans=lans,
+        booting=booting,
     )
 
 
@@ -62,6 +71,7 @@ states = st.builds(
     helped=st.dictionaries(addresses, names, max_size=3),
     links=st.lists(links, max_size=3).map(tuple),
     hears=st.frozensets(names),
+    lans=st.dictionaries(subnets, st.frozensets(names), max_size=2),
     booting=st.booleans(),
 )
 
