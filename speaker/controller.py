@@ -72,7 +72,6 @@ class Controller:
         self._staying: frozenset[str] = frozenset()
         self._known: dict[str, tuple[str, ...]] | None = None
         self._host_addresses: dict[str, tuple[str, ...]] = {}
-        self._renewals: dict[str, tuple[str, int]] = {}
         self._given_away = threading.Event()
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
 
@@ -185,11 +184,6 @@ class Controller:
             self._peers.set_peers(peers, hosts=hosts)
             if first:
                 self._peers.serve()
-        renewals = self._view.renewals()
-        for node, renewal in renewals.items():
-            if node in self._renewals and renewal != self._renewals[node]:
-                self._peers.renewed(node, hears=renewal[1])
-        self._renewals = renewals
 
     def _act(self) -> None:
         if self._fenced:

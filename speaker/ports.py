@@ -46,10 +46,6 @@ class Peers(Protocol):
         """Exchange heartbeats with these nodes from now on; with one of the hosts as soon as it is heard."""
         ...
 
-    def renewed(self, node: str, *, hears: int) -> None:
-        """The node's Lease was seen to be renewed."""
-        ...
-
     def serve(self) -> None:
         """This node knows enough of the cluster to announce."""
         ...

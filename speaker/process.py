@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from speaker.layer2.refusals import refusal_text
 from speaker.membership.host_check import HostWatch
 from speaker.membership.key import KeyWatch, read_key
 from speaker.membership.lease import LeaseKeeper
+from speaker.membership.lease_list import LeaseList
 from speaker.membership.liveness import Liveness
 from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.membership.service import Heartbeats
@@ -37,7 +38,6 @@ from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.netdev.link_state import reachable_at, subnets_of
 from speaker.netdev.packet_socket import require_raw_sockets
-from speaker.reconnection import Reconnection
 from speaker.status.rate_limit import (
     EVENTS_PER_SECOND,
     EVENTS_SAVED,
@@ -73,6 +73,14 @@ class Part(Protocol):
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
+        ...
+
+
+class Synced(Protocol):
+    """Something that first has to know the whole of what it reads."""
+
+    def wait_synced(self, timeout_seconds: float | None = None) -> bool:
+        """Return whether that is known, waiting for it up to the timeout."""
         ...
 
 
@@ -163,6 +171,13 @@ class Speaker:
         )
         hosts.report_to(controller.on_gone)
         lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
+        leases = LeaseList(
+            self._cluster,
+            namespace=settings.namespace,
+            heartbeats=heartbeats,
+            wait_written=lease.wait_written,
+            on_change=controller.on_change,
+        )
 
         def on_rival(address: Address, node: str) -> None:
             # It announces though it may not be heard: that is as good as a renewed Lease.
@@ -191,32 +206,22 @@ class Speaker:
                 (resource.NODES, None),
                 (names.IP_ADDRESS_POOLS, settings.namespace),
                 (names.L2_ADVERTISEMENTS, settings.namespace),
-                (resource.LEASES, settings.namespace),
             )
         ]
         reported = Reflector(
             self._cluster, names.SERVICE_L2_STATUSES, namespace=settings.namespace, on_change=statuses.on_change
         )
 
-        def refresh() -> None:
-            log.info("watches.refreshed", reason="the way to the others was cut and is back")
-            for reflector in (*reflectors, reported):
-                reflector.refresh()
-
-        reconnection = Reconnection(settings.node, refresh)
-
         def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
             announcer.set_interfaces(interfaces)
             controller.on_interfaces(interfaces)
             lease.reach_at(reachable_at(interfaces), subnets_of(interfaces))
-            reconnection.on_interfaces(interfaces)
 
         def on_liveness(liveness: Liveness) -> None:
             controller.on_liveness(liveness)
             # Who is cut off does not serve: the others are not to go by its Lease.
             serving = settings.node in liveness.alive and not liveness.cut_off_from
             lease.serve(serving, hears=heartbeats.hears, alone=liveness.alone)
-            reconnection.on_alive(liveness.alive)
 
         heartbeats.report_to(on_liveness, on_forged=keys.doubt, on_port_held=self._heartbeat_port_held)
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
@@ -225,6 +230,7 @@ class Speaker:
             "watch of what was reported": reported,
             "status": statuses,
             "lease": lease,
+            "list of leases": leases,
             "events": self._events,
             "key": keys,
             "packets": packets,
@@ -238,7 +244,7 @@ class Speaker:
             part.start()
             self._parts[name] = part
         self._heartbeats, self._controller = heartbeats, controller
-        self._await_synced(reflectors)
+        self._await_synced([*reflectors, leases])
         controller.on_synced()
         self._waiting_for = "the other speakers' heartbeats"
 
@@ -316,8 +322,8 @@ class Speaker:
             self._stopping.wait(_RETRY_SECONDS)
         raise Stopped
 
-    def _await_synced(self, reflectors: list[Reflector]) -> None:
-        for reflector in reflectors:
-            while not reflector.wait_synced(_RETRY_SECONDS):
+    def _await_synced(self, sources: Sequence[Synced]) -> None:
+        for source in sources:
+            while not source.wait_synced(_RETRY_SECONDS):
                 if self._stopping.is_set() or self.dead():
                     raise Stopped

@@ -126,10 +126,6 @@ class View:
         """Return the subnets of each node's interfaces, by its speaker's Lease."""
         return {lease.node: lease.subnets for lease in self._leases.values()}
 
-    def renewals(self) -> dict[str, tuple[str, int]]:
-        """Return when each speaker that serves last renewed its Lease, as it wrote, and how many it heard then."""
-        return {lease.node: (lease.renewed, lease.hears) for lease in self._leases.values() if lease.serving}
-
     def _apply_slice(self, change: Change) -> None:
         # The label that ties a slice to its Service may change or go.
         old_owner = self._slice_owners.pop(change.key, None)

@@ -90,7 +90,7 @@ class LeaseKeeper:
         self._alone = False
         self._changed = False
         self._stopping = False
-        self._written = False
+        self._written = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
@@ -104,8 +104,12 @@ class LeaseKeeper:
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join(timeout=6)
-        if self._written:
+        if self._written.is_set():
             self._write(holder=None, hears=0)
+
+    def wait_written(self, timeout_seconds: float) -> bool:
+        """Return whether the Lease was ever written, waiting for it up to the timeout."""
+        return self._written.wait(timeout_seconds)
 
     @property
     def alive(self) -> bool:
@@ -135,12 +139,12 @@ class LeaseKeeper:
                 self._changed = False
                 holder = self._node if self._serving else None
                 hears = self._hears
-            self._written = self._write(holder=holder, hears=hears)
+            written = self._write(holder=holder, hears=hears)
+            if written:
+                self._written.set()
             with self._wake:
                 pause = RENEW_ALONE_SECONDS if self._alone else RENEW_SECONDS
-                self._wake.wait_for(
-                    lambda: self._stopping or self._changed, pause if self._written else _RETRY_SECONDS
-                )
+                self._wake.wait_for(lambda: self._stopping or self._changed, pause if written else _RETRY_SECONDS)
                 if self._stopping:
                     return
 

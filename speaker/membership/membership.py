@@ -9,7 +9,13 @@ from enum import StrEnum
 
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lans import Lans
-from speaker.membership.lease_evidence import LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS, LeaseEvidence
+from speaker.membership.lease_evidence import (
+    DOUBT_SECONDS,
+    LEASE_COUNTS_SECONDS,
+    LEASE_DOUBT_SECONDS,
+    Doubt,
+    LeaseEvidence,
+)
 from speaker.membership.liveness import Liveness
 from speaker.membership.peer import Peer
 from speaker.membership.peer_table import PeerTable
@@ -202,6 +208,19 @@ class Membership:
                 and not peer.fresh
             }
         return frozenset(self._unheard)
+
+    def doubt(self, now: float) -> Doubt:
+        """Return what the Leases are to be asked about."""
+        peers = self._table.peers
+        unheard = self.unheard(now)
+        return Doubt(
+            alone=bool(peers) and not self._reached,
+            silent=frozenset(
+                node
+                for node, peer in peers.items()
+                if not peer.fresh and (now - peer.silent_since < DOUBT_SECONDS or node in unheard)
+            ),
+        )
 
     def announces(self, node: str, now: float) -> None:
         """The node was seen to announce an address of this node's."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from allocator.process.logs import EventLog
 from speaker.membership.fence import Fence, clock
 from speaker.membership.heartbeat import ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
+from speaker.membership.lease_evidence import Doubt
 from speaker.membership.liveness import Liveness
 from speaker.membership.membership import (
     DEFAULT_DEAD_AFTER_SECONDS,
@@ -35,6 +36,7 @@ PORT_RETRY_SECONDS = 2.0
 _DATAGRAMS_A_TURN = 1024
 """More than the socket holds: all that waited when a turn began is read before anybody is judged. Yet so few that a
 flood of them does not keep this node's own from being sent."""
+_DOUBT_SECONDS = 1.0
 _BATCH_SECONDS = 0.05
 """Where many nodes send, waking up for each datagram would cost more than reading it."""
 
@@ -44,7 +46,7 @@ class Heartbeats:
 
     One thread runs it all and alone owns `_membership` and `_socket`. Other threads only put what they ask for into
     `_requests` and wake it: however busy they are, they never keep it from hearing or being heard. It publishes
-    `serving` and `hears`, each whole. The listener is called from the thread and must be quick.
+    `serving`, `hears` and `doubt`, each whole. The listener is called from the thread and must be quick.
     """
 
     def __init__(
@@ -79,6 +81,9 @@ class Heartbeats:
         """Whether this node counts as able to announce."""
         self.hears = 0
         """How many other speakers are on this node's side."""
+        self.doubt = Doubt()
+        """What the Leases are to be asked about."""
+        self._doubt_at = 0.0
         self._ready = False
         self._everywhere = False
         self._changes: list[PeerChange] = []
@@ -202,6 +207,8 @@ class Heartbeats:
                 log.info("speaker.serving")
             self._send_due(now)
             self.serving, self.hears = self._membership.phase is Phase.SERVING, self._membership.hears
+            if now >= self._doubt_at:
+                self.doubt, self._doubt_at = self._membership.doubt(now), now + _DOUBT_SECONDS
             changes, self._changes = self._changes, []
             self._report(self._membership.liveness(now), changes + gone, stalled)
             self._report_unheard(self._membership.unheard(now))

@@ -7,8 +7,13 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import cast
 
 from allocator.core.addresses import Address
+from allocator.kube.client import Cluster as ApiCluster
+from allocator.kube.client import NotFound, Object
+from allocator.kube.resource import Resource
+from allocator.objects.names import HEARD_SPEAKERS_ANNOTATION, SPEAKER_LEASE_PREFIX
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.election.candidates import Candidate, Candidates
 from speaker.election.election import rank
@@ -16,7 +21,8 @@ from speaker.election.holder import Holder, HolderState
 from speaker.election.inputs import Inputs
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
-from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
+from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS, Doubt
+from speaker.membership.lease_list import ALONE_SECONDS, LeaseList
 from speaker.membership.link import Link, Subnet, with_cut_off
 from speaker.membership.membership import Membership, PeerChange
 from speaker.membership.state_sync import AdvertisedState
@@ -76,6 +82,7 @@ class Member:
     silent_since: dict[str, float] = field(default_factory=dict)
     announced_again: list[tuple[float, Address]] = field(default_factory=list)
     leased: tuple[bool, bool] | None = None
+    leases: LeaseList | None = None
 
     def leads_to(self, address: Address) -> str:
         """The node whose hardware address it would name."""
@@ -85,6 +92,36 @@ class Member:
     def answers(self, address: Address) -> bool:
         """Whether it would answer for the address now."""
         return not (self.stopped or self.closed) and address in self.answered
+
+
+class _LeasesOnly:
+    """An API server of which only the Leases are asked for."""
+
+    def __init__(self, leases: Mapping[str, Object]) -> None:
+        self._leases = leases
+
+    def pages(self, _: Resource, __: str | None = None) -> list[Object]:
+        return [{"items": list(self._leases.values())}]
+
+    def get(self, _: Resource, name: str, __: str | None = None) -> Object:
+        if name not in self._leases:
+            raise NotFound(404, "NotFound", name)
+        return self._leases[name]
+
+
+class _Renewals:
+    """What the process of a member does between its Leases and its membership."""
+
+    def __init__(self, cluster: Cluster, member: Member) -> None:
+        self._cluster = cluster
+        self._member = member
+
+    @property
+    def doubt(self) -> Doubt:
+        return self._member.membership.doubt(self._cluster.now)
+
+    def renewed(self, node: str, *, hears: int) -> None:
+        self._member.membership.renewed(node, hears, self._cluster.now)
 
 
 class Cluster:
@@ -122,7 +159,8 @@ class Cluster:
         """Whose ports to the LAN of `lan_links` do not forward, carriers up."""
         self._udp: set[tuple[str, str]] = set()
         self._lossy: dict[tuple[str, str], float] = {}
-        self._leases: dict[str, int] = {}
+        self._leases: dict[str, Object] = {}
+        self._writes = itertools.count()
         self._links: dict[str, tuple[Link, ...]] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -143,9 +181,18 @@ class Cluster:
         member.links = self._links.setdefault(name, LINKS)
         self.members[name] = member
         member.membership.advertise(AdvertisedState(links=member.links), self.now)
-        self._leases.setdefault(name, 0)
-        for each in self.members.values():
-            self._know_peers(each)
+        if name not in self.without_api:
+            self._store_lease(name, hears=0, serving=False)
+        self._know_peers(member)
+        member.leases = LeaseList(
+            cast("ApiCluster", _LeasesOnly(self._leases)),
+            namespace="",
+            heartbeats=_Renewals(self, member),
+            wait_written=lambda _: True,
+            on_change=lambda _: self._know_peers(member),
+            random=self.random,
+        )
+        self._look_at_leases(member)
         self._wake(member, self.now + self.random.uniform(0, 0.1))
         self.at(self.now + self.random.uniform(0.01, RENEW_SECONDS), self._renewal(member))
         return member
@@ -225,10 +272,8 @@ class Cluster:
         self._lossy.clear()
 
     def delete_leases(self) -> None:
-        """Delete every Lease; each speaker writes its own anew when it is due."""
+        """Delete every Lease; each speaker writes its own anew when it is due, and sees that when it looks."""
         self._leases.clear()
-        for member in self.members.values():
-            self._know_peers(member)
 
     def see(self, name: str, groups: Iterable[Candidates]) -> None:
         """The node learns of another state of the cluster."""
@@ -286,7 +331,8 @@ class Cluster:
         return sides
 
     def _know_peers(self, member: Member) -> None:
-        member.membership.set_peers(list(self._leases), self.now, hosts=self.names)
+        nodes = [name.removeprefix(SPEAKER_LEASE_PREFIX) for name in self._leases]
+        member.membership.set_peers(nodes, self.now, hosts=self.names)
 
     def _renewal(self, member: Member) -> Callable[[], None]:
         def renew() -> None:
@@ -307,20 +353,31 @@ class Cluster:
     def _write_lease(self, member: Member) -> None:
         if member.name in self.without_api or member.stopped:
             return
-        new = member.name not in self._leases
-        hears = self._leases[member.name] = member.membership.hears
-        serving = member.leased is not None and member.leased[0]
+        hears, serving = member.membership.hears, member.leased is not None and member.leased[0]
         delay = self.random.uniform(0.005, _API_SECONDS)
-        self.at(self.now + delay, lambda: self._see_lease(member.name, hears, new, serving))
+        self.at(self.now + delay, lambda: self._store_lease(member.name, hears=hears, serving=serving))
 
-    def _see_lease(self, node: str, hears: int, new: bool, serving: bool) -> None:
-        for name, member in self.members.items():
-            if name in self.without_api or member.stopped:
-                continue
-            if new:
-                self._know_peers(member)
-            elif name != node and serving:
-                member.membership.renewed(node, hears, self.now)
+    def _store_lease(self, node: str, *, hears: int, serving: bool) -> None:
+        name = f"{SPEAKER_LEASE_PREFIX}{node}"
+        self._leases[name] = {
+            "metadata": {
+                "name": name,
+                "resourceVersion": str(next(self._writes)),
+                "annotations": {HEARD_SPEAKERS_ANNOTATION: str(hears)},
+            },
+            "spec": {"holderIdentity": node if serving else None, "renewTime": str(self.now)},
+        }
+
+    def _look_at_leases(self, member: Member) -> None:
+        """One turn of the thread that reads the Leases."""
+
+        def look() -> None:
+            if self.members.get(member.name) is member:
+                self._look_at_leases(member)
+
+        if member.leases is not None and member.name not in self.without_api and not member.stopped:
+            member.leases.look(self.now)
+        self.at(self.now + ALONE_SECONDS * self.random.uniform(0.8, 1.2), look)
 
     def _wake(self, member: Member, when: float) -> None:
         if member.waking_at is not None and member.waking_at <= when:
@@ -348,6 +405,9 @@ class Cluster:
         if membership.phase is Phase.STARTING and membership.settled(self.now):
             membership.enter(Phase.SERVING, self.now)
         self._decide(member)
+        if any(change.alive for change in changes):
+            # As `Heartbeats` says that this node was shaken.
+            member.announced_again += [(self.now, address) for address in member.answered]
         self._send(member)
         liveness = membership.liveness(self.now)
         leased = (member.name in liveness.alive and not liveness.cut_off_from, bool(membership.hears))

@@ -79,9 +79,6 @@ class Neighbours:
         self.said.append(dict(addresses))
         self.existing = dict(hosts or {})
 
-    def renewed(self, node: str, *, hears: int) -> None:
-        self.said.append(f"{node} renewed, hears {hears}")
-
     def serve(self) -> None:
         self.said.append("serve")
 
@@ -368,14 +365,6 @@ def test_answering_is_allowed_again_only_after_what_was_learned_is_acted_upon(ri
     rig.alive("node-a", "node-b", holding=["node-b"], shaken=True, sides={"node-a": 0})
     rig.around.says("unfence")
     assert rig.around.said.index([]) < rig.around.said.index("unfence")
-
-
-def test_a_renewed_lease_is_passed_on_but_not_the_first_sight_of_it(rig: Rig) -> None:
-    rig.controller.on_synced()
-    rig.around.says("serve")
-    rig.put(LEASES, lease("node-b", renewed="2026-01-01T00:00:10.000000Z", hears=3))
-    rig.around.says("node-b renewed, hears 3")
-    assert not [said for said in rig.around.said if str(said).startswith("node-a renewed")]
 
 
 def test_two_announcers_after_a_partition_are_counted(rig: Rig) -> None:

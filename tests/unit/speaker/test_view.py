@@ -244,13 +244,6 @@ def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:
     }
 
 
-def test_a_renewal_counts_only_from_a_speaker_that_serves() -> None:
-    cluster = Cluster()
-    cluster.put(LEASES, lease("node-a", renewed="today", hears=2))
-    cluster.put(LEASES, lease("node-b", renewed="today", serving=False))
-    assert cluster.view.renewals() == {"node-a": ("today", 2)}
-
-
 def test_services_that_share_an_address_are_elected_together_where_all_of_them_may_be() -> None:
     cluster = Cluster()
     for name, place in (("web", "node-a"), ("other", "node-c")):
