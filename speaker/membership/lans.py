@@ -9,6 +9,7 @@ sides are equal and nothing is said.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -190,13 +191,12 @@ class Lans:
         return lan.behind_since is not None and self._listened - lan.behind_since >= hold
 
     def _subnet_of(self, source: str) -> Subnet | None:
-        try:
-            address = Address.parse(source)
-        except AddressError:
-            return None
         if len(self._sources) >= _SOURCES_KEPT:
             self._sources.clear()
-        found = next((subnet for link in self._links for subnet in link.subnets if address in subnet), None)
+        found = None
+        with contextlib.suppress(AddressError):
+            address = Address.parse(source)
+            found = next((subnet for link in self._links for subnet in link.subnets if address in subnet), None)
         self._sources[source] = found
         return found
 

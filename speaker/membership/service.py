@@ -37,7 +37,7 @@ _DATAGRAMS_A_TURN = 1024
 """More than the socket holds: all that waited when a turn began is read before anybody is judged. Yet so few that a
 flood of them does not keep this node's own from being sent."""
 _DOUBT_SECONDS = 1.0
-_BATCH_SECONDS = 0.05
+BATCH_SECONDS = 0.05
 """Where many nodes send, waking up for each datagram would cost more than reading it."""
 
 
@@ -240,7 +240,7 @@ class Heartbeats:
     def _wait(self, begun: float, deadline: float) -> None:
         """Wait until something arrives or is due; in a crowd, take what arrives in batches."""
         if self._membership.crowded:
-            rest_until = min(begun + _BATCH_SECONDS, deadline)
+            rest_until = min(begun + BATCH_SECONDS, deadline)
             if self._poll_until(self._woken, rest_until):
                 return
         self._poll_until(self._poll, deadline)

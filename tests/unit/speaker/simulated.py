@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -25,10 +26,12 @@ from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
 from speaker.membership.lease_list import ALONE_SECONDS, LeaseList
 from speaker.membership.link import Link, Subnet, with_cut_off
 from speaker.membership.membership import Membership, PeerChange
+from speaker.membership.service import BATCH_SECONDS
 from speaker.membership.state_sync import AdvertisedState
 
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x01"),)
 LAN = Subnet.parse("192.0.2.0/24")
+BURST_SECONDS = 0.3
 _KERNEL_GONE_SECONDS = 0.5
 _API_SECONDS = 0.05
 
@@ -76,6 +79,7 @@ class Member:
     stopped: bool = False
     inbox: list[tuple[Heartbeat, str]] = field(default_factory=list)
     waking_at: float | None = None
+    turned_at: float = 0.0
     changes: list[tuple[float, PeerChange]] = field(default_factory=list)
     acted_on: object = None
     closed: bool = False
@@ -142,6 +146,8 @@ class Cluster:
         self.addresses = tuple(addresses)
         self.random = Random(seed)
         self.loss = loss
+        self.burst_share = 0.0
+        """On this share of the ways from one node to another nothing passes for `BURST_SECONDS`, then on others."""
         self.now = 0.0
         self.sent = 0
         self.members: dict[str, Member] = {}
@@ -318,6 +324,12 @@ class Cluster:
         """Whether heartbeats pass from one to the other, at least some."""
         return self.reaches(sender, receiver) and (sender, receiver) not in self._udp
 
+    def _in_burst(self, sender: str, receiver: str) -> bool:
+        if not self.burst_share:
+            return False
+        slot = f"{sender} {receiver} {int(self.now / BURST_SECONDS)}"
+        return zlib.crc32(slot.encode()) < self.burst_share * 2**32
+
     def sides(self) -> list[set[str]]:
         """The groups of running nodes that can reach each other both ways, also through others."""
         left = set(self.members)
@@ -395,6 +407,7 @@ class Cluster:
     def _turn(self, member: Member) -> None:
         """One turn of the heartbeats' loop, and of the controller if there is something new."""
         membership = member.membership
+        member.turned_at = self.now
         changes: list[PeerChange] = []
         for heartbeat, source in member.inbox:
             changes += membership.heard(heartbeat, self.now, source)[1]
@@ -481,7 +494,7 @@ class Cluster:
         for node, heartbeat in member.membership.outgoing(self.now):
             self.sent += 1
             way = (member.name, node)
-            lost = self.random.random() < max(self.loss, self._lossy.get(way, 0.0))
+            lost = self.random.random() < max(self.loss, self._lossy.get(way, 0.0)) or self._in_burst(*way)
             if lost or way in self._udp or not self.reaches(*way):
                 continue
             self.at(self.now + self.random.uniform(0.0001, 0.001), self._delivery(node, heartbeat))
@@ -497,7 +510,9 @@ class Cluster:
             if member is None:
                 return
             member.inbox.append((heartbeat, source))
-            if not member.stopped:
+            if member.membership.crowded:
+                self._wake(member, max(self.now, member.turned_at + BATCH_SECONDS))
+            elif not member.stopped:
                 self._turn(member)
 
         return deliver
