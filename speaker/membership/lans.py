@@ -35,6 +35,7 @@ class _Lan:
     cut_off: frozenset[str] = frozenset()
     neighbours: frozenset[str] = frozenset()
     heard: dict[str, tuple[int, float]] = field(default_factory=dict)
+    met_at: float = 0.0
     behind_since: float | None = None
     alone: bool = False
 
@@ -92,6 +93,8 @@ class Lans:
             subnet = self._subnet_of(source)
         lan = self._lans.get(subnet) if isinstance(subnet, Subnet) else None
         if lan is not None and sequence > lan.heard.get(node, (-1, 0.0))[0]:
+            if node not in lan.heard:
+                self._judge_at = 0.0
             lan.heard[node] = (sequence, self._listened)
 
     def forget(self, node: str) -> None:
@@ -156,6 +159,9 @@ class Lans:
                 if not members:
                     continue
                 lan = found[subnet] = self._lans.get(subnet) or _Lan(link.name)
+                if members.keys() - lan.members.keys():
+                    # They are to hear of each other before anybody is judged by it.
+                    lan.met_at, self._due_at = self._listened, 0.0
                 lan.link, lan.members = link.name, members
                 lan.cut_off = frozenset(
                     node
@@ -188,7 +194,9 @@ class Lans:
     def _is_cut_off(self, lan: _Lan) -> bool:
         """Those that hear nobody say so first: with them out of the ring, the others may turn out to be one side."""
         hold = self._hold if lan.alone else 2 * self._hold
-        return lan.behind_since is not None and self._listened - lan.behind_since >= hold
+        if lan.behind_since is None:
+            return False
+        return self._listened >= max(lan.behind_since, lan.met_at + self._pace) + hold
 
     def _subnet_of(self, source: str) -> Subnet | None:
         if len(self._sources) >= _SOURCES_KEPT:

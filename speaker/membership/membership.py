@@ -20,7 +20,7 @@ from speaker.membership.liveness import Liveness
 from speaker.membership.peer import Peer
 from speaker.membership.peer_table import PeerTable
 from speaker.membership.send_schedule import BACKGROUND_PER_SECOND, SendSchedule
-from speaker.membership.side import Side
+from speaker.membership.side import SETTLE_SECONDS, Side
 from speaker.membership.state_sync import NOTHING, AdvertisedState, MalformedState
 
 DEFAULT_INTERVAL_SECONDS = 0.1
@@ -32,7 +32,7 @@ LATE_SECONDS = 0.05
 or a healthy node would stop answering between two of its own heartbeats."""
 TURN_INTERVALS = 1.5
 """For how many intervals of listening one turn of the loop counts at most. It comes every interval, or is late."""
-STEADY_SECONDS = 10.0
+STEADY_SECONDS = 2 * SETTLE_SECONDS
 """How long a node is heard before it gets back what it is preferred for."""
 BOOT_SECONDS = 60.0
 """How long after the first speaker began to serve what was taken for want of a better node is ranked anew."""

@@ -1,0 +1,50 @@
+"""The tables of timers in docs/architecture.md name exactly the constants in the speaker's code, and their values."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+MOST_TIMERS = 10
+TIMER = re.compile(r"^(_?[A-Z][A-Z0-9_]*_(?:SECONDS|INTERVALS|PER_SECOND))\b[^=\n]*=[^=]", re.MULTILINE)
+NAMED = re.compile(r"`(\w+)\.(_?[A-Z][A-Z0-9_]*)` = ((?:[\d.]+, )*[\d.]+)")
+Timers = dict[tuple[str, str], str]
+
+
+def in_code() -> Timers:
+    """Every constant of a module of the speaker that is a time or a pace in numbers."""
+    found: Timers = {}
+    for path in sorted((ROOT / "speaker").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for name in TIMER.findall(path.read_text()):
+            value = getattr(importlib.import_module(module), name)
+            if isinstance(value, int | float | tuple):
+                key = (path.stem, name)
+                assert key not in found, f"two modules have {key}"
+                numbers = value if isinstance(value, tuple) else (value,)
+                found[key] = ", ".join(f"{number:g}" for number in numbers)
+    return found
+
+
+def in_tables() -> list[list[Timers]]:
+    """What each row of the two tables names."""
+    section = (ROOT / "docs/architecture.md").read_text().partition("## Timers\n")[2].partition("\n## ")[0]
+    tables = [block for block in section.split("\n\n") if block.startswith("|")]
+    return [
+        [{(module, name): value for module, name, value in NAMED.findall(row)} for row in table.splitlines()[2:]]
+        for table in tables
+    ]
+
+
+def test_every_constant_is_in_one_row_with_its_value() -> None:
+    named = [item for table in in_tables() for row in table for item in row.items()]
+    assert dict(named) == in_code()
+    assert len(named) == len(dict(named)), "one is named twice"
+
+
+def test_no_more_than_ten_timers_change_detection_election_or_announcing() -> None:
+    decisive, _ = in_tables()
+    assert len(decisive) <= MOST_TIMERS
+    assert all(decisive)
