@@ -17,6 +17,7 @@ from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
+from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import InvalidDocument, labels_of
 from allocator.objects.pool import pool_from
@@ -78,18 +79,18 @@ class ConfigAdmission:
 
 
 class _LiveContext(ClusterContext):
-    """What a pool is checked against, for one review: claims and namespaces as mirrored, the rest as it is now."""
+    """What an object is checked against, for one review: claims and namespaces as mirrored, the rest as it is now."""
 
     def __init__(self, cluster: Cluster, cache: ClaimCache, namespace: str) -> None:
         self._cluster = cluster
         self._cache = cache
         self._namespace = namespace
         self._pools: list[Pool] | None = None
+        self._objects: dict[Resource, list[Object]] = {}
 
     def pools(self) -> list[Pool]:
         if self._pools is None:
-            documents = self._cluster.list(names.IP_ADDRESS_POOLS, self._namespace).get("items") or ()
-            self._pools = list(_readable(documents))
+            self._pools = list(_readable(self.objects(names.IP_ADDRESS_POOLS)))
         return self._pools
 
     def namespaces(self) -> dict[str, Mapping[str, str]]:
@@ -120,10 +121,32 @@ class _LiveContext(ClusterContext):
         return found
 
     def selections(self) -> Sequence[PoolSelection]:
-        return selections_of(self._cluster.list(names.L2_ADVERTISEMENTS, self._namespace).get("items") or ())
+        return selections_of(self.objects(names.L2_ADVERTISEMENTS))
 
     def foreign(self) -> list[tuple[str, AddressRange]]:
         return _foreign_ranges(self._cluster)
+
+    def objects(self, kind: Resource) -> list[Object]:
+        if kind not in self._objects:
+            self._objects[kind] = list(self._cluster.list(kind, self._namespace).get("items") or ())
+        return self._objects[kind]
+
+    def expected(self, kind: Resource) -> list[Object]:
+        return self.objects(kind)
+
+    def nodes(self) -> dict[str, Mapping[str, str]]:
+        pages = self._cluster.pages(resource.NODES, metadata_only=True)
+        return {one["metadata"]["name"]: labels_of(one) for page in pages for one in page["items"]}
+
+    def lacks_secret(self, name: str) -> bool:
+        """Ask by a creation that is not carried out: no right to read any Secret is needed."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        try:
+            self._cluster.create(resource.SECRETS, secret, self._namespace, dry_run=True)
+        except ApiError:
+            # It is there (AlreadyExists), or somebody's policy or quota keeps us from knowing.
+            return False
+        return True
 
 
 def _readable(documents: Iterable[Object]) -> Iterator[Pool]:

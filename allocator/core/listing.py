@@ -26,6 +26,13 @@ def each_with_reason(reasons: Sequence[tuple[str, str]], *, limit: int = 2 * LIS
     return "; ".join([*texts, *counted, *([f"{others} more"] if others else [])])
 
 
+def one_line(text: str) -> str:
+    """Return the text with whatever does not print, line breaks first of all, written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def cut(message: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
     """Return the message, shortened in the middle where it is too long: who and the remedy stand at the ends."""
     if len(message) <= limit:

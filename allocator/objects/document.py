@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from allocator.core.addresses import AddressError
-from allocator.core.listing import cut
+from allocator.core.listing import cut, one_line
 
 Document = Mapping[str, Any]
 _Value = TypeVar("_Value")
@@ -35,7 +35,7 @@ class InvalidDocument(ValueError):
         self.problems = tuple(problems)
         more = len(self.problems) - _PROBLEMS_SHOWN
         shown = [str(problem) for problem in self.problems[:_PROBLEMS_SHOWN]]
-        super().__init__(cut("; ".join([*shown, f"{more} more problems"] if more > 0 else shown)))
+        super().__init__(cut(one_line("; ".join([*shown, f"{more} more problems"] if more > 0 else shown))))
 
 
 class Problems:
@@ -65,6 +65,12 @@ class Problems:
         """Raise InvalidDocument when anything was noted."""
         if self._found:
             raise InvalidDocument(self._found)
+
+
+def name_of(document: Document) -> str:
+    """Return metadata.name; `(new)` where the API server is still to make one up."""
+    name: str = document["metadata"].get("name") or "(new)"
+    return name
 
 
 def labels_of(document: Document | None) -> Mapping[str, str]:

@@ -12,8 +12,9 @@ BGP_PEERS = Resource("metallb.io", "v1beta2", "bgppeers", "BGPPeer")
 BGP_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "bgpadvertisements", "BGPAdvertisement")
 BFD_PROFILES = Resource("metallb.io", "v1beta1", "bfdprofiles", "BFDProfile")
 COMMUNITIES = Resource("metallb.io", "v1beta1", "communities", "Community")
+SERVICE_BGP_STATUSES = Resource("metallb.io", "v1beta1", "servicebgpstatuses", "ServiceBGPStatus")
 BGP_KINDS = (BGP_PEERS, BGP_ADVERTISEMENTS, BFD_PROFILES, COMMUNITIES)
-"""Stored so that repositories which carry them sync; nobody acts on them."""
+"""Those that users write."""
 IP_ALLOCATIONS = Resource("admitlb.io", "v1alpha1", "ipallocations", "IPAllocation", namespaced=False)
 
 DEFAULT_NAMESPACE = "metallb-system"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from allocator.core.listing import cut
 from allocator.kube import resource
 from allocator.objects import names
 from allocator.objects.document import Document, annotations_of
+from allocator.offline import converted_peers
 from allocator.offline.input_documents import InputDocument
 from allocator.offline.retired_kinds import remedy_for
 from allocator.offline.schemas import Kind, Schemas
@@ -63,12 +65,12 @@ class Manifests:
         key = self._key(metadata, kind or versions[0])
         label = "/".join(key) if versions[0].kind == resource.SERVICES.kind else f"{versions[0].kind} {key[1]}"
         if kind is None:
-            served = " or ".join(kind.api_version for kind in versions)
-            verdict = denied(404, f"{label}: apiVersion: {wanted} is not served; write {served}")
+            remedy = _successor(origin.content, versions)
+            verdict = denied(404, f"{label}: apiVersion: {wanted} is not served; {remedy}")
             content: Document = origin.content
         else:
             checked = kind.check(origin.content)
-            content = _placed(checked.content, key[0]) if not checked.problems else checked.content
+            content = _placed(checked.content, key, kind) if not checked.problems else checked.content
             problems = "; ".join(str(problem) for problem in checked.problems)
             unknown = tuple(f"{label}: {problem}" for problem in checked.unknown)
             verdict = denied(422, f"{label}: {problems}", unknown) if problems else Verdict(warnings=unknown)
@@ -101,9 +103,26 @@ class Manifests:
         return namespace, f"{metadata['generateName']}{self._generated:05}"
 
 
-def _placed(document: Document, namespace: str) -> Document:
-    """The document with the namespace that kubectl would put it into."""
-    return {**document, "metadata": {**document["metadata"], "namespace": namespace}} if namespace else document
+def _successor(document: Document, versions: Sequence[Kind]) -> str:
+    """Say what to write instead of a version that is not served."""
+    served = " or ".join(kind.api_version for kind in versions)
+    if not converted_peers.is_old_peer(document):
+        return f"write {served}"
+    # What would be refused then is better known now.
+    problems = [str(problem) for problem in versions[0].check(converted_peers.converted(document)).problems]
+    return "; ".join([cut(converted_peers.remedy(document)), *(f"then {problem}" for problem in problems)])
+
+
+def _placed(document: Document, key: Key, kind: Kind) -> Document:
+    """The document with the namespace that kubectl would put it into, and the name that the API server makes up.
+
+    Services are decided upon before they have that name.
+    """
+    namespace, name = key
+    metadata = {**document["metadata"], **({"namespace": namespace} if namespace else {})}
+    if kind.kind != resource.SERVICES.kind:
+        metadata["name"] = name
+    return {**document, "metadata": metadata}
 
 
 def _listed(document: Document) -> bool:

@@ -55,8 +55,8 @@ class Replay:
         self._manifests = Manifests(schemas, namespace=rules.namespace, default_namespace=default_namespace)
         self._pools: dict[str, Pool] = {}
         self._stored: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
-        self._pool_names: set[str] = set()
-        """Of all pools of the input: what an advertisement names may come after it."""
+        self._named: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
+        """Every object of the input by its first document: what one names may come after it."""
         self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
 
     def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
@@ -68,8 +68,8 @@ class Replay:
                 seen.add(manifest.key)
                 if addresses_in_status(manifest.content) and not manifest.going:
                     self.services.expect(manifest.key, manifest.content)
-            elif manifest.kind.kind == names.IP_ADDRESS_POOLS.kind and manifest.verdict.allowed:
-                self._pool_names.add(manifest.key[1])
+            elif (rules := _rules_of(manifest)) is not None and manifest.verdict.allowed and not manifest.going:
+                self._named[rules.resource].setdefault(manifest.key, manifest.content)
         self.services.secure()
         answers = self._with_coverage([self._answer(manifest) for manifest in manifests])
         return [answer for manifest, answer in zip(manifests, answers, strict=True) if manifest.listed]
@@ -112,7 +112,7 @@ class Replay:
     def _apply(self, manifest: Manifest) -> Verdict:
         if manifest.kind.kind == resource.SERVICES.kind and not manifest.kind.group:
             return self._service(manifest)
-        rules = BY_KIND.get((manifest.kind.group, manifest.kind.kind))
+        rules = _rules_of(manifest)
         if rules is None:
             return Verdict()
         old = self._stored[rules.resource].get(manifest.key)
@@ -123,7 +123,7 @@ class Replay:
             old=old,
             rules=self._rules,
             context=self._context,
-            pool_names=lambda: self._pool_names | {name for _, name in self._stored[names.IP_ADDRESS_POOLS]},
+            pool_names=lambda: {one["metadata"]["name"] for one in self.expected(names.IP_ADDRESS_POOLS)},
         )
         verdict = rules.answer(change, namespace=manifest.key[0], assumed=not manifest.names_namespace)
         if verdict.allowed:
@@ -176,6 +176,17 @@ class Replay:
         """Return which pools each advertisement selects."""
         return selections_of(self._stored[names.L2_ADVERTISEMENTS].values())
 
+    def objects(self, kind: Resource) -> list[Document]:
+        """Return the stored objects of a kind, of the install namespace alone."""
+        return self._at_home(self._stored[kind])
+
+    def expected(self, kind: Resource) -> list[Document]:
+        """Return those, and the ones that come later."""
+        return self._at_home({**self._named[kind], **self._stored[kind]})
+
+    def _at_home(self, documents: Mapping[Key, Document]) -> list[Document]:
+        return [document for (namespace, _), document in documents.items() if namespace == self._rules.namespace]
+
     def namespaces(self) -> dict[str, Mapping[str, str]]:
         """Return the labels of the namespaces that have a document."""
         return {name: labels_of(self._namespace(name)) for _, name in self._stored[resource.NAMESPACES]}
@@ -192,7 +203,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class _Context(ClusterContext):
-    """What pools are checked against: the replay as far as it got."""
+    """What objects are checked against: the replay as far as it got. Nodes and Secrets are not in the input."""
 
     replay: Replay
 
@@ -219,6 +230,22 @@ class _Context(ClusterContext):
 
     def foreign(self) -> Sequence[tuple[str, AddressRange]]:
         return ()
+
+    def objects(self, kind: Resource) -> list[Document]:
+        return self.replay.objects(kind)
+
+    def expected(self, kind: Resource) -> list[Document]:
+        return self.replay.expected(kind)
+
+    def nodes(self) -> Mapping[str, Mapping[str, str]]:
+        return {}
+
+    def lacks_secret(self, name: str) -> bool:  # noqa: ARG002  it may be made by other means than the input
+        return False
+
+
+def _rules_of(manifest: Manifest) -> KindRules | None:
+    return BY_KIND.get((manifest.kind.group, manifest.kind.kind))
 
 
 def _labelled(namespace: Document, name: str) -> Document:

@@ -172,6 +172,9 @@ def _problem(error: ValidationError) -> Problem:
     path = _path(error.absolute_path)
     value: Any = error.instance
     rule: Any = error.validator_value
+    if "password" in path.lower():
+        # Whatever is in such a field may be the password itself, put into the wrong place.
+        return Problem(path, f"is not {_type_name(rule)}" if error.validator == "type" else "has no valid value")
     match error.validator:
         case "type":
             return Problem(path, f"{_shown(value)} is not {_type_name(rule)}")
@@ -183,6 +186,8 @@ def _problem(error: ValidationError) -> Problem:
             return Problem(path, f"{_shown(value)} is too large; use {rule} or less")
         case "minItems":
             return Problem(path, "is empty; list at least one" if rule == 1 else f"has fewer than {rule} entries")
+        case "maxLength":
+            return Problem(path, f"{_shown(value)} has {len(value)} characters; use {rule} at most")
         case "minLength":
             return Problem(path, "is empty; write a value, or remove it")
         case "anyOf":

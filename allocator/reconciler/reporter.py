@@ -22,6 +22,7 @@ from allocator.objects import names
 from allocator.objects.document import labels_of
 from allocator.objects.namespace import quota_text
 from allocator.process.logs import EventLog
+from allocator.reconciler.bgp_reporter import BgpReporter
 from allocator.reconciler.configuration_state import NAME, ConfigurationState
 from allocator.reconciler.status_writer import StatusWriter
 from allocator.rules import configuration, pool_status
@@ -60,9 +61,10 @@ class Reporter:
         self._advertisements, self._states = (
             Reflector(cluster, resource, namespace=namespace, on_change=self.note) for resource in watched
         )
+        self._bgp = BgpReporter(cluster, namespace=namespace, on_change=self.note)
         self._nodes = Reflector(cluster, resource.NODES, metadata_only=True, on_change=self._note_node)
         self._node_labels: dict[str, Mapping[str, str]] = {}
-        self._found: tuple[int, Configuration] | None = None
+        self._found: tuple[object, Configuration] | None = None
         self._edits = 0
         self._reported: dict[str, tuple[object, ...]] = {}
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -118,27 +120,34 @@ class Reporter:
             return
         else:
             self._node_labels[name] = labels
+        self._edits += 1
         self._changed.set()
         self._urgent.set()
 
     def configuration(self) -> Configuration:
         """Return what pools, advertisements and quotas say now, and what is wrong with them."""
-        edits = self._edits
+        nodes = self._known_nodes()
+        read = (self._edits, nodes is not None)
         known = self._found
-        if known is not None and known[0] == edits:
+        if known is not None and known[0] == read:
             return known[1]
         found = self._cache.configuration().copy()
         others = {
             names.L2_ADVERTISEMENTS: self._advertisements.items(),
             resource.NAMESPACES: self._cache.namespaces(),
+            **self._bgp.objects(),
         }
-        configuration.add_others(found, others)
-        self._found = (edits, found)
+        configuration.add_others(found, others, nodes or {})
+        self._found = (read, found)
         return found
+
+    def _known_nodes(self) -> dict[str, Mapping[str, str]] | None:
+        """The labels of all nodes; None before all are listed: objects for BGP are judged by who shares a node."""
+        return dict(self._node_labels) if self._nodes.synced else None
 
     @property
     def _mirrors(self) -> tuple[Reflector, ...]:
-        return self._advertisements, self._states, self._nodes
+        return self._advertisements, self._states, self._nodes, *self._bgp.reflectors
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -183,6 +192,7 @@ class Reporter:
             # A list with nothing in it brings no change.
             self._changed.set()
             return
+        self._bgp.report(found, nodes, lambda kind, one, conditions: self._write(kind, one, {}, conditions, now))
         self._require_leadership()
         stored = self._states.get(self._namespace, NAME)
         self._state.write(stored, found.errors(), remarks=found.remarks(), now=now)

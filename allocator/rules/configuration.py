@@ -5,7 +5,7 @@ Admission refuses what is wrong; what is found here came in while nothing checke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -16,6 +16,8 @@ from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import pool_from, pool_overlaps
+from allocator.rules import bgp_configuration
+from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.kinds import BY_KIND
 from allocator.rules.pool_coverage import not_announced, selections_of
 
@@ -50,6 +52,10 @@ class Configuration:
         """The faults of L2Advertisements by name."""
         return self.faults.get(names.L2_ADVERTISEMENTS.kind, {})
 
+    def fault(self, kind: Resource, name: str) -> Fault | None:
+        """Return what is wrong with an object, None where nothing is."""
+        return self.faults.get(kind.kind, {}).get(name)
+
     def sound_pools(self) -> dict[str, Pool]:
         """Return the pools that may be used; of two that overlap only the older one."""
         return {name: pool for name, pool in self.pools.items() if name not in self.pool_faults}
@@ -83,14 +89,16 @@ class Configuration:
 
 
 def read(
-    pools: Iterable[Document], others: Mapping[Resource, Iterable[Document]] = MappingProxyType({})
+    pools: Iterable[Document],
+    others: Mapping[Resource, Sequence[Document]] = MappingProxyType({}),
+    nodes: Nodes = MappingProxyType({}),
 ) -> Configuration:
-    """Read all of it: `others` are the objects of the other kinds in KINDS that are known.
+    """Read all of it: `others` are the objects of the other kinds in KINDS that are known, `nodes` the labels of all.
 
     Of two pools that overlap the one created later is at fault.
     """
     found = of_pools((document["metadata"]["name"], parse(document)) for document in sorted(pools, key=age))
-    add_others(found, others)
+    add_others(found, others, nodes)
     return found
 
 
@@ -120,7 +128,9 @@ def of_pools(parsed: Iterable[tuple[str, Pool | InvalidDocument]]) -> Configurat
     return found
 
 
-def add_others(found: Configuration, others: Mapping[Resource, Iterable[Document]]) -> None:
+def add_others(
+    found: Configuration, others: Mapping[Resource, Sequence[Document]], nodes: Nodes = MappingProxyType({})
+) -> None:
     """Add what objects of other kinds say, and what is wrong with them."""
     if names.L2_ADVERTISEMENTS in others:
         found.selections = selections_of(others[names.L2_ADVERTISEMENTS])
@@ -131,6 +141,9 @@ def add_others(found: Configuration, others: Mapping[Resource, Iterable[Document
                 check(document)
             except InvalidDocument as error:
                 found.add_fault(kind.kind, document["metadata"]["name"], Fault("Invalid", str(error)))
+    pools = list(found.sound_pools().values())
+    for kind_name, (name, reason, message) in bgp_configuration.faults(others, pools, nodes):
+        found.add_fault(kind_name, name, Fault(reason, message))
 
 
 def age(document: Document) -> tuple[str, str]:

@@ -12,12 +12,19 @@ from types import MappingProxyType
 
 from allocator.kube import resource
 from allocator.kube.resource import Resource
-from allocator.objects import bgp, names
+from allocator.objects import names
+from allocator.objects.bgp_advertisement import advertisement_from
+from allocator.objects.bgp_bfd_profile import bfd_profile_from
+from allocator.objects.bgp_community import aliases_from
+from allocator.objects.bgp_peer import peer_from
 from allocator.objects.document import Document
 from allocator.objects.l2_advertisement import check_l2_advertisement
 from allocator.objects.namespace import check_quota, quota_text
 from allocator.objects.pool import pool_from
-from allocator.rules.bgp import review_bgp
+from allocator.rules.bgp_advertisement import review_bgp_advertisement
+from allocator.rules.bgp_bfd_profile import review_bfd_profile, review_bfd_profile_deletion
+from allocator.rules.bgp_community import review_community, review_community_deletion
+from allocator.rules.bgp_peer import review_peer
 from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.l2_advertisement import review_l2_advertisement
 from allocator.rules.namespace import review_namespace
@@ -93,14 +100,32 @@ def _review_l2_advertisement(change: Change) -> Verdict:
     return review_l2_advertisement(change.new, pools=change.pool_names())
 
 
+def _review_peer(change: Change) -> Verdict:
+    return review_peer(change.new, change.old, context=change.context(), rules=change.rules)
+
+
+def _review_bgp_advertisement(change: Change) -> Verdict:
+    return review_bgp_advertisement(change.new, context=change.context(), rules=change.rules)
+
+
+def _review_community(change: Change) -> Verdict:
+    return review_community(change.new, change.old, context=change.context())
+
+
 def _bgp(
-    kind: Resource, check: Callable[[Document], object] = lambda _: None, selectors: tuple[str, ...] = ()
+    kind: Resource,
+    check: Callable[[Document], object],
+    review: Callable[[Change], Verdict],
+    review_deletion: Callable[[Document, Callable[[], ClusterContext]], Verdict] = lambda _old, _context: Verdict(),
 ) -> KindRules:
     return KindRules(
         resource=kind,
         path="/validate-metallb-io-bgp",
         check=check,
-        review=lambda change: review_bgp(kind.kind, change.new, check=check, selectors=selectors),
+        review=review,
+        review_deletion=review_deletion,
+        in_one_namespace=True,
+        reads_cluster=True,
     )
 
 
@@ -122,10 +147,20 @@ KINDS: tuple[KindRules, ...] = (
         in_one_namespace=True,
         reads_cluster=True,
     ),
-    _bgp(names.BGP_PEERS, bgp.check_peer, bgp.PEER_SELECTORS),
-    _bgp(names.BGP_ADVERTISEMENTS, bgp.check_advertisement, bgp.ADVERTISEMENT_SELECTORS),
-    _bgp(names.BFD_PROFILES),
-    _bgp(names.COMMUNITIES),
+    _bgp(names.BGP_PEERS, peer_from, _review_peer),
+    _bgp(names.BGP_ADVERTISEMENTS, advertisement_from, _review_bgp_advertisement),
+    _bgp(
+        names.BFD_PROFILES,
+        bfd_profile_from,
+        lambda change: review_bfd_profile(change.new, context=change.context()),
+        lambda old, context: review_bfd_profile_deletion(old, context=context()),
+    ),
+    _bgp(
+        names.COMMUNITIES,
+        aliases_from,
+        _review_community,
+        lambda old, context: review_community_deletion(old, context=context()),
+    ),
     KindRules(
         resource=resource.NAMESPACES,
         path="/validate-v1-namespace",

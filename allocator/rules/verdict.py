@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from allocator.core.addresses import Family
+from allocator.core.listing import one_line
 from allocator.core.pools import PriorityOrder
 from allocator.core.verdicts import Decision
 from allocator.objects import names
@@ -38,6 +39,11 @@ class Verdict:
     """The assignment a Service shall carry (None under a key: the key goes); None leaves the object alone."""
     decision: Decision | None = None
     """What was decided, where something had to be."""
+
+    def __post_init__(self) -> None:
+        # Both may quote what a user wrote.
+        object.__setattr__(self, "message", one_line(self.message))
+        object.__setattr__(self, "warnings", tuple(map(one_line, self.warnings)))
 
 
 def denied(code: int, message: str, warnings: tuple[str, ...] = ()) -> Verdict:

@@ -14,6 +14,8 @@ from allocator.core.claims import Claim, ClaimState, Holder
 from allocator.core.ledger import Ledger
 from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
+from allocator.kube.resource import Resource
+from allocator.objects.document import Document
 from allocator.objects.pool import pool_from
 from allocator.rules.cluster_context import ClusterContext, ServiceKey
 from allocator.rules.pool import review_pool
@@ -80,6 +82,20 @@ class Counted(ClusterContext):
     def foreign(self) -> Sequence[tuple[str, AddressRange]]:
         self.asked.append("nodes")
         return ()
+
+    def objects(self, kind: Resource) -> Sequence[Document]:
+        self.asked.append(kind.kind)
+        return ()
+
+    def expected(self, kind: Resource) -> Sequence[Document]:
+        return self.objects(kind)
+
+    def nodes(self) -> Mapping[str, Mapping[str, str]]:
+        self.asked.append("nodes")
+        return {}
+
+    def lacks_secret(self, name: str) -> bool:  # noqa: ARG002  every Secret is there
+        return False
 
 
 def document(changed: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Objects for BGP are stored as MetalLB stores them, and say themselves that they have no effect."""
+"""Objects for BGP are stored as MetalLB stores them, our own fields included."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from tests.lab.waiting import wait_until
 
 CRDS = Path(__file__).parents[2] / "manifests" / "crds"
 SELECTOR = {"matchLabels": {"rack": "a"}, "matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}
+NOW = "2026-01-01T00:00:00Z"
 SPECS: dict[Resource, dict[str, Any]] = {
     BGP_PEERS: {
         "myASN": 64500,
         "peerASN": 4200000000,
+        "localASN": 64513,
         "peerAddress": "10.0.0.1",
         "sourceAddress": "10.0.0.9",
         "peerPort": 180,
@@ -35,6 +37,10 @@ SPECS: dict[Resource, dict[str, Any]] = {
         "vrf": "red",
         "disableMP": False,
         "dualStackAddressFamily": True,
+        "ttlSecurityHops": 2,
+        "restartTime": "2m",
+        "shutdown": False,
+        "description": "top of rack 1",
     },
     BGP_ADVERTISEMENTS: {
         "ipAddressPools": ["production"],
@@ -45,6 +51,8 @@ SPECS: dict[Resource, dict[str, Any]] = {
         "aggregationLength": 28,
         "aggregationLengthV6": 120,
         "localPref": 4294967295,
+        "med": 0,
+        "asPathPrepend": 10,
         "communities": ["64512:1234", "large:64512:1:2", "no-advertise"],
     },
     BFD_PROFILES: {
@@ -85,15 +93,16 @@ def test_every_field_is_stored_as_written(cluster: Cluster, home: str, resource:
 
 
 @pytest.mark.parametrize("resource", BGP_KINDS, ids=lambda resource: resource.kind)
-def test_the_object_says_that_it_has_no_effect(
+def test_kubectl_shows_whether_the_object_is_ready(
     control_plane: ControlPlane, cluster: Cluster, home: str, resource: Resource
 ) -> None:
     create(cluster, home, resource, "told", {"myASN": 64500} if resource is BGP_PEERS else {})
+    condition = {"type": "Ready", "status": "False", "reason": "NoBGP", "message": "", "lastTransitionTime": NOW}
+    cluster.patch(resource, "told", {"status": {"conditions": [condition]}}, home, subresource="status")
 
     header, row = control_plane.kubectl("get", resource.plural, "told", "-n", home).stdout.splitlines()
 
-    assert "EFFECT" in header
-    assert "none: AdmitLB does not speak BGP" in row
+    assert row[header.index("READY") :].split()[0] == "False"
 
 
 def test_a_peer_gets_metallbs_defaults(cluster: Cluster, home: str) -> None:
@@ -115,6 +124,9 @@ def test_a_peer_gets_metallbs_defaults(cluster: Cluster, home: str) -> None:
         (BGP_PEERS, {"myASN": 4294967296}),
         (BGP_PEERS, {"myASN": 64500, "peerPort": 0}),
         (BGP_PEERS, {"myASN": 64500, "dynamicASN": "any"}),
+        (BGP_PEERS, {"myASN": 64500, "ttlSecurityHops": 255}),
+        (BGP_PEERS, {"myASN": 64500, "description": "x" * 201}),
+        (BGP_ADVERTISEMENTS, {"asPathPrepend": 11}),
         (BGP_ADVERTISEMENTS, {"aggregationLength": 0}),
         (BFD_PROFILES, {"detectMultiplier": 1}),
     ],

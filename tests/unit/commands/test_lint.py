@@ -272,26 +272,6 @@ def test_lint_imports_nothing_that_is_slow_to_import(tmp_path: Path) -> None:
     assert not imported & {"kubernetes", "flask", "gunicorn", "rich", "cryptography", "scapy", "prometheus_client"}
 
 
-def test_an_object_for_bgp_passes_with_the_word_that_it_has_no_effect() -> None:
-    peer = {
-        "apiVersion": "metallb.io/v1beta2",
-        "kind": "BGPPeer",
-        "metadata": {"name": "tor-1", "namespace": "metallb-system"},
-        "spec": {"myASN": 64500, "peerASN": 64501, "peerAddress": "10.0.0.1"},
-    }
-    ran = lint(peer)
-    assert ran.code == 0
-    (warning,) = ran.documents[0]["warnings"]
-    assert warning.startswith("BGPPeer tor-1: AdmitLB does not speak BGP")
-    assert "L2Advertisement" in warning
-
-
-def test_a_peer_in_the_version_that_is_gone_is_told_the_one_that_is_served() -> None:
-    ran = lint({"apiVersion": "metallb.io/v1beta1", "kind": "BGPPeer", "metadata": {"name": "old"}})
-    assert ran.code == 1
-    assert "write metallb.io/v1beta2" in ran.documents[0]["message"]
-
-
 @pytest.mark.parametrize(
     ("documents", "warned"),
     [

@@ -14,6 +14,7 @@ from allocator.rules.pool import review_pool, review_pool_deletion
 from allocator.rules.verdict import Rules, Verdict
 from tests.bench.pool_review import Counted, document
 
+BGP = "BGPAdvertisement"
 FREE = {"addresses": ["10.0.0.0/17"]}
 USED = {"addresses": ["10.0.128.0/17"]}
 GOLD = {"namespaces": ["default"], "serviceSelectors": [{"matchLabels": {"tier": "gold"}}]}
@@ -35,19 +36,19 @@ def review(
 @pytest.mark.parametrize(
     ("changed", "allowed", "asked"),
     [
-        ({"labels": {"tier": "public"}}, True, set()),
+        ({"labels": {"tier": "public"}}, True, {BGP}),
         ({"autoAssign": False, "reuseDelaySeconds": 5}, True, set()),
         ({"shrinkPolicy": "Drain"}, True, set()),
         ({"serviceAllocation": {"namespaces": ["default"], "priority": 3}}, True, {"pools"}),
         ({"serviceAllocation": {"namespaces": ["default", "more"]}}, True, {"pools"}),
         ({"serviceAllocation": {"namespaces": ["other"]}}, False, set()),
         ({"serviceAllocation": GOLD}, False, {"labels of Services"}),
-        (FREE, True, {"pools", "nodes"}),
-        (USED, False, {"pools"}),
-        ({"excludeAddresses": ["10.0.200.0/24"]}, True, {"pools", "nodes"}),
-        ({"excludeAddresses": ["10.0.0.7"]}, False, {"pools"}),
+        (FREE, True, {"pools", BGP, "nodes"}),
+        (USED, False, {"pools", BGP}),
+        ({"excludeAddresses": ["10.0.200.0/24"]}, True, {"pools", BGP, "nodes"}),
+        ({"excludeAddresses": ["10.0.0.7"]}, False, {"pools", BGP}),
         ({"avoidBuggyIPs": True}, False, {"pools"}),
-        (USED | {"shrinkPolicy": "Drain"}, True, {"pools", "nodes"}),
+        (USED | {"shrinkPolicy": "Drain"}, True, {"pools", BGP, "nodes"}),
     ],
 )
 def test_a_change_reads_of_the_cluster_what_it_may_take_away(

@@ -1,0 +1,58 @@
+"""BFDProfiles as values: the timers of BFD sessions (MetalLB internal/config/config.go bfdProfileFromCR)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from allocator.objects.bgp_peer import LONGEST_PROFILE_NAME
+from allocator.objects.document import Document, Problems, name_of
+
+_INTERVAL_MILLISECONDS: Final = (10, 60_000)
+_RANGES: Final = {
+    "receiveInterval": _INTERVAL_MILLISECONDS,
+    "transmitInterval": _INTERVAL_MILLISECONDS,
+    "echoInterval": _INTERVAL_MILLISECONDS,
+    "detectMultiplier": (2, 255),
+    "minimumTtl": (1, 254),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BfdProfile:
+    """Intervals in milliseconds; None where FRR's default applies (300, 300, times 3; echo 50)."""
+
+    name: str
+    receive_milliseconds: int | None = None
+    transmit_milliseconds: int | None = None
+    echo_milliseconds: int | None = None
+    detect_multiplier: int | None = None
+    minimum_ttl: int | None = None
+    echo: bool = False
+    passive: bool = False
+
+
+def bfd_profile_from(document: Document) -> BfdProfile:
+    """Read a BFDProfile. Raises InvalidDocument."""
+    problems = Problems()
+    name = name_of(document)
+    if len(name) > LONGEST_PROFILE_NAME:
+        problems.add(
+            "metadata.name", f"{name} has {len(name)} characters, and FRR takes {LONGEST_PROFILE_NAME}; shorten it"
+        )
+    spec = document.get("spec") or {}
+    for field, (least, most) in _RANGES.items():
+        number = spec.get(field)
+        if number is not None and not least <= number <= most:
+            problems.add(f"spec.{field}", f"{number} is out of range; write {least} to {most}")
+    problems.raise_if_any()
+    return BfdProfile(
+        name=name,
+        receive_milliseconds=spec.get("receiveInterval"),
+        transmit_milliseconds=spec.get("transmitInterval"),
+        echo_milliseconds=spec.get("echoInterval"),
+        detect_multiplier=spec.get("detectMultiplier"),
+        minimum_ttl=spec.get("minimumTtl"),
+        echo=bool(spec.get("echoMode")),
+        passive=bool(spec.get("passiveMode")),
+    )

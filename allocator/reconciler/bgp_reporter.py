@@ -1,0 +1,103 @@
+"""What has come of the objects for BGP: copies of them, and the conditions that the reporter writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from allocator.kube.client import Cluster, Object
+from allocator.kube.reflector import Change, Reflector
+from allocator.kube.resource import Resource
+from allocator.objects import names
+from allocator.objects.bgp_community import all_aliases
+from allocator.objects.document import name_of
+from allocator.rules import bgp_status
+from allocator.rules.bgp_configuration import in_order_of_age
+from allocator.rules.bgp_nodes import Nodes
+from allocator.rules.bgp_peer import peers_of
+from allocator.rules.conditions import Condition
+from allocator.rules.configuration import Configuration
+
+Write = Callable[[Resource, Object, tuple[Condition, ...]], bool]
+"""Makes an object show these conditions, and returns whether that took a write."""
+
+
+class BgpReporter:
+    """Watches the four kinds; `report` belongs to the reporter's thread, and so do `_reported` and `_settled`."""
+
+    def __init__(self, cluster: Cluster, *, namespace: str, on_change: Callable[[Change], None]) -> None:
+        self._copies = {
+            kind: Reflector(cluster, kind, namespace=namespace, on_change=on_change) for kind in names.BGP_KINDS
+        }
+        self._reported: Configuration | None = None
+        self._settled: dict[str, str] = {}
+        """By uid, the version that shows what `_reported` makes of the object."""
+
+    @property
+    def reflectors(self) -> tuple[Reflector, ...]:
+        """The watches, for whoever starts and stops them."""
+        return tuple(self._copies.values())
+
+    @property
+    def synced(self) -> bool:
+        """Whether all four kinds have been listed."""
+        return all(copy.synced for copy in self._copies.values())
+
+    def objects(self) -> dict[Resource, list[Object]]:
+        """Return all objects by kind."""
+        return {kind: copy.items() for kind, copy in self._copies.items()}
+
+    def report(self, found: Configuration, nodes: Nodes, write: Write) -> None:
+        """Write the conditions of those objects that do not show them. Raises what `write` raises."""
+        if found is not self._reported:
+            self._settled.clear()
+            self._reported = found
+        objects = self.objects()
+        pending = {
+            kind: [one for one in listed if self._settled.get(one["metadata"]["uid"]) != _version(one)]
+            for kind, listed in objects.items()
+        }
+        if not any(pending.values()):
+            return
+        conditions = _conditions(found, objects, nodes)
+        for kind, listed in pending.items():
+            for document in listed:
+                if not write(kind, document, conditions[kind](document)):
+                    self._settled[document["metadata"]["uid"]] = _version(document)
+
+
+def _conditions(
+    found: Configuration, objects: dict[Resource, list[Object]], nodes: Nodes
+) -> dict[Resource, Callable[[Object], tuple[Condition, ...]]]:
+    """By kind, what an object of it shows."""
+
+    def sound(kind: Resource) -> Sequence[Object]:
+        return [one for one in objects[kind] if found.fault(kind, name_of(one)) is None]
+
+    pools = list(found.sound_pools().values())
+    peers = peers_of(sound(names.BGP_PEERS))
+    profiles = {name_of(one) for one in sound(names.BFD_PROFILES)}
+    aliases = all_aliases(in_order_of_age(objects[names.COMMUNITIES]))
+    return {
+        names.BGP_PEERS: lambda one: bgp_status.peer_conditions(
+            one, found.fault(names.BGP_PEERS, name_of(one)), profiles=profiles, nodes=nodes
+        ),
+        names.BGP_ADVERTISEMENTS: lambda one: bgp_status.advertisement_conditions(
+            one,
+            found.fault(names.BGP_ADVERTISEMENTS, name_of(one)),
+            pools=pools,
+            peers=peers,
+            aliases=aliases,
+            nodes=nodes,
+        ),
+        names.BFD_PROFILES: lambda one: bgp_status.profile_conditions(
+            one, found.fault(names.BFD_PROFILES, name_of(one)), peers=peers
+        ),
+        names.COMMUNITIES: lambda one: bgp_status.community_conditions(
+            one, found.fault(names.COMMUNITIES, name_of(one))
+        ),
+    }
+
+
+def _version(document: Object) -> str:
+    version: str = document["metadata"]["resourceVersion"]
+    return version
