@@ -16,7 +16,7 @@ PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 # How many test files run side by side, each in a lab of its own; those that measure time run alone.
 WORKERS ?= 2
 # The quick ones first. The wire comes before the whole lab, whose hosts stay until the session ends.
-TIERS := tests/unit tests/wire tests/cluster tests/chaos tests/endtoend tests/demo
+TIERS := tests/unit tests/wire tests/frr tests/cluster tests/chaos tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
 
 .PHONY: help
@@ -28,7 +28,7 @@ demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leave
 	$(if $(filter-out 0,$(KEEP)),$(PY) -m tests.lab up -- $(PY) -m tests.demo --keep,$(LAB) $(PY) -m tests.demo)
 
 .PHONY: test
-test: setup prometheus ## Run all tests, WORKERS=2 files side by side
+test: setup prometheus frr ## Run all tests, WORKERS=2 files side by side
 	@$(LAB) true
 	$(PYTEST) -p tests.side_by_side --workers $(WORKERS) $(TIERS)
 
@@ -39,6 +39,10 @@ test-fast: $(INSTALLED) ## Run the tests that need no processes, side by side (a
 .PHONY: test-cluster
 test-cluster: setup ## Run the tests against a real API server
 	$(LAB) $(PYTEST) tests/cluster
+
+.PHONY: test-frr
+test-frr: setup frr ## Compare the rules for BGP with what real FRR daemons take (seconds)
+	$(LAB) $(PYTEST) tests/frr
 
 .PHONY: test-lab
 test-lab: setup prometheus ## Run the tests on the wire and on the whole cluster in a box
@@ -55,6 +59,11 @@ test-monitoring: setup prometheus ## Make every alert fire once under a real Pro
 .PHONY: prometheus
 prometheus: $(INSTALLED)
 	$(PY) -m tests.lab.prometheus_programs
+
+# Where Debian's archive is out of reach, the tests that need FRR are skipped and say so.
+.PHONY: frr
+frr: $(INSTALLED)
+	$(PY) -m tests.lab.frr_programs
 
 .PHONY: chromium
 chromium: $(INSTALLED)

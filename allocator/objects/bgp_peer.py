@@ -20,8 +20,8 @@ from allocator.objects.selectors import selectors_from
 
 SELECTORS = ("nodeSelectors",)
 DEFAULT_PORT: Final = 179
-LONGEST_PROFILE_NAME: Final = 64
-"""FRR's limit (bfdd/bfd.h BFD_PROFILE_NAME_LEN); it takes a longer one for no profile, without a word."""
+LONGEST_PROFILE_NAME: Final = 63
+"""What bgpd keeps of a name, without a word; bfdd takes one more (FRR lib/bfd.h BFD_PROFILE_NAME_LEN)."""
 
 _LARGEST_ASN: Final = (1 << 32) - 1
 _LARGEST_PORT: Final = 16_384
@@ -237,8 +237,6 @@ def _device(spec: Document, name: str, problems: Problems) -> str:
         problems.add(here, f"{quoted(text)} is too long; Linux allows {_LONGEST_INTERFACE_NAME} bytes")
     elif _BLANK_OR_CONTROL.search(text) or set(text) & set("/:") or text in (".", ".."):
         problems.add(here, f"{quoted(text)} is no name of an interface; it has no blank, '/' or ':'")
-    elif not text.isascii() or not text.isprintable():
-        problems.add(here, f"{quoted(text)} is no name that FRR keeps as it is; use ASCII")
     elif _is_address(text):
         problems.add(here, f"{quoted(text)} is an address; write it as peerAddress, or the interface's name")
     return text

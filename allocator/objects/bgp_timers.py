@@ -22,7 +22,10 @@ _LONGEST_RESTART_SECONDS: Final = 4_095
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timers:
-    """Whole seconds; None where FRR's default applies. Hold and keepalive time are given both or neither."""
+    """Whole seconds; None where FRR's default applies. Hold and keepalive time are given both or neither.
+
+    FRR lowers a keepalive time over a third of the hold time to that third: here it is so from the beginning.
+    """
 
     hold_seconds: int | None = None
     keepalive_seconds: int | None = None
@@ -54,7 +57,7 @@ def _session(spec: Document, problems: Problems) -> tuple[int | None, int | None
     hold = given_hold if given_hold is not None else 3 * keepalive
     for path, why in _unfit(spec, int(hold), hold, keepalive):
         problems.add(path, why)
-    return int(hold), max(1, int(keepalive)) if keepalive else 0
+    return int(hold), min(int(keepalive), int(hold) // 3)
 
 
 def _unfit(spec: Document, hold_seconds: int, hold: Fraction, keepalive: Fraction) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ class DebianArchive:
 
     directory: Path
     log: CommandLog
+    suite: str = SUITE
 
     def open(self) -> None:
         """Fetch the lists of packages and of source packages. Raises NoDebianArchive, CommandFailed."""
@@ -36,7 +37,7 @@ class DebianArchive:
         signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
         for folder in ("lists/partial", "cache/archives/partial"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
-        lines = [f"{kind} {signed}{mirror} {SUITE} main\n" for kind in ("deb", "deb-src")]
+        lines = [f"{kind} {signed}{mirror} {self.suite} main\n" for kind in ("deb", "deb-src")]
         (self.directory / "sources.list").write_text("".join(lines))
         self._apt("update")
 
@@ -56,6 +57,20 @@ class DebianArchive:
             for archive in folder.glob(f"{package}_*.deb"):
                 self.log.run("dpkg-deb", "--extract", archive, root)
 
+    def unpack_whole(self, packages: list[str], root: Path) -> None:
+        """Unpack packages with all that they depend on, C library included, into a folder to `chroot` to."""
+        (self.directory / "status").touch()
+        nothing_installed = {"Dir::State::status": self.directory / "status", "Debug::NoLocking": "1"}
+        options = [f"-o{key}={value}" for key, value in nothing_installed.items()]
+        self._apt(*options, "--yes", "--download-only", "--no-install-recommends", "install", *packages)
+        root.mkdir(parents=True, exist_ok=True)
+        for archive in sorted((self.directory / "cache" / "archives").glob("*.deb")):
+            self.log.run("dpkg-deb", "--extract", archive, root)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            # From Debian 13 on packages have their files below usr/ only, and rely on these links.
+            if not (root / name).exists() and (root / "usr" / name).exists():
+                (root / name).symlink_to(f"usr/{name}")
+
     def _apt(self, *words: str, cwd: Path | None = None) -> None:
         options = {
             "Dir::Etc::SourceList": self.directory / "sources.list",
@@ -68,7 +83,7 @@ class DebianArchive:
             "Acquire::Retries": "2",
             # The sandbox user of apt run by root could not write into our folders.
             "APT::Sandbox::User": "root",
-            "APT::Default-Release": SUITE,
+            "APT::Default-Release": self.suite,
         }
         settings = [f"-o{key}={value}" for key, value in options.items()]
         self.log.run("apt-get", "-q", *settings, *words, cwd=cwd or self.directory)

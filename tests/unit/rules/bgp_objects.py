@@ -115,3 +115,30 @@ ENTRIES = st.fixed_dictionaries(
 )
 ALIASES = st.builds(_community, _NAMED, st.lists(ENTRIES, max_size=3))
 OBJECTS = st.one_of(PEERS, ADVERTISEMENTS, PROFILES, ALIASES)
+
+_VISIBLE = st.characters(min_codepoint=33, max_codepoint=0x17F, exclude_categories=["Cc", "Zs"])
+
+
+@st.composite
+def sound_peers(draw: st.DrawFn) -> Object:
+    """BGPPeers most of which are admitted: every field within its bounds, whatever it says beside the others."""
+    name = draw(st.text("abcdefgh", min_size=1, max_size=8))
+    spec: dict[str, Any] = {
+        "myASN": draw(st.sampled_from([64500, 4200000000])),
+        "peerASN": draw(st.integers(1, (1 << 32) - 1)),
+        "peerAddress": str(draw(st.ip_addresses(network=draw(st.sampled_from(["10.0.0.0/8", "2001:db8::/32"]))))),
+        "peerPort": draw(st.integers(1, 16384)),
+        "password": draw(st.text(_VISIBLE)),
+        "description": draw(st.text(st.one_of(st.just(" "), _VISIBLE), max_size=40)).replace("|", ""),
+        "bfdProfile": draw(st.from_regex(r"\A[a-z]([-a-z0-9.]{0,61}[a-z0-9])?\Z")),
+        "enableGracefulRestart": draw(st.booleans()),
+        "shutdown": draw(st.booleans()),
+    }
+    for field in ("holdTime", "connectTime", "restartTime"):
+        if draw(st.booleans()):
+            spec[field] = f"{draw(st.integers(1, 5_000))}s"
+    if draw(st.booleans()):
+        spec[draw(st.sampled_from(["ttlSecurityHops", "localASN"]))] = draw(st.integers(1, 254))
+    if draw(st.booleans()):
+        spec["vrf"] = draw(st.text(_VISIBLE, min_size=1, max_size=15))
+    return peer(name, **spec)

@@ -76,7 +76,7 @@ def test_a_plain_peer_is_admitted_without_a_word() -> None:
         ({"connectTime": "1500ms"}, "spec.connectTime: 1500ms does not fit"),
         ({"connectTime": "65536s"}, "spec.connectTime: 65536s does not fit"),
         ({"restartTime": "4096s"}, "spec.restartTime: 4096s does not fit; write whole seconds from 1s to 4095s"),
-        ({"bfdProfile": "p" * 65}, "has 65 characters; a BFDProfile's name has 64 at most"),
+        ({"bfdProfile": "p" * 64}, "has 64 characters; a BFDProfile's name has 63 at most"),
         ({"description": "a | include b"}, "spec.description: 'a | include b' has a '|'"),
         ({"description": "one\ntwo"}, "has a line break or a control character; write one line"),
         ({"peerPort": 16385}, "spec.peerPort: 16385 is too large; use 16384 or less"),

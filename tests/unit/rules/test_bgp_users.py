@@ -43,11 +43,11 @@ def test_a_profile_out_of_range_is_refused(spec: dict[str, Any], says: str) -> N
 
 
 def test_a_profile_with_a_name_that_frr_does_not_take_is_refused() -> None:
-    assert judge(profile("p" * 64)).codes == [200]
-    ran = judge(profile("p" * 65))
+    assert judge(profile("p" * 63)).codes == [200]
+    ran = judge(profile("p" * 64))
     assert ran.codes == [422]
     assert "metadata.name: " in ran.messages[0]
-    assert "has 65 characters, and FRR takes 64; shorten it" in ran.messages[0]
+    assert "has 64 characters, and FRR takes 63; shorten it" in ran.messages[0]
 
 
 @pytest.mark.parametrize(
