@@ -12,7 +12,7 @@ from allocator.objects.bgp_community import all_aliases
 from allocator.objects.document import name_of
 from allocator.rules import bgp_status
 from allocator.rules.bgp_configuration import in_order_of_age
-from allocator.rules.bgp_nodes import Nodes
+from allocator.rules.bgp_nodes import Labels, Nodes
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.conditions import Condition
 from allocator.rules.configuration import Configuration
@@ -46,7 +46,7 @@ class BgpReporter:
         """Return all objects by kind."""
         return {kind: copy.items() for kind, copy in self._copies.items()}
 
-    def report(self, found: Configuration, nodes: Nodes, write: Write) -> None:
+    def report(self, found: Configuration, nodes: Labels, write: Write) -> None:
         """Write the conditions of those objects that do not show them. Raises what `write` raises."""
         if found is not self._reported:
             self._settled.clear()
@@ -58,7 +58,7 @@ class BgpReporter:
         }
         if not any(pending.values()):
             return
-        conditions = _conditions(found, objects, nodes)
+        conditions = _conditions(found, objects, Nodes(nodes))
         for kind, listed in pending.items():
             for document in listed:
                 if not write(kind, document, conditions[kind](document)):

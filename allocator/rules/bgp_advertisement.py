@@ -14,7 +14,7 @@ from allocator.objects.document import Document, InvalidDocument, Problem, name_
 from allocator.objects.selectors import repeated_in
 from allocator.rules.bgp_advertisement_conflicts import added_communities, conflicts
 from allocator.rules.bgp_aggregation import too_wide_for
-from allocator.rules.bgp_nodes import Nodes, chosen, shared_node
+from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.verdict import Rules, Verdict, denied
@@ -30,7 +30,7 @@ def review_bgp_advertisement(new: Document, *, context: ClusterContext, rules: R
         advertisement = advertisement_from(new)
         repeated_in(new, SELECTORS).raise_if_any()
         aliases = all_aliases(context.expected(names.COMMUNITIES))
-        nodes, pools = context.nodes(), context.pools()
+        nodes, pools = Nodes(context.nodes()), context.pools()
         stored = (one for one in context.objects(names.BGP_ADVERTISEMENTS) if name_of(one) != advertisement.name)
         others = advertisements_of(stored)
         problems = [
@@ -122,9 +122,7 @@ def _notes(advertisement: Advertisement, peers: Sequence[Peer], nodes: Nodes) ->
         )
     if not nodes:
         return
-    if not chosen(advertisement.node_selectors, nodes):
+    if not nodes.chosen(advertisement.node_selectors):
         yield "spec.nodeSelectors: no node's labels match, so that nothing is announced"
-    elif mine and all(
-        shared_node((advertisement.node_selectors, peer.node_selectors), nodes) is None for peer in mine
-    ):
+    elif mine and all(nodes.shared(advertisement.node_selectors, peer.node_selectors) is None for peer in mine):
         yield "spec.nodeSelectors: none of these nodes connects to a peer it goes to, so that nothing is announced"

@@ -12,7 +12,7 @@ from allocator.core.addresses import Family
 from allocator.core.pools import Pool
 from allocator.objects.bgp_advertisement import Advertisement, Attributes
 from allocator.objects.document import Problem
-from allocator.rules.bgp_nodes import Nodes, on_node, shared_node
+from allocator.rules.bgp_nodes import Nodes, on_node
 
 _FIELDS: tuple[tuple[str, Callable[[Attributes], int | None]], ...] = (
     ("localPref", lambda attributes: attributes.local_pref),
@@ -64,7 +64,7 @@ def _meetings(
         if one.service_selectors or other.service_selectors or _peers_differ(one, other):
             continue
         pool = next((pool for pool in mine if other.pools.covers(pool) and _same_prefixes(one, other, pool)), None)
-        node = shared_node((one.node_selectors, other.node_selectors), nodes) if pool is not None else None
+        node = nodes.shared(one.node_selectors, other.node_selectors) if pool is not None else None
         if pool is not None and node is not None:
             yield other, pool, node
 

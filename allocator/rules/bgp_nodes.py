@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from allocator.core.selectors import Selector, matches_any
 
-Nodes = Mapping[str, Mapping[str, str]]
-"""Labels by the node's name; empty where no node is known."""
+Labels = Mapping[str, Mapping[str, str]]
+"""Labels by the name of their object."""
 
 
-def chosen(selectors: Sequence[Selector], nodes: Nodes) -> list[str]:
-    """Return the names of the nodes that the selectors choose: all of them where there are no selectors."""
-    return sorted(name for name, labels in nodes.items() if is_chosen(selectors, labels))
+class Nodes:
+    """The nodes there are, by their labels; empty where none is known.
 
-
-def is_chosen(selectors: Sequence[Selector], labels: Mapping[str, str]) -> bool:
-    """Return whether a node with these labels is chosen."""
-    return not selectors or matches_any(selectors, labels)
-
-
-def shared_node(several: Iterable[Sequence[Selector]], nodes: Nodes) -> str | None:
-    """Return a node that all of them choose, None where there is none.
-
-    Where no node is known it is the empty name: they may share one (MetalLB internal/config/validation.go
-    peersShareNode). Of several nodes the first by name.
+    Two hundred advertisements are compared with one another: what each list of selectors chooses is found once.
+    Belongs to one thread.
     """
-    if not nodes:
-        return ""
-    listed = list(several)
-    return next(
-        (name for name in sorted(nodes) if all(is_chosen(selectors, nodes[name]) for selectors in listed)), None
-    )
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = dict(labels)
+        self._chosen: dict[tuple[Selector, ...], frozenset[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._labels)
+
+    def chosen(self, selectors: Sequence[Selector]) -> frozenset[str]:
+        """Return the names of the nodes that the selectors choose: all of them where there are no selectors."""
+        key = tuple(selectors)
+        found = self._chosen.get(key)
+        if found is None:
+            labels = self._labels.items()
+            found = frozenset(name for name, its in labels if not key or matches_any(key, its))
+            self._chosen[key] = found
+        return found
+
+    def shared(self, one: Sequence[Selector], other: Sequence[Selector]) -> str | None:
+        """Return a node that both choose, the first by name; None where there is none.
+
+        Where no node is known it is the empty name: they may share one (MetalLB internal/config/validation.go
+        peersShareNode).
+        """
+        return min(self.chosen(one) & self.chosen(other), default=None) if self else ""
 
 
 def on_node(name: str) -> str:

@@ -11,7 +11,7 @@ from allocator.objects.bgp_peer import SELECTORS, Peer, peer_from
 from allocator.objects.bgp_timers import DEFAULT_HOLD_SECONDS
 from allocator.objects.document import Document, InvalidDocument, name_of
 from allocator.objects.selectors import repeated_in
-from allocator.rules.bgp_nodes import chosen
+from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.bgp_peer_conflicts import conflicts
 from allocator.rules.bgp_session_resets import resetting_fields
 from allocator.rules.cluster_context import ClusterContext
@@ -30,7 +30,7 @@ def review_peer(new: Document, old: Document | None, *, context: ClusterContext,
         peer = peer_from(new)
         repeated_in(new, SELECTORS).raise_if_any()
         others = peers_of(one for one in context.objects(names.BGP_PEERS) if name_of(one) != peer.name)
-        nodes = context.nodes()
+        nodes = Nodes(context.nodes())
         if problems := conflicts(peer, others, nodes):
             raise InvalidDocument(problems)
     except InvalidDocument as error:
@@ -38,7 +38,7 @@ def review_peer(new: Document, old: Document | None, *, context: ClusterContext,
     absent = [f"{label}: {text}" for text in _absent(peer, context)]
     profile = next((one for one in profiles_of(context) if one.name == peer.bfd_profile), None)
     notes = [f"{label}: {text}" for text in (*_notes(peer, new, rules), *_effects(peer, profile))]
-    if nodes and not chosen(peer.node_selectors, nodes):
+    if nodes and not nodes.chosen(peer.node_selectors):
         notes.append(f"{label}: spec.nodeSelectors: no node's labels match, so that none connects")
     notes += [f"{label}: {text}" for text in _reset(peer, old)]
     if absent and rules.strict:

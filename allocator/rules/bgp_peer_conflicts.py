@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from allocator.objects.bgp_peer import Peer
 from allocator.objects.document import Problem
-from allocator.rules.bgp_nodes import Nodes, on_node, shared_node
+from allocator.rules.bgp_nodes import Nodes, on_node
 
 
 def conflicts(peer: Peer, others: Iterable[Peer], nodes: Nodes) -> list[Problem]:
@@ -19,7 +19,7 @@ def conflicts(peer: Peer, others: Iterable[Peer], nodes: Nodes) -> list[Problem]
     for other in others:
         if not any(_conflicts(peer, other, "")):
             continue
-        node = shared_node((peer.node_selectors, other.node_selectors), nodes)
+        node = nodes.shared(peer.node_selectors, other.node_selectors)
         if node is not None:
             found += _conflicts(peer, other, f"of BGPPeer {other.name} {on_node(node)}")
     return found
@@ -27,7 +27,7 @@ def conflicts(peer: Peer, others: Iterable[Peer], nodes: Nodes) -> list[Problem]
 
 def _conflicts(peer: Peer, other: Peer, where: str) -> Iterator[Problem]:
     if peer.router_id != other.router_id:
-        mine, its = peer.router_id or "not set", other.router_id or "not set"
+        mine, its = peer.router_id or "no ID", other.router_id or "no ID"
         why = f"{mine} differs from {its} {where}, and a node has one router ID; {_AGREE}"
         yield Problem("spec.routerID", why)
     if peer.vrf != other.vrf:

@@ -11,7 +11,7 @@ from allocator.objects.bgp_community import CommunityValue, aliases_from
 from allocator.objects.bgp_peer import Peer, peer_from
 from allocator.objects.document import Document, name_of
 from allocator.rules.bgp_advertisement import selected_peers, unknown_aliases
-from allocator.rules.bgp_nodes import Nodes, chosen
+from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
 
@@ -28,7 +28,7 @@ def peer_conditions(
     if peer.bfd_profile and peer.bfd_profile not in profiles:
         why = f"there is no BFDProfile {peer.bfd_profile} (yet), or it is not sound; no node connects"
         return reconciling("BFDProfileMissing", why)
-    if nodes and not chosen(peer.node_selectors, nodes):
+    if nodes and not nodes.chosen(peer.node_selectors):
         return reconciling("NoNode", "no node's labels match nodeSelectors; no node connects")
     return reconciling("NoBGP", f"no node connects: {_NO_COMPONENT}")
 
@@ -49,7 +49,7 @@ def advertisement_conditions(
     covered = sorted(pool.name for pool in pools if advertisement.pools.covers(pool))
     if not covered:
         return reconciling("NoPool", f"{_no_pool(advertisement, pools)}; nothing is announced")
-    if nodes and not chosen(advertisement.node_selectors, nodes):
+    if nodes and not nodes.chosen(advertisement.node_selectors):
         return reconciling("NoNode", "no node's labels match nodeSelectors; nothing is announced")
     mine = [peer.name for peer in selected_peers(advertisement, peers)]
     if not mine:

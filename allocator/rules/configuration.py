@@ -17,7 +17,7 @@ from allocator.objects import names
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import pool_from, pool_overlaps
 from allocator.rules import bgp_configuration
-from allocator.rules.bgp_nodes import Nodes
+from allocator.rules.bgp_nodes import Labels, Nodes
 from allocator.rules.kinds import BY_KIND
 from allocator.rules.pool_coverage import not_announced, selections_of
 
@@ -91,7 +91,7 @@ class Configuration:
 def read(
     pools: Iterable[Document],
     others: Mapping[Resource, Sequence[Document]] = MappingProxyType({}),
-    nodes: Nodes = MappingProxyType({}),
+    nodes: Labels = MappingProxyType({}),
 ) -> Configuration:
     """Read all of it: `others` are the objects of the other kinds in KINDS that are known, `nodes` the labels of all.
 
@@ -129,7 +129,7 @@ def of_pools(parsed: Iterable[tuple[str, Pool | InvalidDocument]]) -> Configurat
 
 
 def add_others(
-    found: Configuration, others: Mapping[Resource, Sequence[Document]], nodes: Nodes = MappingProxyType({})
+    found: Configuration, others: Mapping[Resource, Sequence[Document]], nodes: Labels = MappingProxyType({})
 ) -> None:
     """Add what objects of other kinds say, and what is wrong with them."""
     if names.L2_ADVERTISEMENTS in others:
@@ -142,7 +142,7 @@ def add_others(
             except InvalidDocument as error:
                 found.add_fault(kind.kind, document["metadata"]["name"], Fault("Invalid", str(error)))
     pools = list(found.sound_pools().values())
-    for kind_name, (name, reason, message) in bgp_configuration.faults(others, pools, nodes):
+    for kind_name, (name, reason, message) in bgp_configuration.faults(others, pools, Nodes(nodes)):
         found.add_fault(kind_name, name, Fault(reason, message))
 
 

@@ -97,7 +97,7 @@ def test_kubectl_shows_whether_the_object_is_ready(
     control_plane: ControlPlane, cluster: Cluster, home: str, resource: Resource
 ) -> None:
     create(cluster, home, resource, "told", {"myASN": 64500} if resource is BGP_PEERS else {})
-    condition = {"type": "Ready", "status": "False", "reason": "NoBGP", "message": "", "lastTransitionTime": NOW}
+    condition = {"type": "Ready", "status": "False", "reason": "NoBGP", "message": "x", "lastTransitionTime": NOW}
     cluster.patch(resource, "told", {"status": {"conditions": [condition]}}, home, subresource="status")
 
     header, row = control_plane.kubectl("get", resource.plural, "told", "-n", home).stdout.splitlines()

@@ -12,6 +12,10 @@ from allocator.kube.client import MERGE_PATCH, NotFound, Object
 from allocator.kube.resource import SERVICES, Resource
 from allocator.kube.timestamps import write_time
 from allocator.objects.names import (
+    BFD_PROFILES,
+    BGP_ADVERTISEMENTS,
+    BGP_PEERS,
+    COMMUNITIES,
     CONFIGURATION_STATES,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
@@ -19,7 +23,7 @@ from allocator.objects.names import (
     L2_ADVERTISEMENTS,
     SERVICE_L2_STATUSES,
 )
-from tests.cluster.gitops.argocd_health import Code, HealthChecks
+from tests.cluster.gitops.argocd_health import Code, Health, HealthChecks
 from tests.cluster.gitops.flux_health import HealthCheckExpressions
 from tests.cluster.gitops.kstatus import Status, status_of
 from tests.cluster.gitops.objects import documents
@@ -29,6 +33,7 @@ from tests.cluster.reconciling import Reconciling, advertisement, conditions
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
+from tests.unit.commands.bgp_manifests import bgp_advertisement, community, peer, profile
 
 ARGOCD = HealthChecks(documents((OVERLAYS / "argocd" / "health-checks" / "argocd-cm.yaml").read_text())[0]["data"])
 NETWORK, APPS = (
@@ -90,6 +95,39 @@ def create(admitlb: Reconciling, kind: Resource, obj: Object) -> Object:
     """Create the object and return it as it is in that instant."""
     namespace = "default" if kind is SERVICES else DEFAULT_NAMESPACE
     return admitlb.cluster.create(kind, obj, namespace if kind.namespaced else None)
+
+
+class TestKindsForBgp:
+    @pytest.mark.parametrize(
+        ("kind", "document", "status"),
+        [
+            (BGP_PEERS, peer(), Code.PROGRESSING),
+            (BGP_PEERS, peer(peerASN=None), Code.DEGRADED),
+            (BGP_ADVERTISEMENTS, bgp_advertisement(), Code.PROGRESSING),
+            (BGP_ADVERTISEMENTS, bgp_advertisement(communities=["1:65536"]), Code.DEGRADED),
+            (BFD_PROFILES, profile(), Code.HEALTHY),
+            (BFD_PROFILES, profile("p" * 64), Code.DEGRADED),
+            (COMMUNITIES, community(blue="64512:1"), Code.HEALTHY),
+            (COMMUNITIES, community(blue="64512"), Code.DEGRADED),
+        ],
+        ids=lambda value: value.kind if isinstance(value, Resource) else getattr(value, "value", ""),
+    )
+    def test_argo_cd_shows_what_the_conditions_say(
+        self, admitlb: Reconciling, kind: Resource, document: Object, status: Code
+    ) -> None:
+        name = document["metadata"]["name"]
+        assert ARGOCD.of(create(admitlb, kind, document)).status is Code.PROGRESSING
+        found = when(admitlb, kind, name, observed)
+        assert ARGOCD.of(found) == Health(status, ready(found)["message"])
+        assert (
+            status_of(found)
+            is {
+                Code.PROGRESSING: Status.IN_PROGRESS,
+                Code.DEGRADED: Status.FAILED,
+                Code.HEALTHY: Status.CURRENT,
+            }[status]
+        )
+        admitlb.cluster.delete(kind, name, DEFAULT_NAMESPACE)
 
 
 class TestPools:

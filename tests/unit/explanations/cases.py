@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from allocator.core.addresses import Family
 from tests.unit.commands.manifests import Object, advertisement, deleted, namespace, pool, service
+from tests.unit.explanations.bgp_cases import BGP
+from tests.unit.explanations.case import case
 
 BOTH = (Family.IPV4, Family.IPV6)
 
@@ -23,19 +24,6 @@ SHARED = {"allow-shared-ip": "key", "loadBalancerIPs": "192.0.2.10"}
 HTTPS = [{"port": 443, "protocol": "TCP"}]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """The last document is the one that is answered; those before it are there already."""
-
-    title: str
-    documents: tuple[Object, ...]
-    families: tuple[Family, ...] = (Family.IPV4,)
-
-
-def _case(title: str, *documents: Object, families: tuple[Family, ...] = (Family.IPV4,)) -> Case:
-    return Case(title=title, documents=documents, families=families)
-
-
 def _pinned(*addresses: str, name: str = "web", **spec: Any) -> Object:
     return service(name, annotations={"loadBalancerIPs": ",".join(addresses)}, **spec)
 
@@ -46,38 +34,36 @@ def _from_pool(name: str, **spec: Any) -> Object:
 
 SERVICES = {
     "A request that contradicts itself": (
-        _case("not an address", FOUR, _pinned("nonsense")),
-        _case("leading zeros", FOUR, _pinned("192.0.2.010")),
-        _case("IPv4-mapped IPv6", FOUR, _pinned("::ffff:192.0.2.10")),
-        _case("two addresses of one family", FOUR, _pinned("192.0.2.10", "192.0.2.11")),
-        _case(
-            "annotation and spec.loadBalancerIP both set", FOUR, _pinned("192.0.2.10", loadBalancerIP="192.0.2.11")
-        ),
-        _case("an address of a family the Service does not have", FOUR, SIX, _pinned("2001:db8::1")),
-        _case(
+        case("not an address", FOUR, _pinned("nonsense")),
+        case("leading zeros", FOUR, _pinned("192.0.2.010")),
+        case("IPv4-mapped IPv6", FOUR, _pinned("::ffff:192.0.2.10")),
+        case("two addresses of one family", FOUR, _pinned("192.0.2.10", "192.0.2.11")),
+        case("annotation and spec.loadBalancerIP both set", FOUR, _pinned("192.0.2.10", loadBalancerIP="192.0.2.11")),
+        case("an address of a family the Service does not have", FOUR, SIX, _pinned("2001:db8::1")),
+        case(
             "RequireDualStack with one address",
             FOUR,
             SIX,
             _pinned("192.0.2.10", ipFamilyPolicy="RequireDualStack"),
             families=BOTH,
         ),
-        _case(
+        case(
             "an address outside the requested pool",
             FOUR,
             RESERVED,
             service("web", annotations={"address-pool": "reserved", "loadBalancerIPs": "192.0.2.10"}),
         ),
-        _case("headless", FOUR, service("web", clusterIP="None")),
-        _case("a sharing key that is too long", FOUR, service("web", annotations={"allow-shared-ip": "k" * 254})),
+        case("headless", FOUR, service("web", clusterIP="None")),
+        case("a sharing key that is too long", FOUR, service("web", annotations={"allow-shared-ip": "k" * 254})),
     ),
     "A pool that is not open to the Service": (
-        _case("the requested pool is for other namespaces", FOUR, GOLD, _from_pool("gold")),
-        _case("the requested pool is for other labels", FOUR, SELECTED, _from_pool("selected")),
-        _case("the requested address is in a pool for other namespaces", FOUR, GOLD, _pinned("198.51.100.1")),
+        case("the requested pool is for other namespaces", FOUR, GOLD, _from_pool("gold")),
+        case("the requested pool is for other labels", FOUR, SELECTED, _from_pool("selected")),
+        case("the requested address is in a pool for other namespaces", FOUR, GOLD, _pinned("198.51.100.1")),
     ),
     "A quota": (
-        _case("reached", FOUR, namespace("prod", quota="1"), service("first"), service("web")),
-        _case(
+        case("reached", FOUR, namespace("prod", quota="1"), service("first"), service("web")),
+        case(
             "reached by the second address of RequireDualStack",
             FOUR,
             SIX,
@@ -87,21 +73,21 @@ SERVICES = {
         ),
     ),
     "An address that another Service holds": (
-        _case("no sharing asked for", FOUR, service("api"), _pinned("192.0.2.10")),
-        _case(
+        case("no sharing asked for", FOUR, service("api"), _pinned("192.0.2.10")),
+        case(
             "another sharing key",
             FOUR,
             service("api", annotations=SHARED),
             service("web", annotations={**SHARED, "allow-shared-ip": "other"}, ports=HTTPS),
         ),
-        _case("the same port", FOUR, service("api", annotations=SHARED), service("web", annotations=SHARED)),
-        _case(
+        case("the same port", FOUR, service("api", annotations=SHARED), service("web", annotations=SHARED)),
+        case(
             "another traffic policy",
             FOUR,
             service("api", annotations=SHARED),
             service("web", annotations=SHARED, ports=HTTPS, externalTrafficPolicy="Local", selector={"app": "web"}),
         ),
-        _case(
+        case(
             "another namespace, under externalTrafficPolicy Local",
             FOUR,
             service("api", annotations=SHARED, externalTrafficPolicy="Local", selector={"app": "x"}),
@@ -114,33 +100,33 @@ SERVICES = {
                 selector={"app": "x"},
             ),
         ),
-        _case(
+        case(
             "another namespace, in a pool that forbids it",
             pool("four", "192.0.2.10-192.0.2.13", allowCrossNamespaceSharing=False),
             service("api", annotations=SHARED),
             service("web", namespace="dev", annotations=SHARED, ports=HTTPS),
         ),
-        _case(
+        case(
             "another namespace, that the first holder does not list",
             FOUR,
             service("api", annotations={**SHARED, "admitlb.io/allow-shared-ip-namespaces": "staging"}),
             service("web", namespace="dev", annotations=SHARED, ports=HTTPS),
         ),
-        _case(
+        case(
             "the first holder takes a younger one's port (a warning; the younger gives way)",
             FOUR,
             service("web", annotations={"allow-shared-ip": "key"}),
             service("api", annotations={"allow-shared-ip": "key", "loadBalancerIPs": "192.0.2.10"}, ports=HTTPS),
             service("web", annotations={"allow-shared-ip": "key"}, ports=[*HTTPS, {"port": 80, "protocol": "TCP"}]),
         ),
-        _case(
+        case(
             "a sharer changes its key and gives the address up",
             FOUR,
             service("api", annotations={"allow-shared-ip": "key"}),
             service("web", annotations={"allow-shared-ip": "key"}, ports=HTTPS),
             service("web", annotations={"allow-shared-ip": "other"}, ports=HTTPS),
         ),
-        _case(
+        case(
             "a sharer takes the other's port and cannot go elsewhere",
             ONE,
             service("api", annotations={"allow-shared-ip": "key"}),
@@ -149,36 +135,36 @@ SERVICES = {
         ),
     ),
     "What is not there, or not there yet": (
-        _case("no pools at all", service("web")),
-        _case("the requested pool does not exist", FOUR, _from_pool("fuor")),
-        _case("the requested address is in no pool", FOUR, GOLD, _pinned("203.0.113.99")),
-        _case("the requested address is excluded by its pool", EXCLUDING, _pinned("192.0.2.1")),
-        _case(
+        case("no pools at all", service("web")),
+        case("the requested pool does not exist", FOUR, _from_pool("fuor")),
+        case("the requested address is in no pool", FOUR, GOLD, _pinned("203.0.113.99")),
+        case("the requested address is excluded by its pool", EXCLUDING, _pinned("192.0.2.1")),
+        case(
             "the requested address ends in .0 under avoidBuggyIPs",
             pool("careful", "192.0.2.0/28", avoidBuggyIPs=True),
             _pinned("192.0.2.0"),
         ),
-        _case("no pool is open to the Service", GOLD, SELECTED, RESERVED, service("web")),
-        _case("no pool of the Service's family", SIX, service("web")),
-        _case("the requested pool has no address of the family", FOUR, SIX, _from_pool("six")),
-        _case("every pool open to it is full", ONE, GOLD, RESERVED, service("first"), service("web")),
-        _case("the requested pool is full", ONE, RESERVED, service("first"), _from_pool("one")),
+        case("no pool is open to the Service", GOLD, SELECTED, RESERVED, service("web")),
+        case("no pool of the Service's family", SIX, service("web")),
+        case("the requested pool has no address of the family", FOUR, SIX, _from_pool("six")),
+        case("every pool open to it is full", ONE, GOLD, RESERVED, service("first"), service("web")),
+        case("the requested pool is full", ONE, RESERVED, service("first"), _from_pool("one")),
     ),
     "Dual stack": (
-        _case(
+        case(
             "RequireDualStack, and only one family has a pool",
             FOUR,
             service("web", ipFamilyPolicy="RequireDualStack"),
             families=BOTH,
         ),
-        _case("RequireDualStack on a single-stack cluster", FOUR, service("web", ipFamilyPolicy="RequireDualStack")),
-        _case(
+        case("RequireDualStack on a single-stack cluster", FOUR, service("web", ipFamilyPolicy="RequireDualStack")),
+        case(
             "PreferDualStack, and only one family has a pool",
             FOUR,
             service("web", ipFamilyPolicy="PreferDualStack"),
             families=BOTH,
         ),
-        _case(
+        case(
             "PreferDualStack, and the quota allows one address",
             FOUR,
             SIX,
@@ -188,10 +174,10 @@ SERVICES = {
         ),
     ),
     "A change that cannot be met keeps the old address": (
-        _case("another address, which is held", FOUR, service("api"), service("web"), _pinned("192.0.2.10")),
-        _case("another pool, which does not exist", FOUR, service("web"), _from_pool("fuor")),
-        _case("another pool, which is not open", FOUR, GOLD, service("web"), _from_pool("gold")),
-        _case(
+        case("another address, which is held", FOUR, service("api"), service("web"), _pinned("192.0.2.10")),
+        case("another pool, which does not exist", FOUR, service("web"), _from_pool("fuor")),
+        case("another pool, which is not open", FOUR, GOLD, service("web"), _from_pool("gold")),
+        case(
             "RequireDualStack, and only one family has a pool",
             FOUR,
             service("web"),
@@ -200,25 +186,25 @@ SERVICES = {
         ),
     ),
     "Sharing that is not as its author may think": (
-        _case(
+        case(
             "another namespace, and nobody says whether it may (both are warned)",
             FOUR,
             service("api", annotations=SHARED),
             service("web", namespace="dev", annotations=SHARED, ports=HTTPS),
         ),
-        _case(
+        case(
             "a sharing key, and the same port",
             FOUR,
             service("api", annotations={"allow-shared-ip": "key"}),
             service("web", annotations={"allow-shared-ip": "key"}),
         ),
-        _case(
+        case(
             "a sharing key, and a free address came before the one to share",
             FOUR,
             service("api", annotations=SHARED | {"loadBalancerIPs": "192.0.2.12"}),
             service("web", annotations={"allow-shared-ip": "key"}, ports=HTTPS),
         ),
-        _case(
+        case(
             "a sharing key, and only one family to share",
             FOUR,
             SIX,
@@ -233,9 +219,9 @@ SERVICES = {
         ),
     ),
     "Only a warning": (
-        _case("an annotation that nobody reads", FOUR, service("web", annotations={"loadbalancerIPs": "192.0.2.10"})),
-        _case("an assignment written by hand", FOUR, service("web", annotations={"ip-allocated-from-pool": "gold"})),
-        _case(
+        case("an annotation that nobody reads", FOUR, service("web", annotations={"loadbalancerIPs": "192.0.2.10"})),
+        case("an assignment written by hand", FOUR, service("web", annotations={"ip-allocated-from-pool": "gold"})),
+        case(
             "a deprecated annotation",
             FOUR,
             {
@@ -253,27 +239,27 @@ SERVICES = {
 
 CONFIGURATION = {
     "IPAddressPool: addresses": (
-        _case("no addresses", pool("p")),
-        _case("not an address", pool("p", "nonsense")),
-        _case("a range that ends before it starts", pool("p", "192.0.2.9-192.0.2.1")),
-        _case("a range of two families", pool("p", "192.0.2.1-2001:db8::1")),
-        _case("not a CIDR", pool("p", "192.0.2.0/33")),
-        _case("an end of which only the last number is written", pool("p", "192.0.2.10-20")),
-        _case("several in one entry", pool("p", "192.0.2.1, 192.0.2.9")),
-        _case("prefix lengths in a range", pool("p", "192.0.2.1/24-192.0.2.9/24")),
-        _case("a range with one end", pool("p", "192.0.2.1-")),
-        _case("loopback", pool("p", "127.0.0.0/8")),
-        _case("multicast", pool("p", "224.0.0.0/8")),
-        _case("link-local", pool("p", "fe80::/64")),
-        _case("unspecified", pool("p", "0.0.0.0/0")),
-        _case("overlap within the pool", pool("p", "192.0.2.0/28", "192.0.2.8-192.0.2.20")),
-        _case("overlap with another pool", FOUR, pool("p", "192.0.2.0/24")),
-        _case("an excluded address that is none", pool("p", "192.0.2.0/28", excludeAddresses=["x"])),
+        case("no addresses", pool("p")),
+        case("not an address", pool("p", "nonsense")),
+        case("a range that ends before it starts", pool("p", "192.0.2.9-192.0.2.1")),
+        case("a range of two families", pool("p", "192.0.2.1-2001:db8::1")),
+        case("not a CIDR", pool("p", "192.0.2.0/33")),
+        case("an end of which only the last number is written", pool("p", "192.0.2.10-20")),
+        case("several in one entry", pool("p", "192.0.2.1, 192.0.2.9")),
+        case("prefix lengths in a range", pool("p", "192.0.2.1/24-192.0.2.9/24")),
+        case("a range with one end", pool("p", "192.0.2.1-")),
+        case("loopback", pool("p", "127.0.0.0/8")),
+        case("multicast", pool("p", "224.0.0.0/8")),
+        case("link-local", pool("p", "fe80::/64")),
+        case("unspecified", pool("p", "0.0.0.0/0")),
+        case("overlap within the pool", pool("p", "192.0.2.0/28", "192.0.2.8-192.0.2.20")),
+        case("overlap with another pool", FOUR, pool("p", "192.0.2.0/24")),
+        case("an excluded address that is none", pool("p", "192.0.2.0/28", excludeAddresses=["x"])),
     ),
     "IPAddressPool: who may have them": (
-        _case("negative priority", pool("p", "192.0.2.0/28", serviceAllocation={"priority": -1})),
-        _case("a namespace twice", pool("p", "192.0.2.0/28", serviceAllocation={"namespaces": ["a", "a"]})),
-        _case(
+        case("negative priority", pool("p", "192.0.2.0/28", serviceAllocation={"priority": -1})),
+        case("a namespace twice", pool("p", "192.0.2.0/28", serviceAllocation={"namespaces": ["a", "a"]})),
+        case(
             "an operator without values",
             pool(
                 "p",
@@ -281,50 +267,51 @@ CONFIGURATION = {
                 serviceAllocation={"serviceSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]},
             ),
         ),
-        _case(
+        case(
             "a label key that is none",
             pool("p", "192.0.2.0/28", serviceAllocation={"namespaceSelectors": [{"matchLabels": {"bad key!": "x"}}]}),
         ),
-        _case(
+        case(
             "another priority for the same namespace (a warning)",
             pool("ten", "192.0.2.0/28", serviceAllocation={"priority": 10, "namespaces": ["prod"]}),
             pool("p", "198.51.100.0/28", serviceAllocation={"priority": 20, "namespaces": ["prod"]}),
         ),
     ),
     "IPAddressPool: changes while Services use it": (
-        _case("a range taken away", FOUR, service("web"), pool("four", "192.0.2.11-192.0.2.13")),
-        _case(
+        case("a range taken away", FOUR, service("web"), pool("four", "192.0.2.11-192.0.2.13")),
+        case(
             "an address excluded",
             FOUR,
             service("web"),
             pool("four", "192.0.2.10-192.0.2.13", excludeAddresses=["192.0.2.10"]),
         ),
-        _case(
+        case(
             "closed to the Service's namespace",
             FOUR,
             service("web"),
             pool("four", "192.0.2.10-192.0.2.13", serviceAllocation={"namespaces": ["finance"]}),
         ),
-        _case("deleted", FOUR, service("web"), deleted(FOUR)),
+        case("deleted", FOUR, service("web"), deleted(FOUR)),
     ),
     "IPAddressPool, L2Advertisement: where": (
-        _case("a pool in another namespace", pool("p", "192.0.2.0/28", namespace="default")),
-        _case("an advertisement in another namespace", advertisement("a", namespace="default")),
+        case("a pool in another namespace", pool("p", "192.0.2.0/28", namespace="default")),
+        case("an advertisement in another namespace", advertisement("a", namespace="default")),
     ),
     "L2Advertisement": (
-        _case("a pool twice", FOUR, advertisement("a", ipAddressPools=["four", "four"])),
-        _case("an interface twice", FOUR, advertisement("a", interfaces=["eth0", "eth0"])),
-        _case(
+        case("a pool twice", FOUR, advertisement("a", ipAddressPools=["four", "four"])),
+        case("an interface twice", FOUR, advertisement("a", interfaces=["eth0", "eth0"])),
+        case(
             "the same selector twice",
             FOUR,
             advertisement("a", nodeSelectors=[{"matchLabels": {"a": "b"}}, {"matchLabels": {"a": "b"}}]),
         ),
-        _case("a pool that does not exist (a warning)", FOUR, advertisement("a", ipAddressPools=["four", "fuor"])),
+        case("a pool that does not exist (a warning)", FOUR, advertisement("a", ipAddressPools=["four", "fuor"])),
     ),
+    **BGP,
     "A kind that does not exist": (
-        _case("MetalLB's first", {**pool("p", "192.0.2.0/28"), "kind": "AddressPool"}),
-        _case("a misspelt one", {**pool("p", "192.0.2.0/28"), "kind": "IPAddresspool"}),
+        case("MetalLB's first", {**pool("p", "192.0.2.0/28"), "kind": "AddressPool"}),
+        case("a misspelt one", {**pool("p", "192.0.2.0/28"), "kind": "IPAddresspool"}),
     ),
-    "Namespace": (_case("a quota that is no number", namespace("prod", quota="many")),),
+    "Namespace": (case("a quota that is no number", namespace("prod", quota="many")),),
 }
 """Of everything else, by kind."""

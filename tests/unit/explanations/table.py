@@ -9,17 +9,22 @@ from pathlib import Path
 
 from allocator.core.usage import Usage
 from allocator.objects import names
+from allocator.objects.pool import pool_from
 from allocator.objects.service import request_from
 from allocator.offline.input_documents import InputDocument
 from allocator.offline.replay import Replay
 from allocator.offline.schemas import Schemas
-from allocator.rules import configuration, pool_status
+from allocator.rules import bgp_status, configuration, pool_status
 from allocator.rules import l2_advertisement_status as advertisement_status
+from allocator.rules.bgp_nodes import Labels, Nodes
+from allocator.rules.bgp_peer import peers_of
 from allocator.rules.conditions import Condition
 from allocator.rules.service_report import condition_for
 from allocator.rules.verdict import Rules, Verdict
+from tests.unit.commands.bgp_manifests import bgp_advertisement, community, peer, profile
 from tests.unit.commands.manifests import Object, advertisement, pool
-from tests.unit.explanations.cases import CONFIGURATION, SERVICES, Case
+from tests.unit.explanations.case import Case
+from tests.unit.explanations.cases import CONFIGURATION, SERVICES
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "explanations.md"
 
@@ -144,6 +149,41 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
     ):
         fault = configuration.read([], {names.L2_ADVERTISEMENTS: [document]}).advertisement_faults.get("a")
         yield title, advertisement_status.conditions(document, fault, pools=pools, nodes={"node-1": {}})
+    yield from _reported_for_bgp()
+
+
+def _reported_for_bgp() -> Iterator[tuple[str, tuple[Condition, ...]]]:
+    labels: Labels = {"node-1": {}}
+    nodes = Nodes(labels)
+    nowhere = [{"matchLabels": {"zone": "edge"}}]
+    for title, document in (
+        ("a BGPPeer without its BFDProfile", peer(bfdProfile="fast")),
+        ("one whose nodeSelectors match no node", peer(nodeSelectors=nowhere)),
+        ("one that contradicts an older one", peer()),
+        ("a sound one", peer(peerAddress="192.0.2.2")),
+    ):
+        older = _aged(peer("older"), 1)
+        found = configuration.read([], {names.BGP_PEERS: [older, _aged(document, 2)]}, labels)
+        fault = found.fault(names.BGP_PEERS, "tor") if "older one" in title else None
+        yield title, bgp_status.peer_conditions(document, fault, profiles=(), nodes=nodes)
+    sound = pool_from(pool("four", "192.0.2.8/30"))
+    for title, document, peers in (
+        ("a BGPAdvertisement of no pool", bgp_advertisement(ipAddressPools=["fuor"]), [peer()]),
+        ("one without a peer", bgp_advertisement(), []),
+        ("one with an unknown community", bgp_advertisement(communities=["blue"]), [peer()]),
+        ("one that makes prefixes wider than the pool", bgp_advertisement(aggregationLength=24), [peer()]),
+        ("a sound one", bgp_advertisement(), [peer()]),
+    ):
+        stored = configuration.read([pool("four", "192.0.2.8/30")], {names.BGP_ADVERTISEMENTS: [document]}, labels)
+        fault = stored.fault(names.BGP_ADVERTISEMENTS, "all")
+        yield (
+            title,
+            bgp_status.advertisement_conditions(
+                document, fault, pools=[sound], peers=peers_of(peers), aliases={}, nodes=nodes
+            ),
+        )
+    yield "a BFDProfile", bgp_status.profile_conditions(profile(), None, peers=peers_of([peer(bfdProfile="fast")]))
+    yield "a Community", bgp_status.community_conditions(community(blue="64512:1"), None)
 
 
 def _aged(document: Object, day: int) -> Object:

@@ -6,7 +6,8 @@ import pytest
 
 from allocator.core.verdicts import RefusalKind
 from allocator.rules.service_report import reason_of
-from tests.unit.explanations.cases import CONFIGURATION, SERVICES, Case
+from tests.unit.explanations.case import Case
+from tests.unit.explanations.cases import CONFIGURATION, SERVICES
 from tests.unit.explanations.table import PAGE, page, tell
 
 ALL = [case for group in (SERVICES, CONFIGURATION) for cases in group.values() for case in cases]

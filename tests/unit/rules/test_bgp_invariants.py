@@ -15,6 +15,7 @@ from allocator.objects import names
 from allocator.objects.bgp_peer import peer_from
 from allocator.objects.document import InvalidDocument
 from allocator.rules import bgp_status, configuration
+from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.kinds import BY_KIND
 from tests.unit.commands.bgp_manifests import judge, peer
 from tests.unit.commands.manifests import Object, deleted, lint, pool
@@ -65,12 +66,13 @@ def test_no_stored_object_fails_the_conditions(objects: list[Object], nodes: Map
     found = configuration.read(POOLS, stored, nodes)
     texts = found.errors()
     pools = list(found.pools.values())
+    known = Nodes(nodes)
     for one in stored[names.BGP_PEERS]:
         fault = found.fault(names.BGP_PEERS, one["metadata"]["name"])
-        texts += [shown.message for shown in bgp_status.peer_conditions(one, fault, profiles=(), nodes=nodes)]
+        texts += [shown.message for shown in bgp_status.peer_conditions(one, fault, profiles=(), nodes=known)]
     for one in stored[names.BGP_ADVERTISEMENTS]:
         fault = found.fault(names.BGP_ADVERTISEMENTS, one["metadata"]["name"])
-        conditions = bgp_status.advertisement_conditions(one, fault, pools=pools, peers=(), aliases={}, nodes=nodes)
+        conditions = bgp_status.advertisement_conditions(one, fault, pools=pools, peers=(), aliases={}, nodes=known)
         texts += [shown.message for shown in conditions]
     assert not any(PASSWORD in text or "\n" in text for text in texts)
 

@@ -196,7 +196,7 @@ ONE, TWO = {"peerAddress": "192.0.2.1"}, {"peerAddress": "192.0.2.2"}
         ({**ONE, "vrf": "red"}, {**ONE, "vrf": "red"}, "spec.peerAddress: 192.0.2.1 is that of BGPPeer a"),
         ({**ONE, "vrf": "default"}, ONE, "spec.peerAddress: 192.0.2.1 is that of BGPPeer a"),
         (ONE, {**TWO, "myASN": 64502}, "spec.myASN: 64502 differs from 64500 of BGPPeer a"),
-        ({**ONE, "routerID": "10.0.0.1"}, TWO, "spec.routerID: not set differs from 10.0.0.1 of BGPPeer a"),
+        ({**ONE, "routerID": "10.0.0.1"}, TWO, "spec.routerID: no ID differs from 10.0.0.1 of BGPPeer a"),
         (
             {**ONE, "routerID": "10.0.0.1"},
             {**TWO, "routerID": "10.0.0.2", "vrf": "red"},
