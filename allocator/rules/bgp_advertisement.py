@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from allocator.core.addresses import quoted
+from allocator.core.listing import listed
+from allocator.core.pools import Pool
 from allocator.objects import names
-from allocator.objects.bgp_advertisement import SELECTORS, Advertisement, advertisement_from
+from allocator.objects.bgp_advertisement import LENGTH_FIELDS, SELECTORS, Advertisement, advertisement_from
 from allocator.objects.bgp_community import CommunityError, CommunityValue, all_aliases, resolved
 from allocator.objects.bgp_peer import Peer
 from allocator.objects.document import Document, InvalidDocument, Problem, name_of
@@ -47,6 +49,7 @@ def review_bgp_advertisement(new: Document, *, context: ClusterContext, rules: R
     notes = [
         *(f"{label}: {text}" for text in added_communities(advertisement, others, pools, nodes)),
         *(f"{label}: {text}" for text in _notes(advertisement, peers, nodes)),
+        *(f"{label}: {text}" for text in _drawn_traffic(advertisement, pools, context)),
     ]
     if absent and rules.strict:
         return denied(422, "; ".join(absent), tuple(notes))
@@ -111,6 +114,22 @@ def _absent(
             f"spec.communities[{index}]: no Community gives the name {quoted(text)} (yet), and it is not well-known; "
             "nothing is announced until one does: create it, or write numbers"
         )
+
+
+def _drawn_traffic(advertisement: Advertisement, pools: Iterable[Pool], context: ClusterContext) -> Iterator[str]:
+    """Name the Services whose prefixes bring traffic of others to nodes where those have no endpoint."""
+    for family, field in LENGTH_FIELDS.items():
+        if advertisement.length(family) == family.bits:
+            continue
+        owned = [one for pool in pools if advertisement.pools.covers(pool) for one in pool.ranges]
+        claims = [claim for one in owned if one.family is family for claim in context.claims_within(one)]
+        local = {holder.label for claim in claims if claim.in_use for holder in claim.holders if holder.local_traffic}
+        if local:
+            yield (
+                f"spec.{field}: {advertisement.length(family)} covers {listed(sorted(local))} with "
+                "externalTrafficPolicy Local and addresses around them, whose traffic then comes to nodes without "
+                "their endpoints; give the Local ones a pool that is not aggregated"
+            )
 
 
 def _notes(advertisement: Advertisement, peers: Sequence[Peer], nodes: Nodes) -> Iterator[str]:

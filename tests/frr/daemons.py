@@ -78,7 +78,7 @@ class Daemons:
     def _start(self, daemon: str, sockets: Path, netns: str) -> Process:
         arguments = [
             *("-u", "root", "-g", "root", "-f", "/dev/null"),
-            *("-i", f"{_SOCKETS}/{daemon}.pid", "--vty_socket", _SOCKETS, "--log", "stdout"),
+            *("-P", "0", "-i", f"{_SOCKETS}/{daemon}.pid", "--vty_socket", _SOCKETS, "--log", "stdout"),
             *_OPTIONS[daemon],
         ]
         command = self._root.command(f"{_PROGRAMS}/{daemon}", *arguments, binds={sockets: _SOCKETS})

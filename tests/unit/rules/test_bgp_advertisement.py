@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.commands.bgp_manifests import bgp_advertisement, community, judge, peer
-from tests.unit.commands.manifests import Object, pool
+from tests.unit.commands.manifests import Object, pool, service
 
 MAIN = pool("main", "192.0.2.0/24")
 DUAL = pool("dual", "198.51.100.0/24", "2001:db8::/120")
@@ -193,6 +193,15 @@ def test_a_prefix_has_one_value_of_an_attribute_at_one_peer(
     if collide:
         assert f"spec.{attribute}: {values[1]} differs from " in ran.messages[3]
         assert "of BGPAdvertisement one for the same prefixes of pool" in ran.messages[3]
+
+
+def test_prefixes_that_draw_traffic_of_others_to_local_endpoints_are_warned_of() -> None:
+    local = service("web", externalTrafficPolicy="Local", selector={"app": "web"})
+    wide = bgp_advertisement(aggregationLength=24)
+    (warning,) = judge(MAIN, local, wide).documents[2]["warnings"]
+    assert "spec.aggregationLength: 24 covers prod/web with externalTrafficPolicy Local" in warning
+    assert judge(MAIN, local, bgp_advertisement()).documents[2]["warnings"] == []
+    assert judge(MAIN, service("web"), wide).documents[2]["warnings"] == []
 
 
 def test_communities_add_up_and_that_is_said() -> None:
