@@ -15,6 +15,10 @@ import pytest
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object, Unavailable
 from allocator.kube.resource import SECRETS, SERVICES, Resource
 from allocator.objects.names import (
+    BFD_PROFILES,
+    BGP_ADVERTISEMENTS,
+    BGP_PEERS,
+    COMMUNITIES,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     IP_ALLOCATIONS,
@@ -125,6 +129,7 @@ def live(lab: Lab) -> None:
     # Its holder is looked up before a pool is refused to go.
     with suppress(Conflict):
         cluster.delete(IP_ADDRESS_POOLS, "rights", DEFAULT_NAMESPACE)
+    _report_on_bgp(cluster)
     _wait_reported(lab)
     _lose_the_certificate(lab)
     _end_without_withdrawing(cluster)
@@ -134,6 +139,27 @@ def live(lab: Lab) -> None:
     cluster.delete(L2_ADVERTISEMENTS, "rights", DEFAULT_NAMESPACE)
     wait_until(lambda: _gone(cluster), 20, "the pool is deleted")
     cluster.delete(DEPLOYMENTS, "rights", "default")
+
+
+def _report_on_bgp(cluster: Cluster) -> None:
+    """Create one object of each kind for BGP, wait until all have conditions, and delete them."""
+    peer = {"myASN": 64512, "peerASN": 64513, "peerAddress": "203.0.113.9", "bfdProfile": "rights"}
+    specs: dict[Resource, Object] = {
+        BFD_PROFILES: {},
+        COMMUNITIES: {"communities": [{"name": "rights", "value": "64512:1"}]},
+        BGP_PEERS: peer | {"passwordSecret": {"name": "rights"}},
+        BGP_ADVERTISEMENTS: {"ipAddressPools": ["rights"], "communities": ["rights"]},
+    }
+    for kind, spec in specs.items():
+        _create(cluster, kind, "rights", spec)
+    for kind in specs:
+        wait_until(
+            lambda kind=kind: cluster.get(kind, "rights", DEFAULT_NAMESPACE).get("status"),  # type: ignore[misc]
+            20,
+            f"the {kind.kind} has conditions",
+        )
+    for kind in reversed(specs):
+        cluster.delete(kind, "rights", DEFAULT_NAMESPACE)
 
 
 def _wait_reported(lab: Lab) -> None:
