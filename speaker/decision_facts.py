@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
 from speaker.cluster.eligibility import Nobody
+from speaker.cluster.scope import EVERYWHERE
 from speaker.cluster.service_address import ServiceAddress
 from speaker.cluster.state import View
 from speaker.election.candidates import Candidates
 from speaker.election.holder import HolderState
 from speaker.election.inputs import Inputs, claims_of_others
-from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Subject, Unannounced
+from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
 
 _NO_SPEAKER = "no speaker runs on a node that may announce it"
 _NO_INTERFACE = "no node that may announce it has an interface for it that is up"
@@ -30,7 +31,7 @@ class DecisionFacts:
         self, view: View, groups: Iterable[Candidates], inputs: Inputs, state: HolderState
     ) -> dict[Subject, Fact | None]:
         """Return what is to be reported: facts that are other than before, and those of which another node that
-        announced the same address may have said otherwise. None is for what this node knows nothing of any more."""
+        announced the same address may have said otherwise. None is for what a Service does not have any more."""
         heard = claims_of_others(self._node, inputs.liveness).heard
         facts: dict[Subject, Fact] = {}
         for subject, fact in self._found(view, groups, inputs, state, heard):
@@ -73,24 +74,23 @@ class DecisionFacts:
         claiming: Iterable[str],
     ) -> Fact | None:
         address = subject.address
-        if address in state.help:
-            # Answered for another node that has the traffic: its own statement is still right.
-            return None
-        if address in state.claims:
+        help_ = state.help.get(address)
+        if address in state.claims and help_ is None:
             return Announced(uid=uid, interfaces=tuple(sorted(state.scopes[address].interfaces or ())))
-        if address in state.scopes:
+        if address in state.probing:
             return Asked(uid=uid)
-        holder = next((node for node in claiming if node in group.nodes), None)
+        holder = help_.node if help_ is not None else next((node for node in claiming if node in group.nodes), None)
+        before = self._facts.get(subject)
         if holder is not None:
-            if not isinstance(self._facts.get(subject), Announced | Elsewhere):
+            if before is None:
                 return None
-            scope = group.nodes[holder].scopes[address]
+            scope = group.nodes[holder].scopes[address] if holder in group.nodes else EVERYWHERE
             return Elsewhere(uid=uid, node=holder, interfaces=tuple(sorted(scope.interfaces or ())))
         if address in state.unable:
             return Unannounced(uid=uid, reason="NoInterface", message=_NO_INTERFACE, own=True)
         if not any(node in inputs.alive for node in group.nodes):
             return Unannounced(uid=uid, reason="NoSpeaker", message=_NO_SPEAKER)
-        return None
+        return None if before is None else Awaited(uid=uid)
 
 
 def _of_nobody(view: View) -> Iterator[ServiceAddress]:

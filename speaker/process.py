@@ -38,15 +38,8 @@ from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.netdev.link_state import reachable_at, subnets_of
 from speaker.netdev.packet_socket import require_raw_sockets
-from speaker.status.rate_limit import (
-    EVENTS_PER_SECOND,
-    EVENTS_SAVED,
-    STATUS_WRITES_PER_SECOND,
-    STATUS_WRITES_SAVED,
-    WritePace,
-)
-from speaker.status.reporter import Reporter
-from speaker.status.writer import StatusWriter
+from speaker.status.rate_limit import EVENTS_AT_ONCE, EVENTS_PER_SECOND, WritePace
+from speaker.status.reporting import Reporting
 
 log = EventLog("speaker")
 
@@ -116,7 +109,7 @@ class Speaker:
             cluster,
             component="metallb-speaker",
             host=settings.node,
-            pace=WritePace(per_second=EVENTS_PER_SECOND, saved=EVENTS_SAVED),
+            pace=WritePace(per_second=EVENTS_PER_SECOND, at_once=EVENTS_AT_ONCE),
             backlog=_EVENTS_WAITING,
         )
         self._parts: dict[str, Part] = {}
@@ -150,13 +143,8 @@ class Speaker:
             probe=settings.probe,
             refresh_seconds=settings.announce_refresh_seconds,
         )
-        statuses = StatusWriter(
-            self._cluster,
-            node=settings.node,
-            namespace=settings.namespace,
-            pace=WritePace(per_second=STATUS_WRITES_PER_SECOND, saved=STATUS_WRITES_SAVED),
-        )
-        reporter = Reporter(node=settings.node, events=self._events, statuses=statuses)
+        reporting = Reporting(self._cluster, node=settings.node, namespace=settings.namespace, events=self._events)
+        reporter = reporting.reporter
         hosts = HostWatch(settings.heartbeat_port)
         controller = Controller(
             node=settings.node,
@@ -170,7 +158,9 @@ class Speaker:
             by_subnet=settings.announce_from_subnet,
         )
         hosts.report_to(controller.on_gone)
-        lease = LeaseKeeper(self._cluster, node=settings.node, namespace=settings.namespace)
+        lease = LeaseKeeper(
+            self._cluster, node=settings.node, namespace=settings.namespace, on_stored=reporting.on_lease
+        )
         leases = LeaseList(
             self._cluster,
             namespace=settings.namespace,
@@ -208,9 +198,12 @@ class Speaker:
                 (names.L2_ADVERTISEMENTS, settings.namespace),
             )
         ]
-        reported = Reflector(
-            self._cluster, names.SERVICE_L2_STATUSES, namespace=settings.namespace, on_change=statuses.on_change
-        )
+
+        def relist() -> None:
+            for reflector in reflectors:
+                reflector.relist()
+
+        reporting.on_restored(relist)
 
         def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
             announcer.set_interfaces(interfaces)
@@ -227,8 +220,8 @@ class Speaker:
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
-            "watch of what was reported": reported,
-            "status": statuses,
+            "watch of what was reported": reporting.stored,
+            "status": reporting.writer,
             "lease": lease,
             "list of leases": leases,
             "events": self._events,

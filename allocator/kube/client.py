@@ -135,7 +135,13 @@ class Cluster:
         return self._call("GET", resource.path(namespace), query=query)
 
     def pages(
-        self, resource: Resource, namespace: str | None = None, *, size: int = 500, metadata_only: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        size: int = 500,
+        metadata_only: bool = False,
+        label_selector: str | None = None,
     ) -> Iterator[Object]:
         """Yield what `list` returns as several List objects of at most `size` items, all of one moment.
 
@@ -143,7 +149,8 @@ class Cluster:
         would burden the API server again: a page may take longer than other requests. Raises Expired when the moment
         is gone before the last page. With `metadata_only` the items have nothing but their metadata.
         """
-        query = {"limit": str(size)}
+        selected = {"labelSelector": label_selector} if label_selector else {}
+        query = {"limit": str(size), **selected}
         accept = _METADATA_LIST if metadata_only else _JSON
         while True:
             path = resource.path(namespace)
@@ -152,7 +159,7 @@ class Cluster:
             token = page["metadata"].get("continue")
             if not token:
                 return
-            query = {"limit": str(size), "continue": token}
+            query = {"limit": str(size), "continue": token, **selected}
 
     def create(
         self, resource: Resource, obj: Object, namespace: str | None = None, *, dry_run: bool = False
@@ -218,6 +225,7 @@ class Cluster:
         resource_version: str,
         timeout_seconds: int = 300,
         metadata_only: bool = False,
+        label_selector: str | None = None,
         interrupt: Interrupt | None = None,
     ) -> Iterator[tuple[str, Object]]:
         """Begin to watch; yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends it at its timeout.
@@ -231,6 +239,8 @@ class Cluster:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
+        if label_selector:
+            query["labelSelector"] = label_selector
         with deadline(self._timeout_seconds) as beginning:
             accept = _METADATA if metadata_only else _JSON
             response = self._send("GET", resource.path(namespace), query=query, accept=accept)

@@ -54,7 +54,7 @@ class Change:
 class Reflector:
     """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for what
     nobody here reads and can be most of an object: metadata.managedFields and kubectl's copy of what was applied.
-    With `metadata_only` the API server sends nothing but the metadata.
+    With `metadata_only` the API server sends nothing but the metadata, with `label_selector` only what it selects.
 
     The mapping and `_interrupt`, that of the present watch, are written by the reflector's thread alone, under
     `_lock`; readers take the lock for a lookup. `on_change` runs on the reflector's
@@ -68,9 +68,11 @@ class Reflector:
         *,
         namespace: str | None = None,
         metadata_only: bool = False,
+        label_selector: str | None = None,
         on_change: Callable[[Change], None] = lambda _: None,
     ) -> None:
         self._metadata_only = metadata_only
+        self._label_selector = label_selector
         self.resource = resource
         self._cluster = cluster
         self._namespace = namespace
@@ -80,6 +82,7 @@ class Reflector:
         self._synced = threading.Event()
         self._stopping = threading.Event()
         self._woken = threading.Event()
+        self._anew = threading.Event()
         self._interrupt = Interrupt()
         self._heard_at = self._tried_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"reflect-{resource.plural}", daemon=True)
@@ -106,6 +109,11 @@ class Reflector:
         with self._lock:
             interrupt = self._interrupt
         interrupt.request()
+
+    def relist(self) -> None:
+        """List anew, because what the watch stands on is of a state that the API server has lost (`rewind`)."""
+        self._anew.set()
+        self.refresh()
 
     def wait_synced(self, timeout_seconds: float | None = None) -> bool:
         """Return whether the first full list has been taken in, waiting for it up to the timeout."""
@@ -151,6 +159,9 @@ class Reflector:
             if self._stopping.is_set():
                 break
             began = time.monotonic()
+            if self._anew.is_set():
+                self._anew.clear()
+                version = None
             try:
                 if version is None:
                     version = self._list()
@@ -175,7 +186,13 @@ class Reflector:
     def _list(self) -> str:
         fresh: dict[Key, bytes] = {}
         version = ""
-        for page in self._cluster.pages(self.resource, self._namespace, metadata_only=self._metadata_only):
+        pages = self._cluster.pages(
+            self.resource,
+            self._namespace,
+            metadata_only=self._metadata_only,
+            label_selector=self._label_selector,
+        )
+        for page in pages:
             self._heard_at = time.monotonic()
             fresh.update((_key(obj), _encoded(obj)) for obj in page.get("items") or ())
             version = str(page["metadata"]["resourceVersion"])
@@ -197,13 +214,14 @@ class Reflector:
         interrupt = Interrupt()
         with self._lock:
             self._interrupt = interrupt
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._anew.is_set():
             return version
         events = self._cluster.watch(
             self.resource,
             self._namespace,
             resource_version=version,
             metadata_only=self._metadata_only,
+            label_selector=self._label_selector,
             interrupt=interrupt,
         )
         self._heard_at = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -77,10 +77,14 @@ class LeaseKeeper:
     `_wake`. The Lease goes with its Node (owner reference); a speaker that stops only takes its name off.
     """
 
-    def __init__(self, cluster: Cluster, *, node: str, namespace: str) -> None:
+    def __init__(
+        self, cluster: Cluster, *, node: str, namespace: str, on_stored: Callable[[Object], None] = lambda _: None
+    ) -> None:
+        """`on_stored` is called with the Lease as the API server returned it after a write, from the thread."""
         self._cluster = cluster
         self._node = node
         self._namespace = namespace
+        self._on_stored = on_stored
         self._name = f"{SPEAKER_LEASE_PREFIX}{node}"
         self._wake = threading.Condition()
         self._addresses: tuple[str, ...] = ()
@@ -153,14 +157,15 @@ class LeaseKeeper:
             node = self._cluster.get(NODES, self._node)
             body = self._lease(node, holder, hears)
             try:
-                self._cluster.patch(LEASES, self._name, body, self._namespace)
+                stored = self._cluster.patch(LEASES, self._name, body, self._namespace)
             except NotFound:
-                self._cluster.create(LEASES, body, self._namespace)
+                stored = self._cluster.create(LEASES, body, self._namespace)
         except AlreadyExists:
             return False
         except ApiError as error:
             log.debug("lease.unwritten", error=error)
             return False
+        self._on_stored(stored)
         return True
 
     def _lease(self, node: Object, holder: str | None, hears: int) -> Object:

@@ -33,8 +33,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """Another node is about to announce it, of which this one had something else to say before."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """Another node is heard to announce what this one did."""
+    """Another node announces it, of which this one had something else to say before."""
 
     uid: str
     node: str
@@ -55,4 +62,4 @@ class Unannounced:
     own: bool = False
 
 
-Fact = Announced | Asked | Elsewhere | Unannounced
+Fact = Announced | Asked | Awaited | Elsewhere | Unannounced

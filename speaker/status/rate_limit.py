@@ -1,4 +1,4 @@
-"""One pace for what a speaker writes for people: rare in the long run, fast when much has just moved."""
+"""One pace for what a speaker writes for people: a change at once, and many no faster than an API server can bear."""
 
 from __future__ import annotations
 
@@ -8,37 +8,31 @@ from collections.abc import Callable
 
 from speaker.layer2.gratuitous import TokenBucket
 
-STATUS_WRITES_PER_SECOND = 0.25
-EVENTS_PER_SECOND = 0.1
-"""With its Lease, a tenth of a write a second, a node stays below half a write a second in the long run."""
-STATUS_WRITES_SAVED = 4000.0
-"""What may be written at short notice after a quiet time: all there is to say about a thousand addresses."""
-EVENTS_SAVED = 100.0
-AT_MOST_PER_SECOND = 25.0
-"""However much was saved: the API server has others to serve. A thousand addresses are told within a minute."""
+STATUS_WRITES_PER_SECOND = 25.0
+"""However much there is to say: the API server has others to serve. A thousand addresses show their node within a
+minute; the latest change comes first, so that none waits for them."""
+STATUS_WRITES_AT_ONCE = 50.0
+EVENTS_PER_SECOND = 1.0
+"""An Event is kept for an hour and read by few."""
+EVENTS_AT_ONCE = 100.0
 
 
 class WritePace:
-    """Turns come at `per_second` on average. What is not used is saved, up to `saved`, and may be used at top speed.
+    """Turns come at `per_second`, and up to `at_once` of them together after a quiet time.
 
-    `_steady` and `_top` are guarded by `_lock`.
+    `_bucket` is guarded by `_lock`.
     """
 
-    def __init__(self, *, per_second: float, saved: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, per_second: float, at_once: float, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._steady = TokenBucket(rate_per_second=per_second, burst=saved, now=now())
-        self._top = TokenBucket(rate_per_second=AT_MOST_PER_SECOND, burst=AT_MOST_PER_SECOND, now=now())
+        self._bucket = TokenBucket(rate_per_second=per_second, burst=at_once, now=now())
 
     def take(self) -> float:
         """Take a turn if there is one, and return 0; else return in how many seconds to ask again."""
         with self._lock:
             now = self._now()
-            wait_seconds = max(self._steady.wait_seconds(now), self._top.wait_seconds(now))
-            if wait_seconds == 0.0:
-                self._steady.take(now)
-                self._top.take(now)
-            return wait_seconds
+            return 0.0 if self._bucket.take(now) else self._bucket.wait_seconds(now)
 
     def wait_turn(self, stopping: threading.Event) -> bool:
         """Wait until a write is due; False when told to stop before."""
@@ -46,5 +40,5 @@ class WritePace:
             wait_seconds = self.take()
             if wait_seconds == 0.0:
                 return True
-            stopping.wait(wait_seconds + 0.01)
+            stopping.wait(wait_seconds + 0.001)
         return False

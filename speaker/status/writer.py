@@ -1,69 +1,79 @@
-"""Writes who announces what into the API: one ServiceL2Status a Service, and announcedBy on each IPAllocation."""
+"""Writes who announces what into the API: a status on each IPAllocation, and one ServiceL2Status a Service."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from enum import Enum
 
 from allocator.core.addresses import Address
-from allocator.kube.client import APPLY_PATCH, ApiError, Cluster, Conflict, NotFound, Object, Unavailable
+from allocator.kube.client import ApiError, Cluster, Conflict, Object, Unavailable
 from allocator.kube.reflector import Change, Key
-from allocator.kube.resource import LEASES
-from allocator.objects.names import IP_ALLOCATIONS, SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
+from allocator.kube.timestamps import write_time
 from allocator.process.logs import EventLog
-from speaker.status.diff import (
-    NAME_LABEL,
-    NAMESPACE_LABEL,
-    NODE_LABEL,
-    Announcement,
-    Books,
-    Contested,
-    Drop,
-    Show,
-    Shown,
-    Step,
-    Tell,
-    steps,
-)
+from speaker.election.election import rank
+from speaker.status.allocation_status import AllocationStatuses, Told
+from speaker.status.backlog import Backlog
+from speaker.status.events import Recorder, reference
+from speaker.status.facts import Announced, Fact, Subject
 from speaker.status.rate_limit import WritePace
+from speaker.status.reported_address import ReportedAddress
+from speaker.status.service_l2_status import Announcement, Step, StoredStatuses, steps
+from speaker.status.service_l2_writer import ServiceL2Writer
+from speaker.status.statement import Contested, NoHolder, Occupied
 
 log = EventLog("status")
 
 SETTLE_SECONDS = 0.3
 """What moves away again within this time is not written at all."""
-READY_CONDITION = "Ready"
-CONFLICT_CONDITION = "AddressConflict"
+OTHERS_SECONDS = 2.0
+"""How long a node waits with what another is to say before it: that one may have seen a change a little later."""
 
-_RETRY_SECONDS = 5.0
-_REFUSED_SECONDS = 60.0
-_INVALID = 422
+_RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_OUTAGE_SECONDS = 1.0
+
+
+class _Due(Enum):
+    """What there is to look at besides single addresses and Services."""
+
+    HEARD = "who speaks for all"
+
+
+_Item = tuple[int, Address | Key | _Due]
+_CONFLICT, _ADDRESS, _SERVICE, _OTHER = range(4)
 
 
 class StatusWriter:
-    """Brings the API's word about this node's announcements in line, one paced write after the other.
+    """Brings what the API says of this node's announcements in line, one paced write after the other.
 
-    There is no queue that grows: what is wanted is compared with what is there (`steps`), so that whatever happened
-    while the API server was away, or while others had their turn, costs one write an object at most. Steps planned
-    for what is no longer wanted are not taken. `_wanted`, `_contested`, `_statuses`, `_changed` and `_asked` are
-    guarded by `_wake`; `_shown`, `_refused` and `_has_turn` belong to the thread.
+    A change costs a look at one address and one Service, and what is wanted by the time of the write is what is
+    written. An object that cannot be written is tried again later and keeps no other waiting. `_addresses`,
+    `_announced`, `_stored`, `_left`, `_heard` and `_reporting` are guarded by `_lock`; `_failures` belongs to the
+    thread.
     """
 
-    def __init__(self, cluster: Cluster, *, node: str, namespace: str, pace: WritePace) -> None:
-        self._cluster = cluster
+    def __init__(
+        self, cluster: Cluster, *, node: str, protocol: str, namespace: str, pace: WritePace, events: Recorder
+    ) -> None:
+        """Write what is announced by one `protocol`."""
         self._node = node
-        self._namespace = namespace
+        self._protocol = protocol
         self._pace = pace
-        self._wake = threading.Condition()
-        self._wanted: dict[tuple[Key, Address], Announcement] | None = None
-        self._contested: dict[Address, Contested] = {}
-        self._statuses: dict[str, Object] = {}
-        self._changed = False
-        self._asked = 0
+        self._events = events
+        self._allocations = AllocationStatuses(cluster, node=node, namespace=namespace)
+        self._statuses = ServiceL2Writer(cluster, node=node, namespace=namespace)
+        self._lock = threading.Lock()
+        self._addresses: dict[Address, ReportedAddress] = {}
+        self._announced: dict[Key, dict[Address, Announcement]] = {}
+        self._stored = StoredStatuses()
+        self._left: dict[Key, set[str]] = {}
+        self._heard: frozenset[str] = frozenset({node})
+        self._reporting = False
+        self._backlog: Backlog[_Item] = Backlog(order=lambda item: item[0])
+        self._failures: dict[_Item, int] = {}
         self._stopping = threading.Event()
-        self._shown: dict[Address, Shown] = {}
-        self._refused: dict[Address, tuple[Shown, float]] = {}
-        self._has_turn = False
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def start(self) -> None:
@@ -73,7 +83,7 @@ class StatusWriter:
     def stop(self) -> None:
         """End the thread; the next holder of each address corrects what is left."""
         self._stopping.set()
-        self._poke()
+        self._backlog.close()
         if self._thread.is_alive():
             self._thread.join(timeout=6)
 
@@ -82,230 +92,183 @@ class StatusWriter:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def announce(self, wanted: Mapping[tuple[Key, Address], Announcement]) -> None:
-        """This node announces exactly this; returns at once."""
-        with self._wake:
-            if wanted == self._wanted:
-                return
-            self._wanted = dict(wanted)
-            self._asked += 1
-        self._poke()
+    def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
+        """This is to be said from now on, of these; returns at once. As `Reports.report`."""
+        now = write_time(datetime.now(UTC))
+        with self._lock:
+            for subject, fact in changed.items():
+                if subject.protocol == self._protocol:
+                    self._take(subject, fact, now)
+            if heard != self._heard:
+                self._heard = frozenset(heard)
+                self._backlog.put((_OTHER, _Due.HEARD), after_seconds=OTHERS_SECONDS)
+            if not self._reporting:
+                self._reporting = True
+                for service in self._stored.services():
+                    self._backlog.put((_SERVICE, service), after_seconds=OTHERS_SECONDS)
 
     def contest(self, address: Address, contested: Contested) -> None:
         """Another host claims the address, or no longer does; returns at once."""
-        with self._wake:
-            self._contested[address] = contested
-            self._asked += 1
-        self._poke()
+        with self._lock:
+            # A host may be found before it is known here that it was asked for.
+            self._entry(address).contest(contested)
+            self._backlog.put((_CONFLICT, address))
 
     def on_change(self, change: Change) -> None:
-        """Take note of a ServiceL2Status (called by its reflector)."""
-        name = change.key[1]
-        with self._wake:
-            known = self._statuses.get(name)
-            if change.new is None:
-                self._statuses.pop(name, None)
-            else:
-                self._statuses[name] = change.new
-            # The echo of what this node wrote itself is no news.
-            news = _version(known) != _version(change.new)
-        if news:
-            self._poke()
+        """Take note of one of this node's ServiceL2Statuses (called by their reflector)."""
+        with self._lock:
+            service = self._stored.note(change)
+            if service is not None and self._reporting:
+                self._backlog.put((_SERVICE, service), after_seconds=OTHERS_SECONDS)
 
-    def _poke(self) -> None:
-        with self._wake:
-            self._changed = True
-            self._wake.notify()
+    def on_lease(self, lease: Object) -> None:
+        """Take note of this node's Lease, which owns the objects made here."""
+        self._statuses.lease_uid = str(lease["metadata"].get("uid") or "")
+
+    def compare_all(self) -> None:
+        """The API may have lost what was written: look at everything anew."""
+        with self._lock:
+            for address, entry in self._addresses.items():
+                entry.told = None
+                self._backlog.put((_ADDRESS, address))
+
+    def _take(self, subject: Subject, fact: Fact | None, now: str) -> None:
+        service, address = subject.service, subject.address
+        entry = self._entry(address)
+        entry.take(service, fact, now=now)
+        if entry.over:
+            del self._addresses[address]
+        else:
+            mine = entry.named or entry.announced
+            self._backlog.put((_ADDRESS, address), after_seconds=SETTLE_SECONDS if mine else OTHERS_SECONDS)
+        announced = self._announced.get(service, {})
+        before = announced.pop(address, None)
+        if isinstance(fact, Announced):
+            announced[address] = Announcement(interfaces=fact.interfaces, since=entry.since)
+        if before == announced.get(address):
+            return
+        if announced:
+            self._announced[service] = announced
+        else:
+            self._announced.pop(service, None)
+        self._backlog.put((_SERVICE, service), after_seconds=SETTLE_SECONDS)
+
+    def _entry(self, address: Address) -> ReportedAddress:
+        entry = self._addresses.get(address)
+        if entry is None:
+            entry = self._addresses[address] = ReportedAddress(node=self._node)
+        return entry
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            with self._wake:
-                self._wake.wait_for(lambda: self._changed)
-            self._stopping.wait(SETTLE_SECONDS)
-            with self._wake:
-                self._changed = False
+        while (item := self._backlog.take()) is not None:
             try:
-                while self._write_down():
-                    log.debug("status.planned-anew")
-            except ApiError as error:
+                if self._has_to_act(item) and self._pace.wait_turn(self._stopping):
+                    self._act(item)
+            except Conflict:
+                # Another wrote first: what is to be said now may be another thing.
+                self._backlog.put(item)
+            except Unavailable as error:
                 log.debug("status.unwritten", error=error)
-                self._stopping.wait(_RETRY_SECONDS if isinstance(error, Unavailable) else _REFUSED_SECONDS)
-                self._poke()
+                self._again(item)
+                self._stopping.wait(_OUTAGE_SECONDS)
+            except ApiError as error:
+                log.warning("status.refused", what=item[1], error=error, retry_seconds=self._again(item))
+            except Occupied as error:
+                log.debug("status.left", ip=item[1], node=error.node, retry_seconds=self._again(item))
+            else:
+                self._failures.pop(item, None)
 
-    def _write_down(self) -> bool:
-        """Take the steps there are to take; tell whether to look again because something else is wanted by now."""
-        with self._wake:
-            if self._wanted is None:
+    def _again(self, item: _Item) -> float:
+        failures = self._failures.get(item, 0)
+        self._failures[item] = failures + 1
+        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+        self._backlog.put(item, after_seconds=delay)
+        return delay
+
+    def _has_to_act(self, item: _Item) -> bool:
+        match item[1]:
+            case Address() as address:
+                with self._lock:
+                    entry = self._addresses.get(address)
+                    return entry is not None and entry.is_to_tell(
+                        speaks_for_all=lambda: self._speaks_for_all(address)
+                    )
+            case _Due():
+                self._look_at_what_nobody_announces()
                 return False
-            asked = self._asked
-            books = Books(
-                node=self._node,
-                wanted=self._wanted,
-                contested=dict(self._contested),
-                shown=dict(self._shown),
-                statuses=tuple(self._statuses.values()),
-            )
-        for step in steps(books):
-            if self._is_refused(step):
-                continue
-            if not self._has_turn and not self._pace.wait_turn(self._stopping):
-                return False
-            self._has_turn = True
-            with self._wake:
-                if self._asked != asked:
-                    # The turn may have been long in coming; it is for whatever comes first now.
-                    return True
-            self._has_turn = False
-            self._take(step)
-        return False
+            case service:
+                with self._lock:
+                    return bool(self._left.get(service)) or bool(self._steps(service))
 
-    def _is_refused(self, step: Step) -> bool:
-        """Tell whether the API server refused just that a short while ago: nothing else is to wait for it."""
-        if not isinstance(step, Show):
-            return False
-        shown, at = self._refused.get(step.address, (None, 0.0))
-        return shown == step.shown and time.monotonic() - at < _REFUSED_SECONDS
+    def _act(self, item: _Item) -> None:
+        match item[1]:
+            case Address() as address:
+                self._tell_address(address)
+            case _Due():
+                return
+            case service:
+                self._tell_service(service)
 
-    def _take(self, step: Step) -> None:
-        match step:
-            case Show(address, shown):
-                self._show(address, shown)
-            case Tell(service, name, said):
-                name = name or self._create(service)
-                if name is not None:
-                    self._tell(name, said)
-            case Drop(name):
-                self._delete(name)
-
-    def _show(self, address: Address, show: Shown) -> None:
-        body = {
-            "apiVersion": IP_ALLOCATIONS.api_version,
-            "kind": IP_ALLOCATIONS.kind,
-            "metadata": {"name": address.claim_name},
-            "status": _status(self._node, show),
-        }
-        # Applied, not patched: what this node no longer says goes, unless another node says it by now.
-        try:
-            self._write(
-                lambda: self._cluster.patch(
-                    IP_ALLOCATIONS,
-                    address.claim_name,
-                    body,
-                    subresource="status",
-                    content_type=APPLY_PATCH,
-                    field_manager=f"{SPEAKER_LEASE_PREFIX}{self._node}",
-                    force=True,
+    def _tell_address(self, address: Address) -> None:
+        with self._lock:
+            entry = self._addresses.get(address)
+            if entry is None or not entry.is_to_tell(speaks_for_all=lambda: self._speaks_for_all(address)):
+                return
+            say, edits, first = entry.statement, entry.edits, entry.first
+            # Whatever becomes of the write, it may be there.
+            entry.named = entry.named or entry.announced
+            unannounced = entry.unannounced
+            heard = self._heard
+        told = self._allocations.tell(address, say, first=first, heard=heard)
+        if told.reason_changed and isinstance(say.announcement, NoHolder):
+            for service, fact in unannounced.items():
+                message = f"{address} is announced by no node: {fact.message}"
+                self._events.record(
+                    reference(service, fact.uid), reason="announceFailed", message=message, normal=False
                 )
-            )
-        except ApiError as error:
-            if error.status != _INVALID:
-                raise
-            # What is left of an entry that another node owns in part is none. The next holder writes all of it anew.
-            log.debug("status.refused", ip=address, error=error)
-            self._refused[address] = (show, time.monotonic())
+        with self._lock:
+            entry.note_told(say, edits=edits)
+            if entry.over:
+                self._addresses.pop(address, None)
+            self._note_left(entry, told)
+
+    def _note_left(self, entry: ReportedAddress, told: Told) -> None:
+        """A node that is not there any more was named: it has left its ServiceL2Status, too."""
+        if told.replaced in ("", self._node) or told.replaced in self._heard:
             return
-        self._refused.pop(address, None)
-        self._shown[address] = show
-        if show == Shown():
-            del self._shown[address]
-        with self._wake:
-            known = self._contested.get(address)
-            if show.announcement is None and known is not None and not known.claimed:
-                del self._contested[address]
+        for service in entry.facts:
+            self._left.setdefault(service, set()).add(told.replaced)
+            self._backlog.put((_SERVICE, service))
 
-    def _create(self, key: Key) -> str | None:
-        lease = self._cluster.get(LEASES, f"{SPEAKER_LEASE_PREFIX}{self._node}", self._namespace)
-        body: Object = {
-            "apiVersion": SERVICE_L2_STATUSES.api_version,
-            "kind": SERVICE_L2_STATUSES.kind,
-            "metadata": {
-                "generateName": "l2-",
-                "namespace": self._namespace,
-                "labels": {NODE_LABEL: self._node, NAME_LABEL: key[1], NAMESPACE_LABEL: key[0]},
-                # Goes with the Lease, which goes with the Node.
-                "ownerReferences": [
-                    {
-                        "apiVersion": LEASES.api_version,
-                        "kind": LEASES.kind,
-                        "name": lease["metadata"]["name"],
-                        "uid": lease["metadata"]["uid"],
-                    }
-                ],
-            },
-        }
-        stored = self._write(lambda: self._cluster.create(SERVICE_L2_STATUSES, body, self._namespace))
-        self._learn(stored)
-        # The second of the two writes that a new status costs has a turn of its own.
-        if stored is None or not self._pace.wait_turn(self._stopping):
-            return None
-        return str(stored["metadata"]["name"])
+    def _tell_service(self, service: Key) -> None:
+        with self._lock:
+            left = set(self._left.get(service, ()))
+        for node in left:
+            self._statuses.delete_that_of(node, service)
+            with self._lock:
+                self._left[service].discard(node)
+                if not self._left[service]:
+                    del self._left[service]
+        with self._lock:
+            planned = self._steps(service)
+        for step in planned:
+            stored = self._statuses.take(step, service, lambda: self._pace.wait_turn(self._stopping))
+            with self._lock:
+                if stored is not None:
+                    self._stored.put(stored)
+                else:
+                    self._stored.drop(service, step.name)
 
-    def _tell(self, name: str, said: Object) -> None:
-        stored = self._write(
-            lambda: self._cluster.patch(
-                SERVICE_L2_STATUSES, name, {"status": said}, self._namespace, subresource="status"
-            )
-        )
-        self._learn(stored)
-        if stored is None:
-            self._forget(name)
+    def _steps(self, service: Key) -> tuple[Step, ...]:
+        return tuple(steps(self._node, service, self._announced.get(service, {}), self._stored.of(service)))
 
-    def _delete(self, name: str) -> None:
-        def delete() -> None:
-            self._cluster.delete(SERVICE_L2_STATUSES, name, self._namespace)
+    def _look_at_what_nobody_announces(self) -> None:
+        with self._lock:
+            entries = list(self._addresses.items())
+        # Whatever changes meanwhile is put by whoever changes it.
+        for address, entry in entries:
+            if not entry.announced:
+                self._backlog.put((_ADDRESS, address))
 
-        self._write(delete)
-        self._forget(name)
-
-    def _write(self, write: Callable[[], Object | None]) -> Object | None:
-        """Do a write; None where the object is gone, or is another by now. Raises other ApiErrors."""
-        try:
-            return write()
-        except (NotFound, Conflict) as error:
-            log.debug("status.passed-over", error=error)
-            return None
-
-    def _learn(self, stored: Object | None) -> None:
-        """What a write returned is known before the watch tells."""
-        if stored is not None:
-            with self._wake:
-                self._statuses[stored["metadata"]["name"]] = stored
-
-    def _forget(self, name: str) -> None:
-        with self._wake:
-            self._statuses.pop(name, None)
-
-
-def _status(node: str, show: Shown) -> Object:
-    """What this node says on an IPAllocation; nothing where it neither announces the address nor reports on it."""
-    status: Object = {}
-    conditions: list[Object] = []
-    if (announcement := show.announcement) is not None:
-        interfaces = list(announcement.interfaces)
-        status["announcedBy"] = {"node": node, "interfaces": interfaces, "since": announcement.since}
-        conditions.append(
-            {
-                "type": READY_CONDITION,
-                "status": "True",
-                "reason": "Announced",
-                "message": f'announced by node "{node}" on {", ".join(interfaces) or "all of its interfaces"}',
-                "lastTransitionTime": announcement.since,
-            }
-        )
-    if (contested := show.contested) is not None:
-        conditions.append(
-            {
-                "type": CONFLICT_CONDITION,
-                "status": "True" if contested.claimed else "False",
-                "reason": "ForeignClaim" if contested.claimed else "NoForeignClaim",
-                "message": contested.message,
-                "lastTransitionTime": contested.since,
-            }
-        )
-    if conditions:
-        status["conditions"] = conditions
-    return status
-
-
-def _version(status: Object | None) -> str | None:
-    return None if status is None else status["metadata"].get("resourceVersion")
+    def _speaks_for_all(self, address: Address) -> bool:
+        return rank(address=address, candidates=self._heard)[0] == self._node

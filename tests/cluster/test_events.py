@@ -92,7 +92,7 @@ def test_the_same_said_again_soon_is_written_once(cluster: Cluster, namespace: s
 
 def test_who_stops_does_not_wait_for_turns(cluster: Cluster, namespace: str) -> None:
     web = service(cluster, namespace)
-    with recorder(cluster, pace=WritePace(per_second=0.001, saved=1.0)) as events:
+    with recorder(cluster, pace=WritePace(per_second=0.001, at_once=1.0)) as events:
         for number in range(3):
             events.record(web, reason="nodeAssigned", message=f"number {number}")
         wait_until(lambda: told(cluster, namespace), 10, "the first Event is written")

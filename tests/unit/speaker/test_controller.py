@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
 from allocator.kube.client import Object
-from allocator.kube.reflector import Change, Key
+from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES, Resource
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from speaker.cluster.scope import EVERYWHERE, Scope
@@ -24,8 +24,9 @@ from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import NOTHING, AdvertisedState, Claim
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.interfaces import Interface
-from speaker.status.diff import Announcement, Contested
+from speaker.status.facts import Announced, Fact, Subject
 from speaker.status.reporter import Reporter
+from speaker.status.statement import Contested
 from tests.lab.waiting import wait_until
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
 
@@ -103,10 +104,15 @@ class Statuses:
     """Takes down what is to be shown on objects."""
 
     def __init__(self) -> None:
-        self.wanted: dict[str, Announcement] = {}
+        self.facts: dict[str, Fact] = {}
 
-    def announce(self, wanted: Mapping[tuple[Key, Address], Announcement]) -> None:
-        self.wanted = {f"{'/'.join(key)} {address}": announcement for (key, address), announcement in wanted.items()}
+    def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
+        assert NODE in heard
+        for subject, fact in changed.items():
+            name = f"{'/'.join(subject.service)} {subject.address}"
+            self.facts.pop(name, None)
+            if fact is not None:
+                self.facts[name] = fact
 
     def contest(self, address: Address, contested: Contested) -> None:
         raise AssertionError(f"{address} is not contested here: {contested}")
@@ -211,7 +217,7 @@ def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> N
     wait_until(lambda: rig.around.announced == {VIP: EVERYWHERE}, 5, "node-a takes over")
     rig.around.says('web: nodeAssigned: announcing from node "node-a" with protocol "layer2"')
     assert rig.gauge() == 1
-    assert list(rig.statuses.wanted) == [f"default/web {VIP}"]
+    assert rig.statuses.facts == {f"default/web {VIP}": Announced(uid="uid-of-web")}
 
 
 def test_a_winner_that_claims_nothing_is_passed_over_after_a_moment(rig: Rig) -> None:

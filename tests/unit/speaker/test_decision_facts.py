@@ -18,7 +18,7 @@ from speaker.election.holder import HolderState
 from speaker.election.inputs import Inputs
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
-from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Subject, Unannounced
+from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
 
 VIP = Address.parse("10.0.0.1")
@@ -76,18 +76,20 @@ def test_what_is_asked_for_is_not_announced_yet(rig: Rig) -> None:
     assert rig.decided(probing) == {WEB: Asked(uid=UID)}
 
 
-def test_what_another_claims_is_told_of_by_who_announced_it_until_then_alone(rig: Rig) -> None:
+def test_what_another_claims_is_told_of_by_who_had_something_else_to_say_alone(rig: Rig) -> None:
     assert rig.decided(NOTHING, claiming="node-b") == {}
     rig.decided(HELD)
     assert rig.decided(NOTHING, claiming="node-b") == {WEB: Elsewhere(uid=UID, node="node-b")}
     assert rig.decided(NOTHING, claiming="node-b") == {}
 
 
-def test_what_is_answered_for_a_restarting_node_is_for_that_node_to_report(rig: Rig) -> None:
+def test_what_is_answered_for_a_restarting_node_is_announced_by_that_one(rig: Rig) -> None:
     helping = HolderState(
         scopes=HELD.scopes, claims=HELD.claims, help={VIP: Help(node="node-b", macs={}, until=9.0, term=1)}
     )
     assert rig.decided(helping) == {}
+    rig.decided(HELD)
+    assert rig.decided(helping) == {WEB: Elsewhere(uid=UID, node="node-b")}
 
 
 def test_what_was_claimed_twice_is_compared_anew(rig: Rig) -> None:
@@ -112,7 +114,7 @@ def test_why_nobody_announces_it_is_a_fact_and_so_is_every_other_reason(rig: Rig
     rig.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"none": "such"}}]))
     assert reason(rig.decided(NOTHING)) == "NoNode"
     rig.put(L2_ADVERTISEMENTS, advertisement())
-    assert rig.decided(NOTHING) == {WEB: None}, "somebody is about to"
+    assert rig.decided(NOTHING) == {WEB: Awaited(uid=UID)}
     assert reason(rig.decided(NOTHING, alive=())) == "NoSpeaker"
     assert reason(rig.decided(HolderState(unable=frozenset({VIP})))) == "NoInterface"
 

@@ -1,96 +1,91 @@
-"""What a speaker writes for people to see, in which order, and that it writes nothing twice."""
+"""ServiceL2Statuses: what a node writes so that each Service it announces has one of its own, and nothing twice."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from allocator.core.addresses import Address
 from allocator.kube.client import Object
-from allocator.kube.reflector import Key
-from speaker.status.diff import (
+from allocator.kube.reflector import Change
+from allocator.objects.names import SERVICE_L2_STATUSES
+from speaker.status.service_l2_status import (
     NAME_LABEL,
     NAMESPACE_LABEL,
     NODE_LABEL,
     Announcement,
-    Books,
-    Contested,
     Drop,
-    Show,
-    Shown,
+    Step,
+    StoredStatuses,
     Tell,
+    name_of,
     steps,
 )
 
-VIP, OTHER = Address.parse("192.0.2.1"), Address.parse("192.0.2.2")
+NODE = "node-1"
+VIP, V6 = Address.parse("192.0.2.1"), Address.parse("2001:db8::1")
 WEB, API = ("default", "web"), ("default", "api")
 EARLY = Announcement(interfaces=("eth0",), since="2026-01-01T00:00:00Z")
 LATE = Announcement(interfaces=("eth0",), since="2026-01-01T00:05:00Z")
+NAME = name_of(NODE, WEB)
 
 
-def said(service: Key = WEB, address: Address = VIP, since: str = EARLY.since, node: str = "node-1") -> Object:
+def said(*addresses: Address, since: str = EARLY.since) -> Object:
     return {
-        "node": node,
-        "serviceName": service[1],
-        "serviceNamespace": service[0],
+        "node": NODE,
+        "serviceName": "web",
+        "serviceNamespace": "default",
         "interfaces": [{"name": "eth0"}],
-        "addresses": [str(address)],
+        "addresses": [str(address) for address in addresses or (VIP,)],
         "since": since,
     }
 
 
-def stored(name: str, service: Key = WEB, *, node: str = "node-1", status: Object | None = None) -> Object:
-    labels = {NODE_LABEL: node, NAMESPACE_LABEL: service[0], NAME_LABEL: service[1]}
-    return {"metadata": {"name": name, "labels": labels}, "status": status}
+def stored(name: str = NAME, *, status: Object | None = None, version: str = "1") -> Object:
+    labels = {NODE_LABEL: NODE, NAMESPACE_LABEL: WEB[0], NAME_LABEL: WEB[1]}
+    return {"metadata": {"name": name, "labels": labels, "resourceVersion": version}, "status": status}
 
 
-def plan(**books: Any) -> list[object]:
-    return list(steps(Books(node="node-1", **books)))
+def plan(announced: dict[Address, Announcement], *there: Object) -> list[Step]:
+    return list(steps(NODE, WEB, announced, there))
 
 
-def test_who_has_said_everything_writes_nothing() -> None:
-    own = stored("l2-a", status=said())
-    assert plan(wanted={(WEB, VIP): EARLY}, shown={VIP: Shown(EARLY)}, statuses=(own,)) == []
+def test_what_is_announced_has_an_object_and_is_written_once() -> None:
+    assert plan({VIP: EARLY}) == [Tell(NAME, False, said())]
+    assert plan({VIP: EARLY}, stored(status=said())) == []
 
 
-def test_every_address_is_shown_before_any_status_and_what_moved_last_comes_first() -> None:
-    assert plan(wanted={(API, VIP): EARLY, (WEB, OTHER): LATE}) == [
-        Show(OTHER, Shown(LATE)),
-        Show(VIP, Shown(EARLY)),
-        Tell(WEB, None, said(WEB, OTHER, LATE.since)),
-        Tell(API, None, said(API, VIP)),
-    ]
+def test_both_addresses_of_a_service_are_in_one_object_since_the_first_of_them() -> None:
+    assert plan({V6: LATE, VIP: EARLY}) == [Tell(NAME, False, said(VIP, V6))]
 
 
-def test_a_conflict_comes_before_everything() -> None:
-    contested = Contested(claimed=True, message="a printer has it", since=EARLY.since)
-    first = plan(wanted={(API, VIP): EARLY, (WEB, OTHER): LATE}, contested={VIP: contested})[0]
-    assert first == Show(VIP, Shown(EARLY, contested))
+def test_what_says_something_else_is_corrected_and_a_second_one_goes() -> None:
+    outdated = stored(status=said(since="2025-01-01T00:00:00Z"))
+    assert plan({VIP: EARLY}, outdated, stored("l2-x")) == [Drop("l2-x"), Tell(NAME, True, said())]
 
 
-def test_a_former_holders_status_goes_just_before_our_own_comes() -> None:
-    former = stored("l2-b", node="node-2", status=said(node="node-2"))
-    planned = plan(wanted={(WEB, VIP): EARLY}, shown={VIP: Shown(EARLY)}, statuses=(former,))
-    assert planned == [Drop("l2-b"), Tell(WEB, None, said())]
+def test_one_that_an_earlier_release_made_is_kept() -> None:
+    assert plan({VIP: EARLY}, stored("l2-x7k2p", status=said())) == []
 
 
-def test_what_is_not_announced_here_any_more_is_taken_back_last_and_others_are_left_alone() -> None:
-    ours, theirs = stored("l2-a", API, status=said(API)), stored("l2-c", ("default", "x"), node="node-3")
-    planned = plan(wanted={(WEB, OTHER): EARLY}, shown={VIP: Shown(EARLY)}, statuses=(ours, theirs))
-    assert planned == [
-        Show(OTHER, Shown(EARLY)),
-        Show(VIP, Shown()),
-        Tell(WEB, None, said(WEB, OTHER)),
-        Drop("l2-a"),
-    ]
-
-
-def test_a_status_that_says_something_else_is_corrected_and_a_second_one_goes() -> None:
-    outdated, second = stored("l2-a", status=said(since="2025-01-01T00:00:00Z")), stored("l2-b", status=said())
-    planned = plan(wanted={(WEB, VIP): EARLY}, shown={VIP: Shown(EARLY)}, statuses=(outdated, second))
-    assert planned == [Drop("l2-b"), Tell(WEB, "l2-a", said())]
+def test_what_is_not_announced_any_more_goes() -> None:
+    assert plan({}, stored(status=said()), stored("l2-x")) == [Drop("l2-x"), Drop(NAME)]
+    assert plan({}) == []
 
 
 def test_fields_that_the_api_server_drops_are_not_written_again_and_again() -> None:
     kept = {field: value for field, value in said().items() if field not in ("addresses", "since")}
-    own = stored("l2-a", status=kept)
-    assert plan(wanted={(WEB, VIP): EARLY}, shown={VIP: Shown(EARLY)}, statuses=(own,)) == []
+    assert plan({VIP: EARLY}, stored(status=kept)) == []
+
+
+def test_every_node_and_service_has_a_name_of_its_own_that_any_node_can_tell() -> None:
+    names = {name_of(node, service) for node in (NODE, "node-2") for service in (WEB, API)}
+    assert len(names) == 4
+    assert name_of(NODE, WEB) == NAME
+
+
+def test_the_echo_of_an_own_write_is_nothing_new() -> None:
+    known = StoredStatuses()
+    written = stored(version="7")
+    known.put(written)
+    assert known.note(Change(SERVICE_L2_STATUSES, ("home", NAME), None, written, "7")) is None
+    assert known.note(Change(SERVICE_L2_STATUSES, ("home", NAME), written, stored(version="8"), "8")) == WEB
+    assert known.note(Change(SERVICE_L2_STATUSES, ("home", NAME), stored(version="8"), None, "9")) == WEB
+    assert known.of(WEB) == ()

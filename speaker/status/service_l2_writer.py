@@ -1,0 +1,63 @@
+"""Makes, corrects and deletes ServiceL2Status objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object
+from allocator.kube.reflector import Key
+from allocator.kube.resource import LEASES
+from allocator.objects.names import SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
+from speaker.status.service_l2_status import Drop, Step, Tell, name_of, new_object
+
+
+class ServiceL2Writer:
+    """One node's writes. Belongs to one thread, but for `lease_uid`, which another sets."""
+
+    def __init__(self, cluster: Cluster, *, node: str, namespace: str) -> None:
+        self._cluster = cluster
+        self._node = node
+        self._namespace = namespace
+        self.lease_uid = ""
+
+    def take(self, step: Step, service: Key, wait_turn: Callable[[], bool]) -> Object | None:
+        """Take a step; return the object as it is then, None where there is none. Raises ApiError.
+
+        `wait_turn` is called before a second write, and says whether there is to be one.
+        """
+        match step:
+            case Drop(name):
+                self._delete(name)
+                return None
+            case Tell(name, exists, said):
+                if not exists:
+                    self._create(name, service)
+                    if not wait_turn():
+                        return None
+                try:
+                    return self._cluster.patch(
+                        SERVICE_L2_STATUSES, name, {"status": said}, self._namespace, subresource="status"
+                    )
+                except NotFound:
+                    return None
+
+    def delete_that_of(self, node: str, service: Key) -> None:
+        """Delete what a node that has gone has left for the Service. Raises ApiError."""
+        self._delete(name_of(node, service))
+
+    def _create(self, name: str, service: Key) -> None:
+        uid = self.lease_uid
+        if not uid:
+            lease = self._cluster.get(LEASES, f"{SPEAKER_LEASE_PREFIX}{self._node}", self._namespace)
+            uid = lease["metadata"]["uid"]
+        document = new_object(name, self._node, service, namespace=self._namespace, lease_uid=uid)
+        try:
+            self._cluster.create(SERVICE_L2_STATUSES, document, self._namespace)
+        except AlreadyExists:
+            return
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._cluster.delete(SERVICE_L2_STATUSES, name, self._namespace)
+        except (NotFound, Conflict):
+            return
