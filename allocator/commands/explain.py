@@ -14,6 +14,7 @@ from allocator.commands.live import age, connected, current_namespace
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.objects import names
+from allocator.rules.left_out import summary
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -125,6 +126,8 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts |
         allocations=cluster.list(names.IP_ALLOCATIONS).get("items") or (),
         announcements=_announcements(cluster, namespace, name, home),
         advertisements=cluster.list(names.L2_ADVERTISEMENTS, home).get("items") or (),
+        nodes=cluster.list(resource.NODES).get("items") or (),
+        leases=cluster.list(resource.LEASES, home).get("items") or (),
         events=_events(cluster, service),
         families=cluster_families(cluster),
     )
@@ -167,6 +170,8 @@ def _show(found: Explanation) -> None:
         click.echo(f"    {_announcement(held)}")
         if held.sharers:
             click.echo(f"    shared with {', '.join(held.sharers)}")
+        if held.left_out:
+            click.echo(f"    left out: {summary(dict(held.left_out))}")
     _section("Pools considered", [f"{pool}: {reason}" for pool, reason in found.considered])
     _section(
         "Conditions",

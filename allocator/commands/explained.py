@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from allocator.commands.explanation import Explanation, HeldAddress, last_seen
 from allocator.commands.live import age
 from allocator.offline.plan_result import State
+from allocator.rules.left_out import summary
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -33,7 +34,7 @@ def _body(found: Explanation) -> Group:
 
     message = found.message.removeprefix(f"{found.namespace}/{found.name}: ")
     parts: list[Text | Table] = [Text(message, style=_STATES[State.PENDING])] if message else []
-    for table in (_addresses(found), _considered(found), _conditions(found), _events(found)):
+    for table in (_addresses(found), _left_out(found), _considered(found), _conditions(found), _events(found)):
         if table.row_count:
             parts += [Text(""), table] if parts else [table]
     return Group(*parts)
@@ -52,6 +53,16 @@ def _addresses(found: Explanation) -> Table:
 
 def _announced(held: HeldAddress) -> tuple[str, str]:
     return (", ".join(held.interfaces) or "all interfaces", age(held.announced_since)) if held.node else ("", "")
+
+
+def _left_out(found: Explanation) -> Table:
+    from rich.text import Text  # noqa: PLC0415
+
+    table = _table("ADDRESS", "LEFT OUT")
+    for held in found.addresses:
+        if held.left_out:
+            table.add_row(held.ip, Text(summary(dict(held.left_out))))
+    return table
 
 
 def _considered(found: Explanation) -> Table:

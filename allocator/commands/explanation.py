@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from allocator.commands.announcement import nodes_left_out, why_not_announced
 from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim, Holder
 from allocator.core.decision import decide
 from allocator.core.ledger import Ledger
-from allocator.core.pool_selection import origin_of
 from allocator.core.pools import Pool, PriorityOrder
 from allocator.core.verdicts import Decision
 from allocator.objects.document import Document
@@ -19,7 +19,6 @@ from allocator.objects.service import readable_request, wants_address
 from allocator.offline.plan_result import State, why_ignored
 from allocator.rules.configuration import read
 from allocator.rules.foreign_status import left_alone, why_left_alone
-from allocator.rules.pool_coverage import not_announced, selections_of
 from allocator.rules.service_report import message_of
 
 _SHOWN_EVENTS = 10
@@ -37,6 +36,9 @@ class Facts:
     """The Service's ServiceL2Status objects."""
     advertisements: Sequence[Document] | None = None
     """All L2Advertisements; None where they were not asked for."""
+    nodes: Sequence[Document] = ()
+    leases: Sequence[Document] = ()
+    """Those of the installation's namespace: the speakers' are among them."""
     events: Sequence[Document] = ()
     families: tuple[Family, ...] = (Family.IPV4,)
 
@@ -55,7 +57,9 @@ class HeldAddress:
     sharers: tuple[str, ...]
     """Others who hold it too."""
     not_announced: str = ""
-    """Why nobody can announce it, where that is the configuration's fault."""
+    """Why nobody announces it, as far as the API says."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Nodes that may not announce it, or only after others, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,7 @@ class Explanation:
                     "announcedSince": held.announced_since,
                     "sharedWith": list(held.sharers),
                     "notAnnounced": held.not_announced,
+                    "leftOut": [{"node": node, "reason": reason} for node, reason in held.left_out],
                 }
                 for held in self.addresses
             ],
@@ -118,11 +123,9 @@ def explanation_of(
     metadata = facts.service["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     stored = list(_claims(facts.allocations))
+    pools = {pool.name: pool for pool in pools_from(facts.pools)}
     held = [
-        replace(
-            _held(claim, document, facts.announcements, (namespace, name)),
-            not_announced=_not_announced(claim, facts),
-        )
+        _with_nodes(_held(claim, document, facts.announcements, (namespace, name)), claim, document, facts, pools)
         for claim, document in stored
         if claim.in_use and claim.holder(namespace, name) is not None
     ]
@@ -212,18 +215,22 @@ def _held(claim: Claim, document: Document, announcements: Sequence[Document], k
     )
 
 
-def _not_announced(claim: Claim, facts: Facts) -> str:
-    """Say that no advertisement covers the address, neither by the pool it is of nor by the one it was given from."""
-    if facts.advertisements is None:
-        return ""
-    pools = {pool.name: pool for pool in pools_from(facts.pools)}
-    selections = selections_of(facts.advertisements)
-    recorded = [name for name in (claim.pool, claim.original_pool) if name]
-    origin = origin_of(claim.address, pools, recorded=recorded)
-    if any(selection.covers_origin(origin) for selection in selections):
-        return ""
-    pool = pools.get(claim.pool)
-    return not_announced(pool, selections) if pool is not None else f"no L2Advertisement covers pool {claim.pool}"
+def _with_nodes(
+    held: HeldAddress, claim: Claim, allocation: Document, facts: Facts, pools: Mapping[str, Pool]
+) -> HeldAddress:
+    """Add why nobody announces it, and who is left out."""
+    return replace(
+        held,
+        not_announced=why_not_announced(allocation, claim, advertisements=facts.advertisements, pools=pools),
+        left_out=nodes_left_out(
+            facts.service,
+            claim,
+            advertisements=facts.advertisements or (),
+            pools=pools,
+            nodes=facts.nodes,
+            leases=facts.leases,
+        ),
+    )
 
 
 def _who(holder: Holder) -> str:

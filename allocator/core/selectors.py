@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,3 +68,8 @@ class Selector:
 def matches_any(selectors: Iterable[Selector], labels: Mapping[str, str]) -> bool:
     """Return whether any selector of the list matches; an empty list matches nothing."""
     return any(selector.matches(labels) for selector in selectors)
+
+
+def covers(selectors: Collection[Selector], labels: Mapping[str, str]) -> bool:
+    """Return whether a list of selectors that restricts something admits it; an empty list restricts nothing."""
+    return not selectors or matches_any(selectors, labels)

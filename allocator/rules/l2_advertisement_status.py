@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from allocator.core.listing import cut, listed
-from allocator.core.selectors import Selector, matches_any
+from allocator.core.selectors import Selector
 from allocator.objects.document import Document, Problems, labels_of
 from allocator.objects.l2_advertisement import pool_selection_from
+from allocator.objects.node import Node
 from allocator.objects.selectors import selectors_from
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
+from allocator.rules.left_out import UNSELECTED, left_out, summary
 
 _NODES_CHARACTERS = 300
 
@@ -31,11 +33,16 @@ def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes:
         why = absent or ("no pool's labels match ipAddressPoolSelectors" if pools else "there is no pool (yet)")
         return reconciling("NoPool", f"{why}; nothing is announced")
     selectors = _selectors(spec, "nodeSelectors")
-    chosen = sorted(name for name, labels in nodes.items() if matches_any(selectors, labels))
-    if selectors and not chosen:
-        return reconciling("NoNode", "no node's labels match nodeSelectors; nothing is announced")
+    reasons = left_out((Node(name=name, labels=labels) for name, labels in nodes.items()), [selectors])
+    excluded = {name: reason for name, reason in reasons.items() if reason != UNSELECTED}
+    chosen = sorted(nodes.keys() - reasons.keys())
+    if (nodes or selectors) and not chosen:
+        why = summary(excluded) or "no node's labels match nodeSelectors"
+        return reconciling("NoNode", f"{why}; nothing is announced")
     where = f"node{'s' if len(chosen) > 1 else ''} {listed(chosen)}" if selectors else "all nodes"
     message = f"announces {'pools' if len(covered) > 1 else 'pool'} {listed(covered)} from {where}"
+    if excluded:
+        message += f" but {summary(excluded)}"
     if missing:
         return ready("PoolMissing", f"{message}; {absent}")
     return ready("Announcing", message)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from allocator.core.pool_selection import ALL_POOLS, Origin, PoolSelection
-from allocator.core.selectors import Selector, matches_any
+from allocator.core.selectors import Selector, covers
 from allocator.objects.document import Document
 from allocator.objects.l2_advertisement import pool_selection_from
 from allocator.objects.selectors import selector_from
@@ -30,11 +30,11 @@ class Advertisement:
 
     def covers_service(self, labels: Mapping[str, str]) -> bool:
         """Tell whether a Service with these labels is covered."""
-        return not self.service_selectors or matches_any(self.service_selectors, labels)
+        return covers(self.service_selectors, labels)
 
     def covers_node(self, labels: Mapping[str, str]) -> bool:
         """Tell whether a node with these labels may announce."""
-        return not self.node_selectors or matches_any(self.node_selectors, labels)
+        return covers(self.node_selectors, labels)
 
     def weight_of(self, labels: Mapping[str, str]) -> int:
         """Sum the weights of the preferences that match a node with these labels."""

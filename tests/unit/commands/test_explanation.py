@@ -8,7 +8,9 @@ import pytest
 
 from allocator.commands.explanation import Explanation, Facts, explanation_of
 from allocator.commands.live import age
+from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, SPEAKER_SUBNETS_ANNOTATION
 from allocator.offline.plan_result import State
+from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, UNSELECTED
 from tests.unit.commands.manifests import Object, advertisement, pool, service
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")
@@ -93,3 +95,65 @@ def test_an_address_of_a_pool_that_no_advertisement_covers_is_said_to_be_announc
     )
     (held,) = found.addresses
     assert held.not_announced.startswith(f"no L2Advertisement covers pool {said}") == bool(said)
+
+
+def node(name: str, *, ready: bool = True, **labels: str) -> Object:
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    return {"metadata": {"name": name, "labels": labels}, "status": {"conditions": [condition]}}
+
+
+def lease(name: str, *subnets: str, holder: str | None = "x") -> Object:
+    annotations = {SPEAKER_SUBNETS_ANNOTATION: ",".join(subnets)}
+    return {"metadata": {"name": f"speaker-{name}", "annotations": annotations}, "spec": {"holderIdentity": holder}}
+
+
+def test_who_is_left_out_is_told_with_the_reason() -> None:
+    excluded: Object = {"metadata": {"name": "f", "labels": {EXCLUDE_FROM_LB_LABEL: "", "zone": "edge"}}}
+    found = explain(
+        service("web", shows=("192.0.2.10",)),
+        allocations=[allocation("192.0.2.10", "web")],
+        advertisements=[advertisement("a", nodeSelectors=[{"matchLabels": {"zone": "edge"}}])],
+        nodes=[
+            *(node(name, zone="edge") for name in "abc"),
+            node("d", zone="edge", ready=False),
+            node("e", zone="core"),
+            excluded,
+        ],
+        leases=[
+            lease("a", "192.0.2.0/24"),
+            lease("b", "198.51.100.0/24", "2001:db8::/64"),
+            lease("c", holder=None),
+            lease("d", "192.0.2.0/24"),
+            lease("e", "192.0.2.0/24"),
+            {"metadata": {"name": "controller"}, "spec": {"holderIdentity": "c"}},
+        ],
+    )
+    assert dict(found.addresses[0].left_out) == {
+        "b": NO_SUBNET,
+        "c": NO_SPEAKER,
+        "d": NOT_READY,
+        "e": UNSELECTED,
+        "f": f"has the label {EXCLUDE_FROM_LB_LABEL}",
+    }
+
+
+def test_where_no_node_is_in_the_subnet_none_is_left_out_for_it() -> None:
+    found = explain(
+        service("web", shows=("192.0.2.10",)),
+        allocations=[allocation("192.0.2.10", "web")],
+        advertisements=[advertisement("a")],
+        nodes=[node("a"), node("b", ready=False)],
+        leases=[lease("a", "10.0.0.0/24"), lease("b")],
+    )
+    assert dict(found.addresses[0].left_out) == {"b": NOT_READY}
+
+
+def test_what_a_speaker_says_of_an_address_that_nobody_announces_is_the_reason() -> None:
+    message = "announced by no node: no endpoint of the Service serves"
+    ready = {"type": "Ready", "status": "False", "reason": "NoEndpoint", "message": message}
+    found = explain(
+        service("web", shows=("192.0.2.10",)),
+        allocations=[allocation("192.0.2.10", "web", status={"conditions": [ready]})],
+        advertisements=[advertisement("a")],
+    )
+    assert found.addresses[0].not_announced == "no endpoint of the Service serves"

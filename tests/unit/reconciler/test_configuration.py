@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
 from allocator.rules import l2_advertisement_status as advertisement_status
 from allocator.rules.configuration import read
 
@@ -57,3 +58,24 @@ def test_many_nodes_are_counted_instead_of_listed() -> None:
         {"nodeSelectors": [{"matchExpressions": [{"key": "edge", "operator": "Exists"}]}]}, nodes=nodes
     )
     assert message == "announces pools a, b from nodes node-1, node-2, node-3, node-4, node-5 and 2 more"
+
+
+EXCLUDED = {EXCLUDE_FROM_LB_LABEL: ""}
+
+
+def test_where_all_nodes_are_excluded_by_a_label_nothing_is_announced() -> None:
+    document = {"metadata": {"name": "ad"}, "spec": {}}
+    for nodes in ({"n": EXCLUDED}, {"n": EXCLUDED, "m": EXCLUDED}):
+        (ready, _) = advertisement_status.conditions(document, None, pools=POOLS, nodes=nodes)
+        assert (ready.status, ready.reason) == ("False", "NoNode")
+    assert ready.message == f"m, n (has the label {EXCLUDE_FROM_LB_LABEL}); nothing is announced"
+
+
+def test_the_selected_nodes_that_are_excluded_are_named_and_the_others_are_not() -> None:
+    edge = {"nodeSelectors": [{"matchLabels": {"edge": "y"}}]}
+    nodes = {"a": {"edge": "y"}, "b": {"edge": "y", **EXCLUDED}, "c": {**EXCLUDED}}
+    assert ready_message(edge, nodes=nodes) == (
+        f"announces pools a, b from node a but b (has the label {EXCLUDE_FROM_LB_LABEL})"
+    )
+    del nodes["a"]
+    assert ready_message(edge, nodes=nodes) == f"b (has the label {EXCLUDE_FROM_LB_LABEL}); nothing is announced"

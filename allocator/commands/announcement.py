@@ -1,0 +1,114 @@
+"""Why an address is announced by nobody, and which nodes are left out of announcing it, in a live cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from allocator.core.addresses import Address, AddressError, AddressRange
+from allocator.core.claims import Claim
+from allocator.core.pool_selection import Origin, origin_of
+from allocator.core.pools import Pool
+from allocator.core.selectors import Selector, covers
+from allocator.objects.document import Document, InvalidDocument, Problems, annotations_of, labels_of
+from allocator.objects.l2_advertisement import pool_selection_from
+from allocator.objects.names import SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTATION
+from allocator.objects.node import Node, node_from
+from allocator.objects.selectors import selectors_from
+from allocator.rules.conditions import READY
+from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, left_out
+from allocator.rules.pool_coverage import not_announced, selections_of
+
+_PREFIX = "announced by no node: "
+
+
+def why_not_announced(
+    allocation: Document, claim: Claim, *, advertisements: Sequence[Document] | None, pools: Mapping[str, Pool]
+) -> str:
+    """Say that no advertisement covers the address, or else what a speaker says on its IPAllocation.
+
+    Empty where it is announced, or nothing is known. `advertisements` is None where they were not asked for.
+    """
+    if advertisements is not None:
+        selections = selections_of(advertisements)
+        origin = _origin(claim, pools)
+        if not any(selection.covers_origin(origin) for selection in selections):
+            pool = pools.get(claim.pool)
+            missing = not_announced(pool, selections) if pool is not None else ""
+            return missing or f"no L2Advertisement covers pool {claim.pool}"
+    for one in (allocation.get("status") or {}).get("conditions") or ():
+        if one.get("type") == READY and one.get("status") == "False":
+            return str(one.get("message") or "").removeprefix(_PREFIX)
+    return ""
+
+
+def nodes_left_out(
+    service: Document,
+    claim: Claim,
+    *,
+    advertisements: Iterable[Document],
+    pools: Mapping[str, Pool],
+    nodes: Iterable[Document],
+    leases: Iterable[Document],
+) -> tuple[tuple[str, str], ...]:
+    """Return the nodes that may not announce the address, or only after others, each with the reason."""
+    origin = _origin(claim, pools)
+    covering = [
+        _selectors(one, "nodeSelectors") for one in advertisements if _covers(one, origin, labels_of(service))
+    ]
+    if not covering:
+        return ()
+    read = [node_from(document) for document in nodes]
+    found = left_out(read, covering)
+    found.update(_handicapped([node for node in read if node.name not in found], claim.address, _subnets(leases)))
+    return tuple(sorted(found.items()))
+
+
+def _handicapped(
+    nodes: Sequence[Node], address: Address, subnets: Mapping[str, Sequence[AddressRange]]
+) -> dict[str, str]:
+    """The nodes without a speaker, and those that come after others; not those that all others are like."""
+    served = [node for node in nodes if node.name in subnets]
+    inside = {node.name for node in served if any(address in subnet for subnet in subnets[node.name])}
+    ready = {node.name for node in served if node.ready}
+    reasons = {node.name: NO_SPEAKER for node in nodes if node.name not in subnets}
+    for node in served:
+        if inside and node.name not in inside:
+            reasons[node.name] = NO_SUBNET
+        elif ready and not node.ready:
+            reasons[node.name] = NOT_READY
+    return reasons
+
+
+def _subnets(leases: Iterable[Document]) -> dict[str, list[AddressRange]]:
+    """The subnets of each node with a speaker, by its Lease."""
+    found: dict[str, list[AddressRange]] = {}
+    for lease in leases:
+        name = lease["metadata"]["name"]
+        if not name.startswith(SPEAKER_LEASE_PREFIX) or not (lease.get("spec") or {}).get("holderIdentity"):
+            continue
+        subnets = found.setdefault(name.removeprefix(SPEAKER_LEASE_PREFIX), [])
+        for text in annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION, "").split(","):
+            try:
+                subnets.append(AddressRange.parse(text))
+            except AddressError:
+                continue
+    return found
+
+
+def _origin(claim: Claim, pools: Mapping[str, Pool]) -> Origin:
+    """By the pool it is of, and by the one it was given from."""
+    recorded = [name for name in (claim.pool, claim.original_pool) if name]
+    return origin_of(claim.address, pools, recorded=recorded)
+
+
+def _covers(advertisement: Document, origin: Origin, labels: Mapping[str, str]) -> bool:
+    """Tell whether it announces an address of these pools of a Service with these labels; unreadable ones do not."""
+    try:
+        selection = pool_selection_from(advertisement)
+    except InvalidDocument:
+        return False
+    return selection.covers_origin(origin) and covers(_selectors(advertisement, "serviceSelectors"), labels)
+
+
+def _selectors(advertisement: Document, field: str) -> tuple[Selector, ...]:
+    return selectors_from((advertisement.get("spec") or {}).get(field), f"spec.{field}", Problems())
