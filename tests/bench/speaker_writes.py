@@ -42,14 +42,14 @@ def measure(there: Crowd, log: Path) -> Iterator[Figure]:
     writes = Writes(log)
     count = len(there.addresses)
     _until_all_is_told(writes, there)
-    yield _figure(f"{count} Services there, none changing", writes, lambda: there.site.let_it_run(_SECONDS))
-    yield _figure(
+    yield _at_rest(f"{count} Services there, none changing", writes, lambda: there.site.let_it_run(_SECONDS))
+    yield _for_each_service(
         f"{count} Services there, {_CHURN_PER_SECOND:g} a second created and deleted", writes, lambda: _churn(there)
     )
 
 
 def _until_all_is_told(writes: Writes, there: Crowd) -> None:
-    """Wait until what was saved for a day like this has been spent: until only the steady writes are left."""
+    """Wait until everything about the Services that were just created has been written."""
     end = time.monotonic() + _TELLING_SECONDS
     while time.monotonic() < end:
         before = writes.so_far().total()
@@ -58,15 +58,13 @@ def _until_all_is_told(writes: Writes, there: Crowd) -> None:
             return
 
 
-def _figure(what: str, writes: Writes, happen: Callable[[], None]) -> Figure:
+def _at_rest(what: str, writes: Writes, happen: Callable[[], object]) -> Figure:
     before, started = writes.so_far(), time.monotonic()
     happen()
     seconds = time.monotonic() - started
     written = writes.so_far() - before
-    kinds: Counter[str] = Counter()
     nodes: Counter[str] = Counter()
-    for (address, kind), times in written.items():
-        kinds[kind] += times
+    for (address, _), times in written.items():
         nodes[address] += times
     return Figure(
         section="what a speaker costs",
@@ -76,13 +74,38 @@ def _figure(what: str, writes: Writes, happen: Callable[[], None]) -> Figure:
         baseline="",
         baseline_value=0.0,
         target=0.5,
-        remark=f"all nodes in {seconds:.0f} s: "
-        + (", ".join(f"{n} {kind}" for kind, n in kinds.most_common()) or "0"),
+        remark=f"all nodes in {seconds:.0f} s: {_by_kind(written)}",
         samples=tuple(round(times / seconds, 3) for times in nodes.values()),
     )
 
 
-def _churn(there: Crowd) -> None:
+def _for_each_service(what: str, writes: Writes, happen: Callable[[], int]) -> Figure:
+    before = writes.so_far()
+    services = happen()
+    written = writes.so_far() - before
+    return Figure(
+        section="what a speaker costs",
+        what=f"API writes of all speakers for one Service that comes and goes, {what}",
+        value=written.total() / services,
+        unit="",
+        baseline="",
+        baseline_value=0.0,
+        # Claim, ServiceL2Status (made and filled in) and Event when it comes; claim and ServiceL2Status when it goes.
+        target=6.0,
+        remark=f"{services} Services: {_by_kind(written)}",
+        samples=(),
+    )
+
+
+def _by_kind(written: Counter[tuple[str, str]]) -> str:
+    kinds: Counter[str] = Counter()
+    for (_, kind), times in written.items():
+        kinds[kind] += times
+    return ", ".join(f"{times} {kind}" for kind, times in kinds.most_common()) or "0"
+
+
+def _churn(there: Crowd) -> int:
+    """Create and delete Services for a while; return how many."""
     end = time.monotonic() + _SECONDS
     passing: deque[str] = deque()
     number = 0
@@ -96,3 +119,5 @@ def _churn(there: Crowd) -> None:
         there.site.let_it_run(max(0.0, begun + 1 / _CHURN_PER_SECOND - time.monotonic()))
     for name in passing:
         there.delete(name)
+    there.site.let_it_run(_LULL_SECONDS)
+    return number
