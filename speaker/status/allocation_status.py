@@ -40,17 +40,17 @@ class AllocationStatuses:
         self._absent = AbsentNodes(cluster, namespace=namespace)
         self._seen: dict[Address, tuple[str, float]] = {}
 
-    def tell(self, address: Address, say: Statement, *, first: bool, heard: AbstractSet[str]) -> Told:
+    def tell(self, address: Address, say: Statement, *, new: bool, heard: AbstractSet[str]) -> Told:
         """Make the address's IPAllocation say this, as far as it is for this node to say.
 
-        `first` says that this node has not said anything of it yet. Of the nodes that are `heard` it is known that
+        Of a `new` address nothing was said yet, most likely. Of the nodes that are `heard` it is known that
         none announces the address, where the statement is that nobody does. Raises Occupied, ApiError; Conflict where
         the status was written meanwhile, which may be for this node to leave as it is; NotFound only where this node
         announces an address that has no IPAllocation.
         """
         holds = isinstance(say.announcement, Holder) and say.announcement.node == self._node
         try:
-            if first and holds and self._tell_unsaid(address, say):
+            if new and holds and self._tell_unsaid(address, say):
                 return Told()
             return self._tell(address, say, heard)
         except NotFound:

@@ -15,7 +15,8 @@ class ReportedAddress:
     """The facts about an address, one for each Service that has it. Guarded by its owner's lock.
 
     `told` is what its IPAllocation says as far as is known: None as soon as another node may have said otherwise.
-    `named` is whether this node may stand there as the one that announces it. `edits` counts what was taken in.
+    `named` is whether this node may stand there as the one that announces it. `new` is whether the address was asked
+    for before it was announced: then nobody announced it before. `edits` counts what was taken in.
     """
 
     node: str
@@ -23,20 +24,22 @@ class ReportedAddress:
     contested: Contested | None = None
     told: Statement | None = None
     named: bool = False
-    first: bool = True
+    new: bool = False
     edits: int = 0
     _since: str = ""
 
     def take(self, service: Key, fact: Fact | None, *, now: str) -> None:
         """Take in a fact about one Service; one that is as before is a request to compare with the API anew."""
         self.edits += 1
-        held, same = self.announced, fact is not None and fact == self.facts.get(service)
+        held, before = self.announced, self.facts.get(service)
+        same = fact is not None and fact == before
         if fact is None:
             self.facts.pop(service, None)
         else:
             self.facts[service] = fact
         if held != self.announced:
             self._since = now
+            self.new = isinstance(before, Asked)
         if same or held != self.announced:
             self.told = None
         if not any(isinstance(each, Announced | Asked) for each in self.facts.values()):
@@ -90,7 +93,7 @@ class ReportedAddress:
 
     def note_told(self, said: Statement, *, edits: int) -> None:
         """The API says this as of now; `edits` is what had been taken in when it was found out."""
-        self.first = False
+        self.new = False
         if edits == self.edits:
             self.told = said
             self.named = isinstance(said.announcement, Holder) and said.announcement.node == self.node

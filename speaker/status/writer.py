@@ -214,12 +214,12 @@ class StatusWriter:
             entry = self._addresses.get(address)
             if entry is None or not entry.is_to_tell(speaks_for_all=lambda: self._speaks_for_all(address)):
                 return
-            say, edits, first = entry.statement, entry.edits, entry.first
+            say, edits, new = entry.statement, entry.edits, entry.new
             # Whatever becomes of the write, it may be there.
             entry.named = entry.named or entry.announced
             unannounced = entry.unannounced
             heard = self._heard
-        told = self._allocations.tell(address, say, first=first, heard=heard)
+        told = self._allocations.tell(address, say, new=new, heard=heard)
         if told.reason_changed and isinstance(say.announcement, NoHolder):
             for service, fact in unannounced.items():
                 message = f"{address} is announced by no node: {fact.message}"

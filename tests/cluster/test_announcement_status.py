@@ -24,7 +24,7 @@ from allocator.objects.names import (
 from allocator.rules.conditions import READY
 from speaker import layer2
 from speaker.membership.lease import LeaseKeeper
-from speaker.status.facts import Announced, Awaited, Elsewhere, Fact, Subject, Unannounced
+from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
 from speaker.status.reporting import Reporting
 from speaker.status.writer import SETTLE_SECONDS
 from tests.lab.binaries import find
@@ -93,6 +93,8 @@ class Site:
 
     def announces(self, name: str, subject: Subject) -> None:
         """The node announces it from now on, whoever else does."""
+        if subject not in self.claiming:
+            self.speakers[name].report(subject, Asked(uid=""), *self.speakers)
         self.claiming.setdefault(subject, set()).add(name)
         self.speakers[name].report(subject, announced(), *self.speakers)
 
