@@ -78,8 +78,9 @@ class Writer:
         say, edits = self.entry.statement, self.entry.edits
         self.entry.named = self.entry.named or self.entry.announced
         status, version = dict(self.api.status), self.api.version
+        # A node waits for longer before it speaks for another that is named than it takes to hear of a claim.
         try:
-            fields = amended(status, say, node=self.name, is_gone=lambda node: node not in self.api.claiming, now=NOW)
+            fields = amended(status, say, node=self.name, is_gone=lambda _: not self.api.claiming, now=NOW)
         except Occupied:
             return
         yield
