@@ -18,7 +18,7 @@ from allocator.process.log_metrics import DroppedLines
 from allocator.process.log_thread import LogThread
 from allocator.process.logs import EventLog
 from speaker.layer2.gratuitous import REFRESH_SECONDS
-from speaker.membership.membership import (
+from speaker.membership.durations import (
     DEFAULT_DEAD_AFTER_SECONDS,
     DEFAULT_INTERVAL_SECONDS,
     UnfitDurations,

@@ -16,16 +16,10 @@ LEASE_DOUBT_SECONDS = RENEW_SECONDS / 2
 """A renewal seen so soon after the last heartbeat may have been written before, and waited in the API server."""
 
 
+LIST_SECONDS = 60.0
+"""How often all Leases are listed, while nothing is in doubt."""
 DOUBT_SECONDS = 30.0
 """How long the Lease of a peer that fell silent is looked at: three renewals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """Whether this node hears nobody (`alone`), and which peers fell silent lately, or live by their Leases."""
-
-    alone: bool = False
-    silent: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

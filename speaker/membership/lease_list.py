@@ -21,14 +21,13 @@ from allocator.objects.names import SPEAKER_LEASE_PREFIX
 from allocator.process.logs import EventLog
 from speaker.membership.fence import clock
 from speaker.membership.lease import SpeakerLease, lease_from
-from speaker.membership.lease_evidence import RENEW_SECONDS, Doubt
+from speaker.membership.lease_evidence import LIST_SECONDS, RENEW_SECONDS
+from speaker.membership.unheard import Doubt
 
 log = EventLog("leases")
 
-LIST_SECONDS = 60.0
-"""How often all Leases are listed, while nothing is in doubt."""
 ALONE_SECONDS = 1.5
-"""The same while this node hears nobody."""
+"""How often all Leases are listed while this node hears nobody."""
 MOST_READ = 8
 """Of how many silent peers the Leases are read one by one: of more, all are listed."""
 _WRITTEN_SECONDS = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from speaker.membership.heartbeat import Phase
+from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.state_sync import ReceivedState
 
 
@@ -65,6 +65,28 @@ class Peer:
     def owes_since(self) -> float:
         """Since when it owes us a heartbeat, moved on by the time in which this node did not listen."""
         return max(self.silent_since, self.neighbour_since or 0.0) + self.excused
+
+    def take(self, heartbeat: Heartbeat, now: float) -> None:
+        """Take note of what a heartbeat of its present process says of itself, but for the state."""
+        if not heartbeat.hears and (self.hears_us or not self.fresh or heartbeat.linked != self.linked_nodes):
+            self.deaf_since = now
+        self.echo = heartbeat.challenge
+        self.sequence = heartbeat.sequence
+        self.phase = heartbeat.phase
+        self.linked_nodes, self.side = heartbeat.linked, heartbeat.side
+        self.version = heartbeat.version
+        self.acknowledged = heartbeat.have
+        self.silent_since, self.excused = now, 0.0
+        self.fresh = True
+        self.hears_us = heartbeat.hears
+
+    @property
+    def can_announce(self) -> bool:
+        """Whether it serves, as far as is known, if somebody on this node's side hears it."""
+        if self.fresh:
+            return self.phase is Phase.SERVING and self.known_since_fresh
+        # Only others hear it. What was last known of it holds; who was never heard is taken to serve.
+        return self.phase is Phase.SERVING or not self.stated
 
     def silence(self, now: float) -> float:
         """For how long of our listening it has owed us a heartbeat."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
+from speaker.membership.heartbeat import Phase
 from speaker.membership.peer import Peer
 from speaker.membership.ring import EVERYONE_UP_TO, Ring
 
@@ -52,3 +55,13 @@ class PeerTable:
                     found.add(node)
                     pending.append(node)
         return frozenset(found)
+
+    def one_way(self, reached: Collection[str]) -> Iterator[tuple[str, float]]:
+        """Yield the speakers that are heard and that hear neither this node nor those it reaches; and since when.
+
+        They cannot know what this node claims. Only it can give way, so it does, unless its side is the larger.
+        """
+        for node, peer in self.peers.items():
+            one_way = peer.fresh and not peer.hears_us and node not in reached
+            if one_way and peer.phase is Phase.SERVING and peer.linked_nodes > len(reached):
+                yield node, peer.deaf_since

@@ -12,19 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from allocator.process.logs import EventLog
+from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.membership.fence import Fence, clock
+from speaker.membership.hearing import Verdict
 from speaker.membership.heartbeat import ForgedHeartbeat, Heartbeat, MalformedHeartbeat, Phase
-from speaker.membership.lease_evidence import Doubt
 from speaker.membership.liveness import Liveness
-from speaker.membership.membership import (
-    DEFAULT_DEAD_AFTER_SECONDS,
-    DEFAULT_INTERVAL_SECONDS,
-    Membership,
-    PeerChange,
-    Verdict,
-)
+from speaker.membership.membership import Membership, PeerChange
 from speaker.membership.state_sync import AdvertisedState
 from speaker.membership.transport import HeartbeatSocket
+from speaker.membership.unheard import Doubt
 from speaker.metrics import SpeakerMetrics
 
 log = EventLog("membership")

@@ -9,7 +9,7 @@ import pytest
 
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
-from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS
+from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
 from speaker.membership.side import SETTLE_SECONDS
 from tests.bench.speaker_site import SpeakerSite, speaker_site
 from tests.cluster.installation import ingress, remove, service

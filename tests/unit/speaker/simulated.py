@@ -22,12 +22,13 @@ from speaker.election.holder import Holder, HolderState
 from speaker.election.inputs import Inputs
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
-from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS, Doubt
+from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
 from speaker.membership.lease_list import ALONE_SECONDS, LeaseList
 from speaker.membership.link import Link, Subnet, with_cut_off
 from speaker.membership.membership import Membership, PeerChange
 from speaker.membership.service import BATCH_SECONDS
 from speaker.membership.state_sync import AdvertisedState
+from speaker.membership.unheard import Doubt
 
 LINKS = (Link(name="eth0", mac=b"\x02\x00\x00\x00\x00\x01"),)
 LAN = Subnet.parse("192.0.2.0/24")

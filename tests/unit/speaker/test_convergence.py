@@ -17,8 +17,9 @@ from speaker.election.election import rank
 from speaker.election.graceful_restart import RESTART_SECONDS
 from speaker.election.holder import SKEW_SECONDS
 from speaker.layer2.probing import RETRY_SECONDS
+from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link
-from speaker.membership.membership import BOOT_SECONDS, STEADY_SECONDS
+from speaker.membership.membership import STEADY_SECONDS
 from speaker.membership.ring import Ring
 from tests.unit.speaker.simulated import Cluster, candidates
 

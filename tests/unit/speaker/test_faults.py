@@ -9,8 +9,9 @@ import pytest
 from allocator.core.addresses import Address
 from speaker.election.election import rank
 from speaker.election.holder import Holder
+from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link, Subnet
-from speaker.membership.membership import BOOT_SECONDS, STEADY_SECONDS
+from speaker.membership.membership import STEADY_SECONDS
 from tests.unit.speaker.simulated import Cluster, candidates
 from tests.unit.speaker.walker import BOUND_SECONDS, LEASE_BOUND_SECONDS, walk_many_faults, walk_one_fault
 

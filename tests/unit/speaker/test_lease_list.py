@@ -11,8 +11,9 @@ from allocator.kube.client import Cluster, NotFound, Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import Resource
 from allocator.objects.names import SPEAKER_LEASE_PREFIX
-from speaker.membership.lease_evidence import RENEW_SECONDS, Doubt
-from speaker.membership.lease_list import LIST_SECONDS, MOST_READ, LeaseList
+from speaker.membership.lease_evidence import LIST_SECONDS, RENEW_SECONDS
+from speaker.membership.lease_list import MOST_READ, LeaseList
+from speaker.membership.unheard import Doubt
 from tests.unit.speaker.objects import lease
 
 CALM, ALONE = Doubt(), Doubt(alone=True)

@@ -11,19 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from allocator.core.addresses import Address
-from speaker.membership.fence import Fence
-from speaker.membership.heartbeat import Heartbeat, Phase
-from speaker.membership.lease_evidence import LEASE_COUNTS_ALONE_SECONDS, LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS
-from speaker.membership.membership import (
+from speaker.membership.durations import (
     DEFAULT_INTERVAL_SECONDS,
     LATE_SECONDS,
     TURN_INTERVALS,
-    Membership,
-    PeerChange,
     UnfitDurations,
-    Verdict,
     check_durations,
 )
+from speaker.membership.fence import Fence
+from speaker.membership.hearing import FORGET_SECONDS, Verdict
+from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.lease_evidence import LEASE_COUNTS_ALONE_SECONDS, LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS
+from speaker.membership.membership import Membership, PeerChange
 from speaker.membership.side import SETTLE_SECONDS
 from speaker.membership.state_sync import AdvertisedState, Claim, SentState
 
@@ -334,6 +333,16 @@ def test_an_authentic_heartbeat_that_names_a_node_makes_a_peer_and_a_lost_lease_
     assert alive(members) == {"peer"}
     assert [change.node for change in members.set_peers([], 0.1, hosts=["me"])] == ["peer"], "the Node is gone"
     assert members.heard(beat_of_a_stranger("other"), 0.2)[0] is Verdict.UNKNOWN_SENDER
+
+
+def test_a_silent_node_whose_lease_is_gone_is_sent_to_until_it_would_have_written_another() -> None:
+    members = membership("peer")
+    members.heard(beat(members), 0.0)
+    tick_through(members, 0.0, 1.0)
+    members.set_peers([], 2.0, hosts=["me", "peer"])
+    assert [node for node, _ in members.outgoing(2.5)] == ["peer"]
+    members.set_peers([], FORGET_SECONDS + 1.0, hosts=["me", "peer"])
+    assert members.outgoing(FORGET_SECONDS + 2.0) == []
 
 
 def beat_of_a_stranger(name: str) -> Heartbeat:

@@ -13,7 +13,8 @@ from itertools import combinations
 from random import Random
 
 from allocator.core.addresses import Address
-from speaker.membership.membership import DEFAULT_DEAD_AFTER_SECONDS, STEADY_SECONDS
+from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
+from speaker.membership.membership import STEADY_SECONDS
 from tests.unit.speaker.simulated import Cluster, lan_links
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 5))
