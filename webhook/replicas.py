@@ -6,18 +6,20 @@ During an upgrade there are replicas of a release without tokens, and after a ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
-from allocator.kube.resource import ENDPOINTS
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1
 from allocator.process.logs import EventLog
 from webhook.https_get import CANNOT_ASK, status_of
 
 log = EventLog("registration")
 
+_SLICES = (ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1)
+"""Kubernetes 1.20 has the second only."""
 _TIMEOUT_SECONDS = 0.5
 _REMEMBERED_SECONDS = 30.0
 
@@ -45,7 +47,7 @@ class Replica:
 
 
 class Replicas:
-    """Reads the Endpoints of one Service and asks each of them; used by the registration's thread alone."""
+    """Reads the EndpointSlices of one Service and asks each replica; used by the registration's thread alone."""
 
     def __init__(
         self, cluster: Cluster, *, namespace: str, service: str, clock: Callable[[], float] = time.monotonic
@@ -57,14 +59,18 @@ class Replicas:
         self._accepted: dict[tuple[Replica, str, bytes], float] = {}
 
     def found(self) -> tuple[Replica, ...]:
-        """Return the Service's endpoints, ready or not; none where there are no Endpoints, or they cannot be read."""
-        try:
-            return replicas_in(self._cluster.get(ENDPOINTS, self._service, self._namespace))
-        except NotFound:
-            return ()
-        except ApiError as error:
-            log.debug("replicas.unknown", error=error)
-            return ()
+        """Return the Service's endpoints, ready or not; none where there are none, or they cannot be read."""
+        selector = f"kubernetes.io/service-name={self._service}"
+        for kind in _SLICES:
+            try:
+                slices = self._cluster.list(kind, self._namespace, label_selector=selector)
+            except NotFound:
+                continue
+            except ApiError as error:
+                log.debug("replicas.unknown", error=error)
+                break
+            return replicas_in(slices.get("items") or ())
+        return ()
 
     def answer(self, replica: Replica, path: str, ca_bundle: bytes) -> Answer:
         """Return what a replica makes of a path. That it accepts one is remembered for a while."""
@@ -98,14 +104,21 @@ class Replicas:
         return meaning.get(status, Answer.SILENT)
 
 
-def replicas_in(endpoints: Object) -> tuple[Replica, ...]:
-    """Return the replicas of an Endpoints object, in an order of its own making; of several ports the `webhook`."""
+def replicas_in(slices: Iterable[Object]) -> tuple[Replica, ...]:
+    """Return the replicas in a Service's slices, in an order of its own making; of several ports the `webhook`.
+
+    One that ends is none any more, as in Endpoints; one of which nothing is said is ready.
+    """
     found: set[Replica] = set()
-    for subset in endpoints.get("subsets") or []:
-        ports = subset.get("ports") or []
+    for one in slices:
+        ports = one.get("ports") or []
         named = [port for port in ports if port.get("name") == "webhook"] or ports[:1]
-        for field, ready in (("addresses", True), ("notReadyAddresses", False)):
-            for address in subset.get(field) or []:
-                uid = (address.get("targetRef") or {}).get("uid", "")
-                found.update(Replica(address["ip"], int(port["port"]), uid, ready) for port in named)
+        for endpoint in one.get("endpoints") or ():
+            conditions = endpoint.get("conditions") or {}
+            if conditions.get("terminating"):
+                continue
+            uid = (endpoint.get("targetRef") or {}).get("uid", "")
+            ready = conditions.get("ready") is not False
+            for address in endpoint.get("addresses") or ():
+                found.update(Replica(address, int(port["port"]), uid, ready) for port in named)
     return tuple(sorted(found, key=lambda replica: (replica.address, replica.port)))

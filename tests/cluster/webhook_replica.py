@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from allocator.kube.client import AlreadyExists, Cluster, NotFound
-from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINTS, LEASES, NODES, SECRETS, SERVICES, Resource
+from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SECRETS, SERVICES, Resource
 from allocator.objects.names import (
     ADOPTED_ANNOTATION,
     DEFAULT_NAMESPACE,
@@ -28,6 +28,7 @@ from tests.lab.waiting import wait_until
 from webhook.path_token import PATH_SECRET_FIELD, path_with_token
 
 PODS = Resource("", "v1", "pods", "Pod")
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
 RESOLVES_BY_SLICES = (1, 33, 0)
 """The first Kubernetes whose API server finds a webhook's Service by its EndpointSlices."""
 NODE = "none"

@@ -67,7 +67,6 @@ def test_every_name_that_a_role_is_held_to_is_one_the_code_uses() -> None:
         names.WEBHOOK_CONFIGURATION,
         names.WEBHOOK_CERTIFICATE_SECRET,
         names.SPEAKER_KEY_SECRET,
-        names.WEBHOOK_SERVICE,
         names.RECONCILER_LEASE,
         configuration_state.NAME,
     }

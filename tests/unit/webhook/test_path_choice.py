@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocator.kube.client import ApiError, Cluster, NotFound, Object, Unavailable
+from allocator.kube.resource import Resource
 from webhook.path_choice import LEAVING_SECONDS, Choice, PathChoice
 from webhook.path_token import PathSecrets, path_with_token
-from webhook.replicas import Answer, Replica, replicas_in
+from webhook.replicas import Answer, Replica, Replicas, replicas_in
 from webhook.routes import SERVICES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,19 +113,62 @@ def test_no_replica_that_answered_a_moment_ago_is_called_at_a_path_it_refuses(
         assert chosen != CURRENT or STALE not in lately
 
 
+def endpoint(address: str, uid: str = "", **conditions: bool) -> Object:
+    return {"addresses": [address], "conditions": conditions, **({"targetRef": {"uid": uid}} if uid else {})}
+
+
+SLICES: list[Object] = [
+    {
+        "endpoints": [
+            endpoint("10.0.0.1", "a", ready=True),
+            endpoint("10.0.0.2", "b", ready=False),
+            endpoint("10.0.0.3", "c", ready=False, serving=True, terminating=True),
+        ],
+        "ports": [{"name": "metrics", "port": 9120}, {"name": "webhook", "port": 9443}],
+    },
+    {"endpoints": [endpoint("fd00::1")], "ports": [{"port": 8443}]},
+    {"endpoints": [endpoint("10.0.0.4")], "ports": None},
+    {"endpoints": None, "ports": [{"port": 8443}]},
+]
+REPLICAS = (
+    Replica("10.0.0.1", 9443, "a", True),
+    Replica("10.0.0.2", 9443, "b", False),
+    Replica("fd00::1", 8443, "", True),
+)
+
+
 def test_endpoints_are_read_with_their_pods() -> None:
-    subsets = [
-        {
-            "addresses": [{"ip": "10.0.0.1", "targetRef": {"uid": "a"}}],
-            "notReadyAddresses": [{"ip": "10.0.0.2", "targetRef": {"uid": "b"}}],
-            "ports": [{"name": "metrics", "port": 9120}, {"name": "webhook", "port": 9443}],
-        },
-        {"addresses": [{"ip": "fd00::1"}], "ports": [{"port": 8443}]},
-        {"addresses": [{"ip": "10.0.0.3"}]},
-    ]
-    assert replicas_in({"subsets": subsets}) == (
-        Replica("10.0.0.1", 9443, "a", True),
-        Replica("10.0.0.2", 9443, "b", False),
-        Replica("fd00::1", 8443, "", True),
-    )
-    assert replicas_in({}) == ()
+    assert replicas_in(SLICES) == REPLICAS
+    assert replicas_in([]) == ()
+
+
+class Api:
+    """An API server that serves EndpointSlices in these versions."""
+
+    def __init__(self, *versions: str, error: ApiError | None = None) -> None:
+        self.versions = versions
+        self.error = error
+
+    def list(self, kind: Resource, namespace: str, *, label_selector: str) -> Object:
+        assert (kind.plural, namespace) == ("endpointslices", "metallb-system")
+        assert label_selector == "kubernetes.io/service-name=webhook"
+        if self.error is not None:
+            raise self.error
+        if kind.version not in self.versions:
+            raise NotFound(404, "NotFound", "the server could not find the requested resource")
+        return {"items": SLICES}
+
+
+@pytest.mark.parametrize(
+    ("api", "found"),
+    [
+        (Api("v1"), REPLICAS),
+        (Api("v1", "v1beta1"), REPLICAS),
+        (Api("v1beta1"), REPLICAS),
+        (Api(), ()),
+        (Api("v1", error=ApiError(403, "Forbidden", "no")), ()),
+        (Api("v1", error=Unavailable(0, "Timeout", "late")), ()),
+    ],
+)
+def test_replicas_are_read_from_slices_of_the_version_that_is_served(api: Api, found: tuple[Replica, ...]) -> None:
+    assert Replicas(cast(Cluster, api), namespace="metallb-system", service="webhook").found() == found
