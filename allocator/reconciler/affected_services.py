@@ -70,7 +70,7 @@ class AffectedServices:
             for claim in claims
             if claim.in_use
             for holder in claim.holders
-            if of_namespace in (None, holder.namespace)
+            if holder.name and of_namespace in (None, holder.namespace)
         }
         for holder in concerned:
             self._queue.add((holder.namespace, holder.name))

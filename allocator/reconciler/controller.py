@@ -221,7 +221,8 @@ class Controller:
                 self._queue.add(_key(service))
         for claim in self._cache.claims():
             for holder in claim.holders:
-                self._queue.add_idle((holder.namespace, holder.name))
+                if holder.name:
+                    self._queue.add_idle((holder.namespace, holder.name))
         for thread in self._threads:
             thread.start()
         self._reporter.lead()
