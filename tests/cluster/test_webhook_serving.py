@@ -274,9 +274,11 @@ def test_who_knows_only_the_path_that_everybody_knows_is_bounded_until_its_reque
 ) -> None:
     """Or a hundred of them, a body of 4 MB each, would take all memory and all connections during an upgrade."""
     begun = HEAD.replace(PATH.encode(), BARE.encode()) + b"Content-Length: 3000\r\n\r\n{"
-    dripping = [server.connect(source="127.0.0.9") for _ in range(3 * PER_PEER)]
-    for connection in dripping:
-        sends(connection, begun)
+    dripping = []
+    for _ in range(3 * PER_PEER):
+        # One after the other: a path that came is no handshake any more when the next one begins.
+        dripping.append(server.connect(source="127.0.0.9"))
+        sends(dripping[-1], begun)
 
     def held() -> int:
         return sum(sends(connection, b" ") for connection in dripping)
