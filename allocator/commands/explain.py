@@ -97,7 +97,7 @@ def explain(
         raise click.UsageError(f"{written}/{name} is not in namespace {namespace}: leave one of the two out")
     with connected(kubeconfig) as cluster:
         within = written or namespace or current_namespace(kubeconfig)
-        facts = _facts(cluster, within, name, home=admitlb_namespace)
+        facts = _facts(cluster, within, name, installed_in=admitlb_namespace)
     if facts is None:
         click.echo(f"Error: there is no Service {within}/{name}", err=True)
         sys.exit(NOT_FOUND)
@@ -111,7 +111,7 @@ def explain(
         _show(found)
 
 
-def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts | None:
+def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) -> Facts | None:
     from allocator.allocation.cluster_families import cluster_families  # noqa: PLC0415
     from allocator.kube.client import NotFound  # noqa: PLC0415
 
@@ -122,24 +122,24 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, home: str) -> Facts |
     return Facts(
         service=service,
         namespace=cluster.get(resource.NAMESPACES, namespace),
-        pools=cluster.list(names.IP_ADDRESS_POOLS, home).get("items") or (),
+        pools=cluster.list(names.IP_ADDRESS_POOLS, installed_in).get("items") or (),
         allocations=cluster.list(names.IP_ALLOCATIONS).get("items") or (),
-        announcements=_announcements(cluster, namespace, name, home),
-        advertisements=cluster.list(names.L2_ADVERTISEMENTS, home).get("items") or (),
+        announcements=_announcements(cluster, namespace, name, installed_in),
+        advertisements=cluster.list(names.L2_ADVERTISEMENTS, installed_in).get("items") or (),
         nodes=cluster.list(resource.NODES).get("items") or (),
-        leases=cluster.list(resource.LEASES, home).get("items") or (),
+        leases=cluster.list(resource.LEASES, installed_in).get("items") or (),
         events=_events(cluster, service),
         families=cluster_families(cluster),
     )
 
 
-def _announcements(cluster: Cluster, namespace: str, name: str, home: str) -> list[Object]:
+def _announcements(cluster: Cluster, namespace: str, name: str, installed_in: str) -> list[Object]:
     """The Service's ServiceL2Status objects, where the cluster has the kind."""
     from allocator.kube.client import NotFound  # noqa: PLC0415
 
     labels = f"metallb.io/service-name={name},metallb.io/service-namespace={namespace}"
     try:
-        return list(cluster.list(names.SERVICE_L2_STATUSES, home, label_selector=labels).get("items") or ())
+        return list(cluster.list(names.SERVICE_L2_STATUSES, installed_in, label_selector=labels).get("items") or ())
     except NotFound:
         return []
 

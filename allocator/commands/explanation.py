@@ -8,7 +8,7 @@ from typing import Any
 
 from allocator.commands.announcement import nodes_left_out, why_not_announced
 from allocator.core.addresses import AddressError, Family
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim
 from allocator.core.decision import decide
 from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, PriorityOrder
@@ -211,7 +211,7 @@ def _held(claim: Claim, document: Document, announcements: Sequence[Document], k
         node=node,
         interfaces=interfaces,
         announced_since=announced.get("since") or "",
-        sharers=tuple(_who(holder) for holder in claim.others(*key)),
+        sharers=tuple(holder.label for holder in claim.others(*key)),
     )
 
 
@@ -231,7 +231,3 @@ def _with_nodes(
             leases=facts.leases,
         ),
     )
-
-
-def _who(holder: Holder) -> str:
-    return f"{holder.namespace}/{holder.name or holder.generate_name + '*'}"

@@ -178,13 +178,13 @@ class Replay:
 
     def objects(self, kind: Resource) -> list[Document]:
         """Return the stored objects of a kind, of the install namespace alone."""
-        return self._at_home(self._stored[kind])
+        return self._installed(self._stored[kind])
 
     def expected(self, kind: Resource) -> list[Document]:
         """Return those, and the ones that come later."""
-        return self._at_home({**self._named[kind], **self._stored[kind]})
+        return self._installed({**self._named[kind], **self._stored[kind]})
 
-    def _at_home(self, documents: Mapping[Key, Document]) -> list[Document]:
+    def _installed(self, documents: Mapping[Key, Document]) -> list[Document]:
         return [document for (namespace, _), document in documents.items() if namespace == self._rules.namespace]
 
     def namespaces(self) -> dict[str, Mapping[str, str]]:
