@@ -127,11 +127,6 @@ class Collection:
             holder.uid is not None or holder in lifecycle.expired(claim, before=self._expiry())
         )
 
-    def due_count(self) -> int:
-        """Return how many entries the index has, overtaken ones included."""
-        with self._lock:
-            return len(self._heap)
-
     def _collect(self, document: Object, queue: Callable[[Key], None]) -> None:
         claim = claim_from(document)
         until = cool_until(document)
