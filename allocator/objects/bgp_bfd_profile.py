@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from allocator.objects.bgp_peer import LONGEST_PROFILE_NAME
+from allocator.objects.bgp_peer_fields import LONGEST_PROFILE_NAME
 from allocator.objects.document import Document, Problems, name_of
 
 _INTERVAL_MILLISECONDS: Final = (10, 60_000)

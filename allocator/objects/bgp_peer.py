@@ -6,32 +6,33 @@ contains a password or part of one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from allocator.core.addresses import Address, AddressRange, Family, quoted, unusable_part
+from allocator.core.addresses import Address, quoted
 from allocator.core.selectors import Selector
+from allocator.objects.bgp_peer_fields import (
+    address_from,
+    description_from,
+    device_from,
+    number_from,
+    password_from,
+    profile_from,
+    router_id_from,
+    vrf_from,
+)
 from allocator.objects.bgp_timers import NO_TIMERS, Timers, timers_from
 from allocator.objects.document import Document, Problems, name_of
 from allocator.objects.selectors import selectors_from
 
 SELECTORS = ("nodeSelectors",)
 DEFAULT_PORT: Final = 179
-LONGEST_PROFILE_NAME: Final = 63
-"""What bgpd keeps of a name, without a word; bfdd takes one more (FRR lib/bfd.h BFD_PROFILE_NAME_LEN)."""
 
 _LARGEST_ASN: Final = (1 << 32) - 1
 _LARGEST_PORT: Final = 16_384
-_LONGEST_PASSWORD_BYTES: Final = 80
-_LONGEST_INTERFACE_NAME: Final = 15
-_LONGEST_DESCRIPTION: Final = 200
 _MOST_HOPS: Final = 254
-_BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\n\r\x0b\x0c]")
-_NO_BROADCAST = AddressRange.parse("255.255.255.255")
 
 
 class DynamicAsn(StrEnum):
@@ -92,23 +93,23 @@ def peer_from(document: Document) -> Peer:
         my_asn=_asn(spec, "myASN", problems),
         remote=_remote(spec, problems),
         local_asn=spec.get("localASN"),
-        address=_address(spec, "peerAddress", problems),
-        interface=_device(spec, "interface", problems),
-        vrf=_vrf(spec, problems),
-        port=_number(spec, "peerPort", 1, _LARGEST_PORT, problems) or DEFAULT_PORT,
-        source=_address(spec, "sourceAddress", problems),
-        router_id=_router_id(spec, problems),
+        address=address_from(spec, "peerAddress", problems),
+        interface=device_from(spec, "interface", problems),
+        vrf=vrf_from(spec, problems),
+        port=number_from(spec, "peerPort", 1, _LARGEST_PORT, problems) or DEFAULT_PORT,
+        source=address_from(spec, "sourceAddress", problems),
+        router_id=router_id_from(spec, problems),
         timers=timers_from(spec, problems),
         node_selectors=selectors_from(spec.get("nodeSelectors"), "spec.nodeSelectors", problems),
-        password=_password(spec, problems),
+        password=password_from(spec, problems),
         password_secret=(spec.get("passwordSecret") or {}).get("name") or "",
-        bfd_profile=_profile(spec, problems),
+        bfd_profile=profile_from(spec, problems),
         graceful_restart=bool(spec.get("enableGracefulRestart")),
         multi_hop=bool(spec.get("ebgpMultiHop")),
-        ttl_security_hops=_number(spec, "ttlSecurityHops", 1, _MOST_HOPS, problems),
+        ttl_security_hops=number_from(spec, "ttlSecurityHops", 1, _MOST_HOPS, problems),
         dual_stack=bool(spec.get("dualStackAddressFamily")),
         shutdown=bool(spec.get("shutdown")),
-        description=_description(spec, problems),
+        description=description_from(spec, problems),
     )
     for path, why in _contradictions(peer, spec):
         problems.add(path, why)
@@ -187,102 +188,3 @@ def _asn(spec: Document, name: str, problems: Problems) -> int:
     if not 1 <= number <= _LARGEST_ASN:
         problems.add(f"spec.{name}", f"{number} is no AS number; write 1 to {_LARGEST_ASN}")
     return number
-
-
-def _number(spec: Document, name: str, least: int, most: int, problems: Problems) -> int | None:
-    number: int | None = spec.get(name)
-    if number is not None and not least <= number <= most:
-        problems.add(f"spec.{name}", f"{number} is out of range; write {least} to {most}")
-    return number
-
-
-def _address(spec: Document, name: str, problems: Problems) -> Address | None:
-    text = spec.get(name)
-    if not text:
-        return None
-    here = f"spec.{name}"
-    address = problems.read(here, lambda: Address.parse(text))
-    if address is None:
-        return None
-    alone = AddressRange(address.family, address.value, address.value, str(address))
-    unfit = unusable_part(alone)
-    if unfit is not None and unfit[0] == "link-local" and address.family is Family.IPV6 and name == "peerAddress":
-        problems.add(here, f"{address} is link-local, which names no interface; write the interface instead of it")
-    elif unfit is not None and (unfit[0] != "link-local" or address.family is Family.IPV6):
-        problems.add(here, f"{address} is {unfit[0]}; write a unicast address of the router's or node's interface")
-    elif alone.overlaps(_NO_BROADCAST):
-        problems.add(here, f"{address} is broadcast; write a unicast address")
-    return address
-
-
-def _router_id(spec: Document, problems: Problems) -> Address | None:
-    text = spec.get("routerID")
-    if not text:
-        return None
-    address = problems.read("spec.routerID", lambda: Address.parse(text))
-    if address is not None and address.family is Family.IPV6:
-        problems.add("spec.routerID", f"{address} is IPv6; a router ID is written like an IPv4 address")
-    elif address is not None and not address.value:
-        problems.add("spec.routerID", f"{address} is no router ID; write another, or remove it")
-    return address
-
-
-def _device(spec: Document, name: str, problems: Problems) -> str:
-    """Read the name of an interface as Linux takes it (net/core/dev.c dev_valid_name)."""
-    text: str = spec.get(name) or ""
-    here = f"spec.{name}"
-    if not text:
-        return ""
-    if len(text.encode()) > _LONGEST_INTERFACE_NAME:
-        problems.add(here, f"{quoted(text)} is too long; Linux allows {_LONGEST_INTERFACE_NAME} bytes")
-    elif _BLANK_OR_CONTROL.search(text) or set(text) & set("/:") or text in (".", ".."):
-        problems.add(here, f"{quoted(text)} is no name of an interface; it has no blank, '/' or ':'")
-    elif _is_address(text):
-        problems.add(here, f"{quoted(text)} is an address; write it as peerAddress, or the interface's name")
-    return text
-
-
-def _vrf(spec: Document, problems: Problems) -> str:
-    name = _device(spec, "vrf", problems)
-    # FRR's own name for the one without a name.
-    return "" if name == "default" else name
-
-
-def _is_address(text: str) -> bool:
-    return Problems().read("", lambda: Address.parse(text)) is not None
-
-
-def _password(spec: Document, problems: Problems) -> str:
-    text: str = spec.get("password") or ""
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > _LONGEST_PASSWORD_BYTES:
-        problems.add("spec.password", f"has {size} bytes; use {_LONGEST_PASSWORD_BYTES} at most")
-    if _BLANK_OR_CONTROL.search(text):
-        problems.add("spec.password", "has a blank, a line break or a control character; use none of them")
-    return text
-
-
-def _profile(spec: Document, problems: Problems) -> str:
-    name: str = spec.get("bfdProfile") or ""
-    if len(name) > LONGEST_PROFILE_NAME:
-        problems.add(
-            "spec.bfdProfile",
-            f"{quoted(name)} has {len(name)} characters; a BFDProfile's name has {LONGEST_PROFILE_NAME} at most",
-        )
-    elif _BLANK_OR_CONTROL.search(name) or (name and not name.isascii()):
-        problems.add("spec.bfdProfile", f"{quoted(name)} is no name of an object; write that of a BFDProfile")
-    return name
-
-
-def _description(spec: Document, problems: Problems) -> str:
-    text: str = spec.get("description") or ""
-    if len(text) > _LONGEST_DESCRIPTION:
-        problems.add(
-            "spec.description", f"{quoted(text)} has {len(text)} characters; use {_LONGEST_DESCRIPTION} at most"
-        )
-    if "|" in text:
-        # FRR's command line takes the rest for a filter of its output, and cuts the command there.
-        problems.add("spec.description", f"{quoted(text)} has a '|', which FRR does not keep; use another character")
-    if _CONTROL.search(text):
-        problems.add("spec.description", f"{quoted(text)} has a line break or a control character; write one line")
-    return " ".join(text.split())

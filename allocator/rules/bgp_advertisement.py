@@ -16,6 +16,7 @@ from allocator.objects.document import Document, InvalidDocument, Problem, name_
 from allocator.objects.selectors import repeated_in
 from allocator.rules.bgp_advertisement_conflicts import added_communities, conflicts
 from allocator.rules.bgp_aggregation import too_wide_for
+from allocator.rules.bgp_conflict import split
 from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.cluster_context import ClusterContext
@@ -25,8 +26,10 @@ MOST_COMMUNITIES: Final = 63
 """MetalLB's limit for one prefix (internal/bgp/frr/frr.go)."""
 
 
-def review_bgp_advertisement(new: Document, *, context: ClusterContext, rules: Rules) -> Verdict:
-    """Answer the creation or change of a BGPAdvertisement."""
+def review_bgp_advertisement(
+    new: Document, old: Document | None, *, context: ClusterContext, rules: Rules
+) -> Verdict:
+    """Answer the creation (`old` is None) or change of a BGPAdvertisement."""
     label = f"BGPAdvertisement {name_of(new)}"
     try:
         advertisement = advertisement_from(new)
@@ -35,10 +38,13 @@ def review_bgp_advertisement(new: Document, *, context: ClusterContext, rules: R
         nodes, pools = Nodes(context.nodes()), context.pools()
         stored = (one for one in context.objects(names.BGP_ADVERTISEMENTS) if name_of(one) != advertisement.name)
         others = advertisements_of(stored)
+        before = advertisements_of([old] if old is not None else [])
+        known = [conflict for one in before for conflict in conflicts(one, others, pools, nodes)]
+        new_conflicts, stored_conflicts = split(conflicts(advertisement, others, pools, nodes), known)
         problems = [
             *unfit_communities(advertisement, aliases),
             *too_wide_for(advertisement, pools),
-            *conflicts(advertisement, others, pools, nodes),
+            *new_conflicts,
         ]
         if problems:
             raise InvalidDocument(problems)
@@ -47,6 +53,7 @@ def review_bgp_advertisement(new: Document, *, context: ClusterContext, rules: R
     peers = peers_of(context.expected(names.BGP_PEERS))
     absent = [f"{label}: {text}" for text in _absent(advertisement, aliases, context)]
     notes = [
+        *(f"{label}: {problem}" for problem in stored_conflicts),
         *(f"{label}: {text}" for text in added_communities(advertisement, others, pools, nodes)),
         *(f"{label}: {text}" for text in _notes(advertisement, peers, nodes)),
         *(f"{label}: {text}" for text in _drawn_traffic(advertisement, pools, context)),

@@ -12,6 +12,7 @@ from allocator.core.addresses import Family
 from allocator.core.pools import Pool
 from allocator.objects.bgp_advertisement import Advertisement, Attributes
 from allocator.objects.document import Problem
+from allocator.rules.bgp_conflict import Conflict
 from allocator.rules.bgp_nodes import Nodes, on_node
 
 _FIELDS: tuple[tuple[str, Callable[[Attributes], int | None]], ...] = (
@@ -23,7 +24,7 @@ _FIELDS: tuple[tuple[str, Callable[[Attributes], int | None]], ...] = (
 
 def conflicts(
     advertisement: Advertisement, others: Iterable[Advertisement], pools: Sequence[Pool], nodes: Nodes
-) -> list[Problem]:
+) -> list[Conflict]:
     """List the attributes that contradict those of others for the same prefixes."""
     found = []
     differing = (other for other in others if other.attributes != advertisement.attributes)
@@ -36,7 +37,7 @@ def conflicts(
                     f"prefixes of pool {pool.name} {on_node(node)}; write the same in both, or "
                     "other peers, nodeSelectors or aggregation lengths"
                 )
-                found.append(Problem(f"spec.{field}", why))
+                found.append(Conflict(other.name, Problem(f"spec.{field}", why)))
     return found
 
 

@@ -31,7 +31,7 @@ def peer_faults(documents: Iterable[Document], nodes: Nodes) -> Iterator[Finding
     """Say which of the BGPPeers contradict an older one."""
     sound: list[Peer] = []
     for peer in _readable(documents, peer_from):
-        problems = peer_conflicts(peer, sound, nodes)
+        problems = [conflict.problem for conflict in peer_conflicts(peer, sound, nodes)]
         if problems:
             yield peer.name, "Conflict", str(InvalidDocument(problems))
         else:
@@ -45,10 +45,11 @@ def advertisement_faults(
     aliases = all_aliases(in_order_of_age(communities))
     sound: list[Advertisement] = []
     for advertisement in _readable(documents, advertisement_from):
+        conflicts = advertisement_conflicts(advertisement, sound, pools, nodes)
         for reason, problems in (
             ("Invalid", unfit_communities(advertisement, aliases)),
             ("PrefixTooWide", too_wide_for(advertisement, pools)),
-            ("Conflict", advertisement_conflicts(advertisement, sound, pools, nodes)),
+            ("Conflict", [conflict.problem for conflict in conflicts]),
         ):
             if problems:
                 yield advertisement.name, reason, str(InvalidDocument(problems))

@@ -11,6 +11,7 @@ from allocator.objects.bgp_peer import SELECTORS, Peer, peer_from
 from allocator.objects.bgp_timers import DEFAULT_HOLD_SECONDS
 from allocator.objects.document import Document, InvalidDocument, name_of
 from allocator.objects.selectors import repeated_in
+from allocator.rules.bgp_conflict import split
 from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.bgp_peer_conflicts import conflicts
 from allocator.rules.bgp_session_resets import resetting_fields
@@ -31,16 +32,19 @@ def review_peer(new: Document, old: Document | None, *, context: ClusterContext,
         repeated_in(new, SELECTORS).raise_if_any()
         others = peers_of(one for one in context.objects(names.BGP_PEERS) if name_of(one) != peer.name)
         nodes = Nodes(context.nodes())
-        if problems := conflicts(peer, others, nodes):
+        before = readable_peer(old)
+        known = conflicts(before, others, nodes) if before is not None else []
+        problems, stored = split(conflicts(peer, others, nodes), known)
+        if problems:
             raise InvalidDocument(problems)
     except InvalidDocument as error:
         return denied(422, f"{label}: {error}")
     absent = [f"{label}: {text}" for text in _absent(peer, context)]
     profile = next((one for one in profiles_of(context) if one.name == peer.bfd_profile), None)
-    notes = [f"{label}: {text}" for text in (*_notes(peer, new, rules), *_effects(peer, profile))]
+    notes = [f"{label}: {text}" for text in (*stored, *_notes(peer, new, rules), *_effects(peer, profile))]
     if nodes and not nodes.chosen(peer.node_selectors):
         notes.append(f"{label}: spec.nodeSelectors: no node's labels match, so that none connects")
-    notes += [f"{label}: {text}" for text in _reset(peer, old)]
+    notes += [f"{label}: {text}" for text in _reset(peer, before)]
     if absent and rules.strict:
         return denied(422, "; ".join(absent), tuple(notes))
     return Verdict(warnings=(*absent, *notes))
@@ -133,8 +137,7 @@ def _effects(peer: Peer, profile: BfdProfile | None) -> Iterator[str]:
         yield f"spec.bfdProfile: {profile.name} has echoMode, but {why}"
 
 
-def _reset(peer: Peer, old: Document | None) -> Iterator[str]:
-    before = readable_peer(old)
+def _reset(peer: Peer, before: Peer | None) -> Iterator[str]:
     if before is None:
         return
     if fields := resetting_fields(before, peer):

@@ -10,22 +10,24 @@ from collections.abc import Iterable, Iterator
 
 from allocator.objects.bgp_peer import Peer
 from allocator.objects.document import Problem
+from allocator.rules.bgp_conflict import Conflict
 from allocator.rules.bgp_nodes import Nodes, on_node
 
 
-def conflicts(peer: Peer, others: Iterable[Peer], nodes: Nodes) -> list[Problem]:
+def conflicts(peer: Peer, others: Iterable[Peer], nodes: Nodes) -> list[Conflict]:
     """List what keeps the peer from being beside the others."""
-    found: list[Problem] = []
+    found: list[Conflict] = []
     for other in others:
-        if not any(_conflicts(peer, other, "")):
+        if not any(_problems(peer, other, "")):
             continue
         node = nodes.shared(peer.node_selectors, other.node_selectors)
         if node is not None:
-            found += _conflicts(peer, other, f"of BGPPeer {other.name} {on_node(node)}")
+            where = f"of BGPPeer {other.name} {on_node(node)}"
+            found += [Conflict(other.name, problem) for problem in _problems(peer, other, where)]
     return found
 
 
-def _conflicts(peer: Peer, other: Peer, where: str) -> Iterator[Problem]:
+def _problems(peer: Peer, other: Peer, where: str) -> Iterator[Problem]:
     if peer.router_id != other.router_id:
         mine, its = peer.router_id or "no ID", other.router_id or "no ID"
         why = f"{mine} differs from {its} {where}, and a node has one router ID; {_AGREE}"

@@ -105,7 +105,7 @@ def _review_peer(change: Change) -> Verdict:
 
 
 def _review_bgp_advertisement(change: Change) -> Verdict:
-    return review_bgp_advertisement(change.new, context=change.context(), rules=change.rules)
+    return review_bgp_advertisement(change.new, change.old, context=change.context(), rules=change.rules)
 
 
 def _review_community(change: Change) -> Verdict:

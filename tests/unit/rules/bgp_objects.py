@@ -15,7 +15,7 @@ PASSWORD = "Xq7-hunter2-Zw9"
 
 ADDRESSES = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "127.0.0.1", "router"]
 TEXTS = st.sampled_from(
-    ["", "a", "eth0", "red", "default", "x" * 16, "x" * 65, "a b", "a/b", "a | b", "a\nb", "ä", "\0"]
+    ["", "a", "eth0", "red", "default", "x" * 16, "x" * 65, "a b", "a/b", "a | b", "a\nb", "ä", "\0", "\ud800"]
 )
 DURATIONS = st.sampled_from(
     [
@@ -60,7 +60,7 @@ PEER_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "restartTime": DURATIONS,
     "routerID": st.sampled_from(ADDRESSES),
     "nodeSelectors": SELECTOR_LISTS,
-    "password": st.sampled_from([PASSWORD, f"{PASSWORD} ", f"{PASSWORD}\n", PASSWORD * 6]),
+    "password": st.sampled_from([PASSWORD, f"{PASSWORD} ", f"{PASSWORD}\n", f"{PASSWORD}\ud800", PASSWORD * 6]),
     "passwordSecret": st.fixed_dictionaries({}, optional={"name": TEXTS, "namespace": TEXTS}),
     "bfdProfile": TEXTS,
     "enableGracefulRestart": st.booleans(),

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from allocator.kube.resource import Resource
+from allocator.objects.names import BGP_PEERS
+from allocator.rules.bgp_peer import review_peer
+from allocator.rules.verdict import Rules, Verdict
 from tests.unit.commands.bgp_manifests import judge, peer, profile
 from tests.unit.commands.manifests import Object
 
@@ -36,7 +40,7 @@ def test_a_plain_peer_is_admitted_without_a_word() -> None:
         ({"peerAddress": "255.255.255.255"}, "spec.peerAddress: 255.255.255.255 is broadcast"),
         ({"peerAddress": "::ffff:192.0.2.1"}, "IPv4-mapped address; write 192.0.2.1"),
         ({"peerAddress": "fe80::1"}, "spec.peerAddress: fe80::1 is link-local, which names no interface"),
-        ({"peerAddress": "fe80::1%eth0"}, "spec.peerAddress: 'fe80::1%eth0' has a zone id"),
+        ({"peerAddress": "fe80::1%eth0"}, "spec.peerAddress: 'fe80::1%eth0' names an interface behind '%'"),
         (
             {"sourceAddress": "2001:db8::1"},
             "sourceAddress: 2001:db8::1 is IPv6 and peerAddress 192.0.2.1 is IPv4",
@@ -270,3 +274,36 @@ def test_a_peer_elsewhere_is_refused() -> None:
     stray = peer()
     stray["metadata"]["namespace"] = "default"
     assert judge(stray).codes == [422]
+
+
+def test_of_peers_that_contradict_one_another_each_can_be_mended_by_itself() -> None:
+    """They came in while nothing checked them: what brings no new conflict is admitted, and says what is left."""
+    stored = {name: peer(name, peerAddress=f"192.0.2.{n}", routerID=f"10.0.0.{n}") for n, name in enumerate("abc", 1)}
+
+    def change(**spec: Any) -> Verdict:
+        after = {**stored["a"], "spec": {**stored["a"]["spec"], **spec}}
+        context: Any = Stored(list(stored.values()))
+        return review_peer(after, stored["a"], context=context, rules=Rules())
+
+    mended = change(routerID="10.0.0.2")
+    assert mended.allowed
+    assert any("spec.routerID: 10.0.0.2 differs from 10.0.0.3 of BGPPeer c" in line for line in mended.warnings)
+    assert not any("BGPPeer b" in line for line in mended.warnings)
+    assert change(holdTime="6s").allowed
+    assert not change(myASN=64999).allowed
+
+
+class Stored:
+    """A cluster that has these BGPPeers and nothing else."""
+
+    def __init__(self, peers: list[Object]) -> None:
+        self._peers = peers
+
+    def objects(self, kind: Resource) -> list[Object]:
+        return self._peers if kind is BGP_PEERS else []
+
+    def expected(self, _: Resource) -> list[Object]:
+        return []
+
+    def nodes(self) -> dict[str, dict[str, str]]:
+        return {}
