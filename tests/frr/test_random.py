@@ -13,7 +13,7 @@ from tests.unit.commands.manifests import Object
 from tests.unit.rules.bgp_objects import ADVERTISEMENTS, PEERS, PROFILES, sound_peers
 
 _SETTINGS = settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
