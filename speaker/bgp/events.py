@@ -1,0 +1,65 @@
+"""What the driver reports of FRR, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from speaker.bgp.command import Daemon, Reset
+from speaker.bgp.frr_config import Key, NetworkKey
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A daemon took a connection and its running configuration was read."""
+
+    daemon: Daemon
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """A daemon is gone or does not answer."""
+
+    daemon: Daemon
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resetting:
+    """Sessions are about to be reset."""
+
+    resets: tuple[Reset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Resets are wanted that nobody has permitted yet; all else has been applied."""
+
+    resets: tuple[Reset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """FRR refused a command; what it belongs to stays as it was, all else has been applied.
+
+    `peer` is the BGPPeer whose session it is about, `profile` the BFDProfile, `network` the prefix.
+    """
+
+    command: str
+    answer: str
+    peer: str = ""
+    profile: str = ""
+    network: NetworkKey | None = None
+    key: Key = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The daemons have what is wanted, except for what was rejected or withheld."""
+
+    commands: int
+    seconds: float
+
+
+Event = Connected | Disconnected | Resetting | Withheld | Rejected | Applied
