@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from speaker.bgp.changes import changes
 from speaker.bgp.command import HIDDEN, Command, Daemon, Reset, apply
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
-from speaker.bgp.frr_config import Config, Key, Line, NetworkKey
+from speaker.bgp.frr_config import Config, Key, NetworkKey
 from speaker.bgp.inputs import Password
 from speaker.bgp.link import Link
+from speaker.bgp.neighbor_changes import removed_neighbor
+from speaker.bgp.refusals import Refusals, thing_of
 from speaker.bgp.rendering import Rendering
 from speaker.bgp.vty import Judgement, Reply, VtyError
 
-_NEIGHBOR_PARTS = 3
-
 
 class Applying:
-    """The daemons, what each is configured with, and what they refused. Belongs to one thread.
-
-    What FRR refuses is remembered with its text and not sent again until it reads otherwise or the daemon is another:
-    a refused line of a session that runs leaves the line as it was; a new session with a refused line is not
-    configured at all, since it would not be the session that was asked for.
-    """
+    """The daemons and what each is configured with. Belongs to one thread."""
 
     def __init__(
         self,
@@ -34,18 +29,22 @@ class Applying:
         report: Callable[[Event], None],
         may_reset: Callable[[Reset], bool],
     ) -> None:
+        self.links: dict[Daemon, Link] = {}
+        self.present = Config()
+        """What the daemons are configured with, as far as is known."""
         self._rendering = rendering
         self._sockets = sockets
         self._report = report
         self._may_reset = may_reset
-        self.links: dict[Daemon, Link] = {}
         self._failed: dict[Daemon, str] = {}
-        self._present = Config()
         self._all_networks = True
-        self._rejected: dict[Key, Line] = {}
-        self._rejected_neighbors: dict[Key, Mapping[Key, Line]] = {}
-        self._rejected_networks: dict[NetworkKey, str] = {}
+        self._refusals = Refusals()
         self._withheld: tuple[Reset, ...] = ()
+
+    @property
+    def connected(self) -> bool:
+        """Whether all daemons are."""
+        return len(self.links) == len(Daemon)
 
     def connect(self) -> bool:
         """Connect to the daemons that are not, and read what they are configured with; return whether all are."""
@@ -66,7 +65,7 @@ class Applying:
             self._failed.pop(daemon, None)
             self.links[daemon] = link
             self._report(Connected(daemon, link.pid, link.version))
-        return len(self.links) == len(Daemon)
+        return self.connected
 
     def check(self) -> None:
         """Drop the connections that have ended."""
@@ -96,38 +95,33 @@ class Applying:
         if Daemon.BGPD not in self.links:
             return
         started = time.monotonic()
-        touched = None if self._all_networks else self._rendering.take_touched()
-        self._rendering.take_touched()
+        touched = self._rendering.take_touched()
+        look_at = None if self._all_networks else touched
         wanted = self._wanted()
-        commands = changes(self._present, wanted, touched)
-        commands, wanted = self._permitted(commands, wanted, touched)
+        commands = changes(self.present, wanted, look_at)
+        if any(not self._may_reset(reset) for command in commands for reset in command.resets):
+            wanted = wanted.copy()
+            commands = self._permitted(commands, wanted, look_at)
+        elif self._withheld:
+            self._withheld = ()
         self._all_networks = False
         if not commands:
             return
-        if resets := _resets(commands):
+        if resets := tuple(dict.fromkeys(reset for command in commands for reset in command.resets)):
             self._report(Resetting(resets))
         if self._send(commands, wanted):
             self._report(Applied(len(commands), time.monotonic() - started))
 
-    @property
-    def present(self) -> Config:
-        """What the daemons are configured with, as far as is known."""
-        return self._present
-
     def _adopt(self, daemon: Daemon, running: Config) -> None:
-        """Take what a daemon has for what is present of its part, and all that it refused for forgotten."""
-        others = {
-            key: line for key, line in self._present.lines.items() if (key[0] == "bfd") == (daemon is Daemon.BGPD)
-        }
-        if daemon is Daemon.BGPD:
-            self._present = Config(others | running.lines, running.networks)
-            self._rejected_neighbors.clear()
-            self._rejected_networks.clear()
-        else:
-            self._present = Config(others | running.lines, self._present.networks)
-        self._rejected = {
-            key: line for key, line in self._rejected.items() if (key[0] == "bfd") == (daemon is Daemon.BGPD)
-        }
+        """Take what a daemon has for what is present of its part, and forget what it refused."""
+
+        def concerned(key: Key) -> bool:
+            return (key[0] == "bfd") == (daemon is Daemon.BFDD)
+
+        others = {key: line for key, line in self.present.lines.items() if not concerned(key)}
+        networks = running.networks if daemon is Daemon.BGPD else self.present.networks
+        self.present = Config(others | running.lines, networks)
+        self._refusals.forget(concerned)
         self._all_networks = True
 
     def _drop(self, daemon: Daemon, error: str) -> None:
@@ -137,156 +131,116 @@ class Applying:
 
     def _wanted(self) -> Config:
         """Return what is wanted, without what was refused as it reads now, and of daemons that are there."""
-        wanted = self._rendering.config(self._present)
-        if not (
-            self._rejected or self._rejected_neighbors or self._rejected_networks or len(self.links) < len(Daemon)
-        ):
+        wanted = self._rendering.config(self.present)
+        if not self._refusals and self.connected:
             return wanted
         wanted = wanted.copy()
         if Daemon.BFDD not in self.links:
-            _keep(wanted, self._present, ("bfd",))
-        for neighbor, lines in list(self._rejected_neighbors.items()):
-            if wanted.under(*neighbor) != lines:
-                del self._rejected_neighbors[neighbor]
-            else:
-                _keep(wanted, self._present, neighbor)
-        for key, line in list(self._rejected.items()):
-            if wanted.lines.get(key) != line:
-                del self._rejected[key]
-            elif key in self._present.lines:
-                wanted.lines[key] = self._present.lines[key]
-            else:
-                del wanted.lines[key]
-        for network, name in list(self._rejected_networks.items()):
-            if wanted.networks.get(network) != name:
-                del self._rejected_networks[network]
-            elif network in self._present.networks:
-                wanted.networks[network] = self._present.networks[network]
-            else:
-                del wanted.networks[network]
+            wanted.leave(self.present, ("bfd",))
+        self._refusals.leave_out(wanted, self.present)
         return wanted
 
-    def _permitted(
-        self, commands: list[Command], wanted: Config, touched: set[NetworkKey] | None
-    ) -> tuple[list[Command], Config]:
-        """Leave sessions as they are whose reset nobody has permitted."""
-        withheld: list[Reset] = []
+    def _permitted(self, commands: list[Command], wanted: Config, look_at: set[NetworkKey] | None) -> list[Command]:
+        """Leave sessions as they are, in `wanted`, whose reset nobody has permitted; return what remains to do."""
+        withheld: dict[Reset, None] = {}
         while refused := [
             (command, reset) for command in commands for reset in command.resets if not self._may_reset(reset)
         ]:
-            wanted = wanted.copy()
             for command, reset in refused:
-                withheld.append(reset)
-                _keep(wanted, self._present, ("neighbor", reset.vrf, reset.neighbor))
-                _keep(wanted, self._present, ("route-map", f"to:{reset.vrf}:{reset.neighbor}"))
-                if command.key[0] == "router":
-                    self._keep_router(wanted, reset.vrf)
-            commands = changes(self._present, wanted, touched)
-        now = tuple(dict.fromkeys(withheld))
-        if now and now != self._withheld:
-            self._report(Withheld(now))
-        self._withheld = now
-        return commands, wanted
-
-    def _keep_router(self, wanted: Config, vrf: str) -> None:
-        for section in ("router", "neighbor"):
-            _keep(wanted, self._present, (section, vrf))
-        _keep(wanted, self._present, ("route-map",))
-        for network in [network for network in wanted.networks if network[0] == vrf]:
-            del wanted.networks[network]
-        wanted.networks |= {key: name for key, name in self._present.networks.items() if key[0] == vrf}
+                withheld[reset] = None
+                of_router = command.key[0] == "router"
+                key = ("router", reset.vrf) if of_router else ("neighbor", reset.vrf, reset.neighbor)
+                wanted.leave(self.present, key)
+            commands = changes(self.present, wanted, look_at)
+        if tuple(withheld) != self._withheld:
+            self._withheld = tuple(withheld)
+            self._report(Withheld(self._withheld))
+        # What waits in a router that is left as it is includes prefixes.
+        self._all_networks = True
+        return commands
 
     def _send(self, commands: list[Command], wanted: Config) -> bool:
         """Run the commands; return whether all daemons stayed."""
-        before = self._present.copy()
+        before = Config(dict(self.present.lines))
+        left_out: set[Key] = set()
         unsure: list[tuple[Command, Reply]] = []
-        failed: set[Key] = set()
+        daemon = Daemon.BGPD
         try:
             for command in commands:
-                if _owner(command) in failed or command.daemon not in self.links:
+                daemon = command.daemon
+                if daemon not in self.links or _belongs(command, left_out):
                     continue
-                reply = self.links[command.daemon].configure(command)
+                reply = self.links[daemon].configure(command)
                 judgement = reply.judgement
                 if judgement is Judgement.REFUSED:
-                    self._refuse(command, reply, wanted, before, failed)
+                    self._refuse(command, reply, wanted, before, left_out)
                     continue
-                apply(self._present, command, wanted)
+                apply(self.present, command, wanted)
                 if judgement is Judgement.UNSURE:
                     unsure.append((command, reply))
-            for daemon in {command.daemon for command, _ in unsure}:
-                self._read_back(daemon, [each for each in unsure if each[0].daemon is daemon], wanted, before)
-            for link in self.links.values():
-                link.leave()
+            for daemon in dict.fromkeys(command.daemon for command, _ in unsure):
+                self._read_back(daemon, unsure, wanted, before, left_out)
+            for daemon in list(self.links):
+                self.links[daemon].leave()
         except VtyError as error:
-            self._drop(command.daemon, str(error))
+            self._drop(daemon, str(error))
             return False
         return True
 
-    def _read_back(self, daemon: Daemon, unsure: list[tuple[Command, Reply]], wanted: Config, before: Config) -> None:
+    def _read_back(
+        self,
+        daemon: Daemon,
+        unsure: list[tuple[Command, Reply]],
+        wanted: Config,
+        before: Config,
+        left_out: set[Key],
+    ) -> None:
         """Judge by the running configuration what the answers left open."""
         running = self.links[daemon].running_config()
-        failed: set[Key] = set()
         for command, reply in unsure:
-            if not _has(running, command, wanted) and _owner(command) not in failed:
-                self._refuse(command, reply, wanted, before, failed)
+            if command.daemon is daemon and not _belongs(command, left_out) and not _has(running, command, wanted):
+                self._refuse(command, reply, wanted, before, left_out)
+                if command.network is not None:
+                    self._all_networks = True
+                elif command.key in running.lines:
+                    self.present.lines[command.key] = running.lines[command.key]
+                else:
+                    self.present.lines.pop(command.key, None)
 
-    def _refuse(self, command: Command, reply: Reply, wanted: Config, before: Config, failed: set[Key]) -> None:
-        """Remember that FRR refused a command and undo what is only of use with it."""
-        answer = _without_secrets(str(reply), wanted)
-        peer = profile = ""
-        if command.network is not None:
-            self._rejected_networks[command.network] = wanted.networks.get(command.network, "")
-            _restore_network(self._present, before, command.network)
-        else:
-            owner = _owner(command)
-            _restore(self._present, before, command.key)
-            if command.key[0] == "neighbor":
-                peer = self._peer_of(command.key)
-                if not before.under(*owner) and wanted.under(*owner):
-                    self._rejected_neighbors[owner] = wanted.under(*owner)
-                    failed.add(owner)
-                    self._remove_neighbor(owner, wanted)
-            elif command.key in wanted.lines:
-                profile = command.key[1] if command.key[0] == "bfd" else ""
-            if command.key in wanted.lines and owner not in failed:
-                self._rejected[command.key] = wanted.lines[command.key]
+    def _refuse(self, command: Command, reply: Reply, wanted: Config, before: Config, left_out: set[Key]) -> None:
+        """Remember that FRR refused a command, and remove what would be half of what was asked for."""
+        thing = self._refusals.refuse(command, wanted, before)
+        if thing is not None:
+            left_out.add(thing)
+            self.present.remove(thing)
+            if thing[0] == "neighbor":
+                removal = removed_neighbor(
+                    wanted, thing, {key[3:]: each for key, each in wanted.under(*thing).items()}
+                )
+                self.links[command.daemon].configure(removal)
         self._report(
-            Rejected(command.shown, answer, peer=peer, profile=profile, network=command.network, key=command.key)
+            Rejected(
+                command.shown,
+                _without_secrets(str(reply), wanted),
+                peer=self._peer_of(command.key),
+                profile=command.key[1] if command.key[:1] == ("bfd",) else "",
+                network=command.network,
+                key=command.key,
+            )
         )
 
-    def _remove_neighbor(self, neighbor: Key, wanted: Config) -> None:
-        started = self._present.copy()
-        remaining = wanted.copy()
-        for key in remaining.under(*neighbor):
-            del remaining.lines[key]
-        # What of it was configured so far may be nothing; FRR is asked to remove it all the same.
-        started.lines.setdefault((*neighbor, "remote-as"), wanted.lines.get((*neighbor, "remote-as"), ""))
-        for command in changes(started, remaining, ()):
-            if command.key == neighbor:
-                self.links[command.daemon].configure(command)
-        for key in self._present.under(*neighbor):
-            del self._present.lines[key]
-
     def _peer_of(self, key: Key) -> str:
-        for name, peer in self._rendering.sessions.items():
-            if (peer.vrf, peer.id) == key[1:_NEIGHBOR_PARTS]:
-                return name
-        return ""
+        if key[:1] != ("neighbor",):
+            return ""
+        return next((name for name, peer in self._rendering.sessions.items() if (peer.vrf, peer.id) == key[1:3]), "")
 
 
-def _owner(command: Command) -> Key:
-    """Return the key of the thing that a command is about: a neighbour, a profile, an entry, a router's setting."""
-    return command.key[:_NEIGHBOR_PARTS] if command.network is None else ()
-
-
-def _resets(commands: list[Command]) -> tuple[Reset, ...]:
-    return tuple(dict.fromkeys(reset for command in commands for reset in command.resets))
-
-
-def _keep(wanted: Config, present: Config, start: Key) -> None:
-    for key in wanted.under(*start):
-        del wanted.lines[key]
-    wanted.lines |= present.under(*start)
+def _belongs(command: Command, left_out: set[Key]) -> bool:
+    """Tell whether a command is about something that is left out."""
+    if command.network is not None:
+        return ("router", command.network[0]) in left_out
+    in_router = command.key[0] == "neighbor" and ("router", command.key[1]) in left_out
+    return in_router or thing_of(command.key) in left_out
 
 
 def _has(running: Config, command: Command, wanted: Config) -> bool:
@@ -295,20 +249,6 @@ def _has(running: Config, command: Command, wanted: Config) -> bool:
     if command.below:
         return not running.under(*command.key) or bool(wanted.under(*command.key))
     return running.lines.get(command.key) == wanted.lines.get(command.key)
-
-
-def _restore(present: Config, before: Config, key: Key) -> None:
-    if key in before.lines:
-        present.lines[key] = before.lines[key]
-    else:
-        present.lines.pop(key, None)
-
-
-def _restore_network(present: Config, before: Config, network: NetworkKey) -> None:
-    if network in before.networks:
-        present.networks[network] = before.networks[network]
-    else:
-        present.networks.pop(network, None)
 
 
 def _without_secrets(text: str, wanted: Config) -> str:

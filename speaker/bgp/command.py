@@ -35,7 +35,8 @@ class Reset:
 class Command:
     """One command. `shown` is what may be logged of it.
 
-    It sets or removes a line, or a network; `below` where it removes all that the thing of that key has.
+    It sets or removes a line, or a network; `below` where it removes all that the thing of that key has. `also` is
+    a second command that the daemon must carry out before it does anything else.
     """
 
     daemon: Daemon
@@ -45,6 +46,7 @@ class Command:
     key: Key = ()
     below: bool = False
     network: NetworkKey | None = None
+    also: str = ""
     resets: tuple[Reset, ...] = ()
 
 
@@ -56,10 +58,19 @@ def bgpd(
     below: bool = False,
     resets: tuple[Reset, ...] = (),
     shown: str = "",
+    also: str = "",
 ) -> Command:
     """Return a command for bgpd."""
+    shown = shown or text
     return Command(
-        daemon=Daemon.BGPD, context=context, text=text, shown=shown or text, key=key, below=below, resets=resets
+        daemon=Daemon.BGPD,
+        context=context,
+        text=text,
+        shown=shown,
+        key=key,
+        below=below,
+        resets=resets,
+        also=also,
     )
 
 
@@ -78,17 +89,10 @@ def apply(config: Config, command: Command, wanted: Config) -> None:
     """Note in `config` that a command of `changes(config, wanted)` has been carried out."""
     if command.network is not None:
         _follow(config.networks, command.network, wanted.networks)
-    elif not command.below:
-        _follow(config.lines, command.key, wanted.lines)
+    elif command.below:
+        config.remove(command.key)
     else:
-        for below in config.under(*command.key):
-            del config.lines[below]
-        if command.key[0] == "router":
-            vrf = command.key[1]
-            for below in config.under("neighbor", vrf):
-                del config.lines[below]
-            for network in [network for network in config.networks if network[0] == vrf]:
-                del config.networks[network]
+        _follow(config.lines, command.key, wanted.lines)
 
 
 def _follow(table: dict[K, V], key: K, wanted: Mapping[K, V]) -> None:

@@ -15,6 +15,7 @@ from speaker.bgp.applying import Applying
 from speaker.bgp.command import Daemon, Reset
 from speaker.bgp.desired import Difference
 from speaker.bgp.events import Event
+from speaker.bgp.link import Link
 from speaker.bgp.rendering import Rendering
 from speaker.bgp.vty import Reply, VtyError
 
@@ -125,7 +126,7 @@ class Driver:
                     retry_seconds = _FIRST_RETRY_SECONDS
                 if not self._take_in():
                     return
-                connected = len(self._applying.links) == len(Daemon)
+                connected = self._applying.connected
                 self._wait(None if connected else retry_seconds)
                 if not connected:
                     retry_seconds = min(retry_seconds * 2, _LONGEST_RETRY_SECONDS)
@@ -165,7 +166,7 @@ class Driver:
 
     def _wait(self, timeout_seconds: float | None) -> None:
         """Wait for something to do, and then a moment for more."""
-        watched = [self._wake_in, *self._applying.links.values()]
+        watched: list[socket.socket | Link] = [self._wake_in, *self._applying.links.values()]
         ready, _, _ = select.select(watched, [], [], timeout_seconds)
         if self._wake_in in ready:
             time.sleep(self._coalesce_seconds)

@@ -70,6 +70,25 @@ class Config:
         """Return one that can be changed by itself."""
         return Config(dict(self.lines), dict(self.networks))
 
+    def remove(self, key: Key) -> None:
+        """Remove a thing; with a router go its neighbours and networks."""
+        for start in (key, ("neighbor", *key[1:])) if key[0] == "router" else (key,):
+            for below in self.under(*start):
+                del self.lines[below]
+        if key[0] == "router":
+            for network in [network for network in self.networks if network[0] == key[1]]:
+                del self.networks[network]
+
+    def leave(self, present: Config, key: Key) -> None:
+        """Want of a thing what there is at present, and the route-maps that it uses as well."""
+        self.remove(key)
+        self.lines |= present.under(*key)
+        used = present.under("route-map") if key[0] in ("router", "neighbor") else {}
+        self.lines = used | self.lines
+        if key[0] == "router":
+            self.lines |= present.under("neighbor", *key[1:])
+            self.networks |= {each: name for each, name in present.networks.items() if each[0] == key[1]}
+
     def under(self, *start: str) -> dict[Key, Line]:
         """Return the lines whose key begins so."""
         length = len(start)

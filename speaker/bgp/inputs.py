@@ -147,9 +147,13 @@ class Advertisement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalNode:
-    """The node this speaker runs on. `leaving`: out of service, deleted, or asked to leave."""
+    """The node this speaker runs on. `leaving`: out of service, deleted, or asked to leave.
+
+    `ipv4` is its address as Kubernetes knows it: its router ID, where no peer says otherwise.
+    """
 
     name: str
+    ipv4: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     network_unavailable: bool = False
     leaving: bool = False

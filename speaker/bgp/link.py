@@ -16,7 +16,7 @@ _VERSION = re.compile(r"FRRouting (\S+)")
 
 
 class Link:
-    """A connection to a daemon. Belongs to one thread. Every method may raise VtyError, after which it is done with."""
+    """A connection to a daemon. Belongs to one thread. Every method may raise VtyError, which is the end of it."""
 
     def __init__(self, daemon: Daemon, sockets: Path) -> None:
         self.daemon = daemon
@@ -58,6 +58,8 @@ class Link:
         entered = self._enter(command.context)
         if entered is not None:
             return entered
+        if command.also:
+            return self._vty.run_together(command.text, command.also)[0]
         reply = self._vty.run(command.text)
         if not command.context:
             # Commands of the top may enter a context.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from allocator.core.addresses import Family
 from speaker.bgp.command import HIDDEN, Command, Reset, bgpd
@@ -33,6 +34,7 @@ _SESSION_ORDER = (
 RESETS_WHEN_SET = frozenset(
     {
         "remote-as",
+        "port",
         "local-as",
         "password",
         "update-source",
@@ -55,13 +57,14 @@ def neighbor_changes(present: Config, wanted: Config) -> Iterator[Command]:
     now = grouped(wanted.lines, "neighbor", 3)
     for neighbor, old in before.items():
         if neighbor not in now:
-            yield _removed_neighbor(wanted, neighbor, old)
+            yield removed_neighbor(wanted, neighbor, old)
     for neighbor, settings in now.items():
         if before.get(neighbor) != settings:
             yield from _changed_neighbor(wanted, neighbor, before.get(neighbor, {}), settings)
 
 
-def _removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line]) -> Command:
+def removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line]) -> Command:
+    """Return the command that removes a neighbour with these settings."""
     _, vrf, name = neighbor
     interface = " interface" if str(old.get(("remote-as",), "")).startswith("interface") else ""
     return bgpd(
@@ -76,8 +79,37 @@ def _removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line]) ->
 def _changed_neighbor(
     wanted: Config, neighbor: Key, old: Mapping[Key, Line], settings: Mapping[Key, Line]
 ) -> Iterator[Command]:
-    _, vrf, name = neighbor
-    runs = bool(old) and ("shutdown",) not in old
+    """Return the commands for one neighbour.
+
+    It dials as soon as FRR knows its ASN, and a router that meets a half configured session refuses it and stays away
+    for a minute. So a new one is shut down in the same breath, and one with several resetting edits meanwhile.
+    """
+    vrf, name = neighbor[1:]
+    context = (router_line(wanted, vrf),)
+    runs = bool(old) and _SHUTDOWN not in old
+    shutdown = f"neighbor {name} shutdown"
+    commands = list(_settings(wanted, neighbor, old, settings))
+    resetting = [command for command in commands if command.resets]
+    # 8.4 leaves a session as it is at this one, and asks for a reset.
+    leaves_it = any(command.key[3:] == ("graceful-restart",) for command in resetting)
+    held = runs and (len(resetting) > 1 or leaves_it) and _SHUTDOWN not in settings
+    if held:
+        reasons = ", ".join(reset.reason for command in resetting for reset in command.resets)
+        yield bgpd(context, shutdown, (*neighbor, *_SHUTDOWN), resets=(Reset(vrf, name, reasons),))
+    for command in commands:
+        if command.key[3:] == ("remote-as",) and not old:
+            yield replace(command, also=shutdown)
+        else:
+            yield replace(command, resets=()) if held else command
+    if _SHUTDOWN not in settings and (held or not runs):
+        yield bgpd(context, f"no {shutdown}", (*neighbor, *_SHUTDOWN))
+
+
+def _settings(
+    wanted: Config, neighbor: Key, old: Mapping[Key, Line], settings: Mapping[Key, Line]
+) -> Iterator[Command]:
+    vrf, name = neighbor[1:]
+    runs = bool(old) and _SHUTDOWN not in old
 
     def command(setting: Key, text: str, what: str, resetting: frozenset[str], shown: str = "") -> Command:
         of_family = len(setting) == 2
@@ -85,7 +117,7 @@ def _changed_neighbor(
         resets = (Reset(vrf, name, f"{setting[-1]} {what}"),) if runs and setting[-1] in resetting else ()
         return bgpd(context, text, (*neighbor, *setting), resets=resets, shown=shown)
 
-    for setting in sorted(old.keys() - settings.keys(), key=_order, reverse=True):
+    for setting in sorted(old.keys() - settings.keys() - {_SHUTDOWN}, key=_order, reverse=True):
         text = f"no neighbor {name} {_removal(setting[-1], old[setting])}"
         yield command(setting, text, "removed", RESETS_WHEN_REMOVED)
     for setting in sorted(settings, key=_order):
@@ -109,4 +141,5 @@ def _removal(setting: str, line: Line) -> str:
     return str(line) if setting in _REMOVED_WITH_VALUE else setting
 
 
+_SHUTDOWN: Key = ("shutdown",)
 _REMOVED_WITH_VALUE = frozenset({"ttl-security", "route-map in", "route-map out", "bfd profile", "graceful-restart"})

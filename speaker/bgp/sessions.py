@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import IPv4Address
 
 from speaker.bgp.inputs import LocalNode, Peer
 
@@ -29,7 +31,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The peers with a session, and the others, by name."""
+    """The peers with a session, their router ID filled in, and the others, by name."""
 
     running: Mapping[str, Peer]
     refused: Mapping[str, Refused]
@@ -43,13 +45,26 @@ def sessions(peers: Iterable[Peer], node: LocalNode) -> Sessions:
     """
     running: dict[str, Peer] = {}
     refused: dict[str, Refused] = {}
+    router_id = node.ipv4 or hashed_router_id(node.name)
     for peer in sorted(peers, key=lambda each: (each.created, each.name)):
         problem = _problem(peer, node, running)
         if problem is None:
             running[peer.name] = peer
         else:
             refused[peer.name] = problem
-    return Sessions(running, refused)
+    return Sessions(
+        {name: replace(peer, router_id=peer.router_id or router_id) for name, peer in running.items()}, refused
+    )
+
+
+def hashed_router_id(node: str) -> str:
+    """Return a router ID for a node without an IPv4 address: a hash of its name, as frr-k8s has it.
+
+    FRR's own choice is the highest address that zebra sees. That may be a Service's, which comes and goes; without
+    zebra, or with IPv6 only, it is 0.0.0.0, which no router accepts.
+    """
+    digest = hashlib.sha256(node.encode()).digest()
+    return str(IPv4Address(int.from_bytes(digest[:4]) or 1))
 
 
 def _problem(peer: Peer, node: LocalNode, running: Mapping[str, Peer]) -> Refused | None:

@@ -1,4 +1,4 @@
-"""FRR's daemons in a network namespace, as on a node (they dial only) or as a router; started and killed one by one."""
+"""FRR's daemons in a network namespace, as on a node (they dial only) or as a router; killed one by one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ _PROGRAMS = "/usr/lib/frr"
 _SOCKETS = "/run/frr"
 _STARTED_SECONDS = 20.0
 
-NODE: Mapping[str, tuple[str, ...]] = {
-    "bgpd": ("-S", "-p", "0", "-Z"),
-    "bfdd": (),
-}
-"""As a node has them: no listener, no capabilities for bgpd, no zebra, so that nothing is routed."""
+NODE: Mapping[str, tuple[str, ...]] = {"mgmtd": (), "zebra": (), "bgpd": ("-S", "-p", "0"), "bfdd": ()}
+"""As a node has them: bgpd without a listener and without capabilities.
+
+bgpd alone (`-Z`) knows of no interface: 10.3 then refuses the second family on a session ("No local IPv6 address"),
+and BFD has nobody to carry its messages.
+"""
 
 ROUTER: Mapping[str, tuple[str, ...]] = {"mgmtd": (), "zebra": (), "bgpd": (), "bfdd": ()}
 """As a router has them: routes go into the kernel's table. Those that a release has not are left out."""
+_WITHOUT_FILE = frozenset({"mgmtd"})
 
 
 class FrrDaemons:
@@ -63,7 +65,8 @@ class FrrDaemons:
     def start(self, daemon: str) -> None:
         """Start a daemon and wait for its socket."""
         arguments = [
-            *("-u", "root", "-g", "root", "-f", "/dev/null"),
+            *("-u", "root", "-g", "root"),
+            *(() if daemon in _WITHOUT_FILE else ("-f", "/dev/null")),
             *("-i", f"{_SOCKETS}/{daemon}.pid", "--vty_socket", _SOCKETS, "--log", "stdout"),
             *self._options[daemon],
         ]
@@ -80,5 +83,3 @@ class FrrDaemons:
 
     def _has(self, daemon: str) -> bool:
         return (self._root.path / _PROGRAMS.lstrip("/") / daemon).exists()
-
-

@@ -1,0 +1,77 @@
+"""What FRR refused, so that it is not sent again as it reads, and nothing else waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from speaker.bgp.command import Command
+from speaker.bgp.frr_config import Config, Key, Line, NetworkKey
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Refusals:
+    """Refused lines, networks, and whole things. Belongs to one thread.
+
+    A refused line of what runs stays as it was. A thing whose creation is refused is left out whole, and so is a new
+    neighbour with any refused line: it would not be the session that was asked for.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[Key, Line | None] = {}
+        self._things: dict[Key, Mapping[Key, Line]] = {}
+        self._networks: dict[NetworkKey, str | None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._lines or self._things or self._networks)
+
+    def refuse(self, command: Command, wanted: Config, before: Config) -> Key | None:
+        """Note a refused command of the changes from `before`; return the thing that is left out, if one is."""
+        if command.network is not None:
+            self._networks[command.network] = wanted.networks.get(command.network)
+            return None
+        thing = thing_of(command.key)
+        if not before.under(*thing) and wanted.under(*thing):
+            self._things[thing] = wanted.under(*thing)
+            return thing
+        self._lines[command.key] = wanted.lines.get(command.key)
+        return None
+
+    def forget(self, concerned: Callable[[Key], bool]) -> None:
+        """Forget what was refused of a daemon that is another now; networks are bgpd's."""
+        self._lines = {key: line for key, line in self._lines.items() if not concerned(key)}
+        self._things = {key: lines for key, lines in self._things.items() if not concerned(key)}
+        if concerned(("network",)):
+            self._networks.clear()
+
+    def leave_out(self, wanted: Config, present: Config) -> None:
+        """Want at present what was refused; what reads otherwise by now is forgotten and sent again."""
+        for thing, lines in list(self._things.items()):
+            if wanted.under(*thing) == lines:
+                wanted.leave(present, thing)
+            else:
+                del self._things[thing]
+        for key, line in list(self._lines.items()):
+            if wanted.lines.get(key) == line:
+                _leave(wanted.lines, key, present.lines)
+            else:
+                del self._lines[key]
+        for network, name in list(self._networks.items()):
+            if wanted.networks.get(network) == name:
+                _leave(wanted.networks, network, present.networks)
+            else:
+                del self._networks[network]
+
+
+def thing_of(key: Key) -> Key:
+    """Return the key of what a line belongs to: a neighbour, an entry of a route-map, a profile, a router."""
+    return key[: 3 if key[0] in ("neighbor", "route-map") else 2]
+
+
+def _leave(wanted: dict[K, V], key: K, present: Mapping[K, V]) -> None:
+    if key in present:
+        wanted[key] = present[key]
+    else:
+        wanted.pop(key, None)

@@ -1,0 +1,102 @@
+"""What changes in a network namespace's routing table, with the time of each change."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Self
+
+from tests.lab.network import Host
+
+_HEADER = struct.Struct("=IHHII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+_NEW_ROUTE, _DELETE_ROUTE = 24, 25
+_DESTINATION = 1
+_IPV4_ROUTES, _IPV6_ROUTES = 0x40, 0x400
+_SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 1 << 25
+_MAIN_TABLE = 254
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChange:
+    """One prefix that came or changed (`added`), or went; `at` is on CLOCK_MONOTONIC."""
+
+    prefix: str
+    added: bool
+    at: float
+
+
+class RouteMonitor:
+    """Listens from `with` on; a thread reads, so that times are of the kernel's message."""
+
+    def __init__(self, host: Host) -> None:
+        def listen() -> socket.socket:
+            listening = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+            listening.bind((0, _IPV4_ROUTES | _IPV6_ROUTES))
+            listening.settimeout(0.1)
+            return listening
+
+        self._socket = host.call(listen)
+        # Appended to by the thread alone; lists are read whole by others.
+        self._changes: list[RouteChange] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name=f"routes-{host.name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def changes(self) -> list[RouteChange]:
+        """What has changed so far."""
+        return list(self._changes)
+
+    def since(self, at: float) -> list[RouteChange]:
+        """What has changed since a time."""
+        return [change for change in self.changes if change.at >= at]
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                data = self._socket.recv(1 << 16)
+            except TimeoutError:
+                continue
+            self._changes += _changes(data, time.monotonic())
+
+
+def _changes(data: bytes, at: float) -> list[RouteChange]:
+    changes = []
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        message, data = data[_HEADER.size : length], data[(length + 3) & ~3 :]
+        if kind not in (_NEW_ROUTE, _DELETE_ROUTE):
+            continue
+        _, bits, _, _, table, *_ = _ROUTE.unpack_from(message)
+        destination = _destination(message[_ROUTE.size :])
+        if destination is not None and table == _MAIN_TABLE:
+            changes.append(RouteChange(f"{ip_address(destination)}/{bits}", kind == _NEW_ROUTE, at))
+    return changes
+
+
+def _destination(attributes: bytes) -> bytes | None:
+    while len(attributes) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(attributes)
+        if kind == _DESTINATION:
+            return attributes[_ATTRIBUTE.size : length]
+        attributes = attributes[(length + 3) & ~3 :]
+    return None
