@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from allocator.core.addresses import Address, Family
+from allocator.objects.bgp_community import CommunityValue
 from speaker.bgp.announced_prefixes import AnnouncedPrefixes
 from speaker.bgp.eligibility import Readable, Reason, Selection, endpoint_reason, node_reason, readable, selection
 from speaker.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
@@ -84,7 +85,7 @@ class DesiredState:
         self._peers: dict[str, Peer] = {}
         self._profiles: dict[str, BFDProfile] = {}
         self._pools: dict[str, Mapping[str, str]] = {}
-        self._aliases: Mapping[str, str] = {}
+        self._aliases: Mapping[str, CommunityValue] = {}
         self._advertisements: dict[str, Advertisement] = {}
         self._services: dict[str, Service] = {}
         self._here: dict[str, Readable] = {}
@@ -158,7 +159,7 @@ class DesiredState:
         if _put(self._pools, name, labels):
             self._select_again(lambda group: name in group[1])
 
-    def set_aliases(self, aliases: Mapping[str, str]) -> None:
+    def set_aliases(self, aliases: Mapping[str, CommunityValue]) -> None:
         """Take in the aliases of all Community objects."""
         before, self._aliases = self._aliases, dict(aliases)
         differ = {alias for alias in before.keys() | aliases.keys() if before.get(alias) != aliases.get(alias)}

@@ -8,8 +8,9 @@ from enum import StrEnum
 from itertools import combinations
 
 from allocator.core.addresses import Family
+from allocator.objects.bgp_community import CommunityError, CommunityValue, resolved
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
-from speaker.bgp.communities import Community, resolve
+from speaker.bgp.communities import Community
 from speaker.bgp.inputs import Advertisement, LocalNode, Service
 from speaker.bgp.route_class import Attributes, Contribution
 
@@ -48,7 +49,7 @@ class Readable:
     contribution: Contribution | None
 
 
-def readable(advertisement: Advertisement, aliases: Mapping[str, str]) -> Readable:
+def readable(advertisement: Advertisement, aliases: Mapping[str, CommunityValue]) -> Readable:
     """Resolve the communities of an advertisement.
 
     MetalLB freezes all its configuration while an alias is unknown. Here the one advertisement waits: announced
@@ -56,9 +57,13 @@ def readable(advertisement: Advertisement, aliases: Mapping[str, str]) -> Readab
     """
     communities: set[Community] = set()
     for written in advertisement.communities:
-        if (community := resolve(written, aliases)) is None:
+        try:
+            community = resolved(written, aliases)
+        except CommunityError:
+            community = None
+        if community is None:
             return Readable(advertisement, None)
-        communities.add(community)
+        communities.add(community.parts)
     attributes = Attributes(
         communities=frozenset(communities),
         local_pref=advertisement.local_pref or None,

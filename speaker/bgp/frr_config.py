@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from allocator.core.addresses import Family
+from allocator.objects.bgp_peer import DEFAULT_PORT, DynamicAsn
 from speaker.bgp import communities
-from speaker.bgp.inputs import BGP_PORT, BFDProfile, DynamicASN, Password, Peer
+from speaker.bgp.inputs import BFDProfile, Password, Peer
 from speaker.bgp.route_class import Attributes, Prefix, RouteClass
 
 Key = tuple[str, ...]
@@ -260,13 +261,13 @@ DENY_IN_LINES: Mapping[Key, Line] = {("route-map", DENY_IN, "1"): "deny"}
 
 
 def _neighbor_lines(peer: Peer) -> dict[Key, Line]:
-    asn = peer.peer_asn.value if isinstance(peer.peer_asn, DynamicASN) else str(peer.peer_asn)
+    asn = peer.peer_asn.value if isinstance(peer.peer_asn, DynamicAsn) else str(peer.peer_asn)
     here = ("neighbor", peer.vrf, peer.id)
     settings: dict[str, Line | None] = {
         "remote-as": f"remote-as {asn}" if peer.address is not None else f"interface remote-as {asn}",
         "description": f"description {peer.description}" if peer.description else None,
         "local-as": f"local-as {peer.local_asn} no-prepend replace-as" if peer.local_asn else None,
-        "port": f"port {peer.port}" if peer.port != BGP_PORT else None,
+        "port": f"port {peer.port}" if peer.port != DEFAULT_PORT else None,
         "timers": f"timers {peer.keepalive_seconds} {peer.hold_seconds}" if peer.hold_seconds is not None else None,
         "timers connect": f"timers connect {peer.connect_seconds or DEFAULT_CONNECT_SECONDS}",
         "password": peer.password,

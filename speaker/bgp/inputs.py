@@ -5,13 +5,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from allocator.core.addresses import Address, Family
 from allocator.core.pool_selection import ALL_POOLS, PoolSelection
 from allocator.core.selectors import Selector, matches_any
-
-BGP_PORT = 179
+from allocator.objects.bgp_community import CommunityValue
+from allocator.objects.bgp_peer import DEFAULT_PORT, DynamicAsn
 
 
 class Password:
@@ -36,13 +35,6 @@ class Password:
         return "<hidden>"
 
 
-class DynamicASN(StrEnum):
-    """A peer's ASN by its relation to ours."""
-
-    INTERNAL = "internal"
-    EXTERNAL = "external"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """One BGPPeer, defaults filled in; it has an `address` or an `interface`. Times are in whole seconds.
@@ -53,13 +45,13 @@ class Peer:
 
     name: str
     my_asn: int
-    peer_asn: int | DynamicASN
+    peer_asn: int | DynamicAsn
     address: Address | None = None
     interface: str = ""
     created: str = ""
     local_asn: int | None = None
     source_address: Address | None = None
-    port: int = BGP_PORT
+    port: int = DEFAULT_PORT
     keepalive_seconds: int | None = None
     hold_seconds: int | None = None
     connect_seconds: int | None = None
@@ -92,8 +84,8 @@ class Peer:
     @property
     def external(self) -> bool:
         """Whether the session is eBGP."""
-        if isinstance(self.peer_asn, DynamicASN):
-            return self.peer_asn is DynamicASN.EXTERNAL
+        if isinstance(self.peer_asn, DynamicAsn):
+            return self.peer_asn is DynamicAsn.EXTERNAL
         return self.peer_asn != self.my_asn
 
     def selects(self, node_labels: Mapping[str, str]) -> bool:
@@ -186,7 +178,7 @@ class Inputs:
     peers: Mapping[str, Peer] = field(default_factory=dict)
     profiles: Mapping[str, BFDProfile] = field(default_factory=dict)
     advertisements: Mapping[str, Advertisement] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, CommunityValue] = field(default_factory=dict)
     pools: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
     ignore_exclude_label: bool = False

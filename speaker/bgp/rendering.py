@@ -59,6 +59,11 @@ class Rendering:
         """The prefixes and their classes."""
         return self._prefixes
 
+    @property
+    def profiles(self) -> Mapping[str, BFDProfile]:
+        """The BFD profiles, by name."""
+        return self._profiles
+
     def update(self, difference: Difference) -> None:
         """Take in a difference; a prefix of None is gone."""
         if difference.profiles is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from allocator.core.addresses import Address, AddressError, Family
-from speaker.bgp.communities import WELL_KNOWN, Community, text_of
+from speaker.bgp import communities
 from speaker.bgp.frr_config import CLASS_PREFIX, DENY_IN, OUT_PREFIX, Config, Key
 from speaker.bgp.inputs import Password
 from speaker.bgp.route_class import Prefix, prefix_of
@@ -170,12 +170,8 @@ def _canonical(setting: str, text: str) -> str:
     """Return the line as we write it: FRR names well-known communities."""
     if setting != "set community":
         return text
-    numbers = [_community(word) for word in text.split()[2:] if word != "additive"]
-    return " ".join(("set community", *(text_of(each) for each in sorted(numbers)), "additive"))
-
-
-def _community(word: str) -> Community:
-    return WELL_KNOWN[word] if word in WELL_KNOWN else tuple(map(int, word.split(":")))
+    numbers = sorted(communities.read(word) for word in text.split()[2:] if word != "additive")
+    return " ".join(("set community", *map(communities.text_of, numbers), "additive"))
 
 
 def _neighbor_id(word: str) -> str:

@@ -1,4 +1,4 @@
-"""FRR's daemons for tests, in the releases of Debian 12 and 13.
+"""FRR's daemons for tests, in the releases of Debian 12 and 13, and BIRD as another vendor's router.
 
 `python -m tests.lab.frr_programs` has them there before the lab starts, which has no network. It succeeds also where
 they are not to be had: the tests that need them then skip, and say why.
@@ -16,6 +16,7 @@ SUITES = {"8.4": "bookworm", "10.3": "trixie"}
 
 _PACKAGES = ("frr",)
 _GROUPS = ("frr", "frrvty")
+_BIRD_SUITE, _BIRD_PACKAGES = "bookworm", ("bird2",)
 
 
 def find_frr(release: str) -> DebianRoot | None:
@@ -23,16 +24,26 @@ def find_frr(release: str) -> DebianRoot | None:
     return find_root(SUITES[release], _PACKAGES)
 
 
+def find_bird() -> DebianRoot | None:
+    """Return the root file system with BIRD 2, None where set-up could not fetch it."""
+    return find_root(_BIRD_SUITE, _BIRD_PACKAGES)
+
+
 def main() -> int:
     """Fetch what is missing; print what there is."""
     with Reporter() as progress:
         for release, suite in SUITES.items():
-            try:
-                told = str(make_root(suite, _PACKAGES, groups=_GROUPS, progress=progress).path)
-            except NoDebianRoot as error:
-                told = f"not to be had, tests against it will be skipped: {error}"
-            print(f"  {f'FRR {release}':24} {told}")
+            _fetch(f"FRR {release}", suite, _PACKAGES, _GROUPS, progress)
+        _fetch("BIRD 2", _BIRD_SUITE, _BIRD_PACKAGES, ("bird",), progress)
     return 0
+
+
+def _fetch(name: str, suite: str, packages: tuple[str, ...], groups: tuple[str, ...], progress: Reporter) -> None:
+    try:
+        told = str(make_root(suite, packages, groups=groups, progress=progress).path)
+    except NoDebianRoot as error:
+        told = f"not to be had, tests against it will be skipped: {error}"
+    print(f"  {name:24} {told}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,20 +15,15 @@ from speaker.bgp.command import Daemon, Reset
 from speaker.bgp.events import Event
 from speaker.bgp.inputs import Peer
 from speaker.bgp.rendering import Rendering
+from speaker.bgp.vty import Vty
 from tests.lab.bird import SESSION, Bird
-from tests.lab.debian_root import DebianRoot, find_root
+from tests.lab.debian_root import DebianRoot
 from tests.lab.frr_daemons import NODE, ROUTER, FrrDaemons
 from tests.lab.network import Host, Network
 from tests.lab.waiting import wait_until
 
 NODE_ASN, ROUTER_ASN = 64500, 64501
-BIRD_SUITE, BIRD_PACKAGES = "bookworm", ("bird2",)
 SECONDS = 30.0
-
-
-def find_bird() -> DebianRoot | None:
-    """Return BIRD's root file system, None where set-up could not fetch it."""
-    return find_root(BIRD_SUITE, BIRD_PACKAGES)
 
 
 @dataclass
@@ -46,7 +40,7 @@ class NodeFrr:
             self.rendering,
             self.daemons.sockets,
             report=self.events.append,
-            may_reset=lambda each: self.may_reset(each),
+            may_reset=lambda each: self.may_reset(each),  # noqa: PLW0108
         )
 
     def show(self, command: str) -> Any:
@@ -97,8 +91,6 @@ class Bed:
 
 def vtysh(daemons: FrrDaemons, *commands: str) -> str:
     """Run commands at bgpd; return the last answer."""
-    from speaker.bgp.vty import Vty  # noqa: PLC0415
-
     vty = Vty(daemons.sockets / "bgpd.vty")
     try:
         replies = [vty.run(command) for command in commands]
@@ -179,8 +171,3 @@ def _configure(router: FrrDaemons) -> None:
         ]
     lines += ["address-family ipv6 unicast", *(f"neighbor {each} activate" for each in neighbors), "end"]
     vtysh(router, *lines)
-
-
-def run_ip(host: Host, *words: str) -> None:
-    """Run `ip` in a host."""
-    subprocess.run(host.argv("ip", *words), check=True, timeout=SECONDS)

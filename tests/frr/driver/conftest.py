@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from speaker.bgp.desired import Difference
-from tests.frr.driver.bed import Bed, bed, find_bird
-from tests.lab.frr_programs import SUITES, find_frr
+from tests.frr.driver.bed import Bed, bed
+from tests.lab.frr_programs import SUITES, find_bird, find_frr
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from allocator.core.addresses import Address
+from allocator.objects.bgp_peer import DynamicAsn
 from speaker.bgp.desired import Difference
 from speaker.bgp.events import Rejected, Resetting
-from speaker.bgp.inputs import BFDProfile, DynamicASN, Password
+from speaker.bgp.inputs import BFDProfile, Password
 from tests.frr.driver.bed import Bed, numbered_peer
 
 SETTLED_SECONDS = 1.5
@@ -30,7 +31,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "graceful restart gone": ({"graceful_restart": True}, {}, True),
     "restart time": ({"graceful_restart": True}, {"graceful_restart": True, "restart_seconds": 60}, False),
     "local ASN": ({}, {"local_asn": 64999}, True),
-    "peer ASN": ({}, {"peer_asn": DynamicASN.EXTERNAL}, True),
+    "peer ASN": ({}, {"peer_asn": DynamicAsn.EXTERNAL}, True),
     "family": ({}, {"dual_stack": True}, True),
     "family gone": ({"dual_stack": True}, {}, True),
     "shutdown": ({}, {"shutdown": True}, True),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from allocator.core.addresses import Address
 from allocator.core.pool_selection import ALL_POOLS, PoolSelection
 from allocator.core.selectors import Operator, Requirement, Selector
+from allocator.objects.bgp_peer import DynamicAsn
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
-from speaker.bgp.inputs import Advertisement, BFDProfile, DynamicASN, LocalNode, Password, Peer, Service
+from speaker.bgp.inputs import Advertisement, BFDProfile, LocalNode, Password, Peer, Service
 
 T = TypeVar("T")
 
@@ -112,8 +113,8 @@ profiles = st.builds(
     minimum_ttl=st.sampled_from((None, 1, 254)),
 )
 
-_peer_asns: st.SearchStrategy[int | DynamicASN] = st.one_of(
-    st.sampled_from((64501, MY_ASN, 4200000000)), st.sampled_from(DynamicASN)
+_peer_asns: st.SearchStrategy[int | DynamicAsn] = st.one_of(
+    st.sampled_from((64501, MY_ASN, 4200000000)), st.sampled_from(DynamicAsn)
 )
 _timers = st.sampled_from(((None, None), (0, 0), (1, 3), (60, 180), (3, 9), (21845, 65535)))
 _password = st.one_of(st.none(), st.sampled_from(("secret", "p#!$'\"\\x", "a" * 80)).map(Password))
@@ -125,7 +126,7 @@ def peers(draw: st.DrawFn, neighbors: tuple[str, ...] = NEIGHBORS, vrfs: tuple[s
     interface = draw(rarely("eth0", ""))
     address = None if interface else Address.parse(draw(st.sampled_from(neighbors)))
     asn = draw(_peer_asns)
-    external = asn not in (MY_ASN, DynamicASN.INTERNAL)
+    external = asn not in (MY_ASN, DynamicAsn.INTERNAL)
     distance = (
         draw(st.sampled_from(("direct", "direct", "multihop", "gtsm"))) if external and not interface else "direct"
     )

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from allocator.core.addresses import Address, Family
 from allocator.core.pool_selection import ALL_POOLS, PoolSelection
 from allocator.core.selectors import Operator, Requirement, Selector, matches_any
+from allocator.objects.bgp_community import CommunityValue, resolved
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
-from speaker.bgp.communities import resolve
 from speaker.bgp.desired import DesiredState, desired
 from speaker.bgp.eligibility import Reason, conflict
 from speaker.bgp.inputs import Advertisement, Inputs, LocalNode, Peer, Service
@@ -33,9 +33,9 @@ def naive(inputs: Inputs) -> Told:
         for address, pools in service.addresses.items():
             for advertisement in announcing(inputs, service, address, pools):
                 prefix = prefix_of(address, advertisement.aggregation(address.family))
-                found = [resolve(each, inputs.aliases) for each in advertisement.communities]
+                found = [resolved(each, inputs.aliases) for each in advertisement.communities]
                 attributes = Attributes(
-                    communities=frozenset(each for each in found if each is not None),
+                    communities=frozenset(each.parts for each in found if each is not None),
                     local_pref=advertisement.local_pref or None,
                     med=advertisement.med,
                     prepend=advertisement.prepend or None,
@@ -68,7 +68,7 @@ def announcing(inputs: Inputs, service: Service, address: Address, pools: tuple[
             continue
         if each.service_selectors and not matches_any(each.service_selectors, service.labels):
             continue
-        if any(resolve(written, inputs.aliases) is None for written in each.communities):
+        if any(resolved(written, inputs.aliases) is None for written in each.communities):
             continue
         by_label = any(
             name in inputs.pools and matches_any(each.pools.selectors, inputs.pools[name]) for name in pools
@@ -134,8 +134,12 @@ class Changes(RuleBasedStateMachine):
         self._put("pools", name, labels)
         self.state.set_pool(name, labels)
 
-    @rule(aliases=st.dictionaries(st.sampled_from(drawn.ALIASES), st.sampled_from(("1:2", "large:1:2:3", "bad"))))
-    def aliases(self, aliases: dict[str, str]) -> None:
+    @rule(
+        aliases=st.dictionaries(
+            st.sampled_from(drawn.ALIASES), st.sampled_from((CommunityValue((1, 2)), CommunityValue((1, 2, 3))))
+        )
+    )
+    def aliases(self, aliases: dict[str, CommunityValue]) -> None:
         self.inputs = replace(self.inputs, aliases=aliases)
         self.state.set_aliases(aliases)
 
@@ -242,7 +246,7 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
                 name="two", pools=PoolSelection(selectors=(drawn.TIER_A,)), communities=("customers",)
             ),
         },
-        aliases={"customers": "1:2"},
+        aliases={"customers": CommunityValue((1, 2))},
         pools={"pool-a": {"tier": "a"}, "pool-b": {}},
         services={
             "x/a": Service(labels={"tier": "a"}, addresses={_V4: ("pool-a",), _V6: ("pool-a",)}, has_endpoints=True),
@@ -274,7 +278,12 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
             state.set_node(inputs.node)
         else:
             inputs = replace(
-                inputs, aliases=data.draw(st.sampled_from(({}, {"customers": "1:2"}, {"customers": "2:2"})))
+                inputs,
+                aliases=data.draw(
+                    st.sampled_from(
+                        ({}, {"customers": CommunityValue((1, 2))}, {"customers": CommunityValue((2, 2))})
+                    )
+                ),
             )
             state.set_aliases(inputs.aliases)
         now = state.desired

@@ -1,0 +1,69 @@
+"""From the values that objects are read to, to what BGP needs of them."""
+
+from __future__ import annotations
+
+from allocator.core.addresses import Family
+from allocator.objects import bgp_advertisement, bgp_bfd_profile, bgp_peer
+from speaker.bgp.inputs import Advertisement, BFDProfile, Password, Peer
+
+
+def peer_value(peer: bgp_peer.Peer, *, created: str = "", secret: Password | None = None) -> Peer:
+    """Return a BGPPeer; `secret` is the password of the Secret that it names, if that is there."""
+    return Peer(
+        name=peer.name,
+        my_asn=peer.my_asn,
+        peer_asn=peer.remote,
+        address=peer.address,
+        interface=peer.interface,
+        created=created,
+        local_asn=peer.local_asn,
+        source_address=peer.source,
+        port=peer.port,
+        keepalive_seconds=peer.timers.keepalive_seconds,
+        hold_seconds=peer.timers.hold_seconds,
+        connect_seconds=peer.timers.connect_seconds,
+        router_id=str(peer.router_id or ""),
+        node_selectors=peer.node_selectors,
+        password=Password(peer.password) if peer.password else secret,
+        needs_password=bool(peer.password_secret) and secret is None,
+        bfd_profile=peer.bfd_profile,
+        graceful_restart=peer.graceful_restart,
+        restart_seconds=peer.timers.restart_seconds,
+        ebgp_multihop=peer.multi_hop,
+        ttl_security_hops=peer.ttl_security_hops,
+        vrf=peer.vrf,
+        dual_stack=peer.dual_stack,
+        shutdown=peer.shutdown,
+        description=peer.description,
+    )
+
+
+def advertisement_value(advertisement: bgp_advertisement.Advertisement) -> Advertisement:
+    """Return a BGPAdvertisement."""
+    return Advertisement(
+        name=advertisement.name,
+        pools=advertisement.pools,
+        node_selectors=advertisement.node_selectors,
+        service_selectors=advertisement.service_selectors,
+        peers=frozenset(advertisement.peers) or None,
+        communities=advertisement.communities,
+        local_pref=advertisement.attributes.local_pref,
+        med=advertisement.attributes.med,
+        prepend=advertisement.attributes.as_path_prepend or None,
+        aggregation_v4=advertisement.length(Family.IPV4),
+        aggregation_v6=advertisement.length(Family.IPV6),
+    )
+
+
+def profile_value(profile: bgp_bfd_profile.BfdProfile) -> BFDProfile:
+    """Return a BFDProfile."""
+    return BFDProfile(
+        name=profile.name,
+        receive_milliseconds=profile.receive_milliseconds,
+        transmit_milliseconds=profile.transmit_milliseconds,
+        detect_multiplier=profile.detect_multiplier,
+        echo_milliseconds=profile.echo_milliseconds,
+        echo_mode=profile.echo,
+        passive_mode=profile.passive,
+        minimum_ttl=profile.minimum_ttl,
+    )
