@@ -96,6 +96,9 @@ class Hearing:
                 return Verdict.UNKNOWN_SENDER
             peer = self._table.peers[sender] = Peer(self._new_number(), silent_since=now)
             self._schedule.readdress()
+        if peer.reads != heartbeat.reads:
+            peer.reads = heartbeat.reads
+            self._schedule.agree()
         if heartbeat.echo != peer.challenge:
             # The sender learns our challenge, and its next heartbeat proves.
             self._schedule.answer(sender, heartbeat.challenge)
@@ -146,6 +149,7 @@ class Hearing:
     def regroup(self, now: float) -> None:
         """Find the neighbours anew."""
         self.stale.side = self.stale.summary = True
+        self._schedule.agree()
         for node in self._table.regroup(now):
             self._schedule.ask(node)
 
@@ -166,6 +170,7 @@ class Hearing:
             silent_since=former.silent_since,
             incarnation=incarnation,
             neighbour_since=former.neighbour_since,
+            reads=former.reads,
         )
         self._reasons[node] = ("restarted", None)
         self._lans.forget(node)

@@ -1,16 +1,19 @@
 """Heartbeats on the wire: small datagrams that only holders of the speakers' key can write.
 
-A datagram is a header, records, and an authentication code. The header names the version of the format and the
-highest version that its sender reads; a record has its type and length, and one of an unknown type is skipped. A
-release may add records; what the header means changes with the version only. It writes the version of its predecessor
-until all peers that are heard read its own.
+A datagram is a head, a body, and an authentication code. The head is that of every version: it names the version of
+the format and the newest that the sender reads. In the body of version 1 a header is followed by records, each with
+its type and length; one of an unknown type is skipped. A release may add records; anything else is another version.
+
+A release reads its own version and that of its predecessor, and writes the predecessor's until all peers that are
+heard read its own. `FORMATS` has both; a version goes once no release needs it any more.
 """
 
 from __future__ import annotations
 
 import hmac
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct
@@ -18,10 +21,11 @@ from struct import Struct
 from speaker.membership.state_sync import Chunk
 
 VERSION = 1
-"""Of the format. The first that is kept; there is no predecessor."""
+"""The newest version of the format. The first that is kept; there is no predecessor."""
 
 _MAGIC = b"ALBH"
-_HEADER = Struct("!4sBBBBQQQQQQHHB")
+_HEAD = Struct("!4sBB")
+_HEADER = Struct("!BBQQQQQQHHB")
 _RECORD = Struct("!BH")
 _CHUNK = Struct("!QQHH")
 _MAC_BYTES = 32
@@ -60,8 +64,8 @@ class Heartbeat:
 
     `version` is that of the sender's present state, `have` the version of the receiver's that it has taken in, and
     `chunks` lead there. One that counts for the `lan` it comes over is no sign of life otherwise: the regular ones
-    are. `probe` asks for a heartbeat in return at once, and for frequent ones from now on. `reads` is the highest
-    version of the format that the sender reads.
+    are. `probe` asks for a heartbeat in return at once, and for frequent ones from now on. It is written in version
+    `format` of the format; `reads` is the newest that the sender reads.
     """
 
     sender: str
@@ -78,79 +82,108 @@ class Heartbeat:
     linked: int = 0
     side: int = 0
     chunks: tuple[Chunk, ...] = ()
+    format: int = VERSION
     reads: int = VERSION
 
     def encode(self, key: bytes) -> bytes:
         """Write the datagram, authenticated with HMAC-SHA256."""
-        name = self.sender.encode()
-        header = _HEADER.pack(
-            _MAGIC,
-            VERSION,
-            self.reads,
-            self.phase,
-            (_PROBE if self.probe else 0) | (_HEARS if self.hears else 0) | (_LAN if self.lan else 0),
-            self.incarnation,
-            self.challenge,
-            self.echo,
-            self.sequence,
-            self.version,
-            self.have,
-            min(self.linked, _MOST),
-            min(self.side, _MOST),
-            len(name),
-        )
-        parts = [header, name]
-        for chunk in self.chunks:
-            fields = _CHUNK.pack(chunk.base, chunk.version, chunk.index, chunk.count)
-            parts += [_RECORD.pack(_IS_CHUNK, len(fields) + len(chunk.data)), fields, chunk.data]
-        body = b"".join(parts)
+        body = _HEAD.pack(_MAGIC, self.format, self.reads) + FORMATS[self.format].write(self)
         return body + _authentication(key, body)
 
     @classmethod
-    def decode(cls, datagram: bytes, key: bytes) -> Heartbeat:
-        """Read a datagram, the authentication first. Raises MalformedHeartbeat, ForgedHeartbeat."""
-        if not _HEADER.size + _MAC_BYTES <= len(datagram) <= MAXIMUM_BYTES or not datagram.startswith(_MAGIC):
+    def decode(cls, datagram: bytes, key: bytes, *, newest: int = VERSION) -> Heartbeat:
+        """Read a datagram, the authentication first; a release reads `newest` and its predecessor.
+
+        Raises MalformedHeartbeat, ForgedHeartbeat.
+        """
+        if not _HEAD.size + _MAC_BYTES <= len(datagram) <= MAXIMUM_BYTES or not datagram.startswith(_MAGIC):
             raise MalformedHeartbeat(f"{len(datagram)} bytes that are not a heartbeat")
         body, code = datagram[:-_MAC_BYTES], datagram[-_MAC_BYTES:]
         if not hmac.compare_digest(code, _authentication(key, body)):
             raise ForgedHeartbeat("the authentication code is not of this cluster's key")
-        if body[len(_MAGIC)] != VERSION:
-            raise MalformedHeartbeat(f"version {body[len(_MAGIC)]} of the format; this release reads {VERSION}")
+        _, version, reads = _HEAD.unpack_from(body)
+        if version not in (newest, newest - 1) or version not in FORMATS:
+            raise MalformedHeartbeat(
+                f"version {version} of the format; this release reads {newest} and the one before"
+            )
         try:
-            return cls._read(body)
+            return replace(FORMATS[version].read(body[_HEAD.size :]), format=version, reads=reads)
         except (ValueError, struct.error) as error:
             raise MalformedHeartbeat(f"an authentic heartbeat that cannot be read: {error}") from None
 
-    @classmethod
-    def _read(cls, body: bytes) -> Heartbeat:
-        _, _, reads, phase, flags, *numbers, linked, side, length = _HEADER.unpack_from(body)
-        incarnation, challenge, echo, sequence, version, have = numbers
-        at = _HEADER.size
-        name, at = _bytes(body, at, length)
-        chunks: list[Chunk] = []
-        while at < len(body):
-            kind, size = _RECORD.unpack_from(body, at)
-            data, at = _bytes(body, at + _RECORD.size, size)
-            if kind == _IS_CHUNK:
-                base, leads_to, index, count = _CHUNK.unpack_from(data)
-                chunks.append(Chunk(base=base, version=leads_to, index=index, count=count, data=data[_CHUNK.size :]))
-        return cls(
-            sender=name.decode(),
-            phase=Phase(phase),
-            incarnation=incarnation,
-            challenge=challenge,
-            echo=echo,
-            sequence=sequence,
-            version=version,
-            have=have,
-            probe=bool(flags & _PROBE),
-            hears=bool(flags & _HEARS),
-            lan=bool(flags & _LAN),
-            linked=linked,
-            side=side,
-            chunks=tuple(chunks),
-            reads=reads,
-        )
+
+def version_for(reader: int, heard: Iterable[int], *, newest: int = VERSION) -> int:
+    """Return the version in which to write to a peer that reads `reader` (0 if that is not known).
+
+    The newest, once that peer and all that are heard read it; else that of the predecessor, if there is one.
+    """
+    if min([reader, *heard]) >= newest or newest - 1 not in FORMATS:
+        return newest
+    return newest - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a version writes what comes after the head, and reads it; reading raises ValueError, struct.error."""
+
+    write: Callable[[Heartbeat], bytes]
+    read: Callable[[bytes], Heartbeat]
+
+
+def _write_1(heartbeat: Heartbeat) -> bytes:
+    name = heartbeat.sender.encode()
+    flags = (_PROBE if heartbeat.probe else 0) | (_HEARS if heartbeat.hears else 0) | (_LAN if heartbeat.lan else 0)
+    header = _HEADER.pack(
+        heartbeat.phase,
+        flags,
+        heartbeat.incarnation,
+        heartbeat.challenge,
+        heartbeat.echo,
+        heartbeat.sequence,
+        heartbeat.version,
+        heartbeat.have,
+        min(heartbeat.linked, _MOST),
+        min(heartbeat.side, _MOST),
+        len(name),
+    )
+    parts = [header, name]
+    for chunk in heartbeat.chunks:
+        fields = _CHUNK.pack(chunk.base, chunk.version, chunk.index, chunk.count)
+        parts += [_RECORD.pack(_IS_CHUNK, len(fields) + len(chunk.data)), fields, chunk.data]
+    return b"".join(parts)
+
+
+def _read_1(body: bytes) -> Heartbeat:
+    phase, flags, *numbers, linked, side, length = _HEADER.unpack_from(body)
+    incarnation, challenge, echo, sequence, version, have = numbers
+    name, at = _bytes(body, _HEADER.size, length)
+    chunks: list[Chunk] = []
+    while at < len(body):
+        kind, size = _RECORD.unpack_from(body, at)
+        data, at = _bytes(body, at + _RECORD.size, size)
+        if kind == _IS_CHUNK:
+            base, leads_to, index, count = _CHUNK.unpack_from(data)
+            chunks.append(Chunk(base=base, version=leads_to, index=index, count=count, data=data[_CHUNK.size :]))
+    return Heartbeat(
+        sender=name.decode(),
+        phase=Phase(phase),
+        incarnation=incarnation,
+        challenge=challenge,
+        echo=echo,
+        sequence=sequence,
+        version=version,
+        have=have,
+        probe=bool(flags & _PROBE),
+        hears=bool(flags & _HEARS),
+        lan=bool(flags & _LAN),
+        linked=linked,
+        side=side,
+        chunks=tuple(chunks),
+    )
+
+
+FORMATS = {1: Format(write=_write_1, read=_read_1)}
+"""The versions that this release writes and reads."""
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from speaker.membership.durations import (
     fence_seconds,
 )
 from speaker.membership.hearing import Hearing, Verdict
-from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.heartbeat import VERSION, Heartbeat, Phase
 from speaker.membership.lans import Lans
 from speaker.membership.lease_evidence import LeaseEvidence
 from speaker.membership.liveness import Liveness
@@ -68,8 +68,10 @@ class Membership:
         new_number: Callable[[], int],
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
+        newest: int = VERSION,
     ) -> None:
-        """`new_number` gives unpredictable numbers of 64 bits that are not 0."""
+        """`new_number` gives unpredictable numbers of 64 bits that are not 0; `newest` is the version of the
+        heartbeats' format that this release brings."""
         self.node = node
         self.fenced = False
         self.fence_after_seconds = fence_seconds(interval_seconds, dead_after_seconds)
@@ -79,7 +81,7 @@ class Membership:
         self._ticked_at = now
         self._table = PeerTable(node)
         self._schedule = SendSchedule(
-            self._table, incarnation=new_number(), interval_seconds=interval_seconds, now=now
+            self._table, incarnation=new_number(), interval_seconds=interval_seconds, now=now, newest=newest
         )
         self._side = Side()
         self._lans = Lans(

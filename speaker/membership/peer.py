@@ -32,6 +32,8 @@ class Peer:
     """How many nodes are on its side, as it says."""
     side: int = 0
     """How many of those count."""
+    reads: int = 0
+    """The newest version of the heartbeats' format that it reads; 0 before it was heard of."""
     version: int = 0
     """Of its state, as it says."""
     received: ReceivedState = field(default_factory=ReceivedState)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.heartbeat import VERSION, Heartbeat, Phase, version_for
 from speaker.membership.peer import Peer
 from speaker.membership.peer_table import PeerTable
 from speaker.membership.state_sync import AdvertisedState, Chunk, SentState
@@ -24,7 +24,12 @@ class SendSchedule:
     that asked for it or lack its state, and to a few others in turn.
     """
 
-    def __init__(self, table: PeerTable, *, incarnation: int, interval_seconds: float, now: float) -> None:
+    def __init__(
+        self, table: PeerTable, *, incarnation: int, interval_seconds: float, now: float, newest: int = VERSION
+    ) -> None:
+        """`newest` is the newest version of the format that this release reads and writes."""
+        self._newest = newest
+        self._heard_read: tuple[int, ...] = ()
         self._table = table
         self._incarnation = incarnation
         self._interval = interval_seconds
@@ -55,6 +60,10 @@ class SendSchedule:
         if (linked, side) != self._side:
             self._side = (linked, side)
             self._urgent.update(self._table.peers)
+
+    def agree(self) -> None:
+        """Other peers are heard than before, or read another version of the format."""
+        self._heard_read = tuple({peer.reads for peer in self._table.peers.values() if peer.fresh})
 
     def begin(self, now: float) -> None:
         """The regular heartbeats begin now, and not when this schedule was made."""
@@ -151,6 +160,8 @@ class SendSchedule:
             linked=self._side[0],
             side=self._side[1],
             chunks=chunks,
+            format=version_for(peer.reads, self._heard_read, newest=self._newest),
+            reads=self._newest,
         )
 
     def _hurry_all(self) -> None:
