@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 COALESCE_SECONDS = 0.01
 """How long to wait for more after a change: an EndpointSlice and its Service come a few milliseconds apart."""
 
-_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.05, 1.0
+_FIRST_RETRY_SECONDS = 0.05
+_LONGEST_RETRY_SECONDS = 1.0
 
 
 class Driver:
