@@ -10,6 +10,7 @@ from dataclasses import replace
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.process.logs import EventLog
+from speaker.address_questions import AddressQuestions
 from speaker.cluster.state import View
 from speaker.decision_facts import DecisionFacts
 from speaker.election.address_book import AddressBook
@@ -46,11 +47,14 @@ class Controller:
         metrics: SpeakerMetrics,
         protocol: str,
         by_subnet: bool = True,
+        questions: AddressQuestions | None = None,
     ) -> None:
         """`protocol` names what the announcer speaks.
 
-        `by_subnet` ranks nodes without an interface in an address's subnet behind those that have one.
+        `by_subnet` ranks nodes without an interface in an address's subnet behind those that have one; `questions`
+        has the LAN asked about addresses that nobody has yet.
         """
+        self._questions = questions
         self._node = node
         self._view = view
         self._announcer = announcer
@@ -154,6 +158,7 @@ class Controller:
         if event.links is not None:
             self._inputs = replace(self._inputs, links=event.links)
         self._act()
+        self._ask_ahead()
         if liveness is None or self._fenced:
             return
         if before != liveness.alive:
@@ -170,12 +175,15 @@ class Controller:
     def _follow(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self._view.apply(change)
+            if self._questions is not None:
+                self._questions.apply(change)
         stayed, self._staying = self._staying, self._view.staying()
         changed = self._view.refresh()
         if changed:
             self._groups = candidates(self._view.service_addresses())
         if changed or (self._staying != stayed and self._state.help):
             self._act()
+        self._ask_ahead()
         peers, hosts = self._view.peers(), self._view.hosts()
         if (peers, hosts) != (self._known, self._host_addresses):
             first = self._known is None
@@ -217,6 +225,10 @@ class Controller:
             self._reports.report(
                 self._facts.changed(self._view, self._groups, inputs, state), heard=liveness.heard | {self._node}
             )
+
+    def _ask_ahead(self) -> None:
+        if self._questions is not None:
+            self._questions.follow(self._view, self._inputs)
 
     def _watch_hosts(self, state: HolderState, liveness: Liveness) -> None:
         """Ask the kernels of the nodes that this one helps, and of those for which only their Leases speak."""

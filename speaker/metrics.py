@@ -88,6 +88,19 @@ class SpeakerMetrics:
             ["ip", "claimant"],
             registry=registry,
         )
+        self.new_addresses = Counter(
+            "admitlb_new_addresses",
+            "Addresses announced here that were new to the cluster, by when the LAN was asked about them",
+            ["asked"],
+            registry=registry,
+        )
+        for asked in ("before", "then"):
+            self.new_addresses.labels(asked)
+        self.foreign_hosts = Gauge(
+            "admitlb_foreign_hosts",
+            "Hosts that are none of ours and answer this node for addresses that wait to be given",
+            registry=registry,
+        )
         self.packet_loop_lag = Histogram(
             "admitlb_packet_loop_lag_seconds",
             "How much later than due the thread that answers woke, sampled once a second",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from allocator.core.addresses import Address
+from speaker.cluster.next_addresses import PoolReports, Question
 from speaker.cluster.scope import Scope
 from speaker.membership.state_sync import AdvertisedState
 from speaker.status.facts import Fact, Subject
@@ -64,6 +65,22 @@ class Hosts(Protocol):
 
     def watch(self, hosts: Mapping[str, str]) -> None:
         """Watch exactly these, by name and address; returns at once."""
+        ...
+
+
+class AsksAhead(Protocol):
+    """What asks the LAN about addresses before they are to be announced."""
+
+    def ask(self, choose: Callable[[], Mapping[Address, Question]], *, at_once: bool) -> None:
+        """Ask about exactly what `choose` returns, called on another thread, from now on; returns at once."""
+        ...
+
+
+class FollowsPools(Protocol):
+    """What reports who was heard to have addresses of pools."""
+
+    def follow(self, pools: Mapping[str, PoolReports]) -> None:
+        """The pools' status says this now; returns at once."""
         ...
 
 

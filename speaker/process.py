@@ -18,6 +18,7 @@ from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.process.logs import EventLog
 from speaker import layer2
+from speaker.address_questions import AddressQuestions
 from speaker.cluster.state import View
 from speaker.controller import Controller
 from speaker.layer2.announcer import Announcer
@@ -26,6 +27,7 @@ from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.layer2.interface_endpoint import opener
 from speaker.layer2.refusals import refusal_text
 from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
+from speaker.layer2.vacancy_prober import VacancyListener, VacancyProber
 from speaker.membership.host_check import HostWatch
 from speaker.membership.key import KeyWatch, read_key
 from speaker.membership.lease import LeaseKeeper
@@ -37,7 +39,8 @@ from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.netdev.link_state import reachable_at, subnets_of
-from speaker.netdev.packet_socket import require_raw_sockets
+from speaker.netdev.packet_socket import MaySend, require_raw_sockets
+from speaker.status.foreign_hosts import ForeignHostReporter
 from speaker.status.rate_limit import EVENTS_AT_ONCE, EVENTS_PER_SECOND, WritePace
 from speaker.status.reporting import Reporting
 
@@ -135,12 +138,14 @@ class Speaker:
         )
         fence = heartbeats.fence
         packets = PacketLoop(self._metrics.packet_loop_lag.observe)
+        prober, foreign_hosts, questions = self._asking_ahead(packets, lambda: fence.open)
         announcer = Announcer(
             packets=packets,
             open_endpoint=opener(self._metrics, lambda: fence.open),
             metrics=self._metrics,
             may_send=lambda: fence.open,
             probe=settings.probe,
+            is_vacant=prober.is_vacant,
             refresh_seconds=settings.announce_refresh_seconds,
         )
         reporting = Reporting(self._cluster, node=settings.node, namespace=settings.namespace, events=self._events)
@@ -156,6 +161,7 @@ class Speaker:
             metrics=self._metrics,
             protocol=layer2.PROTOCOL,
             by_subnet=settings.announce_from_subnet,
+            questions=questions if settings.probe else None,
         )
         hosts.report_to(controller.on_gone)
         lease = LeaseKeeper(
@@ -187,6 +193,7 @@ class Speaker:
             )
         )
 
+        _report_vacancy(prober, announcer, foreign_hosts, controller)
         keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
         reflectors = [
             Reflector(self._cluster, resource, namespace=namespace, on_change=controller.on_change)
@@ -207,6 +214,7 @@ class Speaker:
 
         def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
             announcer.set_interfaces(interfaces)
+            prober.set_interfaces(interfaces)
             controller.on_interfaces(interfaces)
             lease.reach_at(reachable_at(interfaces), subnets_of(interfaces))
 
@@ -222,12 +230,14 @@ class Speaker:
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
             "watch of what was reported": reporting.stored,
             "status": reporting.writer,
+            "report of foreign hosts": foreign_hosts,
             "lease": lease,
             "list of leases": leases,
             "events": self._events,
             "key": keys,
             "packets": packets,
             "announcer": announcer,
+            "vacancy": prober,
             "interfaces": InterfaceWatch(on_interfaces, excluded=settings.excluded_interfaces),
             "hosts": hosts,
             "heartbeats": heartbeats,
@@ -237,8 +247,7 @@ class Speaker:
             part.start()
             self._parts[name] = part
         self._heartbeats, self._controller = heartbeats, controller
-        self._await_synced([*reflectors, leases])
-        controller.on_synced()
+        self._await_synced([*reflectors, leases], then=controller.on_synced)
         self._waiting_for = "the other speakers' heartbeats"
 
     def not_ready(self) -> list[str]:
@@ -295,6 +304,29 @@ class Speaker:
 
         return on_refused
 
+    def _asking_ahead(
+        self, packets: PacketLoop, may_send: MaySend
+    ) -> tuple[VacancyProber, ForeignHostReporter, AddressQuestions]:
+        """What asks the LAN about addresses before they are announced, what reports the answers, what says which."""
+        settings = self._settings
+        prober = VacancyProber(
+            packets=packets,
+            open_endpoint=opener(self._metrics, may_send, answers=False),
+            metrics=self._metrics,
+            may_send=may_send,
+        )
+        reports = ForeignHostReporter(
+            self._cluster, node=settings.node, namespace=settings.namespace, metrics=self._metrics
+        )
+        questions = AddressQuestions(
+            node=settings.node,
+            lb_class=settings.lb_class,
+            by_subnet=settings.announce_from_subnet,
+            prober=prober,
+            reports=reports,
+        )
+        return prober, reports, questions
+
     def _read_key(self) -> bytes:
         return read_key(self._cluster, self._settings.namespace)
 
@@ -315,8 +347,21 @@ class Speaker:
             self._stopping.wait(_RETRY_SECONDS)
         raise Stopped
 
-    def _await_synced(self, sources: Sequence[Synced]) -> None:
+    def _await_synced(self, sources: Sequence[Synced], *, then: Callable[[], None]) -> None:
         for source in sources:
             while not source.wait_synced(_RETRY_SECONDS):
                 if self._stopping.is_set() or self.dead():
                     raise Stopped
+        then()
+
+
+def _report_vacancy(
+    prober: VacancyProber, announcer: Announcer, reports: ForeignHostReporter, controller: Controller
+) -> None:
+    def on_vacant(address: Address) -> None:
+        announcer.found_vacant(address)
+        reports.vacant(address)
+
+    prober.report_to(
+        VacancyListener(on_taken=reports.taken, on_vacant=on_vacant, on_asked=reports.asked, whose=controller.whose)
+    )

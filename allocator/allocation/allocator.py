@@ -30,6 +30,9 @@ log = EventLog("claims")
 _ATTEMPTS = 12
 """Races lost in a row before the Service is left for later; each costs two short API calls."""
 
+_SHOWN_UNBOUND = timedelta(seconds=5)
+"""How old a reservation may be whose address is shown before it is bound: half of what is evicted."""
+
 _WIDEST_STEP = 256
 """Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's cache."""
 
@@ -114,14 +117,24 @@ class Allocator:
             self._undo(done, proposal.request)
             raise
 
-    def bind(self, request: ServiceRequest) -> Decision:
+    def bind(self, request: ServiceRequest, *, show: Callable[[Decision], None] = lambda _: None) -> Decision:
         """Decide and claim for a Service that exists, so that every claim carries its uid. Raises LostRace, ApiError.
 
-        What a denied Service keeps is bound as well: it must not stay a reservation forever.
+        What a denied Service keeps is bound as well: it must not stay a reservation forever. `show` is called with a
+        decision that only has to be bound, before that is written: what the Service waits for comes first. Once it
+        was called, a race that is lost is the caller's, who knows what was shown.
         """
         for pass_over in attempts():
-            with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal, suppress(LostRace):
-                self.commit(proposal)
+            with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal:
+                reserved = proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND)
+                if reserved:
+                    show(proposal.decision)
+                try:
+                    self.commit(proposal)
+                except LostRace:
+                    if reserved:
+                        raise
+                    continue
                 return proposal.decision
         raise LostRace(f"{request.label} lost {_ATTEMPTS} addresses in a row")
 
@@ -191,6 +204,19 @@ class Allocator:
             self._writer.swap(left)
         for holder in gone:
             log.info("address.collected", ip=claim.address, service=holder, pool=claim.pool, why=why)
+
+    def mark(self, claim: Claim) -> None:
+        """Store a Conflicted claim, where nothing is stored or over what is known. Raises LostRace, ApiError."""
+        if claim.version:
+            self._writer.swap(claim)
+        else:
+            self._writer.create(claim)
+        log.warning("address.foreign-host", ip=claim.address, pool=claim.pool, host=claim.foreign_host)
+
+    def unmark(self, claim: Claim) -> None:
+        """Delete a Conflicted claim if it is still as known: nobody answers for its address. As `mark`."""
+        self._writer.delete(claim)
+        log.info("address.foreign-host-gone", ip=claim.address, pool=claim.pool)
 
     def delete(self, claim: Claim) -> None:
         """Delete the claim if it is still as known. Raises LostRace, ApiError."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,7 +15,8 @@ from allocator.allocation.claim_versions import ClaimVersions
 from allocator.allocation.cluster_families import cluster_families
 from allocator.allocation.proposal import Proposal, Write
 from allocator.core.addresses import Address, AddressError, AddressRange, Family
-from allocator.core.claims import Claim, ClaimState
+from allocator.core.claims import Claim, ClaimState, ForeignHost
+from allocator.core.conflicts import Judgement, judge, next_addresses, orphaned
 from allocator.core.decision import decide
 from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
@@ -185,20 +186,40 @@ class ClaimCache:
         with self._lock:
             return self._usage.all()
 
+    def usage_of(self, pool: str) -> Usage:
+        """Return how much of one pool is in use."""
+        with self._lock:
+            return self._usage.of(pool)
+
     def claim_at(self, address: Address) -> Claim | None:
         """Return the claim known to stand on an address."""
         with self._lock:
             return self._ledger.at(address)
 
     def is_free(self, address: Address) -> bool:
-        """Return whether nobody is known to hold the address; it may cool."""
+        """Return whether the address is to be had: nobody is known to hold or answer for it; it may cool."""
         claim = self.claim_at(address)
-        return claim is None or not claim.in_use
+        return claim is None or claim.state is ClaimState.COOLING
 
     def held_by(self, namespace: str, name: str) -> list[Claim]:
         """Return the claims in use of the named Service."""
         with self._lock:
             return self._ledger.held_by(namespace, name)
+
+    def next_addresses(self, pool: Pool) -> tuple[Address, ...]:
+        """Return the addresses of the pool that Services will be given next."""
+        with self._lock:
+            return next_addresses(pool, self._ledger)
+
+    def judge(self, pool: Pool, answers: Mapping[Address, ForeignHost], *, announced: bool, now: str) -> Judgement:
+        """Judge who answers for addresses of the pool (`allocator.core.conflicts.judge`)."""
+        with self._lock:
+            return judge(pool, answers, announced=announced, ledger=self._ledger, now=now)
+
+    def orphaned_conflicts(self) -> tuple[Claim, ...]:
+        """Return the Conflicted claims of pools that cannot be used."""
+        with self._lock:
+            return orphaned(self._ledger, self._pools)
 
     def unbound(self) -> list[Claim]:
         """Return the claims in use that have a holder whose Service was not seen."""
@@ -309,7 +330,7 @@ class ClaimCache:
         old = change.old if name not in self._without_holders else None
         new = change.new
         self._without_holders.discard(name)
-        if claim is not None and not claim.holders:
+        if claim is not None and not claim.holders and claim.in_use:
             log.warning("claim.without-holders", claim=name)
             self._without_holders.add(name)
             new = None

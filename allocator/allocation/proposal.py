@@ -61,6 +61,19 @@ class Proposal:
     recreated: bool = False
     """Admitted for creation, though a Service of its name is known to be bound: has that one gone?"""
 
+    def is_reserved(self, *, since: datetime) -> bool:
+        """Return whether all that is assigned is stored as the Service's own already, reserved after that moment.
+
+        Then its claims are only to be bound: nobody else is given the addresses meanwhile. An older reservation may
+        be about to be evicted or to expire.
+        """
+        places = self.decision.placements
+        return (
+            self.decision.outcome is Outcome.ASSIGNED
+            and bool(places)
+            and all(_is_reserved(place, self.request, write_time(since)) for place in places)
+        )
+
 
 def propose(
     request: ServiceRequest,
@@ -105,6 +118,16 @@ def to_secure(request: ServiceRequest, places: tuple[Placement, ...], *, now: da
     return Proposal(
         request=request, occasion=Occasion.SEEN, decision=Decision(Outcome.ASSIGNED, places), writes=writes
     )
+
+
+def _is_reserved(place: Placement, request: ServiceRequest, since: str) -> bool:
+    claim = place.claim
+    if claim is None or not claim.in_use or not claim.version:
+        return False
+    mine = request.holder_in(claim)
+    if mine is None or request.joins_anew(mine):
+        return False
+    return mine.uid is not None or mine.since > since
 
 
 def _parted(writes: Iterable[Write]) -> tuple[tuple[Write, ...], tuple[Claim, ...]]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from allocator.commands.live import age
+from allocator.core.claims import Claim
 from allocator.offline.plan_result import PoolResult, ServiceResult, State
 
 _BAR = 20
@@ -53,6 +55,16 @@ def print_pools(pools: Sequence[PoolResult]) -> None:
             rows.append((pool.name, "-", "0", "0", _bar(0), "-"))
             styles.append("dim")
     _print(("POOL", "FAMILY", "ASSIGNED", "AVAILABLE", "USE", ""), rows, styles)
+
+
+def print_conflicts(claims: Sequence[Claim]) -> None:
+    """Print one line an address that another host answers for."""
+    rows = [
+        (str(claim.address), claim.pool, host.mac, host.node or "-", host.interface or "-", age(claim.conflicted_at))
+        for claim in claims
+        if (host := claim.foreign_host) is not None
+    ]
+    _print(("ADDRESS", "POOL", "HOST", "HEARD BY", "ON", "FOR"), rows, ["yellow"] * len(rows))
 
 
 def _bar(share: float) -> str:

@@ -8,6 +8,9 @@ A claim mirrors one IPAllocation object. Its life:
     Tentative -> (none)   the Service never appeared
     Cooling -> Tentative  taken again: by the same Service name at once, by others when nothing else is free
     Cooling -> (none)     the reuse delay is over
+    (none) -> Conflicted  a host that is none of ours answers for the address: it is not handed out
+    Conflicted -> (none)  the host is gone, or nobody asks for it any more
+    Conflicted -> Tentative, Bound   a Service asks for that very address, or shows it
 """
 
 from __future__ import annotations
@@ -33,16 +36,21 @@ class ClaimState(StrEnum):
     TENTATIVE = "Tentative"
     BOUND = "Bound"
     COOLING = "Cooling"
+    CONFLICTED = "Conflicted"
 
 
 TRANSITIONS: Final[dict[ClaimState | None, frozenset[ClaimState | None]]] = {
-    None: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND}),
+    None: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, ClaimState.CONFLICTED}),
     ClaimState.TENTATIVE: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, ClaimState.COOLING, None}),
     ClaimState.BOUND: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, ClaimState.COOLING, None}),
-    ClaimState.COOLING: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, None}),
+    ClaimState.COOLING: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, ClaimState.CONFLICTED, None}),
+    ClaimState.CONFLICTED: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, ClaimState.CONFLICTED, None}),
 }
 """What a claim may become; None is its absence. None -> Bound is the adoption of a live Service's address; Bound ->
 Tentative is a sharer that joins at admission; Bound -> None is a release from a pool without reuse delay."""
+
+
+_IN_USE: Final = frozenset({ClaimState.TENTATIVE, ClaimState.BOUND})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,12 +111,27 @@ def listed_ports(ports: Collection[Port]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignHost:
+    """A host that is none of ours and answers for an address, as one of our nodes heard it."""
+
+    mac: str
+    """Its hardware address, six octets in hexadecimal."""
+    node: str = ""
+    interface: str = ""
+    """Of the node."""
+
+    def __str__(self) -> str:
+        where = f" on {self.interface}" if self.interface else ""
+        return f"{self.mac} (heard by node {self.node}{where})" if self.node else self.mac
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One address and its holders, in the order in which they joined: of two that may not share any more, the one
     listed first stays. A cooling claim keeps its last holders, who may have it back.
 
     One that lists no holder (edited by hand, not readable) is in use all the same: nobody is given the address, and
-    a Service that shows it is written into it.
+    a Service that shows it is written into it. Only a conflicted one has none by right.
     """
 
     address: Address
@@ -122,6 +145,10 @@ class Claim:
     else says that the holders shall move."""
     released_at: str = ""
     """When it began to cool, as sortable text; empty in other states."""
+    foreign_host: ForeignHost | None = None
+    """Who answers for the address; None in all states but Conflicted."""
+    conflicted_at: str = ""
+    """When that was first known, as sortable text; empty in all states but Conflicted."""
     version: str = field(default="", compare=False)
     """The stored object's version, for compare-and-swap; empty for a claim not stored yet."""
     others_metadata: Mapping[str, object] = field(default_factory=lambda: NO_METADATA, compare=False)
@@ -134,8 +161,8 @@ class Claim:
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody holds the address now."""
-        return self.state is not ClaimState.COOLING
+        """Whether a Service holds the address now."""
+        return self.state in _IN_USE
 
     def holder(self, namespace: str, name: str) -> Holder | None:
         """Return the holder that is the named Service, or None."""

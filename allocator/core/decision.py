@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from allocator.core.addresses import Address, Family
+from allocator.core.claims import ClaimState
 from allocator.core.holdings import holdings_of
 from allocator.core.ledger import Ledger
 from allocator.core.listing import listed
@@ -52,7 +53,7 @@ class _Case:
         self.pools = in_order_of_trial(pools, order=order)
         self.ledger = ledger
         self.search = Search(request, ledger, pass_over)
-        self.reasons = Reasons(request, self.pools)
+        self.reasons = Reasons(request, self.pools, ledger)
         self.cuts: list[str] = []
         self.holdings = holdings_of(request, pools=self.pools, ledger=ledger)
         self.kept = self.holdings.kept
@@ -132,6 +133,8 @@ class _Case:
         claim = self.ledger.at(address)
         if claim is None:
             return Placement(address, pool.name, How.FREE, reassign=pool.reassigns)
+        if claim.state is ClaimState.CONFLICTED:
+            return Placement(address, pool.name, How.CONFLICTED, claim, pool.reassigns)
         if not claim.in_use:
             return Placement(address, pool.name, How.COOLING, claim, pool.reassigns)
         if not claim.holders:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from typing import TypeVar
 
 from allocator.core.addresses import Address, AddressRange, Family
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim, ClaimState, Holder
 
 _Key = TypeVar("_Key")
 _Member = TypeVar("_Member")
@@ -29,6 +29,7 @@ class Ledger:
         self._unbound: dict[str, set[tuple[Address, int]]] = {}
         """By namespace: holders whose Service was not seen, as the address and the place among its holders."""
         self._cooling: set[Address] = set()
+        self._conflicted: set[Address] = set()
         self._taken = {family: _Intervals() for family in Family}
 
     def put(self, claim: Claim) -> None:
@@ -51,8 +52,10 @@ class Ledger:
                     self._unbound.setdefault(holder.namespace, set()).add((address, place))
         if claim.sharing_key and in_use:
             self._by_sharing_key.setdefault(claim.sharing_key, set()).add(address)
-        if not in_use:
+        if claim.state is ClaimState.COOLING:
             self._cooling.add(address)
+        elif claim.state is ClaimState.CONFLICTED:
+            self._conflicted.add(address)
 
     def discard(self, address: Address) -> None:
         """Forget the claim at an address, if there is one."""
@@ -67,6 +70,7 @@ class Ledger:
             _drop(self._unbound, holder.namespace, (address, place))
         _drop(self._by_sharing_key, claim.sharing_key, address)
         self._cooling.discard(address)
+        self._conflicted.discard(address)
 
     def at(self, address: Address) -> Claim | None:
         """Return the claim on an address, cooling ones included, or None."""
@@ -78,7 +82,7 @@ class Ledger:
 
     def cooling_for(self, namespace: str, name: str) -> list[Claim]:
         """Return the claims that cool for the named Service, in address order."""
-        return [claim for claim in self._of(namespace, name) if not claim.in_use]
+        return [claim for claim in self._of(namespace, name) if claim.state is ClaimState.COOLING]
 
     def shared_under(self, sharing_key: str) -> list[Claim]:
         """Return the claims in use under a sharing key, in address order."""
@@ -108,6 +112,10 @@ class Ledger:
             (self._claims[address] for address in self._cooling),
             key=lambda claim: (claim.released_at, claim.address),
         )
+
+    def conflicted(self) -> list[Claim]:
+        """Return every claim on an address that another host answers for, in address order."""
+        return [self._claims[address] for address in sorted(self._conflicted)]
 
     def within(self, owned: AddressRange) -> list[Claim]:
         """Return every claim on an address of the range, in address order, at the cost of as many as there are."""

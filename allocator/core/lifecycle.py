@@ -21,6 +21,12 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     Cooling     bind      Bound       as above, by a Service that exists
     any state   hand_over Bound       nobody holds the address any more, and another Service shows it
     Cooling     (none)                the reuse delay is over (the reconciler deletes it)
+    (none)      mark      Conflicted  a host that is none of ours answers for the address
+    Cooling     mark      Conflicted  as above; who had it last gets another one
+    Conflicted  mark      Conflicted  another host answers for it now
+    Conflicted  reserve   Tentative   a Service asks for that very address, and its author is warned
+    Conflicted  bind      Bound       as above, or a Service shows the address
+    Conflicted  (none)                nobody answers for it any more (the reconciler deletes it; `conflicts`)
 """
 
 from __future__ import annotations
@@ -28,7 +34,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder
+from allocator.core.addresses import Address
+from allocator.core.claims import NO_METADATA, Claim, ClaimState, ForeignHost, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import How, Placement
 
@@ -105,6 +112,26 @@ def hand_over(claim: Claim, request: ServiceRequest, *, now: str) -> Claim:
     """Claim for a Service that shows the address, in the place of all holders: they have left, or never came."""
     vacant = replace(claim, state=ClaimState.COOLING)
     return bind(Placement(claim.address, claim.pool, How.COOLING, vacant, claim.reassign), request, now=now)
+
+
+def mark(claim: Claim | None, *, address: Address, pool: str, host: ForeignHost, now: str) -> Claim | None:
+    """Claim that keeps an address of the pool from being handed out while `host` answers for it.
+
+    `claim` is what is known of the address; None is returned where a Service holds it: it stays that Service's.
+    """
+    if claim is not None and claim.in_use:
+        return None
+    marked = claim is not None and claim.state is ClaimState.CONFLICTED
+    return Claim(
+        address=address,
+        pool=pool,
+        state=ClaimState.CONFLICTED,
+        holders=(),
+        foreign_host=host,
+        conflicted_at=claim.conflicted_at if claim is not None and marked else now,
+        version=claim.version if claim is not None else "",
+        others_metadata=claim.others_metadata if claim is not None else NO_METADATA,
+    )
 
 
 def expired(claim: Claim, *, before: str) -> tuple[Holder, ...]:

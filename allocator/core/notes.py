@@ -11,7 +11,7 @@ from allocator.core.pools import Pool, owning_pool
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.sharing import obstacle, place_among
-from allocator.core.verdicts import Note, NoteKind, Placement
+from allocator.core.verdicts import How, Note, NoteKind, Placement
 
 
 def notes_on(
@@ -34,6 +34,8 @@ def notes_on(
     for place in placements:
         if place.claim is not None and place.claim.in_use:
             found += notes.sharers_without_consent(place, place.claim)
+        elif place.how is How.CONFLICTED and place.claim is not None:
+            found.append(notes.foreign_host(place.claim))
     if request.sharing_key and not request.pins:
         found += notes.unshared(placements)
     return found
@@ -57,6 +59,13 @@ class _Notes:
                 f"PreferDualStack gets {' and '.join(families)} only, no {missing[0]} address is "
                 f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both",
             )
+
+    def foreign_host(self, claim: Claim) -> Note:
+        return self._note(
+            NoteKind.CONFLICTED,
+            f"{claim.address} is answered for by another host, {claim.foreign_host or 'unknown'}; it is assigned as "
+            "asked for, but not announced until that host gives it up: take it off that host or ask for another",
+        )
 
     def sharers_without_consent(self, place: Placement, claim: Claim) -> Iterator[Note]:
         pool = owning_pool(place.address, self.pools, recorded=claim.pool)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from allocator.core.addresses import Family
+from allocator.core.ledger import Ledger
 from allocator.core.listing import cut, each_with_reason, listed
 from allocator.core.pools import Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
@@ -18,6 +19,7 @@ class Reasons:
 
     request: ServiceRequest
     pools: Sequence[Pool]
+    ledger: Ledger
 
     def refusal(self, kind: RefusalKind, why: str, remedy: str) -> Refusal:
         """Return a refusal as one line: who, why, and what would help."""
@@ -67,7 +69,15 @@ class Reasons:
         if not pool.auto_assign and request.pool_name != pool.name:
             return "only on request (autoAssign: false)"
         missing = [family for family in request.families if not pool.has_family(family)]
-        return f"has no {' and '.join(missing)}" if missing else "full"
+        return f"has no {' and '.join(missing)}" if missing else f"full{self._conflicts(pool)}"
+
+    def _conflicts(self, pool: Pool) -> str:
+        families = self.request.families
+        found = [one for one in self.ledger.conflicted() if one.pool == pool.name and one.address.family in families]
+        if not found:
+            return ""
+        first = f"{found[0].address}: {found[0].foreign_host or 'unknown'}"
+        return f", and other hosts answer for {len(found)} of its addresses ({first})"
 
 
 def ranges_text(pool: Pool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from allocator.core.addresses import Address, AddressRange, Family
 from allocator.core.claims import Claim
@@ -67,21 +68,34 @@ class Search:
                 yield claim
 
     def _first_free(self, pool: Pool, owned: AddressRange) -> Address | None:
-        found = None
-        left = self.pass_over
-        value = self.ledger.next_unclaimed(owned.family, owned.first)
-        while value <= owned.last:
-            address = Address(owned.family, value)
-            blocked = pool.blocked_until(address)
-            if blocked is not None:
-                value = blocked + 1
-            elif value == owned.anycast:
-                value += 1
-            elif left == 0:
-                return address
-            else:
-                found = address
-                left -= 1
-                value += 1
-            value = self.ledger.next_unclaimed(owned.family, value)
+        found = tuple(islice(_free(pool, owned, self.ledger), self.pass_over + 1))
+        return found[-1] if found else None
+
+
+def next_free(pool: Pool, ledger: Ledger, family: Family, *, count: int) -> tuple[Address, ...]:
+    """Return the addresses that Services which ask for nothing would be given next, at most `count`, in that order.
+
+    First the free ones, range by range, then those that cool, the longest first: as `Search` chooses for a Service
+    that shares with nobody and that nothing cools for.
+    """
+    free = (address for owned in pool.ranges if owned.family is family for address in _free(pool, owned, ledger))
+    found = tuple(islice(free, count))
+    if len(found) == count:
         return found
+    cooling = (claim.address for claim in ledger.cooling() if claim.address.family is family)
+    return (*found, *islice((one for one in cooling if pool.contains(one)), count - len(found)))
+
+
+def _free(pool: Pool, owned: AddressRange, ledger: Ledger) -> Iterator[Address]:
+    """Yield the addresses of a range that no claim is on and that may be assigned without being asked for."""
+    value = ledger.next_unclaimed(owned.family, owned.first)
+    while value <= owned.last:
+        address = Address(owned.family, value)
+        blocked = pool.blocked_until(address)
+        if blocked is not None:
+            value = blocked + 1
+        else:
+            if value != owned.anycast:
+                yield address
+            value += 1
+        value = ledger.next_unclaimed(owned.family, value)

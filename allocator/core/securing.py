@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from allocator.core.addresses import Address
+from allocator.core.claims import ClaimState
 from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
@@ -56,6 +57,8 @@ def _secure(
         return None
     if claim is None:
         return Placement(address, name, How.FREE, reassign=reassign)
+    if claim.state is ClaimState.CONFLICTED:
+        return Placement(address, name, How.CONFLICTED, claim, reassign)
     if not claim.in_use:
         return Placement(address, name, How.COOLING, claim, reassign)
     mine = request.holder_in(claim)

@@ -64,6 +64,8 @@ class How(StrEnum):
     KEPT = "kept"
     FREE = "free"
     COOLING = "cooling"
+    CONFLICTED = "conflicted"
+    """Another host answers for it, and the Service asks for that very address, or shows it."""
     SHARED = "shared"
 
 
@@ -95,6 +97,8 @@ class NoteKind(StrEnum):
     """It carries a sharing key and shares an address with nobody, or not both."""
     OTHER_NAMESPACE = "other-namespace"
     """It shares with a Service of another namespace, which nobody has allowed or forbidden."""
+    CONFLICTED = "conflicted"
+    """The address that it asks for is answered for by another host."""
     DEFERRED = "deferred"
     """Nothing is reserved at admission: the reconciler assigns once the Service is stored."""
 

@@ -1,4 +1,4 @@
-"""Events on Services and Nodes, written by a thread of their own: nothing waits for them or depends on them."""
+"""Events, written by a thread of their own: nothing waits for them, and nothing depends on them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EventRecorder:
     """Posts Events in the order given. While the API server is away they wait, up to `backlog`; later ones are
     dropped, as is one that the API server refuses: the namespace may be going, or a quota full.
 
-    The same said of the same Service within `repeat_after_seconds` is not said again. `_waiting` is a queue: any
+    The same said of the same object within `repeat_after_seconds` is not said again. `_waiting` is a queue: any
     thread puts, only the recorder's takes. `_said` belongs to that thread.
     """
 
@@ -81,9 +81,17 @@ class EventRecorder:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def record(self, service: Object, *, reason: str, message: str, normal: bool = True) -> None:
-        """Report something about a Service, as what is normal or as a warning; returns at once."""
-        self._put(self._event(service, resource.SERVICES, normal=normal, reason=reason, message=message))
+    def record(
+        self,
+        about: Object,
+        *,
+        reason: str,
+        message: str,
+        normal: bool = True,
+        kind: Resource = resource.SERVICES,
+    ) -> None:
+        """Report something about an object of that kind, as what is normal or as a warning; returns at once."""
+        self._put(self._event(about, kind, normal=normal, reason=reason, message=message))
 
     def record_node(self, name: str, *, reason: str, message: str) -> None:
         """Warn of something about a Node, with its name for its uid as the kubelet does; returns at once."""
@@ -94,7 +102,7 @@ class EventRecorder:
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
-            log.debug("event.dropped", reason=event["reason"], service=_name(event))
+            log.debug("event.dropped", reason=event["reason"], about=_name(event))
 
     def _event(self, subject: Object, kind: Resource, *, normal: bool, reason: str, message: str) -> Object:
         metadata = subject["metadata"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from allocator.core import limits
 from allocator.core.addresses import Address
-from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder, Port
+from allocator.core.claims import NO_METADATA, Claim, ClaimState, ForeignHost, Holder, Port
 from allocator.core.listing import listed
 from allocator.core.pools import ShrinkPolicy
 from allocator.kube.timestamps import read_time, write_time
@@ -55,6 +55,8 @@ def _claim_at(address: Address, document: Document) -> Claim:
         original_pool=spec.get("originalPool") or "",
         reassign=spec.get("shrinkPolicy") == ShrinkPolicy.REASSIGN,
         released_at=spec.get("releasedAt") or "",
+        foreign_host=_foreign_host_from(spec.get("foreignHost")),
+        conflicted_at=spec["since"] if spec["state"] == ClaimState.CONFLICTED else "",
         version=document["metadata"]["resourceVersion"],
         others_metadata=_others_metadata(document),
     )
@@ -80,7 +82,10 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
         "state": str(claim.state),
         "holders": [_holder_document(holder, now, with_key=apart) for holder in claim.holders],
     }
-    spec["since"] = min(holder["since"] for holder in spec["holders"])
+    since = claim.conflicted_at or write_time(now)
+    spec["since"] = min((holder["since"] for holder in spec["holders"]), default=since)
+    if claim.foreign_host is not None:
+        spec["foreignHost"] = _foreign_host_document(claim.foreign_host)
     if claim.original_pool:
         spec["originalPool"] = claim.original_pool
     if claim.reassign:
@@ -112,6 +117,21 @@ def moment_of(text: str) -> datetime:
     except ValueError:
         return _LONG_AGO
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _foreign_host_from(document: Document | None) -> ForeignHost | None:
+    if not document:
+        return None
+    return ForeignHost(
+        mac=document["hardwareAddress"],
+        node=document.get("node") or "",
+        interface=document.get("interface") or "",
+    )
+
+
+def _foreign_host_document(host: ForeignHost) -> Stored:
+    optional = {"node": host.node, "interface": host.interface}
+    return {"hardwareAddress": host.mac, **{key: value for key, value in optional.items() if value}}
 
 
 def _holder_from(document: Document, sharing_key: str) -> Holder:

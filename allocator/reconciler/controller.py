@@ -24,6 +24,7 @@ from allocator.process.logs import EventLog
 from allocator.reconciler.adoption import Adoption
 from allocator.reconciler.affected_services import AffectedServices
 from allocator.reconciler.collection import TENTATIVE_AGE, Collection
+from allocator.reconciler.foreign_hosts import ForeignHosts
 from allocator.reconciler.metrics import UPDATE_ERRORS, UPDATES, StateCollector
 from allocator.reconciler.node_moves import NodeMoves
 from allocator.reconciler.repair import Key, Repair
@@ -86,11 +87,15 @@ class Controller:
         )
         self._affected = AffectedServices(self._cache, self._queue)
         self._claims = Allocator(cluster, self._cache)
-        self._reporter = Reporter(
-            cluster, self._cache, namespace=settings.namespace, require_leadership=require_leadership
-        )
         self._events = EventRecorder(
             cluster, component="metallb-controller", repeat_after_seconds=_SAME_EVENT_AGAIN_SECONDS
+        )
+        self._reporter = Reporter(
+            cluster,
+            self._cache,
+            ForeignHosts(cluster, self._cache, self._claims, self._events, require_leadership=require_leadership),
+            namespace=settings.namespace,
+            require_leadership=require_leadership,
         )
         self._shown = ShownAddresses()
         self._securing = Securing(

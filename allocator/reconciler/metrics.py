@@ -93,6 +93,14 @@ class StateCollector(Collector):
                 served[claim.pool] |= {(holder.namespace, holder.name) for holder in claim.holders}
         allocated = {name: len(services) for name, services in served.items()}
         yield _by_pool("services_allocated_total", "Number of services allocated, per pool.", allocated)
+        conflicted = GaugeMetricFamily(
+            "admitlb_pool_conflicted_addresses",
+            "Addresses that are not handed out because other hosts answer for them, per pool.",
+            labels=["pool"],
+        )
+        for name in found.pools:
+            conflicted.add_metric([name], len(usage.get(name, Usage()).conflicted))
+        yield conflicted
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

@@ -27,6 +27,9 @@ What a Service and a claim that names it can be to each other, and what is done:
       claim with uid                    ask the API server itself, then release
       claim without uid                 once aged: ask the API server itself, then delete
 
+What is reserved for the Service already is shown in its status first and bound then: that is what the Service waits
+for, and its claim is stored. Everything else is claimed first and shown then.
+
 A release keeps the address cooling for the pool's reuse delay; where another Service shows the address, that one has
 it at once. Claims are read before their Services are, and the Service is looked up live before anything is taken from
 it: the mirror may simply be late.
@@ -43,7 +46,7 @@ from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim
 from allocator.core.requests import ServiceRequest
-from allocator.core.verdicts import RefusalKind
+from allocator.core.verdicts import Decision, RefusalKind
 from allocator.kube import resource
 from allocator.kube.client import Cluster, Conflict, NotFound, Object
 from allocator.objects import names
@@ -79,6 +82,10 @@ class Repaired:
     """In how many seconds to come back, whatever happens; 0 when there is no need to."""
     interests: frozenset[Interest] = frozenset()
     """What it waits for, where it waits."""
+
+
+class _ServiceChanged(Exception):
+    """The Service is not as it was read any more, so that nothing was shown."""
 
 
 class Repair:
@@ -139,16 +146,24 @@ class Repair:
         request = self._request(service)
         others = self._held_by_others(key, service)
         ours = {claim.address for claim in self._cache.held_by(*key)} | others.keys()
-        decision = self._claims.bind(request)
-        addresses = [place.address for place in decision.placements]
-        extra = [claim for claim in self._cache.held_by(*key) if claim.address not in addresses]
-        self._require_leadership()
-        lost = others | self._taken_away(request, extra)
+        pauses: list[float] = []
+
+        def show(decision: Decision) -> None:
+            self._require_leadership()
+            lost = others | self._taken_away(request, self._beside(key, decision))
+            try:
+                pauses.append(self._outcome.show(service, request, decision, ours=ours, lost=lost))
+            except (NotFound, Conflict) as error:
+                raise _ServiceChanged from error
+
         try:
-            pause = self._outcome.show(service, request, decision, ours=ours, lost=lost)
-        except (NotFound, Conflict):
+            decision = self._claims.bind(request, show=show)
+            if not pauses:
+                show(decision)
+        except _ServiceChanged:
             # Changed, deleted or recreated since it was mirrored: the change is on its way and brings us back here.
             return Repaired()
+        extra, pause = self._beside(key, decision), pauses[0]
         if not pause:
             over_quota = decision.refusal is not None and decision.refusal.kind is RefusalKind.QUOTA
             for claim in self._not_shown(key, extra):
@@ -159,6 +174,11 @@ class Repair:
         if decision.is_complete:
             return Repaired(again_seconds=pause)
         return Repaired(True, pause or _LOOK_AGAIN_SECONDS, interests_of(request, self._cache.pools()))
+
+    def _beside(self, key: Key, decision: Decision) -> list[Claim]:
+        """What the Service holds beside what was decided."""
+        addresses = [place.address for place in decision.placements]
+        return [claim for claim in self._cache.held_by(*key) if claim.address not in addresses]
 
     def _is_left_alone(self, key: Key, service: Object) -> bool:
         return not self._cache.held_by(*key) and left_alone(

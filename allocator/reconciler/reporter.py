@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from allocator.allocation.cache import ClaimCache
+from allocator.allocation.claim_writer import LostRace
+from allocator.core.addresses import Address
+from allocator.core.conflicts import Judgement
 from allocator.core.usage import Usage
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
@@ -21,9 +24,11 @@ from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import labels_of
 from allocator.objects.namespace import quota_text
+from allocator.objects.pool_status import NEXT_ADDRESSES_FIELD
 from allocator.process.logs import EventLog
 from allocator.reconciler.bgp_reporter import BgpReporter
 from allocator.reconciler.configuration_state import NAME, ConfigurationState
+from allocator.reconciler.foreign_hosts import ForeignHosts
 from allocator.reconciler.status_writer import StatusWriter
 from allocator.rules import configuration, pool_status
 from allocator.rules import l2_advertisement_status as advertisement_status
@@ -47,10 +52,17 @@ class Reporter:
     """
 
     def __init__(
-        self, cluster: Cluster, cache: ClaimCache, *, namespace: str, require_leadership: Callable[[], None]
+        self,
+        cluster: Cluster,
+        cache: ClaimCache,
+        foreign_hosts: ForeignHosts,
+        *,
+        namespace: str,
+        require_leadership: Callable[[], None],
     ) -> None:
         self._cache = cache
         self._namespace = namespace
+        self._foreign_hosts = foreign_hosts
         self._require_leadership = require_leadership
         self._writer = StatusWriter(cluster)
         self._state = ConfigurationState(cluster, namespace=namespace)
@@ -151,13 +163,17 @@ class Reporter:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if not self._urgent.wait(_COUNTERS_SECONDS) and not self._changed.is_set():
+            hurry = self._urgent.wait(_COUNTERS_SECONDS)
+            for overdue in self._foreign_hosts.overdue():
+                self._reported.pop(overdue, None)
+                hurry = True
+            if not hurry and not self._changed.is_set():
                 continue
             self._changed.clear()
             self._urgent.clear()
             try:
                 self._report()
-            except NotLeading:
+            except (NotLeading, LostRace):
                 self._again()
             except ApiError as error:
                 log.debug("report.interrupted", error=error)
@@ -180,6 +196,7 @@ class Reporter:
         documents = self._cache.pool_documents()
         there = {document["metadata"]["name"] for document in documents}
         self._reported = {name: seen for name, seen in self._reported.items() if name in there}
+        self._foreign_hosts.free_orphans(there)
         for document in documents:
             self._report_pool(document, found, usage, now)
         pools = labels_by_name(one for one in documents if one["metadata"]["name"] not in found.pool_faults)
@@ -203,18 +220,29 @@ class Reporter:
         fault = found.pool_faults.get(name)
         # Before the advertisements are listed, none is missing.
         lacks = found.not_announced(name) if self._advertisements.synced else ""
-        seen = (document["metadata"]["uid"], document["metadata"]["resourceVersion"], used, fault, lacks)
-        if self._reported.get(name) == seen:
+        about = (document["metadata"]["uid"], document["metadata"]["resourceVersion"], fault, lacks)
+        if self._reported.get(name) == (*about, used, used.changes):
             return
-        conditions = pool_status.conditions(pool, fault, used, not_announced=lacks)
-        if not self._write(names.IP_ADDRESS_POOLS, document, pool_status.counters(pool, used), conditions, now):
-            self._reported[name] = seen
+        lan = Judgement()
+        coming: tuple[Address, ...] = ()
+        if pool is not None and fault is None and self._advertisements.synced:
+            lan = self._foreign_hosts.review(document, pool, announced=not lacks)
+            # As it is now: what was marked is none of those that come next.
+            used, coming = self._cache.usage_of(name), self._cache.next_addresses(pool)
+        conditions = pool_status.conditions(pool, fault, used, not_announced=lacks, lan=lan)
+        fields: dict[str, int | str | list[str]] = {
+            **pool_status.counters(pool, used),
+            **pool_status.conflict_counters(used),
+            NEXT_ADDRESSES_FIELD: [str(address) for address in coming],
+        }
+        if not self._write(names.IP_ADDRESS_POOLS, document, fields, conditions, now):
+            self._reported[name] = (*about, used, used.changes)
 
     def _write(
         self,
         resource: Resource,
         document: Object,
-        fields: Mapping[str, int | str],
+        fields: Mapping[str, int | str | list[str]],
         conditions: tuple[Condition, ...],
         now: datetime,
     ) -> bool:

@@ -135,6 +135,8 @@ def _event_of_note(kind: NoteKind, text: str) -> ServiceEvent:
             return ServiceEvent("AllocationDeferred", text)
         case NoteKind.OTHER_NAMESPACE:
             return ServiceEvent("SharedAcrossNamespaces", text, normal=False)
+        case NoteKind.CONFLICTED:
+            return ServiceEvent("addressConflict", text, normal=False)
 
 
 def _without_label(message: str, request: ServiceRequest) -> str:

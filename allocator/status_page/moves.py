@@ -105,6 +105,8 @@ def _claim(document: Object | None) -> Claim | None:
 def _what_of_holders(old: Claim | None, new: Claim | None) -> str:
     if new is None:
         return "free again"
+    if new.state is ClaimState.CONFLICTED:
+        return f"answered for by another host, {new.foreign_host or 'unknown'}; not handed out"
     if new.state is ClaimState.COOLING:
         return (
             "" if old is not None and old.state is ClaimState.COOLING else f"given up by {holders_of(new)}; it cools"

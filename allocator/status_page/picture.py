@@ -105,7 +105,7 @@ def picture_of(
                 ip=str(claim.address),
                 pool=claim.pool,
                 state=str(claim.state),
-                holders=holders_of(claim),
+                holders=holders_of(claim) or _foreign_host(claim),
                 since=document["spec"].get("since") or "",
                 announcement=Announcement.of(document),
             )
@@ -142,6 +142,10 @@ def _pool(document: Object, configuration: Configuration, usage: dict[str, Usage
         uses=tuple(use for use in uses if use.assigned or use.available),
         trouble="" if sound else reported[0].message,
     )
+
+
+def _foreign_host(claim: Claim) -> str:
+    return f"another host, {claim.foreign_host}" if claim.foreign_host is not None else ""
 
 
 def _waiting(services: Iterable[Object]) -> Iterator[WaitingLine]:

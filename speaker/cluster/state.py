@@ -52,6 +52,8 @@ class View:
         self._uses: dict[Key, frozenset[Address]] = {}
         self._users: dict[Address, set[Key]] = {}
         self._dirty: set[Key] = set()
+        self.rules_changed = False
+        """Set when pools, advertisements or nodes have changed in what decides; for its owner to clear."""
 
     def apply(self, change: Change) -> None:
         """Take in one change; what it affects is recomputed by the next `refresh`."""
@@ -67,14 +69,17 @@ class View:
             node = None if change.new is None else node_from(change.new)
             before = self._nodes.get(name)
             if _put(self._nodes, name, node) and not _alike(before, node):
+                self.rules_changed = True
                 self._dirty |= self._services.keys()
         elif plural == IP_ADDRESS_POOLS.plural:
             # A pool's counters change with every Service; only what it says of itself decides.
             if _put(self._pools, name, _read(change, pool_from, otherwise=self._pools.get(name))):
+                self.rules_changed = True
                 self._dirty |= self._services.keys()
         elif plural == L2_ADVERTISEMENTS.plural:
             known = self._advertisements.get(name)
             if _put(self._advertisements, name, _read(change, advertisement_from, otherwise=known)):
+                self.rules_changed = True
                 self._dirty |= self._services.keys()
         else:
             self._apply_slice(change)
@@ -99,6 +104,10 @@ class View:
     def service_addresses(self) -> Iterable[tuple[ServiceAddress, ...]]:
         """Return each Service's addresses with the nodes that may announce them, as of the last `refresh`."""
         return self._addresses.values()
+
+    def rules(self) -> tuple[Mapping[str, Pool], Iterable[Advertisement], Iterable[Node]]:
+        """Return the pools, advertisements and nodes as last seen."""
+        return self._pools, self._advertisements.values(), self._nodes.values()
 
     def service(self, key: Key) -> Object | None:
         """Return the Service as last seen."""

@@ -132,6 +132,13 @@ class AddressStates:
         """Begin every round of probes that is under way again: what was sent or heard of it may be lost."""
         self._probation.restart(now)
 
+    def found_vacant(self, address: Address) -> Transition:
+        """Answer for an address that is held back until the LAN has been asked, for it has been asked elsewhere."""
+        if address not in self._held_back or self._conflicts.knows(address):
+            return Transition()
+        self._probation.end(address)
+        return self._clear([address])
+
     def next_timer(self) -> float | None:
         """When `pop` may next bring anything, None if never; a time long past means now."""
         times = [due for due in (self._schedule.next_timer(), self._probation.next_timer()) if due is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from allocator.core.addresses import Address, Family
@@ -52,10 +52,10 @@ class Announcer:
     While `may_send` is false, whatever is due waits, and of what was being probed for nothing counts: who was asked
     before a standstill may have answered during it.
 
-    `_states`, `_endpoints`, `_refusals`, `_helped`, `_interrupted` and `_bucket` are guarded by `_changed`. Callers
-    change them, the announcer's own thread sends what is due, the packet thread brings claims. Once `announce` has
-    returned, no frame for a withdrawn address is sent. Listeners are called without the lock, by any of these
-    threads: they must be quick.
+    `_states`, `_endpoints`, `_refusals`, `_helped`, `_known_vacant`, `_interrupted` and `_bucket` are guarded by
+    `_changed`. Callers change them, the announcer's own thread sends what is due, the packet thread brings claims.
+    Once `announce` has returned, no frame for a withdrawn address is sent. Listeners are called without the lock, by
+    any of these threads: they must be quick.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Announcer:
         metrics: SpeakerMetrics,
         may_send: MaySend = always,
         probe: bool = True,
+        is_vacant: Callable[[Address], bool] = lambda _: False,
         announcements_per_second: float = ANNOUNCEMENTS_PER_SECOND,
         announcements_at_once: float = ANNOUNCEMENTS_AT_ONCE,
         refresh_seconds: float = REFRESH_SECONDS,
@@ -74,8 +75,10 @@ class Announcer:
     ) -> None:
         """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has.
 
-        Without `probe` every address is answered at once; who else claims it is reported all the same.
+        Without `probe` every address is answered at once; who else claims it is reported all the same. So is what
+        `is_vacant`: the LAN was asked about it just before. That is called with the announcer's lock.
         """
+        self._is_vacant = is_vacant
         self._metrics = metrics
         self._may_send = may_send
         self._probe = probe
@@ -92,6 +95,7 @@ class Announcer:
         )
         self._refusals = Refusals()
         self._helped: HelpedMacs = _NOTHING
+        self._known_vacant: set[Address] = set()
         self._interrupted = False
         self._bucket = TokenBucket(
             rate_per_second=announcements_per_second, burst=announcements_at_once, now=time.monotonic()
@@ -159,10 +163,11 @@ class Announcer:
             self._helped = dict(helped)
             transition = self._states.want(
                 wanted,
-                unheld=unheld if self._probe else _NONE,
+                unheld=self._to_ask(unheld & wanted.keys() - before.keys()) if self._probe else _NONE,
                 now=time.monotonic(),
                 asks_from=self._endpoints.asks_from,
             )
+            self._known_vacant &= wanted.keys()
             self._answer()
             self._states.announce_again(returned, Reason.TAKEN)
             self._changed.notify_all()
@@ -173,6 +178,18 @@ class Announcer:
         for address in sorted(transition.released):
             services = self._listener.services_of(address)
             log.info("address.withdrawn", ip=address, service=services, protocol="layer2", interfaces=before[address])
+        self._report(transition, wanted)
+
+    def found_vacant(self, address: Address) -> None:
+        """Take note that the LAN was asked about the address, and nobody has it: it need not be asked to the end."""
+        with self._changed:
+            transition = self._states.found_vacant(address)
+            if not transition.taken:
+                return
+            self._answer()
+            wanted = self._states.wanted
+            self._changed.notify_all()
+        self._listener.on_answered()
         self._report(transition, wanted)
 
     def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
@@ -206,6 +223,14 @@ class Announcer:
             self._states.ask_from(self._endpoints.asks_from, time.monotonic())
             self._states.announce_again(here, Reason.INTERFACE)
         self._changed.notify_all()
+
+    def _to_ask(self, new: AbstractSet[Address]) -> frozenset[Address]:
+        """Which of these new addresses the LAN has not just been asked about."""
+        to_ask = frozenset(address for address in new if not self._is_vacant(address))
+        self._known_vacant |= new - to_ask
+        self._metrics.new_addresses.labels("before").inc(len(new) - len(to_ask))
+        self._metrics.new_addresses.labels("then").inc(len(to_ask))
+        return to_ask
 
     def _answer(self) -> None:
         wanted = self._states.wanted
@@ -311,7 +336,12 @@ class Announcer:
         return None, 0.0
 
     def _send(self, address: Address, reason: Reason | None) -> None:
-        self._endpoints.send(address, self._states.wanted[address], reason)
+        scope = self._states.wanted[address]
+        self._endpoints.send(address, scope, reason)
+        if address in self._known_vacant:
+            # A host that has come since the LAN was asked is found now, not with the first refresh.
+            self._known_vacant.discard(address)
+            self._endpoints.probe(address, scope)
 
     def _report(self, transition: Transition, wanted: Mapping[Address, Scope]) -> None:
         for address in transition.taken:

@@ -49,9 +49,9 @@ class ClaimWatch(FrameListener):
         """Return whether claims of the address are reported."""
         return address in self._addresses
 
-    def probe(self, address: Address) -> None:
-        """Ask the LAN whether anyone has the address."""
-        self._socket.send(self._question(address))
+    def probe(self, address: Address) -> bool:
+        """Ask the LAN whether anyone has the address; return whether the question went out."""
+        return self._socket.send(self._question(address))
 
     def _handle(self, data: bytes) -> bool:
         claimed = self._claimed(data)

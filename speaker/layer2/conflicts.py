@@ -81,6 +81,10 @@ class Conflicts:
         """The conflicts there are, by address."""
         return tuple(self._conflicts[address] for address in sorted(self._conflicts))
 
+    def knows(self, address: Address) -> bool:
+        """Return whether there is a conflict about the address."""
+        return address in self._conflicts
+
     def claimed(self, claim: Claim, *, yielded: bool, now: float) -> bool:
         """Take note of a foreign host's claim; return whether to report (and, unless yielded, answer) it."""
         self._conflicts[claim.address] = Conflict(

@@ -49,8 +49,10 @@ class InterfaceEndpoint:
                 self.watches[family].watch_for(_of(family, watched))
             except Refused as error:
                 refusals.append(error)
+            if (responder := self.responders.get(family)) is None:
+                continue
             try:
-                self.responders[family].answer_for(_of(family, addresses), helped)
+                responder.answer_for(_of(family, addresses), helped)
             except Refused as error:
                 refusals.append(error)
         return refusals
@@ -64,9 +66,9 @@ class InterfaceEndpoint:
         """Announce the address to the LAN, unasked; return whether anything went out."""
         return self.responders[address.family].announce(address)
 
-    def probe(self, address: Address) -> None:
-        """Ask the LAN whether anyone has the address."""
-        self.watches[address.family].probe(address)
+    def probe(self, address: Address) -> bool:
+        """Ask the LAN whether anyone has the address; return whether the question went out."""
+        return self.watches[address.family].probe(address)
 
 
 def _of(family: Family, addresses: frozenset[Address]) -> frozenset[Address]:
@@ -77,16 +79,16 @@ OpenEndpoint = Callable[[Interface, Callable[[Claim], None]], InterfaceEndpoint]
 """Opens what there is on an interface and who gets the claims heard there. Raises OSError."""
 
 
-def opener(metrics: SpeakerMetrics, may_send: MaySend = always) -> OpenEndpoint:
+def opener(metrics: SpeakerMetrics, may_send: MaySend = always, *, answers: bool = True) -> OpenEndpoint:
     """Return what opens an interface: everything, or nothing where one part raises OSError.
 
-    While `may_send` is false, nothing is answered, announced or asked.
+    While `may_send` is false, nothing is answered, announced or asked. Without `answers` there is only what asks.
     """
 
     def open_endpoint(interface: Interface, on_claim: Callable[[Claim], None]) -> InterfaceEndpoint:
         with ExitStack() as undo:
             responders: dict[Family, Responder] = {}
-            for responder in (ArpResponder, NdpResponder):
+            for responder in (ArpResponder, NdpResponder) if answers else ():
                 responders[responder.family] = responder(interface, metrics, may_send)
                 undo.callback(responders[responder.family].close)
             watches: dict[Family, Watch] = {}

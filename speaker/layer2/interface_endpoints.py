@@ -45,8 +45,13 @@ class InterfaceEndpoints:
         metrics: SpeakerMetrics,
         on_heard: Callable[[str], None] = _ignore,
         learning_seconds: float = LEARNING_SECONDS,
+        quiet: bool = False,
     ) -> None:
-        """`on_heard` gets the name of an interface on which, after its link came up, a first frame arrived."""
+        """`on_heard` gets the name of an interface on which, after its link came up, a first frame arrived.
+
+        `quiet` where somebody else's log says which interfaces there are.
+        """
+        self._log = log.debug if quiet else log.info
         self._packets = packets
         self._open_endpoint = open_endpoint
         self._on_claim = on_claim
@@ -72,7 +77,7 @@ class InterfaceEndpoints:
         self._subnets = {identity: interface.subnets for identity, interface in usable.items()}
         for interface in [known for known in self._present if known not in usable]:
             self._retire(interface)
-            log.info("interface.lost", interface=interface.name)
+            self._log("interface.lost", interface=interface.name)
         without = frozenset(identity for identity, interface in usable.items() if not interface.ipv6)
         other, self._without_ipv6 = without ^ self._without_ipv6, without
         self._failed = {interface: why for interface, why in self._failed.items() if interface in usable}
@@ -146,9 +151,19 @@ class InterfaceEndpoints:
         """Take note that frames arrive on the interface; return whether that was not known."""
         for interface in [each for each in self._learning if each.name == name]:
             self._packets.retire(self._learning.pop(interface)[0])
-            log.info("interface.heard", interface=name)
+            self._log("interface.heard", interface=name)
             return True
         return False
+
+    def probe(self, address: Address, scope: Scope) -> bool:
+        """Ask for the address wherever it would be answered; return whether who has it there would be heard."""
+        present = self._present.items()
+        asked = [
+            endpoint.probe(address) and endpoint.works(address, answered=False)
+            for interface, endpoint in present
+            if self._carries(interface, address, scope)
+        ]
+        return bool(asked) and all(asked)
 
     def close(self) -> None:
         """Leave every interface."""
@@ -191,7 +206,7 @@ class InterfaceEndpoints:
         self._present[interface] = endpoint
         for listener in endpoint.listeners:
             self._packets.add(listener)
-        log.info("interface.ready", interface=interface.name, mac=mac_text(interface.mac))
+        self._log("interface.ready", interface=interface.name, mac=mac_text(interface.mac))
         return True
 
     def _listen(self, interface: Interface) -> None:

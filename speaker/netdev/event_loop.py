@@ -70,8 +70,8 @@ class Watch(Listener, Protocol):
         """Return whether claims of the address are reported."""
         ...
 
-    def probe(self, address: Address) -> None:
-        """Ask the LAN whether anyone has the address."""
+    def probe(self, address: Address) -> bool:
+        """Ask the LAN whether anyone has the address; return whether the question went out."""
         ...
 
 

@@ -20,6 +20,7 @@ from tests.bench import (
     speaker_crowd,
     speaker_failover,
     speaker_first_answer,
+    speaker_first_answer_floor,
     speaker_idle,
     speaker_membership,
     speaker_storm,
@@ -100,6 +101,7 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-partition": _takeover(speaker_failover.PARTITION_HEALED),
     "speaker-rollout": lambda run: speaker_failover.measure_rollouts(run.venue.site, runs=run.runs),
     "speaker-first-answer": lambda run: speaker_first_answer.measure(run.venue.site, services=max(20, run.runs)),
+    "first-answer": lambda run: speaker_first_answer_floor.measure(run.venue.site),
     "speaker-wire": _undisturbed(speaker_wire.measure),
     "speaker-idle": _undisturbed(speaker_idle.measure),
     "speaker-crowd": _crowd,
@@ -115,6 +117,7 @@ _QUICK = (
     "speaker-carrier",
     "speaker-partition",
     "speaker-first-answer",
+    "first-answer",
     "speaker-wire",
 )
 """What is measured when nobody says what."""

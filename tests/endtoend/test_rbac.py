@@ -136,6 +136,7 @@ def live(lab: Lab) -> None:
     for name in names:
         cluster.delete(SERVICES, name, "default")
     wait_until(lambda: not cluster.list(IP_ALLOCATIONS)["items"], 90, "every address is free")
+    _meet_a_foreign_host(lab)
     cluster.delete(L2_ADVERTISEMENTS, "rights", DEFAULT_NAMESPACE)
     wait_until(lambda: _gone(cluster), 20, "the pool is deleted")
     cluster.delete(DEPLOYMENTS, "rights", "default")
@@ -192,6 +193,17 @@ def _end_without_withdrawing(cluster: Cluster) -> None:
         lambda: "announcedBy" not in (cluster.get(IP_ALLOCATIONS, name).get("status") or {}), 20, "no node is named"
     )
     cluster.delete(IP_ALLOCATIONS, name)
+
+
+def _meet_a_foreign_host(lab: Lab) -> None:
+    """Let a client have the address that would be given next, until that is known, and no longer."""
+    squatter = lab.client().host
+    squatter.run_ip("address add 203.0.113.100/32 dev eth0")
+    try:
+        wait_until(lambda: lab.cluster().list(IP_ALLOCATIONS)["items"], 90, "the host's address is marked")
+    finally:
+        squatter.run_ip("address del 203.0.113.100/32 dev eth0")
+    wait_until(lambda: not lab.cluster().list(IP_ALLOCATIONS)["items"], 90, "it is free again")
 
 
 def _lose_the_certificate(lab: Lab) -> None:

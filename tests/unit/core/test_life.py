@@ -16,13 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, Port
+from allocator.core.claims import Claim, ClaimState, ForeignHost, Port
+from allocator.core.conflicts import judge, orphaned
 from allocator.core.decision import decide
 from allocator.core.ledger import Ledger
 from allocator.core.pools import Applicant, Pool, ServiceAllocation, ShrinkPolicy, owning_pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.securing import secured
-from allocator.core.verdicts import Decision, Outcome
+from allocator.core.verdicts import Decision, How, Outcome
 from tests.unit.core.builders import DUAL, pool
 from tests.unit.core.sharing_rule import allowed
 
@@ -209,6 +210,24 @@ class Life(RuleBasedStateMachine):
         ]
         self.pools.append(SIX)
 
+    @rule(answered=st.dictionaries(st.sampled_from(ADDRESSES), st.integers(1, 4), max_size=6), layer2=st.booleans())
+    def foreign_hosts_answer(self, answered: dict[Address, int], layer2: bool) -> None:
+        """What the LAN answers to the speakers, as the reconciler takes it."""
+        answers = {address: ForeignHost(mac=f"02:00:00:00:00:0{number}") for address, number in answered.items()}
+        freed = list(orphaned(self.book, {one.name: one for one in self.pools}))
+        for one in self.pools:
+            judgement = judge(one, answers, announced=layer2, ledger=self.book, now=self._now())
+            for claim in judgement.marked:
+                self.book.put(claim)
+            freed += judgement.freed
+        for claim in freed:
+            self.book.discard(claim.address)
+        pools = {one.name: one for one in self.pools}
+        for claim in self.book.conflicted():
+            assert layer2, "nobody asks, and nothing frees it"
+            assert claim.address in answers, "nobody answers for it any more"
+            assert pools[claim.pool].contains(claim.address), "nothing frees it"
+
     @rule()
     def lose_all_claims(self) -> None:
         """IPAllocations deleted by hand or not in the backup; the next leader adopts first."""
@@ -322,7 +341,11 @@ class Life(RuleBasedStateMachine):
         )
 
     def _decide(self, request: ServiceRequest) -> Decision:
-        return decide(request, pools=self.pools, ledger=self.book)
+        decision = decide(request, pools=self.pools, ledger=self.book)
+        for place in decision.placements:
+            asked_for = place.address in (*request.pins, *request.status_addresses)
+            assert place.how is not How.CONFLICTED or asked_for, "another host has it, and nobody asked for it"
+        return decision
 
     def _admit(self, request: ServiceRequest, decision: Decision, *, created: bool) -> tuple[Address, ...]:
         if decision.outcome is Outcome.ASSIGNED:
@@ -394,7 +417,7 @@ class Life(RuleBasedStateMachine):
 
     def _collect(self, claim: Claim) -> None:
         if not claim.in_use:
-            if claim.released_at < self.expired_before:
+            if claim.state is ClaimState.COOLING and claim.released_at < self.expired_before:
                 self.book.discard(claim.address)
             return
         gone = [

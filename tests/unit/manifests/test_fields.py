@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, ClaimState, Holder, Port
+from allocator.core.claims import Claim, ClaimState, ForeignHost, Holder, Port
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.ip_allocation import claim_from, document_of
@@ -105,6 +105,8 @@ def written() -> list[dict[str, Any]]:
                 original_pool="former",
                 reassign=True,
                 released_at="2026-01-02T03:04:05Z",
+                foreign_host=ForeignHost(mac="02:00:00:00:00:01", node="node-1", interface="eth0"),
+                conflicted_at="2026-01-02T03:04:05Z" if state is ClaimState.CONFLICTED else "",
             ),
             now=NOW,
             reuse_delay=timedelta(seconds=60),

@@ -97,6 +97,7 @@ def test_the_speaker_writes_nothing_but_its_lease_and_what_it_reports() -> None:
         "servicel2statuses",
         "servicel2statuses/status",
         "ipallocations/status",
+        "ipaddresspools/status",
     }
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster, Object
+from allocator.kube.events import EventRecorder
+from allocator.reconciler.foreign_hosts import ForeignHosts
 from allocator.reconciler.reporter import Reporter
 from tests.unit.allocation.stored_claims import pool
 
@@ -17,8 +20,11 @@ def stored(name: str, **metadata: Any) -> Object:
 
 
 def test_of_a_pool_that_is_gone_nothing_is_remembered() -> None:
-    cache = ClaimCache(cast(Cluster, None), namespace="metallb-system")
-    reporter = Reporter(cast(Cluster, None), cache, namespace="metallb-system", require_leadership=lambda: None)
+    cluster = cast(Cluster, None)
+    cache = ClaimCache(cluster, namespace="metallb-system")
+    events = EventRecorder(cluster, component="test")
+    hosts = ForeignHosts(cluster, cache, Allocator(cluster, cache), events, require_leadership=lambda: None)
+    reporter = Reporter(cluster, cache, hosts, namespace="metallb-system", require_leadership=lambda: None)
     reporter._write = lambda *_: False  # type: ignore[method-assign]
     for number in range(3):
         cache._pool_documents._take(stored(f"pool-{number}"), gone=False)

@@ -1,0 +1,64 @@
+"""Which node would hold an address if a Service were given it now: that one asks the LAN about it beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from allocator.core.addresses import Address
+from speaker.cluster.scope import Scope
+from speaker.cluster.service_address import ServiceAddress
+from speaker.election.candidates import candidates
+from speaker.election.inputs import Claims, Inputs
+from speaker.election.standings import Standings
+
+_UNCLAIMED = Claims({}, {}, {})
+
+
+class NextHolder:
+    """Remembers what it worked out for as long as the speakers and their interfaces are the same. One owner."""
+
+    def __init__(self, node: str, *, by_subnet: bool) -> None:
+        self._node = node
+        self._by_subnet = by_subnet
+        self._decided_by: object = None
+        self._known: dict[tuple[Address, ...], tuple[tuple[ServiceAddress, ...], dict[Address, Scope]]] = {}
+
+    def would_hold(
+        self, service_addresses: Iterable[tuple[ServiceAddress, ...]], inputs: Inputs
+    ) -> dict[Address, Scope]:
+        """Return the addresses that this node would take, with the interfaces on which it would announce them.
+
+        The candidates are ranked as for an address that nobody claims, so that all nodes that hear each other agree,
+        and each address is asked about by one of them.
+        """
+        decided_by = _read_of(inputs)
+        before = self._known if decided_by == self._decided_by else {}
+        self._decided_by, self._known = decided_by, {}
+        found: dict[Address, Scope] = {}
+        for of_service in service_addresses:
+            key = tuple(each.address for each in of_service)
+            known = before.get(key)
+            if known is None or known[0] != of_service:
+                known = of_service, self._hold(of_service, inputs)
+            self._known[key] = known
+            found.update(known[1])
+        return found
+
+    def _hold(self, of_service: tuple[ServiceAddress, ...], inputs: Inputs) -> dict[Address, Scope]:
+        found: dict[Address, Scope] = {}
+        for group in candidates([of_service]):
+            if self._node not in group.nodes:
+                continue
+            standings = Standings(
+                group, node=self._node, inputs=inputs, claims=_UNCLAIMED, own={}, by_subnet=self._by_subnet
+            )
+            if standings.me is not None and not standings.better and not standings.isolated:
+                found.update(group.nodes[self._node].scopes)
+        return found
+
+
+def _read_of(inputs: Inputs) -> object:
+    """What of the inputs decides who comes first for an address that nobody claims."""
+    liveness = inputs.liveness
+    links = {node: state.links for node, state in liveness.states.items()}
+    return inputs.alive, inputs.by_lease, liveness.cut_off_from, inputs.links, inputs.subnets_by_lease, links
