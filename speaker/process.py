@@ -26,8 +26,8 @@ from speaker.layer2.conflicts import ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.layer2.interface_endpoint import opener
 from speaker.layer2.refusals import refusal_text
-from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.layer2.vacancy_prober import VacancyListener, VacancyProber
+from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.membership.host_check import HostWatch
 from speaker.membership.key import KeyWatch, read_key
 from speaker.membership.lease import LeaseKeeper
