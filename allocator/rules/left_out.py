@@ -32,9 +32,14 @@ def left_out(nodes: Iterable[Node], node_selectors: Collection[Sequence[Selector
     return {name: found[name] for name in sorted(found) if found[name]}
 
 
-def summary(reasons: Mapping[str, str]) -> str:
-    """Return the reasons in one line, the first few nodes of each: `a, b (has the label x); c (no speaker runs)`."""
-    by_reason: dict[str, list[str]] = {}
+def by_reason(reasons: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return each reason after the nodes that it leaves out: the first few, and how many more there are."""
+    nodes: dict[str, list[str]] = {}
     for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(name)
-    return "; ".join(f"{listed(names, limit=_NODES_LISTED)} ({reason})" for reason, names in by_reason.items())
+        nodes.setdefault(reason, []).append(name)
+    return tuple((listed(names, limit=_NODES_LISTED), reason) for reason, names in nodes.items())
+
+
+def summary(reasons: Mapping[str, str]) -> str:
+    """Return all of them in one line: `a, b (has the label x); c (no speaker runs)`."""
+    return "; ".join(f"{nodes} ({reason})" for nodes, reason in by_reason(reasons))

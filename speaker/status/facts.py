@@ -19,10 +19,14 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
-    """This node announces it, on these interfaces (empty: on all). `uid` is the Service's, in every fact."""
+    """This node announces it, on these interfaces (empty: on all). `uid` is the Service's, in every fact.
+
+    `left_out` has the nodes that may not, and why (`allocator.rules.left_out.by_reason`).
+    """
 
     uid: str
     interfaces: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,10 +43,11 @@ Step = Tell | Drop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """On which interfaces (empty: on all) an address is announced, and since when."""
+    """On which interfaces (empty: on all) an address is announced, since when, and which nodes are left out of it."""
 
     interfaces: tuple[str, ...]
     since: str
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ def steps(
     said, there = _status(node, service, announced), objects.get(kept)
     if there is None:
         yield Tell(kept, False, said)
-    elif (there.get("status") or {}) != said and not _refuses(there, said):
+    elif _differs(there.get("status") or {}, said) and not _refuses(there, said):
         yield Tell(kept, True, said)
 
 
@@ -153,7 +154,16 @@ def _status(node: str, service: Key, announced: Mapping[Address, Announcement]) 
         "interfaces": [{"name": name} for name in first.interfaces],
         "addresses": [str(address) for address in ordered],
         "since": min(each.since for each in ordered.values()),
+        "leftOut": [
+            {"nodes": nodes, "reason": reason}
+            for nodes, reason in dict.fromkeys(pair for each in ordered.values() for pair in each.left_out)
+        ],
     }
+
+
+def _differs(status: Object, said: Object) -> bool:
+    """Tell whether they say different things; an empty list says nothing."""
+    return any((status.get(name) or None) != (said.get(name) or None) for name in status.keys() | said.keys())
 
 
 def _refuses(document: Object, said: Object) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -30,6 +32,8 @@ SETTLE_SECONDS = 0.3
 """What moves away again within this time is not written at all."""
 OTHERS_SECONDS = 2.0
 """How long a node waits with what another is to say before it: that one may have seen a change a little later."""
+LEFT_OUT_SECONDS = 120.0
+"""Within which a ServiceL2Status follows that other nodes than before are left out, and nothing else."""
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _OUTAGE_SECONDS = 1.0
@@ -144,14 +148,23 @@ class StatusWriter:
         announced = self._announced.get(service, {})
         before = announced.pop(address, None)
         if isinstance(fact, Announced):
-            announced[address] = Announcement(interfaces=fact.interfaces, since=entry.since)
-        if before == announced.get(address):
+            announced[address] = Announcement(interfaces=fact.interfaces, since=entry.since, left_out=fact.left_out)
+        now_announced = announced.get(address)
+        if before == now_announced:
             return
         if announced:
             self._announced[service] = announced
         else:
             self._announced.pop(service, None)
-        self._backlog.put((_SERVICE, service), after_seconds=SETTLE_SECONDS)
+        delay = SETTLE_SECONDS
+        if (
+            before is not None
+            and now_announced is not None
+            and replace(before, left_out=now_announced.left_out) == now_announced
+        ):
+            # One node's label may change this for every Service there is: not all at once.
+            delay = LEFT_OUT_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        self._backlog.put((_SERVICE, service), after_seconds=delay)
 
     def _entry(self, address: Address) -> ReportedAddress:
         entry = self._addresses.get(address)

@@ -35,6 +35,7 @@ def said(*addresses: Address, since: str = EARLY.since) -> Object:
         "interfaces": [{"name": "eth0"}],
         "addresses": [str(address) for address in addresses or (VIP,)],
         "since": since,
+        "leftOut": [],
     }
 
 
@@ -68,6 +69,22 @@ def test_one_that_an_earlier_release_made_is_kept() -> None:
 def test_what_is_not_announced_any_more_goes() -> None:
     assert plan({}, stored(status=said()), stored("l2-x")) == [Drop("l2-x"), Drop(NAME)]
     assert plan({}) == []
+
+
+def test_who_is_left_out_is_said_for_all_addresses_together_and_nobody_is_as_if_not_said() -> None:
+    excluded = ("node-2, node-3", "has the label x")
+    first = Announcement(interfaces=("eth0",), since=EARLY.since, left_out=(excluded,))
+    second = Announcement(interfaces=("eth0",), since=EARLY.since, left_out=(excluded, ("node-4", "no speaker runs")))
+    (step,) = plan({VIP: first, V6: second})
+    assert isinstance(step, Tell)
+    assert step.said["leftOut"] == [
+        {"nodes": "node-2, node-3", "reason": "has the label x"},
+        {"nodes": "node-4", "reason": "no speaker runs"},
+    ]
+    assert plan({VIP: EARLY}, stored(status={**said(), "leftOut": step.said["leftOut"]})) == [
+        Tell(NAME, True, said())
+    ]
+    assert plan({VIP: EARLY}, stored(status={key: said()[key] for key in said() if key != "leftOut"})) == []
 
 
 def test_fields_that_the_api_server_drops_are_not_written_again_and_again() -> None:
