@@ -27,9 +27,9 @@ from speaker import layer2
 from speaker.membership.lease import LeaseKeeper
 from speaker.status.allocation_status import AllocationStatuses
 from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
+from speaker.status.report_state import SETTLE_SECONDS
 from speaker.status.reporting import Reporting
 from speaker.status.statement import Holder, Statement
-from speaker.status.writer import SETTLE_SECONDS
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
