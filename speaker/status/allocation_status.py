@@ -7,6 +7,7 @@ condition that it is still so; any other is read first, and written on the condi
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +35,11 @@ class Told:
 class AllocationStatuses:
     """The IPAllocations' statuses, for one node. Belongs to one thread."""
 
-    def __init__(self, cluster: Cluster, *, node: str, namespace: str) -> None:
+    def __init__(
+        self, cluster: Cluster, *, node: str, namespace: str, on_written: Callable[[Object], None] = lambda _: None
+    ) -> None:
+        """`on_written` is called with each IPAllocation as it was stored."""
+        self._on_written = on_written
         self._cluster = cluster
         self._node = node
         self._absent = AbsentNodes(cluster, namespace=namespace)
@@ -71,7 +76,7 @@ class AllocationStatuses:
         )
         if fields is not None:
             body = {"metadata": {"resourceVersion": stored["metadata"]["resourceVersion"]}, "status": fields}
-            self._cluster.patch(IP_ALLOCATIONS, address.claim_name, body, subresource="status")
+            self._on_written(self._cluster.patch(IP_ALLOCATIONS, address.claim_name, body, subresource="status"))
         return told
 
     def _is_gone(self, other: str, address: Address, stored: Object, heard: AbstractSet[str]) -> bool:
@@ -100,13 +105,14 @@ class AllocationStatuses:
             {"op": "add", "path": "/status", "value": fields},
         ]
         try:
-            self._cluster.patch(
+            stored = self._cluster.patch(
                 IP_ALLOCATIONS, address.claim_name, operations, subresource="status", content_type=JSON_PATCH
             )
         except ApiError as error:
             if error.status != _INVALID:
                 raise
             return False
+        self._on_written(stored)
         return True
 
 

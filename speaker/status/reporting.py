@@ -20,6 +20,7 @@ class Reporting:
     """What reports for one node: `reporter` takes in what there is to say, the other two have threads."""
 
     def __init__(self, cluster: Cluster, *, node: str, namespace: str, events: Recorder) -> None:
+        self._restoration = RestorationWatch(self._compare_all)
         self.writer = StatusWriter(
             cluster,
             node=node,
@@ -27,6 +28,7 @@ class Reporting:
             namespace=namespace,
             pace=WritePace(per_second=STATUS_WRITES_PER_SECOND, at_once=STATUS_WRITES_AT_ONCE),
             events=events,
+            on_written=self._restoration.on_written,
         )
         self.stored = Reflector(
             cluster,
@@ -36,7 +38,6 @@ class Reporting:
             on_change=self.writer.on_change,
         )
         self.reporter = Reporter(node=node, events=events, statuses=self.writer)
-        self._restoration = RestorationWatch(self._compare_all)
         self._relist: Callable[[], None] = lambda: None
 
     def on_restored(self, relist: Callable[[], None]) -> None:

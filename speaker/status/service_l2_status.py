@@ -71,7 +71,8 @@ class StoredStatuses:
         return service_of(document)
 
     def put(self, document: Object) -> None:
-        """Take in an object as a write returned it."""
+        """Take in an object as a write returned it, but for what nobody here reads."""
+        document["metadata"].pop("managedFields", None)
         self._by_service.setdefault(service_of(document), {})[document["metadata"]["name"]] = document
 
     def drop(self, service: Key, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 from allocator.core.addresses import Address
@@ -34,13 +34,21 @@ class StatusWriter:
     """
 
     def __init__(
-        self, cluster: Cluster, *, node: str, protocol: str, namespace: str, pace: WritePace, events: Recorder
+        self,
+        cluster: Cluster,
+        *,
+        node: str,
+        protocol: str,
+        namespace: str,
+        pace: WritePace,
+        events: Recorder,
+        on_written: Callable[[Object], None],
     ) -> None:
-        """Write what is announced by one `protocol`."""
+        """Write what is announced by one `protocol`; `on_written` is called with each IPAllocation as stored."""
         self._protocol = protocol
         self._pace = pace
         self._events = events
-        self._allocations = AllocationStatuses(cluster, node=node, namespace=namespace)
+        self._allocations = AllocationStatuses(cluster, node=node, namespace=namespace, on_written=on_written)
         self._statuses = ServiceL2Writer(cluster, node=node, namespace=namespace)
         self._backlog: Backlog[Item] = Backlog(order=lambda item: item.order)
         self._state = ReportState(node=node, backlog=self._backlog)

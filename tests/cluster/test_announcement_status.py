@@ -78,10 +78,13 @@ class Site:
             self.cluster.create(NODES, {"metadata": {"name": name}})
         self.speakers = {name: Speaker(control_plane, name) for name in ("node-a", "node-b")}
         self.claiming: dict[Subject, set[str]] = {}
-        wait_until(lambda: len(self._leases()) == 2, 10, "both have a Lease")
+        wait_until(lambda: len(self.lease_versions()) == 2, 10, "both have a Lease")
 
-    def _leases(self) -> list[Object]:
-        return list(self.cluster.list(LEASES, DEFAULT_NAMESPACE)["items"])
+    def lease_versions(self) -> set[str]:
+        """The present version of each speaker's Lease."""
+        leases = self.cluster.list(LEASES, DEFAULT_NAMESPACE)["items"]
+        names = {f"{SPEAKER_LEASE_PREFIX}{name}" for name in ("node-a", "node-b")}
+        return {one["metadata"]["resourceVersion"] for one in leases if one["metadata"]["name"] in names}
 
     def subject(self, *, claimed: bool = True, service: str = "") -> Subject:
         """An address of its own, of a Service of its own, with its IPAllocation."""
@@ -346,6 +349,14 @@ def test_what_another_is_about_to_announce_is_not_taken_back(site: Site) -> None
     site.speakers["node-a"].report(subject, None, *site.speakers)
 
 
+def renewed(site: Site) -> None:
+    """Have every Lease renewed."""
+    before = site.lease_versions()
+    for speaker in site.speakers.values():
+        speaker.renew()
+    wait_until(lambda: not before & site.lease_versions(), 10, "every Lease is renewed")
+
+
 def test_after_a_restore_of_etcd_everything_is_written_again(site: Site, tmp_path: Path) -> None:
     subject = site.subject()
     site.control_plane.back_up(tmp_path / "etcd")
@@ -354,8 +365,7 @@ def test_after_a_restore_of_etcd_everything_is_written_again(site: Site, tmp_pat
         site.cluster.patch(NODES, "node-a", {"metadata": {"labels": {"n": str(number)}}})
     site.announces("node-a", subject)
     wait_until(lambda: site.announcers(subject) == ["node-a"], 20, "it is announced")
-    for speaker in site.speakers.values():
-        speaker.renew()
+    renewed(site)
     site.control_plane.restore(tmp_path / "etcd")
     with pytest.raises(AssertionError):
         assert site.announcers(subject) == ["node-a"]
@@ -364,6 +374,15 @@ def test_after_a_restore_of_etcd_everything_is_written_again(site: Site, tmp_pat
         for speaker in site.speakers.values():
             speaker.renew()
         try:
+            print(
+                time.time(),
+                site.says(subject),
+                site.announcers(subject),
+                site.cluster.list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"],
+                site.speakers["node-a"].reporting.writer._state._addresses,
+                site.speakers["node-a"].reporting.writer._state._stored,
+                site.speakers["node-a"].reporting.writer._backlog._due,
+            )
             return site.says(subject)[0] == "node-a" and site.announcers(subject) == ["node-a"]
         except NotFound:
             return False

@@ -131,6 +131,7 @@ def live(lab: Lab) -> None:
         cluster.delete(IP_ADDRESS_POOLS, "rights", DEFAULT_NAMESPACE)
     _report_on_bgp(cluster)
     _wait_reported(lab)
+    _be_left_named(cluster)
     _lose_the_certificate(lab)
     _end_without_withdrawing(cluster)
     for name in names:
@@ -174,6 +175,22 @@ def _wait_reported(lab: Lab) -> None:
     wait_until(
         lambda: lab.cluster().list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"], 30, "a Service has its status"
     )
+
+
+def _be_left_named(cluster: Cluster) -> None:
+    """Name a node that is not there on an address that nobody announces, and wait until a speaker corrects it."""
+    service = _service("left")
+    service["spec"]["selector"] = {"app": "none"}
+    cluster.create(SERVICES, service, "default")
+    (address,) = wait_until(lambda: _addresses(cluster, "left"), 20, "left has an address")
+    status = {"announcedBy": {"node": "gone", "interfaces": [], "since": "2026-01-01T00:00:00.000000Z"}}
+    cluster.patch(IP_ALLOCATIONS, address, {"status": status}, subresource="status")
+    wait_until(
+        lambda: "announcedBy" not in (cluster.get(IP_ALLOCATIONS, address).get("status") or {}),
+        30,
+        "no node is named",
+    )
+    cluster.delete(SERVICES, "left", "default")
 
 
 def _end_without_withdrawing(cluster: Cluster) -> None:
