@@ -149,6 +149,12 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
     ):
         fault = configuration.read([], {names.L2_ADVERTISEMENTS: [document]}).advertisement_faults.get("a")
         yield title, advertisement_status.conditions(document, fault, pools=pools, nodes={"node-1": {}})
+    excluded = {"node-1": {names.EXCLUDE_FROM_LB_LABEL: ""}}
+    for title, nodes in (
+        ("one with a node that is excluded by its label", {"node-2": {}, **excluded}),
+        ("one whose nodes are all excluded by their label", excluded),
+    ):
+        yield title, advertisement_status.conditions(advertisement("a"), None, pools=pools, nodes=nodes)
     yield from _reported_for_bgp()
 
 
