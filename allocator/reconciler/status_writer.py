@@ -8,6 +8,9 @@ from allocator.kube.client import Cluster, Conflict, NotFound, Object
 from allocator.kube.resource import Resource
 from allocator.rules.conditions import timeless
 
+_REMEMBERED = 1_000
+"""Objects whose status was not kept; of those that are gone nobody says so, and one forgotten costs one write."""
+
 
 class StatusWriter:
     """Compares a wanted status with the stored one and patches the difference. Belongs to one thread."""
@@ -39,6 +42,8 @@ class StatusWriter:
             self._refused.pop(uid, None)
         else:
             self._refused[uid] = timeless(wanted)
+            if len(self._refused) > _REMEMBERED:
+                del self._refused[next(iter(self._refused))]
         return True
 
 
