@@ -83,7 +83,7 @@ def next_free(pool: Pool, ledger: Ledger, family: Family, *, count: int) -> tupl
     if len(found) == count:
         return found
     cooling = (claim.address for claim in ledger.cooling() if claim.address.family is family)
-    return (*found, *islice((one for one in cooling if pool.contains(one)), count - len(found)))
+    return (*found, *islice((one for one in cooling if pool.offers(one)), count - len(found)))
 
 
 def _free(pool: Pool, owned: AddressRange, ledger: Ledger) -> Iterator[Address]:

@@ -247,3 +247,9 @@ def test_every_state_may_become_what_the_lifecycle_makes_of_it() -> None:
 
     assert all(after <= TRANSITIONS[before] for before, after in seen.items())
     assert [one.foreign_host for one in become] == [None, None]
+
+
+def test_the_subnet_router_anycast_address_is_none_of_the_next_when_it_cools() -> None:
+    six = pool("six", "2001:db8::/126")
+    book = ledger(*(claim(f"2001:db8::{last or ''}", "six", cooling_since=f"t{last}") for last in range(4)))
+    assert [str(one) for one in next_addresses(six, book)] == ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
