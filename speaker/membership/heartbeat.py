@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct
@@ -107,7 +107,7 @@ class Heartbeat:
                 f"version {version} of the format; this release reads {newest} and the one before"
             )
         try:
-            return replace(FORMATS[version].read(body[_HEAD.size :]), format=version, reads=reads)
+            return FORMATS[version].read(body[_HEAD.size :], reads)
         except (ValueError, struct.error) as error:
             raise MalformedHeartbeat(f"an authentic heartbeat that cannot be read: {error}") from None
 
@@ -124,10 +124,13 @@ def version_for(reader: int, heard: Iterable[int], *, newest: int = VERSION) -> 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a version writes what comes after the head, and reads it; reading raises ValueError, struct.error."""
+    """How a version writes what comes after the head, and reads it, given what the sender `reads`.
+
+    Reading raises ValueError, struct.error.
+    """
 
     write: Callable[[Heartbeat], bytes]
-    read: Callable[[bytes], Heartbeat]
+    read: Callable[[bytes, int], Heartbeat]
 
 
 def _write_1(heartbeat: Heartbeat) -> bytes:
@@ -153,7 +156,7 @@ def _write_1(heartbeat: Heartbeat) -> bytes:
     return b"".join(parts)
 
 
-def _read_1(body: bytes) -> Heartbeat:
+def _read_1(body: bytes, reads: int) -> Heartbeat:
     phase, flags, *numbers, linked, side, length = _HEADER.unpack_from(body)
     incarnation, challenge, echo, sequence, version, have = numbers
     name, at = _bytes(body, _HEADER.size, length)
@@ -179,6 +182,8 @@ def _read_1(body: bytes) -> Heartbeat:
         linked=linked,
         side=side,
         chunks=tuple(chunks),
+        format=1,
+        reads=reads,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,8 @@ NODES = ("node-1", "node-2", "node-3")
 def _next_version(monkeypatch: pytest.MonkeyPatch) -> None:
     former = formats.FORMATS[VERSION]
     following = Format(
-        write=lambda heartbeat: b"next" + former.write(heartbeat), read=lambda body: former.read(body[len(b"next") :])
+        write=lambda heartbeat: b"next" + former.write(heartbeat),
+        read=lambda body, reads: replace(former.read(body[len(b"next") :], reads), format=NEXT),
     )
     monkeypatch.setitem(formats.FORMATS, NEXT, following)
 
