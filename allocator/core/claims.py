@@ -26,7 +26,6 @@ from allocator.core.addresses import Address
 
 _LISTED_PORTS: Final = 5
 
-
 NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -47,7 +46,8 @@ TRANSITIONS: Final[dict[ClaimState | None, frozenset[ClaimState | None]]] = {
     ClaimState.CONFLICTED: frozenset({ClaimState.TENTATIVE, ClaimState.BOUND, ClaimState.CONFLICTED, None}),
 }
 """What a claim may become; None is its absence. None -> Bound is the adoption of a live Service's address; Bound ->
-Tentative is a sharer that joins at admission; Bound -> None is a release from a pool without reuse delay."""
+Tentative is a sharer that joins at admission; Bound -> None is a release from a pool without reuse delay
+offline: stored claims cool first, for no time, because one that goes while Bound was deleted by somebody else."""
 
 
 _IN_USE: Final = frozenset({ClaimState.TENTATIVE, ClaimState.BOUND})

@@ -14,7 +14,7 @@ return; there is no second copy of these rules. Moments are sortable text, as th
     any in use  rehome    unchanged   the address belongs to another pool now
     any in use  leave     unchanged   one of several holders leaves (Tentative if no bound one is left)
     any in use  leave     Cooling     the last holder leaves a pool with a reuse delay
-    any in use  leave     (none)      the last holder leaves a pool without one
+    any in use  leave     (none)      the last holder leaves a pool without one (in memory; a stored one cools)
     any in use  drop      unchanged   reservations whose Service never appeared go (Tentative if no bound one is left)
     any in use  drop      (none)      no holder is left
     Cooling     reserve   Tentative   taken again: by the same Service at once, by others when nothing else is free
