@@ -103,8 +103,14 @@ class ReportState:
                 self._backlog.put(Item(Order.SERVICE, service), after_seconds=OTHERS_SECONDS)
 
     def doubt_all(self) -> None:
-        """What was told may be lost: look at every address anew."""
+        """What was told may be lost: look at every address and Service anew.
+
+        What was made just before may be lost without a change that would report it.
+        """
         with self._lock:
+            for service in self._announced:
+                self._stored.forget(service)
+                self._backlog.put(Item(Order.SERVICE, service), after_seconds=OTHERS_SECONDS)
             for address, entry in self._addresses.items():
                 entry.told = None
                 self._backlog.put(Item(Order.ADDRESS, address))

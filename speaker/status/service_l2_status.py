@@ -82,6 +82,10 @@ class StoredStatuses:
         if not stored:
             self._by_service.pop(service, None)
 
+    def forget(self, service: Key) -> None:
+        """Forget all that is known of the Service's objects; making one that is there is no error."""
+        self._by_service.pop(service, None)
+
     def services(self) -> tuple[Key, ...]:
         """Return the Services that have an object of this node."""
         return tuple(self._by_service)

@@ -374,15 +374,6 @@ def test_after_a_restore_of_etcd_everything_is_written_again(site: Site, tmp_pat
         for speaker in site.speakers.values():
             speaker.renew()
         try:
-            print(
-                time.time(),
-                site.says(subject),
-                site.announcers(subject),
-                site.cluster.list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"],
-                site.speakers["node-a"].reporting.writer._state._addresses,
-                site.speakers["node-a"].reporting.writer._state._stored,
-                site.speakers["node-a"].reporting.writer._backlog._due,
-            )
             return site.says(subject)[0] == "node-a" and site.announcers(subject) == ["node-a"]
         except NotFound:
             return False

@@ -145,3 +145,22 @@ def test_nothing_is_kept_of_a_service_that_is_gone_before_anything_was_told() ->
     node.report({WEB: None})
     assert node.state.address_report(WEB.address) is None
     assert node.state._addresses == {}
+
+
+def test_what_may_be_lost_is_made_again() -> None:
+    node = Node()
+    node.report({WEB: HELD})
+    (step,) = node.state.steps(WEB.service)
+    assert isinstance(step, Tell)
+    labels = {
+        "metallb.io/node": "node-a",
+        "metallb.io/service-name": "web-1",
+        "metallb.io/service-namespace": "default",
+    }
+    metadata = {"name": step.name, "labels": labels, "resourceVersion": "1"}
+    node.state.note_stored(WEB.service, step.name, {"metadata": metadata, "status": step.said})
+    assert node.state.steps(WEB.service) == ()
+    node.due(OTHERS_SECONDS)
+    node.state.doubt_all()
+    assert node.state.steps(WEB.service) == (step,)
+    assert {item.order for item in node.due(OTHERS_SECONDS)} == {Order.ADDRESS, Order.SERVICE}
