@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
-from speaker.cluster.next_addresses import AskedAddresses, NextAddresses, Question
+from speaker.cluster.next_addresses import AskedAddresses, NextAddresses, NextChange, Question
 from speaker.cluster.state import View
 from speaker.election.inputs import Inputs
 from speaker.election.next_holder import NextHolder
@@ -26,7 +26,11 @@ class AddressQuestions:
         self._asked = AskedAddresses()
         self._inputs: Inputs | None = None
 
-    def apply(self, change: Change) -> None:
+    def read(self, change: Change) -> NextChange | None:
+        """Read a watch event; None where it is of no interest. Any thread may."""
+        return self._next.read(change)
+
+    def apply(self, change: NextChange) -> None:
         """Take in one change of the cluster."""
         self._next.apply(change)
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.process.logs import EventLog
 from speaker.address_questions import AddressQuestions
+from speaker.cluster.next_addresses import NextChange
+from speaker.cluster.observation import Observation
 from speaker.cluster.state import View
 from speaker.decision_facts import DecisionFacts
 from speaker.election.address_book import AddressBook
 from speaker.election.announcement_metrics import AnnouncementMetrics
-from speaker.election.candidates import Candidates, candidates
+from speaker.election.groups import Groups
 from speaker.election.holder import Holder, HolderState
 from speaker.election.inputs import Inputs
 from speaker.event_queue import EventQueue, Urgent
+from speaker.garbage import settle_garbage
 from speaker.membership.fence import clock
 from speaker.membership.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
@@ -26,6 +30,24 @@ from speaker.netdev.interfaces import Interface
 from speaker.ports import Announces, Hosts, Peers, Reports
 
 log = EventLog("controller")
+
+_AT_ONCE_SECONDS = 0.01
+"""How long to go on with what can wait before seeing whether anything is urgent."""
+_SERVICES_AT_ONCE = 100
+
+
+_Seen = tuple[Observation | None, NextChange | None]
+"""One change of the cluster: as far as it concerns what is announced, and what the LAN is asked about."""
+
+
+class _Budget:
+    """Tells whether there is time left for more; at least one thing is always done."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + _AT_ONCE_SECONDS
+
+    def __call__(self) -> bool:
+        return time.monotonic() < self._until
 
 
 class Controller:
@@ -62,12 +84,15 @@ class Controller:
         self._hosts = hosts
         self._reports = reports
         self._metrics = metrics
-        self._queue = EventQueue()
+        self._queue: EventQueue[_Seen] = EventQueue()
         self._book = AddressBook()
         self._announced = AnnouncementMetrics(node, metrics)
-        self._facts = DecisionFacts(node=node, protocol=protocol)
+        self._groups = Groups(view)
         self._holder = Holder(node, by_subnet=by_subnet)
-        self._groups: tuple[Candidates, ...] = ()
+        self._facts = DecisionFacts(node=node, protocol=protocol, view=view, holder=self._holder)
+        self._backlog: deque[_Seen] = deque()
+        self._regrouped: set[Address] = set()
+        self._unreported: set[Address] = set()
         self._state = HolderState()
         self._inputs = Inputs()
         self._shaken = False
@@ -75,7 +100,8 @@ class Controller:
         self._unreachable: frozenset[str] = frozenset()
         self._staying: frozenset[str] = frozenset()
         self._known: dict[str, tuple[str, ...]] | None = None
-        self._host_addresses: dict[str, tuple[str, ...]] = {}
+        self._unacted = False
+        self._moved_at: float | None = None
         self._given_away = threading.Event()
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
 
@@ -108,7 +134,10 @@ class Controller:
 
     def on_change(self, change: Change) -> None:
         """Take note of a change in the cluster (called by the reflectors)."""
-        self._queue.put_change(change)
+        seen = self._view.read(change)
+        ahead = None if self._questions is None else self._questions.read(change)
+        if seen is not None or ahead is not None:
+            self._queue.put_change((seen, ahead))
 
     def on_synced(self) -> None:
         """Every reflector has delivered its first list: what is known is the whole cluster."""
@@ -135,34 +164,45 @@ class Controller:
         self._queue.put_answered()
 
     def _run(self) -> None:
-        while (event := self._queue.take(None if self._fenced else self._state.deadline)) is not None:
+        while True:
+            deadline = None if self._fenced else self._state.deadline
+            event = self._queue.take(deadline, busy=bool(self._backlog) or self._view.pending)
+            if event is None:
+                return
             if isinstance(event, Urgent):
                 self._move(event)
             else:
-                self._follow(event)
+                self._backlog.extend(event)
+                self._follow()
 
     def _move(self, event: Urgent) -> None:
-        begun = time.monotonic()
-        before = self._inputs.liveness.alive
         liveness = event.liveness
         if event.gone is not None:
             self._unreachable = event.gone
         if liveness is not None:
+            if self._inputs.liveness.alive != liveness.alive:
+                self._moved_at = time.monotonic()
             self._book.note_nodes(liveness.states, self._known or ())
             # What shakes or fences is acted upon here, once; the decision is the same.
             self._inputs = replace(self._inputs, liveness=replace(liveness, shaken=False, fenced=False))
             self._shaken = self._shaken or liveness.shaken
             self._fenced = liveness.fenced
+            self._unacted = True
         if event.refused is not None:
             self._inputs = replace(self._inputs, refused=event.refused)
         if event.links is not None:
             self._inputs = replace(self._inputs, links=event.links)
         self._act()
         self._ask_ahead()
-        if liveness is None or self._fenced:
-            return
-        if before != liveness.alive:
-            self._metrics.decision_seconds.observe(time.monotonic() - begun)
+        if self._unacted and not self._fenced and not self._state.pending:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """What is known of the other speakers has been acted upon."""
+        self._unacted = False
+        if self._moved_at is not None:
+            self._metrics.decision_seconds.observe(time.monotonic() - self._moved_at)
+            self._moved_at = None
         shaken, self._shaken = self._shaken, False
         if shaken:
             for address, node in sorted(self._state.contested.items()):
@@ -172,26 +212,40 @@ class Controller:
         if shaken:
             self._announcer.announce_again()
 
-    def _follow(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self._view.apply(change)
-            if self._questions is not None:
-                self._questions.apply(change)
-        stayed, self._staying = self._staying, self._view.staying()
-        changed = self._view.refresh()
-        if changed:
-            self._groups = candidates(self._view.service_addresses())
-        if changed or (self._staying != stayed and self._state.help):
+    def _follow(self) -> None:
+        """Follow the cluster, as far as there is time before it is to be seen whether anything is urgent."""
+        may_go_on = _Budget()
+        while self._backlog and may_go_on():
+            seen, ahead = self._backlog.popleft()
+            if seen is not None:
+                self._view.apply(seen)
+            if ahead is not None and self._questions is not None:
+                self._questions.apply(ahead)
+        if self._known is None and self._backlog:
+            # Nothing is decided before the whole cluster is known.
+            return
+        changes = self._view.refresh(at_most=_SERVICES_AT_ONCE)
+        if changes:
+            self._regrouped |= changes.addresses
+            self._holder.elect(self._groups.update(changes))
+        stays_changed = self._view.take_staying_changed()
+        if stays_changed:
+            self._staying = self._view.staying()
+        if changes or (stays_changed and self._state.help):
             self._act()
         self._ask_ahead()
-        peers, hosts = self._view.peers(), self._view.hosts()
-        if (peers, hosts) != (self._known, self._host_addresses):
-            first = self._known is None
-            self._known, self._host_addresses = peers, hosts
-            self._metrics.peers_known.set(len(peers))
-            self._peers.set_peers(peers, hosts=hosts)
-            if first:
-                self._peers.serve()
+        # Whoever serves knows the whole cluster.
+        if (self._known is not None or not self._view.pending) and self._view.take_peers_changed():
+            self._know_peers()
+
+    def _know_peers(self) -> None:
+        first = self._known is None
+        self._known = self._view.peers()
+        self._metrics.peers_known.set(len(self._known))
+        self._peers.set_peers(self._known, hosts=self._view.hosts())
+        if first:
+            settle_garbage()
+            self._peers.serve()
 
     def _act(self) -> None:
         if self._fenced:
@@ -201,13 +255,15 @@ class Controller:
         liveness = self._inputs.liveness
         inputs = replace(
             self._inputs,
-            answered=self._announcer.answered(),
+            answered=self._announcer.answered(before.probing),
             unforwarding=self._unforwarding(),
             unreachable=self._unreachable,
             subnets_by_lease=self._view.subnets() if liveness.alone else {},
         )
-        state = self._state = self._holder.decide(self._groups, inputs, clock())
-        self._book.note_services(self._groups, state.scopes, until_now=before.scopes)
+        state = self._state = self._holder.decide(inputs, clock(), may_go_on=_Budget())
+        regrouped, self._regrouped = self._regrouped, set()
+        touched = state.touched | regrouped
+        self._book.note_services(touched, state.scopes, self._holder.group_of)
         # Answer first: the others go by the claim, and whoever had the address until now stops for it.
         macs = {address: help_.macs for address, help_ in state.help.items()}
         self._announcer.announce(state.scopes, unheld=state.probing, helped=macs)
@@ -219,12 +275,15 @@ class Controller:
             self._given_away.clear()
         else:
             self._given_away.set()
-        self._announced.count(self._groups, liveness, state, before=before)
+        self._announced.count(touched, liveness, state, before=before, group_of=self._holder.group_of)
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in liveness.alive:
-            self._reports.report(
-                self._facts.changed(self._view, self._groups, inputs, state), heard=liveness.heard | {self._node}
-            )
+            unreported, self._unreported = self._unreported, set()
+            changed = self._facts.changed(touched | unreported, inputs, state)
+            if changed:
+                self._reports.report(changed, heard=liveness.heard | {self._node})
+        else:
+            self._unreported |= touched
 
     def _ask_ahead(self) -> None:
         if self._questions is not None:

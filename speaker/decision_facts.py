@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
 from speaker.cluster.eligibility import Nobody
 from speaker.cluster.scope import EVERYWHERE
-from speaker.cluster.service_address import ServiceAddress
 from speaker.cluster.state import View
 from speaker.election.candidates import Candidates
-from speaker.election.holder import HolderState
-from speaker.election.inputs import Inputs, claims_of_others
+from speaker.election.holder import Holder
+from speaker.election.holder_state import HolderState
+from speaker.election.inputs import Inputs
 from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
 
 _NO_SPEAKER = "no speaker runs on a node that may announce it"
@@ -20,89 +20,82 @@ _NO_INTERFACE = "no node that may announce it has an interface for it that is up
 
 
 class DecisionFacts:
-    """Compares each decision with the one before, as a whole. Owned by the controller's thread."""
+    """Remembers what followed from decisions so far, address by address. Owned by the controller's thread."""
 
-    def __init__(self, *, node: str, protocol: str) -> None:
+    def __init__(self, *, node: str, protocol: str, view: View, holder: Holder) -> None:
         self._node = node
         self._protocol = protocol
-        self._facts: dict[Subject, Fact] = {}
+        self._view = view
+        self._holder = holder
+        self._facts: dict[Address, dict[Key, Fact]] = {}
 
-    def changed(
-        self, view: View, groups: Iterable[Candidates], inputs: Inputs, state: HolderState
-    ) -> dict[Subject, Fact | None]:
-        """Return what is to be reported: facts that are other than before, and those of which another node that
-        announced the same address may have said otherwise. None is for what a Service does not have any more."""
-        heard = claims_of_others(self._node, inputs.liveness).heard
-        facts: dict[Subject, Fact] = {}
-        for subject, fact in self._found(view, groups, inputs, state, heard):
-            facts.setdefault(subject, fact)
-        changed: dict[Subject, Fact | None] = {
-            subject: fact
-            for subject, fact in facts.items()
-            if fact != self._facts.get(subject) or subject.address in state.regained
-        }
-        changed.update(dict.fromkeys(self._facts.keys() - facts.keys()))
-        self._facts = facts
+    def changed(self, addresses: Iterable[Address], inputs: Inputs, state: HolderState) -> dict[Subject, Fact | None]:
+        """Return what is to be reported of these addresses: facts that are other than before, and those of which
+        another node that announced the same address may have said otherwise. None is for what a Service
+        does not have any more."""
+        changed: dict[Subject, Fact | None] = {}
+        for address in addresses:
+            before = self._facts.get(address, {})
+            facts: dict[Key, Fact] = {}
+            for key, fact in self._found(address, before, inputs, state):
+                facts.setdefault(key, fact)
+            for key, fact in facts.items():
+                if fact != before.get(key) or address in state.regained:
+                    changed[Subject(self._protocol, key, address)] = fact
+            for key in before.keys() - facts.keys():
+                changed[Subject(self._protocol, key, address)] = None
+            if facts:
+                self._facts[address] = facts
+            else:
+                self._facts.pop(address, None)
         return changed
 
     def _found(
-        self,
-        view: View,
-        groups: Iterable[Candidates],
-        inputs: Inputs,
-        state: HolderState,
-        heard: Mapping[Address, Iterable[str]],
-    ) -> Iterator[tuple[Subject, Fact]]:
-        for group in groups:
-            for key, address in group.services:
-                subject = Subject(self._protocol, key, address)
-                fact = self._fact(subject, _uid(view, key), group, inputs, state, heard.get(address, ()))
+        self, address: Address, before: dict[Key, Fact], inputs: Inputs, state: HolderState
+    ) -> Iterator[tuple[Key, Fact]]:
+        group = self._holder.group_of(address)
+        for key, its in group.services if group is not None else ():
+            if its == address and group is not None:
+                fact = self._fact(address, key, before.get(key), group, inputs, state)
                 if fact is not None:
-                    yield subject, fact
-        for each in _of_nobody(view):
-            if each.nobody is not None and each.address not in heard and each.address not in state.scopes:
-                subject = Subject(self._protocol, each.service, each.address)
-                yield subject, _unannounced(_uid(view, each.service), each.nobody)
+                    yield key, fact
+        if self._holder.claimants(address) or address in state.scopes:
+            return
+        for key in self._view.users_of(address):
+            for each in self._view.addresses_of(key):
+                if each.address == address and each.nobody is not None:
+                    yield key, _unannounced(self._view.uid_of(key), each.nobody)
 
     def _fact(
         self,
-        subject: Subject,
-        uid: str,
+        address: Address,
+        key: Key,
+        before: Fact | None,
         group: Candidates,
         inputs: Inputs,
         state: HolderState,
-        claiming: Iterable[str],
     ) -> Fact | None:
-        address = subject.address
+        uid = self._view.uid_of(key)
         help_ = state.help.get(address)
         if address in state.claims and help_ is None:
             return Announced(uid=uid, interfaces=tuple(sorted(state.scopes[address].interfaces or ())))
         if address in state.probing:
             return Asked(uid=uid)
-        holder = help_.node if help_ is not None else next((node for node in claiming if node in group.nodes), None)
-        before = self._facts.get(subject)
+        claimants = self._holder.claimants(address)
+        holder = help_.node if help_ is not None else next((one for one in claimants if one in group.eligible), None)
         if holder is not None:
             if before is None:
                 return None
-            scope = group.nodes[holder].scopes[address] if holder in group.nodes else EVERYWHERE
+            candidate = group.eligible.get(holder)
+            scope = EVERYWHERE if candidate is None else candidate.scopes[group.addresses.index(address)]
             return Elsewhere(uid=uid, node=holder, interfaces=tuple(sorted(scope.interfaces or ())))
         if address in state.unable:
             return Unannounced(uid=uid, reason="NoInterface", message=_NO_INTERFACE, own=True)
-        if not any(node in inputs.alive for node in group.nodes):
+        if inputs.alive.isdisjoint(group.eligible.names()):
             return Unannounced(uid=uid, reason="NoSpeaker", message=_NO_SPEAKER)
         return None if before is None else Awaited(uid=uid)
-
-
-def _of_nobody(view: View) -> Iterator[ServiceAddress]:
-    for of_service in view.service_addresses():
-        yield from (each for each in of_service if not each.nodes)
 
 
 def _unannounced(uid: str, nobody: Nobody) -> Unannounced:
     reason = "".join(part.capitalize() for part in nobody.name.split("_"))
     return Unannounced(uid=uid, reason=reason, message=str(nobody))
-
-
-def _uid(view: View, key: Key) -> str:
-    service = view.service(key)
-    return "" if service is None else service["metadata"].get("uid") or ""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from allocator.core.addresses import Address
-from allocator.kube.reflector import Change
 from speaker.membership.fence import clock
 from speaker.membership.link import Link, with_cut_off
 from speaker.membership.liveness import Liveness
 from speaker.netdev.interfaces import Interface
 from speaker.netdev.link_state import LinkMemory
+
+_Change = TypeVar("_Change")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class Urgent:
 _NOTHING = Urgent()
 
 
-class EventQueue:
+class EventQueue(Generic[_Change]):
     """Collects events from any thread for one that takes them.
 
     Who is alive and the interfaces come first: a takeover never waits for a backlog of watch events. Of the cluster
@@ -46,24 +48,26 @@ class EventQueue:
         self._memory = LinkMemory()
         self._links: tuple[Link, ...] = ()
         self._cut_off: frozenset[str] = frozenset()
-        self._changes: list[Change] = []
+        self._changes: list[_Change] = []
         self._synced = False
         self._first_taken = False
         self._closed = False
 
-    def take(self, deadline: float | None) -> Urgent | Sequence[Change] | None:
+    def take(self, deadline: float | None, *, busy: bool = False) -> Urgent | Sequence[_Change] | None:
         """Wait for an event, or until `deadline` (as of `clock`), and return what comes first; None once closed.
 
-        The first changes are those that make up the whole cluster, none if it is empty.
+        The first changes are those that make up the whole cluster, none if it is empty. Who is `busy` with earlier
+        ones does not wait, and gets no changes where there are none.
         """
         with self._wake:
-            self._wake.wait_for(self._has_events, None if deadline is None else max(0.0, deadline - clock()))
+            if not busy:
+                self._wake.wait_for(self._has_events, None if deadline is None else max(0.0, deadline - clock()))
             if self._closed:
                 return None
             if self._urgent != _NOTHING or (deadline is not None and deadline <= clock()):
                 urgent, self._urgent = self._urgent, _NOTHING
                 return urgent
-            changes: list[Change] = []
+            changes: list[_Change] = []
             if self._synced:
                 changes, self._changes = self._changes, changes
                 self._first_taken = True
@@ -75,7 +79,7 @@ class EventQueue:
             self._closed = True
             self._wake.notify()
 
-    def put_change(self, change: Change) -> None:
+    def put_change(self, change: _Change) -> None:
         """Keep a change in the cluster, in order."""
         with self._wake:
             self._changes.append(change)

@@ -25,6 +25,8 @@ class Announces(Protocol):
     ) -> None:
         """Announce exactly this from now on; what is new and `unheld` only once nobody turns out to have it.
 
+        Where it is a PersistentMap, that costs as much as what differs from the last one.
+
         What is `helped` is answered with another's hardware address, by interface, and not announced unasked.
         """
         ...
@@ -33,8 +35,9 @@ class Announces(Protocol):
         """Announce these addresses to the LAN again, or all that are announced."""
         ...
 
-    def answered(self) -> frozenset[Address]:
-        """What is answered for now: not what still has to be asked for, or what another host turned out to have."""
+    def answered(self, among: Iterable[Address]) -> frozenset[Address]:
+        """Which of these are answered for now: not what still has to be asked for, or another host turned out to
+        have."""
         ...
 
 

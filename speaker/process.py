@@ -13,7 +13,7 @@ from allocator.core.addresses import Address
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster
 from allocator.kube.events import EventRecorder
-from allocator.kube.reflector import Reflector
+from allocator.kube.reflector import Reflector, identity
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.process.logs import EventLog
@@ -196,7 +196,7 @@ class Speaker:
         _report_vacancy(prober, announcer, foreign_hosts, controller)
         keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
         reflectors = [
-            Reflector(self._cluster, resource, namespace=namespace, on_change=controller.on_change)
+            Reflector(self._cluster, resource, namespace=namespace, kept=identity, on_change=controller.on_change)
             for resource, namespace in (
                 (resource.SERVICES, None),
                 (slices, None),

@@ -3,7 +3,8 @@
 Copies are hints: whatever must be right is decided by the API server (create, compare-and-swap).
 
 They are kept encoded. A Service is 4 to 10 KB as dictionaries, each of which the garbage collector visits, and 1 KB
-encoded; what is asked for is decoded in microseconds, and belongs to whoever asked.
+encoded; what is asked for is decoded in microseconds, and belongs to whoever asked. For a listener that keeps what it
+needs by itself nothing is kept but what tells one version from another (`kept=identity`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Key = tuple[str, str]
 
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _HANGS_SECONDS = 300.0
+_SMALL_PAGE = 100
+"""Where nothing of a list is kept, the pages of it that are held at one time decide how large the process grows."""
 _APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 LAST_EVENT_AGE = Gauge(
@@ -51,10 +54,19 @@ class Change:
     version: str
 
 
+def identity(obj: Object) -> Object:
+    """What says which object it is, and which version of it."""
+    metadata = obj["metadata"]
+    names = ("namespace", "name", "resourceVersion")
+    return {"metadata": {name: metadata[name] for name in names if name in metadata}}
+
+
 class Reflector:
     """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for what
     nobody here reads and can be most of an object: metadata.managedFields and kubectl's copy of what was applied.
     With `metadata_only` the API server sends nothing but the metadata, with `label_selector` only what it selects.
+    `kept` returns what is kept of an object, for readers and for `Change.old`; the listener gets the whole one, once.
+
 
     The mapping and `_interrupt`, that of the present watch, are written by the reflector's thread alone, under
     `_lock`; readers take the lock for a lookup. `on_change` runs on the reflector's
@@ -69,10 +81,12 @@ class Reflector:
         namespace: str | None = None,
         metadata_only: bool = False,
         label_selector: str | None = None,
+        kept: Callable[[Object], Object] | None = None,
         on_change: Callable[[Change], None] = lambda _: None,
     ) -> None:
         self._metadata_only = metadata_only
         self._label_selector = label_selector
+        self._kept = kept
         self.resource = resource
         self._cluster = cluster
         self._namespace = namespace
@@ -184,6 +198,8 @@ class Reflector:
                 setbacks += 1
 
     def _list(self) -> str:
+        if self._kept is not None:
+            return self._list_and_forget()
         fresh: dict[Key, bytes] = {}
         version = ""
         pages = self._cluster.pages(
@@ -207,6 +223,35 @@ class Reflector:
             new = marshal.loads(encoded)  # noqa: S302  what this process encoded
             if before is None or _version(before) != _version(new):
                 self._report(key, before, new, _version(new))
+        self._synced.set()
+        return version
+
+    def _list_and_forget(self) -> str:
+        """As `_list`, page by page: no page is kept until the last has come."""
+        listed: set[Key] = set()
+        version = ""
+        pages = self._cluster.pages(
+            self.resource,
+            self._namespace,
+            size=_SMALL_PAGE,
+            metadata_only=self._metadata_only,
+            label_selector=self._label_selector,
+        )
+        for page in pages:
+            self._heard_at = time.monotonic()
+            for obj in page.get("items") or ():
+                key = _key(obj)
+                listed.add(key)
+                with self._lock:
+                    old = _decoded(self._objects.get(key))
+                    self._objects[key] = self._encoded(obj)
+                if old is None or _version(old) != _version(obj):
+                    self._report(key, old, obj, _version(obj))
+            version = str(page["metadata"]["resourceVersion"])
+        with self._lock:
+            gone = {key: self._objects.pop(key) for key in self._objects.keys() - listed}
+        for key, encoded in gone.items():
+            self._report(key, _decoded(encoded), None, version)
         self._synced.set()
         return version
 
@@ -237,7 +282,7 @@ class Reflector:
 
     def _take(self, obj: Object, *, gone: bool) -> None:
         key = _key(obj)
-        encoded = _encoded(obj)
+        encoded = self._encoded(obj)
         with self._lock:
             old = self._objects.pop(key, None)
             if not gone:
@@ -245,6 +290,9 @@ class Reflector:
         if gone and old is None:
             return
         self._report(key, _decoded(old), None if gone else obj, _version(obj))
+
+    def _encoded(self, obj: Object) -> bytes:
+        return _encoded(obj) if self._kept is None else marshal.dumps(self._kept(obj))
 
     def _report(self, key: Key, old: Object | None, new: Object | None, version: str) -> None:
         try:

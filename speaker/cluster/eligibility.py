@@ -1,13 +1,17 @@
-"""Which nodes may announce an address of a Service, and on which interfaces: MetalLB's rules."""
+"""Which nodes may announce an address of a Service, and on which interfaces: MetalLB's rules, one function a rule.
+
+They apply in MetalLB's order (speaker/layer2_controller.go ShouldAnnounce): `impediment` says why none may, from what
+concerns the Service; then each node is looked at (`standing`); and under externalTrafficPolicy Local those without
+a serving endpoint are left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from allocator.core.pool_selection import Origin
-from allocator.objects.document import Document, labels_of
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.endpoints import Serving
 from speaker.cluster.nodes import Node
@@ -37,54 +41,44 @@ class Standing:
     handicap: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Eligibility:
-    """The nodes that may announce; or why there are none."""
-
-    nodes: Mapping[str, Standing] = field(default_factory=dict)
-    nobody: Nobody | None = None
-
-
-def eligibility(
-    service: Document,
-    *,
-    origin: Origin,
-    serving: Serving,
-    advertisements: Iterable[Advertisement],
-    nodes: Iterable[Node],
-    shared: bool = False,
-) -> Eligibility:
-    """Apply the rules in MetalLB's order (speaker/layer2_controller.go ShouldAnnounce).
+def covering(
+    advertisements: Iterable[Advertisement], *, origin: Origin, labels: Mapping[str, str]
+) -> tuple[Advertisement, ...]:
+    """Return the advertisements by which an address of these pools of a Service with these labels is announced.
 
     What is assigned is announced until it is released: by the advertisements that select a pool of its `origin`.
-    A node's interfaces are those of all advertisements that cover it together; one that names none means all. Its
-    weight is the sum of their preferences. A node that is not Ready has a handicap instead of being ruled out: when
-    none is Ready, which may be the API server's trouble rather than theirs, announcing goes on. Whether a speaker is
-    alive there, and has the interfaces, is not asked here.
     """
+    return tuple(each for each in advertisements if each.covers_pools(origin) and each.covers_service(labels))
+
+
+def impediment(
+    *, origin: Origin, serving: Serving, advertisements: Collection[Advertisement], shared: bool
+) -> Nobody | None:
+    """Say why no node at all may announce; None where the nodes decide. `advertisements` are those that cover it."""
     if not origin:
-        return Eligibility(nobody=Nobody.NO_POOL)
+        return Nobody.NO_POOL
     if not serving.anywhere:
-        return Eligibility(nobody=Nobody.NO_ENDPOINT)
-    labels = labels_of(service)
-    covering = [each for each in advertisements if each.covers_pools(origin) and each.covers_service(labels)]
-    if not covering:
-        return Eligibility(nobody=Nobody.NO_ADVERTISEMENT)
-    if shared and any(each.service_selectors for each in covering):
-        return Eligibility(nobody=Nobody.SHARED_AND_SELECTED)
-    eligible: dict[str, Standing] = {}
-    for node in nodes:
-        own = [each for each in covering if each.covers_node(node.labels)]
-        if own and node.may_announce:
-            eligible[node.name] = Standing(
-                scope=union(*(each.scope for each in own)),
-                weight=sum(each.weight_of(node.labels) for each in own),
-                handicap=0 if node.ready else NOT_READY_HANDICAP,
-            )
-    if not eligible:
-        return Eligibility(nobody=Nobody.NO_NODE)
-    if (service.get("spec") or {}).get("externalTrafficPolicy") == "Local":
-        eligible = {node: standing for node, standing in eligible.items() if node in serving.nodes}
-        if not eligible:
-            return Eligibility(nobody=Nobody.NO_LOCAL_ENDPOINT)
-    return Eligibility(eligible)
+        return Nobody.NO_ENDPOINT
+    if not advertisements:
+        return Nobody.NO_ADVERTISEMENT
+    if shared and any(each.service_selectors for each in advertisements):
+        return Nobody.SHARED_AND_SELECTED
+    return None
+
+
+def standing(node: Node, advertisements: Iterable[Advertisement]) -> Standing | None:
+    """Return how a node stands for what these advertisements cover; None where it may not announce.
+
+    Its interfaces are those of all advertisements that cover it together; one that names none means all. Its weight
+    is the sum of their preferences. A node that is not Ready has a handicap instead of being ruled out: when none is
+    Ready, which may be the API server's trouble rather than theirs, announcing goes on. Whether a speaker is alive
+    there, and has the interfaces, is not asked here.
+    """
+    own = [each for each in advertisements if each.covers_node(node.labels)]
+    if not own or not node.may_announce:
+        return None
+    return Standing(
+        scope=union(*(each.scope for each in own)),
+        weight=sum(each.weight_of(node.labels) for each in own),
+        handicap=0 if node.ready else NOT_READY_HANDICAP,
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
+from allocator.kube.reflector import Key
 from allocator.objects.document import Document, labels_of
+from speaker.cluster.service import Ports, ports_from
 
 _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _HOSTNAME_TOPOLOGY = "kubernetes.io/hostname"
@@ -19,27 +23,57 @@ class Serving:
     nodes: frozenset[str]
 
 
-def service_of(endpoint_slice: Document) -> tuple[str, str] | None:
-    """Return namespace and name of the Service a slice belongs to, None when it belongs to none."""
-    name = labels_of(endpoint_slice).get(_SERVICE_NAME_LABEL)
-    return (endpoint_slice["metadata"]["namespace"], name) if name else None
+NOTHING_SERVES = Serving(False, frozenset())
 
 
-def serving(slices: Iterable[Document]) -> Serving:
-    """Sum up a Service's slices, of discovery.k8s.io v1 or v1beta1.
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The Service an EndpointSlice belongs to, the ports that its endpoints offer, and where those that serve are."""
+
+    owner: Key
+    ports: Ports
+    serving: Serving
+
+
+def slice_from(document: Document) -> Slice | None:
+    """Read an EndpointSlice, of discovery.k8s.io v1 or v1beta1; None for one that belongs to no Service.
 
     An endpoint serves when it is ready, when nothing says it is not, or when it terminates but still serves
     (MetalLB internal/k8s/epslices EndpointCanServe).
     """
+    name = labels_of(document).get(_SERVICE_NAME_LABEL)
+    if not name:
+        return None
     anywhere = False
     nodes = set()
-    for endpoint_slice in slices:
-        for endpoint in endpoint_slice.get("endpoints") or ():
-            conditions = endpoint.get("conditions") or {}
-            if conditions.get("ready") is False and conditions.get("serving") is not True:
-                continue
-            anywhere = True
-            node = endpoint.get("nodeName") or (endpoint.get("topology") or {}).get(_HOSTNAME_TOPOLOGY)
-            if node:
-                nodes.add(node)
-    return Serving(anywhere, frozenset(nodes))
+    for endpoint in document.get("endpoints") or ():
+        conditions = endpoint.get("conditions") or {}
+        if conditions.get("ready") is False and conditions.get("serving") is not True:
+            continue
+        anywhere = True
+        node = endpoint.get("nodeName") or (endpoint.get("topology") or {}).get(_HOSTNAME_TOPOLOGY)
+        if node:
+            nodes.add(sys.intern(node))
+    owner = (sys.intern(document["metadata"]["namespace"]), name)
+    return Slice(owner, ports_from(document.get("ports") or ()), _serving(anywhere, frozenset(nodes)))
+
+
+def serving(slices: Iterable[Slice], ports: Ports) -> Serving:
+    """Sum up a Service's slices.
+
+    Those that offer none of its ports do not count: kube-proxy forwards a port of the Service to the endpoints of the
+    slices that have a port of that name and protocol (kubernetes pkg/proxy/endpointslicecache.go). A pod that lacks a
+    named targetPort is in such a slice.
+    """
+    found = [each.serving for each in slices if not ports or not ports.isdisjoint(each.ports)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        return NOTHING_SERVES
+    return _serving(any(each.anywhere for each in found), frozenset().union(*(each.nodes for each in found)))
+
+
+@lru_cache(maxsize=4096)
+def _serving(anywhere: bool, nodes: frozenset[str]) -> Serving:
+    """Most Services are served from the same few sets of nodes: one value for each."""
+    return Serving(anywhere, nodes)

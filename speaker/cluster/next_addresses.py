@@ -4,7 +4,7 @@ those of Services that were admitted and show no address yet."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address
 from allocator.core.pool_selection import Origin
@@ -16,14 +16,11 @@ from allocator.objects.names import IP_ADDRESS_POOLS
 from allocator.objects.pool_status import Answer, answers_in, asked_addresses
 from allocator.objects.service import addresses_in_annotation, addresses_in_status, wants_address
 from speaker.cluster.advertisements import Advertisement
-from speaker.cluster.eligibility import Standing, eligibility
-from speaker.cluster.endpoints import Serving
+from speaker.cluster.eligibility import standing
+from speaker.cluster.eligible_nodes import EligibleNodes
 from speaker.cluster.nodes import Node
 from speaker.cluster.scope import Scope
 from speaker.cluster.service_address import ServiceAddress
-
-_SOMEWHERE = Serving(anywhere=True, nodes=frozenset())
-"""Of a Service that is not there yet nobody knows the endpoints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +62,29 @@ class _Rules:
     pools: Mapping[str, Pool]
     advertisements: Sequence[Advertisement]
     nodes: Sequence[Node]
-    standings: dict[str, Mapping[str, Standing]] = field(default_factory=dict)
+    by_pool: dict[str, EligibleNodes] = field(default_factory=dict)
     """By pool, worked out when they are asked for: there are few pools, and addresses of each have the same nodes."""
 
-    def standing(self, pool: Pool) -> Mapping[str, Standing]:
-        found = self.standings.get(pool.name)
+    def eligible(self, pool: Pool) -> EligibleNodes:
+        found = self.by_pool.get(pool.name)
         if found is None:
-            found = self.standings[pool.name] = eligibility(
-                {},
-                origin=Origin((pool,)),
-                serving=_SOMEWHERE,
-                # Which labels the Service will have nobody knows: whoever may announce some Service is asked.
-                advertisements=[replace(each, service_selectors=()) for each in self.advertisements],
-                nodes=self.nodes,
-            ).nodes
+            # Which labels the Service will have nobody knows: whoever may announce some Service is asked.
+            advertisements = [each for each in self.advertisements if each.covers_pools(Origin((pool,)))]
+            standings = {node.name: standing(node, advertisements) for node in self.nodes}
+            nodes = {name: found for name, found in standings.items() if found is not None}
+            found = self.by_pool[pool.name] = EligibleNodes(nodes)
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextChange:
+    """One object as far as it decides what is asked about: of a `pool` the status (None: it is gone), of a Service the
+    addresses that it is about to have."""
+
+    plural: str
+    key: Key
+    pool: Object | None = None
+    claimed: tuple[Address, ...] = ()
 
 
 class NextAddresses:
@@ -93,23 +98,31 @@ class NextAddresses:
         self._rules: _Rules | None = None
         self._changed = True
 
-    def apply(self, change: Change) -> None:
-        """Take in one change of a pool or a Service; others are of no interest."""
-        if change.resource.plural == IP_ADDRESS_POOLS.plural:
+    def read(self, change: Change) -> NextChange | None:
+        """Read a watch event of a pool or a Service; None for others. Any thread may."""
+        plural, new = change.resource.plural, change.new
+        if plural == IP_ADDRESS_POOLS.plural:
+            document = None if new is None else {"status": (new.get("status") or {})}
+            return NextChange(plural=plural, key=change.key, pool=document)
+        if plural == SERVICES.plural:
+            return NextChange(plural=plural, key=change.key, claimed=self._claimed_by(new))
+        return None
+
+    def apply(self, change: NextChange) -> None:
+        """Take in one change."""
+        if change.plural == IP_ADDRESS_POOLS.plural:
             name = change.key[1]
             before = _lan_part(self._documents.get(name))
-            if change.new is None:
+            if change.pool is None:
                 self._documents.pop(name, None)
             else:
-                self._documents[name] = {"status": (change.new.get("status") or {})}
+                self._documents[name] = change.pool
             self._changed = self._changed or before != _lan_part(self._documents.get(name))
-        elif change.resource.plural == SERVICES.plural:
-            claimed = self._claimed_by(change.new)
-            if claimed != self._claimed.get(change.key, ()):
-                self._changed = True
-                self._claimed.pop(change.key, None)
-                if claimed:
-                    self._claimed[change.key] = claimed
+        elif change.claimed != self._claimed.get(change.key, ()):
+            self._changed = True
+            self._claimed.pop(change.key, None)
+            if change.claimed:
+                self._claimed[change.key] = change.claimed
 
     def forget_rules(self) -> None:
         """Pools, advertisements or nodes have changed: who might announce is to be worked out anew."""
@@ -129,13 +142,13 @@ class NextAddresses:
         reports: dict[str, PoolReports] = {}
         for name, document in self._documents.items():
             pool = self._rules.pools.get(name)
-            standing = self._rules.standing(pool) if pool is not None else {}
-            if pool is None or not standing:
+            eligible = self._rules.eligible(pool) if pool is not None else None
+            if pool is None or eligible is None or not eligible.nodes:
                 continue
             asked = asked_addresses(document, pool)
             reports[name] = PoolReports(asked=frozenset(asked), answers=answers_in(document))
             companions.update(dict.fromkeys(asked, len(asked)))
-            found += [(_service_address(("", name), address, address, standing),) for address in asked]
+            found += [(_service_address(("", name), address, address, eligible),) for address in asked]
         claimed: set[Address] = set()
         for key, addresses in self._claimed.items():
             of_service = self._of_service(key, addresses)
@@ -163,14 +176,14 @@ class NextAddresses:
         found = []
         for address in addresses:
             pool = owning_pool(address, rules.pools.values(), recorded="")
-            standing = rules.standing(pool) if pool is not None and pool.spans(address) else {}
-            if standing:
-                found.append(_service_address(key, address, addresses[0], standing))
+            eligible = rules.eligible(pool) if pool is not None and pool.spans(address) else None
+            if eligible is not None and eligible.nodes:
+                found.append(_service_address(key, address, addresses[0], eligible))
         return tuple(found)
 
 
-def _service_address(key: Key, address: Address, first: Address, standing: Mapping[str, Standing]) -> ServiceAddress:
-    return ServiceAddress(service=key, address=address, first=first, nodes=standing)
+def _service_address(key: Key, address: Address, first: Address, eligible: EligibleNodes) -> ServiceAddress:
+    return ServiceAddress(service=key, address=address, first=first, eligible=eligible)
 
 
 def _lan_part(document: Object | None) -> object:

@@ -1,33 +1,42 @@
-"""The cluster as the speaker sees it, kept up to date change by change, with every election prepared.
+"""The cluster as the speaker sees it, kept up to date change by change: the cost follows the change.
 
-Data flow: watch event -> `View.apply` -> `View.refresh` -> `View.service_addresses` (who could announce what), of
-which the election makes groups of candidates. What is left for the death of a node is the decision among those alive.
+Data flow: watch event -> `View.apply` -> `View.refresh` -> `Changes`, by which the election brings its groups of
+candidates up to date. What is left for the death of a node is the decision among those alive.
+
+What is kept of an object is what decides. Who may announce is kept once for all addresses to which the same
+advertisements apply (`EligibleNodes`), so that
+
+- a change of a Service or of its slices touches its own addresses, and those of whom it shares them with;
+- a change of a node touches one entry in each EligibleNodes;
+- a change of a pool touches the addresses in it or given from it, before or after;
+- a change of an advertisement's nodes, interfaces or preferences touches the EligibleNodes that it is part of; of
+  what it selects, all addresses;
+- a Lease touches what is known of its own node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from allocator.core.addresses import Address
-from allocator.core.pool_selection import origin_of
+from allocator.core.pool_selection import Origin, origin_of
 from allocator.core.pools import Pool
-from allocator.kube.client import Object
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
-from allocator.objects.assignment import given_from
-from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
-from allocator.objects.pool import pool_from
-from allocator.objects.service import addresses_in_status, wants_address
 from allocator.process.logs import EventLog
-from speaker.cluster import endpoints
-from speaker.cluster.advertisements import Advertisement, advertisement_from
-from speaker.cluster.eligibility import eligibility
-from speaker.cluster.nodes import Node, node_from
+from speaker.cluster.advertisements import Advertisement
+from speaker.cluster.eligibility import Nobody, covering, impediment
+from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes
+from speaker.cluster.endpoints import Serving, Slice, serving
+from speaker.cluster.nodes import Node
+from speaker.cluster.observation import Observation, observe
+from speaker.cluster.service import Service
 from speaker.cluster.service_address import ServiceAddress
-from speaker.membership.lease import SpeakerLease, lease_from
+from speaker.membership.lease import SpeakerLease
 from speaker.membership.link import Subnet
 
 log = EventLog("view")
@@ -36,88 +45,119 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What one `refresh` has brought: Services whose addresses may be announced otherwise than before, all addresses
+    that they have or had, and EligibleNodes with the names of the nodes that are others in them."""
+
+    services: frozenset[Key] = frozenset()
+    addresses: frozenset[Address] = frozenset()
+    eligible: Mapping[EligibleNodes, set[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.services or self.eligible)
+
+
 class View:
-    """Mirrors what decides about announcements. Owned by one thread."""
+    """Keeps what decides about announcements. Owned by one thread."""
 
     def __init__(self, *, lb_class: str = "") -> None:
         self._lb_class = lb_class
-        self._services: dict[Key, Object] = {}
-        self._slices: dict[Key, dict[str, Object]] = {}
-        self._slice_owners: dict[Key, Key] = {}
-        self._nodes: dict[str, Node] = {}
+        self._services: dict[Key, Service] = {}
+        self._slices: dict[Key, Slice] = {}
+        self._slices_of: dict[Key, tuple[Key, ...]] = {}
         self._pools: dict[str, Pool] = {}
-        self._advertisements: dict[str, Advertisement] = {}
         self._leases: dict[str, SpeakerLease] = {}
+        self._index = EligibilityIndex()
         self._addresses: dict[Key, tuple[ServiceAddress, ...]] = {}
-        self._uses: dict[Key, frozenset[Address]] = {}
-        self._users: dict[Address, set[Key]] = {}
-        self._dirty: set[Key] = set()
+        self._users: dict[Address, tuple[Key, ...]] = {}
+        self._services_of: dict[EligibleNodes, set[Key]] = {}
+        self._nobody: dict[EligibleNodes, Nobody | None] = {}
+        self._covering: dict[object, tuple[tuple[Advertisement, ...], frozenset[str]]] = {}
+        self._dirty: dict[Key, None] = {}
+        self._peers_changed = self._staying_changed = True
         self.rules_changed = False
         """Set when pools, advertisements or nodes have changed in what decides; for its owner to clear."""
 
-    def apply(self, change: Change) -> None:
-        """Take in one change; what it affects is recomputed by the next `refresh`."""
-        plural, name = change.resource.plural, change.key[1]
-        if plural == SERVICES.plural:
-            _put(self._services, change.key, change.new)
-            self._note_service(change.key)
-        elif plural == LEASES.plural:
-            lease = None if change.new is None else lease_from(change.new)
-            _put(self._leases, name, lease)
-        elif plural == NODES.plural:
-            # Nodes report their status all day; only what decides may cost a recomputation.
-            node = None if change.new is None else node_from(change.new)
-            before = self._nodes.get(name)
-            if _put(self._nodes, name, node) and not _alike(before, node):
-                self.rules_changed = True
-                self._dirty |= self._services.keys()
-        elif plural == IP_ADDRESS_POOLS.plural:
-            # A pool's counters change with every Service; only what it says of itself decides.
-            if _put(self._pools, name, _read(change, pool_from, otherwise=self._pools.get(name))):
-                self.rules_changed = True
-                self._dirty |= self._services.keys()
-        elif plural == L2_ADVERTISEMENTS.plural:
-            known = self._advertisements.get(name)
-            if _put(self._advertisements, name, _read(change, advertisement_from, otherwise=known)):
-                self.rules_changed = True
-                self._dirty |= self._services.keys()
-        else:
-            self._apply_slice(change)
+    def read(self, change: Change) -> Observation | None:
+        """Read a watch event; None where it changes nothing. Any thread may."""
+        return observe(change, lb_class=self._lb_class)
 
-    def refresh(self) -> bool:
-        """Recompute what the changes since the last call affect; tell whether who could announce what is another."""
-        changed = False
-        for key in self._dirty:
-            fresh = self._candidates(key)
-            before = self._addresses.get(key, ())
-            if fresh == before:
-                continue
-            changed = True
-            _log_nobody(before, fresh)
-            if fresh:
-                self._addresses[key] = fresh
-            else:
-                self._addresses.pop(key, None)
-        self._dirty.clear()
+    def apply(self, seen: Observation) -> None:
+        """Take in one change; what it affects is recomputed by the next `refresh`."""
+        name, value = seen.key[1], seen.value
+        match seen.plural:
+            case SERVICES.plural:
+                self._put_service(seen.key, value if isinstance(value, Service) else None)
+            case LEASES.plural:
+                self._put_lease(name, value if isinstance(value, SpeakerLease) else None)
+            case NODES.plural:
+                self._put_node(name, value if isinstance(value, Node) else None)
+            case IP_ADDRESS_POOLS.plural:
+                self._put_pool(name, value if isinstance(value, Pool) else None)
+            case L2_ADVERTISEMENTS.plural:
+                self._put_advertisement(name, value if isinstance(value, Advertisement) else None)
+            case _:
+                self._put_slice(seen.key, value if isinstance(value, Slice) else None)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a `refresh` has work left."""
+        return bool(self._dirty)
+
+    def refresh(self, *, at_most: int | None = None) -> Changes:
+        """Recompute what the changes since the last call affect, of at most so many Services."""
+        eligible = self._index.take_changed()
+        for each in eligible:
+            nobody = self._index.nobody(each)
+            if self._nobody.get(each) != nobody:
+                self._nobody[each] = nobody
+                self._dirty.update(dict.fromkeys(self._services_of.get(each, ())))
+        changed: set[Key] = set()
+        addresses: set[Address] = set()
+        for _ in itertools.count() if at_most is None else range(at_most):
+            if not self._dirty:
+                break
+            key = next(iter(self._dirty))
+            del self._dirty[key]
+            before = self.addresses_of(key)
+            if self._recompute(key):
+                changed.add(key)
+                addresses.update(each.address for each in (*before, *self.addresses_of(key)))
+        return Changes(services=frozenset(changed), addresses=frozenset(addresses), eligible=eligible)
+
+    def addresses_of(self, key: Key) -> tuple[ServiceAddress, ...]:
+        """Return a Service's addresses with the nodes that may announce them, as of the last `refresh`."""
+        return self._addresses.get(key, ())
+
+    def users_of(self, address: Address) -> tuple[Key, ...]:
+        """Return the Services that have the address."""
+        return self._users.get(address, ())
+
+    def uid_of(self, key: Key) -> str:
+        """Return the uid of a Service; empty for one that is not known."""
+        service = self._services.get(key)
+        return "" if service is None else service.uid
+
+    def take_peers_changed(self) -> bool:
+        """Tell whether `peers` or `hosts` may be others than at the last call."""
+        changed, self._peers_changed = self._peers_changed, False
         return changed
 
-    def service_addresses(self) -> Iterable[tuple[ServiceAddress, ...]]:
-        """Return each Service's addresses with the nodes that may announce them, as of the last `refresh`."""
-        return self._addresses.values()
+    def take_staying_changed(self) -> bool:
+        """Tell whether `staying` may be others than at the last call."""
+        changed, self._staying_changed = self._staying_changed, False
+        return changed
 
     def rules(self) -> tuple[Mapping[str, Pool], Iterable[Advertisement], Iterable[Node]]:
         """Return the pools, advertisements and nodes as last seen."""
-        return self._pools, self._advertisements.values(), self._nodes.values()
-
-    def service(self, key: Key) -> Object | None:
-        """Return the Service as last seen."""
-        return self._services.get(key)
+        return self._pools, self._index.advertisements.values(), self._index.nodes.values()
 
     def peers(self) -> dict[str, tuple[str, ...]]:
         """Return every node with a speaker, this one included: name to the addresses it is reached at."""
         found = {}
         for lease in self._leases.values():
-            node = self._nodes.get(lease.node)
+            node = self._index.nodes.get(lease.node)
             if node is not None:
                 addresses = lease.addresses or ((node.internal_ip,) if node.internal_ip else ())
                 found[lease.node] = addresses
@@ -125,75 +165,162 @@ class View:
 
     def staying(self) -> frozenset[str]:
         """Return the nodes of which nothing says that they are about to go."""
-        return frozenset(node.name for node in self._nodes.values() if node.stays)
+        return frozenset(node.name for node in self._index.nodes.values() if node.stays)
 
     def hosts(self) -> dict[str, tuple[str, ...]]:
         """Return every node with an InternalIP: name to that address."""
-        return {node.name: (node.internal_ip,) for node in self._nodes.values() if node.internal_ip}
+        return {node.name: (node.internal_ip,) for node in self._index.nodes.values() if node.internal_ip}
 
     def subnets(self) -> dict[str, tuple[Subnet, ...]]:
         """Return the subnets of each node's interfaces, by its speaker's Lease."""
         return {lease.node: lease.subnets for lease in self._leases.values()}
 
-    def _apply_slice(self, change: Change) -> None:
-        # The label that ties a slice to its Service may change or go.
-        old_owner = self._slice_owners.pop(change.key, None)
-        if old_owner is not None:
-            self._slices.get(old_owner, {}).pop(change.key[1], None)
-            if not self._slices.get(old_owner):
-                self._slices.pop(old_owner, None)
-            self._dirty.add(old_owner)
-        owner = endpoints.service_of(change.new) if change.new else None
-        if owner is not None and change.new is not None:
-            self._slice_owners[change.key] = owner
-            self._slices.setdefault(owner, {})[change.key[1]] = change.new
-            self._dirty.add(owner)
+    def _put_lease(self, name: str, lease: SpeakerLease | None) -> None:
+        before = self._leases.get(name)
+        if not _put(self._leases, name, lease):
+            return
+        if lease is None or before is None or lease.addresses != before.addresses:
+            self._peers_changed = True
 
-    def _note_service(self, key: Key) -> None:
+    def _put_node(self, name: str, node: Node | None) -> None:
+        # Nodes report their status all day; only what decides may cost anything.
+        before = self._index.nodes.get(name)
+        if node == before:
+            return
+        if node is None or before is None or node.internal_ip != before.internal_ip:
+            self._peers_changed = True
+        self._staying_changed = True
+        if before is not None and node is not None and replace(before, cordoned=node.cordoned) == node:
+            self._index.nodes[name] = node
+        else:
+            self.rules_changed = True
+            self._index.put_node(name, node)
+
+    def _put_pool(self, name: str, pool: Pool | None) -> None:
+        # A pool's counters change with every Service; only which addresses it has and its labels decide.
+        before = self._pools.get(name)
+        self.rules_changed = _put(self._pools, name, pool) or self.rules_changed
+        if before is not None and pool is not None and (before.ranges, before.labels) == (pool.ranges, pool.labels):
+            return
+        if before is pool is None:
+            return
+        self._covering.clear()
+        versions = [version for version in (before, pool) if version is not None]
+        for service in self._services.values():
+            for address, recorded in zip(service.addresses, service.recorded, strict=True):
+                if name in recorded or any(version.spans(address) for version in versions):
+                    self._dirty[service.key] = None
+
+    def _put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
+        before = self._index.advertisements.get(name)
+        if advertisement == before:
+            return
+        self.rules_changed = True
+        self._covering.clear()
+        self._index.put_advertisement(name, advertisement)
+        if before is None or advertisement is None or _selection(before) != _selection(advertisement):
+            self._dirty.update(dict.fromkeys(self._services))
+
+    def _put_slice(self, key: Key, new: Slice | None) -> None:
+        before = self._slices.get(key)
+        if not _put(self._slices, key, new):
+            return
+        if before is not None and (new is None or new.owner != before.owner):
+            # The label that ties a slice to its Service may change or go.
+            left = tuple(other for other in self._slices_of[before.owner] if other != key)
+            _put(self._slices_of, before.owner, left or None)
+            self._dirty[before.owner] = None
+        if new is not None:
+            known = self._slices_of.get(new.owner, ())
+            if key not in known:
+                self._slices_of[new.owner] = (*known, key)
+            self._dirty[new.owner] = None
+
+    def _put_service(self, key: Key, service: Service | None) -> None:
+        if _put(self._services, key, service):
+            self._dirty[key] = None
+
+    def _recompute(self, key: Key) -> bool:
+        """Find out who may announce a Service's addresses; tell whether that is anything new."""
+        before = self._addresses.get(key, ())
+        self._note_users(key, before)
+        fresh = self._judge(key)
+        for each in fresh:
+            if each.eligible is not None:
+                self._services_of.setdefault(each.eligible, set()).add(key)
+                self._nobody[each.eligible] = self._index.nobody(each.eligible)
+        for each in before:
+            if each.eligible is not None:
+                self._release(key, each.eligible, kept=any(other.eligible is each.eligible for other in fresh))
+        if fresh == before:
+            return False
+        _log_nobody(before, fresh)
+        _put(self._addresses, key, fresh or None)
+        return True
+
+    def _note_users(self, key: Key, before: tuple[ServiceAddress, ...]) -> None:
         """Keep track of who shares addresses: what one Service does may be the others' affair."""
         service = self._services.get(key)
-        wanted = service is not None and wants_address(service, lb_class=self._lb_class)
-        now = frozenset(addresses_in_status(service)) if service is not None and wanted else frozenset()
-        before = self._uses.pop(key, frozenset())
-        if now:
-            self._uses[key] = now
-        self._dirty.add(key)
-        for address in before ^ now:
-            users = self._users.setdefault(address, set())
-            self._dirty |= users
-            users.symmetric_difference_update({key})
-            if not users:
-                del self._users[address]
+        had = {each.address for each in before}
+        for address in had.symmetric_difference(service.addresses if service is not None else ()):
+            users = self._users.get(address, ())
+            self._dirty.update(dict.fromkeys(user for user in users if user != key))
+            users = tuple(user for user in users if user != key) if address in had else (*users, key)
+            _put(self._users, address, users or None)
 
-    def _candidates(self, key: Key) -> tuple[ServiceAddress, ...]:
+    def _release(self, key: Key, eligible: EligibleNodes, *, kept: bool) -> None:
+        self._index.release(eligible)
+        if not kept and eligible in self._services_of:
+            self._services_of[eligible].discard(key)
+        if not eligible.users:
+            self._services_of.pop(eligible, None)
+            self._nobody.pop(eligible, None)
+
+    def _judge(self, key: Key) -> tuple[ServiceAddress, ...]:
         service = self._services.get(key)
-        if service is None or not wants_address(service, lb_class=self._lb_class):
+        if service is None:
             return ()
-        addresses = addresses_in_status(service)
-        serving = endpoints.serving(self._slices.get(key, {}).values())
-        recorded = given_from(service)
+        slices = [self._slices[each] for each in self._slices_of.get(key, ())]
+        served = serving(slices, service.ports)
         return tuple(
-            self._service_address(key, service, address, addresses[0], serving, recorded) for address in addresses
+            self._judge_address(service, address, recorded, served)
+            for address, recorded in zip(service.addresses, service.recorded, strict=True)
         )
 
-    def _service_address(
-        self,
-        key: Key,
-        service: Object,
-        address: Address,
-        first: Address,
-        serving: endpoints.Serving,
-        recorded: Mapping[Address, Sequence[str]],
+    def _judge_address(
+        self, service: Service, address: Address, recorded: tuple[str, ...], served: Serving
     ) -> ServiceAddress:
-        who = eligibility(
-            service,
-            origin=origin_of(address, self._pools, recorded=recorded.get(address, ())),
-            serving=serving,
-            advertisements=self._advertisements.values(),
-            nodes=self._nodes.values(),
+        origin = origin_of(address, self._pools, recorded=recorded)
+        advertisements, names = self._covering_of(origin, service)
+        nobody = impediment(
+            origin=origin,
+            serving=served,
+            advertisements=advertisements,
             shared=len(self._users.get(address, ())) > 1,
         )
-        return ServiceAddress(service=key, address=address, first=first, nodes=who.nodes, nobody=who.nobody)
+        eligible = None
+        if nobody is None:
+            eligible = self._index.use(names, served.nodes if service.local else None)
+            nobody = self._index.nobody(eligible)
+        return ServiceAddress(
+            service=service.key, address=address, first=service.addresses[0], eligible=eligible, nobody=nobody
+        )
+
+    def _covering_of(self, origin: Origin, service: Service) -> tuple[tuple[Advertisement, ...], frozenset[str]]:
+        """Return the advertisements that cover it, and their names; known already unless they choose Services."""
+        kind = (tuple(pool.name for pool in origin.pools), origin.gone)
+        found = self._covering.get(kind)
+        if found is None:
+            all_of_them = self._index.advertisements.values()
+            advertisements = covering(all_of_them, origin=origin, labels=service.labels)
+            found = (advertisements, frozenset(each.name for each in advertisements))
+            if not any(each.service_selectors for each in all_of_them):
+                self._covering[kind] = found
+        return found
+
+
+def _selection(advertisement: Advertisement) -> object:
+    return advertisement.pools, advertisement.service_selectors
 
 
 def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
@@ -206,23 +333,7 @@ def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
     return before != value
 
 
-def _alike(before: Node | None, after: Node | None) -> bool:
-    """Tell whether both may announce, and how, is the same."""
-    return before is not None and after is not None and replace(before, cordoned=after.cordoned) == after
-
-
-def _read(change: Change, parse: Callable[[Document], _Value], *, otherwise: _Value | None) -> _Value | None:
-    if change.new is None:
-        return None
-    try:
-        return parse(change.new)
-    except InvalidDocument as error:
-        # Admission refuses these, but may not have been there. What is announced must not go down for it.
-        log.warning("object.invalid", kind=change.resource.kind, name=change.key[1], error=error)
-        return otherwise
-
-
-def _log_nobody(before: Iterable[ServiceAddress], after: Iterable[ServiceAddress]) -> None:
+def _log_nobody(before: tuple[ServiceAddress, ...], after: tuple[ServiceAddress, ...]) -> None:
     known = {each.address: each.nobody for each in before}
     for each in after:
         if each.nobody is not None and known.get(each.address) != each.nobody:

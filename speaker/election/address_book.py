@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from allocator.core.addresses import Address
 from speaker.election.candidates import Candidates
+from speaker.membership.link import Link
 from speaker.membership.state_sync import AdvertisedState
 
 
 class AddressBook:
     """Tells who announces with a hardware address, and for which Services this node announces.
 
-    Both mappings are replaced whole by the thread that decides, and read by any.
+    `_nodes` is replaced whole and `_services` changed entry by entry by the thread that decides; any thread looks up.
     """
 
     def __init__(self) -> None:
         self._nodes: Mapping[bytes, str] = {}
-        self._services: Mapping[Address, str] = {}
+        self._services: dict[Address, str] = {}
+        self._links: dict[str, tuple[Link, ...]] = {}
+        self._known: Collection[str] = ()
+        self._former: set[Address] = set()
 
     def whose(self, mac: bytes) -> str | None:
         """Return the node whose speaker announces with this hardware address."""
@@ -29,18 +33,30 @@ class AddressBook:
 
     def note_nodes(self, states: Mapping[str, AdvertisedState], known: Collection[str]) -> None:
         """Note with which hardware addresses each speaker announces; forget those of nodes not `known` any more."""
+        links = {node: state.links for node, state in states.items()}
+        if links == self._links and known == self._known:
+            return
+        self._links, self._known = links, known
         # Kept when a speaker restarts: it announces before it has advertised its interfaces to everybody.
         kept = {mac: node for mac, node in self._nodes.items() if node in known}
-        self._nodes = kept | {link.mac: node for node, state in states.items() for link in state.links}
+        self._nodes = kept | {link.mac: node for node, own in links.items() for link in own}
 
     def note_services(
-        self, groups: Iterable[Candidates], announced: Collection[Address], *, until_now: Collection[Address]
+        self,
+        addresses: Iterable[Address],
+        announced: Collection[Address],
+        group_of: Callable[[Address], Candidates | None],
     ) -> None:
-        """Note whose the addresses are; of one announced only `until_now`, whose it was."""
-        former = {address: services for address, services in self._services.items() if address in until_now}
-        current: dict[Address, list[str]] = {}
-        for group in groups:
-            for key, address in group.services:
-                if address in announced:
-                    current.setdefault(address, []).append("/".join(key))
-        self._services = {**former, **{address: ",".join(sorted(names)) for address, names in current.items()}}
+        """Note whose these addresses are now; of one announced until now only, whose it was until the next call."""
+        former, self._former = self._former, set()
+        for address in former:
+            if address not in announced:
+                self._services.pop(address, None)
+        for address in addresses:
+            group = group_of(address)
+            if address not in announced:
+                if address in self._services:
+                    self._former.add(address)
+            elif group is not None:
+                names = sorted("/".join(key) for key, its in group.services if its == address)
+                self._services[address] = ",".join(names)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
 from speaker.election.candidates import Candidates
-from speaker.election.holder import HolderState
+from speaker.election.holder_state import HolderState
 from speaker.membership.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
 
@@ -20,41 +20,54 @@ class AnnouncementMetrics:
     def __init__(self, node: str, metrics: SpeakerMetrics) -> None:
         self._node = node
         self._metrics = metrics
-        self._shown: frozenset[tuple[Key, Address]] = frozenset()
+        self._shown: dict[Address, frozenset[Key]] = {}
 
     def count(
-        self, groups: Iterable[Candidates], liveness: Liveness, state: HolderState, *, before: HolderState
+        self,
+        addresses: Iterable[Address],
+        liveness: Liveness,
+        state: HolderState,
+        *,
+        before: HolderState,
+        group_of: Callable[[Address], Candidates | None],
     ) -> None:
-        """Count what was not announced `before`, and show what is."""
-        taken = state.scopes.keys() - before.scopes.keys()
+        """Count what of these was not announced `before`, and show what is."""
+        taken = {address for address in addresses if address in state.scopes and address not in before.scopes}
         if taken:
             held = taken - state.probing
             lost = len(_lost(held, liveness))
             self._metrics.takeovers.labels("new").inc(len(taken) - len(held))
             self._metrics.takeovers.labels("lost").inc(lost)
             self._metrics.takeovers.labels("handed-over").inc(len(held) - lost)
-        self._show(
-            frozenset(
-                (key, address) for group in groups for key, address in group.services if address in state.claims
-            )
-        )
+        for address in addresses:
+            group = group_of(address) if address in state.claims else None
+            self._show(address, frozenset(key for key, its in group.services if its == address) if group else _NONE)
 
-    def _show(self, announced: frozenset[tuple[Key, Address]]) -> None:
-        for key, address in self._shown - announced:
+    def _show(self, address: Address, services: frozenset[Key]) -> None:
+        shown = self._shown.get(address, _NONE)
+        for key in shown - services:
             self._metrics.announced.remove(*self._labels(key, address))
-        for key, address in announced - self._shown:
+        for key in services - shown:
             self._metrics.announced.labels(*self._labels(key, address)).set(1)
-        self._shown = announced
+        if services:
+            self._shown[address] = services
+        else:
+            self._shown.pop(address, None)
 
     def _labels(self, key: Key, address: Address) -> tuple[str, str, str, str]:
         return "/".join(key), _PROTOCOL, self._node, str(address)
+
+
+_NONE: frozenset[Key] = frozenset()
 
 
 def _lost(addresses: Collection[Address], liveness: Liveness) -> set[Address]:
     """Those whose last holder fell silent without having said that it leaves."""
     last: dict[Address, tuple[int, str]] = {}
     for node, state in liveness.states.items():
-        for address in state.claims.keys() & addresses:
-            last[address] = max(last.get(address, (0, "")), (state.claims[address].term, node))
+        for address in addresses:
+            claim = state.claims.get(address)
+            if claim is not None:
+                last[address] = max(last.get(address, (0, "")), (claim.term, node))
     gone = {address: node for address, (_, node) in last.items()}
     return {address for address, node in gone.items() if node not in liveness.alive and node not in liveness.leaving}

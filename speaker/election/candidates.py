@@ -2,84 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
 from speaker.cluster.eligibility import Standing
+from speaker.cluster.eligible_nodes import EligibleNodes
 from speaker.cluster.scope import Scope, union
-from speaker.cluster.service_address import ServiceAddress
 from speaker.election.election import rank
-
-_rank = lru_cache(maxsize=4096)(rank)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What speaks for and against a node, and on which interfaces it would announce each address."""
+    """What speaks for and against a node, and on which interfaces it would announce each of the addresses."""
 
     weight: int
     handicap: int
-    scopes: Mapping[Address, Scope]
+    scopes: tuple[Scope, ...]
+
+
+Slots = tuple[tuple[EligibleNodes, ...], ...]
+"""For each address of a group the eligible nodes of each Service that has it."""
+
+
+class CandidateSet:
+    """The candidates of every group whose addresses have the same eligible nodes; compared by identity.
+
+    An address that several Services share is announced where all of them may be, or, where there is no such node,
+    where any may be; the addresses of a group are announced where each of them may be. Nothing of that is computed
+    for a group whose addresses all have the same eligible nodes, and for others once.
+    """
+
+    __slots__ = ("_merged", "_merged_of", "_plain", "groups", "slots")
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self.groups = 0
+        first = slots[0][0]
+        self._plain = first if all(each is first for slot in slots for each in slot) else None
+        self._merged: Mapping[str, Candidate] = {}
+        self._merged_of: tuple[Mapping[str, Standing], ...] | None = None
+
+    @property
+    def confined_to(self) -> frozenset[str] | None:
+        """The nodes outside of which there is no candidate whatever becomes of them; None for any."""
+        return None if self._plain is None else self._plain.serving
+
+    def names(self) -> Collection[str]:
+        """The candidates."""
+        return self._plain.nodes.keys() if self._plain is not None else self._all().keys()
+
+    def __contains__(self, node: str) -> bool:
+        return node in (self._plain.nodes if self._plain is not None else self._all())
+
+    def get(self, node: str) -> Candidate | None:
+        """Return what is known of a candidate; None for a node that is none."""
+        if self._plain is None:
+            return self._all().get(node)
+        standing = self._plain.nodes.get(node)
+        if standing is None:
+            return None
+        scopes = (standing.scope,) * len(self.slots)
+        return Candidate(weight=standing.weight, handicap=standing.handicap, scopes=scopes)
+
+    def _all(self) -> Mapping[str, Candidate]:
+        current = tuple(each.nodes for slot in self.slots for each in slot)
+        known = self._merged_of
+        if known is None or any(now is not then for now, then in zip(current, known, strict=True)):
+            self._merged, self._merged_of = _merged(self.slots), current
+        return self._merged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Addresses that one node is to announce together; `nodes` are the candidates in the order of `rank`."""
+    """Addresses, ascending, that one node is to announce together; `ranked_by` is the address that ranks the nodes.
+
+    `services` are those that have them, each with the address.
+    """
 
     addresses: tuple[Address, ...]
     services: tuple[tuple[Key, Address], ...]
-    nodes: Mapping[str, Candidate]
+    ranked_by: Address
+    eligible: CandidateSet
+
+    @property
+    def nodes(self) -> dict[str, Candidate]:
+        """The candidates in the order of `rank`: all are ranked anew at every call."""
+        ranked = rank(address=self.ranked_by, candidates=self.eligible.names())
+        return {node: found for node in ranked if (found := self.eligible.get(node)) is not None}
 
 
-def candidates(service_addresses: Iterable[Sequence[ServiceAddress]]) -> tuple[Candidates, ...]:
-    """Group the Services' addresses into what is elected together.
-
-    The addresses of a dual-stack Service go together, so do those of Services that share one; but where no node may
-    announce all of them, each goes by itself. An address that several Services share is announced where all of them
-    may be, or, where there is no such node, where any may be.
-    """
-    found: list[Candidates] = []
-    for group in _connected(service_addresses):
-        by_address: dict[Address, list[ServiceAddress]] = {}
-        for each in group:
-            if each.nodes:
-                by_address.setdefault(each.address, []).append(each)
-        standings = {address: _shared(sharing) for address, sharing in by_address.items()}
-        common = set.intersection(*(set(nodes) for nodes in standings.values())) if standings else set()
-        parts = [standings] if common else [{address: nodes} for address, nodes in standings.items()]
-        for part in parts:
-            services = tuple((each.service, each.address) for each in group if each.address in part and each.nodes)
-            key = min(group, key=lambda each: (each.service, each.address)).first if common else next(iter(part))
-            found.append(_candidates(key, part, services))
-    return tuple(found)
-
-
-def _candidates(
-    key: Address, standings: Mapping[Address, Mapping[str, Standing]], services: tuple[tuple[Key, Address], ...]
-) -> Candidates:
-    nodes = frozenset.intersection(*(frozenset(nodes) for nodes in standings.values()))
-    return Candidates(
-        addresses=tuple(sorted(standings)),
-        services=services,
-        nodes={
-            node: Candidate(
-                weight=max(nodes[node].weight for nodes in standings.values()),
-                handicap=max(nodes[node].handicap for nodes in standings.values()),
-                scopes={address: nodes[node].scope for address, nodes in standings.items()},
-            )
-            for node in _rank(address=key, candidates=nodes)
-        },
-    )
-
-
-def _shared(sharing: Sequence[ServiceAddress]) -> dict[str, Standing]:
+def shared(sharing: tuple[EligibleNodes, ...]) -> Mapping[str, Standing]:
     """Bring together where the Services that share an address may announce it."""
-    nodes = set.intersection(*(set(each.nodes) for each in sharing)) or {
-        node for each in sharing for node in each.nodes
-    }
+    first, *others = (each.nodes for each in sharing)
+    if not others:
+        return first
+    nodes = set(first).intersection(*others) or set(first).union(*others)
     merged = {}
     for node in nodes:
         standings = [each.nodes[node] for each in sharing if node in each.nodes]
@@ -91,15 +110,15 @@ def _shared(sharing: Sequence[ServiceAddress]) -> dict[str, Standing]:
     return merged
 
 
-def _connected(service_addresses: Iterable[Sequence[ServiceAddress]]) -> list[list[ServiceAddress]]:
-    """Split into groups that have no address in common."""
-    groups: dict[Address, list[ServiceAddress]] = {}
-    for of_service in service_addresses:
-        merged = list(of_service)
-        for address in {each.address for each in of_service}:
-            known = groups.get(address)
-            if known is not None and known is not merged:
-                merged += [each for each in known if each not in merged]
-        for each in merged:
-            groups[each.address] = merged
-    return list({id(group): group for group in groups.values()}.values())
+def _merged(slots: Slots) -> dict[str, Candidate]:
+    of_each = [shared(slot) for slot in slots]
+    first, *others = of_each
+    return {
+        node: Candidate(
+            weight=max(nodes[node].weight for nodes in of_each),
+            handicap=max(nodes[node].handicap for nodes in of_each),
+            scopes=tuple(nodes[node].scope for nodes in of_each),
+        )
+        for node in first
+        if all(node in nodes for nodes in others)
+    }

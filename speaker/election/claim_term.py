@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection
 
 from allocator.core.addresses import Address
-from speaker.membership.state_sync import MAXIMUM_TERM, AdvertisedState
+from speaker.membership.state_sync import MAXIMUM_TERM
 
 FRESH_SECONDS = 30.0
 """How long after its last announcement by one of ours an address may be taken without asking the LAN. A takeover
@@ -17,45 +17,39 @@ that of any holder that such a process does not know of."""
 
 
 class ClaimTerms:
-    """Owned by one thread. It holds no more than what is elected now and what the peers advertised last."""
+    """Owned by one thread. It remembers nothing of an address that is not elected.
+
+    An address that nobody wants any more is forgotten, whoever still claims it: the next Service that has it is to
+    ask anew.
+    """
 
     def __init__(self) -> None:
-        self._claimed: Set[Address] = frozenset()
+        self._claimed: set[Address] = set()
         self._last_claimed: dict[Address, float] = {}
         self._terms: dict[Address, int] = {}
-        self._states: Mapping[str, AdvertisedState] = {}
 
-    def look(
-        self,
-        elected: Collection[Address],
-        claimed: Mapping[Address, int],
-        states: Mapping[str, AdvertisedState],
-        now: float,
-    ) -> None:
-        """Take note of the addresses there are, of those claimed by the living, and of what peers advertised.
+    def look(self, address: Address, terms: Collection[int], now: float) -> None:
+        """Take note of the terms of all claims on the address by the living, this node's included.
 
-        `claimed` has the term of a claim on each address. Those claimed at the last look were so until now: whoever
-        did may just have died. So were those of a state that is new, though its node should be gone already. An
-        address that nobody wants any more is forgotten, whoever still claims it: the next Service that has it is to
-        ask anew.
+        Where there are none any more, it was claimed until now: whoever did may just have died.
         """
-        recent = set(self._claimed | claimed.keys())
-        terms = dict(self._terms)
-        for node, state in states.items():
-            if self._states.get(node) is not state:
-                recent.update(state.claims)
-                for address, claim in state.claims.items():
-                    terms[address] = max(terms.get(address, 0), claim.term)
-        for address, term in claimed.items():
-            terms[address] = max(terms.get(address, 0), term)
-        self._states = dict(states)
-        self._last_claimed = {
-            address: now if address in recent else self._last_claimed[address]
-            for address in elected
-            if address in recent or address in self._last_claimed
-        }
-        self._terms = {address: term for address, term in terms.items() if address in self._last_claimed}
-        self._claimed = claimed.keys() & self._last_claimed.keys()
+        if terms:
+            self._claimed.add(address)
+            self._terms[address] = max(self._terms.get(address, 0), *terms)
+        elif address in self._claimed:
+            self._claimed.discard(address)
+            self._last_claimed[address] = now
+
+    def said(self, address: Address, term: int, now: float) -> None:
+        """A claim was just heard of, by a node that should be gone already."""
+        self._last_claimed[address] = now
+        self._terms[address] = max(self._terms.get(address, 0), term)
+
+    def forget(self, address: Address) -> None:
+        """Nobody wants the address any more."""
+        self._claimed.discard(address)
+        self._last_claimed.pop(address, None)
+        self._terms.pop(address, None)
 
     def next_term(self, address: Address, *, informed: bool) -> int:
         """Return the term of a claim on an address that nobody else claims any more."""
@@ -68,5 +62,7 @@ class ClaimTerms:
 
     def vouches_for(self, address: Address, now: float) -> bool:
         """Tell whether one of ours announced the address until just now, so that no other host can have it."""
+        if address in self._claimed:
+            return True
         last = self._last_claimed.get(address)
         return last is not None and now - last < FRESH_SECONDS

@@ -15,7 +15,25 @@ def rank(*, address: Address, candidates: Iterable[str]) -> tuple[str, ...]:
     The order of two nodes depends on nothing but the two and the address: whatever other node comes or goes, they
     keep it.
     """
-    return tuple(sorted(set(candidates), key=lambda node: hashlib.sha256(f"{node}#{address}".encode()).digest()))
+    suffix = f"#{address}".encode()
+    return tuple(sorted(set(candidates), key=lambda node: hashlib.sha256(node.encode() + suffix).digest()))
+
+
+class Ranking:
+    """The rank of one node after the other for one address: of two nodes the one with the lesser comes first."""
+
+    __slots__ = ("_known", "_suffix")
+
+    def __init__(self, address: Address) -> None:
+        self._suffix = f"#{address}".encode()
+        self._known: dict[str, bytes] = {}
+
+    def of(self, node: str) -> bytes:
+        """Return what a node is ranked by."""
+        found = self._known.get(node)
+        if found is None:
+            found = self._known[node] = hashlib.sha256(node.encode() + self._suffix).digest()
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -25,7 +43,8 @@ class Precedence:
     Fewer things that speak against the node come first (`handicap`); then a claim that is not `offered`; then that of
     the larger side during the cut (`lesser_side` is its negative); then the node preferred more (`lesser_weight`, the
     same); then the lower `term`: of two claims one of which was made when the other's holder was not heard, that is
-    the holder before the cut, and otherwise the one that has changed hands less often. Last comes the rank.
+    the holder before the cut, and otherwise the one that has changed hands less often. Last comes the rank
+    (`Ranking.of`).
     """
 
     handicap: int
@@ -33,4 +52,4 @@ class Precedence:
     lesser_side: int
     lesser_weight: int
     term: int
-    rank: int
+    rank: bytes

@@ -2,306 +2,324 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from typing import TypeVar
 
 from allocator.core.addresses import Address
-from speaker.cluster.scope import Scope
-from speaker.election.candidates import Candidate, Candidates
-from speaker.election.case import Case
+from speaker.election.candidates import Candidates
+from speaker.election.claim_index import ClaimIndex
 from speaker.election.claim_term import ClaimTerms
-from speaker.election.graceful_restart import Help, help_for
-from speaker.election.inputs import Claims, Inputs, claims_of_others
-from speaker.election.reach import reach
-from speaker.election.standings import Standings
-from speaker.election.transitions import ANNOUNCED, HELD, State, next_state
-from speaker.membership.link import Link
-from speaker.membership.membership import STEADY_SECONDS
-from speaker.membership.state_sync import AdvertisedState, Claim
+from speaker.election.elected_group import ElectedGroup
+from speaker.election.electorate import Electorate
+from speaker.election.group_decision import SKEW_SECONDS, GroupDecision, Moment, Outcome
+from speaker.election.groups import GroupChanges
+from speaker.election.holder_state import Held, HolderState
+from speaker.election.inputs import Inputs
+from speaker.election.transitions import HELD, State
+from speaker.persistent_map import PersistentMap
 
-SKEW_SECONDS = 0.2
-"""How much later than the candidate before it a node takes an address that nobody claims."""
+__all__ = ["HANDOVER_SECONDS", "SKEW_SECONDS", "Holder", "HolderState"]
+
+_Value = TypeVar("_Value")
 
 HANDOVER_SECONDS = 2.0
 """How long an address is kept for a successor that does not take it: it may see changes a little later."""
 
 
-@dataclass(frozen=True, slots=True)
-class HolderState:
-    """What to announce now, with the claims to advertise.
-
-    `states` are those of the transitions. What is `probing` is announced only once nobody turns out to have it, and
-    not claimed until then. `help` are those answered for a restarting node. `deadline` is when to decide again though
-    nothing happens. `contested` are those claimed by a peer too, `regained` those that no longer are: the LAN is to
-    be told again; `unable` those this node would take if it had the interfaces.
-    """
-
-    states: Mapping[Address, State] = field(default_factory=dict)
-    scopes: Mapping[Address, Scope] = field(default_factory=dict)
-    probing: frozenset[Address] = frozenset()
-    claims: Mapping[Address, Claim] = field(default_factory=dict)
-    help: Mapping[Address, Help] = field(default_factory=dict)
-    deadline: float | None = None
-    contested: Mapping[Address, str] = field(default_factory=dict)
-    regained: frozenset[Address] = frozenset()
-    unable: frozenset[Address] = frozenset()
-
-    def advertised(self, links: tuple[Link, ...]) -> AdvertisedState:
-        """What the other speakers are to know of it, and of this node's interfaces."""
-        helped = {address: help.node for address, help in self.help.items()}
-        return AdvertisedState(claims=self.claims, probed=self.probing, helped=helped, links=links)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Held:
-    """An address that is announced: in which state, and since what."""
-
-    state: State
-    scope: Scope
-    term: int = 0
-    help: Help | None = None
-    until: float | None = None
-    provisional: bool = False
-    offered_until: float | None = None
-
-    @property
-    def claim(self) -> Claim:
-        return Claim(term=self.term, offered=self.offered_until is not None)
+def always() -> bool:
+    """There is time for everything."""
+    return True
 
 
 class Holder:
-    """Decides what one node announces (`election`'s rules). Pure but for its memory. Owned by one thread."""
+    """Decides what one node announces (`election`'s rules). Pure but for its memory. Owned by one thread.
+
+    A decision looks at the groups of addresses
+
+    - that are new, or about whose addresses something else is claimed or asked than before;
+    - whose holder's merit, or this node's, is another than before;
+    - whose time has come;
+    - of which this node has begun or ceased to claim something the last time;
+    - about which something was left to decide, when something has changed among the speakers.
+
+    All others would come to the same again (`GroupDecision` tells which those are).
+    """
 
     def __init__(self, node: str, *, handover_seconds: float = HANDOVER_SECONDS, by_subnet: bool = True) -> None:
         """`by_subnet` ranks nodes without an interface in an address's subnet behind those that have one."""
         self._node = node
-        self._patience = handover_seconds
-        self._by_subnet = by_subnet
-        self._held: dict[Address, _Held] = {}
+        self._handover_seconds = handover_seconds
+        self._claims = ClaimIndex(node)
         self._terms = ClaimTerms()
-        self._since: dict[tuple[Address, str], float] = {}
+        self._electorate = Electorate(node, by_subnet=by_subnet)
+        self._inputs = Inputs()
+        self._groups: dict[Address, ElectedGroup] = {}
+        self._dirty: dict[ElectedGroup, None] = {}
+        self._unsettled: dict[ElectedGroup, None] = {}
+        self._changed: dict[ElectedGroup, None] = {}
+        self._deadlines: list[tuple[float, int, ElectedGroup]] = []
+        self._numbers = itertools.count()
+        self._held: dict[Address, Held] = {}
+        self._unlooked: set[Address] = set()
+        self._gone: set[Address] = set()
+        self._heard_of: Set[Address] = frozenset()
         self._unready_at: float | None = None
-        self._contested: frozenset[Address] = frozenset()
+        self._state = HolderState()
 
-    def decide(self, groups: Sequence[Candidates], inputs: Inputs, now: float) -> HolderState:
-        """Hold every election anew and return what this node announces from now on."""
-        claims = claims_of_others(self._node, inputs.liveness)
-        self._look(groups, inputs, claims, now)
-        round_ = _Round(self, inputs, claims, now)
-        held: dict[Address, _Held] = {}
-        for group in groups:
-            round_.hold(group, held)
-        self._held, self._since = held, round_.since
-        return round_.result(held)
+    def group_of(self, address: Address) -> Candidates | None:
+        """Return the group that the address is elected in."""
+        group = self._groups.get(address)
+        return None if group is None else group.candidates
 
-    def _look(self, groups: Sequence[Candidates], inputs: Inputs, claims: Claims, now: float) -> None:
-        claimed = {address: held.term for address, held in self._held.items() if held.state in HELD}
-        for known in (claims.heard, claims.rumoured):
-            for address, by_node in known.items():
-                claimed[address] = max(claimed.get(address, 0), *(claim.term for claim in by_node.values()))
-        addresses = [address for group in groups for address in group.addresses]
-        self._terms.look(addresses, claimed, inputs.liveness.states, now)
-        if any(group.nodes[self._node].handicap for group in groups if self._node in group.nodes):
+    def claimants(self, address: Address) -> Collection[str]:
+        """Return the other nodes that are heard to claim an address."""
+        return self._claims.claims(address).keys()
+
+    def elect(self, changes: GroupChanges) -> None:
+        """Follow what is elected; the next decision looks at what is new."""
+        former: dict[Address, ElectedGroup] = {}
+        for candidates in changes.removed:
+            group = self._groups[candidates.addresses[0]]
+            former[candidates.addresses[0]] = group
+            self._forget(group)
+            for address in candidates.addresses:
+                del self._groups[address]
+                self._gone.add(address)
+        for candidates in changes.added:
+            before = former.get(candidates.addresses[0])
+            group = ElectedGroup(candidates, self._electorate.join(candidates))
+            if before is not None:
+                group.since = before.since
+            for address in candidates.addresses:
+                self._groups[address] = group
+                if address in self._gone:
+                    self._gone.discard(address)
+                else:
+                    self._unlooked.add(address)
+            self._dirty[group] = None
+        for eligible, nodes in changes.eligible.items():
+            self._electorate.note_eligible(eligible, nodes)
+
+    def doubt(self) -> None:
+        """Have the next decision look at everything."""
+        self._dirty.update(dict.fromkeys(self._groups.values()))
+
+    def decide(self, inputs: Inputs, now: float, *, may_go_on: Callable[[], bool] = always) -> HolderState:
+        """Hold the elections that may come out otherwise than before, as long as there is time, and return what this
+        node announces from now on."""
+        self._follow(inputs, now)
+        for group in self._electorate.refresh(inputs, may_go_on):
+            self._dirty[group] = None
+        if self._electorate.unready:
             self._unready_at = now
+        outcomes: dict[ElectedGroup, Outcome] = {}
+        if not self._electorate.stale:
+            outcomes = self._decide_dirty(inputs, now, may_go_on)
+        state = self._state = self._sum_up(outcomes, now)
+        return state
 
-
-class _Round:
-    """One decision under way: what it found so far."""
-
-    def __init__(self, holder: Holder, inputs: Inputs, claims: Claims, now: float) -> None:
-        self._holder = holder
-        self._inputs = inputs
-        self._claims = claims
-        self._now = now
-        self.since: dict[tuple[Address, str], float] = {}
-        self._states: dict[Address, State] = {}
-        self._ends: list[float] = []
-        self._contested: dict[Address, str] = {}
-        self._unable: set[Address] = set()
-
-    def hold(self, group: Candidates, held: dict[Address, _Held]) -> None:
-        """Decide about one group of addresses; what is announced of it is put into `held`."""
-        before = self._holder._held
-        standings = Standings(
-            group,
-            node=self._holder._node,
-            inputs=self._inputs,
+    def _decide_dirty(self, inputs: Inputs, now: float, may_go_on: Callable[[], bool]) -> dict[ElectedGroup, Outcome]:
+        moment = Moment(
+            node=self._node,
+            now=now,
+            inputs=inputs,
+            alive=self._electorate.alive,
             claims=self._claims,
-            own={
-                address: before[address].claim
-                for address in group.addresses
-                if address in before and before[address].state in HELD
-            },
-            by_subnet=self._holder._by_subnet,
+            terms=self._terms,
+            handover_seconds=self._handover_seconds,
+            unready_at=self._unready_at,
         )
-        own = group.nodes.get(self._holder._node)
-        may_take = self._may_take(group, standings)
-        for address in group.addresses:
-            known = before.get(address)
-            current = _Held(state=State.WAITING, scope=Scope(frozenset())) if known is None else known
-            if own is not None:
-                current.scope = own.scopes[address]
-            self._walk(address, current, own, standings, may_take or standings.is_helped(address))
-            self._states[address] = current.state
-            if current.state in ANNOUNCED:
-                held[address] = current
-                self._settle(address, current, standings)
-        if not standings.order and own is not None and standings.is_first_of_those_alive():
-            self._unable |= set(group.addresses)
+        outcomes: dict[ElectedGroup, Outcome] = {}
+        while self._dirty and may_go_on():
+            group = next(iter(self._dirty))
+            del self._dirty[group]
+            outcome = outcomes[group] = GroupDecision(group, moment, self._held).outcome()
+            self._note(group, outcome)
+        return outcomes
 
-    def result(self, held: Mapping[Address, _Held]) -> HolderState:
-        """Return what this decision comes to."""
-        for each in held.values():
-            ends = (each.until, each.help.until if each.help is not None else None, each.offered_until)
-            self._ends += [end for end in ends if end is not None]
-        claimed = {address: each for address, each in held.items() if each.state in HELD}
-        regained = frozenset(
-            address
-            for address in self._holder._contested - self._contested.keys()
-            if address in held and held[address].state is State.HOLDING
-        )
-        self._holder._contested = frozenset(self._contested)
-        return HolderState(
-            states=self._states,
-            scopes={address: each.scope for address, each in held.items()},
-            probing=frozenset(address for address, each in held.items() if each.state is State.PROBING),
-            claims={address: each.claim for address, each in claimed.items()},
-            help={address: each.help for address, each in claimed.items() if each.help is not None},
-            deadline=min((end for end in self._ends if end > self._now), default=None),
-            contested=self._contested,
-            regained=regained,
-            unable=frozenset(self._unable),
-        )
-
-    def _walk(
-        self, address: Address, held: _Held, own: Candidate | None, standings: Standings, may_take: bool
-    ) -> None:
-        """Make every transition that is due."""
-        heard = self._claims.heard.get(address, {})
-        helping = held.help.node if held.help is not None else None
-        others = [node for node in heard if node != helping]
-        if others and held.state in HELD and held.state is not State.HANDING_OVER:
-            self._contested[address] = others[0]
-        while True:
-            case = self._case(address, held, own, standings, may_take)
-            if held.state is State.HANDING_OVER and not case.runs:
-                held.help = None
-            to = next_state(held.state, case)
-            if to is held.state:
-                return
-            self._enter(address, held, to, case, standings)
-            if to not in ANNOUNCED:
-                return
-
-    def _case(
-        self, address: Address, held: _Held, own: Candidate | None, standings: Standings, may_take: bool
-    ) -> Case:
-        inputs, liveness = self._inputs, self._inputs.liveness
-        heard = self._claims.heard.get(address, {})
-        claimed = held.state in HELD
-        help_ = held.help
-        if not claimed and own is not None and may_take:
-            help_ = help_for(address, liveness.states, liveness.leaving, inputs.links, now=self._now)
-            if help_ is not None and help_.node not in standings.nodes:
-                help_ = None
-        better_probers = frozenset(each.node for each in standings.better) & self._claims.probed.get(
-            address, frozenset()
-        )
-        return Case(
-            now=self._now,
-            able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
-            isolated=standings.isolated,
-            claims=heard,
-            preceding=(
-                standings.preceding(
-                    address, held.claim, helping=help_.node if help_ is not None and claimed else None
-                )
-                if claimed
-                else frozenset()
-            ),
-            first_prober=not better_probers,
-            is_answered=address in inputs.answered,
-            chosen=(standings.chosen and (claimed or not standings.rumoured)) or standings.is_helped(address),
-            may_take=may_take,
-            vouched=self._holder._terms.vouches_for(address, self._now),
-            help=help_,
-            runs=help_ is not None and self._now < help_.until and help_.node not in inputs.unforwarding,
-            until=held.until,
-        )
-
-    def _enter(self, address: Address, held: _Held, to: State, case: Case, standings: Standings) -> None:
-        terms, liveness = self._holder._terms, self._inputs.liveness
-        was, held.state = held.state, to
-        held.until = None
-        if to is State.HANDING_OVER:
-            held.until = self._now + self._holder._patience
-        elif to is State.HELPING:
-            held.help = case.help
-            held.term = case.help.term if case.help is not None else 0
-        elif to in (State.HOLDING, State.PROBING):
-            if was not in HELD:
-                fresh = liveness.booting and not terms.had_holder(address)
-                held.provisional = held.provisional or (fresh and standings.misses_a_better())
-                held.term = self._term(address, standings)
-            held.help = None
-        if to not in ANNOUNCED:
-            held.help = None
-
-    def _term(self, address: Address, standings: Standings) -> int:
-        """That of the claim made in this node's place, if there is one: it goes on; else the next."""
-        claims = self._claims.heard.get(address, {})
-        for node, claim in claims.items():
-            if standings.helps(node, address):
-                return claim.term
-        return self._holder._terms.next_term(address, informed=self._inputs.liveness.informed)
-
-    def _may_take(self, group: Candidates, standings: Standings) -> bool:
-        """Whether it is this node's turn to take what nobody, or a lesser holder, has of the group."""
-        if standings.me is None or standings.rumoured or standings.unknown:
-            return False
-        if self._inputs.by_lease:
-            return not standings.better
-        if standings.holder is standings.me:
-            return True
-        if standings.holder is None:
-            if standings.probed:
-                return False
-            return self._has_waited(group.addresses[0], "vacant", standings)
-        if not standings.outdoes_holder or not self._is_steady(standings):
-            return False
-        return self._has_waited(group.addresses[0], "lesser holder", standings)
-
-    def _has_waited(self, address: Address, reason: str, standings: Standings) -> bool:
-        since = self.since[address, reason] = self._holder._since.get((address, reason), self._now)
-        if not standings.hears_all_better:
-            return False
-        at = since + SKEW_SECONDS * len(standings.better)
-        self._ends.append(at)
-        return self._now >= at
-
-    def _is_steady(self, standings: Standings) -> bool:
-        """Whether this node may take an address for being preferred: it is heard, and Ready, for long enough."""
-        me, holder = standings.me, standings.holder
-        if me is None or holder is None or standings.gives_way_at_once(holder):
-            return True
-        ready_at = 0.0 if self._holder._unready_at is None else self._holder._unready_at + STEADY_SECONDS
-        self._ends.append(ready_at)
-        return holder.node in self._inputs.liveness.steady and self._now >= ready_at
-
-    def _settle(self, address: Address, held: _Held, standings: Standings) -> None:
-        """End what was provisional while the cluster booted: offer it once to whoever comes first."""
-        if held.offered_until is not None and self._now >= held.offered_until:
-            held.offered_until = None
-        if not held.provisional or held.state is not State.HOLDING:
+    def _follow(self, inputs: Inputs, now: float) -> None:
+        """Find out about which groups is to be decided, but for those whose candidates are other ones."""
+        before, self._inputs = self._inputs, inputs
+        touched, renewed = self._claims.update(inputs.liveness)
+        self._heard_of = touched
+        self._look(touched, renewed, now)
+        for subnet in self._electorate.follow(inputs, renewed):
+            for group in {group for address, group in self._groups.items() if address in subnet}:
+                self._rejoin(group)
+        groups = self._groups
+        self._dirty.update(dict.fromkeys(groups[address] for address in touched if address in groups))
+        self._dirty.update(self._changed)
+        for address in before.refused ^ inputs.refused:
+            if address in groups:
+                self._dirty[groups[address]] = None
+        answered = (each for each in self._state.probing if each in inputs.answered and each in groups)
+        self._dirty.update(dict.fromkeys(groups[address] for address in answered))
+        while self._deadlines and self._deadlines[0][0] <= now:
+            at, _, group = heapq.heappop(self._deadlines)
+            if group.deadline == at:
+                self._dirty[group] = None
+        if _surroundings(before) == _surroundings(inputs):
+            if self._electorate.stale:
+                self._dirty.update(self._unsettled)
             return
-        if self._inputs.liveness.booting:
-            if standings.misses_a_better():
-                return
-            # All are to know of each other before one of them takes it.
-            since = self.since[address, "complete"] = self._holder._since.get((address, "complete"), self._now)
-            self._ends.append(since + SKEW_SECONDS)
-            if self._now < since + SKEW_SECONDS:
-                return
-        held.provisional = False
-        if standings.better:
-            held.offered_until = self._now + self._holder._patience
+        self._dirty.update(self._unsettled)
+        if before.liveness.cut_off_from != inputs.liveness.cut_off_from or before.links != inputs.links:
+            self._dirty.update(dict.fromkeys(groups[address] for address in self._held if address in groups))
+        if before.by_lease or inputs.by_lease:
+            self._dirty.update(dict.fromkeys(groups.values()))
+        steady = inputs.liveness.steady
+        for live in self._electorate.with_lesser():
+            for holder in live.lesser & steady & live.settled.keys():
+                self._dirty.update(live.settled[holder])
+
+    def _look(self, touched: Iterable[Address], renewed: Iterable[str], now: float) -> None:
+        """Take note of who claimed what until now, for the addresses of which that may be news."""
+        claims = self._claims
+        for node in renewed:
+            state = claims.states.get(node)
+            if state is not None and node not in claims.heard and node not in claims.rumoured:
+                for address, claim in state.claims.items():
+                    if address in self._groups:
+                        self._terms.said(address, claim.term, now)
+        for address in {*touched, *self._unlooked}:
+            if address not in self._groups:
+                continue
+            terms = [claim.term for claim in claims.claims(address).values()]
+            terms += [claim.term for claim in claims.rumours(address).values()]
+            held = self._held.get(address)
+            if held is not None and held.state in HELD:
+                terms.append(held.term)
+            self._terms.look(address, terms, now)
+        self._unlooked.clear()
+
+    def _note(self, group: ElectedGroup, outcome: Outcome) -> None:
+        """Remember what a decision about a group came to."""
+        self._unsettle(group)
+        group.since = outcome.since
+        if outcome.deadline != group.deadline:
+            group.deadline = outcome.deadline
+            if outcome.deadline is not None:
+                heapq.heappush(self._deadlines, (outcome.deadline, next(self._numbers), group))
+        group.settled, group.holder = outcome.settled, outcome.holder
+        if outcome.settled:
+            group.ranking = None
+            group.live.settle(group, outcome.holder)
+        else:
+            self._unsettled[group] = None
+        changed = State.YIELDING in outcome.states.values()
+        for address in outcome.states:
+            was = self._state.claims.get(address)
+            held = outcome.held.get(address)
+            if held is None:
+                self._held.pop(address, None)
+            else:
+                self._held[address] = held
+            if was != (held.claim if held is not None and held.state in HELD else None):
+                self._unlooked.add(address)
+                changed = True
+        if changed:
+            self._changed[group] = None
+        else:
+            self._changed.pop(group, None)
+
+    def _unsettle(self, group: ElectedGroup) -> None:
+        if group.settled:
+            group.live.unsettle(group, group.holder)
+            group.settled = False
+        self._unsettled.pop(group, None)
+
+    def _forget(self, group: ElectedGroup) -> None:
+        self._unsettle(group)
+        self._electorate.leave(group.live)
+        self._dirty.pop(group, None)
+        self._changed.pop(group, None)
+        group.deadline = None
+
+    def _rejoin(self, group: ElectedGroup) -> None:
+        """Its addresses lie in other subnets than before."""
+        self._unsettle(group)
+        self._unsettled[group] = None
+        self._electorate.leave(group.live)
+        group.live = self._electorate.join(group.candidates)
+        self._dirty[group] = None
+
+    def _sum_up(self, outcomes: Mapping[ElectedGroup, Outcome], now: float) -> HolderState:
+        before = self._state
+        gone, self._gone = self._gone, set()
+        for address in gone:
+            self._held.pop(address, None)
+            self._terms.forget(address)
+        states = {address: state for each in outcomes.values() for address, state in each.states.items()}
+        held = {address: one for each in outcomes.values() for address, one in each.held.items()}
+        claims = {address: one.claim for address, one in held.items() if one.state in HELD}
+        touched = states.keys() | gone
+        contested = {address: node for each in outcomes.values() for address, node in each.contested.items()}
+        helped = {address: one.help for address, one in held.items() if one.help is not None and one.state in HELD}
+        probing = frozenset(address for address, one in held.items() if one.state is State.PROBING)
+        unable = {address for each in outcomes.values() if each.unable for address in each.states}
+        regained = (address for address in before.contested.keys() & touched if address not in contested)
+        pending = self._electorate.stale or bool(self._dirty)
+        return HolderState(
+            states=_updated(before.states, states, gone),
+            scopes=_updated(before.scopes, {address: one.scope for address, one in held.items()}, touched),
+            probing=_replaced_set(before.probing, probing, touched),
+            claims=_updated(before.claims, claims, touched),
+            help=_replaced(before.help, helped, touched),
+            deadline=now if pending else self._next_deadline(),
+            contested=_replaced(before.contested, contested, touched),
+            regained=frozenset(each for each in regained if each in held and held[each].state is State.HOLDING),
+            unable=_replaced_set(before.unable, frozenset(unable), touched),
+            touched=touched | self._heard_of,
+            pending=pending,
+        )
+
+    def _next_deadline(self) -> float | None:
+        while self._deadlines and self._deadlines[0][2].deadline != self._deadlines[0][0]:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+
+def _surroundings(inputs: Inputs) -> tuple[object, ...]:
+    """All of the inputs that concerns every group; what is claimed and answered concerns its own address only."""
+    liveness = inputs.liveness
+    return (
+        liveness.alive,
+        liveness.heard,
+        liveness.steady,
+        liveness.leaving,
+        liveness.arriving,
+        liveness.overheard,
+        liveness.sides,
+        liveness.cut_off_from,
+        liveness.silent,
+        liveness.informed,
+        liveness.booting,
+        inputs.links,
+        inputs.unforwarding,
+        inputs.unreachable,
+        inputs.subnets_by_lease,
+    )
+
+
+def _updated(
+    before: Mapping[Address, _Value], values: Mapping[Address, _Value], touched: Iterable[Address]
+) -> PersistentMap[Address, _Value]:
+    """Of the touched addresses those have values that have one now."""
+    known = before if isinstance(before, PersistentMap) else PersistentMap(before)
+    changed = {address: value for address, value in values.items() if known.get(address) != value}
+    return known.updated(changed, without=[each for each in touched if each not in values and each in before])
+
+
+def _replaced(
+    before: Mapping[Address, _Value], values: Mapping[Address, _Value], touched: Set[Address]
+) -> Mapping[Address, _Value]:
+    """The same for what is always little."""
+    if not values and touched.isdisjoint(before):
+        return before
+    return {**{address: value for address, value in before.items() if address not in touched}, **values}
+
+
+def _replaced_set(before: frozenset[Address], now: frozenset[Address], touched: Set[Address]) -> frozenset[Address]:
+    return (before - touched) | now if now or not touched.isdisjoint(before) else before

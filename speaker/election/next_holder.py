@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
 from speaker.cluster.service_address import ServiceAddress
-from speaker.election.candidates import candidates
-from speaker.election.inputs import Claims, Inputs
+from speaker.election.candidates import CandidateSet
+from speaker.election.claim_index import ClaimIndex
+from speaker.election.elected_group import ElectedGroup
+from speaker.election.groups import parts
+from speaker.election.inputs import Inputs
+from speaker.election.live_candidates import LiveCandidates
 from speaker.election.standings import Standings
-
-_UNCLAIMED = Claims({}, {}, {})
 
 
 class NextHolder:
@@ -46,14 +48,22 @@ class NextHolder:
 
     def _hold(self, of_service: tuple[ServiceAddress, ...], inputs: Inputs) -> dict[Address, Scope]:
         found: dict[Address, Scope] = {}
-        for group in candidates([of_service]):
-            if self._node not in group.nodes:
+        for part in parts(sorted(of_service, key=lambda each: (each.service, each.address))):
+            eligible = CandidateSet(part.slots)
+            if self._node not in eligible:
                 continue
+            live = LiveCandidates(eligible, part.addresses, None, node=self._node)
+            live.refresh(None, inputs, inputs.alive, by_subnet=self._by_subnet)
             standings = Standings(
-                group, node=self._node, inputs=inputs, claims=_UNCLAIMED, own={}, by_subnet=self._by_subnet
+                ElectedGroup(part.candidates(eligible), live),
+                node=self._node,
+                inputs=inputs,
+                alive=inputs.alive,
+                claims=ClaimIndex(self._node),
+                own={},
             )
-            if standings.me is not None and not standings.better and not standings.isolated:
-                found.update(group.nodes[self._node].scopes)
+            if live.own is not None and standings.me is not None and not (standings.beaten or standings.isolated):
+                found.update(zip(part.addresses, live.own.scopes, strict=True))
         return found
 
 

@@ -1,113 +1,117 @@
-"""One election at one moment, as this node sees it: the candidates that are alive, and what they claim."""
+"""One election at one moment, as this node sees it: who comes before whom, and what they claim."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 from allocator.core.addresses import Address
-from speaker.cluster.eligibility import NOT_READY_HANDICAP
-from speaker.cluster.scope import Scope
-from speaker.election.candidates import Candidate, Candidates
+from speaker.election.claim_index import ClaimIndex
+from speaker.election.elected_group import ElectedGroup
 from speaker.election.election import Precedence
-from speaker.election.inputs import Claims, Inputs
-from speaker.election.reach import Reach, reach
-from speaker.membership.state_sync import NOTHING, Claim
-
-NO_SUBNET_HANDICAP = 2 * NOT_READY_HANDICAP
-LOST_LINK_HANDICAP = 2 * NO_SUBNET_HANDICAP
-"""Each is worse than all before it together: what a node without the link would answer, the clients may not hear."""
-_NO_CANDIDATE = 2 * LOST_LINK_HANDICAP
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A candidate that is alive and can answer, with everything that speaks against it."""
-
-    node: str
-    handicap: int
-    weight: int
-    rank: int
+from speaker.election.inputs import Inputs
+from speaker.election.live_candidates import NO_CANDIDATE, Merit
+from speaker.membership.state_sync import Claim
 
 
 class Standings:
-    """The contenders for one group of addresses, best first, and which of them the claims make its holder."""
+    """The candidates for one group of addresses, and which of them the claims make its holder.
+
+    Looks at no more candidates than the question asked needs.
+    """
 
     def __init__(
         self,
-        group: Candidates,
+        group: ElectedGroup,
         *,
         node: str,
         inputs: Inputs,
-        claims: Claims,
+        alive: frozenset[str],
+        claims: ClaimIndex,
         own: Mapping[Address, Claim],
-        by_subnet: bool,
     ) -> None:
-        """`claims` are the others', `own` this node's. `by_subnet` ranks nodes without a fitting subnet last."""
+        """`claims` are the others', `own` those of this node on addresses of the group."""
         self._group = group
-        self.nodes = group.nodes
+        self._addresses = group.candidates.addresses
+        self.eligible = group.live.eligible
+        self.order = group.live.order
+        if inputs.refused and node in self.order and not inputs.refused.isdisjoint(self._addresses):
+            self.order = {other: merit for other, merit in self.order.items() if other != node}
         self._node = node
         self._inputs = inputs
+        self._alive = alive
         self._claims = claims
-        self._own = {address: own[address] for address in group.addresses if address in own}
-        self._by_subnet = by_subnet
-        found = [
-            contender
-            for rank, (other, candidate) in enumerate(group.nodes.items())
-            if other in inputs.alive and (contender := self._contender(other, candidate, rank)) is not None
-        ]
-        self.order = tuple(sorted(found, key=lambda each: (each.handicap, -each.weight, each.rank)))
-        self._contenders = {contender.node: contender for contender in self.order}
-        self.me = self._contenders.get(node)
+        self._own = own
+        self.me: Merit | None = self.order.get(node)
+        self.heard = {address: claims.claims(address) for address in self._addresses}
+        """The claims of others that are heard, by address and node."""
+
+    @property
+    def beaten(self) -> bool:
+        """Whether some candidate comes before this node, or it is none of them."""
+        return bool(self.better(at_most=1))
+
+    def better(self, *, at_most: int) -> list[str]:
+        """Return those before this node, all of them where it is none of them; no more than so many.
+
+        Each has to be ranked: of hundreds of candidates that costs more than all the rest of a decision.
+        """
+        me = self.me
+        found = [node for node, merit in self.order.items() if me is None or merit < me][:at_most]
+        for node, merit in self.order.items() if me is not None and len(found) < at_most else ():
+            if merit == me and self.precedes(node):
+                found.append(node)
+                if len(found) == at_most:
+                    break
+        return found
+
+    def precedes(self, node: str) -> bool:
+        """Whether a candidate that is alive comes before this node."""
+        me, merit = self.me, self.order[node]
+        if me is None or merit < me:
+            return True
+        return merit == me and node != self._node and self._group.rank(node) < self._group.rank(self._node)
 
     @cached_property
-    def better(self) -> tuple[Contender, ...]:
-        """Those before this node; all of them where it is none of them."""
-        return self.order if self.me is None else self.order[: self.order.index(self.me)]
-
-    @cached_property
-    def holder(self) -> Contender | None:
-        """The contender whose claim precedes all others; None where none claims anything."""
+    def holder(self) -> str | None:
+        """The candidate whose claim precedes all others; None where none claims anything."""
         claims: dict[str, list[Claim]] = {self._node: list(self._own.values())} if self._own else {}
-        for address in self._group.addresses:
-            for node, claim in self._claims.heard.get(address, {}).items():
+        for by_node in self.heard.values():
+            for node, claim in by_node.items():
                 claims.setdefault(node, []).append(claim)
         for node in list(claims):
-            if node in self._contenders and not self._helps_another(node, claims):
+            if node in self.order and not self._helps_another(node, claims):
                 continue
             del claims[node]
-        if not claims:
-            return None
-        best = min(claims, key=lambda node: min(self._precedence(node, claim) for claim in claims[node]))
-        return self._contenders[best]
+        if len(claims) <= 1:
+            return next(iter(claims), None)
+        return min(claims, key=lambda node: min(self._precedence(node, claim) for claim in claims[node]))
 
     @cached_property
     def rumoured(self) -> bool:
         """Whether a candidate with which hearing is not mutual was last known to claim something of it."""
-        return any(
-            node in self.nodes for address in self._group.addresses for node in self._claims.rumoured.get(address, ())
+        return bool(self._claims.rumoured) and any(
+            node in self.eligible for address in self._addresses for node in self._claims.rumours(address)
         )
 
     @property
     def unknown(self) -> bool:
         """Whether a candidate has just come to this side, so that what it claims is not known."""
-        return any(node in self.nodes for node in self._inputs.liveness.arriving)
+        return any(node in self.eligible for node in self._inputs.liveness.arriving)
 
     @cached_property
-    def probed(self) -> frozenset[str]:
-        """The other contenders that ask the LAN for something of it."""
-        return frozenset(
-            node
-            for address in self._group.addresses
-            for node in self._claims.probed.get(address, ())
-            if node in self._contenders
-        )
+    def probed(self) -> bool:
+        """Whether another candidate asks the LAN for something of it."""
+        return any(node in self.order for address in self._addresses for node in self._claims.probers(address))
+
+    def probed_by_a_better(self, address: Address) -> bool:
+        """Whether a candidate that comes before this node asks the LAN for it."""
+        return any(node in self.order and self.precedes(node) for node in self._claims.probers(address))
 
     @property
     def isolated(self) -> bool:
         """Whether this node is cut off, and a candidate is among those that are not."""
-        return any(node in self._group.nodes for node in self._inputs.liveness.cut_off_from)
+        return any(node in self.eligible for node in self._inputs.liveness.cut_off_from)
 
     @cached_property
     def chosen(self) -> bool:
@@ -115,8 +119,8 @@ class Standings:
         if self.me is None:
             return False
         if self._inputs.by_lease:
-            return not self.better
-        return self.holder is None or self.holder is self.me or self.outdoes_holder
+            return not self.beaten
+        return self.holder is None or self.holder == self._node or self.outdoes_holder
 
     @cached_property
     def outdoes_holder(self) -> bool:
@@ -125,94 +129,81 @@ class Standings:
         Only while its side counts no less than the holder's: otherwise the holder's claim would precede its own.
         """
         me, holder = self.me, self.holder
-        if me is None or holder is None or holder is me:
+        if me is None or holder is None or holder == self._node:
             return False
-        if self._is_offered(holder.node):
-            return self.order.index(me) < self.order.index(holder)
-        liveness = self._inputs.liveness
-        if me.handicap != holder.handicap:
-            return me.handicap < holder.handicap
-        sides = liveness.sides
-        return sides.get(self._node, 0) >= sides.get(holder.node, 0) and me.weight > holder.weight
-
-    @cached_property
-    def hears_all_better(self) -> bool:
-        """Whether every contender before this node is heard, so that it would be known if one took an address."""
-        return all(contender.node in self._inputs.liveness.heard for contender in self.better)
+        if self._is_offered(holder):
+            return not self.precedes(holder)
+        its = self.order[holder]
+        return me < its and (me[0] < its[0] or counts_no_less(self._inputs, self._node, holder))
 
     def preceding(self, address: Address, own: Claim, *, helping: str | None) -> frozenset[str]:
         """The nodes whose claim on the address precedes this node's; that of the node it helps always does."""
+        heard = self.heard[address]
+        if not heard:
+            return frozenset()
         mine = self._precedence(self._node, own)
         return frozenset(
             node
-            for node, claim in self._claims.heard.get(address, {}).items()
+            for node, claim in heard.items()
             if node == helping or (not self.helps(node, address) and self._precedence(node, claim) < mine)
         )
 
-    def gives_way_at_once(self, holder: Contender) -> bool:
+    def gives_way_at_once(self, holder: str) -> bool:
         """Whether the holder has more against it than this node, or only keeps it while the cluster boots."""
-        return self._is_offered(holder.node) or (self.me is not None and self.me.handicap < holder.handicap)
+        return self._is_offered(holder) or (self.me is not None and self.me[0] < self.order[holder][0])
 
     def is_helped(self, address: Address) -> bool:
         """Whether this node may serve, and another claims the address in its place because its speaker restarted."""
-        return self.me is not None and any(self.helps(node, address) for node in self._claims.heard.get(address, ()))
+        return self.me is not None and any(self.helps(node, address) for node in self.heard[address])
 
     def helps(self, node: str, address: Address) -> bool:
         """Whether the node claims the address in this node's place."""
-        return self._inputs.liveness.states[node].helped.get(address) == self._node
+        return self._claims.states[node].helped.get(address) == self._node
 
     def misses_a_better(self) -> bool:
         """Whether a candidate that would come before this node, were its speaker there, is not."""
-        nodes = self._group.nodes
-        if self._node not in nodes:
+        own = self.eligible.get(self._node)
+        if own is None:
             return False
-        ranked = sorted(nodes, key=lambda each: (nodes[each].handicap, -nodes[each].weight))
-        return any(other not in self._inputs.alive for other in ranked[: ranked.index(self._node)])
+        mine = (own.handicap, -own.weight)
+        for node in self.eligible.names():
+            if node in self._alive:
+                continue
+            other = self.eligible.get(node) or own
+            its = (other.handicap, -other.weight)
+            if its < mine or (its == mine and self._group.rank(node) < self._group.rank(self._node)):
+                return True
+        return False
 
     def is_first_of_those_alive(self) -> bool:
         """Whether this node would come first if all that are alive could answer."""
-        return next((node for node in self._group.nodes if node in self._inputs.alive), None) == self._node
-
-    def _contender(self, node: str, candidate: Candidate, rank: int) -> Contender | None:
-        reaches = [self._reach(node, address, scope) for address, scope in candidate.scopes.items()]
-        if not all(each.possible for each in reaches):
-            return None
-        handicap = candidate.handicap
-        handicap += LOST_LINK_HANDICAP if any(each.lost for each in reaches) else 0
-        handicap += NO_SUBNET_HANDICAP if self._by_subnet and not all(each.subnet for each in reaches) else 0
-        return Contender(node=node, handicap=handicap, weight=candidate.weight, rank=rank)
-
-    def _reach(self, node: str, address: Address, scope: Scope) -> Reach:
-        """How the node reaches those who ask; as far as its Lease tells where that is all there is, else at best."""
-        if node == self._node:
-            own = reach(address, scope, self._inputs.links)
-            return replace(own, possible=False) if address in self._inputs.refused else own
-        state = self._inputs.liveness.states.get(node, NOTHING)
-        if node in self._inputs.by_lease:
-            subnets = self._inputs.subnets_by_lease.get(node, ())
-            return Reach(possible=True, subnet=any(address in subnet for subnet in subnets), lost=False)
-        if state is NOTHING:
-            return Reach(possible=True, subnet=True, lost=False)
-        return reach(address, scope, state.links)
+        alive = [node for node in self.eligible.names() if node in self._alive]
+        return self._node in alive and min(alive, key=self._group.rank) == self._node
 
     def _precedence(self, node: str, claim: Claim) -> Precedence:
-        contender = self._contenders.get(node)
+        merit = self.order.get(node)
         return Precedence(
-            handicap=_NO_CANDIDATE if contender is None else contender.handicap,
+            handicap=NO_CANDIDATE if merit is None else merit[0],
             offered=claim.offered,
             lesser_side=-self._inputs.liveness.sides.get(node, 0),
-            lesser_weight=0 if contender is None else -contender.weight,
+            lesser_weight=0 if merit is None else merit[1],
             term=claim.term,
-            rank=0 if contender is None else contender.rank,
+            rank=b"" if merit is None else self._group.rank(node),
         )
 
     def _is_offered(self, node: str) -> bool:
-        claims = [self._claims.heard.get(address, {}).get(node) for address in self._group.addresses]
-        return all(claim.offered for claim in claims if claim is not None)
+        claims = [by_node[node] for by_node in self.heard.values() if node in by_node]
+        return all(claim.offered for claim in claims)
 
     def _helps_another(self, node: str, claims: Mapping[str, object]) -> bool:
-        """Whether the node claims in place of another contender that claims for itself again."""
+        """Whether the node claims in place of another candidate that claims for itself again."""
         if node == self._node:
             return False
-        helped = self._inputs.liveness.states[node].helped
-        return any(helped.get(address) in claims for address in self._group.addresses)
+        helped = self._claims.states[node].helped
+        return bool(helped) and any(helped.get(address) in claims for address in self._addresses)
+
+
+def counts_no_less(inputs: Inputs, node: str, other: str) -> bool:
+    """Tell whether a node's side counts no less than another's."""
+    sides = inputs.liveness.sides
+    return sides.get(node, 0) >= sides.get(other, 0)

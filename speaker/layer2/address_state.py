@@ -11,6 +11,7 @@ from speaker.cluster.scope import Scope
 from speaker.layer2.conflicts import Claim, Conflict, Conflicts
 from speaker.layer2.gratuitous import AnnouncementSchedule, Reason
 from speaker.layer2.probing import Probation
+from speaker.persistent_map import changed_keys
 
 AsksFrom = Callable[[Address, Scope], float]
 """From when on a question for an address on the interfaces of a scope reaches somebody."""
@@ -80,18 +81,21 @@ class AddressStates:
         asks_from: AsksFrom = _always,
     ) -> Transition:
         """Hold exactly `wanted` from now on; what is new and among `unheld` is probed for first."""
-        before, self.wanted = self.wanted, dict(wanted)
-        released = before.keys() - wanted.keys()
+        before, self.wanted = self.wanted, wanted
+        changed = sorted(changed_keys(before, wanted))
+        released = [address for address in changed if address not in wanted]
         for address in released:
             self._schedule.release(address)
             self._probation.end(address)
-        self._held_back -= released
+        self._held_back.difference_update(released)
         taken = []
-        for address, scope in wanted.items():
+        for address in changed:
+            if address not in wanted:
+                continue
             if address not in before and address in unheld:
                 self._held_back.add(address)
-                self._probation.begin(address, max(now, asks_from(address, scope)))
-            elif before.get(address) != scope and address not in self._held_back:
+                self._probation.begin(address, max(now, asks_from(address, wanted[address])))
+            elif address not in self._held_back:
                 self._schedule.start(address, Reason.TAKEN)
                 taken.append(address)
         settled = [address for address in released if self._conflicts.over(address)]

@@ -127,10 +127,12 @@ class Announcer:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def answered(self) -> frozenset[Address]:
-        """The addresses answered for now: not what is being probed for, left to another, or refused by the kernel."""
+    def answered(self, among: Iterable[Address] | None = None) -> frozenset[Address]:
+        """Which of these addresses, or of all, are answered for now: not what is being probed for, left to another,
+        or refused by the kernel."""
         with self._changed:
-            return self._states.answered() - self._refusals.current().keys()
+            found = self._states.answered() if among is None else filter(self._states.is_answered, among)
+            return frozenset(found) - self._refusals.current().keys()
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The conflicts with hosts that are none of ours, as they are now."""
@@ -154,6 +156,7 @@ class Announcer:
         What is new and among `unheld` (as far as is known, none of ours announced it until now) is probed for first;
         `on_answered` is called when any of it is answered.
         What is `helped` is answered with the restarting node's hardware address, by interface, and not announced.
+        `wanted` is not changed by the caller any more.
         """
         with self._changed:
             before = self._states.wanted

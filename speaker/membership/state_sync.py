@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct, error
 
 from allocator.core.addresses import Address, Family
 from speaker.membership.link import Link, Subnet
+from speaker.persistent_map import PersistentMap, changed_keys
 
 CHUNK_BYTES = 800
 MAXIMUM_TERM = 2**24 - 1
@@ -69,6 +71,8 @@ class AdvertisedState:
     `helped` names, for some of those it claims, the node whose speaker restarts and for which this one answers.
     `hears` are the nodes with which it exchanges heartbeats both ways, `lans` those it hears on each LAN that it is
     in; `booting` says that it knows of no speaker that has run for long.
+
+    Where `claims` is a PersistentMap, as in all that is sent and received, a change costs as much as what changes.
     """
 
     claims: Mapping[Address, Claim] = field(default_factory=dict)
@@ -100,18 +104,16 @@ class SentState:
     def __init__(self) -> None:
         self.version = 0
         self.state = NOTHING
-        self._entries: Mapping[Address, int] = {}
         self._changes: deque[tuple[int, frozenset[Address], frozenset[_Record]]] = deque(maxlen=_CHANGES_KEPT)
 
     def advertise(self, state: AdvertisedState) -> bool:
         """Make this the present state; tell whether it differs from the one before."""
         if state == self.state:
             return False
-        old, new = self._entries, _entries(state)
-        changed = frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
-        records = frozenset(kind for kind in _WHOLE if _part(kind, state) != _part(kind, self.state))
+        before, self.state = self.state, state
+        changed = frozenset(changed_keys(before.claims, state.claims) | (before.probed ^ state.probed))
+        records = frozenset(kind for kind in _WHOLE if _part(kind, state) != _part(kind, before))
         self.version += 1
-        self.state, self._entries = state, new
         self._changes.append((self.version, changed, records))
         return True
 
@@ -120,14 +122,16 @@ class SentState:
         first_kept = self._changes[0][0] if self._changes else self.version + 1
         if base == self.version:
             return []
-        entries, records = self._entries, frozenset(_WHOLE)
+        records = frozenset(_WHOLE)
         if first_kept <= base + 1 <= self.version:
             recent = [change for change in self._changes if change[0] > base]
             touched = {address for _, changed, _ in recent for address in changed}
-            entries = {address: self._entries.get(address, _GONE) for address in touched}
+            entries = {address: _entry(self.state, address) for address in touched}
             records = frozenset(kind for _, _, kinds in recent for kind in kinds)
         else:
             base = 0
+            every = (*self.state.claims, *self.state.probed)
+            entries = {address: _entry(self.state, address) for address in every}
         data = _encode(self.state, records, entries)
         pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
         return [
@@ -178,11 +182,16 @@ def _part(kind: _Record, state: AdvertisedState) -> object:
     return state.helped
 
 
-def _entries(state: AdvertisedState) -> dict[Address, int]:
-    found = dict.fromkeys(state.probed, _PROBED)
-    for address, claim in state.claims.items():
-        found[address] = claim.term | (_OFFERED if claim.offered else 0)
-    return found
+def _entry(state: AdvertisedState, address: Address) -> int:
+    claim = state.claims.get(address)
+    if claim is not None:
+        return claim.term | (_OFFERED if claim.offered else 0)
+    return _PROBED if address in state.probed else _GONE
+
+
+@lru_cache(maxsize=4096)
+def _claim(code: int) -> Claim:
+    return Claim(term=code & MAXIMUM_TERM, offered=bool(code & _OFFERED))
 
 
 def _encode(state: AdvertisedState, records: frozenset[_Record], entries: Mapping[Address, int]) -> bytes:
@@ -243,7 +252,7 @@ def _name(text: str) -> bytes:
 def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
     """Apply the records to the state before. Raises MalformedState."""
     links, hears, booting, helped, lans = before.links, before.hears, before.booting, before.helped, before.lans
-    entries = _entries(before)
+    entries: dict[Address, int] = {}
     try:
         reader = _Reader(data)
         while reader.left:
@@ -267,14 +276,16 @@ def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
                     entries[Address(family, int.from_bytes(value, "big"))] = code
     except (error, UnicodeDecodeError, KeyError) as problem:
         raise MalformedState(str(problem)) from None
-    claims = {
-        address: Claim(term=code & MAXIMUM_TERM, offered=bool(code & _OFFERED))
-        for address, code in entries.items()
-        if code != _GONE and not code & _PROBED
-    }
+    claimed = {address: _claim(code) for address, code in entries.items() if code != _GONE and not code & _PROBED}
+    claims = before.claims if isinstance(before.claims, PersistentMap) else PersistentMap(before.claims)
+    claims = claims.updated(claimed, without=entries.keys() - claimed.keys())
+    probed = before.probed
+    if entries:
+        asked = {address for address, code in entries.items() if code & _PROBED}
+        probed = probed.difference(entries).union(asked)
     return AdvertisedState(
         claims=claims,
-        probed=frozenset(address for address, code in entries.items() if code & _PROBED),
+        probed=probed,
         helped=helped,
         links=links,
         hears=hears,

@@ -6,20 +6,23 @@ import heapq
 import itertools
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 from allocator.core.addresses import Address
 from allocator.kube.client import Cluster as ApiCluster
 from allocator.kube.client import NotFound, Object
 from allocator.kube.resource import Resource
 from allocator.objects.names import HEARD_SPEAKERS_ANNOTATION, SPEAKER_LEASE_PREFIX
+from speaker.cluster.eligibility import Standing
+from speaker.cluster.eligible_nodes import EligibleNodes
 from speaker.cluster.scope import EVERYWHERE, Scope
-from speaker.election.candidates import Candidate, Candidates
-from speaker.election.election import rank
+from speaker.election.candidates import Candidates, CandidateSet
+from speaker.election.groups import GroupChanges
 from speaker.election.holder import Holder, HolderState
 from speaker.election.inputs import Inputs
+from speaker.election.transitions import State
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
@@ -46,12 +49,60 @@ def candidates(
     scope: Scope = EVERYWHERE,
 ) -> Candidates:
     """An address that each of the nodes may announce."""
-    scopes: dict[Address, Scope] = {address: scope}
-    places = {
-        node: Candidate(weight=(weights or {}).get(node, 0), handicap=(handicaps or {}).get(node, 0), scopes=scopes)
-        for node in rank(address=address, candidates=nodes)
+    standings = {
+        node: Standing(scope=scope, weight=(weights or {}).get(node, 0), handicap=(handicaps or {}).get(node, 0))
+        for node in nodes
     }
-    return Candidates(addresses=(address,), services=((("default", str(address)), address),), nodes=places)
+    return Candidates(
+        addresses=(address,),
+        services=((("default", str(address)), address),),
+        ranked_by=address,
+        eligible=CandidateSet(((EligibleNodes(standings),),)),
+    )
+
+
+class WholeHolder:
+    """A holder that is given all groups each time, as tests have them; beside it one that always looks at all.
+
+    Both must come to the same whatever happens: that is checked at every decision.
+    """
+
+    def __init__(self, node: str, *, checked: bool = True, **options: Any) -> None:
+        self._holder = Holder(node, **options)
+        self._oracle = Holder(node, **options) if checked else None
+        self._groups: list[Candidates] = []
+
+    def decide(self, groups: Iterable[Candidates], inputs: Inputs, now: float) -> HolderState:
+        """Decide about these groups."""
+        groups = list(groups)
+        changes = GroupChanges(
+            removed=[group for group in self._groups if group not in groups],
+            added=[group for group in groups if group not in self._groups],
+        )
+        self._groups = groups
+        self._holder.elect(changes)
+        state = self._holder.decide(inputs, now)
+        if self._oracle is not None:
+            self._oracle.elect(changes)
+            self._oracle.doubt()
+            found = differences(state, self._oracle.decide(inputs, now))
+            assert not found, f"{found} at {now}"
+        return state
+
+
+def differences(state: HolderState, expected: HolderState) -> dict[str, tuple[object, object]]:
+    """In what two decisions differ; what is yielded is waited for once it is looked at again."""
+    found = {}
+    for name in (each.name for each in fields(HolderState) if each.name != "touched"):
+        one, other = getattr(state, name), getattr(expected, name)
+        if name == "states":
+            one, other = (
+                {address: State.WAITING if each is State.YIELDING else each for address, each in states.items()}
+                for states in (one, other)
+            )
+        if one != other:
+            found[name] = (one, other)
+    return found
 
 
 def lan_links(number: int) -> tuple[Link, ...]:
@@ -71,7 +122,7 @@ class Member:
 
     name: str
     membership: Membership
-    holder: Holder
+    holder: WholeHolder
     groups: tuple[Candidates, ...] = ()
     links: tuple[Link, ...] = LINKS
     state: HolderState = field(default_factory=HolderState)
@@ -140,7 +191,7 @@ class Cluster:
         seed: int = 0,
         loss: float = 0.0,
         joined: bool = True,
-        new_holder: Callable[[str], Holder] = Holder,
+        new_holder: Callable[[str], WholeHolder] = WholeHolder,
     ) -> None:
         """`joined` starts every node and lets them settle."""
         self.names = tuple(names)

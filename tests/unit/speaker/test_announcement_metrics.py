@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from allocator.core.addresses import Address
 from speaker.cluster.scope import EVERYWHERE
 from speaker.election.announcement_metrics import AnnouncementMetrics
-from speaker.election.holder import HolderState
+from speaker.election.holder_state import HolderState
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
 from speaker.metrics import SpeakerMetrics
@@ -29,7 +29,8 @@ class Counted:
         self.now = HolderState()
 
     def take(self, liveness: Liveness, state: HolderState) -> None:
-        self.kept.count([candidates(VIP, ["node-1", "node-2"])], liveness, state, before=self.now)
+        group = candidates(VIP, ["node-1", "node-2"])
+        self.kept.count([VIP], liveness, state, before=self.now, group_of={VIP: group}.get)
         self.now = state
 
     def reasons(self) -> dict[str, float | None]:

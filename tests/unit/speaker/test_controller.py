@@ -68,8 +68,8 @@ class Neighbours:
         if asked_for:
             self.on_answered()
 
-    def answered(self) -> frozenset[Address]:
-        return frozenset(self.announced) - self.squatted
+    def answered(self, among: Iterable[Address]) -> frozenset[Address]:
+        return frozenset(among) & self.announced.keys() - self.squatted
 
     def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
         self.said.append("again" if addresses is None else f"again {', '.join(map(str, addresses))}")

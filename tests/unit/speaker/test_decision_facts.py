@@ -12,9 +12,10 @@ from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
 from speaker.decision_facts import DecisionFacts
-from speaker.election.candidates import candidates
 from speaker.election.graceful_restart import Help
-from speaker.election.holder import HolderState
+from speaker.election.groups import Groups
+from speaker.election.holder import Holder
+from speaker.election.holder_state import HolderState
 from speaker.election.inputs import Inputs
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
@@ -33,7 +34,9 @@ class Rig:
 
     def __init__(self) -> None:
         self.view = View()
-        self.facts = DecisionFacts(node="node-a", protocol="layer2")
+        self.groups = Groups(self.view)
+        self.holder = Holder("node-a")
+        self.facts = DecisionFacts(node="node-a", protocol="layer2", view=self.view, holder=self.holder)
         self.put(NODES, node("node-a"))
         self.put(NODES, node("node-b"))
         self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
@@ -43,16 +46,19 @@ class Rig:
 
     def put(self, resource: Resource, obj: Object, *, gone: bool = False) -> None:
         key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
-        self.view.apply(Change(resource, key, None, None if gone else obj, "1"))
+        seen = self.view.read(Change(resource, key, None, None if gone else obj, "1"))
+        assert seen is not None
+        self.view.apply(seen)
 
     def decided(
         self, state: HolderState, *, alive: tuple[str, ...] = ("node-a", "node-b"), claiming: str = ""
     ) -> dict[Subject, Fact | None]:
-        self.view.refresh()
+        self.holder.elect(self.groups.update(self.view.refresh()))
         states = {claiming: AdvertisedState(claims={VIP: Claim(term=2)})} if claiming else {}
         liveness = Liveness(alive=frozenset(alive), heard=frozenset(alive) - {"node-a"}, states=states)
-        groups = candidates(self.view.service_addresses())
-        return self.facts.changed(self.view, groups, Inputs(liveness=liveness), state)
+        inputs = Inputs(liveness=liveness)
+        self.holder.decide(inputs, 0.0)
+        return self.facts.changed([VIP], inputs, state)
 
 
 @pytest.fixture

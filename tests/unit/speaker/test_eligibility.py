@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from allocator.core.pool_selection import Origin
+from allocator.kube import resource
 from allocator.kube.client import Object
+from allocator.kube.reflector import Change
 from allocator.objects.document import InvalidDocument
-from allocator.objects.pool import pool_from
-from speaker.cluster import endpoints
+from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from speaker.cluster.advertisements import advertisement_from
-from speaker.cluster.eligibility import NOT_READY_HANDICAP, Eligibility, Nobody, Standing, eligibility
+from speaker.cluster.eligibility import NOT_READY_HANDICAP, Nobody, Standing
 from speaker.cluster.nodes import node_from
 from speaker.cluster.scope import EVERYWHERE, Scope
+from speaker.cluster.service_address import ServiceAddress
+from speaker.cluster.state import View
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
 
 NODES = (node("node-1", labels={"rack": "a"}), node("node-2", labels={"rack": "b"}), node("node-3"))
@@ -30,18 +32,38 @@ def judge(
     advertisements: Sequence[Object] = (advertisement(),),
     nodes: Sequence[Object] = NODES,
     shared: bool = False,
-) -> Eligibility:
-    return eligibility(
-        candidate or service("192.0.2.10"),
-        origin=Origin((pool_from(of_pool or pool()),)),
-        serving=endpoints.serving(slices),
-        advertisements=[advertisement_from(each) for each in advertisements],
-        nodes=[node_from(each) for each in nodes],
-        shared=shared,
-    )
+) -> ServiceAddress:
+    """Find who may announce the address of a Service in a cluster of these objects."""
+    view = View()
+    others = [service("192.0.2.10", name="other")] if shared else []
+    candidate = candidate or service("192.0.2.10")
+    numbered = [
+        {**each, "metadata": {**each["metadata"], "name": f"web-{number}"}} for number, each in enumerate(slices)
+    ]
+    for kind, objects in (
+        (resource.NODES, nodes),
+        (IP_ADDRESS_POOLS, [of_pool or pool()]),
+        (L2_ADVERTISEMENTS, advertisements),
+        (resource.ENDPOINT_SLICES_V1, numbered),
+        (resource.SERVICES, [candidate, *others]),
+    ):
+        for each in objects:
+            key = (each["metadata"].get("namespace") or "", each["metadata"]["name"])
+            seen = view.read(Change(kind, key, None, each, "1"))
+            assert seen is not None
+            view.apply(seen)
+    view.refresh()
+    [found] = view.addresses_of(("default", "web"))
+    return found
 
 
-def scopes(verdict: Eligibility) -> dict[str, Scope]:
+def nobody(verdict: ServiceAddress) -> Nobody | None:
+    """Why no node may; there is a reason where, and only where, there is no node."""
+    assert (verdict.nobody is None) == bool(verdict.nodes)
+    return verdict.nobody
+
+
+def scopes(verdict: ServiceAddress) -> dict[str, Scope]:
     return {name: standing.scope for name, standing in verdict.nodes.items()}
 
 
@@ -50,18 +72,11 @@ def rack(value: str) -> dict[str, dict[str, str]]:
 
 
 def test_an_advertisement_that_says_nothing_covers_every_pool_node_and_interface() -> None:
-    assert judge() == Eligibility(dict.fromkeys(ALL, Standing(scope=EVERYWHERE)))
+    assert judge().nodes == dict.fromkeys(ALL, Standing(scope=EVERYWHERE))
 
 
 def test_an_address_in_no_pool_is_announced_by_nobody() -> None:
-    verdict = eligibility(
-        service("192.0.2.10"),
-        origin=Origin(),
-        serving=endpoints.serving(SERVED_ON_1),
-        advertisements=[advertisement_from(advertisement())],
-        nodes=[node_from(each) for each in NODES],
-    )
-    assert verdict == Eligibility(nobody=Nobody.NO_POOL)
+    assert nobody(judge(service("198.51.100.10"))) is Nobody.NO_POOL
 
 
 @pytest.mark.parametrize(
@@ -84,7 +99,7 @@ def test_pools_are_covered_by_name_or_label_and_services_by_label(spec: Object, 
         of_pool=pool(tier="public"),
         advertisements=[advertisement(**spec)],
     )
-    assert (sorted(verdict.nodes) == ALL) if covered else verdict == Eligibility(nobody=Nobody.NO_ADVERTISEMENT)
+    assert (sorted(verdict.nodes) == ALL) if covered else nobody(verdict) is Nobody.NO_ADVERTISEMENT
 
 
 def test_node_selectors_choose_nodes_and_advertisements_add_up() -> None:
@@ -120,7 +135,7 @@ def test_a_nodes_interfaces_are_those_of_all_its_advertisements_and_none_named_m
 )
 def test_nodes_that_cannot_or_must_not_do_not_announce(unfit: Object) -> None:
     assert sorted(judge(nodes=[unfit, node("node-2")]).nodes) == ["node-2"]
-    assert judge(nodes=[unfit]) == Eligibility(nobody=Nobody.NO_NODE)
+    assert nobody(judge(nodes=[unfit])) is Nobody.NO_NODE
 
 
 def test_a_node_that_is_not_ready_announces_only_where_no_better_is_found() -> None:
@@ -152,7 +167,7 @@ def test_the_weights_of_matching_preferences_add_up_for_nodes_the_advertisement_
 def test_a_shared_address_is_not_announced_by_an_advertisement_that_chooses_services() -> None:
     chosen = service("192.0.2.10", labels={"app": "web"})
     choosy = advertisement(serviceSelectors=[{"matchLabels": {"app": "web"}}])
-    assert judge(chosen, advertisements=[choosy], shared=True) == Eligibility(nobody=Nobody.SHARED_AND_SELECTED)
+    assert nobody(judge(chosen, advertisements=[choosy], shared=True)) is Nobody.SHARED_AND_SELECTED
     assert sorted(judge(chosen, advertisements=[choosy]).nodes) == ALL
     assert sorted(judge(chosen, shared=True).nodes) == ALL
 
@@ -170,14 +185,14 @@ def test_a_shared_address_is_not_announced_by_an_advertisement_that_chooses_serv
 )
 def test_nobody_announces_a_service_that_nothing_serves(condition: Object, serves: bool) -> None:
     verdict = judge(slices=[endpoint_slice(endpoint("node-1", ready=False)), endpoint_slice(condition)])
-    assert (sorted(verdict.nodes) == ALL) if serves else verdict == Eligibility(nobody=Nobody.NO_ENDPOINT)
+    assert (sorted(verdict.nodes) == ALL) if serves else nobody(verdict) is Nobody.NO_ENDPOINT
 
 
 def test_no_slices_and_slices_without_endpoints_serve_nothing() -> None:
     bare = endpoint_slice()
     bare["endpoints"] = None
     for slices in ([], [bare]):
-        assert judge(slices=slices).nobody is Nobody.NO_ENDPOINT
+        assert nobody(judge(slices=slices)) is Nobody.NO_ENDPOINT
 
 
 def test_local_traffic_keeps_to_nodes_with_a_serving_endpoint() -> None:
@@ -185,12 +200,50 @@ def test_local_traffic_keeps_to_nodes_with_a_serving_endpoint() -> None:
     slices = [endpoint_slice(endpoint("node-2"), endpoint("node-3", ready=False), endpoint(None))]
     assert sorted(judge(local, slices=slices).nodes) == ["node-2"]
     elsewhere = [endpoint_slice(endpoint("node-9"))]
-    assert judge(local, slices=elsewhere) == Eligibility(nobody=Nobody.NO_LOCAL_ENDPOINT)
+    assert nobody(judge(local, slices=elsewhere)) is Nobody.NO_LOCAL_ENDPOINT
 
 
 def test_the_older_api_names_an_endpoints_node_in_its_topology() -> None:
     old = {"conditions": {"ready": True}, "topology": {"kubernetes.io/hostname": "node-3"}}
-    assert endpoints.serving([endpoint_slice(old)]).nodes == {"node-3"}
+    local = service("192.0.2.10", externalTrafficPolicy="Local")
+    assert list(judge(local, slices=[endpoint_slice(old)]).nodes) == ["node-3"]
+
+
+def ports(*names: str) -> list[Object]:
+    """Ports as both Services and slices have them."""
+    return [{"name": name, "port": 80, "protocol": "TCP"} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("offered", "serves"),
+    [
+        pytest.param(ports("http"), True, id="the port"),
+        pytest.param(ports("http", "metrics"), True, id="and another"),
+        pytest.param(ports("metrics"), False, id="another"),
+        pytest.param([], False, id="none: the pods lack the named targetPort"),
+        pytest.param([{"name": "http", "port": 80, "protocol": "UDP"}], False, id="by another protocol"),
+        pytest.param([{"name": "http", "protocol": "TCP"}], False, id="without a number"),
+    ],
+)
+def test_a_slice_that_does_not_offer_the_services_port_serves_nothing(offered: list[Object], serves: bool) -> None:
+    without = {**endpoint_slice(endpoint("node-1")), "ports": offered}
+    with_it = {**endpoint_slice(endpoint("node-2")), "ports": ports("http")}
+    for policy, expected in (("Cluster", ALL), ("Local", ["node-1"])):
+        wanting = service("192.0.2.10", ports=ports("http"), externalTrafficPolicy=policy)
+        assert sorted(judge(wanting, slices=[without]).nodes) == (expected if serves else [])
+    local = service("192.0.2.10", ports=ports("http"), externalTrafficPolicy="Local")
+    assert sorted(judge(local, slices=[without, with_it]).nodes) == ["node-1", "node-2"][not serves :]
+
+
+def test_of_several_ports_one_that_is_offered_is_enough_and_one_without_a_name_matches_its_like() -> None:
+    two = service("192.0.2.10", ports=ports("http", "https"), externalTrafficPolicy="Local")
+    assert sorted(judge(two, slices=[{**endpoint_slice(endpoint("node-1")), "ports": ports("https")}]).nodes) == [
+        "node-1"
+    ]
+    unnamed = service("192.0.2.10", ports=[{"port": 80}], externalTrafficPolicy="Local")
+    assert sorted(
+        judge(unnamed, slices=[{**endpoint_slice(endpoint("node-1")), "ports": [{"port": 8080}]}]).nodes
+    ) == ["node-1"]
 
 
 def test_a_node_is_reached_at_its_first_internal_ip_that_is_one() -> None:

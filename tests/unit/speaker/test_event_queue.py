@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from allocator.kube.reflector import Change
 from allocator.kube.resource import SERVICES
+from speaker.cluster.observation import Observation
 from speaker.event_queue import EventQueue, Urgent
 from speaker.membership.fence import clock
 from speaker.membership.link import Link
@@ -17,8 +17,8 @@ BOTH = Liveness(alive=frozenset({"node-a", "node-b"}))
 ETH0 = Interface(index=1, name="eth0", mac=bytes(6), flags=0x10003)
 
 
-def change(name: str) -> Change:
-    return Change(SERVICES, ("default", name), None, {}, "1")
+def change(name: str) -> Observation:
+    return Observation(SERVICES.plural, ("default", name), None)
 
 
 def now() -> float:
@@ -26,8 +26,8 @@ def now() -> float:
     return clock()
 
 
-def synced(*names: str) -> EventQueue:
-    queue = EventQueue()
+def synced(*names: str) -> EventQueue[Observation]:
+    queue : EventQueue[Observation] = EventQueue()
     for name in names:
         queue.put_change(change(name))
     queue.put_synced()
@@ -35,7 +35,7 @@ def synced(*names: str) -> EventQueue:
 
 
 def test_changes_come_in_their_order_once_all_of_the_cluster_is_known() -> None:
-    queue = EventQueue()
+    queue : EventQueue[Observation] = EventQueue()
     queue.put_change(change("a"))
     queue.put_change(change("b"))
     assert queue.take(now()) == Urgent(), "only the time is up"
@@ -70,7 +70,7 @@ def test_a_backlog_waits_when_the_time_is_up() -> None:
 
 
 def test_of_the_living_only_the_latest_counts_but_a_shake_is_not_forgotten() -> None:
-    queue = EventQueue()
+    queue : EventQueue[Observation] = EventQueue()
     queue.put_liveness(Liveness(alive=ALONE.alive, shaken=True))
     queue.put_liveness(BOTH)
     assert queue.take(None) == Urgent(liveness=Liveness(alive=BOTH.alive, shaken=True))
@@ -79,7 +79,7 @@ def test_of_the_living_only_the_latest_counts_but_a_shake_is_not_forgotten() -> 
 
 
 def test_whoever_waits_is_let_go_and_what_is_left_stays() -> None:
-    queue = EventQueue()
+    queue : EventQueue[Observation] = EventQueue()
     taken: list[object] = []
     waiting = threading.Thread(target=lambda: taken.append(queue.take(None)))
     waiting.start()

@@ -8,7 +8,6 @@ import pytest
 
 from allocator.core.addresses import Address
 from speaker.election.election import rank
-from speaker.election.holder import Holder
 from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link, Subnet
 from speaker.membership.membership import STEADY_SECONDS
@@ -323,7 +322,7 @@ def test_a_preferred_node_gets_its_addresses_back_ten_seconds_after_it_is_back()
 
 
 def test_a_node_without_the_subnet_serves_only_while_no_other_can() -> None:
-    cluster = Cluster(["node-1", "node-2"], ADDRESSES[:5], new_holder=Holder)
+    cluster = Cluster(["node-1", "node-2"], ADDRESSES[:5])
     elsewhere = Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("198.51.100.0/24"),))
     cluster.links("node-1", (LAN,))
     cluster.links("node-2", (elsewhere,))

@@ -13,13 +13,13 @@ from speaker.election.candidates import Candidates
 from speaker.election.claim_term import FRESH_SECONDS, UNINFORMED_TERM
 from speaker.election.election import rank
 from speaker.election.graceful_restart import RESTART_SECONDS
-from speaker.election.holder import HANDOVER_SECONDS, SKEW_SECONDS, Holder, HolderState
+from speaker.election.holder import HANDOVER_SECONDS, SKEW_SECONDS, HolderState
 from speaker.election.inputs import Inputs
 from speaker.election.transitions import State
 from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
-from tests.unit.speaker.simulated import LINKS, candidates
+from tests.unit.speaker.simulated import LINKS, WholeHolder, candidates
 
 VIP = Address.parse("192.0.2.1")
 FIRST, SECOND, THIRD = rank(address=VIP, candidates=["node-1", "node-2", "node-3"])
@@ -60,13 +60,15 @@ def inputs(
     return Inputs(liveness=liveness, links=own, answered=frozenset(answered))
 
 
-def decide(holder: Holder, given: Inputs, now: float = 0.0, groups: list[Candidates] | None = None) -> HolderState:
+def decide(
+    holder: WholeHolder, given: Inputs, now: float = 0.0, groups: list[Candidates] | None = None
+) -> HolderState:
     return holder.decide([candidates(VIP, NODES)] if groups is None else groups, given, now)
 
 
-def holding(node: str) -> Holder:
+def holding(node: str) -> WholeHolder:
     """A holder that has the address."""
-    holder = Holder(node)
+    holder = WholeHolder(node)
     state = decide(holder, inputs(node), 0.0)
     assert state.states[VIP] is State.PROBING
     state = decide(holder, inputs(node, answered=[VIP]), 0.1)
@@ -75,7 +77,7 @@ def holding(node: str) -> Holder:
 
 
 def test_what_is_still_asked_for_is_not_claimed_and_what_is_answered_is() -> None:
-    holder = Holder(FIRST)
+    holder = WholeHolder(FIRST)
     asking = decide(holder, inputs(*NODES))
     assert (set(asking.scopes), set(asking.probing), dict(asking.claims)) == ({VIP}, {VIP}, {})
     assert decide(holder, inputs(*NODES), 1000.0).claims == {}, "however long another host has it"
@@ -86,14 +88,14 @@ def test_what_is_still_asked_for_is_not_claimed_and_what_is_answered_is() -> Non
 
 def test_a_claim_on_this_side_is_not_contested_whoever_comes_first() -> None:
     for holder_of_it in (SECOND, THIRD):
-        holder = Holder(FIRST)
+        holder = WholeHolder(FIRST)
         for now in (0.0, 10.0, 100.0):
             assert decide(holder, inputs(*NODES, holding=holder_of_it), now).states == {VIP: State.WAITING}
 
 
 def test_each_takes_what_nobody_claims_a_moment_after_the_one_before_it() -> None:
     for place, node in enumerate(NODES):
-        holder = Holder(node)
+        holder = WholeHolder(node)
         before = decide(holder, inputs(*NODES), 0.0)
         assert before.deadline == (None if place == 0 else pytest.approx(place * SKEW_SECONDS))
         early = decide(holder, inputs(*NODES), place * SKEW_SECONDS - 0.01)
@@ -102,27 +104,27 @@ def test_each_takes_what_nobody_claims_a_moment_after_the_one_before_it() -> Non
 
 
 def test_whom_only_others_hear_may_have_taken_it_and_is_waited_for() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     for now in (0.0, 10.0, 100.0):
         assert decide(holder, inputs(*NODES, heard=[THIRD]), now).scopes == {}
 
 
 def test_nothing_is_taken_that_somebody_may_hold_who_has_just_come_to_this_side() -> None:
-    holder = Holder(FIRST)
+    holder = WholeHolder(FIRST)
     assert decide(holder, inputs(*NODES, heard=[SECOND], arriving=frozenset({THIRD}))).scopes == {}
     assert set(decide(holder, inputs(*NODES), 0.1).scopes) == {VIP}
-    unrelated = Holder(FIRST)
+    unrelated = WholeHolder(FIRST)
     assert set(decide(unrelated, inputs(*NODES, arriving=frozenset({"node-9"}))).scopes) == {VIP}
 
 
 def test_nor_what_somebody_claims_who_is_heard_and_does_not_hear_this_node() -> None:
     given = inputs(FIRST, overheard=frozenset({THIRD}))
     given.liveness.states[THIRD] = AdvertisedState(claims={VIP: Claim(term=1)}, links=LINKS)  # type: ignore[index]
-    assert decide(Holder(FIRST), given).scopes == {}
+    assert decide(WholeHolder(FIRST), given).scopes == {}
 
 
 def test_what_another_asks_for_is_not_taken() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     given = inputs(*NODES)
     given.liveness.states[FIRST] = AdvertisedState(probed=frozenset({VIP}), links=LINKS)  # type: ignore[index]
     for now in (0.0, 10.0, 100.0):
@@ -130,7 +132,7 @@ def test_what_another_asks_for_is_not_taken() -> None:
 
 
 def test_what_a_node_held_until_it_died_is_taken_without_a_question() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     assert decide(holder, inputs(*NODES, holding=FIRST)).scopes == {}
     # Nothing happened for hours; then it dies.
     taken = decide(holder, inputs(SECOND, THIRD), 10_000.0)
@@ -138,7 +140,7 @@ def test_what_a_node_held_until_it_died_is_taken_without_a_question() -> None:
 
 
 def test_so_is_what_a_node_held_that_came_and_went_between_two_looks() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     taken = decide(holder, inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST]))
     assert (taken.probing, taken.states) == (frozenset(), {VIP: State.HELPING})
     assert taken.claims == {VIP: Claim(term=7)}, "its own claim goes on"
@@ -181,7 +183,7 @@ def test_by_leases_alone_the_first_of_those_that_live_holds() -> None:
 
 
 def test_help_that_is_over_is_over_for_a_successor_too() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     left = inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST])
     begun = decide(holder, left)
     (help_,) = begun.help.values()
@@ -200,17 +202,17 @@ def test_help_that_is_over_is_over_for_a_successor_too() -> None:
 
 
 def test_a_restarted_node_gets_back_what_is_held_in_its_place_with_the_claim_it_had() -> None:
-    back = Holder(THIRD)
+    back = WholeHolder(THIRD)
     taken = decide(back, inputs(*NODES, holding={FIRST: 4}, helping=THIRD))
     assert (taken.states, taken.claims) == ({VIP: State.HOLDING}, {VIP: Claim(term=4)})
-    helper = Holder(SECOND)
+    helper = WholeHolder(SECOND)
     assert decide(helper, inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST])).states == {VIP: State.HELPING}
     assert decide(helper, inputs(*NODES), 1.0).states == {VIP: State.HELPING}, "it is back, but does not answer yet"
     assert decide(helper, inputs(*NODES, holding=FIRST), 1.1).states == {VIP: State.YIELDING}
 
 
 def test_a_node_that_does_not_come_back_loses_the_address() -> None:
-    helper = Holder(SECOND)
+    helper = WholeHolder(SECOND)
     left = inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST])
     decide(helper, left)
     late = decide(helper, left, RESTART_SECONDS)
@@ -222,15 +224,15 @@ def test_the_hardware_address_is_that_of_the_same_lan_whatever_the_interfaces_ar
     here = (Link(name="eth0", mac=bytes(6), subnets=lan), Link(name="eth1", mac=bytes(6), subnets=storage))
     theirs = (Link(name="eth0", mac=b"storag", subnets=storage), Link(name="eth1", mac=b"thelan", subnets=lan))
     left = inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST], links={FIRST: theirs}, own=here)
-    (help_,) = decide(Holder(SECOND), left).help.values()
+    (help_,) = decide(WholeHolder(SECOND), left).help.values()
     assert help_.macs == {"eth0": b"thelan", "eth1": b"storag"}
     elsewhere = inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST], links={FIRST: theirs[:1]}, own=here[:1])
-    taken = decide(Holder(SECOND), elsewhere)
+    taken = decide(WholeHolder(SECOND), elsewhere)
     assert (taken.states, dict(taken.help)) == ({VIP: State.HOLDING}, {}), "no LAN in common, no help"
 
 
 def test_what_nobody_announced_for_a_while_is_asked_for() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     decide(holder, inputs(*NODES, holding=FIRST))
     gone = inputs(SECOND, THIRD, holding=FIRST, leaving=[FIRST])
     assert decide(holder, gone, 1.0, [candidates(VIP, [FIRST])]).scopes == {}
@@ -240,7 +242,7 @@ def test_what_nobody_announced_for_a_while_is_asked_for() -> None:
 
 @pytest.mark.parametrize("held_by", [FIRST, ""])
 def test_what_no_service_had_meanwhile_is_asked_for_again(held_by: str) -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     alive = NODES if held_by else (SECOND, THIRD)
     decide(holder, inputs(*alive, holding=held_by))
     decide(holder, inputs(*alive, holding=held_by, answered=[VIP]))
@@ -250,13 +252,13 @@ def test_what_no_service_had_meanwhile_is_asked_for_again(held_by: str) -> None:
 
 
 def test_a_process_that_has_not_heard_everybody_claims_with_a_term_above_what_it_may_not_know() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     decide(holder, inputs(SECOND, informed=False))
     claimed = decide(holder, inputs(SECOND, informed=False, answered=[VIP]), 1.0)
     assert claimed.claims == {VIP: Claim(term=UNINFORMED_TERM + 1)}
 
 
-def booted(holder: Holder) -> None:
+def booted(holder: WholeHolder) -> None:
     """It took the address though one that comes before it was not there."""
     decide(holder, inputs(SECOND, booting=True))
     claimed = decide(holder, inputs(SECOND, booting=True, answered=[VIP]), 1.0)
@@ -264,7 +266,7 @@ def booted(holder: Holder) -> None:
 
 
 def test_what_was_taken_while_the_cluster_booted_is_offered_once_when_all_are_there() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     booted(holder)
     everybody = inputs(*NODES, booting=True, answered=[VIP])
     assert not decide(holder, everybody, 20.0).claims[VIP].offered, "all are to know of each other first"
@@ -276,7 +278,7 @@ def test_what_was_taken_while_the_cluster_booted_is_offered_once_when_all_are_th
 
 
 def test_or_when_the_boot_is_over() -> None:
-    holder = Holder(SECOND)
+    holder = WholeHolder(SECOND)
     booted(holder)
     assert decide(holder, inputs(SECOND, THIRD, answered=[VIP]), 60.0).claims[VIP].offered is False, "to whom?"
     assert decide(holder, inputs(*NODES, answered=[VIP]), 61.0).claims[VIP].offered is False
@@ -284,7 +286,7 @@ def test_or_when_the_boot_is_over() -> None:
 
 def test_an_offered_address_goes_to_whoever_comes_first() -> None:
     for node, takes in ((FIRST, True), (THIRD, False)):
-        holder = Holder(node)
+        holder = WholeHolder(node)
         given = inputs(*NODES)
         offered = AdvertisedState(claims={VIP: Claim(term=1, offered=True)}, links=LINKS)
         given.liveness.states[SECOND] = offered  # type: ignore[index]
@@ -295,8 +297,8 @@ def test_a_preferred_node_takes_over_once_it_has_been_heard_and_ready_for_a_whil
     preferred = [candidates(VIP, NODES, {THIRD: 10})]
     unready = [candidates(VIP, NODES, {THIRD: 10}, handicaps={THIRD: 1})]
     held = inputs(*NODES, holding=FIRST)
-    assert decide(Holder(THIRD), held, 0.0, preferred).states == {VIP: State.HOLDING}
-    holder = Holder(THIRD)
+    assert decide(WholeHolder(THIRD), held, 0.0, preferred).states == {VIP: State.HOLDING}
+    holder = WholeHolder(THIRD)
     assert decide(holder, held, 0.0, unready).states == {VIP: State.WAITING}
     waiting = decide(holder, held, 1.0, preferred)
     assert (waiting.states, waiting.deadline) == ({VIP: State.WAITING}, 10.0)
@@ -306,8 +308,8 @@ def test_a_preferred_node_takes_over_once_it_has_been_heard_and_ready_for_a_whil
 def test_a_holder_with_a_handicap_is_taken_over_from_at_once() -> None:
     unready = [candidates(VIP, NODES, handicaps={FIRST: 1})]
     given = inputs(*NODES, holding=FIRST)
-    assert decide(Holder(SECOND), given, 0.0, unready).states == {VIP: State.HOLDING}
-    assert decide(Holder(THIRD), given, 0.0, unready).states == {VIP: State.WAITING}
+    assert decide(WholeHolder(SECOND), given, 0.0, unready).states == {VIP: State.HOLDING}
+    assert decide(WholeHolder(THIRD), given, 0.0, unready).states == {VIP: State.WAITING}
 
 
 def lan(lost: bool = False) -> Link:
@@ -333,7 +335,7 @@ def test_only_an_interface_that_could_carry_the_address_has_a_say(
     scope = Scope(None if interfaces is None else frozenset(interfaces))
     groups = [candidates(VIP, [SECOND, THIRD], scope=scope)]
     there = (lan(), SPARE)
-    rival = Holder(THIRD)
+    rival = WholeHolder(THIRD)
     given = inputs(SECOND, THIRD, holding=SECOND, links={SECOND: own}, own=there)
     assert (VIP in decide(rival, given, 0.0, groups).scopes) == (not keeps)
 
@@ -344,17 +346,17 @@ def test_where_nobody_has_the_subnet_the_interface_with_the_default_route_counts
     state = AdvertisedState(claims={routed: Claim(term=1)}, links=(lan(lost=True), SPARE))
     given = inputs(SECOND, THIRD, own=(lan(), SPARE))
     given.liveness.states[SECOND] = state  # type: ignore[index]
-    assert routed in decide(Holder(THIRD), given, 0.0, groups).scopes
+    assert routed in decide(WholeHolder(THIRD), given, 0.0, groups).scopes
 
 
 def test_from_any_node_an_address_is_announced_without_regard_to_subnets() -> None:
     given = inputs(SECOND, THIRD, holding=SECOND, links={SECOND: (SPARE,)}, own=(lan(),))
     groups = [candidates(VIP, [SECOND, THIRD])]
-    assert decide(Holder(THIRD, by_subnet=False), given, 0.0, groups).scopes == {}
+    assert decide(WholeHolder(THIRD, by_subnet=False), given, 0.0, groups).scopes == {}
 
 
 def test_addresses_that_come_and_go_leave_nothing_behind() -> None:
-    holder = Holder(FIRST)
+    holder = WholeHolder(FIRST)
     sizes = []
     for number in range(2000):
         address = Address(Family.IPV4, 0x0A000000 + number)

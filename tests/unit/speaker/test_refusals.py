@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from allocator.core.addresses import Address
-from speaker.election.holder import Holder
 from speaker.election.transitions import State
 from speaker.layer2.refusals import RETRY_SECONDS, Refusals, refusal_text
+from tests.unit.speaker.simulated import WholeHolder
 from tests.unit.speaker.test_holder import FIRST, NODES, SECOND, VIP, decide, inputs
 
 OTHER = Address.parse("192.0.2.101")
@@ -43,7 +43,7 @@ def test_the_text_names_an_address_the_reason_and_what_happens() -> None:
 
 @pytest.mark.parametrize("held", [False, True])
 def test_a_node_whose_kernel_refuses_the_address_does_not_hold_it(*, held: bool) -> None:
-    holder = Holder(FIRST)
+    holder = WholeHolder(FIRST)
     if held:
         decide(holder, inputs(*NODES))
         assert decide(holder, inputs(*NODES, answered=[VIP]), 1.0).states == {VIP: State.HOLDING}

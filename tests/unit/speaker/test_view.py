@@ -10,18 +10,17 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, LEASES, NODES, SERVICES, Resource
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
-from speaker.cluster import eligibility as eligibility_module
-from speaker.cluster import state
-from speaker.cluster.eligibility import Eligibility
+from speaker.cluster import eligible_nodes, state
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
-from speaker.election.candidates import Candidates, candidates
-from speaker.election.holder import Holder
+from speaker.election.candidates import Candidates
+from speaker.election.groups import Groups
 from speaker.election.inputs import Inputs
 from speaker.membership.link import Link
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, lease, node, pool, service
+from tests.unit.speaker.simulated import WholeHolder
 
 # Of node-a, node-b and node-c, MetalLB ranks b, a, c for 10.0.0.1 and b, c, a for 10.0.0.2.
 FIRST, SECOND = "10.0.0.1", "10.0.0.2"
@@ -34,6 +33,7 @@ class Cluster:
 
     def __init__(self, **options: Any) -> None:
         self.view = View(**options)
+        self._groups = Groups(self.view)
         for name in sorted(ALIVE):
             self.put(NODES, node(name, address=f"203.0.113.{ord(name[-1])}"))
         self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
@@ -48,12 +48,14 @@ class Cluster:
 
     def _apply(self, resource: Resource, obj: Object, new: Object | None) -> None:
         key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
-        self.view.apply(Change(resource, key, None, new, "1"))
-        self.view.refresh()
+        seen = self.view.read(Change(resource, key, None, new, "1"))
+        if seen is not None:
+            self.view.apply(seen)
+        self._groups.update(self.view.refresh())
 
     def groups(self) -> tuple[Candidates, ...]:
         """What is elected together."""
-        return candidates(self.view.service_addresses())
+        return tuple(self._groups.all())
 
     def holders(self, alive: frozenset[str] = ALIVE) -> dict[str, str]:
         """Who would announce what, if nobody announced anything yet: every node is asked."""
@@ -61,14 +63,15 @@ class Cluster:
         for name in alive:
             states = {other: AdvertisedState(links=LINKS) for other in alive - {name}}
             liveness = Liveness(alive=alive, heard=alive - {name}, states=states)
-            for address in Holder(name).decide(self.groups(), Inputs(liveness=liveness, links=LINKS), 0.0).scopes:
+            inputs = Inputs(liveness=liveness, links=LINKS)
+            for address in WholeHolder(name).decide(self.groups(), inputs, 0.0).scopes:
                 assert found.setdefault(str(address), name) == name, f"two announcers of {address}"
         return found
 
     def scopes(self, node_name: str) -> set[Scope]:
         """Where the node would announce."""
         nodes = [group.nodes[node_name] for group in self.groups()]
-        return {scope for node in nodes for scope in node.scopes.values()}
+        return {scope for node in nodes for scope in node.scopes}
 
 
 def test_each_address_is_announced_by_the_one_node_metallb_would_choose() -> None:
@@ -197,10 +200,10 @@ def test_an_address_that_left_the_assignable_part_of_its_pool_stays_announced() 
 def test_a_status_update_of_a_node_that_changes_nothing_costs_no_recomputation() -> None:
     cluster = Cluster()
     cluster.put(SERVICES, service(FIRST))
-    view = cluster.view
-    same = node("node-a", address=f"203.0.113.{ord('a')}")
-    view.apply(Change(NODES, ("", "node-a"), None, same, "1"))
-    assert not view.refresh()
+    seen = cluster.view.read(Change(NODES, ("", "node-a"), None, node("node-a", address="203.0.113.97"), "1"))
+    assert seen is not None
+    cluster.view.apply(seen)
+    assert not cluster.view.refresh()
 
 
 @pytest.mark.parametrize(
@@ -218,17 +221,51 @@ def test_a_status_update_asks_about_no_service_again(
     cluster = Cluster()
     for number in range(1, 20):
         cluster.put(SERVICES, service(f"10.0.0.{number}", name=f"web-{number}"))
-    asked: list[Object] = []
-
-    def eligibility(service: Object, **given: Any) -> Eligibility:
-        asked.append(service)
-        return eligibility_module.eligibility(service, **given)
-
-    monkeypatch.setattr(state, "eligibility", eligibility)
+    asked = counted(monkeypatch, state, "impediment")
     cluster.put(resource, {**stored, "status": {"assignedIPv4": 19, "conditions": []}})
     assert not asked
     cluster.put(resource, {**stored, "metadata": {**stored["metadata"], "labels": {"changed": "yes"}}})
     assert len(asked) == (19 if resource is IP_ADDRESS_POOLS else 0), "an advertisement's labels select nothing"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> list[object]:
+    """Take down every call of a function of the module."""
+    calls: list[object] = []
+    function = getattr(module, name)
+
+    def call(*args: object, **named: object) -> object:
+        calls.append((args, named))
+        return function(*args, **named)
+
+    monkeypatch.setattr(module, name, call)
+    return calls
+
+
+def test_what_a_change_costs_does_not_grow_with_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    cluster.put(IP_ADDRESS_POOLS, pool("far", addresses=["10.9.0.0/24"]))
+    for number in range(1, 51):
+        policy = "Local" if number % 2 else "Cluster"
+        cluster.put(SERVICES, service(f"10.0.0.{number}", name=f"web-{number}", externalTrafficPolicy=policy))
+        slices = endpoint_slice(endpoint("node-a"), of=f"web-{number}", name=f"web-{number}")
+        cluster.put(ENDPOINT_SLICES_V1, slices)
+    judged = counted(monkeypatch, state, "impediment")
+    looked_at = counted(monkeypatch, eligible_nodes, "standing")
+
+    def costs(resource: Resource, stored: Object) -> tuple[int, int]:
+        judged.clear()
+        looked_at.clear()
+        cluster.put(resource, stored)
+        return len(judged), len(looked_at)
+
+    assert costs(NODES, node("node-b", labels={"rack": "b"})) == (0, 1), "nodes, whatever there is of Services"
+    assert costs(NODES, node("node-b", labels={"rack": "b"}, ready=False)) == (0, 1)
+    assert costs(L2_ADVERTISEMENTS, advertisement(interfaces=["eth1"])) == (0, 3)
+    assert costs(IP_ADDRESS_POOLS, pool("far", addresses=["10.9.0.0/24", "10.8.0.0/24"])) == (0, 0)
+    assert costs(SERVICES, service("10.0.0.7", "10.0.0.99", name="web-7", externalTrafficPolicy="Local")) == (2, 0)
+    assert costs(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-b"), of="web-8", name="web-8")) == (1, 0)
+    assert costs(LEASES, lease("node-a", renewed="later")) == (0, 0)
+    assert costs(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["far"]))[0] == 51
 
 
 def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:

@@ -1,0 +1,154 @@
+"""The nodes that may announce, once for all addresses to which the same advertisements apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from speaker.cluster.advertisements import Advertisement
+from speaker.cluster.eligibility import Nobody, Standing, standing
+from speaker.cluster.nodes import Node
+
+
+class EligibleNodes:
+    """The nodes that may announce what some advertisements cover; where `serving` is given, only of those.
+
+    One object for all addresses of that kind, compared by identity: a node's change costs one entry in it. `nodes` is
+    replaced whole. Owned by the thread that owns the index.
+    """
+
+    __slots__ = ("nodes", "serving", "users")
+
+    def __init__(self, nodes: Mapping[str, Standing], serving: frozenset[str] | None = None) -> None:
+        self.nodes = nodes
+        self.serving = serving
+        self.users = 0
+
+
+_Covering = frozenset[str]
+
+
+class EligibilityIndex:
+    """Keeps EligibleNodes in step with the nodes and the advertisements. Owned by one thread.
+
+    `changed` collects the objects whose nodes are others than before, with the names of those nodes, until
+    `take_changed`.
+    """
+
+    def __init__(self) -> None:
+        self.advertisements: dict[str, Advertisement] = {}
+        self.nodes: dict[str, Node] = {}
+        self._everywhere: dict[_Covering, EligibleNodes] = {}
+        self._local: dict[tuple[_Covering, frozenset[str]], EligibleNodes] = {}
+        self._local_of: dict[_Covering, dict[str, set[EligibleNodes]]] = {}
+        self._keys: dict[EligibleNodes, _Covering] = {}
+        self._changed: dict[EligibleNodes, set[str]] = {}
+
+    def use(self, names: frozenset[str], serving: frozenset[str] | None) -> EligibleNodes:
+        """Return the nodes for what the advertisements of these names cover; `release` it when it is not needed."""
+        everywhere = self._everywhere.get(names)
+        if everywhere is None:
+            everywhere = self._everywhere[names] = EligibleNodes(self._judge(names, self.nodes.values()))
+            self._keys[everywhere] = names
+        if serving is None:
+            everywhere.users += 1
+            return everywhere
+        local = self._local.get((names, serving))
+        if local is None:
+            local = EligibleNodes(_among(everywhere.nodes, serving), serving)
+            self._local[names, serving] = local
+            self._keys[local] = names
+            everywhere.users += 1
+            by_node = self._local_of.setdefault(names, {})
+            for node in serving:
+                by_node.setdefault(node, set()).add(local)
+        local.users += 1
+        return local
+
+    def release(self, used: EligibleNodes) -> None:
+        """One user less; what nobody uses is forgotten."""
+        used.users -= 1
+        if used.users:
+            return
+        names = self._keys.pop(used)
+        self._changed.pop(used, None)
+        if used.serving is None:
+            del self._everywhere[names]
+            self._local_of.pop(names, None)
+            return
+        del self._local[names, used.serving]
+        for node in used.serving:
+            others = self._local_of[names][node]
+            others.discard(used)
+            if not others:
+                del self._local_of[names][node]
+        self.release(self._everywhere[names])
+
+    def put_node(self, name: str, node: Node | None) -> None:
+        """A node is another than before, or gone."""
+        if node is None:
+            self.nodes.pop(name, None)
+        else:
+            self.nodes[name] = node
+        for names, everywhere in self._everywhere.items():
+            found = None if node is None else standing(node, self._named(names))
+            if everywhere.nodes.get(name) != found:
+                nodes = dict(everywhere.nodes)
+                if found is None:
+                    del nodes[name]
+                else:
+                    nodes[name] = found
+                self._replace(names, everywhere, nodes, {name})
+
+    def put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
+        """An advertisement is another than before, or gone; which addresses it covers is the caller's concern."""
+        if advertisement is None:
+            self.advertisements.pop(name, None)
+        else:
+            self.advertisements[name] = advertisement
+        for names, everywhere in self._everywhere.items():
+            if name in names:
+                before, nodes = everywhere.nodes, self._judge(names, self.nodes.values())
+                changed = {each for each in before.keys() | nodes.keys() if before.get(each) != nodes.get(each)}
+                if changed:
+                    self._replace(names, everywhere, nodes, changed)
+
+    def nobody(self, used: EligibleNodes) -> Nobody | None:
+        """Say why there are no such nodes; None where there are."""
+        if used.nodes:
+            return None
+        if used.serving is not None and self._everywhere[self._keys[used]].nodes:
+            return Nobody.NO_LOCAL_ENDPOINT
+        return Nobody.NO_NODE
+
+    def take_changed(self) -> dict[EligibleNodes, set[str]]:
+        """Return what has changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def _replace(
+        self, names: _Covering, everywhere: EligibleNodes, nodes: dict[str, Standing], changed: set[str]
+    ) -> None:
+        was_empty, everywhere.nodes = not everywhere.nodes, nodes
+        self._changed.setdefault(everywhere, set()).update(changed)
+        by_node = self._local_of.get(names)
+        if not by_node:
+            return
+        for local in {each for node in changed for each in by_node.get(node, ())}:
+            serving = local.serving or frozenset()
+            local.nodes = _among(nodes, serving)
+            self._changed.setdefault(local, set()).update(changed & serving)
+        if was_empty != (not nodes):
+            # Of those that have no nodes either way, the reason is another.
+            for each in {local for locals_ in by_node.values() for local in locals_}:
+                self._changed.setdefault(each, set())
+
+    def _judge(self, names: _Covering, nodes: Iterable[Node]) -> dict[str, Standing]:
+        advertisements = self._named(names)
+        return {node.name: found for node in nodes if (found := standing(node, advertisements)) is not None}
+
+    def _named(self, names: _Covering) -> list[Advertisement]:
+        return [self.advertisements[name] for name in sorted(names) if name in self.advertisements]
+
+
+def _among(nodes: Mapping[str, Standing], serving: frozenset[str]) -> dict[str, Standing]:
+    return {name: nodes[name] for name in serving if name in nodes}

@@ -1,0 +1,263 @@
+"""One decision about one group of addresses: the transitions that are due, and what they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from allocator.core.addresses import Address
+from speaker.cluster.scope import Scope
+from speaker.election.candidates import Candidate
+from speaker.election.case import Case
+from speaker.election.claim_index import ClaimIndex
+from speaker.election.claim_term import ClaimTerms
+from speaker.election.elected_group import ElectedGroup
+from speaker.election.graceful_restart import help_for
+from speaker.election.holder_state import Held
+from speaker.election.inputs import Inputs
+from speaker.election.reach import reach
+from speaker.election.standings import Standings
+from speaker.election.transitions import ANNOUNCED, HELD, State, next_state
+from speaker.membership.membership import STEADY_SECONDS
+
+SKEW_SECONDS = 0.2
+"""How much later than the candidate before it a node takes an address that nobody claims."""
+
+_TURNS_AHEAD = 8
+"""How many candidates before this one are looked for at a time: their turns take so long that one of them has the
+address by then, nearly always."""
+_NOWHERE = Scope(frozenset())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What is the same for all groups that are decided about at one moment.
+
+    `unready_at` is when this node was last seen not to be Ready.
+    """
+
+    node: str
+    now: float
+    inputs: Inputs
+    alive: frozenset[str]
+    claims: ClaimIndex
+    terms: ClaimTerms
+    handover_seconds: float
+    unready_at: float | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a decision about a group comes to: `held` are the addresses announced now, `since` and `deadline` what the
+    group is to remember. `holder` tells under whom nothing is left to decide as things are (`ElectedGroup`)."""
+
+    states: dict[Address, State] = field(default_factory=dict)
+    held: dict[Address, Held] = field(default_factory=dict)
+    contested: dict[Address, str] = field(default_factory=dict)
+    unable: bool = False
+    since: dict[str, float] = field(default_factory=dict)
+    deadline: float | None = None
+    settled: bool = False
+    holder: str | None = None
+
+
+class GroupDecision:
+    """Holds the election of one group at one moment. Used once."""
+
+    def __init__(self, group: ElectedGroup, moment: Moment, before: Mapping[Address, Held]) -> None:
+        """`before` are the addresses that this node announces; those of the group are changed."""
+        self._group = group
+        self._moment = moment
+        self._now = moment.now
+        self._before = before
+        self._ends: list[float] = []
+        self._out = Outcome()
+        addresses = group.candidates.addresses
+        own = {
+            address: held.claim
+            for address in addresses
+            if (held := before.get(address)) is not None and held.state in HELD
+        }
+        self._standings = Standings(
+            group,
+            node=moment.node,
+            inputs=moment.inputs,
+            alive=moment.alive,
+            claims=moment.claims,
+            own=own,
+        )
+
+    def outcome(self) -> Outcome:
+        """Make the transitions that are due, and return what they come to."""
+        group, out, standings = self._group, self._out, self._standings
+        addresses = group.candidates.addresses
+        own = group.live.own
+        may_take = self._may_take()
+        for index, address in enumerate(addresses):
+            known = self._before.get(address)
+            current = Held(state=State.WAITING, scope=_NOWHERE) if known is None else known
+            if own is not None:
+                current.scope = own.scopes[index]
+            self._walk(address, current, own, may_take or standings.is_helped(address))
+            out.states[address] = current.state
+            if current.state in ANNOUNCED:
+                out.held[address] = current
+                self._settle_boot(current)
+        out.unable = not standings.order and own is not None and standings.is_first_of_those_alive()
+        for each in out.held.values():
+            ends = (each.until, each.help.until if each.help is not None else None, each.offered_until)
+            self._ends += [end for end in ends if end is not None]
+        out.deadline = min((end for end in self._ends if end > self._now), default=None)
+        self._settle()
+        return out
+
+    def _walk(self, address: Address, held: Held, own: Candidate | None, may_take: bool) -> None:
+        """Make every transition that is due."""
+        self._note_contested(address, held)
+        while True:
+            case = self._case(address, held, own, may_take)
+            if held.state is State.HANDING_OVER and not case.runs:
+                held.help = None
+            to = next_state(held.state, case)
+            if to is held.state:
+                return
+            self._enter(address, held, to, case)
+            if to not in ANNOUNCED:
+                return
+            self._note_contested(address, held)
+
+    def _note_contested(self, address: Address, held: Held) -> None:
+        if held.state in HELD and held.state is not State.HANDING_OVER:
+            helping = held.help.node if held.help is not None else None
+            others = (node for node in self._standings.heard[address] if node != helping)
+            if (other := next(others, None)) is not None:
+                self._out.contested[address] = other
+
+    def _case(self, address: Address, held: Held, own: Candidate | None, may_take: bool) -> Case:
+        standings, inputs, liveness = self._standings, self._moment.inputs, self._moment.inputs.liveness
+        claimed = held.state in HELD
+        help_ = held.help
+        if not claimed and own is not None and may_take:
+            help_ = help_for(address, liveness.states, liveness.leaving, inputs.links, now=self._now)
+            if help_ is not None and help_.node not in standings.eligible:
+                help_ = None
+        preceding: frozenset[str] = frozenset()
+        if claimed:
+            preceding = standings.preceding(address, held.claim, helping=help_.node if help_ is not None else None)
+        return Case(
+            now=self._now,
+            able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
+            isolated=standings.isolated,
+            claims=standings.heard[address],
+            preceding=preceding,
+            first_prober=not standings.probed_by_a_better(address),
+            is_answered=address in inputs.answered,
+            chosen=(standings.chosen and (claimed or not standings.rumoured)) or standings.is_helped(address),
+            may_take=may_take,
+            vouched=self._moment.terms.vouches_for(address, self._now),
+            help=help_,
+            runs=help_ is not None and self._now < help_.until and help_.node not in inputs.unforwarding,
+            until=held.until,
+        )
+
+    def _enter(self, address: Address, held: Held, to: State, case: Case) -> None:
+        standings, liveness = self._standings, self._moment.inputs.liveness
+        was, held.state = held.state, to
+        held.until = None
+        if to is State.HANDING_OVER:
+            held.until = self._now + self._moment.handover_seconds
+        elif to is State.HELPING:
+            held.help = case.help
+            held.term = case.help.term if case.help is not None else 0
+        elif to in (State.HOLDING, State.PROBING):
+            if was not in HELD:
+                fresh = liveness.booting and not self._moment.terms.had_holder(address)
+                held.provisional = held.provisional or (fresh and standings.misses_a_better())
+                held.term = self._term(address)
+            held.help = None
+        if to not in ANNOUNCED:
+            held.help = None
+
+    def _term(self, address: Address) -> int:
+        """That of the claim made in this node's place, if there is one: it goes on; else the next."""
+        for node, claim in self._standings.heard[address].items():
+            if self._standings.helps(node, address):
+                return claim.term
+        return self._moment.terms.next_term(address, informed=self._moment.inputs.liveness.informed)
+
+    def _may_take(self) -> bool:
+        """Whether it is this node's turn to take what nobody, or a lesser holder, has of the group."""
+        standings = self._standings
+        if standings.me is None or standings.rumoured or standings.unknown:
+            return False
+        if self._moment.inputs.by_lease:
+            return not standings.beaten
+        if standings.holder == self._moment.node:
+            return True
+        if standings.holder is None:
+            return not standings.probed and self._has_waited("vacant")
+        return standings.outdoes_holder and self._is_steady() and self._has_waited("lesser holder")
+
+    def _has_waited(self, reason: str) -> bool:
+        """Whether every candidate before this node has had its turn, and would be known to have taken it."""
+        since = self._out.since[reason] = self._group.since.get(reason, self._now)
+        most = int((self._now - since) / SKEW_SECONDS) + _TURNS_AHEAD
+        better = self._standings.better(at_most=most)
+        at = since + SKEW_SECONDS * len(better)
+        # Where there may be more than those, this is only when to see how many more.
+        if len(better) == most or self._moment.inputs.liveness.heard.issuperset(better):
+            self._ends.append(at)
+        return len(better) < most and self._moment.inputs.liveness.heard.issuperset(better) and self._now >= at
+
+    def _is_steady(self) -> bool:
+        """Whether this node may take an address for being preferred: it is heard, and Ready, for long enough."""
+        standings, moment = self._standings, self._moment
+        holder = standings.holder
+        if holder is None or standings.gives_way_at_once(holder):
+            return True
+        ready_at = 0.0 if moment.unready_at is None else moment.unready_at + STEADY_SECONDS
+        self._ends.append(ready_at)
+        return holder in moment.inputs.liveness.steady and self._now >= ready_at
+
+    def _settle_boot(self, held: Held) -> None:
+        """End what was provisional while the cluster booted: offer it once to whoever comes first."""
+        if held.offered_until is not None and self._now >= held.offered_until:
+            held.offered_until = None
+        if not held.provisional or held.state is not State.HOLDING:
+            return
+        if self._moment.inputs.liveness.booting:
+            if self._standings.misses_a_better():
+                return
+            # All are to know of each other before one of them takes it.
+            since = self._out.since["complete"] = self._group.since.get("complete", self._now)
+            self._ends.append(since + SKEW_SECONDS)
+            if self._now < since + SKEW_SECONDS:
+                return
+        held.provisional = False
+        if self._standings.beaten:
+            held.offered_until = self._now + self._moment.handover_seconds
+
+    def _settle(self) -> None:
+        """Tell whether nothing is left to decide until its claims, its holder's merit or this node's change."""
+        out, standings, claims = self._out, self._standings, self._moment.claims
+        inputs = self._moment.inputs
+        if inputs.by_lease or standings.rumoured or standings.probed or not inputs.refused.isdisjoint(out.states):
+            return
+        states = set(out.states.values())
+        claimants = {node for by_node in standings.heard.values() for node in by_node}
+        if states == {State.HOLDING}:
+            out.holder = self._moment.node
+            out.settled = not claimants and not any(
+                held.help or held.provisional or held.offered_until is not None for held in out.held.values()
+            )
+        elif states == {State.WAITING} and not claimants:
+            out.settled = not standings.order
+        elif states == {State.WAITING} and len(claimants) == 1:
+            out.holder = holder = next(iter(claimants))
+            helped = claims.states[holder].helped
+            out.settled = (
+                holder in standings.order
+                and all(holder in by_node and not by_node[holder].offered for by_node in standings.heard.values())
+                and not (helped and any(address in helped for address in standings.heard))
+                and not (standings.outdoes_holder and self._is_steady())
+            )
