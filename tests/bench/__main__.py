@@ -23,6 +23,7 @@ from tests.bench import (
     speaker_first_answer_floor,
     speaker_idle,
     speaker_membership,
+    speaker_scale,
     speaker_storm,
     speaker_wire,
     speaker_writes,
@@ -108,6 +109,7 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-writes": _writes,
     "speaker-storm": _storm,
     "speaker-simulated": _undisturbed(speaker_membership.measure),
+    "speaker-scale": _undisturbed(speaker_scale.measure),
 }
 _PARTS = _ALLOCATION | _SPEAKER
 _GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER)}
