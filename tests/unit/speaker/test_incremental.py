@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -23,7 +24,7 @@ from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
 from speaker.persistent_map import PersistentMap, changed_keys
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
-from tests.unit.speaker.simulated import differences
+from tests.unit.speaker.simulated import LINKS, differences
 
 OWN = "node-a"
 NAMES = (OWN, "node-b", "node-c")
@@ -74,11 +75,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.holder, self.oracle = Holder(OWN), Holder(OWN)
         self.now = 0.0
         self.states: dict[str, AdvertisedState] = {}
-        self.inputs = Inputs(links=(Link(name="eth0", mac=bytes(6)),))
+        self.inputs = Inputs(links=LINKS, liveness=Liveness(alive=frozenset(NAMES), heard=frozenset(NAMES) - {OWN}))
+        self.answered: frozenset[Address] = frozenset()
         for name in NAMES:
             self._put(NODES, node(name, address="192.0.2.1"))
         self._put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24", "2001:db8::/64"]))
         self._put(L2_ADVERTISEMENTS, advertisement())
+        for name, address in zip(("web", "api"), ADDRESSES[:2], strict=True):
+            self._put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint(OWN), endpoint("node-b"), of=name, name=name))
+            self._put(SERVICES, service(address, name=name))
+        self._follow()
 
     @rule(
         name=services,
@@ -150,10 +156,10 @@ class AnyOrder(RuleBasedStateMachine):
         self._elect(self.groups.update(self.view.refresh(at_most=at_most)))
 
     @rule(
-        alive=st.frozensets(nodes),
-        heard=st.frozensets(nodes),
-        steady=st.frozensets(nodes),
-        sides=st.dictionaries(nodes, st.integers(0, 3)),
+        dead=st.frozensets(nodes, max_size=1),
+        unheard=st.frozensets(nodes, max_size=1),
+        unsteady=st.frozensets(nodes, max_size=2),
+        sides=st.fixed_dictionaries(dict.fromkeys(NAMES, st.integers(1, 2))),
         arriving=st.frozensets(nodes, max_size=1),
         cut_off=st.booleans(),
         booting=st.booleans(),
@@ -161,9 +167,9 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def hear(
         self,
-        alive: frozenset[str],
-        heard: frozenset[str],
-        steady: frozenset[str],
+        dead: frozenset[str],
+        unheard: frozenset[str],
+        unsteady: frozenset[str],
         sides: dict[str, int],
         arriving: frozenset[str],
         own: tuple[Link, ...],
@@ -171,33 +177,42 @@ class AnyOrder(RuleBasedStateMachine):
         cut_off: bool,
         booting: bool,
     ) -> None:
+        alive = frozenset(NAMES) - dead
         liveness = Liveness(
             alive=alive,
-            heard=(heard & alive & self.states.keys()) - {OWN},
-            steady=steady,
+            heard=(alive & self.states.keys()) - unheard - {OWN},
+            steady=alive - unsteady,
             sides=sides,
             arriving=arriving - {OWN},
-            cut_off_from=frozenset({"node-b"}) if cut_off else frozenset(),
+            cut_off_from=dead if cut_off else frozenset(),
             booting=booting,
             states=dict(self.states),
         )
         self.inputs = Inputs(liveness=liveness, links=own)
 
-    @rule(name=nodes, state=states)
+    @rule(name=st.sampled_from(NAMES[1:]), state=states)
     def advertise(self, name: str, state: AdvertisedState) -> None:
-        if name != OWN:
-            self.states[name] = state
+        self.states[name] = state
+        liveness = replace(
+            self.inputs.liveness,
+            states=dict(self.states),
+            heard=(self.inputs.liveness.alive & self.states.keys()) - {OWN},
+        )
+        self.inputs = replace(self.inputs, liveness=liveness)
 
     @rule(passed=st.sampled_from([0.05, 0.3, 3.0, 40.0]), answers=st.booleans())
-    def decide(self, passed: float, *, answers: bool) -> None:
-        self._follow()
+    def wait(self, passed: float, *, answers: bool) -> None:
         self.now += passed
-        probing = self.holder.decide(self.inputs, self.now).probing
-        inputs = Inputs(
-            liveness=self.inputs.liveness, links=self.inputs.links, answered=probing if answers else frozenset()
-        )
-        self.oracle.doubt()
-        self.oracle.decide(self.inputs, self.now)
+        if answers:
+            self.answered = self.holder.decide(self.inputs, self.now).probing
+            self.oracle.decide(self.inputs, self.now)
+
+    @invariant()
+    def a_decision_comes_to_what_one_about_everything_would(self) -> None:
+        if self.view.pending:
+            return
+        self.now += 0.01
+        inputs = replace(self.inputs, answered=self.answered)
         self.oracle.doubt()
         assert not differences(self.holder.decide(inputs, self.now), self.oracle.decide(inputs, self.now))
 
