@@ -78,8 +78,8 @@ class _Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextChange:
-    """One object as far as it decides what is asked about: of a `pool` the status (None: it is gone), of a Service the
-    addresses that it is about to have."""
+    """One object as far as it decides what is asked about: of a `pool` the status (None: it is gone), of a Service
+    the addresses that it is about to have."""
 
     plural: str
     key: Key

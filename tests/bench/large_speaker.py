@@ -46,7 +46,7 @@ _TICK_SECONDS = 0.005
 _CHANGES_PER_SECOND = 60
 
 
-class TimedQueue(EventQueue):
+class TimedQueue(EventQueue[Any]):
     """Notes how long the controller was away between two looks at it, by its processor time, in ms."""
 
     away: float = 0.0

@@ -27,7 +27,7 @@ def now() -> float:
 
 
 def synced(*names: str) -> EventQueue[Observation]:
-    queue : EventQueue[Observation] = EventQueue()
+    queue: EventQueue[Observation] = EventQueue()
     for name in names:
         queue.put_change(change(name))
     queue.put_synced()
@@ -35,7 +35,7 @@ def synced(*names: str) -> EventQueue[Observation]:
 
 
 def test_changes_come_in_their_order_once_all_of_the_cluster_is_known() -> None:
-    queue : EventQueue[Observation] = EventQueue()
+    queue: EventQueue[Observation] = EventQueue()
     queue.put_change(change("a"))
     queue.put_change(change("b"))
     assert queue.take(now()) == Urgent(), "only the time is up"
@@ -70,7 +70,7 @@ def test_a_backlog_waits_when_the_time_is_up() -> None:
 
 
 def test_of_the_living_only_the_latest_counts_but_a_shake_is_not_forgotten() -> None:
-    queue : EventQueue[Observation] = EventQueue()
+    queue: EventQueue[Observation] = EventQueue()
     queue.put_liveness(Liveness(alive=ALONE.alive, shaken=True))
     queue.put_liveness(BOTH)
     assert queue.take(None) == Urgent(liveness=Liveness(alive=BOTH.alive, shaken=True))
@@ -79,7 +79,7 @@ def test_of_the_living_only_the_latest_counts_but_a_shake_is_not_forgotten() -> 
 
 
 def test_whoever_waits_is_let_go_and_what_is_left_stays() -> None:
-    queue : EventQueue[Observation] = EventQueue()
+    queue: EventQueue[Observation] = EventQueue()
     taken: list[object] = []
     waiting = threading.Thread(target=lambda: taken.append(queue.take(None)))
     waiting.start()

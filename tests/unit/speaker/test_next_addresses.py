@@ -20,14 +20,14 @@ from allocator.objects.pool_status import Answer, answers_in
 from speaker.address_questions import AddressQuestions
 from speaker.cluster.next_addresses import PoolReports, Question
 from speaker.cluster.state import View
-from speaker.election.candidates import candidates
-from speaker.election.holder import Holder
+from speaker.election.groups import Groups
 from speaker.election.inputs import Inputs
 from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState
 from speaker.status.foreign_hosts import CONFIRM_AFTER, changes_of
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
+from tests.unit.speaker.simulated import WholeHolder
 
 NODES_HERE = ("node-a", "node-b", "node-c", "node-d")
 ETH0 = (Link(name="eth0", mac=bytes(6)),)
@@ -60,6 +60,7 @@ class Cluster:
         self.links = {name: (links or {}).get(name, ETH0) for name in NODES_HERE}
         self.alive = alive
         self.views = {name: View() for name in NODES_HERE}
+        self.groups = {name: Groups(view) for name, view in self.views.items()}
         self.spies = {name: Spy() for name in NODES_HERE}
         self.questions = {
             name: AddressQuestions(
@@ -75,9 +76,12 @@ class Cluster:
         key = (obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
         change = Change(resource, key, None, None if gone else obj, "1")
         for name in NODES_HERE:
-            self.views[name].apply(change)
-            self.questions[name].apply(change)
-            self.views[name].refresh()
+            seen, ahead = self.views[name].read(change), self.questions[name].read(change)
+            if seen is not None:
+                self.views[name].apply(seen)
+            if ahead is not None:
+                self.questions[name].apply(ahead)
+            self.groups[name].update(self.views[name].refresh())
             self.questions[name].follow(self.views[name], self.inputs(name))
 
     def inputs(self, name: str) -> Inputs:
@@ -99,7 +103,7 @@ class Cluster:
         (holder,) = [
             name
             for name in self.alive
-            if Holder(name).decide(candidates(self.views[name].service_addresses()), self.inputs(name), 100.0).scopes
+            if WholeHolder(name).decide(self.groups[name].all(), self.inputs(name), 100.0).scopes
         ]
         return holder
 
@@ -202,7 +206,9 @@ def test_a_pools_counters_ask_nothing_anew() -> None:
     asked.follow(cluster.views["node-a"], inputs)
     before = len(cluster.spies["node-a"].at_once)
     change = with_status(pool(), nextAddresses=["192.0.2.1"], assignedIPv4=2)
-    asked.apply(Change(IP_ADDRESS_POOLS, ("metallb-system", "pool"), None, change, "2"))
+    ahead = asked.read(Change(IP_ADDRESS_POOLS, ("metallb-system", "pool"), None, change, "2"))
+    assert ahead is not None
+    asked.apply(ahead)
     asked.follow(cluster.views["node-a"], inputs)
 
     assert len(cluster.spies["node-a"].at_once) == before
