@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict
+from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
 from allocator.process.background import Background
 from allocator.process.logs import EventLog
@@ -19,7 +19,6 @@ from webhook.secret_fields import decoded
 log = EventLog("certificate")
 
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-_RACES = 5
 _CHECK_SECONDS = 10.0
 _CHECKS_PER_SETTLING = 3
 
@@ -96,28 +95,21 @@ class CertificateManager(Background):
     def check(self) -> Credentials:
         """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
         with self._checking:
-            for _ in range(_RACES):
-                secret = self._secret.read()
-                data = (secret or {}).get("data") or {}
-                stored = {name: data[name] for name in CREDENTIAL_FIELDS if name in data}
-                credentials, flaws = mend(
-                    stored,
-                    dns_names=self._dns_names,
-                    now=self._now(),
-                    lifetimes=self._lifetimes,
-                    settled=self._is_settled(stored),
-                    fallback=self._credentials,
-                )
-                if flaws is not None or secret is None:
-                    try:
-                        self._secret.write(secret, credentials.secret_data())
-                    except (AlreadyExists, Conflict):
-                        continue
-                    why = flaws if secret is not None else "there was none"
-                    log.info("certificate.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=why)
-                self._adopt(credentials)
-                return credentials
-            raise Conflict(409, "Conflict", f"lost {_RACES} races for Secret {WEBHOOK_CERTIFICATE_SECRET}")
+            credentials, why = self._secret.mended(CREDENTIAL_FIELDS, self._judge)
+            if why is not None:
+                log.info("certificate.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=why)
+            self._adopt(credentials)
+            return credentials
+
+    def _judge(self, stored: Mapping[str, str]) -> tuple[Credentials, str | None]:
+        return mend(
+            stored,
+            dns_names=self._dns_names,
+            now=self._now(),
+            lifetimes=self._lifetimes,
+            settled=self._is_settled(stored),
+            fallback=self._credentials,
+        )
 
     def _is_settled(self, stored: Mapping[str, str]) -> bool:
         """Whether everybody has had the time to notice what the Secret holds: API servers and the other replicas.

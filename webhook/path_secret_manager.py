@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict
+from allocator.kube.client import ApiError, Cluster
 from allocator.objects.names import WEBHOOK_CERTIFICATE_SECRET
 from allocator.process.background import Background
 from allocator.process.logs import EventLog
@@ -18,7 +18,6 @@ from webhook.path_token import FORMER_FIELD, MADE_FIELD, PATH_SECRET_FIELD, Path
 log = EventLog("path-secret")
 
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-_RACES = 5
 _CHECK_SECONDS = 10.0
 _CHECKS_PER_SETTLING = 3
 _FIELDS = (PATH_SECRET_FIELD, FORMER_FIELD, MADE_FIELD)
@@ -81,26 +80,20 @@ class PathSecretManager(Background):
     def check(self) -> PathSecrets:
         """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
         with self._checking:
-            for _ in range(_RACES):
-                secret = self._secret.read()
-                data = (secret or {}).get("data") or {}
-                stored = {name: data[name] for name in _FIELDS if name in data}
-                secrets, flaw = mend_path_secrets(
-                    stored,
-                    now=self._now(),
-                    lifetime=self._lifetime,
-                    settled=self._is_settled(stored),
-                    known=self._secrets,
-                )
-                if flaw is not None:
-                    try:
-                        self._secret.write(secret, secrets.secret_data())
-                    except (AlreadyExists, Conflict):
-                        continue
-                    log.info("path_secret.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=flaw)
-                self._adopt(secrets)
-                return secrets
-            raise Conflict(409, "Conflict", f"lost {_RACES} races for Secret {WEBHOOK_CERTIFICATE_SECRET}")
+            secrets, why = self._secret.mended(_FIELDS, self._judge)
+            if why is not None:
+                log.info("path_secret.written", secret=WEBHOOK_CERTIFICATE_SECRET, reason=why)
+            self._adopt(secrets)
+            return secrets
+
+    def _judge(self, stored: Mapping[str, str]) -> tuple[PathSecrets, str | None]:
+        return mend_path_secrets(
+            stored,
+            now=self._now(),
+            lifetime=self._lifetime,
+            settled=self._is_settled(stored),
+            known=self._secrets,
+        )
 
     def _is_settled(self, stored: Mapping[str, str]) -> bool:
         """Whether every API server and replica has had the time to notice what the Secret holds, once registered."""
