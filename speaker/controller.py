@@ -93,6 +93,7 @@ class Controller:
         self._backlog: deque[_Seen] = deque()
         self._regrouped: set[Address] = set()
         self._unreported: set[Address] = set()
+        self._reported_heard: frozenset[str] | None = None
         self._state = HolderState()
         self._inputs = Inputs()
         self._shaken = False
@@ -279,9 +280,10 @@ class Controller:
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in liveness.alive:
             unreported, self._unreported = self._unreported, set()
-            changed = self._facts.changed(touched | unreported, inputs, state)
-            if changed:
-                self._reports.report(changed, heard=liveness.heard | {self._node})
+            changed, heard = self._facts.changed(touched | unreported, inputs, state), liveness.heard
+            if changed or heard != self._reported_heard:
+                self._reported_heard = heard
+                self._reports.report(changed, heard=heard | {self._node})
         else:
             self._unreported |= touched
 

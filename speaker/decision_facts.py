@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
+from allocator.rules.left_out import in_one_line
 from speaker.cluster.eligibility import Nobody
+from speaker.cluster.eligible_nodes import LeftOut
 from speaker.cluster.scope import EVERYWHERE
 from speaker.cluster.state import View
 from speaker.election.candidates import Candidates
@@ -64,7 +66,8 @@ class DecisionFacts:
         for key in self._view.users_of(address):
             for each in self._view.addresses_of(key):
                 if each.address == address and each.nobody is not None:
-                    yield key, _unannounced(self._view.uid_of(key), each.nobody)
+                    left_out = self._view.left_out(key, address)
+                    yield key, _unannounced(self._view.uid_of(key), each.nobody, left_out)
 
     def _fact(
         self,
@@ -78,7 +81,11 @@ class DecisionFacts:
         uid = self._view.uid_of(key)
         help_ = state.help.get(address)
         if address in state.claims and help_ is None:
-            return Announced(uid=uid, interfaces=tuple(sorted(state.scopes[address].interfaces or ())))
+            return Announced(
+                uid=uid,
+                interfaces=tuple(sorted(state.scopes[address].interfaces or ())),
+                left_out=self._view.left_out(key, address),
+            )
         if address in state.probing:
             return Asked(uid=uid)
         claimants = self._holder.claimants(address)
@@ -96,6 +103,7 @@ class DecisionFacts:
         return None if before is None else Awaited(uid=uid)
 
 
-def _unannounced(uid: str, nobody: Nobody) -> Unannounced:
+def _unannounced(uid: str, nobody: Nobody, left_out: LeftOut) -> Unannounced:
     reason = "".join(part.capitalize() for part in nobody.name.split("_"))
-    return Unannounced(uid=uid, reason=reason, message=str(nobody))
+    message = f"{nobody}: {in_one_line(left_out)}" if left_out else str(nobody)
+    return Unannounced(uid=uid, reason=reason, message=message)

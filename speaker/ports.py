@@ -94,6 +94,7 @@ class Reports(Protocol):
         """This is to be said from now on, of these; None takes back what was said. Returns at once.
 
         What is not listed stays. What is listed unchanged is compared with the API anew: another node may have said
-        otherwise. `heard` are the nodes whose claims are known as of now, this one included.
+        otherwise. `heard` are the nodes whose claims are known as of now, this one included; that they are others is
+        reported, too, with nothing changed.
         """
         ...

@@ -40,6 +40,11 @@ def by_reason(reasons: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((listed(names, limit=_NODES_LISTED), reason) for reason, names in nodes.items())
 
 
+def in_one_line(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return what `by_reason` found as `a, b (has the label x); c (no speaker runs)`."""
+    return "; ".join(f"{nodes} ({reason})" for nodes, reason in pairs)
+
+
 def summary(reasons: Mapping[str, str]) -> str:
-    """Return all of them in one line: `a, b (has the label x); c (no speaker runs)`."""
-    return "; ".join(f"{nodes} ({reason})" for nodes, reason in by_reason(reasons))
+    """Return all reasons in one line."""
+    return in_one_line(by_reason(reasons))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from allocator.rules.left_out import NO_ENDPOINT, by_reason, left_out
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, Standing, standing
 from speaker.cluster.nodes import Node
@@ -24,6 +25,9 @@ class EligibleNodes:
         self.users = 0
 
 
+LeftOut = tuple[tuple[str, str], ...]
+"""Nodes that may not announce, and why (`allocator.rules.left_out.by_reason`)."""
+
 _Covering = frozenset[str]
 
 
@@ -42,6 +46,7 @@ class EligibilityIndex:
         self._local_of: dict[_Covering, dict[str, set[EligibleNodes]]] = {}
         self._keys: dict[EligibleNodes, _Covering] = {}
         self._changed: dict[EligibleNodes, set[str]] = {}
+        self._left_out: dict[EligibleNodes, LeftOut] = {}
 
     def use(self, names: frozenset[str], serving: frozenset[str] | None) -> EligibleNodes:
         """Return the nodes for what the advertisements of these names cover; `release` it when it is not needed."""
@@ -71,6 +76,7 @@ class EligibilityIndex:
             return
         names = self._keys.pop(used)
         self._changed.pop(used, None)
+        self._left_out.pop(used, None)
         if used.serving is None:
             del self._everywhere[names]
             self._local_of.pop(names, None)
@@ -85,6 +91,7 @@ class EligibilityIndex:
 
     def put_node(self, name: str, node: Node | None) -> None:
         """A node is another than before, or gone."""
+        self._left_out.clear()
         if node is None:
             self.nodes.pop(name, None)
         else:
@@ -101,6 +108,7 @@ class EligibilityIndex:
 
     def put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
         """An advertisement is another than before, or gone; which addresses it covers is the caller's concern."""
+        self._left_out.clear()
         if advertisement is None:
             self.advertisements.pop(name, None)
         else:
@@ -119,6 +127,17 @@ class EligibilityIndex:
         if used.serving is not None and self._everywhere[self._keys[used]].nodes:
             return Nobody.NO_LOCAL_ENDPOINT
         return Nobody.NO_NODE
+
+    def left_out(self, used: EligibleNodes) -> LeftOut:
+        """Return which nodes may not, and why; worked out anew after a change of a node or an advertisement."""
+        found = self._left_out.get(used)
+        if found is None:
+            named = self._named(self._keys[used])
+            reasons = left_out(self.nodes.values(), [each.node_selectors for each in named])
+            if used.serving is not None:
+                reasons |= {name: NO_ENDPOINT for name in sorted(self.nodes.keys() - reasons.keys() - used.serving)}
+            found = self._left_out[used] = by_reason(reasons)
+        return found
 
     def take_changed(self) -> dict[EligibleNodes, set[str]]:
         """Return what has changed since the last call."""

@@ -30,7 +30,7 @@ from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, covering, impediment
-from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes
+from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, LeftOut
 from speaker.cluster.endpoints import Serving, Slice, serving
 from speaker.cluster.nodes import Node
 from speaker.cluster.observation import Observation, observe
@@ -133,6 +133,11 @@ class View:
     def users_of(self, address: Address) -> tuple[Key, ...]:
         """Return the Services that have the address."""
         return self._users.get(address, ())
+
+    def left_out(self, key: Key, address: Address) -> LeftOut:
+        """Return which nodes may not announce the Service's address, and why, where any node might."""
+        eligible = next((each.eligible for each in self.addresses_of(key) if each.address == address), None)
+        return () if eligible is None else self._index.left_out(eligible)
 
     def uid_of(self, key: Key) -> str:
         """Return the uid of a Service; empty for one that is not known."""

@@ -24,7 +24,7 @@ from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import NOTHING, AdvertisedState, Claim
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.interfaces import Interface
-from speaker.status.facts import Announced, Fact, Subject
+from speaker.status.facts import Announced, Fact, Subject, Unannounced
 from speaker.status.reporter import Reporter
 from speaker.status.statement import Contested
 from tests.lab.waiting import wait_until
@@ -105,9 +105,11 @@ class Statuses:
 
     def __init__(self) -> None:
         self.facts: dict[str, Fact] = {}
+        self.heard: AbstractSet[str] = frozenset()
 
     def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
         assert NODE in heard
+        self.heard = heard
         for subject, fact in changed.items():
             name = f"{'/'.join(subject.service)} {subject.address}"
             self.facts.pop(name, None)
@@ -430,3 +432,33 @@ def test_services_that_share_an_address_announce_it_once(rig: Rig) -> None:
     rig.alive("node-a")
     wait_until(lambda: sum("nodeAssigned" in str(sentence) for sentence in rig.around.said) == 2, 5, "both")
     assert rig.around.announced == {VIP: EVERYWHERE}
+
+
+def test_who_is_heard_is_reported_though_nothing_is_announced_otherwise(rig: Rig) -> None:
+    rig.put(SERVICES, service())
+    rig.controller.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b")
+    wait_until(lambda: rig.statuses.heard == {"node-a", "node-b"}, 5, "node-b is heard")
+    rig.alive("node-a")
+    wait_until(lambda: rig.statuses.heard == {"node-a"}, 5, "it is not any more")
+
+
+def test_that_the_last_speaker_that_may_announce_has_gone_is_reported_by_another(rig: Rig) -> None:
+    rig.put(NODES, node("node-b", address="203.0.113.2", labels={"edge": "y"}))
+    rig.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"edge": "y"}}]))
+    rig.controller.on_synced()
+    rig.around.says("serve")
+    web = f"default/web {VIP}"
+
+    def reason() -> str:
+        fact = rig.statuses.facts.get(web)
+        return fact.reason if isinstance(fact, Unannounced) else ""
+
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    wait_until(lambda: rig.statuses.heard == {"node-a", "node-b"}, 5, "node-b is heard")
+    assert reason() == ""
+    rig.alive("node-a")
+    wait_until(lambda: reason() == "NoSpeaker", 5, "nobody is left")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    wait_until(lambda: reason() == "", 5, "node-b is back")

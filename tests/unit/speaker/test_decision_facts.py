@@ -8,7 +8,8 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, NODES, SERVICES, Resource
-from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.rules.left_out import NO_ENDPOINT
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
 from speaker.decision_facts import DecisionFacts
@@ -128,3 +129,17 @@ def test_why_nobody_announces_it_is_a_fact_and_so_is_every_other_reason(rig: Rig
 def test_who_is_heard_to_announce_it_is_believed_before_what_the_api_says(rig: Rig) -> None:
     rig.put(ENDPOINT_SLICES_V1, endpoint_slice(), gone=True)
     assert rig.decided(NOTHING, claiming="node-b") == {}
+
+
+def test_who_is_left_out_goes_with_the_fact(rig: Rig) -> None:
+    rig.put(NODES, node("node-b", labels={EXCLUDE_FROM_LB_LABEL: ""}))
+    excluded = ("node-b", f"has the label {EXCLUDE_FROM_LB_LABEL}")
+    assert rig.decided(HELD) == {WEB: Announced(uid=UID, interfaces=("eth0",), left_out=(excluded,))}
+    rig.put(NODES, node("node-a", labels={EXCLUDE_FROM_LB_LABEL: ""}))
+    fact = rig.decided(NOTHING)[WEB]
+    assert isinstance(fact, Unannounced)
+    assert fact.message.endswith(f": node-a, node-b (has the label {EXCLUDE_FROM_LB_LABEL})")
+    rig.put(NODES, node("node-a"))
+    rig.put(SERVICES, service(str(VIP), externalTrafficPolicy="Local"))
+    rig.put(NODES, node("node-b"))
+    assert rig.decided(HELD) == {WEB: Announced(uid=UID, interfaces=("eth0",), left_out=(("node-b", NO_ENDPOINT),))}
