@@ -18,6 +18,7 @@ from allocator.core.pools import Pool
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import Resource
+from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
 from allocator.objects.document import InvalidDocument, labels_of
 from allocator.objects.pool import pool_from
@@ -139,14 +140,7 @@ class _LiveContext(ClusterContext):
         return {one["metadata"]["name"]: labels_of(one) for page in pages for one in page["items"]}
 
     def lacks_secret(self, name: str) -> bool:
-        """Ask by a creation that is not carried out: no right to read any Secret is needed."""
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
-        try:
-            self._cluster.create(resource.SECRETS, secret, self._namespace, dry_run=True)
-        except ApiError:
-            # It is there (AlreadyExists), or somebody's policy or quota keeps us from knowing.
-            return False
-        return True
+        return is_absent(self._cluster, name, self._namespace)
 
 
 def _readable(documents: Iterable[Object]) -> Iterator[Pool]:

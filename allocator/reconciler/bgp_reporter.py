@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from allocator.kube.client import Cluster, Object
 from allocator.kube.reflector import Change, Reflector
 from allocator.kube.resource import Resource
+from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
 from allocator.objects.bgp_community import all_aliases
 from allocator.objects.document import name_of
+from allocator.reconciler.session_secrets import SessionSecrets
 from allocator.rules import bgp_status
 from allocator.rules.bgp_configuration import in_order_of_age
 from allocator.rules.bgp_nodes import Labels, Nodes
@@ -22,15 +24,23 @@ Write = Callable[[Resource, Object, tuple[Condition, ...]], bool]
 
 
 class BgpReporter:
-    """Watches the four kinds; `report` belongs to the reporter's thread, and so do `_reported` and `_settled`."""
+    """Watches the four kinds; `report`, `due` and all that they keep belong to the reporter's thread."""
 
     def __init__(self, cluster: Cluster, *, namespace: str, on_change: Callable[[Change], None]) -> None:
         self._copies = {
             kind: Reflector(cluster, kind, namespace=namespace, on_change=on_change) for kind in names.BGP_KINDS
         }
+        self._secrets = SessionSecrets(lambda name: is_absent(cluster, name, namespace))
+        self._named_secrets: frozenset[str] = frozenset()
+        """Those of the BGPPeers that `_reported` finds sound."""
+        self._absent_secrets: frozenset[str] = frozenset()
         self._reported: Configuration | None = None
         self._settled: dict[str, str] = {}
-        """By uid, the version that shows what `_reported` makes of the object."""
+        """By uid, the version that shows what `_reported` and `_absent_secrets` make of the object."""
+
+    def due(self) -> bool:
+        """Whether `report` has something to look at again though nothing has changed."""
+        return self._secrets.due()
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
@@ -48,17 +58,23 @@ class BgpReporter:
 
     def report(self, found: Configuration, nodes: Labels, write: Write) -> None:
         """Write the conditions of those objects that do not show them. Raises what `write` raises."""
+        objects = self.objects()
         if found is not self._reported:
             self._settled.clear()
             self._reported = found
-        objects = self.objects()
+            peers = peers_of(_sound(found, objects, names.BGP_PEERS))
+            self._named_secrets = frozenset(peer.password_secret for peer in peers if peer.password_secret)
+        absent = self._secrets.absent(self._named_secrets)
+        if absent != self._absent_secrets:
+            self._settled.clear()
+            self._absent_secrets = absent
         pending = {
             kind: [one for one in listed if self._settled.get(one["metadata"]["uid"]) != _version(one)]
             for kind, listed in objects.items()
         }
         if not any(pending.values()):
             return
-        conditions = _conditions(found, objects, Nodes(nodes))
+        conditions = _conditions(found, objects, Nodes(nodes), absent)
         for kind, listed in pending.items():
             for document in listed:
                 if not write(kind, document, conditions[kind](document)):
@@ -66,20 +82,20 @@ class BgpReporter:
 
 
 def _conditions(
-    found: Configuration, objects: dict[Resource, list[Object]], nodes: Nodes
+    found: Configuration, objects: dict[Resource, list[Object]], nodes: Nodes, absent_secrets: frozenset[str]
 ) -> dict[Resource, Callable[[Object], tuple[Condition, ...]]]:
     """By kind, what an object of it shows."""
-
-    def sound(kind: Resource) -> Sequence[Object]:
-        return [one for one in objects[kind] if found.fault(kind, name_of(one)) is None]
-
     pools = list(found.sound_pools().values())
-    peers = peers_of(sound(names.BGP_PEERS))
-    profiles = {name_of(one) for one in sound(names.BFD_PROFILES)}
+    peers = peers_of(_sound(found, objects, names.BGP_PEERS))
+    profiles = {name_of(one) for one in _sound(found, objects, names.BFD_PROFILES)}
     aliases = all_aliases(in_order_of_age(objects[names.COMMUNITIES]))
     return {
         names.BGP_PEERS: lambda one: bgp_status.peer_conditions(
-            one, found.fault(names.BGP_PEERS, name_of(one)), profiles=profiles, nodes=nodes
+            one,
+            found.fault(names.BGP_PEERS, name_of(one)),
+            profiles=profiles,
+            absent_secrets=absent_secrets,
+            nodes=nodes,
         ),
         names.BGP_ADVERTISEMENTS: lambda one: bgp_status.advertisement_conditions(
             one,
@@ -96,6 +112,10 @@ def _conditions(
             one, found.fault(names.COMMUNITIES, name_of(one))
         ),
     }
+
+
+def _sound(found: Configuration, objects: dict[Resource, list[Object]], kind: Resource) -> list[Object]:
+    return [one for one in objects[kind] if found.fault(kind, name_of(one)) is None]
 
 
 def _version(document: Object) -> str:

@@ -163,7 +163,7 @@ class Reporter:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            hurry = self._urgent.wait(_COUNTERS_SECONDS)
+            hurry = self._urgent.wait(_COUNTERS_SECONDS) or self._bgp.due()
             for overdue in self._foreign_hosts.overdue():
                 self._reported.pop(overdue, None)
                 hurry = True

@@ -19,15 +19,25 @@ _NO_COMPONENT = "the component bgp, which brings FRR to the nodes, is not instal
 
 
 def peer_conditions(
-    document: Document, fault: Fault | None, *, profiles: Collection[str], nodes: Nodes
+    document: Document,
+    fault: Fault | None,
+    *,
+    profiles: Collection[str],
+    absent_secrets: Collection[str],
+    nodes: Nodes,
 ) -> tuple[Condition, ...]:
-    """Say what keeps the nodes from connecting; `profiles` are the names of the sound BFDProfiles."""
+    """Say what keeps the nodes from connecting.
+
+    `profiles` are the names of the sound BFDProfiles, `absent_secrets` those of Secrets that are not there.
+    """
     if fault is not None:
         return stalled(fault.reason, fault.message)
     peer = peer_from(document)
     if peer.bfd_profile and peer.bfd_profile not in profiles:
         why = f"there is no BFDProfile {peer.bfd_profile} (yet), or it is not sound; no node connects"
         return reconciling("BFDProfileMissing", why)
+    if peer.password_secret in absent_secrets:
+        return reconciling("SecretMissing", f"there is no Secret {peer.password_secret} (yet); no node connects")
     if nodes and not nodes.chosen(peer.node_selectors):
         return reconciling("NoNode", "no node's labels match nodeSelectors; no node connects")
     return reconciling("NoBGP", f"no node connects: {_NO_COMPONENT}")

@@ -79,7 +79,7 @@ def reason(admitlb: Installation, kind: Resource, name: str, expected: str) -> O
         ready = conditions(admitlb.cluster.get(kind, name, DEFAULT_NAMESPACE)).get("Ready")
         return ready if ready is not None and ready["reason"] == expected else None
 
-    return wait_until(found, 10, f"{kind.kind} {name} says {expected}")
+    return wait_until(found, 15, f"{kind.kind} {name} says {expected}")
 
 
 def test_a_contradiction_is_refused_with_its_field(admitlb: Installation) -> None:
@@ -104,6 +104,8 @@ def test_kubectl_shows_what_is_missing_and_the_conditions_say_it_too(admitlb: In
     reason(admitlb, BGP_ADVERTISEMENTS, "all", "NoPool")
     admitlb.cluster.create(IP_ADDRESS_POOLS, pool("main", "192.0.2.0/28"), DEFAULT_NAMESPACE)
     reason(admitlb, BGP_ADVERTISEMENTS, "all", "CommunityMissing")
+    admitlb.cluster.create(BFD_PROFILES, profile(), DEFAULT_NAMESPACE)
+    assert "no Secret tor" in reason(admitlb, BGP_PEERS, "tor", "SecretMissing")["message"]
     secret = {"metadata": {"name": "tor"}, "data": {"password": base64.b64encode(b"x").decode()}}
     admitlb.cluster.create(SECRETS, {**secret, "type": "kubernetes.io/basic-auth"}, DEFAULT_NAMESPACE)
     complete = peer(bfdProfile="fast", passwordSecret={"name": "tor"})

@@ -164,6 +164,7 @@ def _reported_for_bgp() -> Iterator[tuple[str, tuple[Condition, ...]]]:
     nowhere = [{"matchLabels": {"zone": "edge"}}]
     for title, document in (
         ("a BGPPeer without its BFDProfile", peer(bfdProfile="fast")),
+        ("one without its Secret", peer(passwordSecret={"name": "tor"})),
         ("one whose nodeSelectors match no node", peer(nodeSelectors=nowhere)),
         ("one that contradicts an older one", peer()),
         ("a sound one", peer(peerAddress="192.0.2.2")),
@@ -171,7 +172,7 @@ def _reported_for_bgp() -> Iterator[tuple[str, tuple[Condition, ...]]]:
         older = _aged(peer("older"), 1)
         found = configuration.read([], {names.BGP_PEERS: [older, _aged(document, 2)]}, labels)
         fault = found.fault(names.BGP_PEERS, "tor") if "older one" in title else None
-        yield title, bgp_status.peer_conditions(document, fault, profiles=(), nodes=nodes)
+        yield title, bgp_status.peer_conditions(document, fault, profiles=(), absent_secrets=("tor",), nodes=nodes)
     sound = pool_from(pool("four", "192.0.2.8/30"))
     for title, document, peers in (
         ("a BGPAdvertisement of no pool", bgp_advertisement(ipAddressPools=["fuor"]), [peer()]),

@@ -69,7 +69,8 @@ def test_no_stored_object_fails_the_conditions(objects: list[Object], nodes: Map
     known = Nodes(nodes)
     for one in stored[names.BGP_PEERS]:
         fault = found.fault(names.BGP_PEERS, one["metadata"]["name"])
-        texts += [shown.message for shown in bgp_status.peer_conditions(one, fault, profiles=(), nodes=known)]
+        shown = bgp_status.peer_conditions(one, fault, profiles=(), absent_secrets=(), nodes=known)
+        texts += [condition.message for condition in shown]
     for one in stored[names.BGP_ADVERTISEMENTS]:
         fault = found.fault(names.BGP_ADVERTISEMENTS, one["metadata"]["name"])
         conditions = bgp_status.advertisement_conditions(one, fault, pools=pools, peers=(), aliases={}, nodes=known)
