@@ -1,6 +1,6 @@
 """Which changes of a BGPPeer end its sessions, to begin them anew.
 
-Measured on FRR 10.3 (docs/bgp-kinds.md): timers, description and another BFD profile keep a session.
+Measured (tests/frr/driver): timers, description, restart time and another BFD profile keep a session.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ _RESETTING: Final[tuple[tuple[str, Callable[[Peer], object]], ...]] = (
     ("password", lambda peer: peer.password),
     ("passwordSecret", lambda peer: peer.password_secret),
     ("enableGracefulRestart", lambda peer: peer.graceful_restart),
-    ("restartTime", lambda peer: peer.timers.restart_seconds),
     ("ebgpMultiHop", lambda peer: peer.multi_hop),
     ("ttlSecurityHops", lambda peer: peer.ttl_security_hops),
     ("dualStackAddressFamily", lambda peer: peer.dual_stack),
@@ -33,6 +32,8 @@ _RESETTING: Final[tuple[tuple[str, Callable[[Peer], object]], ...]] = (
 
 def resetting_fields(before: Peer, after: Peer) -> list[str]:
     """Return the fields whose change ends the sessions; never their values, one of which is the password."""
+    if before.shutdown:
+        return []
     fields = [name for name, value in _RESETTING if value(before) != value(after)]
     # Another profile is taken over by the running session; without one, its BFD session ends, and it with that.
     return [*fields, *(["bfdProfile"] if before.bfd_profile and not after.bfd_profile else [])]
