@@ -76,10 +76,12 @@ def advertisements_of(documents: Iterable[Document]) -> list[Advertisement]:
 
 def unfit_communities(advertisement: Advertisement, aliases: Mapping[str, CommunityValue]) -> list[Problem]:
     """List the communities that cannot mean anything, and say where they are too many."""
-    problems, meant = [], set()
+    problems: list[Problem] = []
+    meant: set[CommunityValue | str] = set()
     for index, text in enumerate(advertisement.communities):
         try:
-            meant.add(resolved(text, aliases))
+            # A name without a meaning yet will have one of its own.
+            meant.add(resolved(text, aliases) or text)
         except CommunityError as error:
             problems.append(Problem(f"spec.communities[{index}]", str(error)))
     if len(meant) > MOST_COMMUNITIES:

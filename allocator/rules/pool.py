@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from allocator.core.addresses import AddressRange, Family
 from allocator.core.listing import listed
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, shared_namespaces
-from allocator.objects import names
-from allocator.objects.document import Document, InvalidDocument, Problem
+from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.pool import SELECTORS, pool_from, pool_overlaps
 from allocator.objects.selectors import repeated_in
-from allocator.rules.bgp_advertisement import advertisements_of
-from allocator.rules.bgp_aggregation import too_narrow_for
+from allocator.rules.bgp_pool import broken_advertisements
 from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.pool_losses import Affected, affected_by_change, affected_by_deletion, silenced_by_deletion
 from allocator.rules.verdict import Rules, Verdict, denied
@@ -33,7 +31,7 @@ def review_pool(new: Document, old: Document | None, *, context: ClusterContext,
         moved = before is None or _area(before) != _area(pool)
         problems = pool_overlaps(pool, context.pools()) if moved else []
         if before is None or moved or before.labels != pool.labels:
-            problems += _too_narrow(before, pool, context)
+            problems += broken_advertisements(before, pool, context)
         if problems:
             raise InvalidDocument(problems)
     except InvalidDocument as error:
@@ -68,13 +66,6 @@ def review_pool_deletion(old: Document, *, context: ClusterContext) -> Verdict:
 
 
 _REMEDY = "release them first, or set spec.shrinkPolicy to Drain (they keep it until released) or Reassign"
-
-
-def _too_narrow(before: Pool | None, after: Pool, context: ClusterContext) -> list[Problem]:
-    """List the ranges that a BGPAdvertisement makes wider prefixes of; not those it did so before the change."""
-    advertisements = advertisements_of(context.objects(names.BGP_ADVERTISEMENTS))
-    stored = {str(problem) for problem in too_narrow_for(before, advertisements)} if before is not None else set()
-    return [problem for problem in too_narrow_for(after, advertisements) if str(problem) not in stored]
 
 
 def _area(pool: Pool) -> tuple[object, ...]:

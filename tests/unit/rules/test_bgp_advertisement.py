@@ -38,6 +38,10 @@ def labelled(document: Object, **labels: str) -> Object:
         ({"communities": ["extended:1:2:3"]}, "'extended:1:2:3' is no community"),
         ({"communities": [f"1:{n}" for n in range(64)]}, "spec.communities: are 64 different ones; a prefix has 63"),
         (
+            {"communities": [f"name-{n}" for n in range(64)]},
+            "spec.communities: are 64 different ones; a prefix has 63",
+        ),
+        (
             {"serviceSelectors": SELECTOR, "aggregationLength": 24},
             "spec.aggregationLength: 24 is set beside serviceSelectors",
         ),
@@ -193,6 +197,12 @@ def test_a_prefix_has_one_value_of_an_attribute_at_one_peer(
     if collide:
         assert f"spec.{attribute}: {values[1]} differs from " in ran.messages[3]
         assert "of BGPAdvertisement one for the same prefixes of pool" in ran.messages[3]
+    turned = judge(bgp_advertisement("one", **first, **one), bgp_advertisement("two", **second, **two), MAIN, DUAL)
+    assert turned.codes[:2] == [200, 200]
+    assert (422 in turned.codes) is collide, turned.messages
+    if collide:
+        refused = turned.messages[turned.codes.index(422)]
+        assert "spec.addresses: are announced by BGPAdvertisement two, whose spec." in refused
 
 
 def test_prefixes_that_draw_traffic_of_others_to_local_endpoints_are_warned_of() -> None:
