@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from allocator.core.addresses import Address
@@ -22,7 +22,6 @@ from speaker.election.groups import Groups
 from speaker.election.holder import Holder, HolderState
 from speaker.election.inputs import Inputs
 from speaker.event_queue import EventQueue, Urgent
-from speaker.garbage import settle_garbage
 from speaker.membership.fence import clock
 from speaker.membership.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
@@ -70,13 +69,16 @@ class Controller:
         protocol: str,
         by_subnet: bool = True,
         questions: AddressQuestions | None = None,
+        on_known: Callable[[], None] = lambda: None,
     ) -> None:
         """`protocol` names what the announcer speaks.
 
         `by_subnet` ranks nodes without an interface in an address's subnet behind those that have one; `questions`
-        has the LAN asked about addresses that nobody has yet.
+        has the LAN asked about addresses that nobody has yet. `on_known` is called once, when the whole cluster is
+        known and before this node serves.
         """
         self._questions = questions
+        self._on_known = on_known
         self._node = node
         self._view = view
         self._announcer = announcer
@@ -245,7 +247,7 @@ class Controller:
         self._metrics.peers_known.set(len(self._known))
         self._peers.set_peers(self._known, hosts=self._view.hosts())
         if first:
-            settle_garbage()
+            self._on_known()
             self._peers.serve()
 
     def _act(self) -> None:

@@ -21,6 +21,7 @@ from speaker import layer2
 from speaker.address_questions import AddressQuestions
 from speaker.cluster.state import View
 from speaker.controller import Controller
+from speaker.garbage import settle_garbage
 from speaker.layer2.announcer import Announcer
 from speaker.layer2.conflicts import ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS
@@ -162,6 +163,7 @@ class Speaker:
             protocol=layer2.PROTOCOL,
             by_subnet=settings.announce_from_subnet,
             questions=questions if settings.probe else None,
+            on_known=settle_garbage,
         )
         hosts.report_to(controller.on_gone)
         lease = LeaseKeeper(

@@ -27,6 +27,7 @@ from speaker.cluster.state import View
 from speaker.controller import Controller
 from speaker.election.election import rank
 from speaker.event_queue import EventQueue
+from speaker.garbage import settle_garbage
 from speaker.layer2.announcer import Announcer
 from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
@@ -160,6 +161,7 @@ class LargeSpeaker:
             reports=Reporter(node=_OWN, events=around, statuses=around),
             metrics=metrics,
             protocol=layer2.PROTOCOL,
+            on_known=settle_garbage,
         )
         watched = (SERVICES, ENDPOINT_SLICES_V1, NODES, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS, LEASES)
         served: Any = self.cluster
