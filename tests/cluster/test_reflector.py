@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from allocator.kube.client import Cluster, Object
-from allocator.kube.reflector import Change, Reflector
+from allocator.kube.reflector import Change, Reflector, identity
 from allocator.kube.resource import Resource
 from tests.lab.control_plane import API_SERVER, ControlPlane
 from tests.lab.waiting import wait_until
@@ -110,6 +110,34 @@ def test_a_listener_that_fails_on_one_object_hears_of_the_next(cluster: Cluster,
     cluster.create(CONFIG_MAPS, config_map("good", "1"), namespace)
 
     wait_until(lambda: "good" in heard, 10, "the good object was heard of")
+    reflector.stop()
+
+
+def test_of_what_a_listener_keeps_by_itself_nothing_is_kept_but_which_version_it_is(
+    cluster: Cluster, namespace: str
+) -> None:
+    for number in range(250):
+        cluster.create(CONFIG_MAPS, config_map(f"map-{number:03}", "1"), namespace)
+    heard: dict[str, list[Object | None]] = {}
+
+    def listen(change: Change) -> None:
+        heard.setdefault(change.key[1], []).append(change.new)
+
+    reflector = Reflector(cluster, CONFIG_MAPS, namespace=namespace, kept=identity, on_change=listen)
+    reflector.start()
+    assert reflector.wait_synced(10)
+    assert sorted(name for name in heard if name.startswith("map-")) == [f"map-{number:03}" for number in range(250)]
+    cluster.patch(CONFIG_MAPS, "map-000", {"data": {"key": "2"}}, namespace)
+    cluster.delete(CONFIG_MAPS, "map-001", namespace)
+    wait_until(lambda: len(heard["map-000"]) == len(heard["map-001"]) == 2, 10, "both changes were told of")
+    reflector.relist()
+    cluster.create(CONFIG_MAPS, config_map("later", "1"), namespace)
+    wait_until(lambda: "later" in heard, 10, "it follows on after another list")
+
+    assert [obj and obj["data"] for obj in heard["map-000"]] == [{"key": "1"}, {"key": "2"}], "the whole object"
+    assert heard["map-001"][1] is None
+    assert all(len(told) == 1 for name, told in heard.items() if name not in ("map-000", "map-001")), "told once"
+    assert all(obj.keys() == {"metadata"} and "uid" not in obj["metadata"] for obj in reflector.items())
     reflector.stop()
 
 
