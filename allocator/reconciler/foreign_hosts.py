@@ -104,8 +104,10 @@ class ForeignHosts:
             self._claims.unmark(claim)
 
     def _clean_up(self, document: Object, judgement: Judgement) -> None:
-        """Remove reports that are of no interest any more: no speaker does, as none asks about the address."""
-        gone = [*(str(address) for address in judgement.outdated), *unreadable_entries(document)]
+        """Remove reports that are of no interest any more, or too old: no speaker does, as none asks about them."""
+        known = self._known[document["metadata"]["name"]]
+        stale = [address for address, (_, since) in known.items() if since == _COUNTS_NO_MORE]
+        gone = [*(str(address) for address in (*judgement.outdated, *stale)), *unreadable_entries(document)]
         if not gone:
             return
         self._require_leadership()

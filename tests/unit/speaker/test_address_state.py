@@ -48,6 +48,24 @@ def test_what_one_of_ours_had_before_is_answered_and_announced_at_once() -> None
     assert held.pop(0.0) == Timer(VIP, Reason.TAKEN)
 
 
+def test_what_somebody_else_here_has_asked_about_is_answered_without_waiting_for_its_own_probes() -> None:
+    held = address_states()
+    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    assert held.found_vacant(VIP) == Transition(taken=(VIP,))
+    assert held.answered() == {VIP}
+    assert settle(held, PROBES * PROBE_SECONDS + 0.001) == [Timer(VIP, Reason.TAKEN)]
+    assert held.found_vacant(VIP) == Transition()
+    assert held.found_vacant(OTHER) == Transition()
+
+
+def test_what_another_host_claims_meanwhile_is_not_answered_whoever_found_it_free() -> None:
+    held = address_states()
+    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    held.claimed(claim(), 0.01)
+    assert held.found_vacant(VIP) == Transition()
+    assert held.answered() == NONE
+
+
 def test_what_nobody_had_before_is_probed_for_and_not_answered_until_then() -> None:
     held = address_states()
     assert held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0) == Transition()
