@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from allocator.objects.node import Node
 from allocator.rules.left_out import NO_ENDPOINT, by_reason, left_out
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, Standing, standing
-from speaker.cluster.nodes import Node
 
 
 class EligibleNodes:

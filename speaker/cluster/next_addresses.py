@@ -13,12 +13,12 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import IP_ADDRESS_POOLS
+from allocator.objects.node import Node
 from allocator.objects.pool_status import Answer, answers_in, asked_addresses
 from allocator.objects.service import addresses_in_annotation, addresses_in_status, wants_address
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import standing
 from speaker.cluster.eligible_nodes import EligibleNodes
-from speaker.cluster.nodes import Node
 from speaker.cluster.scope import Scope
 from speaker.cluster.service_address import ServiceAddress
 

@@ -10,11 +10,11 @@ from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
 from allocator.objects.document import Document, InvalidDocument
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.node import Node, node_from
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement, advertisement_from
 from speaker.cluster.endpoints import Slice, slice_from
-from speaker.cluster.nodes import Node, node_from
 from speaker.cluster.service import Service, service_from
 from speaker.membership.lease import SpeakerLease, lease_from
 

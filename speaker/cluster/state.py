@@ -27,12 +27,12 @@ from allocator.core.pools import Pool
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.node import Node
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, covering, impediment
 from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, LeftOut
 from speaker.cluster.endpoints import Serving, Slice, serving
-from speaker.cluster.nodes import Node
 from speaker.cluster.observation import Observation, observe
 from speaker.cluster.service import Service
 from speaker.cluster.service_address import ServiceAddress

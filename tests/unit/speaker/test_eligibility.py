@@ -11,9 +11,9 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.objects.document import InvalidDocument
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.node import node_from
 from speaker.cluster.advertisements import advertisement_from
 from speaker.cluster.eligibility import NOT_READY_HANDICAP, Nobody, Standing
-from speaker.cluster.nodes import node_from
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.cluster.service_address import ServiceAddress
 from speaker.cluster.state import View
