@@ -24,6 +24,7 @@ from speaker.election.holder import Holder, HolderState
 from speaker.election.inputs import Inputs
 from speaker.election.transitions import State
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
+from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
 from speaker.membership.lease_list import ALONE_SECONDS, LeaseList
@@ -191,6 +192,8 @@ class Cluster:
         seed: int = 0,
         loss: float = 0.0,
         joined: bool = True,
+        interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
         new_holder: Callable[[str], WholeHolder] = WholeHolder,
     ) -> None:
         """`joined` starts every node and lets them settle."""
@@ -210,6 +213,7 @@ class Cluster:
         """What hosts that are none of ours have; a question for it is answered by them."""
         self.watch: Callable[[], None] = lambda: None
         self._new_holder = new_holder
+        self._durations = (interval_seconds, dead_after_seconds)
         self._lan: set[tuple[str, str]] = set()
         self.out: set[str] = set()
         """Whose ports do not forward, carriers up."""
@@ -232,7 +236,13 @@ class Cluster:
         self.off.discard(name)
         member = Member(
             name,
-            Membership(node=name, now=self.now, new_number=lambda: self.random.getrandbits(63) + 1),
+            Membership(
+                node=name,
+                now=self.now,
+                new_number=lambda: self.random.getrandbits(63) + 1,
+                interval_seconds=self._durations[0],
+                dead_after_seconds=self._durations[1],
+            ),
             self._new_holder(name),
             tuple(candidates(address, self.names) for address in self.addresses),
         )
