@@ -11,6 +11,8 @@ from speaker.bgp.frr_config import (
     DENY_IN_LINES,
     GLOBAL_LINES,
     Config,
+    Key,
+    Line,
     NetworkKey,
     class_lines,
     class_name,
@@ -48,6 +50,8 @@ class Rendering:
         self._networks: dict[NetworkKey, str] = {}
         self._targets: dict[tuple[RouteClass, Family], Mapping[str, str]] = {}
         self._touched: set[NetworkKey] = set()
+        self._lines: dict[Key, Line] | None = None
+        self._numbered_from: Config | None = None
 
     @property
     def sessions(self) -> Mapping[str, Peer]:
@@ -68,16 +72,21 @@ class Rendering:
         """Take in a difference; a prefix of None is gone."""
         if difference.profiles is not None:
             self._profiles = difference.profiles
+            self._lines = None
         for prefix, route_class in difference.prefixes.items():
             if (before := self._prefixes.pop(prefix, None)) is not None:
                 self._in_use[before] -= 1
                 if not self._in_use[before]:
                     del self._in_use[before]
+                    self._lines = None
             if route_class is not None:
                 self._prefixes[prefix] = route_class
+                if not self._in_use[route_class]:
+                    self._lines = None
                 self._in_use[route_class] += 1
         if difference.sessions is not None and difference.sessions != self._sessions:
             self._sessions = difference.sessions
+            self._lines = None
             self._targets.clear()
             vrfs = {peer.vrf for peer in self._sessions.values()}
             for key in [key for key in self._networks if key[0] not in vrfs]:
@@ -88,7 +97,9 @@ class Rendering:
 
     def set_graceful_shutdown(self, enabled: bool) -> None:
         """Mark all routes for the time before this node leaves (RFC 8326)."""
-        self._graceful_shutdown = enabled
+        if self._graceful_shutdown != enabled:
+            self._graceful_shutdown = enabled
+            self._lines = None
 
     def take_touched(self) -> set[NetworkKey]:
         """Return the networks that may be others than at the last call."""
@@ -96,7 +107,15 @@ class Rendering:
         return touched
 
     def config(self, present: Config) -> Config:
-        """Return the configuration. Its networks are the rendering's own: read them before the next `update`."""
+        """Return the configuration, its numbers taken from `present`.
+
+        It is the rendering's own: read it before the next `update`, and change nothing in it.
+        """
+        if self._lines is None or self._numbered_from is not present:
+            self._lines, self._numbered_from = self._all_lines(present), present
+        return Config(self._lines, self._networks)
+
+    def _all_lines(self, present: Config) -> dict[Key, Line]:
         sessions = self._sessions.values()
         classes = {
             class_name(each): each
@@ -114,8 +133,7 @@ class Rendering:
             marks[number] = split(route_class)[1]
         for peer in sessions:
             lines |= out_lines(peer, marks)
-        lines |= session_lines(sessions, graceful_shutdown=self._graceful_shutdown)
-        return Config(lines, self._networks)
+        return lines | session_lines(sessions, graceful_shutdown=self._graceful_shutdown)
 
     def _place(self, prefixes: Iterable[Prefix]) -> None:
         """Put prefixes into the routers that have a session which they reach."""

@@ -17,6 +17,7 @@ from pathlib import Path
 ANSWER_SECONDS = 10.0
 """How long a whole command may take; a daemon that takes longer counts as gone."""
 
+_LATE = "the daemon did not answer in time"
 _SUCCESS, _WARNING, _CONFIGURATION_FAILED = 0, 1, 13
 _END = b"\0\0\0"
 _PART_BYTES = 1 << 16
@@ -116,6 +117,8 @@ class Vty:
             return [self._answer(deadline) for _ in range(answers)]
         except VtyError:
             raise
+        except TimeoutError as error:
+            raise VtyError(_LATE) from error
         except OSError as error:
             raise VtyError(str(error)) from error
 
@@ -142,7 +145,7 @@ class Vty:
     def _wait_no_longer_than(self, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise VtyError("the daemon did not answer in time")
+            raise VtyError(_LATE)
         self._socket.settimeout(left)
 
 

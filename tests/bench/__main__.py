@@ -12,6 +12,8 @@ import click
 from rich.console import Console
 
 from tests.bench import (
+    bgp_desired,
+    bgp_wire,
     core,
     creation,
     life,
@@ -111,8 +113,12 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "speaker-simulated": _undisturbed(speaker_membership.measure),
     "speaker-scale": _undisturbed(speaker_scale.measure),
 }
-_PARTS = _ALLOCATION | _SPEAKER
-_GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER)}
+_BGP: dict[str, Callable[[Run], Iterable[Figure]]] = {
+    "bgp-desired": _undisturbed(bgp_desired.measure),
+    "bgp-wire": _undisturbed(bgp_wire.measure),
+}
+_PARTS = _ALLOCATION | _SPEAKER | _BGP
+_GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER), "bgp": tuple(_BGP)}
 _QUICK = (
     *_GROUPS["allocation"],
     "speaker-kill",

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.lab.network import Host
+from tests.lab.waiting import wait_until
 
 _HEADER = struct.Struct("=IHHII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
@@ -65,6 +66,14 @@ class RouteMonitor:
     def changes(self) -> list[RouteChange]:
         """What has changed so far."""
         return list(self._changes)
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait until something has changed. Raises NeverHappened."""
+        wait_until(lambda: bool(self._changes), seconds, f"a route changes ({self._thread.name})")
+
+    def wait_since(self, at: float, seconds: float) -> list[RouteChange]:
+        """Wait until something has changed since a time, and return that. Raises NeverHappened."""
+        return wait_until(lambda: self.since(at), seconds, f"a route changes ({self._thread.name})")
 
     def since(self, at: float) -> list[RouteChange]:
         """What has changed since a time."""
