@@ -16,7 +16,7 @@ PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 # How many test files run side by side, each in a lab of its own; those that measure time run alone.
 WORKERS ?= 2
 # The quick ones first. The wire comes before the whole lab, whose hosts stay until the session ends.
-TIERS := tests/unit tests/wire tests/frr tests/cluster tests/chaos tests/endtoend tests/demo
+TIERS := tests/unit tests/wire tests/frr tests/cluster tests/chaos tests/soak tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
 
 .PHONY: help

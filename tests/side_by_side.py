@@ -28,6 +28,7 @@ ALONE = (
     "tests/endtoend/test_pool_changes.py",
     "tests/endtoend/test_rollout.py",
     "tests/endtoend/test_service_life.py",
+    "tests/soak/",
     "tests/wire/",
 )
 """Files, and folders, whose tests judge how long something takes."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.control_plane import API_SERVER
 from tests.lab.node import Node
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
+from tests.soak.network_misfortunes import NetworkMisfortunes
 from tests.soak.place import Place
 from tests.soak.witness import Witness
 
@@ -21,31 +19,20 @@ _HANDED_OVER_SECONDS = 20.0
 _ROLLED_OUT_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something happened, at an instant of CLOCK_MONOTONIC."""
-
-    at: float
-    what: str
-
-
-class Misfortunes:
+class Misfortunes(NetworkMisfortunes):
     """One thread that has something happen every few seconds, each kind before any kind a second time.
 
-    `counts` and `failure` are written by that thread alone and read after `stop`; `events` is only ever appended to.
+    `counts` and `failure` are written by that thread alone and read after `stop`.
     """
 
     def __init__(
         self, place: Place, witness: Witness, *, seed: int, kinds: tuple[str, ...] = (), rest_seconds: float = 2.0
     ) -> None:
-        self._place = place
-        self._witness = witness
-        self._chance = random.Random(seed)
+        super().__init__(place, witness, seed=seed)
         self._rest_seconds = rest_seconds
         self._only = kinds
         self._stopping = threading.Event()
         self.counts: Counter[str] = Counter()
-        self.events: list[Event] = []
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="misfortunes", daemon=True)
 
@@ -69,177 +56,161 @@ class Misfortunes:
         chosen = self._only or KINDS
         due: list[str] = []
         try:
-            while not self._stopping.wait(self._chance.uniform(0.2, self._rest_seconds)):
-                due = due or self._chance.sample(chosen, len(chosen))
+            while not self._stopping.wait(self.chance.uniform(0.2, self._rest_seconds)):
+                due = due or self.chance.sample(chosen, len(chosen))
                 kind = due.pop()
                 _HAPPENS[kind](self)
                 self.counts[kind] += 1
                 # Who was hurt must be whole again before another is: somebody has to be left to answer. And heard
                 # by all: until a kernel has learned where a node is, which takes up to a second, two that have lost
                 # each other anew do not find each other sooner.
-                self._place.wait_whole()
+                self.place.wait_whole()
         except BaseException as error:  # told to whoever stops it
             self.failure = error
 
-    def _victim(self) -> Node:
-        return self._chance.choice(self._place.announcing)
-
-    def _happened(self, what: str, at: float | None = None) -> None:
-        self.events.append(Event(at=time.monotonic() if at is None else at, what=what))
-
-    def _wait(self, least_seconds: float, most_seconds: float) -> None:
-        # Not on `_stopping`: whatever is broken is made whole before the end.
-        threading.Event().wait(self._chance.uniform(least_seconds, most_seconds))
-
     def _kill(self) -> None:
-        node = self._victim()
-        self._lose(node)
-        self._happened(f"{node.name} killed", node.kill())
-        self._wait(0.5, 3)
+        node = self.victim()
+        self.lose(node)
+        self.happened(f"{node.name} killed", node.kill())
+        self.wait(0.5, 3)
         self._boot(node)
 
     def _kill_without_api(self) -> None:
-        plane = self._place.lab.control_plane
-        node = self._victim()
-        self._happened("API server frozen")
+        plane = self.place.lab.control_plane
+        node = self.victim()
+        self.happened("API server frozen")
         plane.pause_api()
         try:
-            self._wait(0, 2)
-            self._lose(node)
-            self._happened(f"{node.name} killed", node.kill())
-            self._wait(1, 3)
+            self.wait(0, 2)
+            self.lose(node)
+            self.happened(f"{node.name} killed", node.kill())
+            self.wait(1, 3)
         finally:
             plane.resume_api()
-            self._happened("API server thawed")
+            self.happened("API server thawed")
         self._boot(node)
 
     def _cut(self) -> None:
-        node = self._victim()
-        self._lose(node)
-        self._happened(f"{node.name} cut off by its cables", node.cut())
-        self._wait(0.1, 5)
-        self._find(node)
-        self._happened(f"{node.name} plugged in again", node.heal())
+        node = self.victim()
+        self.lose(node)
+        self.happened(f"{node.name} cut off by its cables", node.cut())
+        self.wait(0.1, 5)
+        self.find(node)
+        self.happened(f"{node.name} plugged in again", node.heal())
 
     def _partition(self) -> None:
-        node = self._victim()
-        self._lose(node)
-        self._place.isolate(node)
-        self._happened(f"{node.name} partitioned off")
-        self._wait(0.1, 5)
-        self._find(node)
-        self._place.rejoin(node)
-        self._happened(f"{node.name} joined again")
+        node = self.victim()
+        self.lose(node)
+        self.place.isolate(node)
+        self.happened(f"{node.name} partitioned off")
+        self.wait(0.1, 5)
+        self.find(node)
+        self.place.rejoin(node)
+        self.happened(f"{node.name} joined again")
 
     def _cut_lan(self) -> None:
-        node = self._victim()
-        self._lose(node)
-        self._place.isolate(node, "eth0")
-        self._happened(f"{node.name} partitioned off on eth0 alone")
-        self._wait(2, 6)
-        self._find(node)
-        self._place.rejoin(node)
-        self._happened(f"{node.name} joined again")
+        node = self.victim()
+        self.lose(node)
+        self.place.isolate(node, "eth0")
+        self.happened(f"{node.name} partitioned off on eth0 alone")
+        self.wait(2, 6)
+        self.find(node)
+        self.place.rejoin(node)
+        self.happened(f"{node.name} joined again")
 
     def _deafen(self) -> None:
-        pair = self._chance.sample(self._place.announcing, 2)
+        pair = self.chance.sample(self.place.announcing, 2)
         names = " and ".join(node.name for node in pair)
-        self._place.deafen(pair, deaf=True)
-        self._happened(f"{names} deaf to each other")
-        self._wait(0.5, 6)
-        self._place.deafen(pair, deaf=False)
-        self._happened(f"{names} hear each other again")
+        self.place.deafen(pair, deaf=True)
+        self.happened(f"{names} deaf to each other")
+        self.wait(0.5, 6)
+        self.place.deafen(pair, deaf=False)
+        self.happened(f"{names} hear each other again")
 
     def _lose_carrier(self) -> None:
-        node = self._victim()
-        self._lose(node)
+        node = self.victim()
+        self.lose(node)
         node.link("eth0").down()
-        self._happened(f"{node.name} without carrier")
-        self._wait(0.1, 4)
-        self._find(node)
+        self.happened(f"{node.name} without carrier")
+        self.wait(0.1, 4)
+        self.find(node)
         node.link("eth0").up()
-        self._happened(f"{node.name} with carrier")
+        self.happened(f"{node.name} with carrier")
 
     def _flap(self) -> None:
-        node = self._victim()
-        for _ in range(self._chance.randint(2, 4)):
-            self._lose(node)
+        node = self.victim()
+        for _ in range(self.chance.randint(2, 4)):
+            self.lose(node)
             node.link("eth0").down()
-            self._happened(f"{node.name} without carrier")
-            self._wait(0.05, 0.5)
-            self._find(node)
+            self.happened(f"{node.name} without carrier")
+            self.wait(0.05, 0.5)
+            self.find(node)
             node.link("eth0").up()
-            self._happened(f"{node.name} with carrier")
-            self._wait(0.05, 0.5)
+            self.happened(f"{node.name} with carrier")
+            self.wait(0.05, 0.5)
 
     def _drain(self) -> None:
-        node = self._victim()
-        self._happened(f"{node.name} cordoned")
-        self._place.lab.kubectl("cordon", node.name)
+        node = self.victim()
+        self.happened(f"{node.name} cordoned")
+        self.place.lab.kubectl("cordon", node.name)
         try:
-            self._wait(0.2, 1)
-            self._happened(f"{node.name}'s speaker told to end")
-            speaker = self._place.speaker(node)
+            self.wait(0.2, 1)
+            self.happened(f"{node.name}'s speaker told to end")
+            speaker = self.place.speaker(node)
             if speaker is not None:
                 speaker.terminate(_HANDED_OVER_SECONDS)
-            if self._chance.random() < 0.5:
-                self._lose(node)
-                self._happened(f"{node.name} switched off", node.kill())
-                self._wait(0.5, 2)
+            if self.chance.random() < 0.5:
+                self.lose(node)
+                self.happened(f"{node.name} switched off", node.kill())
+                self.wait(0.5, 2)
                 self._boot(node)
         finally:
-            self._happened(f"{node.name} uncordoned")
-            self._place.lab.kubectl("uncordon", node.name)
+            self.happened(f"{node.name} uncordoned")
+            self.place.lab.kubectl("uncordon", node.name)
 
     def _kill_speaker(self) -> None:
-        node = self._victim()
-        self._happened(f"{node.name}'s speaker killed")
-        if (speaker := self._place.speaker(node)) is not None:
+        node = self.victim()
+        self.happened(f"{node.name}'s speaker killed")
+        if (speaker := self.place.speaker(node)) is not None:
             speaker.sigkill()
 
     def _freeze_speaker(self) -> None:
-        node = self._victim()
-        self._happened(f"{node.name}'s speaker frozen")
-        if (speaker := self._place.speaker(node)) is not None:
+        node = self.victim()
+        self.happened(f"{node.name}'s speaker frozen")
+        if (speaker := self.place.speaker(node)) is not None:
             speaker.sigstop()
-            self._wait(0.2, 4)
-            self._happened(f"{node.name}'s speaker thawed")
+            self.wait(0.2, 4)
+            self.happened(f"{node.name}'s speaker thawed")
             speaker.sigcont()
 
     def _roll_out(self) -> None:
-        self._happened("rollout of the speakers begins")
-        self._place.lab.kubectl("rollout", "restart", "daemonset/speaker", "-n", DEFAULT_NAMESPACE)
-        self._place.lab.wait_rolled_out(DAEMON_SETS, "speaker", timeout_seconds=_ROLLED_OUT_SECONDS)
-        self._happened("rollout of the speakers done")
+        self.happened("rollout of the speakers begins")
+        self.place.lab.kubectl("rollout", "restart", "daemonset/speaker", "-n", DEFAULT_NAMESPACE)
+        self.place.lab.wait_rolled_out(DAEMON_SETS, "speaker", timeout_seconds=_ROLLED_OUT_SECONDS)
+        self.happened("rollout of the speakers done")
 
     def _freeze_api(self) -> None:
-        self._happened("API server frozen")
-        self._place.lab.control_plane.pause_api()
-        self._wait(1, 5)
-        self._place.lab.control_plane.resume_api()
-        self._happened("API server thawed")
+        self.happened("API server frozen")
+        self.place.lab.control_plane.pause_api()
+        self.wait(1, 5)
+        self.place.lab.control_plane.resume_api()
+        self.happened("API server thawed")
 
     def _kill_api(self) -> None:
-        self._happened("API server killed")
-        self._place.lab.control_plane.kill(API_SERVER)
-        self._wait(0, 2)
+        self.happened("API server killed")
+        self.place.lab.control_plane.kill(API_SERVER)
+        self.wait(0, 2)
         # An API server (of 1.20 at least) falls at its start when somebody creates Services meanwhile.
-        with self._place.creating:
-            self._place.lab.control_plane.start_api()
-        self._happened("API server back")
-        wait_until(lambda: not self._place.lab.problems(), 30, "the lab is sound again")
+        with self.place.creating:
+            self.place.lab.control_plane.start_api()
+        self.happened("API server back")
+        wait_until(lambda: not self.place.lab.problems(), 30, "the lab is sound again")
 
     def _boot(self, node: Node) -> None:
-        self._happened(f"{node.name} boots")
-        self._find(node)
+        self.happened(f"{node.name} boots")
+        self.find(node)
         node.revive()
-        self._happened(f"{node.name} has booted")
-
-    def _lose(self, node: Node) -> None:
-        self._witness.lost(node.mac("eth0"))
-
-    def _find(self, node: Node) -> None:
-        self._witness.found(node.mac("eth0"))
+        self.happened(f"{node.name} has booted")
 
 
 _HAPPENS: dict[str, Callable[[Misfortunes], None]] = {
@@ -257,5 +228,13 @@ _HAPPENS: dict[str, Callable[[Misfortunes], None]] = {
     "API server frozen": Misfortunes._freeze_api,
     "API server killed": Misfortunes._kill_api,
     "announcing LAN cut": Misfortunes._cut_lan,
+    "LAN paused": Misfortunes.pause_lan,
+    "one-way loss between two nodes": Misfortunes.lose_one_way,
+    "UDP 7946 blocked one way": Misfortunes.block_one_way,
+    "UDP 7946 blocked both ways": Misfortunes.block_both_ways,
+    "unrelated interface flapping": Misfortunes.flap_unrelated,
+    "Leases deleted": Misfortunes.delete_leases,
+    "DaemonSet narrowed": Misfortunes.narrow_daemon_set,
+    "node in another subnet": Misfortunes.move_to_other_subnet,
 }
 KINDS = tuple(_HAPPENS)

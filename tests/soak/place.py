@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import run_ip
 from tests.lab.node import Node
 from tests.lab.processes import Process
+from tests.lab.topology import LANS
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DEPLOYMENTS
 
@@ -24,6 +28,8 @@ _POOLS = ("203.0.113.30-203.0.113.79", "2001:db8:1::30-2001:db8:1::79")
 _LABEL = "soak"
 _MONITOR_PORT = 9122
 _READY_SECONDS = 60
+HEARTBEAT_PORT = "7946"
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Place:
@@ -106,6 +112,29 @@ class Place:
         state = "on" if deaf else "off"
         links = [link for node in nodes for link in node.host.links.values()]
         run_ip(*(f"link set dev {link.port} type bridge_slave isolated {state}" for link in links))
+
+    def block_heartbeats(self, node: Node, rules: Sequence[tuple[str, ...]], *, blocked: bool) -> None:
+        """Drop the node's heartbeats by these rules, each a chain and matches of one or of both families; or undo."""
+        for chain, *match in rules:
+            for program in ("iptables", "ip6tables"):
+                if match and (":" in match[-1]) != (program == "ip6tables"):
+                    continue
+                operation = "-I" if blocked else "-D"
+                port = ("-p", "udp", "--dport", HEARTBEAT_PORT)
+                node.host.run(program, "-w", operation, chain, *port, *match, "-j", "DROP")
+
+    def place_speakers(self, names: list[str]) -> None:
+        """Have speakers on exactly these nodes. Raises ApiError."""
+        on = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": names}]}]
+        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": on}}}
+        patch = json.dumps({"spec": {"template": {"spec": {"affinity": affinity}}}})
+        self.lab.kubectl("patch", "daemonset/speaker", "-n", DEFAULT_NAMESPACE, "--type=merge", "-p", patch)
+
+    @property
+    def lan_subnets(self) -> tuple[Subnet, Subnet]:
+        """The subnets of the LAN that announces, IPv4 first."""
+        v4, v6 = LANS[0].subnets
+        return ipaddress.ip_network(v4), ipaddress.ip_network(v6)
 
     def create_service(self, name: str, addresses: tuple[str, ...]) -> bool:
         """Create a Service with exactly these addresses. Raises ApiError. May be called by any thread."""

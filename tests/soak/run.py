@@ -20,9 +20,10 @@ from tests.chaos.witness import ClaimWitness
 from tests.lab.outage import OutageMeter
 from tests.lab.outage import Report as Outage
 from tests.lab.waiting import wait_until
+from tests.soak.befalling import Event
 from tests.soak.churn import Churn
 from tests.soak.ending import Ending
-from tests.soak.misfortunes import Event, Misfortunes
+from tests.soak.misfortunes import Misfortunes
 from tests.soak.place import CHURNED, STEADY, Place
 from tests.soak.witness import Kind, Spell, Witness
 
@@ -36,6 +37,8 @@ BOUNDS = {
 }
 """Seconds, from the last thing that happened on. The second and third are one detection period: half a second of
 silence, and the heartbeat it takes to notice."""
+LEASE_SECONDS = 16.0
+"""As long as Leases alone say who lives: fifteen seconds, and one to act. Then a bound is this, at least."""
 
 _ANSWERED_SECONDS = 30
 _HTTP_PER_SECOND = 20.0
@@ -156,6 +159,7 @@ def _judged(spells: list[Spell], events: list[Event], plan: Plan, outcome: Outco
     for kind in Kind:
         bound = BOUNDS[kind] * plan.patience
         lengths = {spell: spell.since(instants) for spell in spells if spell.kind is kind}
+        lengths = {spell: length - _by_lease(spell, length, events) for spell, length in lengths.items()}
         outcome.spells[kind.value] = {
             "how many": float(len(lengths)),
             "longest": round(max(lengths.values(), default=0.0), 3),
@@ -174,6 +178,13 @@ def _judged(spells: list[Spell], events: list[Event], plan: Plan, outcome: Outco
                 f"[{_clock(longest.begun)}, after {_before(longest.ended, events)}]"
             )
     return found
+
+
+def _by_lease(spell: Spell, length: float, events: list[Event]) -> float:
+    """How much of so long a spell may be put down to Leases."""
+    since = spell.ended - length
+    latest = max((event for event in events if event.at <= since), key=lambda event: event.at, default=None)
+    return min(length, LEASE_SECONDS) if latest is not None and latest.by_lease else 0.0
 
 
 def _before(at: float, events: list[Event]) -> str:
