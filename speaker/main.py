@@ -28,6 +28,7 @@ from speaker.membership.service import SWITCH_SECONDS
 from speaker.monitor_port import MonitorPort
 from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
 from speaker.process import Settings, Speaker, Stopped
+from speaker.realtime import prefer_process
 
 log = EventLog("speaker")
 
@@ -77,6 +78,12 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
     show_default=True,
     help="Which nodes are to announce an address: those with an interface in its subnet before all others, or any.",
 )
+@click.option(
+    "--realtime/--no-realtime",
+    default=False,
+    show_default=True,
+    help="Hear and answer before all programs that are not real-time; needs the capability SYS_NICE.",
+)
 @options.log_level
 @options.kubeconfig
 def speaker(
@@ -90,6 +97,7 @@ def speaker(
     announce_refresh: float,
     probe: bool,
     announce_from: str,
+    realtime: bool,
     log_level: str,
     kubeconfig: str | None,
 ) -> None:
@@ -119,7 +127,10 @@ def speaker(
         probe=probe,
         announce_from_subnet=announce_from == "subnet",
         excluded_interfaces=excluded,
+        realtime=realtime,
     )
+    if realtime:
+        prefer_process()
     log_thread = logs.write_in_background()
     REGISTRY.register(DroppedLines(log_thread))
     sys.exit(_run(Speaker(cluster, settings, REGISTRY), log_thread, monitor_port=monitor_port))

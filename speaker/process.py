@@ -41,6 +41,7 @@ from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.netdev.link_state import reachable_at, subnets_of
 from speaker.netdev.packet_socket import MaySend, require_raw_sockets
+from speaker.realtime import prefer_threads
 from speaker.status.foreign_hosts import ForeignHostReporter
 from speaker.status.rate_limit import EVENTS_AT_ONCE, EVENTS_PER_SECOND, WritePace
 from speaker.status.reporting import Reporting
@@ -95,6 +96,7 @@ class Settings:
     probe: bool = True
     announce_from_subnet: bool = True
     excluded_interfaces: tuple[str, ...] = EXCLUDED_NAMES
+    realtime: bool = False
 
 
 class Stopped(Exception):
@@ -248,6 +250,8 @@ class Speaker:
         for name, part in parts.items():
             part.start()
             self._parts[name] = part
+        if settings.realtime:
+            prefer_threads()
         self._heartbeats, self._controller = heartbeats, controller
         self._await_synced([*reflectors, leases], then=controller.on_synced)
         self._waiting_for = "the other speakers' heartbeats"
