@@ -79,8 +79,11 @@ class AddressStates:
         unheld: AbstractSet[Address],
         now: float,
         asks_from: AsksFrom = _always,
-    ) -> Transition:
-        """Hold exactly `wanted` from now on; what is new and among `unheld` is probed for first."""
+    ) -> tuple[list[Address], Transition]:
+        """Hold exactly `wanted` from now on; what is new and among `unheld` is probed for first.
+
+        Return the addresses for which that changes anything, with the transition.
+        """
         before, self.wanted = self.wanted, wanted
         changed = sorted(changed_keys(before, wanted))
         released = [address for address in changed if address not in wanted]
@@ -99,7 +102,8 @@ class AddressStates:
                 self._schedule.start(address, Reason.TAKEN)
                 taken.append(address)
         settled = [address for address in released if self._conflicts.over(address)]
-        return Transition(taken=tuple(taken), released=tuple(released), settled=tuple(settled))
+        transition = Transition(taken=tuple(taken), released=tuple(released), settled=tuple(settled))
+        return changed, transition
 
     def announce_again(self, addresses: Iterable[Address], reason: Reason) -> None:
         """Begin a new burst for those of the addresses that are answered."""
@@ -148,11 +152,14 @@ class AddressStates:
         times = [due for due in (self._schedule.next_timer(), self._probation.next_timer()) if due is not None]
         return min(times, default=None)
 
-    def pop(self, now: float) -> Timer | Transition | None:
-        """Return the next thing to send, or a transition that time has brought, None if nothing is due."""
+    def pop(self, now: float, *, may_clear: bool = True) -> Timer | Transition | None:
+        """Return the next thing to send, or a transition that time has brought, None if nothing is due.
+
+        Without `may_clear` what turned out to be free stays to be answered later.
+        """
         # Whoever waits for a first announcement has it sent at once; a probe only delays what nobody had yet.
         if self._schedule.next_timer() != 0.0:
-            cleared = self._probation.pop_cleared(now)
+            cleared = self._probation.pop_cleared(now) if may_clear else []
             if cleared:
                 return self._clear(cleared)
             probed = self._probation.pop_probe(now)

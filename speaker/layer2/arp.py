@@ -48,12 +48,9 @@ class ArpResponder(FrameListener):
         self._addresses: frozenset[Address] = frozenset()
         self._helped: Mapping[Address, bytes] = _OWN
 
-    def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = _OWN) -> None:
+    def answer_for(self, addresses: frozenset[Address]) -> None:
         """From now on answer for exactly these. Raises Refused: then of these those answered before still are."""
-        self._helped = helped
         before = self._addresses
-        if addresses == before:
-            return
         # Both orders of filter and set are safe: what only one of them knows is not answered.
         self._addresses = addresses
         try:
@@ -61,6 +58,10 @@ class ArpResponder(FrameListener):
         except Refused:
             self._addresses = before & addresses
             raise
+
+    def help_with(self, helped: Mapping[Address, bytes]) -> None:
+        """Answer for these with other hardware addresses than the interface's, and announce none of them."""
+        self._helped = helped
 
     def answers(self, address: Address) -> bool:
         """Return whether the address is answered for."""

@@ -36,8 +36,6 @@ class ClaimWatch(FrameListener):
     def watch_for(self, addresses: frozenset[Address]) -> None:
         """From now on report claims of exactly these. Raises Refused: then those watched before still are."""
         before = self._addresses
-        if addresses == before:
-            return
         self._addresses = addresses
         try:
             self._socket.set_filter(self._filter(addresses))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, Family
 from speaker.layer2.arp import ArpResponder
@@ -18,43 +18,59 @@ from speaker.netdev.interfaces import Interface
 from speaker.netdev.packet_socket import MaySend, Refused, always
 
 
+def _nothing() -> dict[Family, set[Address]]:
+    return {family: set() for family in Family}
+
+
 @dataclass(frozen=True, slots=True)
 class InterfaceEndpoint:
-    """One responder and one watch per family."""
+    """One responder and one watch per family, and what they are to do. What a change costs follows the change."""
 
     responders: Mapping[Family, Responder]
     watches: Mapping[Family, Watch]
+    _watched: Mapping[Family, set[Address]] = field(default_factory=_nothing)
+    _answered: Mapping[Family, set[Address]] = field(default_factory=_nothing)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """All that waits for frames."""
         return (*self.responders.values(), *self.watches.values())
 
-    def answer_for(
-        self,
-        addresses: frozenset[Address],
-        *,
-        watched: frozenset[Address],
-        helped: Mapping[Address, bytes],
+    @property
+    def watched(self) -> set[Address]:
+        """The addresses whose claims are to be reported."""
+        return set().union(*self._watched.values())
+
+    def change(
+        self, changes: Iterable[tuple[Address, bool, bool]], *, helped: Mapping[Address, bytes]
     ) -> list[Refused]:
-        """From now on answer for exactly these addresses, and report claims of exactly those watched.
+        """Of these addresses, report claims of those to be watched (first flag) and answer for those of the second.
 
         What is `helped` is answered with that hardware address instead of the interface's, and not announced. Return
         what the kernel refused: `works` says for which addresses.
         """
+        touched = set()
+        for address, watched, answered in changes:
+            family = address.family
+            touched.add(family)
+            _set(self._watched[family], address, member=watched)
+            _set(self._answered[family], address, member=answered)
         refusals = []
         for family in Family:
             # First the watch: what nobody listens for is not to be found free.
             try:
-                self.watches[family].watch_for(_of(family, watched))
+                if family in touched:
+                    self.watches[family].watch_for(frozenset(self._watched[family]))
             except Refused as error:
                 refusals.append(error)
             if (responder := self.responders.get(family)) is None:
                 continue
             try:
-                responder.answer_for(_of(family, addresses), helped)
+                if family in touched:
+                    responder.answer_for(frozenset(self._answered[family]))
             except Refused as error:
                 refusals.append(error)
+            responder.help_with(helped)
         return refusals
 
     def works(self, address: Address, *, answered: bool) -> bool:
@@ -63,7 +79,7 @@ class InterfaceEndpoint:
         return self.watches[family].watches(address) and (not answered or self.responders[family].answers(address))
 
     def announce(self, address: Address) -> bool:
-        """Announce the address to the LAN, unasked; return whether anything went out."""
+        """Announce the address to the LAN, unasked; return whether anything went out. Raises Refused."""
         return self.responders[address.family].announce(address)
 
     def probe(self, address: Address) -> bool:
@@ -71,8 +87,11 @@ class InterfaceEndpoint:
         return self.watches[address.family].probe(address)
 
 
-def _of(family: Family, addresses: frozenset[Address]) -> frozenset[Address]:
-    return frozenset(address for address in addresses if address.family is family)
+def _set(addresses: set[Address], address: Address, *, member: bool) -> None:
+    if member:
+        addresses.add(address)
+    else:
+        addresses.discard(address)
 
 
 OpenEndpoint = Callable[[Interface, Callable[[Claim], None]], InterfaceEndpoint]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from allocator.core.addresses import Address, Family
@@ -18,6 +18,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.first_frame import FirstFrame
 from speaker.netdev.interfaces import Interface, announcing
+from speaker.netdev.packet_socket import Refused
 
 log = EventLog("announcer")
 
@@ -109,35 +110,68 @@ class InterfaceEndpoints:
     def answer(
         self, wanted: Mapping[Address, Scope], answered: AbstractSet[Address], helped: HelpedMacs
     ) -> dict[Address, str]:
-        """From now on watch for `wanted` and answer for exactly those of them that are `answered`.
+        """From now on watch for `wanted` and answer for exactly those of them that are `answered`: see `change`."""
+        gone = set().union(*(endpoint.watched for endpoint in self._present.values())) - wanted.keys()
+        return self.change([*gone, *wanted], wanted, answered.__contains__, helped)
 
-        Return those for which the kernel refuses it, with what it refused.
+    def change(
+        self,
+        changed: Iterable[Address],
+        wanted: Mapping[Address, Scope],
+        answers: Callable[[Address], bool],
+        helped: HelpedMacs,
+        *,
+        on: Collection[str] | None = None,
+    ) -> dict[Address, str]:
+        """Of the addresses that have changed, watch for those `wanted` and answer for those of them that it says.
+
+        `on` are the names of the interfaces concerned, by default all. Return those for which the kernel refuses it,
+        with what it refused. What it costs follows the changes, but for the sockets' filters.
         """
+        addresses = list(changed)
         refusals: dict[Interface, str] = dict(self._failed)
         for interface, endpoint in self._present.items():
-            here = frozenset(address for address, scope in wanted.items() if self._carries(interface, address, scope))
+            if on is not None and interface.name not in on:
+                continue
+            here = (
+                (each, True, answers(each))
+                if (scope := wanted.get(each)) is not None and self._carries(interface, each, scope)
+                else (each, False, False)
+                for each in addresses
+            )
             macs = {address: macs[interface.name] for address, macs in helped.items() if interface.name in macs}
-            refused = endpoint.answer_for(here & answered, watched=here, helped=macs)
+            refused = endpoint.change(here, helped=macs)
             if refused:
-                refusals[interface] = f"{refused[0].operation} on {interface.name}: {refused[0].strerror}"
+                refusals[interface] = _what(interface, refused[0])
         if not refusals:
             return {}
-        return {
-            address: refusals[broken[0]]
-            for address, scope in wanted.items()
-            if (broken := self._broken(address, scope, answered, refusals))
-        }
+        found = {}
+        for address in addresses:
+            if address in wanted:
+                broken = self._broken(address, wanted[address], refusals, answered=answers(address))
+                if broken:
+                    found[address] = refusals[broken[0]]
+        return found
 
-    def send(self, address: Address, scope: Scope, reason: Reason | None) -> None:
-        """Announce the address for the reason, or ask for it (None), on every interface of the scope."""
+    def send(self, address: Address, scope: Scope, reason: Reason | None) -> str | None:
+        """Announce the address for the reason, or ask for it (None), on every interface of the scope.
+
+        Return what the kernel refuses, if that leaves nobody who could hear of the address.
+        """
+        refusals: dict[Interface, str] = {}
         for interface, endpoint in self._present.items():
             if not self._carries(interface, address, scope):
                 continue
             # A refresh also asks: a host that took the address silently would stay unnoticed for ever.
             if reason in (None, Reason.REFRESH):
                 endpoint.probe(address)
-            if reason is not None and endpoint.announce(address):
-                self._metrics.announcements.labels(reason).inc()
+            try:
+                if reason is not None and endpoint.announce(address):
+                    self._metrics.announcements.labels(reason).inc()
+            except Refused as error:
+                refusals[interface] = _what(interface, error)
+        broken = self._broken(address, scope, refusals, answered=True) if refusals else []
+        return refusals[broken[0]] if broken else None
 
     def asks_from(self, address: Address, scope: Scope) -> float:
         """From when on (as of `time.monotonic`) a question for the address reaches somebody; 0 means now.
@@ -181,7 +215,7 @@ class InterfaceEndpoints:
         return here or carrying
 
     def _broken(
-        self, address: Address, scope: Scope, answered: AbstractSet[Address], refusals: Mapping[Interface, str]
+        self, address: Address, scope: Scope, refusals: Mapping[Interface, str], *, answered: bool
     ) -> list[Interface]:
         """The relevant interfaces on which the kernel refuses the address; none if one of them works."""
         relevant = self._relevant(address, scope, [*self._present, *self._failed])
@@ -189,7 +223,7 @@ class InterfaceEndpoints:
             each
             for each in relevant
             if each in self._failed
-            or (each in refusals and not self._present[each].works(address, answered=address in answered))
+            or (each in refusals and not self._present[each].works(address, answered=answered))
         ]
         return broken if len(broken) == len(relevant) else []
 
@@ -230,3 +264,7 @@ class InterfaceEndpoints:
 def _identity(interface: Interface) -> Interface:
     """The interface with only what its sockets depend on: a new address or flag must not reopen them."""
     return Interface(index=interface.index, name=interface.name, mac=interface.mac)
+
+
+def _what(interface: Interface, refused: Refused) -> str:
+    return f"{refused.operation} on {interface.name}: {refused.strerror}"

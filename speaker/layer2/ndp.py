@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -55,40 +55,42 @@ class NdpResponder(FrameListener):
         self._metrics = metrics
         self._addresses: frozenset[Address] = frozenset()
         self._helped: Mapping[Address, bytes] = _OWN
-        self._groups: set[Address] = set()
+        self._groups: dict[Address, set[Address]] = {}
         self._members = GroupMemberships(interface)
 
-    def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = _OWN) -> None:
-        """From now on answer for exactly these, and be in exactly their groups.
+    def answer_for(self, addresses: frozenset[Address]) -> None:
+        """From now on answer for exactly these. Raises Refused: then of these those answered before still are.
 
-        Raises Refused: then all others of these are answered, or those that were before.
+        Their groups are joined as they are announced: each takes the kernel a while, and nobody is to wait for all.
         """
-        self._helped = helped
         before = self._addresses
-        if addresses == before:
-            return
-        # Addresses that end alike share a group: it is the set of groups that is joined, so none is left too early.
-        groups = {solicited_node(address) for address in addresses}
-        refusal = self._join(groups - self._groups)
-        if refusal is not None:
-            addresses = frozenset(each for each in addresses if solicited_node(each) in self._groups)
         self._addresses = addresses
         try:
             self._socket.set_filter(filters.solicitations_for(addresses))
-        except Refused as error:
+        except Refused:
             self._addresses = before & addresses
-            refusal = error
-        self._leave(self._groups - {solicited_node(address) for address in self._addresses})
-        if refusal is not None:
-            raise refusal
+            raise
+        finally:
+            for address in before - self._addresses:
+                self._leave(address)
+
+    def help_with(self, helped: Mapping[Address, bytes]) -> None:
+        """Answer for these with other hardware addresses than the interface's, and announce none of them."""
+        self._helped = helped
 
     def answers(self, address: Address) -> bool:
         """Return whether the address is answered for."""
         return address in self._addresses
 
     def announce(self, address: Address) -> bool:
-        """Advertise the address to all nodes, overriding what they had; return whether that went out."""
-        if address in self._helped or address not in self._addresses:
+        """Advertise the address to all nodes, overriding what they had; return whether that went out.
+
+        From the first time on, questions to its group arrive. Raises Refused where the kernel does not allow that.
+        """
+        if address not in self._addresses:
+            return False
+        self._join(address)
+        if address in self._helped:
             return False
         sent = self._socket.send(unsolicited(address, self.interface.mac).encode())
         if sent:
@@ -116,31 +118,24 @@ class NdpResponder(FrameListener):
             self._metrics.responses_sent.add(address)
         return True
 
-    def _join(self, groups: Iterable[Address]) -> Refused | None:
-        """Join what can be joined; return a refusal if there was one."""
-        refusal = None
-        for group in groups:
+    def _join(self, address: Address) -> None:
+        group = solicited_node(address)
+        if group not in self._groups:
             try:
-                self._socket.join(group_mac(group))
-                self._report(group)
-            except Refused as error:
-                refusal = error
-            else:
-                self._groups.add(group)
-        return refusal
+                self._members.join(group)
+            except OSError as error:
+                self._socket.failed("join", error)
+                if error.errno in LINK_GONE:
+                    return
+                self._addresses -= {address}
+                raise Refused("join", error) from None
+            self._groups[group] = set()
+        self._groups[group].add(address)
 
-    def _report(self, group: Address) -> None:
-        """Have switches that snoop MLD pass the group's frames on to here. Raises Refused."""
-        try:
-            self._members.join(group)
-        except OSError as error:
-            self._socket.failed("report", error)
-            if error.errno not in LINK_GONE:
-                self._socket.leave(group_mac(group))
-                raise Refused("report", error) from None
-
-    def _leave(self, groups: Iterable[Address]) -> None:
-        for group in groups:
-            self._socket.leave(group_mac(group))
+    def _leave(self, address: Address) -> None:
+        group = solicited_node(address)
+        members = self._groups.get(group, set())
+        members.discard(address)
+        # Addresses that end alike share a group.
+        if not members and self._groups.pop(group, None) is not None:
             self._members.leave(group)
-            self._groups.discard(group)

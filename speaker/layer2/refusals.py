@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from allocator.core.addresses import Address
 
@@ -27,10 +27,21 @@ class Refusals:
         """Return what is refused, with the reason."""
         return self._refused
 
-    def note(self, refused: Mapping[Address, str], *, wanted: Collection[Address], failed: bool, now: float) -> None:
-        """Take note of all that is refused of what is `wanted`, and whether an interface could not be opened."""
-        given_away = {address: why for address, why in self._refused.items() if address not in wanted}
-        self._refused = {**given_away, **refused}
+    def note(
+        self,
+        refused: Mapping[Address, str],
+        *,
+        tried: Iterable[Address],
+        wanted: Collection[Address],
+        failed: bool,
+        now: float,
+    ) -> None:
+        """Take note of what is refused of the `tried`, and whether an interface could not be opened."""
+        if self._refused:
+            for address in tried:
+                if address in wanted:
+                    self._refused.pop(address, None)
+        self._refused.update(refused)
         if self.retry_at is None and (self._refused or failed):
             self.retry_at = now + RETRY_SECONDS
 

@@ -43,11 +43,12 @@ class Listener(Protocol):
 class Responder(Listener, Protocol):
     """Answers for addresses of one family."""
 
-    def answer_for(self, addresses: frozenset[Address], helped: Mapping[Address, bytes] = ...) -> None:
-        """From now on answer for exactly these addresses, all of the family; see `answers` where it raises Refused.
+    def answer_for(self, addresses: frozenset[Address]) -> None:
+        """From now on answer for exactly these, all of the family; see `answers` where it raises Refused."""
+        ...
 
-        What is `helped` is answered with that hardware address instead of the interface's, and not announced.
-        """
+    def help_with(self, helped: Mapping[Address, bytes]) -> None:
+        """Answer for these with other hardware addresses than the interface's, and announce none of them."""
         ...
 
     def answers(self, address: Address) -> bool:
@@ -55,7 +56,7 @@ class Responder(Listener, Protocol):
         ...
 
     def announce(self, address: Address) -> bool:
-        """Announce the address to the LAN, unasked; return whether anything went out."""
+        """Announce the address to the LAN, unasked; return whether anything went out. Raises Refused."""
         ...
 
 

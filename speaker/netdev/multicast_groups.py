@@ -1,7 +1,7 @@
 """IPv6 multicast groups as routers and switches see them: joined by MLD, from an ordinary socket.
 
-A packet socket's membership only opens the interface; a switch that snoops MLD forwards a group's frames to no port
-behind which nobody has reported the group.
+A switch that snoops MLD forwards a group's frames to no port behind which nobody has reported the group. The kernel
+has the interface take them in as well.
 """
 
 from __future__ import annotations

@@ -22,9 +22,7 @@ LINK_GONE = (errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 """Whoever watches the interfaces reports it as well."""
 
 # linux/if_packet.h, which the socket module does not know
-_SOL_PACKET, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP, _STATISTICS = 263, 1, 2, 6
-_MEMBER_MULTICAST = 0
-_MEMBERSHIP = struct.Struct("iHH8s")
+_SOL_PACKET, _STATISTICS = 263, 6
 _COUNTERS = struct.Struct("II")
 
 
@@ -94,22 +92,6 @@ class PacketSocket:
             self.failed("filter", error)
             raise Refused("filter", error) from None
 
-    def join(self, group_mac: bytes) -> None:
-        """Have the interface hand up frames to this multicast address. Raises Refused."""
-        try:
-            self._membership(_ADD_MEMBERSHIP, group_mac)
-        except OSError as error:
-            self.failed("join", error)
-            if error.errno not in LINK_GONE:
-                raise Refused("join", error) from None
-
-    def leave(self, group_mac: bytes) -> None:
-        """Undo one `join`."""
-        try:
-            self._membership(_DROP_MEMBERSHIP, group_mac)
-        except OSError as error:
-            self.failed("leave", error)
-
     def frames(self) -> Iterator[bytes]:
         """Yield frames that wait, up to a limit: with more, the descriptor stays readable."""
         for _ in range(_FRAMES_A_TURN):
@@ -160,7 +142,3 @@ class PacketSocket:
     def close(self) -> None:
         """Stop receiving and leave every group; the interface keeps no trace."""
         self._socket.close()
-
-    def _membership(self, operation: int, group_mac: bytes) -> None:
-        request = _MEMBERSHIP.pack(self.interface.index, _MEMBER_MULTICAST, len(group_mac), group_mac)
-        self._socket.setsockopt(_SOL_PACKET, operation, request)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from allocator.core.addresses import Address
 from speaker.layer2 import refusals
-from speaker.netdev.packet_socket import PacketSocket
+from speaker.netdev.multicast_groups import GroupMemberships
 from tests.lab.network import Host
 from tests.lab.waiting import wait_until
 from tests.lab.who_has import who_has
@@ -77,21 +78,22 @@ def test_an_ipv6_address_whose_group_cannot_be_joined_is_refused_alone(
     hosts: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node, client = hosts
-    join = PacketSocket._membership
-    broken = bytes.fromhex("3333ff000066")
+    join = GroupMemberships.join
+    broken = Address.parse("ff02::1:ff00:66")
 
-    def membership(self: PacketSocket, operation: int, group_mac: bytes) -> None:
+    def refuse_one(self: GroupMemberships, group: Address) -> None:
         # No limit of the kernel's fails one join and not the next.
-        if group_mac == broken and operation == 1:
-            raise OSError(12, "Cannot allocate memory")
-        join(self, operation, group_mac)
+        if group == broken:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        join(self, group)
 
-    monkeypatch.setattr(PacketSocket, "_membership", membership)
+    monkeypatch.setattr(GroupMemberships, "join", refuse_one)
     with Speaking(node) as speaking:
         speaking.announce("2001:db8::66", "2001:db8::67")
+        wait_until(lambda: speaking.refused, SECONDS, "one is refused")
         assert set(speaking.refused[-1]) == {"2001:db8::66"}
         assert who_has(client, "2001:db8::67") == {node.mac("eth0")}
-        monkeypatch.setattr(PacketSocket, "_membership", join)
+        monkeypatch.setattr(GroupMemberships, "join", join)
         wait_until(lambda: not speaking.refused[-1], SECONDS, "it is accepted at last")
         assert who_has(client, "2001:db8::66") == {node.mac("eth0")}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -21,6 +24,16 @@ NONE: frozenset[Address] = frozenset()
 
 def address_states() -> AddressStates:
     return AddressStates(refresh_seconds=60.0, retry_seconds=RETRY)
+
+
+def want(
+    held: AddressStates, wanted: Mapping[Address, Scope], *, unheld: AbstractSet[Address], now: float
+) -> Transition:
+    """Return the transition, once the changes are those that there are."""
+    before = dict(held.wanted)
+    changed, transition = held.want(wanted, unheld=unheld, now=now)
+    assert set(changed) == {each for each in {*before, *wanted} if before.get(each) != wanted.get(each)}
+    return transition
 
 
 def claim(address: Address = VIP, mac: bytes = MAC) -> Claim:
@@ -43,7 +56,7 @@ def settle(held: AddressStates, until: float) -> list[Timer | Transition]:
 
 def test_what_one_of_ours_had_before_is_answered_and_announced_at_once() -> None:
     held = address_states()
-    assert held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0).taken == (VIP,)
+    assert want(held, {VIP: EVERYWHERE}, unheld=NONE, now=0.0).taken == (VIP,)
     assert held.answered() == {VIP}
     assert held.pop(0.0) == Timer(VIP, Reason.TAKEN)
 
@@ -68,7 +81,7 @@ def test_what_another_host_claims_meanwhile_is_not_answered_whoever_found_it_fre
 
 def test_what_nobody_had_before_is_probed_for_and_not_answered_until_then() -> None:
     held = address_states()
-    assert held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0) == Transition()
+    assert want(held, {VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0) == Transition()
     done = settle(held, PROBES * PROBE_SECONDS - 0.001)
     assert done == [Timer(VIP, None)] * PROBES
     assert held.answered() == NONE
@@ -78,8 +91,8 @@ def test_what_nobody_had_before_is_probed_for_and_not_answered_until_then() -> N
 
 def test_only_the_new_are_probed_for_whatever_is_said_of_the_old() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
-    turn = held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP, OTHER}), now=0.0)
+    want(held, {VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    turn = want(held, {VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP, OTHER}), now=0.0)
     assert turn == Transition()
     assert held.answered() == {VIP}
 
@@ -87,14 +100,14 @@ def test_only_the_new_are_probed_for_whatever_is_said_of_the_old() -> None:
 def test_a_change_of_interfaces_announces_anew_but_cuts_no_probation_short() -> None:
     held = address_states()
     eth0, eth1 = Scope(frozenset({"eth0"})), Scope(frozenset({"eth1"}))
-    held.want({VIP: eth0, OTHER: eth0}, unheld=frozenset({OTHER}), now=0.0)
-    assert held.want({VIP: eth1, OTHER: eth1}, unheld=NONE, now=0.01).taken == (VIP,)
+    want(held, {VIP: eth0, OTHER: eth0}, unheld=frozenset({OTHER}), now=0.0)
+    assert want(held, {VIP: eth1, OTHER: eth1}, unheld=NONE, now=0.01).taken == (VIP,)
     assert held.answered() == {VIP}
 
 
 def test_an_address_somebody_has_is_left_alone_and_taken_when_it_is_free() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    want(held, {VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.pop(0.0)
     assert held.claimed(claim(), 0.001)
     assert [(conflict.mac, conflict.yielded) for conflict in held.conflicts()] == [(MAC, True)]
@@ -111,7 +124,7 @@ def test_an_address_somebody_has_is_left_alone_and_taken_when_it_is_free() -> No
 
 def test_a_later_claim_is_reported_and_looked_into_while_the_address_stays_answered() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    want(held, {VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     settle(held, 20.0)
     assert held.claimed(claim(), 20.0)
     assert held.answered() == {VIP}
@@ -123,7 +136,7 @@ def test_a_later_claim_is_reported_and_looked_into_while_the_address_stays_answe
 
 def test_a_fight_is_reported_at_most_every_ten_seconds_however_many_take_part() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    want(held, {VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     reported = [tick / 10 for tick in range(305) if held.claimed(claim(mac=(MAC, MAC2)[tick % 2]), tick / 10)]
     assert reported == [0.0, REPORT_SECONDS, 2 * REPORT_SECONDS, 3 * REPORT_SECONDS]
 
@@ -137,16 +150,16 @@ def test_claims_of_what_is_not_wanted_are_nobodys_business() -> None:
 
 def test_a_withdrawn_address_ends_its_conflict_and_its_probes() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    want(held, {VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.claimed(claim(), 0.0)
-    turn = held.want({OTHER: EVERYWHERE}, unheld=NONE, now=1.0)
+    turn = want(held, {OTHER: EVERYWHERE}, unheld=NONE, now=1.0)
     assert (turn.released, turn.settled, held.conflicts()) == ((VIP,), (VIP,), ())
     assert all(not (isinstance(what, Timer) and what.address == VIP) for what in settle(held, 100.0))
 
 
 def test_our_own_speakers_may_both_claim_while_an_address_moves_and_are_reported_when_it_lasts() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE}, unheld=NONE, now=0.0)
+    want(held, {VIP: EVERYWHERE}, unheld=NONE, now=0.0)
     heard = [at for at in (0.0, 0.1, 0.3, 0.7) if held.rivalled(claim(), "node-2", at)]
     assert heard == []
     assert held.rivalled(claim(), "node-2", HANDOVER_SECONDS)
@@ -157,7 +170,7 @@ def test_our_own_speakers_may_both_claim_while_an_address_moves_and_are_reported
 
 def test_a_probe_answered_by_the_speaker_that_hands_over_does_not_hold_the_address_back() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    want(held, {VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.pop(0.0)
     assert not held.rivalled(claim(), "node-2", 0.001)
     settle(held, 1.0)
@@ -166,7 +179,7 @@ def test_a_probe_answered_by_the_speaker_that_hands_over_does_not_hold_the_addre
 
 def test_whoever_waits_for_a_first_announcement_goes_before_any_probe() -> None:
     held = address_states()
-    held.want({VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    want(held, {VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     assert [held.pop(0.0), held.pop(0.0)] == [Timer(OTHER, Reason.TAKEN), Timer(VIP, None)]
 
 
@@ -184,7 +197,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(wanted=st.sets(addresses), unheld=st.sets(addresses))
     def want(self, wanted: set[Address], unheld: set[Address]) -> None:
         released = self.held.wanted.keys() - wanted
-        self.held.want(dict.fromkeys(wanted, EVERYWHERE), unheld=frozenset(unheld), now=self.now)
+        want(self.held, dict.fromkeys(wanted, EVERYWHERE), unheld=frozenset(unheld), now=self.now)
         for address in released:
             self.foreign.pop(address, None)
 

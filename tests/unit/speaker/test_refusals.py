@@ -17,21 +17,21 @@ OTHER = Address.parse("192.0.2.101")
 
 def test_what_is_refused_stays_so_until_it_is_tried_again_though_it_is_given_away() -> None:
     refusals = Refusals()
-    refusals.note({VIP: "filter"}, wanted=[VIP, OTHER], failed=False, now=1.0)
+    refusals.note({VIP: "filter"}, tried=[VIP, OTHER], wanted=[VIP, OTHER], failed=False, now=1.0)
     assert refusals.take_change() == ({VIP: "filter"}, [VIP])
     assert refusals.take_change() is None
-    refusals.note({}, wanted=[OTHER], failed=False, now=2.0)
+    refusals.note({}, tried=[VIP], wanted=[OTHER], failed=False, now=2.0)
     assert refusals.current() == {VIP: "filter"}
     assert refusals.retry_at == 1.0 + RETRY_SECONDS
     refusals.forget()
-    refusals.note({}, wanted=[VIP], failed=False, now=12.0)
+    refusals.note({}, tried=[VIP], wanted=[VIP], failed=False, now=12.0)
     assert refusals.take_change() == ({}, [])
     assert refusals.retry_at is None
 
 
 def test_an_interface_that_cannot_be_opened_is_tried_again_though_no_address_needs_it() -> None:
     refusals = Refusals()
-    refusals.note({}, wanted=[], failed=True, now=1.0)
+    refusals.note({}, tried=[], wanted=[], failed=True, now=1.0)
     assert refusals.retry_at == 1.0 + RETRY_SECONDS
 
 
