@@ -124,7 +124,7 @@ class SpeakerMetrics:
         self.heartbeats_dropped = Counter(
             "admitlb_heartbeats_dropped", "Heartbeats not accepted, by reason", ["reason"], registry=registry
         )
-        for reason in ("malformed", "forged"):
+        for reason in ("malformed", "forged", "stranger"):
             self.heartbeats_dropped.labels(reason)
         self.peers_alive = Gauge("admitlb_speakers_alive", "Speakers alive, this one included", registry=registry)
         self.peers_known = Gauge(

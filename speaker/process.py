@@ -36,6 +36,7 @@ from speaker.membership.lease_list import LeaseList
 from speaker.membership.liveness import Liveness
 from speaker.membership.service import Heartbeats
 from speaker.metrics import SpeakerMetrics
+from speaker.netdev import filters
 from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
@@ -138,6 +139,7 @@ class Speaker:
             metrics=self._metrics,
             interval_seconds=settings.heartbeat_interval_seconds,
             dead_after_seconds=settings.dead_after_seconds,
+            restrict=filters.restrict,
         )
         fence = heartbeats.fence
         packets = PacketLoop(self._metrics.packet_loop_lag.observe)

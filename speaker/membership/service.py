@@ -19,7 +19,7 @@ from speaker.membership.heartbeat import ForgedHeartbeat, Heartbeat, MalformedHe
 from speaker.membership.liveness import Liveness
 from speaker.membership.membership import Membership, PeerChange
 from speaker.membership.state_sync import AdvertisedState
-from speaker.membership.transport import HeartbeatSocket
+from speaker.membership.transport import HeartbeatSocket, Restrict, accept_all
 from speaker.membership.unheard import Doubt
 from speaker.metrics import SpeakerMetrics
 
@@ -55,6 +55,7 @@ class Heartbeats:
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
         address: str | None = None,
+        restrict: Restrict = accept_all,
     ) -> None:
         """Use the port on every address, or on one; while another program has it, this node lives by its Lease."""
         self._key = key
@@ -85,7 +86,7 @@ class Heartbeats:
         self._changes: list[PeerChange] = []
         self._reported = Liveness()
         self._unheard: frozenset[str] = frozenset()
-        self._socket = HeartbeatSocket(port, address)
+        self._socket = HeartbeatSocket(port, address, restrict)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -169,6 +170,7 @@ class Heartbeats:
             # With a cable out, the usual way to a peer may be the one that is gone. With the cable in, a way that
             # fails means that clients do not get through either: going round it would keep this node elected.
             self._everywhere = any(link.lost for link in state.links)
+            self._socket.set_lans(subnet for link in state.links for subnet in link.subnets)
 
         self._ask(advertise)
 
@@ -289,6 +291,9 @@ class Heartbeats:
             log.debug("heartbeat.failed", operation="receive", error=error)
             return
         for datagram, source in datagrams:
+            if not self._socket.expects(source):
+                self._metrics.heartbeats_dropped.labels("stranger").inc()
+                continue
             try:
                 heartbeat = Heartbeat.decode(datagram, self._key)
             except MalformedHeartbeat:

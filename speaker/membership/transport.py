@@ -5,10 +5,21 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from allocator.core.addresses import Address
 from speaker.membership.datagrams import Datagrams, socket_address
 from speaker.membership.heartbeat import MAXIMUM_BYTES
+from speaker.membership.link import Subnet
+
+_SOURCES_REMEMBERED = 4096
+
+Restrict = Callable[[socket.socket, Collection[Subnet]], None]
+"""Has the kernel drop what a socket would receive from outside these subnets. Raises OSError."""
+
+
+def accept_all(*_: object) -> None:
+    """Restrict nothing."""
 
 
 class HeartbeatSocket:
@@ -18,13 +29,20 @@ class HeartbeatSocket:
     own. `everywhere` tries all of them. Owned by one thread.
     """
 
-    def __init__(self, port: int, address: str | None = None) -> None:
-        """Open a socket for every address, or for one. Without its port (`bind`) it neither sends nor receives."""
+    def __init__(self, port: int, address: str | None = None, restrict: Restrict = accept_all) -> None:
+        """Open a socket for every address, or for one. Without its port (`bind`) it neither sends nor receives.
+
+        `restrict` has the kernel drop what comes from outside the subnets in which there are nodes.
+        """
         self._port = port
         self._socket, self._address = _open(address)
         self.bound = False
         self._datagrams = Datagrams(self._socket, longest_bytes=MAXIMUM_BYTES + 1)
         self._addresses: Mapping[str, tuple[str, ...]] = {}
+        self._restrict = restrict
+        self._lans: frozenset[Subnet] = frozenset()
+        self._sources: frozenset[Subnet] = frozenset()
+        self._expected: dict[str, bool] = {}
         self._paths: dict[str, str] = {}
         self._named: dict[str, bytes] = {}
         self._waiting: dict[int, list[tuple[bytes, bytes]]] = {}
@@ -49,6 +67,33 @@ class HeartbeatSocket:
         for address in {address for known in self._addresses.values() for address in known}:
             with contextlib.suppress(OSError):
                 self._named[address] = socket_address(address, self._port, self._socket.family)
+        self._expect()
+
+    def set_lans(self, subnets: Iterable[Subnet]) -> None:
+        """Expect nodes in these subnets, too: those that this node has."""
+        self._lans = frozenset(subnets)
+        self._expect()
+
+    def expects(self, source: str) -> bool:
+        """Return whether a node may have this address: a known one, or one in a subnet of this node's."""
+        if (known := self._expected.get(source)) is not None:
+            return known
+        if len(self._expected) >= _SOURCES_REMEMBERED:
+            self._expected.clear()
+        address = Address.parse(source.partition("%")[0])
+        found = self._expected[source] = not self._sources or any(address in each for each in self._sources)
+        return found
+
+    def _expect(self) -> None:
+        known = {address for addresses in self._addresses.values() for address in addresses}
+        sources = self._lans | {Subnet.parse(f"{address}/{128 if ':' in address else 32}") for address in known}
+        if sources == self._sources or not known:
+            return
+        self._sources = sources
+        self._expected.clear()
+        with contextlib.suppress(OSError):
+            # Every source is checked all the same.
+            self._restrict(self._socket, sources)
 
     def receive(self, at_most: int) -> list[tuple[bytes, str]]:
         """Return the datagrams that wait, each with the IP address it claims to come from. Raises OSError."""

@@ -8,7 +8,7 @@ ends the program.
 from __future__ import annotations
 
 import ctypes
-import itertools
+import operator
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -30,6 +30,8 @@ _JA, _JEQ, _JGT, _JGE = 0x05, 0x15, 0x25, 0x35
 _RET = 0x06
 
 # linux/filter.h: offsets that read packet metadata instead of bytes
+NETWORK = 0xFFF00000
+"""Offset of the IP header, where a program sees a datagram from its UDP header on."""
 _AD_OFF = 0xFFFFF000
 _AD_PKTTYPE = _AD_OFF + 4
 
@@ -76,15 +78,33 @@ def cover(addresses: Iterable[Address], *, limit: int = RANGE_LIMIT) -> tuple[tu
 def cover_values(numbers: Iterable[int], *, limit: int = RANGE_LIMIT) -> tuple[tuple[int, int], ...]:
     """As `cover`, of plain numbers."""
     values = sorted(set(numbers))
-    if not values:
+    return _joined(values, values, limit)
+
+
+def cover_ranges(ranges: Iterable[tuple[int, int]], *, limit: int = RANGE_LIMIT) -> tuple[tuple[int, int], ...]:
+    """Return at most `limit` ascending ranges (first, last) that hold all of these: see `cover`."""
+    firsts: list[int] = []
+    lasts: list[int] = []
+    for first, last in sorted(ranges):
+        if lasts and first <= lasts[-1]:
+            lasts[-1] = max(lasts[-1], last)
+        else:
+            firsts.append(first)
+            lasts.append(last)
+    return _joined(firsts, lasts, limit)
+
+
+def _joined(firsts: Sequence[int], lasts: Sequence[int], limit: int) -> tuple[tuple[int, int], ...]:
+    """Join ascending ranges that do not overlap to at most `limit`."""
+    if not firsts:
         return ()
-    gaps = [(after - before, index) for index, (before, after) in enumerate(itertools.pairwise(values))]
+    gaps = [(gap, index) for index, gap in enumerate(map(operator.sub, firsts[1:], lasts))]
     # The widest gaps separate the ranges; neighbours (a gap of one) never do.
     widest = sorted((gap for gap in gaps if gap[0] > 1), reverse=True)[: limit - 1]
     cuts = sorted(index for _, index in widest)
-    firsts = [values[0], *(values[index + 1] for index in cuts)]
-    lasts = [*(values[index] for index in cuts), values[-1]]
-    return tuple(zip(firsts, lasts, strict=True))
+    begins = [firsts[0], *(firsts[index + 1] for index in cuts)]
+    ends = [*(lasts[index] for index in cuts), lasts[-1]]
+    return tuple(zip(begins, ends, strict=True))
 
 
 NOTHING: Program = (Instruction(_RET, 0, 0, _DROP),)
@@ -154,10 +174,19 @@ def if_words(offset: int, values: Iterable[int], then: Program) -> Program:
     return program + then
 
 
+def if_byte(offset: int, values: Sequence[int], then: Program) -> Program:
+    """Run `then`, which must end the program, on frames with one of these bytes at `offset`; else fall through."""
+    return (Instruction(_LD_B, 0, 0, offset), *_if_any(values, then))
+
+
 def if_half_word(offset: int, values: Sequence[int], then: Program) -> Program:
     """Run `then`, which must end the program, on frames with one of these values at `offset`; else fall through."""
+    return (Instruction(_LD_H, 0, 0, offset), *_if_any(values, then))
+
+
+def _if_any(values: Sequence[int], then: Program) -> Program:
     tests = [Instruction(_JEQ, len(values) - index, 0, value) for index, value in enumerate(values)]
-    return (Instruction(_LD_H, 0, 0, offset), *tests, Instruction(_JA, 0, 0, len(then)), *then)
+    return (*tests, Instruction(_JA, 0, 0, len(then)), *then)
 
 
 def attach(sock: socket.socket, program: Program) -> None:

@@ -10,7 +10,8 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
+from speaker.membership.link import Subnet
 from speaker.netdev import bpf
 from speaker.netdev.bpf import PacketType, Program
 from speaker.netdev.netlink import Kind
@@ -23,6 +24,9 @@ _ARP_HARDWARE_AND_PROTOCOL, _ARP_SIZES_AND_OPERATION = 14, 18
 _ARP_SIZES, _ARP_OPERATION = 18, 20
 _ARP_SENDER, _ARP_TARGET = 28, 38
 _IPV6_NEXT_HEADER, _ICMPV6_TYPE_AND_CODE, _NDP_TARGET = 20, 54, 62
+
+# Offsets from an IP header on.
+_IPV4_SOURCE, _IPV6_SOURCE = 12, 8
 
 # Offsets from a netlink message's header on.
 _MESSAGE_KIND, _FAMILY, _PREFIX, _CHANGED_LINK = 4, 16, 17, 20
@@ -104,6 +108,32 @@ def _kinds(*kinds: Kind) -> list[int]:
 
 def _as_read(number: int, size: int) -> int:
     return int.from_bytes(number.to_bytes(size, sys.byteorder), "big")
+
+
+def datagrams_from(subnets: Iterable[Subnet]) -> Program:
+    """Accept what a UDP socket receives from an address of these subnets; of IPv6, what agrees in the first 32 bits.
+
+    Many subnets are joined to fewer ranges that hold them all: the reader must still check each source.
+    """
+    ranges: dict[Family, list[tuple[int, int]]] = {family: [] for family in Family}
+    for subnet in subnets:
+        last = subnet.value | (1 << subnet.family.bits - subnet.length) - 1
+        surplus = subnet.family.bits - 32
+        ranges[subnet.family].append((subnet.value >> surplus, last >> surplus))
+    ipv4, ipv6 = (
+        bpf.accept_words(bpf.NETWORK + offset, bpf.cover_ranges(ranges[family])) if ranges[family] else bpf.NOTHING
+        for family, offset in ((Family.IPV4, _IPV4_SOURCE), (Family.IPV6, _IPV6_SOURCE))
+    )
+    return (
+        *bpf.if_byte(bpf.NETWORK, range(0x40, 0x50), ipv4),
+        *bpf.if_byte(bpf.NETWORK, range(0x60, 0x70), ipv6),
+        *bpf.NOTHING,
+    )
+
+
+def restrict(sock: socket.socket, subnets: Iterable[Subnet]) -> None:
+    """Have a UDP socket receive only what comes from these subnets, as far as its filter can tell. Raises OSError."""
+    bpf.attach(sock, datagrams_from(subnets))
 
 
 def forwarded() -> Program:

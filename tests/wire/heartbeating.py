@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from speaker.membership.liveness import Liveness
 from speaker.membership.service import SWITCH_SECONDS, Heartbeats
 from speaker.metrics import SpeakerMetrics
+from speaker.netdev import filters
 
 PORT = 7946
 
@@ -42,7 +43,9 @@ def main(node: str, key: str, burners: str, *peers: str) -> None:
     """Exchange heartbeats until SIGTERM."""
     sys.setswitchinterval(SWITCH_SECONDS)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    heartbeats = Heartbeats(node=node, key=key.encode(), port=PORT, metrics=SpeakerMetrics(CollectorRegistry()))
+    heartbeats = Heartbeats(
+        node=node, key=key.encode(), port=PORT, metrics=SpeakerMetrics(CollectorRegistry()), restrict=filters.restrict
+    )
     heartbeats.report_to(_report, on_port_held=lambda port, error: print(f"{port} is held: {error}", flush=True))
     heartbeats.start()
     addresses = (peer.split("=") for peer in peers)
