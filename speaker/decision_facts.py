@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
 from allocator.rules.left_out import in_one_line
+from allocator.rules.local_sharing import without_traffic
 from speaker.cluster.eligibility import Nobody
 from speaker.cluster.eligible_nodes import LeftOut
 from speaker.cluster.scope import EVERYWHERE
@@ -56,9 +58,12 @@ class DecisionFacts:
         self, address: Address, before: dict[Key, Fact], inputs: Inputs, state: HolderState
     ) -> Iterator[tuple[Key, Fact]]:
         group = self._holder.group_of(address)
+        unserved = self._without_traffic(address) if address in state.claims else frozenset()
         for key, its in group.services if group is not None else ():
             if its == address and group is not None:
                 fact = self._fact(address, key, before.get(key), group, inputs, state)
+                if isinstance(fact, Announced) and key in unserved:
+                    fact = replace(fact, traffic=False)
                 if fact is not None:
                     yield key, fact
         if self._holder.claimants(address) or address in state.scopes:
@@ -68,6 +73,14 @@ class DecisionFacts:
                 if each.address == address and each.nobody is not None:
                     left_out = self._view.left_out(key, address)
                     yield key, _unannounced(self._view.uid_of(key), each.nobody, left_out)
+
+    def _without_traffic(self, address: Address) -> frozenset[Key]:
+        """The Services that share the address and get no traffic while this node announces it."""
+        users = self._view.users_of(address)
+        if len(users) < 2:
+            return frozenset()
+        every = ((key, each) for key in users for each in self._view.addresses_of(key))
+        return without_traffic(((key, each.nodes) for key, each in every if each.address == address), self._node)
 
     def _fact(
         self,

@@ -16,6 +16,7 @@ from allocator.objects.assignment import assignment_annotations
 from allocator.objects.document import Document, InvalidDocument, annotations_of
 from allocator.objects.service import addresses_in_annotation, addresses_in_status, request_from, wants_address
 from allocator.rules.foreign_status import why_left_alone
+from allocator.rules.local_sharing import local_sharing_warnings
 from allocator.rules.service_annotations import annotation_warnings, written_by_hand
 from allocator.rules.verdict import Rules, Verdict, denied
 
@@ -64,7 +65,7 @@ def ask(
         return Verdict(annotations=carried, warnings=(f"{label}: {why_left_alone(old or new)}",))
     if new["metadata"].get("deletionTimestamp"):
         return Verdict(annotations=carried)
-    warnings = annotation_warnings(new, namespace)
+    warnings = (*annotation_warnings(new, namespace), *local_sharing_warnings(new))
     stored = _stored_request(old, namespace, rules)
     try:
         request = _request(new, old, namespace, rules)

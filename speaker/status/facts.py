@@ -22,11 +22,14 @@ class Announced:
     """This node announces it, on these interfaces (empty: on all). `uid` is the Service's, in every fact.
 
     `left_out` has the nodes that may not, and why (`allocator.rules.left_out.by_reason`).
+    `traffic` is whether the Service gets any: not where externalTrafficPolicy is Local and others that share the
+    address have their endpoints here, but it has none.
     """
 
     uid: str
     interfaces: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    traffic: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

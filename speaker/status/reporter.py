@@ -43,6 +43,7 @@ class Reporter:
         self._statuses = statuses
         self._services: dict[Address, dict[Key, Object]] = {}
         self._announced: dict[tuple[str, Key], set[Address]] = {}
+        self._unserved: set[tuple[str, Key, Address]] = set()
 
     def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
         """This is to be said from now on, of these; returns at once. As `Reports.report`."""
@@ -81,10 +82,26 @@ class Reporter:
             message = f'announcing from node "{self._node}" with protocol "{by}"'
             self._event(reference(service, fact.uid), "nodeAssigned", message)
         announced.add(address)
+        if not fact.traffic and (by, service, address) not in self._unserved:
+            message = (
+                f'{address} is announced by node "{self._node}", where this Service has no endpoint: with '
+                "externalTrafficPolicy Local it gets no traffic there; give the Services that share the address "
+                "endpoints on the same nodes, or use externalTrafficPolicy Cluster"
+            )
+            self._event(reference(service, fact.uid), "noLocalEndpoint", message, normal=False)
+        self._note_unserved(subject, unserved=not fact.traffic)
+
+    def _note_unserved(self, subject: Subject, *, unserved: bool) -> None:
+        key = (subject.protocol, subject.service, subject.address)
+        if unserved:
+            self._unserved.add(key)
+        else:
+            self._unserved.discard(key)
 
     def _note_unannounced(self, subject: Subject) -> None:
         announced = self._announced.get((subject.protocol, subject.service), set())
         announced.discard(subject.address)
+        self._note_unserved(subject, unserved=False)
         if not announced:
             self._announced.pop((subject.protocol, subject.service), None)
 

@@ -21,6 +21,7 @@ from allocator.rules.conditions import READY, Condition, merged
 from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Unannounced
 
 CONFLICT_CONDITION = "AddressConflict"
+_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +34,15 @@ class Contested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The node announces it on these interfaces (empty: on all), since then."""
+    """The node announces it on these interfaces (empty: on all), since then.
+
+    `without_traffic` names the Services that share it and get none there.
+    """
 
     node: str
     interfaces: tuple[str, ...]
     since: str
+    without_traffic: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +75,21 @@ RELEASED = NoHolder(reason="NoService", message="no Service of type LoadBalancer
 
 def statement_of(node: str, facts: Mapping[Any, Fact], contested: Contested | None, *, since: str) -> Statement:
     """Return what the facts about one address, one for each Service that has it, come to."""
-    ordered = [facts[key] for key in sorted(facts)]
-    return Statement(announcement=_announcement(node, ordered, contested, since), contested=contested)
+    return Statement(announcement=_announcement(node, facts, contested, since), contested=contested)
 
 
-def _announcement(node: str, facts: list[Fact], contested: Contested | None, since: str) -> Holder | NoHolder | None:
+def _announcement(
+    node: str, by_service: Mapping[Any, Fact], contested: Contested | None, since: str
+) -> Holder | NoHolder | None:
+    facts = [by_service[key] for key in sorted(by_service)]
+    without_traffic = tuple(
+        "/".join(key)
+        for key, fact in sorted(by_service.items(), key=lambda item: item[0])
+        if isinstance(fact, Announced) and not fact.traffic
+    )
     for fact in facts:
         if isinstance(fact, Announced):
-            return Holder(node=node, interfaces=fact.interfaces, since=since)
+            return Holder(node=node, interfaces=fact.interfaces, since=since, without_traffic=without_traffic)
     for fact in facts:
         if isinstance(fact, Elsewhere):
             return Holder(node=fact.node, interfaces=fact.interfaces, since=since)
@@ -136,6 +148,10 @@ def named_in(status: Object) -> str:
 def _ready(holder: Holder) -> Condition:
     where = ", ".join(holder.interfaces) or "all of its interfaces"
     message = f'announced by node "{holder.node}" on {where}'
+    if holder.without_traffic:
+        listed = ", ".join(holder.without_traffic[:_LISTED])
+        more = f" and {len(holder.without_traffic) - _LISTED} more" if len(holder.without_traffic) > _LISTED else ""
+        message += f"; no traffic there for {listed}{more}: externalTrafficPolicy Local, and no endpoint on that node"
     return Condition(type=READY, status="True", reason="Announced", message=message)
 
 

@@ -18,13 +18,13 @@ from tests.wire.speaking import Speaking
 
 FIRST = "192.0.2.100"
 SCATTERED = [f"198.18.{index // 100}.{index % 100 * 2}" for index in range(200)]
-SECONDS = 10.0
+SECONDS = 15.0
 ENOUGH, SCARCE = "20480", "3000"
 
 
 @pytest.fixture
 def hosts(join: Join, monkeypatch: pytest.MonkeyPatch) -> tuple[Host, Host]:
-    monkeypatch.setattr(refusals, "RETRY_SECONDS", 0.5)
+    monkeypatch.setattr(refusals, "RETRY_SECONDS", 3.0)
     node, client = join(node=["192.0.2.1/24", "2001:db8::1/64"], client=["192.0.2.2/24", "2001:db8::2/64"])
     return node, client
 

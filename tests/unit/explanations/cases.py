@@ -219,6 +219,11 @@ SERVICES = {
         ),
     ),
     "Only a warning": (
+        case(
+            "a sharing key under externalTrafficPolicy Local, and endpoints of its own",
+            FOUR,
+            service("web", annotations={"allow-shared-ip": "key"}, externalTrafficPolicy="Local"),
+        ),
         case("an annotation that nobody reads", FOUR, service("web", annotations={"loadbalancerIPs": "192.0.2.10"})),
         case("an assignment written by hand", FOUR, service("web", annotations={"ip-allocated-from-pool": "gold"})),
         case(

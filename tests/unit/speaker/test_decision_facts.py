@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+
 import pytest
 
 from allocator.core.addresses import Address
@@ -21,6 +25,8 @@ from speaker.election.inputs import Inputs
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
 from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
+from speaker.status.reporter import Reporter
+from speaker.status.statement import Contested, amended, statement_of
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
 
 VIP = Address.parse("10.0.0.1")
@@ -143,3 +149,50 @@ def test_who_is_left_out_goes_with_the_fact(rig: Rig) -> None:
     rig.put(SERVICES, service(str(VIP), externalTrafficPolicy="Local"))
     rig.put(NODES, node("node-b"))
     assert rig.decided(HELD) == {WEB: Announced(uid=UID, interfaces=("eth0",), left_out=(("node-b", NO_ENDPOINT),))}
+
+
+def traffic(facts: Mapping[Subject, Fact | None]) -> dict[Subject, bool]:
+    """Whether those that are announced get any."""
+    return {subject: fact.traffic for subject, fact in facts.items() if isinstance(fact, Announced)}
+
+
+def test_of_services_that_share_an_address_those_without_an_endpoint_here_get_no_traffic(rig: Rig) -> None:
+    rig.put(SERVICES, service(str(VIP), externalTrafficPolicy="Local"))
+    rig.put(SERVICES, service(str(VIP), name="api", externalTrafficPolicy="Local"))
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-b"), of="api", name="api-1"))
+    api = Subject("layer2", ("default", "api"), VIP)
+    assert traffic(rig.decided(HELD)) == {WEB: True, api: False}
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-b"), endpoint("node-a"), of="api", name="api-1"))
+    assert traffic(rig.decided(HELD)) == {api: True}
+
+
+def test_who_gets_no_traffic_is_told_by_an_event_and_on_the_allocation() -> None:
+    recorded: list[tuple[str, str]] = []
+
+    class Events:
+        def record(self, service: Object, *, reason: str, message: str, normal: bool = True) -> None:
+            assert "node-a" in message
+            recorded.append((service["metadata"]["name"], reason))
+            assert normal == (reason == "nodeAssigned")
+
+    class Statuses:
+        def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
+            del changed, heard
+
+        def contest(self, address: Address, contested: Contested) -> None:
+            del address, contested
+
+    served, unserved = Announced(uid=UID), Announced(uid=UID, traffic=False)
+    reporter = Reporter(node="node-a", events=Events(), statuses=Statuses())
+    for fact in (unserved, unserved, served, unserved):
+        reporter.report({WEB: fact}, heard=frozenset())
+    assert recorded == [("web", "nodeAssigned"), ("web", "noLocalEndpoint"), ("web", "noLocalEndpoint")]
+
+    say = statement_of("node-a", {("default", "api"): served, ("default", "web"): unserved}, None, since="now")
+    written = amended({}, say, node="node-a", is_gone=lambda _: False, now=datetime.now(UTC))
+    assert written is not None
+    (condition,) = written["conditions"]
+    assert condition["status"] == "True"
+    assert condition["message"].endswith(
+        "; no traffic there for default/web: externalTrafficPolicy Local, and no endpoint on that node"
+    )
