@@ -193,7 +193,7 @@ class Announcer:
             transition = self._states.found_vacant(address)
             if not transition.taken:
                 return
-            self._answer()
+            self._answer(transition.taken)
             wanted = self._states.wanted
             self._changed.notify_all()
         self._listener.on_answered()
