@@ -218,13 +218,18 @@ class Announcer:
     def _heard(self, name: str) -> None:
         with self._changed:
             if self._endpoints.heard(name):
-                self._use([name])
+                self._reach([name])
 
     def _use(self, names: list[str]) -> None:
-        """What is answered on these interfaces, or reaches somebody there, is other than before."""
-        wanted = self._states.wanted
-        self._answer(wanted, on=names)
-        here = [address for address, scope in wanted.items() if any(scope.includes(name) for name in names)]
+        """What is answered on these interfaces is other than before; there may be new ones, or none that work."""
+        self._answer(self._states.wanted, on=names)
+        self._reach(names)
+
+    def _reach(self, names: list[str]) -> None:
+        """What is sent on these interfaces reaches others than before: ask, and announce, again."""
+        here = [
+            address for address, scope in self._states.wanted.items() if any(scope.includes(name) for name in names)
+        ]
         if here:
             self._states.ask_from(self._endpoints.asks_from, time.monotonic())
             self._states.announce_again(here, Reason.INTERFACE)
@@ -241,7 +246,8 @@ class Announcer:
     def _answer(self, changed: Collection[Address], *, on: Collection[str] | None = None) -> None:
         states = self._states
         refused = self._endpoints.change(changed, states.wanted, states.is_answered, self._helped, on=on)
-        self._note_refused(refused, changed)
+        # That it works on one interface does not show that it does on the others.
+        self._note_refused(refused, changed if on is None else ())
 
     def _note_refused(self, refused: Mapping[Address, str], tried: Collection[Address]) -> None:
         self._refusals.note(

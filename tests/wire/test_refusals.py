@@ -68,6 +68,9 @@ def test_addresses_whose_filter_is_refused_are_reported_and_tried_again_and_the_
         wait_until(lambda: not speaking.refused[-1], SECONDS, "they may be taken again")
         speaking.announce(FIRST, *SCATTERED)
         assert set(speaking.refused[-1]) == set(SCATTERED)
+        known, failures = len(speaking.refused), speaking.errors("filter")
+        wait_until(lambda: speaking.errors("filter") > failures, SECONDS, "they are tried again")
+        assert speaking.refused[known:] == [], "and refused again, so that nothing has changed"
         allow_memory(node, ENOUGH)
         wait_until(lambda: not speaking.refused[-1], SECONDS, "they are accepted at last")
         assert refused_now(speaking) == 0
