@@ -16,6 +16,7 @@ from speaker.metrics import SpeakerMetrics
 from speaker.netdev.interfaces import Interface
 from tests.lab.network import Network
 from tests.lab.waiting import wait_until
+from tests.lab.who_has import who_has
 from tests.wire.conftest import Join
 from tests.wire.speaking import Speaking, request, resolve, resolved_as, tap
 
@@ -217,3 +218,33 @@ def test_answers_survive_a_flood_of_garbage(join: Join) -> None:
             wire.send(good[:length])
         wire.ask(VIP)
         wire.until_reply(VIP)
+
+
+def test_an_interface_that_is_made_anew_under_its_name_is_answered_on(network: Network) -> None:
+    lan = network.lan("anew")
+    node, client = network.host("anew-node"), network.host("anew-client")
+    node.plug(lan, "eth0", ["192.0.2.1/24"])
+    client.plug(lan, "eth0", ["192.0.2.2/24"])
+    with Speaking(node) as speaking, tap(client) as wire:
+        speaking.announce(VIP)
+        before = node.mac("eth0")
+        node.run_ip("link delete eth0")
+        node.plug(lan, "eth0", ["192.0.2.1/24"])
+        after = node.mac("eth0")
+        assert after != before
+        wait_until(lambda: who_has(client, VIP) == {after}, 5, "it is answered with the new hardware address")
+        wire.ask(VIP)
+        assert wire.until_reply(VIP)[-1].source.hex(":") == after
+
+
+def test_a_bridge_and_a_port_of_it_answer_as_one(network: Network) -> None:
+    lan = network.lan("master")
+    node, client = network.host("master-node"), network.host("master-client")
+    node.plug(lan, "eth0", ["192.0.2.1/24"])
+    client.plug(lan, "eth0", ["192.0.2.2/24"])
+    with Speaking(node) as speaking:
+        speaking.announce(VIP)
+        node.run_ip("link add lan0 type bridge forward_delay 0", "link set lan0 up", "link set eth0 master lan0")
+        wait_until(lambda: who_has(client, VIP) == {node.mac("lan0")}, 5, "the bridge answers, and it alone")
+        node.run_ip("link set eth0 nomaster")
+        wait_until(lambda: who_has(client, VIP) == {node.mac("eth0")}, 5, "the port answers again")

@@ -227,3 +227,36 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_a_question_waits_until_it_reaches_somebody() -> None:
+    held = address_states()
+    reaches = {VIP: 35.0}
+    wanted = {VIP: EVERYWHERE, OTHER: EVERYWHERE}
+    held.want(wanted, unheld=frozenset(wanted), now=0.0, asks_from=lambda address, _: reaches.get(address, 0.0))
+    run(held, 3.0)
+    assert held.answered() == {OTHER}
+    reaches.clear()
+    held.ask_from(lambda address, _: reaches.get(address, 0.0), 3.0)
+    sent = [step for _, step in run(held, 3.0 + PROBES * PROBE_SECONDS) if step == Timer(VIP, None)]
+    assert len(sent) == PROBES, "it is asked for now, as often as ever"
+    assert held.answered() == {VIP, OTHER}
+
+
+def test_where_nobody_is_ever_heard_it_waits_for_no_longer_than_was_said() -> None:
+    held = address_states()
+    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0, asks_from=lambda *_: 35.0)
+    assert [step for at, step in run(held, 34.9)] == []
+    run(held, 36.0)
+    assert held.answered() == {VIP}
+
+
+def test_what_turned_out_to_be_free_can_be_answered_later_with_others() -> None:
+    held = address_states()
+    held.want({VIP: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    for number in range(PROBES):
+        assert held.pop(number * PROBE_SECONDS) == Timer(VIP, None)
+    at = PROBES * PROBE_SECONDS
+    assert held.pop(at, may_clear=False) is None
+    assert held.answered() == frozenset()
+    assert held.pop(at) == Transition(taken=(VIP,))
