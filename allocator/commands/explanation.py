@@ -12,7 +12,7 @@ from allocator.core.claims import Claim
 from allocator.core.decision import decide
 from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, PriorityOrder
-from allocator.core.verdicts import Decision
+from allocator.core.verdicts import Decision, NoteKind
 from allocator.objects.document import Document
 from allocator.objects.ip_allocation import claim_from
 from allocator.objects.service import readable_request, wants_address
@@ -181,7 +181,8 @@ def _state(
 
 
 def _message(decision: Decision, state: State) -> str:
-    if decision.refusal is None and state is State.PENDING:
+    conflicted = any(note.kind is NoteKind.CONFLICTED for note in decision.notes)
+    if decision.refusal is None and state is State.PENDING and not conflicted:
         listed = ", ".join(str(place.address) for place in decision.placements)
         return f"{listed} from pool {decision.pools} is free for it; it is assigned as soon as a reconciler leads"
     return message_of(decision)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from allocator.commands.explanation import Explanation, Facts, explanation_of
+from allocator.commands.explanation import Explanation, Facts, claims_from, explanation_of
 from allocator.commands.live import age
+from allocator.commands.tables import print_conflicts
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, SPEAKER_SUBNETS_ANNOTATION
 from allocator.offline.plan_result import State
 from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, UNSELECTED
@@ -34,6 +35,45 @@ def test_a_cooling_address_is_not_held() -> None:
     found = explain(service("web"), allocations=[allocation("192.0.2.10", "web", state="Cooling")])
     assert (found.state, found.addresses) == (State.PENDING, ())
     assert found.message == ("192.0.2.10 from pool four is free for it; it is assigned as soon as a reconciler leads")
+
+
+HOST = {"hardwareAddress": "02:00:00:00:00:01", "node": "node-1", "interface": "eth0"}
+
+
+def conflicted(ip: str) -> Object:
+    found = allocation(ip, state="Conflicted")
+    found["spec"]["foreignHost"] = HOST
+    return found
+
+
+def test_an_address_that_another_host_has_is_not_free_for_anybody() -> None:
+    found = explain(service("web"), allocations=[conflicted("192.0.2.10")])
+    assert found.message.startswith("192.0.2.11 from pool four is free for it")
+
+
+def test_a_pool_whose_last_addresses_other_hosts_have_is_full_and_the_first_of_them_named() -> None:
+    claims = [conflicted("192.0.2.10"), *(allocation(f"192.0.2.{number}", "api") for number in (11, 12, 13))]
+    found = explain(service("web"), allocations=claims)
+    assert found.considered == (
+        (
+            "four",
+            "full, and other hosts answer for 1 of its addresses "
+            "(192.0.2.10: 02:00:00:00:00:01 (heard by node node-1 on eth0))",
+        ),
+    )
+
+
+def test_a_request_for_an_address_that_another_host_has_says_so() -> None:
+    request = service("web", annotations={"loadBalancerIPs": "192.0.2.10"})
+    found = explain(request, allocations=[conflicted("192.0.2.10")])
+    assert "192.0.2.10 is answered for by another host, 02:00:00:00:00:01" in found.message
+
+
+def test_the_addresses_of_other_hosts_are_listed_with_their_pools(capsys: pytest.CaptureFixture[str]) -> None:
+    print_conflicts(claims_from([conflicted("192.0.2.10"), allocation("192.0.2.11", "api")]))
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["ADDRESS", "POOL", "HOST", "HEARD", "BY", "ON", "FOR"]
+    assert line.split()[:5] == ["192.0.2.10", "four", "02:00:00:00:00:01", "node-1", "eth0"]
 
 
 def test_what_is_still_wanted_stands_beside_what_is_held() -> None:
