@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from allocator.core.addresses import Address, Family
-from allocator.process.logs import EventLog
+from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
-from speaker.frames.ethernet import mac_text
-from speaker.layer2 import refusals
 from speaker.layer2.address_state import AddressStates, Transition
+from speaker.layer2.announcer_reports import AnnouncerReports
 from speaker.layer2.conflicts import Claim, Conflict, ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS, Reason, TokenBucket
 from speaker.layer2.interface_endpoint import OpenEndpoint
@@ -23,8 +21,6 @@ from speaker.metrics import SpeakerMetrics
 from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interfaces import Interface
 from speaker.netdev.packet_socket import MaySend, always
-
-log = EventLog("announcer")
 
 ANNOUNCEMENTS_PER_SECOND = 3000.0
 ANNOUNCEMENTS_AT_ONCE = 500.0
@@ -85,7 +81,7 @@ class Announcer:
         self._metrics = metrics
         self._may_send = may_send
         self._probe = probe
-        self._listener = ConflictListener()
+        self._reports = AnnouncerReports(metrics)
         self._changed = threading.Condition()
         self._states = AddressStates(refresh_seconds=refresh_seconds, retry_seconds=retry_seconds)
         self._endpoints = InterfaceEndpoints(
@@ -109,7 +105,7 @@ class Announcer:
 
     def report_to(self, listener: ConflictListener) -> None:
         """Name who gets reports of conflicts; before `start`."""
-        self._listener = listener
+        self._reports.listener = listener
 
     def start(self) -> None:
         """Begin sending what is due."""
@@ -180,11 +176,9 @@ class Announcer:
             self._changed.notify_all()
         self._report_refused()
         if not unheld.isdisjoint(transition.taken):
-            self._listener.on_answered()
-        # Logged last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
-        for address in sorted(transition.released):
-            services = self._listener.services_of(address)
-            log.info("address.withdrawn", ip=address, service=services, protocol="layer2", interfaces=before[address])
+            self._reports.listener.on_answered()
+        # Last: a thousand lines take longer than a thousand frames, and the clients wait for the frames.
+        self._reports.withdrawn(transition.released, before)
         self._report(transition, wanted)
 
     def found_vacant(self, address: Address) -> None:
@@ -196,7 +190,7 @@ class Announcer:
             self._answer(transition.taken)
             wanted = self._states.wanted
             self._changed.notify_all()
-        self._listener.on_answered()
+        self._reports.listener.on_answered()
         self._report(transition, wanted)
 
     def announce_again(self, addresses: Iterable[Address] | None = None) -> None:
@@ -272,21 +266,13 @@ class Announcer:
             change = self._refusals.take_change()
         if change is None:
             return
-        refused, new = change
-        self._metrics.refused.set(len(refused))
-        if new:
-            log.error(
-                "address.refused",
-                ip=new[0],
-                service=self._listener.services_of(new[0]),
-                others=len(new) - 1,
-                reason=refused[new[0]],
-                retry_seconds=refusals.RETRY_SECONDS,
-            )
-        self._listener.on_refused(refused)
+        self._reports.refused(*change)
+
+    def _report(self, transition: Transition, wanted: Mapping[Address, Scope]) -> None:
+        self._reports.changed(transition, wanted, self.interfaces_of)
 
     def _claimed(self, claim: Claim) -> None:
-        node = self._listener.whose(claim.mac)
+        node = self._reports.listener.whose(claim.mac)
         with self._changed:
             if self._endpoints.is_own(claim.mac):
                 # Another interface of this node in the same LAN, or a loop.
@@ -306,20 +292,7 @@ class Announcer:
                 self._changed.notify_all()
         if not report:
             return
-        self._metrics.conflicts.labels(str(claim.address), "host" if node is None else "speaker").inc()
-        log.warning(
-            "address.conflict",
-            ip=claim.address,
-            service=self._listener.services_of(claim.address),
-            interface=claim.interface,
-            mac=mac_text(claim.mac),
-            node=node or "-",
-            defended=defend,
-        )
-        if node is None:
-            self._listener.on_conflict(claim.address, claim.interface, claim.mac)
-        else:
-            self._listener.on_rival(claim.address, node)
+        self._reports.claimed(claim, node, defended=defend)
 
     def _run(self) -> None:
         while True:
@@ -333,7 +306,7 @@ class Announcer:
             self._report_refused()
             if transition is not None:
                 if transition.taken:
-                    self._listener.on_answered()
+                    self._reports.listener.on_answered()
                 self._report(transition, wanted)
 
     def _step(self) -> tuple[Transition | None, float | None]:
@@ -374,23 +347,3 @@ class Announcer:
             # A host that has come since the LAN was asked is found now, not with the first refresh.
             self._known_vacant.discard(address)
             self._endpoints.probe(address, scope)
-
-    def _report(self, transition: Transition, wanted: Mapping[Address, Scope]) -> None:
-        for address in transition.taken:
-            services = self._listener.services_of(address)
-            interfaces = wanted.get(address, "-")
-            log.info(
-                "address.announced",
-                ip=address,
-                service=services,
-                protocol="layer2",
-                answers="ARP" if address.family is Family.IPV4 else "NDP",
-                interfaces=interfaces,
-            )
-            if address in wanted and not self.interfaces_of(wanted[address]):
-                log.warning(
-                    "address.unreachable", ip=address, reason="no such interface here", wanted=wanted[address]
-                )
-        for address in transition.settled:
-            log.info("address.conflict-over", ip=address, service=self._listener.services_of(address))
-            self._listener.on_over(address)
