@@ -147,7 +147,7 @@ def _run(instance: Speaker, log_thread: LogThread, *, monitor_port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     monitor = MonitorPort(
-        monitor_port, ready=instance.not_ready, healthy=instance.dead, on_held=instance.monitor_port_held
+        monitor_port, ready=instance.not_ready, healthy=instance.dead, on_held=instance.warnings.monitor_port_held
     )
     monitor.start()
     dead: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -26,7 +27,6 @@ from speaker.layer2.announcer import Announcer
 from speaker.layer2.conflicts import ConflictListener
 from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.layer2.interface_endpoint import opener
-from speaker.layer2.refusals import refusal_text
 from speaker.layer2.vacancy_prober import VacancyListener, VacancyProber
 from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.membership.host_check import HostWatch
@@ -42,6 +42,7 @@ from speaker.netdev.interface_watch import InterfaceWatch
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.netdev.link_state import reachable_at, subnets_of
 from speaker.netdev.packet_socket import MaySend, require_raw_sockets
+from speaker.node_warnings import NodeWarnings
 from speaker.realtime import prefer_threads
 from speaker.status.foreign_hosts import ForeignHostReporter
 from speaker.status.rate_limit import EVENTS_AT_ONCE, EVENTS_PER_SECOND, WritePace
@@ -119,6 +120,7 @@ class Speaker:
             pace=WritePace(per_second=EVENTS_PER_SECOND, at_once=EVENTS_AT_ONCE),
             backlog=_EVENTS_WAITING,
         )
+        self.warnings = NodeWarnings(settings.node, self._events)
         self._parts: dict[str, Part] = {}
         self._waiting_for = "the speakers' key"
         self._heartbeats: Heartbeats | None = None
@@ -194,7 +196,7 @@ class Speaker:
                 on_rival=on_rival,
                 whose=controller.whose,
                 on_answered=controller.on_answered,
-                on_refused=self._refusal_report(controller),
+                on_refused=partial(self._on_refused, controller),
                 services_of=controller.services_of,
             )
         )
@@ -230,7 +232,7 @@ class Speaker:
             serving = settings.node in liveness.alive and not liveness.cut_off_from
             lease.serve(serving, hears=heartbeats.hears, alone=liveness.alone)
 
-        heartbeats.report_to(on_liveness, on_forged=keys.doubt, on_port_held=self._heartbeat_port_held)
+        heartbeats.report_to(on_liveness, on_forged=keys.doubt, on_port_held=self.warnings.heartbeat_port_held)
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
@@ -288,29 +290,9 @@ class Speaker:
             log.debug("part.stopping", part=name)
             part.stop()
 
-    def monitor_port_held(self, port: int, error: OSError) -> None:
-        """Report that another program has the monitoring port; before or after `start`."""
-        reason = "this node announces as before; its metrics and its readiness are not seen"
-        self._report_port(f"TCP {port}", "--monitor-port", error, reason)
-
-    def _heartbeat_port_held(self, port: int, error: OSError) -> None:
-        reason = (
-            "this node hears no other and goes by Leases: others take over after seconds where it fails, not at once"
-        )
-        self._report_port(f"UDP {port}", "--heartbeat-port", error, reason)
-
-    def _report_port(self, port: str, option: str, error: OSError, reason: str) -> None:
-        log.error("port.held", port=port, option=option, error=error, reason=reason)
-        message = f"{port} ({option}) cannot be opened: {error}; {reason}; free the port, or set another by {option}"
-        self._events.record_node(self._settings.node, reason="PortHeld", message=message)
-
-    def _refusal_report(self, controller: Controller) -> Callable[[Mapping[Address, str]], None]:
-        def on_refused(refused: Mapping[Address, str]) -> None:
-            controller.on_refused(refused)
-            if refused:
-                self._events.record_node(self._settings.node, reason="AddressRefused", message=refusal_text(refused))
-
-        return on_refused
+    def _on_refused(self, controller: Controller, refused: Mapping[Address, str]) -> None:
+        controller.on_refused(refused)
+        self.warnings.addresses_refused(refused)
 
     def _asking_ahead(
         self, packets: PacketLoop, may_send: MaySend
