@@ -119,7 +119,9 @@ class Hearing:
         if not was_fresh:
             # It is to know at once that it is heard.
             self._schedule.hurry(sender)
-            self.regroup(now)
+            self.stale.side = self.stale.summary = True
+            if not self._table.crowded:
+                self.regroup(now)
         return Verdict.ACCEPTED
 
     def judge(self, now: float) -> None:

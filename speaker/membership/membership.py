@@ -166,7 +166,8 @@ class Membership:
             self._side.forget(now)
             self._advertise(now)
         verdict = self._hearing.heard(heartbeat, now, source)
-        return verdict, self._refresh(now)
+        # Where there are many, `tick` does it once for all that came: a thousand that boot would cost a million.
+        return verdict, [] if self.crowded else self._refresh(now)
 
     def tick(self, now: float) -> tuple[float, list[PeerChange]]:
         """Give up silent peers; call it after everything received was taken in.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from speaker.membership.heartbeat import Phase
 from speaker.membership.ring import EVERYONE_UP_TO, NEIGHBOURS_EACH_WAY, Ring
 from tests.unit.speaker.simulated import Cluster
+from tests.unit.speaker.test_membership import beat, membership
 
 MANY = tuple(f"node-{number}" for number in range(30))
 
@@ -75,3 +79,25 @@ def test_a_node_and_all_of_its_neighbours_may_die_at_once(crowd: Cluster) -> Non
     crowd.run(3.0)
     for name in gone:
         assert all(at is not None and at > died_at for at in given_up(crowd, name))
+
+
+def test_of_a_thousand_nodes_each_sends_a_hundred_heartbeats_a_second_at_most() -> None:
+    """One of them, which hears all others; what it is sent is what each of those sends."""
+    names = [f"node-{number}" for number in range(999)]
+    members = membership(*names)
+    members.enter(Phase.SERVING, 0.0)
+    neighbours = Ring({"me", *names}).neighbours_of("me")
+    sent = 0
+    for turn in range(1, 201):
+        now = turn * 0.1
+        for name in names if turn <= SEEN_TURNS else neighbours:
+            heartbeat = beat(members, name, turn)
+            members.heard(replace(heartbeat, have=members.heartbeat_to(name).version), now)
+        members.tick(now)
+        due = len(members.outgoing(now))
+        sent += due if turn > CALM_TURNS else 0
+    assert 0.0 < sent / ((200 - CALM_TURNS) * 0.1) <= 100.0
+
+
+SEEN_TURNS = 5
+CALM_TURNS = 150
