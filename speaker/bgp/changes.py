@@ -102,10 +102,12 @@ def _route_map_entries(present: Config, wanted: Config) -> Iterator[Command]:
         if old == commands:
             continue
         create = f"route-map {entry[1]} {commands[()]} {entry[2]}"
+        if old.keys() - commands.keys():
+            # FRR 8.4 does not take every `no set ...`. Only an entry of a session that is reset anyway loses lines.
+            yield bgpd((), f"no route-map {entry[1]} {old[()]} {entry[2]}", entry, below=True)
+            old = {}
         if old.get(()) != commands[()]:
             yield bgpd((), create, entry)
-        for command in old.keys() - commands.keys():
-            yield bgpd((create,), f"no {old[command]}", (*entry, *command))
         for command, line in commands.items():
             if command and old.get(command) != line:
                 yield bgpd((create,), str(line), (*entry, *command))

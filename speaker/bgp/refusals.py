@@ -54,7 +54,7 @@ class Refusals:
             else:
                 del self._things[thing]
         for key, line in list(self._lines.items()):
-            if wanted.lines.get(key) == line:
+            if wanted.lines.get(key) == line and wanted.under(*thing_of(key)):
                 _leave(wanted.lines, key, present.lines)
             else:
                 del self._lines[key]

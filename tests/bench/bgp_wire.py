@@ -62,6 +62,7 @@ class _Measuring:
             self._site.bird.wait_established("node", _SECONDS)
             self._wait_for_routes(0)
             yield self._all_prefixes()
+            self._site.wait_for_kernel_routes(_COUNT)
             yield from self._one_more(runs=40)
             yield self._other_attributes()
             yield self._killed()
@@ -111,6 +112,7 @@ class _Measuring:
 
     def _other_attributes(self) -> Figure:
         withdrawn = self._site.bird.withdrawals_received("node")
+        self._site.wait_for_kernel_routes(_COUNT)
         started = time.monotonic()
         self._driver.update(Difference(prefixes=_many(_MARKED)))
 
@@ -126,6 +128,7 @@ class _Measuring:
         )
 
     def _killed(self) -> Figure:
+        self._site.wait_for_kernel_routes(_COUNT)
         self._events.clear()
         with RouteMonitor(self._site.bird_host) as monitor:
             started = time.monotonic()

@@ -86,8 +86,8 @@ class Bird:
 
     def route_count(self) -> int:
         """Return how many routes BGP brought."""
-        found = re.search(r"(\d+) of \d+ routes", self.ask("show route where source = RTS_BGP count"))
-        return int(found.group(1)) if found else 0
+        answer = self.ask("show route where source = RTS_BGP count")
+        return sum(int(each) for each in re.findall(r"(\d+) of \d+ routes", answer))
 
     def route(self, prefix: str) -> str:
         """Return all that is known of a prefix."""

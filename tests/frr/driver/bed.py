@@ -20,7 +20,7 @@ from tests.lab.bird import SESSION, Bird
 from tests.lab.debian_root import DebianRoot
 from tests.lab.frr_daemons import NODE, ROUTER, FrrDaemons
 from tests.lab.network import Host, Network
-from tests.lab.waiting import wait_until
+from tests.lab.waiting import NeverHappened, wait_until
 
 NODE_ASN, ROUTER_ASN = 64500, 64501
 SECONDS = 30.0
@@ -63,7 +63,12 @@ class NodeFrr:
             now = self.neighbors()
             return all(each in now and now[each]["bgpState"] == "Established" for each in neighbors)
 
-        wait_until(all_are, seconds, f"the sessions to {', '.join(neighbors)} are established")
+        try:
+            wait_until(all_are, seconds, "all sessions are established")
+        except NeverHappened as error:
+            states = {name: (each["bgpState"], each.get("lastResetDueTo")) for name, each in self.neighbors().items()}
+            missing = {name: states.get(name) for name in neighbors if states.get(name, ("",))[0] != "Established"}
+            raise NeverHappened(f"{error}: {missing}") from error
 
 
 @dataclass
@@ -82,6 +87,15 @@ class Bed:
         """Return the FRR router's answer to a `show ... json`."""
         return json.loads(vtysh(self.router, command))
 
+    def wait_for_kernel_routes(self, count: int) -> None:
+        """Wait until both routers' kernels have so many routes from BGP and nothing moves any more."""
+        for host, origin in ((self.bird_host, "bird"), (self.router_host, "bgp")):
+            wait_until(
+                lambda host=host, origin=origin: _kernel_routes(host, origin) == count,  # type: ignore[misc]
+                SECONDS,
+                f"{count} routes are in the kernel of {host.name}",
+            )
+
     def restart_applying(self) -> NodeFrr:
         """A new speaker on the same FRR."""
         self.applying.applying.close()
@@ -97,6 +111,10 @@ def vtysh(daemons: FrrDaemons, *commands: str) -> str:
     finally:
         vty.close()
     return replies[-1].text
+
+
+def _kernel_routes(host: Host, origin: str) -> int:
+    return len(host.run("ip", "route", "show", "proto", origin).stdout.splitlines())
 
 
 BIRD_ADDRESS, ROUTER_ADDRESS = "10.0.1.2", "10.0.2.2"

@@ -161,6 +161,17 @@ def test_several_resetting_edits_are_one_reset() -> None:
     assert [reset.reason for reset in resets] == ["password set, activate set"]
 
 
+def test_entry_that_loses_a_line_is_made_anew() -> None:
+    """FRR 8.4 does not take every `no set ...`; the session of that entry is reset anyway."""
+    prefixes = {prefix_of(ADDRESS, 32): merged([Contribution(Attributes(prepend=2))])}
+    present = render(desired(PEER, prefixes=prefixes))
+    wanted = render(desired(replace(PEER, peer_asn=64500), prefixes=prefixes), present)
+    texts = [command.text for command in changes(present, wanted)]
+    again = texts.index("no route-map to::192.0.2.1 permit 1")
+    assert texts[again + 1 : again + 3] == ["route-map to::192.0.2.1 permit 1", "match tag 1"]
+    assert not [text for text in texts if text.startswith("no set")]
+
+
 def test_lines_of_others_are_passed_over() -> None:
     text = """
 frr version 10.3
