@@ -32,7 +32,7 @@ log = EventLog("controller")
 
 _AT_ONCE_SECONDS = 0.01
 """How long to go on with what can wait before seeing whether anything is urgent."""
-_SERVICES_AT_ONCE = 100
+_SERVICES_AT_ONCE = 50
 
 
 _Seen = tuple[Observation | None, NextChange | None]

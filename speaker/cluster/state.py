@@ -36,6 +36,7 @@ from speaker.cluster.endpoints import Serving, Slice, serving
 from speaker.cluster.observation import Observation, observe
 from speaker.cluster.service import Service
 from speaker.cluster.service_address import ServiceAddress
+from speaker.cluster.sorted_addresses import SortedAddresses
 from speaker.membership.lease import SpeakerLease
 from speaker.membership.link import Subnet
 
@@ -71,6 +72,8 @@ class View:
         self._index = EligibilityIndex()
         self._addresses: dict[Key, tuple[ServiceAddress, ...]] = {}
         self._users: dict[Address, tuple[Key, ...]] = {}
+        self._assigned = SortedAddresses()
+        self._given_from: dict[str, dict[Key, None]] = {}
         self._services_of: dict[EligibleNodes, set[Key]] = {}
         self._nobody: dict[EligibleNodes, Nobody | None] = {}
         self._covering: dict[object, tuple[tuple[Advertisement, ...], frozenset[str]]] = {}
@@ -210,11 +213,11 @@ class View:
         if before is pool is None:
             return
         self._covering.clear()
-        versions = [version for version in (before, pool) if version is not None]
-        for service in self._services.values():
-            for address, recorded in zip(service.addresses, service.recorded, strict=True):
-                if name in recorded or any(version.spans(address) for version in versions):
-                    self._dirty[service.key] = None
+        self._dirty.update(dict.fromkeys(self._given_from.get(name, ())))
+        for version in (before, pool):
+            for owned in version.ranges if version is not None else ():
+                for address in self._assigned.within(owned):
+                    self._dirty.update(dict.fromkeys(self._users[address]))
 
     def _put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
         before = self._index.advertisements.get(name)
@@ -242,8 +245,17 @@ class View:
             self._dirty[new.owner] = None
 
     def _put_service(self, key: Key, service: Service | None) -> None:
-        if _put(self._services, key, service):
-            self._dirty[key] = None
+        before = self._services.get(key)
+        if not _put(self._services, key, service):
+            return
+        self._dirty[key] = None
+        had, has = (_given_from(version) for version in (before, service))
+        for name in had - has:
+            self._given_from[name].pop(key)
+            if not self._given_from[name]:
+                del self._given_from[name]
+        for name in has - had:
+            self._given_from.setdefault(name, {})[key] = None
 
     def _recompute(self, key: Key) -> bool:
         """Find out who may announce a Service's addresses; tell whether that is anything new."""
@@ -272,6 +284,7 @@ class View:
             self._dirty.update(dict.fromkeys(user for user in users if user != key))
             users = tuple(user for user in users if user != key) if address in had else (*users, key)
             _put(self._users, address, users or None)
+            self._assigned.keep(address, kept=bool(users))
 
     def _release(self, key: Key, eligible: EligibleNodes, *, kept: bool) -> None:
         self._index.release(eligible)
@@ -322,6 +335,10 @@ class View:
             if not any(each.service_selectors for each in all_of_them):
                 self._covering[kind] = found
         return found
+
+
+def _given_from(service: Service | None) -> set[str]:
+    return set() if service is None else {name for recorded in service.recorded for name in recorded}
 
 
 def _selection(advertisement: Advertisement) -> object:
