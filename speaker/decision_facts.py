@@ -20,6 +20,7 @@ from speaker.election.inputs import Inputs
 from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Subject, Unannounced
 
 _NO_SPEAKER = "no speaker runs on a node that may announce it"
+_REFUSED = "the kernel of the only node that could announce it refuses what that needs; its Node has an Event"
 _NO_INTERFACE = "no node that may announce it has an interface for it that is up"
 
 
@@ -109,6 +110,8 @@ class DecisionFacts:
             candidate = group.eligible.get(holder)
             scope = EVERYWHERE if candidate is None else candidate.scopes[group.addresses.index(address)]
             return Elsewhere(uid=uid, node=holder, interfaces=tuple(sorted(scope.interfaces or ())))
+        if address in state.unable and address in inputs.refused:
+            return Unannounced(uid=uid, reason="Refused", message=_REFUSED, own=True)
         if address in state.unable:
             return Unannounced(uid=uid, reason="NoInterface", message=_NO_INTERFACE, own=True)
         if inputs.alive.isdisjoint(group.eligible.names()):

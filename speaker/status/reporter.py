@@ -54,13 +54,14 @@ class Reporter:
             else:
                 self._note_unannounced(subject)
             if isinstance(fact, Unannounced) and fact.own:
-                self._event(
-                    reference(subject.service, fact.uid),
-                    "announceFailed",
-                    f'the interfaces specified by LB IP "{subject.address}" doesn\'t exist in assigned node '
-                    f'"{self._node}" with protocol "{subject.protocol}"',
-                    normal=False,
-                )
+                message = f'{subject.address} cannot be announced from node "{self._node}": {fact.message}'
+                if fact.reason == "NoInterface":
+                    # In MetalLB's words.
+                    message = (
+                        f'the interfaces specified by LB IP "{subject.address}" doesn\'t exist in assigned node '
+                        f'"{self._node}" with protocol "{subject.protocol}"'
+                    )
+                self._event(reference(subject.service, fact.uid), "announceFailed", message, normal=False)
         self._statuses.report(changed, heard=heard)
 
     def conflict(self, address: Address, interface: str, mac: bytes) -> None:

@@ -58,12 +58,17 @@ class Rig:
         self.view.apply(seen)
 
     def decided(
-        self, state: HolderState, *, alive: tuple[str, ...] = ("node-a", "node-b"), claiming: str = ""
+        self,
+        state: HolderState,
+        *,
+        alive: tuple[str, ...] = ("node-a", "node-b"),
+        claiming: str = "",
+        refused: frozenset[Address] = frozenset(),
     ) -> dict[Subject, Fact | None]:
         self.holder.elect(self.groups.update(self.view.refresh()))
         states = {claiming: AdvertisedState(claims={VIP: Claim(term=2)})} if claiming else {}
         liveness = Liveness(alive=frozenset(alive), heard=frozenset(alive) - {"node-a"}, states=states)
-        inputs = Inputs(liveness=liveness)
+        inputs = Inputs(liveness=liveness, refused=refused)
         self.holder.decide(inputs, 0.0)
         return self.facts.changed([VIP], inputs, state)
 
@@ -130,6 +135,7 @@ def test_why_nobody_announces_it_is_a_fact_and_so_is_every_other_reason(rig: Rig
     assert rig.decided(NOTHING) == {WEB: Awaited(uid=UID)}
     assert reason(rig.decided(NOTHING, alive=())) == "NoSpeaker"
     assert reason(rig.decided(HolderState(unable=frozenset({VIP})))) == "NoInterface"
+    assert reason(rig.decided(HolderState(unable=frozenset({VIP})), refused=frozenset({VIP}))) == "Refused"
 
 
 def test_who_is_heard_to_announce_it_is_believed_before_what_the_api_says(rig: Rig) -> None:
