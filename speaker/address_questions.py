@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
-from speaker.cluster.next_addresses import AskedAddresses, NextAddresses, NextChange, Question
+from speaker.cluster.next_addresses import (
+    AskedAddresses,
+    NextAddresses,
+    NextChange,
+    NextSnapshot,
+    PoolReports,
+    Question,
+)
 from speaker.cluster.state import View
 from speaker.election.inputs import Inputs
 from speaker.election.next_holder import NextHolder
@@ -14,7 +21,7 @@ from speaker.ports import AsksAhead, FollowsPools
 
 
 class AddressQuestions:
-    """`_next` and what was asked last belong to the controller's thread; `_holder` to the one that calls `choose`."""
+    """`_next`, `_snapshot` and `_inputs` belong to the controller's thread, the rest to whoever calls `choose`."""
 
     def __init__(
         self, *, node: str, lb_class: str, by_subnet: bool, prober: AsksAhead, reports: FollowsPools
@@ -23,8 +30,10 @@ class AddressQuestions:
         self._holder = NextHolder(node, by_subnet=by_subnet)
         self._prober = prober
         self._reports = reports
-        self._asked = AskedAddresses()
+        self._snapshot: NextSnapshot | None = None
         self._inputs: Inputs | None = None
+        self._asked = AskedAddresses()
+        self._reported: Mapping[str, PoolReports] | None = None
 
     def read(self, change: Change) -> NextChange | None:
         """Read a watch event; None where it is of no interest. Any thread may."""
@@ -39,21 +48,20 @@ class AddressQuestions:
         if view.rules_changed:
             view.rules_changed = False
             self._next.forget_rules()
-        asked = self._next.refresh(*view.rules())
-        if asked is None and inputs is self._inputs:
+        new = self._next.snapshot(*view.rules())
+        if new is None and inputs is self._inputs:
             return
-        self._inputs = inputs
-        before = self._asked
-        if asked is not None:
-            self._asked = asked
-            if asked.pools != before.pools:
-                self._reports.follow(asked.pools)
-        now = self._asked
-        self._prober.ask(lambda: self._choose(now, inputs), at_once=not now.claimed <= before.claimed)
+        before, now = self._snapshot, new or self._snapshot
+        if now is None:
+            return
+        self._snapshot, self._inputs = now, inputs
+        claimed = frozenset() if before is None else before.claimed_addresses
+        self._prober.ask(lambda: self._choose(now, inputs), at_once=not now.claimed_addresses <= claimed)
 
-    def _choose(self, asked: AskedAddresses, inputs: Inputs) -> Mapping[Address, Question]:
-        mine = self._holder.would_hold(asked.service_addresses, inputs)
-        return {
-            address: Question(scope=scope, companions=asked.companions[address], claimed=address in asked.claimed)
-            for address, scope in mine.items()
-        }
+    def _choose(self, snapshot: NextSnapshot, inputs: Inputs) -> Mapping[Address, Question]:
+        self._asked.update(snapshot)
+        reports = self._asked.reports
+        if reports != self._reported:
+            self._reported = reports
+            self._reports.follow(reports)
+        return self._asked.questions(self._holder.would_hold(self._asked.service_addresses(), inputs))

@@ -3,7 +3,7 @@ those of Services that were admitted and show no address yet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address
@@ -42,19 +42,6 @@ class PoolReports:
     answers: Mapping[Address, Answer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedAddresses:
-    """All that is asked about, as a Service's addresses with the nodes that might announce them.
-
-    `companions` says of how many addresses each is one: those of its pool, or those of all new Services.
-    """
-
-    service_addresses: tuple[tuple[ServiceAddress, ...], ...] = ()
-    companions: Mapping[Address, int] = field(default_factory=dict)
-    claimed: frozenset[Address] = frozenset()
-    pools: Mapping[str, PoolReports] = field(default_factory=dict)
-
-
 @dataclass(slots=True)
 class _Rules:
     """What decides who might announce, as of the last look."""
@@ -87,13 +74,26 @@ class NextChange:
     claimed: tuple[Address, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextSnapshot:
+    """What is known of pools and new Services at one moment, not worked out yet. Not to be changed."""
+
+    documents: Mapping[str, Object]
+    claimed: Mapping[Key, tuple[Address, ...]]
+    rules: _Rules
+
+    @property
+    def claimed_addresses(self) -> frozenset[Address]:
+        """The addresses that Services are about to have."""
+        return frozenset(address for addresses in self.claimed.values() for address in addresses)
+
+
 class NextAddresses:
-    """Kept up to date change by change. Owned by one thread."""
+    """Kept up to date change by change, at a cost that does not depend on how much is known. Owned by one thread."""
 
     def __init__(self, *, lb_class: str = "") -> None:
         self._lb_class = lb_class
         self._documents: dict[str, Object] = {}
-        self._reports: dict[str, PoolReports] = {}
         self._claimed: dict[Key, tuple[Address, ...]] = {}
         self._rules: _Rules | None = None
         self._changed = True
@@ -112,12 +112,11 @@ class NextAddresses:
         """Take in one change."""
         if change.plural == IP_ADDRESS_POOLS.plural:
             name = change.key[1]
-            before = _lan_part(self._documents.get(name))
             if change.pool is None:
-                self._documents.pop(name, None)
-            else:
+                self._changed = self._documents.pop(name, None) is not None or self._changed
+            elif name not in self._documents or _lan_part(self._documents[name]) != _lan_part(change.pool):
                 self._documents[name] = change.pool
-            self._changed = self._changed or before != _lan_part(self._documents.get(name))
+                self._changed = True
         elif change.claimed != self._claimed.get(change.key, ()):
             self._changed = True
             self._claimed.pop(change.key, None)
@@ -128,58 +127,108 @@ class NextAddresses:
         """Pools, advertisements or nodes have changed: who might announce is to be worked out anew."""
         self._rules = None
 
-    def refresh(
+    def snapshot(
         self, pools: Mapping[str, Pool], advertisements: Iterable[Advertisement], nodes: Iterable[Node]
-    ) -> AskedAddresses | None:
-        """Return what is asked about now; None where that is the same as at the last call."""
+    ) -> NextSnapshot | None:
+        """Return what is known now; None where that is the same as at the last call."""
         if self._rules is not None and not self._changed:
             return None
         if self._rules is None:
             self._rules = _Rules(dict(pools), tuple(advertisements), tuple(nodes))
         self._changed = False
-        found: list[tuple[ServiceAddress, ...]] = []
-        companions: dict[Address, int] = {}
-        reports: dict[str, PoolReports] = {}
-        for name, document in self._documents.items():
-            pool = self._rules.pools.get(name)
-            eligible = self._rules.eligible(pool) if pool is not None else None
-            if pool is None or eligible is None or not eligible.nodes:
-                continue
-            asked = asked_addresses(document, pool)
-            reports[name] = PoolReports(asked=frozenset(asked), answers=answers_in(document))
-            companions.update(dict.fromkeys(asked, len(asked)))
-            found += [(_service_address(("", name), address, address, eligible),) for address in asked]
-        claimed: set[Address] = set()
-        for key, addresses in self._claimed.items():
-            of_service = self._of_service(key, addresses)
-            claimed.update(each.address for each in of_service)
-            found += [of_service] if of_service else []
-        companions.update(dict.fromkeys(claimed, len(claimed)))
-        return AskedAddresses(
-            # A claim may be known before the pool's status names other addresses: the Service's own entry counts.
-            service_addresses=tuple(each for each in found if each[0].service[0] or each[0].address not in claimed),
-            companions=companions,
-            claimed=frozenset(claimed),
-            pools=reports,
-        )
+        return NextSnapshot(documents=dict(self._documents), claimed=dict(self._claimed), rules=self._rules)
 
     def _claimed_by(self, service: Object | None) -> tuple[Address, ...]:
         if service is None or service["metadata"].get("deletionTimestamp") or addresses_in_status(service):
             return ()
         return addresses_in_annotation(service) if wants_address(service, lb_class=self._lb_class) else ()
 
-    def _of_service(self, key: Key, addresses: tuple[Address, ...]) -> tuple[ServiceAddress, ...]:
-        """The Service's addresses as far as they are in pools: anybody can write the annotation."""
-        rules = self._rules
-        if rules is None:
-            return ()
-        found = []
-        for address in addresses:
-            pool = owning_pool(address, rules.pools.values(), recorded="")
-            eligible = rules.eligible(pool) if pool is not None and pool.spans(address) else None
-            if eligible is not None and eligible.nodes:
-                found.append(_service_address(key, address, addresses[0], eligible))
-        return tuple(found)
+
+@dataclass(frozen=True, slots=True)
+class _OfPool:
+    """What is asked about in one pool, and the status that says so."""
+
+    document: Object
+    reports: PoolReports
+    service_addresses: tuple[tuple[ServiceAddress, ...], ...]
+
+
+class AskedAddresses:
+    """All that is asked about, as a Service's addresses with the nodes that might announce them.
+
+    Worked out of one snapshot after the other, at the cost of what is other than in the one before. Owned by one
+    thread, which need not be the one that takes the snapshots.
+    """
+
+    def __init__(self) -> None:
+        self._rules: _Rules | None = None
+        self._pools: dict[str, _OfPool] = {}
+        self._services: dict[Key, tuple[ServiceAddress, ...]] = {}
+        self._claimed: frozenset[Address] = frozenset()
+
+    def update(self, snapshot: NextSnapshot) -> None:
+        """Follow the snapshot."""
+        rules, again = snapshot.rules, snapshot.rules is not self._rules
+        self._rules = rules
+        pools: dict[str, _OfPool] = {}
+        for name, document in snapshot.documents.items():
+            known = None if again else self._pools.get(name)
+            of_pool = known if known is not None and known.document is document else _of_pool(name, document, rules)
+            if of_pool is not None:
+                pools[name] = of_pool
+        services: dict[Key, tuple[ServiceAddress, ...]] = {}
+        for key, addresses in snapshot.claimed.items():
+            before = None if again else self._services.get(key)
+            same = before is not None and tuple(each.address for each in before) == addresses
+            services[key] = before if before is not None and same else _of_service(key, addresses, rules)
+        self._pools, self._services = pools, services
+        self._claimed = frozenset(each.address for of_service in services.values() for each in of_service)
+
+    @property
+    def reports(self) -> dict[str, PoolReports]:
+        """What each pool's status says of the LAN."""
+        return {name: of_pool.reports for name, of_pool in self._pools.items()}
+
+    def service_addresses(self) -> Iterator[tuple[ServiceAddress, ...]]:
+        """Yield what is asked about; of an address that a Service is about to have, only as that Service's."""
+        for of_pool in self._pools.values():
+            yield from (each for each in of_pool.service_addresses if each[0].address not in self._claimed)
+        yield from (of_service for of_service in self._services.values() if of_service)
+
+    def questions(self, scopes: Mapping[Address, Scope]) -> dict[Address, Question]:
+        """Return the questions about these of the addresses, on these interfaces."""
+        companions = dict.fromkeys(self._claimed, len(self._claimed))
+        for of_pool in self._pools.values():
+            asked = of_pool.reports.asked
+            companions.update((address, len(asked)) for address in asked if address not in self._claimed)
+        return {
+            address: Question(scope=scope, companions=companions[address], claimed=address in self._claimed)
+            for address, scope in scopes.items()
+        }
+
+
+def _of_pool(name: str, document: Object, rules: _Rules) -> _OfPool | None:
+    """What is asked about in the pool; None where nobody would announce it."""
+    pool = rules.pools.get(name)
+    eligible = rules.eligible(pool) if pool is not None else None
+    if pool is None or eligible is None or not eligible.nodes:
+        return None
+    asked = asked_addresses(document, pool)
+    reports = PoolReports(asked=frozenset(asked), answers=answers_in(document))
+    return _OfPool(
+        document, reports, tuple((_service_address(("", name), address, address, eligible),) for address in asked)
+    )
+
+
+def _of_service(key: Key, addresses: tuple[Address, ...], rules: _Rules) -> tuple[ServiceAddress, ...]:
+    """The Service's addresses as far as they are in pools: anybody can write the annotation."""
+    found = []
+    for address in addresses:
+        pool = owning_pool(address, rules.pools.values(), recorded="")
+        eligible = rules.eligible(pool) if pool is not None and pool.spans(address) else None
+        if eligible is not None and eligible.nodes:
+            found.append(_service_address(key, address, addresses[0], eligible))
+    return tuple(found)
 
 
 def _service_address(key: Key, address: Address, first: Address, eligible: EligibleNodes) -> ServiceAddress:

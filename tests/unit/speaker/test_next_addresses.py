@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from allocator.kube.timestamps import write_time
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from allocator.objects.pool_status import Answer, answers_in
 from speaker.address_questions import AddressQuestions
+from speaker.cluster import next_addresses
 from speaker.cluster.next_addresses import PoolReports, Question
 from speaker.cluster.state import View
 from speaker.election.groups import Groups
@@ -212,6 +214,29 @@ def test_a_pools_counters_ask_nothing_anew() -> None:
     asked.follow(cluster.views["node-a"], inputs)
 
     assert len(cluster.spies["node-a"].at_once) == before
+
+
+def test_a_new_service_and_a_changed_pool_cost_nothing_for_the_other_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(alive=("node-a",))
+    for number in range(20):
+        there = pool(f"pool-{number}", addresses=[f"192.0.{number}.0/24"])
+        cluster.put(IP_ADDRESS_POOLS, with_status(there, nextAddresses=[f"192.0.{number}.1"]))
+    worked_out: list[str] = []
+    of_pool = next_addresses._of_pool
+
+    def counted(name: str, *rest: Any) -> Any:
+        worked_out.append(name)
+        return of_pool(name, *rest)
+
+    monkeypatch.setattr(next_addresses, "_of_pool", counted)
+    new = service()
+    new["metadata"]["annotations"] = {"admitlb.io/assigned-ips": "192.0.3.1"}
+    cluster.put(SERVICES, new)
+    assert worked_out == []
+    changed = pool("pool-3", addresses=["192.0.3.0/24"])
+    cluster.put(IP_ADDRESS_POOLS, with_status(changed, nextAddresses=["192.0.3.2"]))
+    assert set(worked_out) == {"pool-3"}
+    assert {"192.0.3.1", "192.0.3.2", "192.0.4.1"} <= cluster.askers().keys()
 
 
 # What is reported of the answers.
