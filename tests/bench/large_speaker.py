@@ -16,7 +16,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from allocator.kube.reflector import Reflector, identity
 from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES
 from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
@@ -29,11 +29,11 @@ from speaker.election.election import rank
 from speaker.event_queue import EventQueue
 from speaker.garbage import settle_garbage
 from speaker.layer2.announcer import Announcer
+from speaker.layer2.interface_endpoint import InterfaceEndpoint
 from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim, ReceivedState, SentState
 from speaker.metrics import SpeakerMetrics
-from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interfaces import Interface
 from speaker.status.reporter import Reporter
 from tests.bench import large_cluster as documents
@@ -62,15 +62,11 @@ class TimedQueue(EventQueue[Any]):
         return taken
 
 
-class Endpoint:
-    """Answers on an interface that is not there; notes when the first frame is handed to it."""
+class Wire:
+    """Both sides of an interface that is not there, for a family; notes when the first frame is handed to it."""
 
     def __init__(self) -> None:
         self.first_frame: float | None = None
-        self.listeners: tuple[object, ...] = ()
-
-    def answer_for(self, addresses: frozenset[Address], **_: object) -> None:
-        """Nobody asks."""
 
     def announce(self, address: Address) -> bool:  # noqa: ARG002
         """Take a frame."""
@@ -78,8 +74,8 @@ class Endpoint:
             self.first_frame = time.monotonic()
         return True
 
-    def probe(self, address: Address) -> None:
-        """No host has it."""
+    def __getattr__(self, name: str) -> Callable[..., bool]:
+        return lambda *_, **__: True
 
 
 class Neighbours:
@@ -146,12 +142,15 @@ class LargeSpeaker:
         self.services, self.nodes = services, nodes
         self.random = Random(1)
         self.cluster = documents.LargeCluster(services, nodes)
-        self.endpoint, self.around = Endpoint(), Neighbours()
+        self.wire, self.around = Wire(), Neighbours()
         metrics = SpeakerMetrics(CollectorRegistry())
-        endpoint: Any = self.endpoint
-        self.announcer = Announcer(packets=PacketLoop(), open_endpoint=lambda *_: endpoint, metrics=metrics)
-        vars(controller_module)["EventQueue"] = TimedQueue
+        wire: Any = self.wire
         around: Any = self.around
+        sides = dict.fromkeys(Family, wire)
+        self.announcer = Announcer(
+            packets=around, open_endpoint=lambda *_: InterfaceEndpoint(sides, sides), metrics=metrics
+        )
+        vars(controller_module)["EventQueue"] = TimedQueue
         self.controller = Controller(
             node=_OWN,
             view=View(),
@@ -219,15 +218,15 @@ class LargeSpeaker:
     def die(self) -> tuple[float, float]:
         """Have the victim die; return the processor time of deciding, and the time until the first frame, in ms."""
         self.settle()
-        self.endpoint.first_frame = None
+        self.wire.first_frame = None
         self.speakers.alive.discard(_VICTIM)
         TimedQueue.away = 0.0
         began = time.monotonic()
         self.controller.on_liveness(self.speakers.liveness())
-        wait_until(lambda: self.endpoint.first_frame is not None, 30, "a frame is sent", interval_seconds=0.001)
+        wait_until(lambda: self.wire.first_frame is not None, 30, "a frame is sent", interval_seconds=0.001)
         self.settle()
         decided = TimedQueue.away
-        frame = 1000 * ((self.endpoint.first_frame or 0.0) - began)
+        frame = 1000 * ((self.wire.first_frame or 0.0) - began)
         self.speakers.alive.add(_VICTIM)
         self.controller.on_liveness(self.speakers.liveness())
         self.settle()
