@@ -49,8 +49,12 @@ def nodes_left_out(
     pools: Mapping[str, Pool],
     nodes: Iterable[Document],
     leases: Iterable[Document],
+    announcements: Iterable[Document],
 ) -> tuple[tuple[str, str], ...]:
-    """Return the nodes that may not announce the address, or only after others, each with the reason."""
+    """Return the nodes that may not announce the address, or only after others, each with the reason.
+
+    Of reasons that only a speaker knows, what its ServiceL2Status says: several nodes in one text.
+    """
     origin = _origin(claim, pools)
     covering = [
         _selectors(one, "nodeSelectors") for one in advertisements if _covers(one, origin, labels_of(service))
@@ -60,7 +64,13 @@ def nodes_left_out(
     read = [node_from(document) for document in nodes]
     found = left_out(read, covering)
     found.update(_handicapped([node for node in read if node.name not in found], claim.address, _subnets(leases)))
-    return tuple(sorted(found.items()))
+    reported = [
+        (str(entry.get("nodes")), str(entry.get("reason")))
+        for announcement in announcements
+        for entry in (announcement.get("status") or {}).get("leftOut") or ()
+    ]
+    known = set(found.values())
+    return (*sorted(found.items()), *(entry for entry in reported if entry[1] not in known))
 
 
 def _handicapped(

@@ -230,5 +230,6 @@ def _with_nodes(
             pools=pools,
             nodes=facts.nodes,
             leases=facts.leases,
+            announcements=facts.announcements,
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from speaker.status.facts import Announced, Asked, Awaited, Elsewhere, Fact, Sub
 from speaker.status.report_state import SETTLE_SECONDS
 from speaker.status.reporting import Reporting
 from speaker.status.statement import Holder, Statement
+from tests.bench.speaker_writes import USER, Writes
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
@@ -151,7 +153,8 @@ def idle(uid: str = "") -> Unannounced:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("announcements")) as control_plane:
+    directory = tmp_path_factory.mktemp("announcements")
+    with ControlPlane(find(), directory, audited_users=[USER]) as control_plane:
         site = Site(control_plane)
         yield site
         for speaker in site.speakers.values():
@@ -247,6 +250,44 @@ def test_what_is_announced_by_nobody_from_the_beginning_is_told_by_one_node(site
     wait_until(lambda: site.says(subject) == ("", "NoEndpoint"), 10, "it is told")
     time.sleep(3)
     assert len(events(site, "u2")) == 1
+
+
+def written(site: Site) -> Counter[str]:
+    """What the speakers have written so far but for their Leases, refused writes included, by kind."""
+    counts: Counter[str] = Counter()
+    for (_, kind), times in Writes(site.control_plane.directory / "audit.jsonl").so_far().items():
+        if not kind.endswith("leases"):
+            counts[kind] += times
+    return counts
+
+
+def _shows(site: Site, subject: Subject, holders: list[str]) -> bool:
+    return site.announcers(subject) == holders and [site.says(subject)[0]] == (holders or [""])
+
+
+def test_how_often_a_service_that_comes_and_moves_and_goes_is_written_about(site: Site) -> None:
+    subjects = [site.subject() for _ in range(5)]
+
+    def happen(what: Callable[[Subject], None], holder: str) -> Counter[str]:
+        before = written(site)
+        for subject in subjects:
+            what(subject)
+        for subject in subjects:
+            expected = [holder] if holder else []
+            wait_until(partial(_shows, site, subject, expected), 20, "the API follows")
+        time.sleep(2.5)
+        return written(site) - before
+
+    def move(subject: Subject) -> None:
+        site.announces("node-b", subject)
+        site.withdraws("node-a", subject)
+
+    patched, made, filled = "patch ipallocations", "create servicel2statuses", "patch servicel2statuses"
+    come = {patched: 5, made: 5, filled: 5, "create events": 5}
+    assert happen(lambda subject: site.announces("node-a", subject), "node-a") == come
+    assert happen(move, "node-b") == {**come, "delete servicel2statuses": 5}
+    gone = happen(lambda subject: site.speakers["node-b"].report(subject, None, *site.speakers), "")
+    assert gone == {patched: 5, "delete servicel2statuses": 5}
 
 
 class WithoutReading(Cluster):

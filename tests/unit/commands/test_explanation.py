@@ -11,7 +11,7 @@ from allocator.commands.live import age
 from allocator.commands.tables import print_conflicts
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, SPEAKER_SUBNETS_ANNOTATION
 from allocator.offline.plan_result import State
-from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, UNSELECTED
+from allocator.rules.left_out import NO_ENDPOINT, NO_SPEAKER, NO_SUBNET, NOT_READY, UNSELECTED
 from tests.unit.commands.manifests import Object, advertisement, pool, service
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")
@@ -197,3 +197,25 @@ def test_what_a_speaker_says_of_an_address_that_nobody_announces_is_the_reason()
         advertisements=[advertisement("a")],
     )
     assert found.addresses[0].not_announced == "no endpoint of the Service serves"
+
+
+def test_what_only_a_speaker_knows_of_who_is_left_out_is_taken_from_its_status() -> None:
+    found = explain(
+        service("web", shows=("192.0.2.10",)),
+        allocations=[allocation("192.0.2.10", "web")],
+        advertisements=[advertisement("a")],
+        nodes=[node("a"), node("b")],
+        leases=[lease("a")],
+        announcements=[
+            {
+                "status": {
+                    "node": "a",
+                    "leftOut": [
+                        {"nodes": "c, d and 2 more", "reason": NO_ENDPOINT},
+                        {"nodes": "b", "reason": NO_SPEAKER},
+                    ],
+                }
+            }
+        ],
+    )
+    assert found.addresses[0].left_out == (("b", NO_SPEAKER), ("c, d and 2 more", NO_ENDPOINT))
