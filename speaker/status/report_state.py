@@ -186,8 +186,8 @@ class ReportState:
         if entry.over:
             del self._addresses[address]
         else:
-            own = entry.named or entry.announced
-            self._backlog.put(Item(Order.ADDRESS, address), after_seconds=SETTLE_SECONDS if own else OTHERS_SECONDS)
+            delay = SETTLE_SECONDS if entry.own else OTHERS_SECONDS
+            self._backlog.put(Item(Order.ADDRESS, address), after_seconds=delay)
         announced = self._announced.setdefault(service, {})
         before = announced.pop(address, None)
         if isinstance(fact, Announced):

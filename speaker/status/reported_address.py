@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from allocator.kube.reflector import Key
-from speaker.status.facts import Announced, Asked, Fact, Unannounced
+from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Unannounced
 from speaker.status.statement import RELEASED, Contested, Holder, NoHolder, Statement, statement_of
 
 
@@ -54,6 +54,12 @@ class ReportedAddress:
     def announced(self) -> bool:
         """Whether this node announces it."""
         return any(isinstance(fact, Announced) for fact in self.facts.values())
+
+    @property
+    def own(self) -> bool:
+        """Whether it is for this node to say before any other: not where it only names the one that announces it."""
+        elsewhere = any(isinstance(fact, Elsewhere) for fact in self.facts.values())
+        return self.announced or (self.named and not elsewhere)
 
     @property
     def since(self) -> str:

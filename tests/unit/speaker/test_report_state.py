@@ -9,7 +9,7 @@ import pytest
 from allocator.core.addresses import Address
 from speaker.status.allocation_status import Told
 from speaker.status.backlog import Backlog
-from speaker.status.facts import Announced, Asked, Fact, Subject, Unannounced
+from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Subject, Unannounced
 from speaker.status.report_state import LEFT_OUT_SECONDS, OTHERS_SECONDS, SETTLE_SECONDS, Item, Order, ReportState
 from speaker.status.service_l2_status import Tell
 from speaker.status.statement import Contested, Holder, NoHolder
@@ -164,3 +164,19 @@ def test_what_may_be_lost_is_made_again() -> None:
     node.state.doubt_all()
     assert node.state.steps(WEB.service) == (step,)
     assert {item.order for item in node.due(OTHERS_SECONDS)} == {Order.ADDRESS, Order.SERVICE}
+
+
+def test_who_announces_it_now_is_given_the_time_to_say_so_itself() -> None:
+    node = Node()
+    node.report({WEB: HELD})
+    report = node.state.address_report(WEB.address)
+    assert report is not None
+    node.state.note_told(WEB.address, report, Told())
+    node.due(OTHERS_SECONDS)
+    node.report({WEB: Elsewhere(uid="u", node="node-b")})
+    assert [item.order for item in node.due(SETTLE_SECONDS)] == [Order.SERVICE]
+    assert [item.order for item in node.due(OTHERS_SECONDS)] == [Order.ADDRESS]
+    after = node.state.address_report(WEB.address)
+    assert after is not None
+    assert isinstance(after.say.announcement, Holder)
+    assert after.say.announcement.node == "node-b"
