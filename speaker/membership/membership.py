@@ -196,6 +196,8 @@ class Membership:
 
     def next_deadline(self) -> float:
         """When `tick` and `outgoing` may next have something to do, if nothing is heard or advertised."""
+        if self._schedule.pending:
+            return -math.inf
         deadline = self._schedule.regular_at
         for node in self._table.neighbours:
             peer = self._table.peers[node]

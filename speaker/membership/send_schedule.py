@@ -13,6 +13,9 @@ from speaker.membership.state_sync import AdvertisedState, Chunk, SentState
 
 BACKGROUND_PER_SECOND = 10.0
 """Heartbeats to those who are no neighbours of this node, all of them together."""
+CHUNKS_A_TURN = 256
+"""Heartbeats that carry state in one turn of the loop, about: the state of a node with thousands of addresses is
+fifty of them to each peer, and in between others' heartbeats are to be heard."""
 WANTED_SECONDS = 10.0
 """How long a peer that asked for frequent heartbeats gets them, though by this node's view it need not."""
 
@@ -42,6 +45,8 @@ class SendSchedule:
         self._answers: list[tuple[str, Heartbeat]] = []
         self._urgent: set[str] = set()
         """To whom a heartbeat is due now."""
+        self._chunks: dict[int, list[Chunk]] = {}
+        """What leads from each version to the present one, as far as somebody lacks it: to many it is the same."""
         self._rotation: Iterator[str] = iter(())
         self._background = 0.0
 
@@ -53,6 +58,7 @@ class SendSchedule:
     def advertise(self, state: AdvertisedState) -> None:
         """Advertise this state to everybody from now on."""
         if self._sent.advertise(state):
+            self._chunks.clear()
             self._hurry_all()
 
     def count(self, *, linked: int, side: int) -> None:
@@ -103,26 +109,38 @@ class SendSchedule:
         return replace(self.heartbeat_to(node), lan=True)
 
     def due(self, now: float) -> list[tuple[str, Heartbeat]]:
-        """Return the heartbeats due now, each with the node it goes to."""
+        """Return the heartbeats due now, each with the node it goes to; what is too much for a turn stays due."""
         sent, self._answers = self._answers, []
+        chunks_left = CHUNKS_A_TURN
         due, self._urgent = self._urgent, set()
         if now >= self.regular_at:
             due.update(self._regular_nodes(now))
         for node in sorted(due):
             peer = self._table.peers[node]
-            sent += [
-                (node, self._compose(peer, echo=peer.echo, chunks=chunks)) for chunks in self._parcels(peer, now)
-            ]
+            chunks: list[Chunk] = []
+            # Sent again an interval later, unless the peer says that it has it.
+            lacks = peer.fresh and peer.acknowledged != self._sent.version
+            if lacks and now - peer.sent_at >= self._interval / 2:
+                if chunks_left > 0:
+                    peer.sent_at = now
+                    chunks = self._lacking(peer.acknowledged)
+                    chunks_left -= len(chunks)
+                else:
+                    self._urgent.add(node)
+            parcels: list[tuple[Chunk, ...]] = [(chunk,) for chunk in chunks] or [()]
+            sent += [(node, self._compose(peer, echo=peer.echo, chunks=parcel)) for parcel in parcels]
             peer.probe = False
         return sent
 
-    def _parcels(self, peer: Peer, now: float) -> list[tuple[Chunk, ...]]:
-        # Sent again an interval later, unless the peer says that it has it.
-        lacks = peer.fresh and peer.acknowledged != self._sent.version
-        if not lacks or now - peer.sent_at < self._interval / 2:
-            return [()]
-        peer.sent_at = now
-        return [(chunk,) for chunk in self._sent.since(peer.acknowledged)] or [()]
+    @property
+    def pending(self) -> bool:
+        """Whether something is due now that was too much for the last turn, or that something has happened for."""
+        return bool(self._urgent or self._answers)
+
+    def _lacking(self, version: int) -> list[Chunk]:
+        if version not in self._chunks:
+            self._chunks[version] = self._sent.since(version)
+        return self._chunks[version]
 
     def _regular_nodes(self, now: float) -> Collection[str]:
         self.regular_at = max(self.regular_at + self._interval, now)

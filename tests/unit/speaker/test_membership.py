@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from speaker.membership.durations import (
     DEFAULT_INTERVAL_SECONDS,
     LATE_SECONDS,
@@ -23,8 +24,9 @@ from speaker.membership.hearing import FORGET_SECONDS, Verdict
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lease_evidence import LEASE_COUNTS_ALONE_SECONDS, LEASE_COUNTS_SECONDS, LEASE_DOUBT_SECONDS
 from speaker.membership.membership import Membership, PeerChange
+from speaker.membership.send_schedule import CHUNKS_A_TURN
 from speaker.membership.side import SETTLE_SECONDS
-from speaker.membership.state_sync import AdvertisedState, Claim, SentState
+from speaker.membership.state_sync import AdvertisedState, Chunk, Claim, SentState
 
 DEAD_AFTER = 0.5
 TURN_SECONDS = TURN_INTERVALS * DEFAULT_INTERVAL_SECONDS
@@ -343,6 +345,35 @@ def test_a_silent_node_whose_lease_is_gone_is_sent_to_until_it_would_have_writte
     assert [node for node, _ in members.outgoing(2.5)] == ["peer"]
     members.set_peers([], FORGET_SECONDS + 1.0, hosts=["me", "peer"])
     assert members.outgoing(FORGET_SECONDS + 2.0) == []
+
+
+def test_a_long_state_goes_to_many_over_several_turns_and_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"node-{number}" for number in range(20)]
+    members = membership(*names)
+    for name in names:
+        members.heard(beat(members, name), 0.0)
+    members.outgoing(0.0)
+    worked_out: list[int] = []
+    since = SentState.since
+
+    def counted(sent: SentState, base: int) -> list[Chunk]:
+        worked_out.append(base)
+        return since(sent, base)
+
+    monkeypatch.setattr(SentState, "since", counted)
+    claims = {Address(Family.IPV4, value): Claim(term=1) for value in range(5000)}
+    members.advertise(AdvertisedState(claims=claims), 0.1)
+    delivered: Counter[str] = Counter()
+    turns = 0
+    while members.next_deadline() < 0.1:
+        sent = [(node, heartbeat) for node, heartbeat in members.outgoing(0.1) if heartbeat.chunks]
+        delivered.update(node for node, _ in sent)
+        turns += 1
+        assert len(sent) < CHUNKS_A_TURN + 100
+    assert turns > 1
+    assert len(set(delivered.values())) == 1, "each got all of it"
+    assert set(delivered) == set(names)
+    assert len(worked_out) == 1
 
 
 def beat_of_a_stranger(name: str) -> Heartbeat:
