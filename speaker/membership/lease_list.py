@@ -42,8 +42,11 @@ class HearsOfRenewals(Protocol):
         """What is in doubt now."""
         ...
 
-    def renewed(self, node: str, *, hears: int) -> None:
-        """The node's Lease was seen to be renewed; it says how many others the node hears."""
+    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+        """The node's Lease was seen to be renewed since a look at that time.
+
+        It says how many others the node hears, and whether it serves.
+        """
         ...
 
 
@@ -154,8 +157,8 @@ class LeaseList:
         if before is None or _lasting(before) != _lasting(lease):
             self._report(document["metadata"]["name"], document)
         lately = read_at is not None and now - read_at < 2 * RENEW_SECONDS
-        if before is not None and lately and lease.serving and before.renewed != lease.renewed:
-            self._heartbeats.renewed(node, hears=lease.hears)
+        if before is not None and read_at is not None and lately and before.renewed != lease.renewed:
+            self._heartbeats.renewed(node, hears=lease.hears, serving=lease.serving, since=read_at)
 
     def _drop(self, node: str) -> None:
         if self._known.pop(node, None) is not None:

@@ -140,11 +140,17 @@ class Membership:
         self._hearing.set_peers(nodes, nodes if hosts is None else hosts, now)
         return self._refresh(now)
 
-    def renewed(self, node: str, hears: int, now: float) -> None:
-        """The node's Lease was seen to be renewed; it says how many others the node hears."""
-        self._leases.renewed(node, hears, now)
-        self._hearing.stale.summary = True
-        self._unheard.renewed(node, self._table.peers.get(node), now)
+    def renewed(self, node: str, hears: int, now: float, *, serving: bool = True, since: float | None = None) -> None:
+        """The node's Lease was seen to be renewed, after a look at it `since` which it was not.
+
+        It says how many others the node hears, and whether it serves: one that does not speaks for no node.
+        """
+        if serving:
+            self._leases.renewed(node, hears, now)
+            self._hearing.stale.summary = True
+        peer = self._table.peers.get(node)
+        if peer is not None and (serving or (since is not None and since >= peer.silent_since)):
+            self._unheard.renewed(node, peer, now)
 
     def unheard(self, now: float) -> frozenset[str]:
         """Return the peers of whose life nothing is known but that their Leases are renewed."""

@@ -146,9 +146,12 @@ class Heartbeats:
 
         self._ask(set_peers)
 
-    def renewed(self, node: str, *, hears: int) -> None:
-        """The node's Lease was seen to be renewed; it says how many others the node hears."""
-        self._ask(lambda now: self._membership.renewed(node, hears, now))
+    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+        """The node's Lease was seen to be renewed since a look at that time.
+
+        It says how many others the node hears, and whether it serves.
+        """
+        self._ask(lambda now: self._membership.renewed(node, hears, now, serving=serving, since=since))
 
     def announces(self, node: str) -> None:
         """The node was seen to announce an address of this node's."""

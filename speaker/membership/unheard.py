@@ -23,9 +23,9 @@ class Unheard:
     def __init__(self) -> None:
         self._renewed_at: dict[str, float] = {}
 
-    def renewed(self, node: str, peer: Peer | None, now: float) -> None:
+    def renewed(self, node: str, peer: Peer, now: float) -> None:
         """The Lease of a peer was seen to be renewed."""
-        if peer is not None and not peer.fresh and now - peer.silent_since >= LEASE_DOUBT_SECONDS:
+        if not peer.fresh and now - peer.silent_since >= LEASE_DOUBT_SECONDS:
             self._renewed_at[node] = now
 
     def nodes(self, peers: Mapping[str, Peer], reached: Collection[str], now: float) -> frozenset[str]:

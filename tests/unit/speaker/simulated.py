@@ -177,8 +177,8 @@ class _Renewals:
     def doubt(self) -> Doubt:
         return self._member.membership.doubt(self._cluster.now)
 
-    def renewed(self, node: str, *, hears: int) -> None:
-        self._member.membership.renewed(node, hears, self._cluster.now)
+    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+        self._member.membership.renewed(node, hears, self._cluster.now, serving=serving, since=since)
 
 
 class Cluster:

@@ -45,6 +45,7 @@ class Speaker:
         self.api = Api()
         self.doubt = CALM
         self.renewals: list[tuple[str, int]] = []
+        self.unserving: list[str] = []
         self.changes: list[tuple[str, bool]] = []
         self.list = LeaseList(
             cast("Cluster", self.api),
@@ -54,8 +55,12 @@ class Speaker:
             on_change=self.on_change,
         )
 
-    def renewed(self, node: str, *, hears: int) -> None:
-        self.renewals.append((node, hears))
+    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+        assert since >= 0.0
+        if serving:
+            self.renewals.append((node, hears))
+        else:
+            self.unserving.append(node)
 
     def on_change(self, change: Change) -> None:
         self.changes.append((change.key[1].removeprefix(SPEAKER_LEASE_PREFIX), change.new is not None))
@@ -107,7 +112,8 @@ def test_who_hears_nobody_sees_each_renewal_but_not_one_of_long_ago(speaker: Spe
     speaker.put("node-a", 20, hears=2)
     speaker.put("node-b", 20, serving=False)
     speaker.list.look(53.0)
-    assert speaker.renewals == [("node-a", 2)], "node-b does not serve"
+    assert speaker.renewals == [("node-a", 2)]
+    assert speaker.unserving == ["node-b"]
 
 
 def test_the_lease_of_a_peer_that_fell_silent_is_read_by_itself(speaker: Speaker) -> None:

@@ -337,6 +337,17 @@ def test_an_authentic_heartbeat_that_names_a_node_makes_a_peer_and_a_lost_lease_
     assert members.heard(beat_of_a_stranger("other"), 0.2)[0] is Verdict.UNKNOWN_SENDER
 
 
+def test_a_node_that_does_not_serve_is_named_only_if_it_renewed_its_lease_after_it_fell_silent() -> None:
+    members = membership("peer")
+    members.heard(beat(members), 0.0)
+    tick_through(members, 0.0, 1.0)
+    members.renewed("peer", 0, 10.0, serving=False, since=-1.0)
+    assert members.unheard(10.0) == frozenset(), "it took its name off when it stopped"
+    members.renewed("peer", 0, 20.0, serving=False, since=10.0)
+    assert members.unheard(20.0) == {"peer"}
+    assert members.liveness(20.0).silent == frozenset()
+
+
 def test_a_silent_node_whose_lease_is_gone_is_sent_to_until_it_would_have_written_another() -> None:
     members = membership("peer")
     members.heard(beat(members), 0.0)
