@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from speaker.membership.membership import PeerChange
 from tests.bench.figures import Figure
 from tests.unit.speaker.simulated import Cluster
 
@@ -65,7 +66,7 @@ def watch(speakers: int = 200, *, seconds: float = 60.0, seed: int = 1) -> Watch
             noticed = [at for at, change in member.changes if change.node == victim and not change.alive]
             unaware += not noticed
             worst = max([worst, *(at - died_at for at in noticed)])
-            alarms += sum(change.node != victim and not change.alive for _, change in member.changes)
+            alarms += sum(change.node != victim and _is_alarm(change) for _, change in member.changes)
             member.changes.clear()
         if cluster.now - began + 60.0 > seconds:
             break
@@ -88,9 +89,14 @@ def _deaths_seen(cluster: Cluster) -> int:
     """Count whom anybody gave up since the last look."""
     found = 0
     for member in cluster.members.values():
-        found += sum(not change.alive for _, change in member.changes)
+        found += sum(_is_alarm(change) for _, change in member.changes)
         member.changes.clear()
     return found
+
+
+def _is_alarm(change: PeerChange) -> bool:
+    """Whether somebody is believed to be dead: a new process counts only once it has told what it states."""
+    return not change.alive and change.reason != "restarted"
 
 
 def measure(*, seconds: float = 60.0) -> Iterator[Figure]:
