@@ -9,7 +9,7 @@ from pathlib import Path
 from speaker.bgp.changes import changes
 from speaker.bgp.command import HIDDEN, Command, Daemon, Reset, apply
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
-from speaker.bgp.frr_config import Config, Key, NetworkKey
+from speaker.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
 from speaker.bgp.inputs import Password
 from speaker.bgp.link import Link
 from speaker.bgp.neighbor_changes import removed_neighbor
@@ -97,7 +97,12 @@ class Applying:
         started = time.monotonic()
         touched = self._rendering.take_touched()
         look_at = None if self._all_networks else touched
-        wanted = self._wanted()
+        try:
+            wanted = self._wanted()
+        except TooManyMarks as error:
+            self._all_networks = True
+            self._report(Rejected("route-map", str(error)))
+            return
         commands = changes(self.present, wanted, look_at)
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()

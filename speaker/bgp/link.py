@@ -8,7 +8,10 @@ from pathlib import Path
 from speaker.bgp.command import Command, Daemon
 from speaker.bgp.frr_config import Config
 from speaker.bgp.running_config import read
-from speaker.bgp.vty import Reply, Vty
+from speaker.bgp.vty import UNKNOWN_COMMAND, Reply, Vty
+
+_CONNECT_SECONDS = 2.0
+"""A daemon that stands still takes connections and answers nothing; the other one waits for as long."""
 
 _READ_SECONDS = 60.0
 """10,000 prefixes take FRR 8.4 some seconds to print."""
@@ -20,7 +23,7 @@ class Link:
 
     def __init__(self, daemon: Daemon, sockets: Path) -> None:
         self.daemon = daemon
-        self._vty = Vty(sockets / f"{daemon}.vty")
+        self._vty = Vty(sockets / f"{daemon}.vty", timeout_seconds=_CONNECT_SECONDS)
         self._context: tuple[str, ...] | None = None
         found = _VERSION.search(self._vty.run("show version").text)
         self.version = found.group(1) if found else "unknown"
@@ -54,13 +57,19 @@ class Link:
         return self._vty.run(command)
 
     def configure(self, command: Command) -> Reply:
-        """Run a command in its context; where the context cannot be entered, return the answer to that."""
+        """Run a command in its context; where the context cannot be entered, return the answer to that.
+
+        What cannot be sent as one command, such as a text with a line break, counts as unknown to FRR.
+        """
         entered = self._enter(command.context)
         if entered is not None:
             return entered
-        if command.also:
-            return self._vty.run_together(command.text, command.also)[0]
-        reply = self._vty.run(command.text)
+        try:
+            if command.also:
+                return self._vty.run_together(command.text, command.also)[0]
+            reply = self._vty.run(command.text)
+        except ValueError as error:
+            return Reply(UNKNOWN_COMMAND, str(error))
         if not command.context:
             # Commands of the top may enter a context.
             self._context = None

@@ -170,7 +170,11 @@ def _canonical(setting: str, text: str) -> str:
     """Return the line as we write it: FRR names well-known communities."""
     if setting != "set community":
         return text
-    numbers = sorted(communities.read(word) for word in text.split()[2:] if word != "additive")
+    try:
+        numbers = sorted(communities.read(word) for word in text.split()[2:] if word != "additive")
+    except ValueError:
+        # A name that another release of FRR has: never one of ours, so that the line is set anew.
+        return text
     return " ".join(("set community", *map(communities.text_of, numbers), "additive"))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 ANSWER_SECONDS = 10.0
 """How long a whole command may take; a daemon that takes longer counts as gone."""
 
+UNKNOWN_COMMAND = 2
 _LATE = "the daemon did not answer in time"
 _SUCCESS, _WARNING, _CONFIGURATION_FAILED = 0, 1, 13
 _END = b"\0\0\0"
@@ -150,7 +151,10 @@ class Vty:
 
 
 def _bytes(command: str) -> bytes:
-    sent = command.encode()
+    try:
+        sent = command.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a command that is no text cannot be sent") from None
     if len(sent) > _LONGEST_COMMAND or b"\0" in sent or b"\n" in sent:
         raise ValueError(f"a command of {len(sent)} bytes, or with a line break, cannot be sent")
     return sent + b"\0"

@@ -172,6 +172,13 @@ def test_entry_that_loses_a_line_is_made_anew() -> None:
     assert not [text for text in texts if text.startswith("no set")]
 
 
+def test_names_of_communities_that_we_do_not_know_are_kept_as_they_read() -> None:
+    text = "route-map adv-x permit 1\n set community later-name 64500:1 no-export additive\nexit\n"
+    assert read(text).lines["route-map", "adv-x", "1", "set community"] == (
+        "set community later-name 64500:1 no-export additive"
+    )
+
+
 def test_lines_of_others_are_passed_over() -> None:
     text = """
 frr version 10.3

@@ -117,7 +117,7 @@ def test_socket_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         Vty(tmp_path / "none.vty")
 
 
-@pytest.mark.parametrize("command", ["a\nb", "a\0b", "x" * 9000])
+@pytest.mark.parametrize("command", ["a\nb", "a\0b", "x" * 9000, "\ud800"])
 def test_what_is_no_one_command_is_not_sent(serve: Serve, command: str) -> None:
     done = threading.Event()
     vty = Vty(serve(lambda _: assert_set(done)))
