@@ -107,8 +107,12 @@ def _answering(hosts: Mapping[str, str], port: int) -> set[str]:
         asked: dict[int, tuple[str, socket.socket]] = {}
         for node, address in hosts.items():
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            sock = opened.enter_context(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
-            code = sock.connect_ex((address, port))
+            try:
+                sock = opened.enter_context(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+                code = sock.connect_ex((address, port))
+            except OSError:
+                # This node has no such family, or no descriptor left: nothing can be said of the other one.
+                continue
             if code == errno.EINPROGRESS:
                 asked[sock.fileno()] = (node, sock)
                 poll.register(sock, select.POLLOUT)

@@ -27,6 +27,10 @@ from speaker.membership.transport import known_addresses
 log = EventLog("lease")
 
 _DURATION_SECONDS = 30
+_ADDRESSES_READ = 16
+_SUBNETS_READ = 256
+_DIGITS_READ = 9
+"""What is read of a Lease: more than speakers write, and so little that one which says anything costs nobody."""
 _RETRY_SECONDS = 2.0
 
 
@@ -46,7 +50,7 @@ class SpeakerLease:
 
 
 def lease_from(document: Document) -> SpeakerLease | None:
-    """Read a Lease; None for one that is no speaker's."""
+    """Read a Lease; None for one that is no speaker's. What cannot be read in it, or is too much, is left out."""
     name = document["metadata"]["name"]
     if not name.startswith(SPEAKER_LEASE_PREFIX):
         return None
@@ -55,16 +59,20 @@ def lease_from(document: Document) -> SpeakerLease | None:
     hears = annotations.get(HEARD_SPEAKERS_ANNOTATION, "")
     return SpeakerLease(
         node=name.removeprefix(SPEAKER_LEASE_PREFIX),
-        addresses=known_addresses(annotations.get(HEARTBEAT_ADDRESSES_ANNOTATION, "").split(",")),
-        hears=int(hears) if hears.isascii() and hears.isdigit() else 0,
+        addresses=known_addresses(_listed(annotations.get(HEARTBEAT_ADDRESSES_ANNOTATION, ""), _ADDRESSES_READ)),
+        hears=int(hears) if hears.isascii() and hears.isdigit() and len(hears) <= _DIGITS_READ else 0,
         subnets=tuple(_subnets(annotations.get(SPEAKER_SUBNETS_ANNOTATION, ""))),
         serving=bool(spec.get("holderIdentity")),
         renewed=spec.get("renewTime") or "",
     )
 
 
+def _listed(written: str, at_most: int) -> list[str]:
+    return written.split(",", at_most)[:at_most]
+
+
 def _subnets(written: str) -> Iterator[Subnet]:
-    for text in written.split(","):
+    for text in _listed(written, _SUBNETS_READ):
         with contextlib.suppress(AddressError):
             yield Subnet.parse(text)
 

@@ -22,7 +22,8 @@ class Subnet:
         """Read `address/length`; bits of the host are masked away. Raises AddressError."""
         base, _, length = text.partition("/")
         address = Address.parse(base)
-        if not (length.isascii() and length.isdigit() and int(length) <= address.family.bits):
+        # int() refuses thousands of digits.
+        if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= address.family.bits):
             raise AddressError(text, "has no valid prefix length", f"use 0 to {address.family.bits}")
         host_bits = address.family.bits - int(length)
         return cls(address.family, address.value >> host_bits << host_bits, int(length))

@@ -105,6 +105,7 @@ class SentState:
         self.version = 0
         self.state = NOTHING
         self._changes: deque[tuple[int, frozenset[Address], frozenset[_Record]]] = deque(maxlen=_CHANGES_KEPT)
+        self._chunks: dict[int, list[Chunk]] = {}
 
     def advertise(self, state: AdvertisedState) -> bool:
         """Make this the present state; tell whether it differs from the one before."""
@@ -115,21 +116,32 @@ class SentState:
         records = frozenset(kind for kind in _WHOLE if _part(kind, state) != _part(kind, before))
         self.version += 1
         self._changes.append((self.version, changed, records))
+        self._chunks.clear()
         return True
 
     def since(self, base: int) -> list[Chunk]:
-        """Return what leads a listener from version `base` to the present one, or from nothing if that is unknown."""
-        first_kept = self._changes[0][0] if self._changes else self.version + 1
+        """Return what leads a listener from version `base` to the present one, or from nothing if that is unknown.
+
+        Worked out once for all listeners that have the same version.
+        """
         if base == self.version:
             return []
+        first_kept = self._changes[0][0] if self._changes else self.version + 1
+        if not first_kept <= base + 1 <= self.version:
+            base = 0
+        found = self._chunks.get(base)
+        if found is None:
+            found = self._chunks[base] = self._since(base)
+        return found
+
+    def _since(self, base: int) -> list[Chunk]:
         records = frozenset(_WHOLE)
-        if first_kept <= base + 1 <= self.version:
+        if base or self._changes[0][0] == 1:
             recent = [change for change in self._changes if change[0] > base]
             touched = {address for _, changed, _ in recent for address in changed}
             entries = {address: _entry(self.state, address) for address in touched}
             records = frozenset(kind for _, _, kinds in recent for kind in kinds)
         else:
-            base = 0
             every = (*self.state.claims, *self.state.probed)
             entries = {address: _entry(self.state, address) for address in every}
         data = _encode(self.state, records, entries)
@@ -331,7 +343,10 @@ def _links(record: _Reader) -> Iterator[Link]:
 
 def _read_subnet(record: _Reader) -> Subnet:
     size, prefix = _SUBNET.unpack(record.bytes(_SUBNET.size))
-    return Subnet(_FAMILIES[size], int.from_bytes(record.bytes(size), "big"), prefix)
+    family, value = _FAMILIES[size], int.from_bytes(record.bytes(size), "big")
+    if prefix > family.bits or value & (1 << family.bits - prefix) - 1:
+        raise error(f"a subnet of {family} with a prefix of {prefix} bits, and with bits after it")
+    return Subnet(family, value, prefix)
 
 
 def _read_address(record: _Reader) -> Address:

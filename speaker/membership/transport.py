@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, AddressError
 from speaker.membership.datagrams import Datagrams, socket_address
 from speaker.membership.heartbeat import MAXIMUM_BYTES
 from speaker.membership.link import Subnet
@@ -159,8 +158,6 @@ def known_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return the valid ones in order, each once and in its usual form."""
     found: dict[str, None] = {}
     for text in addresses:
-        try:
-            found[str(ipaddress.ip_address(text.strip()))] = None
-        except ValueError:
-            continue
+        with contextlib.suppress(AddressError):
+            found[str(Address.parse(text))] = None
     return tuple(found)

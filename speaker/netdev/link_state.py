@@ -6,10 +6,14 @@ import ipaddress
 from collections.abc import Iterable
 
 from allocator.core.addresses import Address
-from speaker.membership.link import Link
+from speaker.membership.link import Link, Subnet
+from speaker.membership.transport import known_addresses
 from speaker.netdev.interfaces import Interface, announcing
 
 _ADDRESSES_ADVERTISED = 8
+MOST_SUBNETS = 64
+MOST_ADDRESSES = 128
+"""Of one interface, both: other programs may give it hundreds, and speakers count them in a byte."""
 
 
 class LinkMemory:
@@ -39,7 +43,7 @@ def _link(interface: Interface) -> Link:
     return Link(
         name=interface.name,
         mac=interface.mac,
-        subnets=tuple(sorted(interface.subnets)),
+        subnets=_widest(interface.subnets),
         addresses=_addresses(interface),
         default_route=interface.default_route,
         ipv6=interface.ipv6,
@@ -49,9 +53,18 @@ def _link(interface: Interface) -> Link:
 def _addresses(interface: Interface) -> tuple[Address, ...]:
     """Those at which other nodes of its subnets reach it."""
     found = (
-        Address.parse(address) for address in interface.addresses if not ipaddress.ip_address(address).is_link_local
+        Address.parse(address)
+        for address in known_addresses(interface.addresses)
+        if not ipaddress.ip_address(address).is_link_local
     )
-    return tuple(sorted(address for address in found if any(address in subnet for subnet in interface.subnets)))
+    return tuple(sorted(address for address in found if any(address in subnet for subnet in interface.subnets)))[
+        :MOST_ADDRESSES
+    ]
+
+
+def _widest(subnets: Iterable[Subnet]) -> tuple[Subnet, ...]:
+    """As many as are advertised, in order: what a narrow one holds lies in a wider one, most often."""
+    return tuple(sorted(sorted(subnets, key=lambda each: (each.length, each))[:MOST_SUBNETS]))
 
 
 def _lost(interface: Interface, before: Link) -> Link:
@@ -59,7 +72,7 @@ def _lost(interface: Interface, before: Link) -> Link:
         name=interface.name,
         mac=interface.mac,
         lost=True,
-        subnets=tuple(sorted({*interface.subnets, *before.subnets})),
+        subnets=_widest({*interface.subnets, *before.subnets}),
         default_route=interface.default_route or before.default_route,
         ipv6=interface.ipv6,
     )
