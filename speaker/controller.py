@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
@@ -95,6 +96,7 @@ class Controller:
         self._backlog: deque[_Seen] = deque()
         self._regrouped: set[Address] = set()
         self._unreported: set[Address] = set()
+        self._to_report_anew: dict[Address, None] = {}
         self._reported_heard: frozenset[str] | None = None
         self._state = HolderState()
         self._inputs = Inputs()
@@ -169,7 +171,7 @@ class Controller:
     def _run(self) -> None:
         while True:
             deadline = None if self._fenced else self._state.deadline
-            event = self._queue.take(deadline, busy=bool(self._backlog) or self._view.pending)
+            event = self._queue.take(deadline, busy=self._busy)
             if event is None:
                 return
             if isinstance(event, Urgent):
@@ -177,6 +179,10 @@ class Controller:
             else:
                 self._backlog.extend(event)
                 self._follow()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._backlog) or self._view.pending or bool(self._to_report_anew)
 
     def _move(self, event: Urgent) -> None:
         liveness = event.liveness
@@ -234,12 +240,26 @@ class Controller:
         stays_changed = self._view.take_staying_changed()
         if stays_changed:
             self._staying = self._view.staying()
-        if changes or (stays_changed and self._state.help):
+        left_out_changed = self._report_who_is_left_out()
+        if changes or left_out_changed or (stays_changed and self._state.help):
             self._act()
         self._ask_ahead()
         # Whoever serves knows the whole cluster.
         if (self._known is not None or not self._view.pending) and self._view.take_peers_changed():
             self._know_peers()
+
+    def _report_who_is_left_out(self) -> bool:
+        """Have who is left out reported anew of some that are announced here, where that may have changed.
+
+        Nothing else is to be decided about those; tell whether there are any.
+        """
+        if self._view.take_left_out_changed():
+            self._to_report_anew.update(dict.fromkeys(self._state.claims))
+        some = list(islice(self._to_report_anew, _SERVICES_AT_ONCE))
+        for address in some:
+            del self._to_report_anew[address]
+        self._unreported.update(some)
+        return bool(some)
 
     def _know_peers(self) -> None:
         first = self._known is None

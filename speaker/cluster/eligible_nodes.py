@@ -35,7 +35,7 @@ class EligibilityIndex:
     """Keeps EligibleNodes in step with the nodes and the advertisements. Owned by one thread.
 
     `changed` collects the objects whose nodes are others than before, with the names of those nodes, until
-    `take_changed`.
+    `take_changed`. `left_out_changed` is set when `left_out` may be another for any of them; for its owner to clear.
     """
 
     def __init__(self) -> None:
@@ -47,6 +47,7 @@ class EligibilityIndex:
         self._keys: dict[EligibleNodes, _Covering] = {}
         self._changed: dict[EligibleNodes, set[str]] = {}
         self._left_out: dict[EligibleNodes, LeftOut] = {}
+        self.left_out_changed = False
 
     def use(self, names: frozenset[str], serving: frozenset[str] | None) -> EligibleNodes:
         """Return the nodes for what the advertisements of these names cover; `release` it when it is not needed."""
@@ -91,7 +92,10 @@ class EligibilityIndex:
 
     def put_node(self, name: str, node: Node | None) -> None:
         """A node is another than before, or gone."""
-        self._left_out.clear()
+        before = self.nodes.get(name)
+        if node is None or before is None or (before.labels, before.ruled_out) != (node.labels, node.ruled_out):
+            self._left_out.clear()
+            self.left_out_changed = True
         if node is None:
             self.nodes.pop(name, None)
         else:
@@ -109,6 +113,7 @@ class EligibilityIndex:
     def put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
         """An advertisement is another than before, or gone; which addresses it covers is the caller's concern."""
         self._left_out.clear()
+        self.left_out_changed = True
         if advertisement is None:
             self.advertisements.pop(name, None)
         else:

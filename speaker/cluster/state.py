@@ -142,6 +142,11 @@ class View:
         eligible = next((each.eligible for each in self.addresses_of(key) if each.address == address), None)
         return () if eligible is None else self._index.left_out(eligible)
 
+    def take_left_out_changed(self) -> bool:
+        """Tell whether `left_out` may say something else of any address than at the last call."""
+        changed, self._index.left_out_changed = self._index.left_out_changed, False
+        return changed
+
     def uid_of(self, key: Key) -> str:
         """Return the uid of a Service; empty for one that is not known."""
         service = self._services.get(key)

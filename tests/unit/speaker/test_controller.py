@@ -15,7 +15,7 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES, Resource
-from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.cluster.state import View
 from speaker.controller import Controller
@@ -432,6 +432,27 @@ def test_services_that_share_an_address_announce_it_once(rig: Rig) -> None:
     rig.alive("node-a")
     wait_until(lambda: sum("nodeAssigned" in str(sentence) for sentence in rig.around.said) == 2, 5, "both")
     assert rig.around.announced == {VIP: EVERYWHERE}
+
+
+def test_who_is_left_out_is_reported_anew_though_nothing_is_announced_otherwise(rig: Rig) -> None:
+    rig.controller.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+
+    def left_out() -> list[str]:
+        return [nodes for fact in rig.statuses.facts.values() for nodes, _ in getattr(fact, "left_out", ())]
+
+    rig.put(NODES, node("node-c", labels={EXCLUDE_FROM_LB_LABEL: ""}))
+    wait_until(lambda: left_out() == ["node-c"], 5, "node-c is left out")
+    rig.put(NODES, node("node-d", labels={EXCLUDE_FROM_LB_LABEL: ""}))
+    wait_until(lambda: left_out() == ["node-c, node-d"], 5, "node-d is left out, too")
+    rig.put(NODES, node("node-a", labels={"lan": "front"}))
+    rig.put(NODES, node("node-b"))
+    wait_until(lambda: left_out() == ["node-c, node-d"], 5, "node-b is left out no longer")
+    rig.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"lan": "front"}}]))
+    wait_until(lambda: left_out() == ["node-b, node-c, node-d"], 5, "none of the others is selected")
 
 
 def test_who_is_heard_is_reported_though_nothing_is_announced_otherwise(rig: Rig) -> None:
