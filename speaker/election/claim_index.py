@@ -40,6 +40,8 @@ class ClaimIndex:
                 if old is not new and node != self._node:
                     renewed.add(node)
                     touched |= self._follow(node, old or NOTHING, new or NOTHING)
+                    if new is None:
+                        self._alone.pop(node, None)
         heard = liveness.heard - {self._node}
         rumoured = (liveness.alive | liveness.overheard) - heard - {self._node}
         for node in (heard ^ self.heard) | (rumoured ^ self.rumoured):

@@ -80,6 +80,7 @@ class Hearing:
             for node in (*nodes, *kept)
             if node != self._table.node
         }
+        self._reasons = {node: reason for node, reason in self._reasons.items() if node in former}
         for node in former.keys() - self._table.peers.keys():
             self._reasons[node] = ("node removed", None)
         self.unproven &= self._table.peers.keys()

@@ -137,6 +137,7 @@ class LeaseList:
             self._drop(node)
         for node, (lease, document) in found.items():
             self._take(node, lease, document, now)
+        self._read_at = {node: at for node, at in self._read_at.items() if node in found}
         self._list_at = now + self._jittered(LIST_SECONDS)
         self._synced.set()
 

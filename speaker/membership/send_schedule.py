@@ -45,8 +45,6 @@ class SendSchedule:
         self._answers: list[tuple[str, Heartbeat]] = []
         self._urgent: set[str] = set()
         """To whom a heartbeat is due now."""
-        self._chunks: dict[int, list[Chunk]] = {}
-        """What leads from each version to the present one, as far as somebody lacks it: to many it is the same."""
         self._rotation: Iterator[str] = iter(())
         self._background = 0.0
 
@@ -58,7 +56,6 @@ class SendSchedule:
     def advertise(self, state: AdvertisedState) -> None:
         """Advertise this state to everybody from now on."""
         if self._sent.advertise(state):
-            self._chunks.clear()
             self._hurry_all()
 
     def count(self, *, linked: int, side: int) -> None:
@@ -123,7 +120,7 @@ class SendSchedule:
             if lacks and now - peer.sent_at >= self._interval / 2:
                 if chunks_left > 0:
                     peer.sent_at = now
-                    chunks = self._lacking(peer.acknowledged)
+                    chunks = self._sent.since(peer.acknowledged)
                     chunks_left -= len(chunks)
                 else:
                     self._urgent.add(node)
@@ -136,11 +133,6 @@ class SendSchedule:
     def pending(self) -> bool:
         """Whether something is due now that was too much for the last turn, or that something has happened for."""
         return bool(self._urgent or self._answers)
-
-    def _lacking(self, version: int) -> list[Chunk]:
-        if version not in self._chunks:
-            self._chunks[version] = self._sent.since(version)
-        return self._chunks[version]
 
     def _regular_nodes(self, now: float) -> Collection[str]:
         self.regular_at = max(self.regular_at + self._interval, now)

@@ -122,7 +122,7 @@ class SentState:
     def since(self, base: int) -> list[Chunk]:
         """Return what leads a listener from version `base` to the present one, or from nothing if that is unknown.
 
-        Worked out once for all listeners that have the same version.
+        Worked out once for all listeners that have the same version, and once for all whose version is unknown.
         """
         if base == self.version:
             return []

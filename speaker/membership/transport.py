@@ -62,6 +62,7 @@ class HeartbeatSocket:
     def set_addresses(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Know these nodes by these IP addresses."""
         self._addresses = {node: known_addresses(known) for node, known in addresses.items()}
+        self._paths = {node: path for node, path in self._paths.items() if node in self._addresses}
         self._named = {}
         for address in {address for known in self._addresses.values() for address in known}:
             with contextlib.suppress(OSError):

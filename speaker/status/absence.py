@@ -12,6 +12,8 @@ from allocator.objects.names import SPEAKER_LEASE_PREFIX
 GONE_SECONDS = 25.0
 """Without a renewal: as long as a Lease counts for the speakers themselves."""
 _LOOK_SECONDS = 5.0
+_KEPT_SECONDS = 600.0
+"""After which what was seen of a node that nobody asked about again is forgotten."""
 
 
 class AbsentNodes:
@@ -30,6 +32,8 @@ class AbsentNodes:
         if now - self._looked.get(node, -_LOOK_SECONDS) >= _LOOK_SECONDS:
             renewed = self._renewal(node)
             self._looked[node] = now
+            for other in [each for each, at in self._looked.items() if now - at > _KEPT_SECONDS]:
+                del self._looked[other], self._renewed[other]
             if renewed != self._renewed.get(node, (None, 0.0))[0]:
                 self._renewed[node] = (renewed, now)
         renewed, since = self._renewed[node]

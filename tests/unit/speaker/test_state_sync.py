@@ -128,6 +128,16 @@ def test_changes_long_forgotten_are_replaced_by_the_whole() -> None:
     assert received.state == many(599)
 
 
+def test_whatever_versions_listeners_say_they_have_no_more_is_kept_for_them_than_there_were() -> None:
+    sent = SentState()
+    for count in range(600):
+        sent.advertise(many(count))
+    whole = sent.since(0)
+    assert all(sent.since(version) is whole for version in (1, 2, 3, sent.version + 1, 2**63))
+    assert sent.since(sent.version - 1) is sent.since(sent.version - 1)
+    assert sent.since(sent.version - 1) is not whole
+
+
 def test_pieces_may_come_in_any_order_and_twice() -> None:
     sent, received = SentState(), ReceivedState()
     sent.advertise(many(500))
