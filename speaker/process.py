@@ -214,8 +214,13 @@ class Speaker:
             )
         ]
 
+        # Not waited for at the start: to move addresses on request is not what a speaker is there for.
+        moves = Reflector(
+            self._cluster, names.IP_ALLOCATIONS, label_selector=names.MOVING_LABEL, on_change=controller.on_change
+        )
+
         def relist() -> None:
-            for reflector in reflectors:
+            for reflector in (*reflectors, moves):
                 reflector.relist()
 
         reporting.on_restored(relist)
@@ -236,6 +241,7 @@ class Speaker:
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
+            "watch of requested moves": moves,
             "watch of what was reported": reporting.stored,
             "status": reporting.writer,
             "report of foreign hosts": foreign_hosts,

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from allocator.objects.node import Node
 from allocator.rules.left_out import NO_ENDPOINT, by_reason, left_out
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, Standing, standing
+from speaker.cluster.node_move import MOVE_WEIGHT
 
 
 class EligibleNodes:
     """The nodes that may announce what some advertisements cover; where `serving` is given, only of those.
 
+    `preferred` is the node that somebody asked for, empty for none.
+
     One object for all addresses of that kind, compared by identity: a node's change costs one entry in it. `nodes` is
     replaced whole. Owned by the thread that owns the index.
     """
 
-    __slots__ = ("nodes", "serving", "users")
+    __slots__ = ("nodes", "preferred", "serving", "users")
 
-    def __init__(self, nodes: Mapping[str, Standing], serving: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, nodes: Mapping[str, Standing], serving: frozenset[str] | None = None, preferred: str = ""
+    ) -> None:
         self.nodes = nodes
         self.serving = serving
+        self.preferred = preferred
         self.users = 0
 
 
@@ -29,6 +36,7 @@ LeftOut = tuple[tuple[str, str], ...]
 """Nodes that may not announce, and why (`allocator.rules.left_out.by_reason`)."""
 
 _Covering = frozenset[str]
+_ANY_NODE = ""
 
 
 class EligibilityIndex:
@@ -42,33 +50,33 @@ class EligibilityIndex:
         self.advertisements: dict[str, Advertisement] = {}
         self.nodes: dict[str, Node] = {}
         self._everywhere: dict[_Covering, EligibleNodes] = {}
-        self._local: dict[tuple[_Covering, frozenset[str]], EligibleNodes] = {}
-        self._local_of: dict[_Covering, dict[str, set[EligibleNodes]]] = {}
+        self._derived: dict[tuple[_Covering, frozenset[str] | None, str], EligibleNodes] = {}
+        self._derived_of: dict[_Covering, dict[str, set[EligibleNodes]]] = {}
         self._keys: dict[EligibleNodes, _Covering] = {}
         self._changed: dict[EligibleNodes, set[str]] = {}
         self._left_out: dict[EligibleNodes, LeftOut] = {}
         self.left_out_changed = False
 
-    def use(self, names: frozenset[str], serving: frozenset[str] | None) -> EligibleNodes:
+    def use(self, names: frozenset[str], serving: frozenset[str] | None, preferred: str = "") -> EligibleNodes:
         """Return the nodes for what the advertisements of these names cover; `release` it when it is not needed."""
         everywhere = self._everywhere.get(names)
         if everywhere is None:
             everywhere = self._everywhere[names] = EligibleNodes(self._judge(names, self.nodes.values()))
             self._keys[everywhere] = names
-        if serving is None:
+        if serving is None and not preferred:
             everywhere.users += 1
             return everywhere
-        local = self._local.get((names, serving))
-        if local is None:
-            local = EligibleNodes(_among(everywhere.nodes, serving), serving)
-            self._local[names, serving] = local
-            self._keys[local] = names
+        derived = self._derived.get((names, serving, preferred))
+        if derived is None:
+            derived = EligibleNodes(_derived(everywhere.nodes, serving, preferred), serving, preferred)
+            self._derived[names, serving, preferred] = derived
+            self._keys[derived] = names
             everywhere.users += 1
-            by_node = self._local_of.setdefault(names, {})
-            for node in serving:
-                by_node.setdefault(node, set()).add(local)
-        local.users += 1
-        return local
+            by_node = self._derived_of.setdefault(names, {})
+            for node in _concerned(serving):
+                by_node.setdefault(node, set()).add(derived)
+        derived.users += 1
+        return derived
 
     def release(self, used: EligibleNodes) -> None:
         """One user less; what nobody uses is forgotten."""
@@ -78,16 +86,16 @@ class EligibilityIndex:
         names = self._keys.pop(used)
         self._changed.pop(used, None)
         self._left_out.pop(used, None)
-        if used.serving is None:
+        if used is self._everywhere[names]:
             del self._everywhere[names]
-            self._local_of.pop(names, None)
+            self._derived_of.pop(names, None)
             return
-        del self._local[names, used.serving]
-        for node in used.serving:
-            others = self._local_of[names][node]
+        del self._derived[names, used.serving, used.preferred]
+        for node in _concerned(used.serving):
+            others = self._derived_of[names][node]
             others.discard(used)
             if not others:
-                del self._local_of[names][node]
+                del self._derived_of[names][node]
         self.release(self._everywhere[names])
 
     def put_node(self, name: str, node: Node | None) -> None:
@@ -154,16 +162,16 @@ class EligibilityIndex:
     ) -> None:
         was_empty, everywhere.nodes = not everywhere.nodes, nodes
         self._changed.setdefault(everywhere, set()).update(changed)
-        by_node = self._local_of.get(names)
+        by_node = self._derived_of.get(names)
         if not by_node:
             return
-        for local in {each for node in changed for each in by_node.get(node, ())}:
-            serving = local.serving or frozenset()
-            local.nodes = _among(nodes, serving)
-            self._changed.setdefault(local, set()).update(changed & serving)
+        for derived in {each for node in (*changed, _ANY_NODE) for each in by_node.get(node, ())}:
+            derived.nodes = _derived(nodes, derived.serving, derived.preferred)
+            concerned = changed if derived.serving is None else changed & derived.serving
+            self._changed.setdefault(derived, set()).update(concerned)
         if was_empty != (not nodes):
             # Of those that have no nodes either way, the reason is another.
-            for each in {local for locals_ in by_node.values() for local in locals_}:
+            for each in {derived for some in by_node.values() for derived in some}:
                 self._changed.setdefault(each, set())
 
     def _judge(self, names: _Covering, nodes: Iterable[Node]) -> dict[str, Standing]:
@@ -174,5 +182,15 @@ class EligibilityIndex:
         return [self.advertisements[name] for name in sorted(names) if name in self.advertisements]
 
 
-def _among(nodes: Mapping[str, Standing], serving: frozenset[str]) -> dict[str, Standing]:
-    return {name: nodes[name] for name in serving if name in nodes}
+def _concerned(serving: frozenset[str] | None) -> Iterable[str]:
+    """The nodes whose changes concern what is derived for these."""
+    return (_ANY_NODE,) if serving is None else serving
+
+
+def _derived(nodes: Mapping[str, Standing], serving: frozenset[str] | None, preferred: str) -> Mapping[str, Standing]:
+    """The nodes that serve, or all, with the weight that a request adds to one of them."""
+    among = nodes if serving is None else {name: nodes[name] for name in serving if name in nodes}
+    if preferred not in among:
+        return among
+    asked = among[preferred]
+    return {**among, preferred: replace(asked, weight=asked.weight + MOVE_WEIGHT)}

@@ -9,18 +9,19 @@ from allocator.core.pools import Pool
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
 from allocator.objects.document import Document, InvalidDocument
-from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from allocator.objects.node import Node, node_from
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement, advertisement_from
 from speaker.cluster.endpoints import Slice, slice_from
+from speaker.cluster.node_move import NodeMove, node_move_from
 from speaker.cluster.service import Service, service_from
 from speaker.membership.lease import SpeakerLease, lease_from
 
 log = EventLog("view")
 
-Value = Service | Slice | Node | Pool | Advertisement | SpeakerLease
+Value = Service | Slice | Node | Pool | Advertisement | SpeakerLease | NodeMove
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +60,5 @@ _READERS: dict[str, Callable[[Document], Value | None]] = {
     NODES.plural: node_from,
     IP_ADDRESS_POOLS.plural: pool_from,
     L2_ADVERTISEMENTS.plural: advertisement_from,
+    IP_ALLOCATIONS.plural: node_move_from,
 }

@@ -26,13 +26,14 @@ from allocator.core.pool_selection import Origin, origin_of
 from allocator.core.pools import Pool
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
-from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from allocator.objects.node import Node
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, covering, impediment
 from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, LeftOut
 from speaker.cluster.endpoints import Serving, Slice, serving
+from speaker.cluster.node_move import NodeMove
 from speaker.cluster.observation import Observation, observe
 from speaker.cluster.service import Service
 from speaker.cluster.service_address import ServiceAddress
@@ -69,6 +70,7 @@ class View:
         self._slices_of: dict[Key, tuple[Key, ...]] = {}
         self._pools: dict[str, Pool] = {}
         self._leases: dict[str, SpeakerLease] = {}
+        self._moves: dict[Address, str] = {}
         self._index = EligibilityIndex()
         self._addresses: dict[Key, tuple[ServiceAddress, ...]] = {}
         self._users: dict[Address, tuple[Key, ...]] = {}
@@ -100,6 +102,8 @@ class View:
                 self._put_pool(name, value if isinstance(value, Pool) else None)
             case L2_ADVERTISEMENTS.plural:
                 self._put_advertisement(name, value if isinstance(value, Advertisement) else None)
+            case IP_ALLOCATIONS.plural:
+                self._put_move(name, value.node if isinstance(value, NodeMove) else "")
             case _:
                 self._put_slice(seen.key, value if isinstance(value, Slice) else None)
 
@@ -184,6 +188,10 @@ class View:
         """Return every node with an InternalIP: name to that address."""
         return {node.name: (node.internal_ip,) for node in self._index.nodes.values() if node.internal_ip}
 
+    def serving(self) -> frozenset[str]:
+        """Return the nodes whose speaker serves, by its Lease."""
+        return frozenset(lease.node for lease in self._leases.values() if lease.serving)
+
     def subnets(self) -> dict[str, tuple[Subnet, ...]]:
         """Return the subnets of each node's interfaces, by its speaker's Lease."""
         return {lease.node: lease.subnets for lease in self._leases.values()}
@@ -233,6 +241,11 @@ class View:
         self._index.put_advertisement(name, advertisement)
         if before is None or advertisement is None or _selection(before) != _selection(advertisement):
             self._dirty.update(dict.fromkeys(self._services))
+
+    def _put_move(self, claim: str, node: str) -> None:
+        address = Address.from_claim_name(claim)
+        if _put(self._moves, address, node or None):
+            self._dirty.update(dict.fromkeys(self._users.get(address, ())))
 
     def _put_slice(self, key: Key, new: Slice | None) -> None:
         before = self._slices.get(key)
@@ -323,7 +336,8 @@ class View:
         )
         eligible = None
         if nobody is None:
-            eligible = self._index.use(names, served.nodes if service.local else None)
+            serving_nodes = served.nodes if service.local else None
+            eligible = self._index.use(names, serving_nodes, self._moves.get(address, ""))
             nobody = self._index.nobody(eligible)
         return ServiceAddress(
             service=service.key, address=address, first=service.addresses[0], eligible=eligible, nobody=nobody

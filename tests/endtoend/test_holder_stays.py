@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from allocator.kube.resource import SERVICES
-from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from speaker.membership.side import SETTLE_SECONDS
 from tests.bench.speaker_site import SpeakerSite, speaker_site
 from tests.cluster.installation import ingress, remove, service
@@ -23,6 +26,7 @@ from tests.lab.waiting import wait_until
 COUNT = 30
 NAMES = tuple(f"held-{number}" for number in range(COUNT))
 FROM_POOL = {"metallb.io/address-pool": "held"}
+PORTS = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
 Holders = dict[str, str]
 BURNERS_A_CORE = 4
 BURNING_SECONDS = 20.0
@@ -45,7 +49,7 @@ def site(lab: Lab) -> Iterator[SpeakerSite]:
         site.create(L2_ADVERTISEMENTS, DEFAULT_NAMESPACE, "held", ipAddressPools=["held"])
         cluster = lab.cluster()
         for name in NAMES:
-            cluster.create(SERVICES, service(name, FROM_POOL, selector={"app": "web"}), "default")
+            cluster.create(SERVICES, service(name, FROM_POOL, selector={"app": "web"}, ports=PORTS), "default")
         yield site
         for name in NAMES:
             remove(cluster, "default", name)
@@ -161,3 +165,51 @@ def test_processes_that_compute_on_every_core_move_nothing_and_hide_no_death(sit
     assert not waiting
     assert taken_over_seconds < TAKEN_OVER_SECONDS
     site.steady()
+
+
+@pytest.mark.timeout(300)
+def test_what_has_piled_up_is_spread_again_on_request_without_a_lost_request(site: SpeakerSite) -> None:
+    settled(site)
+    node = site.lab.nodes["node-1"]
+    site.isolate(node)
+    try:
+        holders(site, without=node)
+    finally:
+        site.rejoin(node)
+    piled_up = settled(site)
+    assert node.name not in piled_up.values()
+    wait_until(lambda: announced_by(site) == piled_up, 30, "the API says so too")
+
+    with site.lab.client().outage(f"http://{addresses(site)[0]}/", rate_per_second=50.0) as asking:
+        shown = rebalance(site)
+        assert "node-1     0 ->    10 addresses" in shown.stdout
+        assert announced_by(site) == piled_up, "nothing moves unless asked to"
+        applied = rebalance(site, "--apply")
+        assert applied.returncode == 0, applied.stderr
+    spread = holders(site)
+    counts = Counter(spread.values())
+    # The site's own address is counted, too, and may be on two of the nodes only.
+    assert max(counts.values()) - min(counts.values()) <= 2
+    assert len(moved(piled_up, spread)) <= COUNT / 3 + 1, "no more than needed"
+    assert asking.report.failures == ()
+
+    one = next(address for address, name in spread.items() if name == "node-1")
+    assert rebalance(site, "--address", one, "--to", "node-2", "--apply").returncode == 0
+    assert holders(site)[one] == "node-2"
+    refused = rebalance(site, "--address", one, "--to", "no-such-node")
+    assert f"{one} stays: no-such-node is not among the nodes that announce it best" in refused.stderr
+
+
+def announced_by(site: SpeakerSite) -> Holders:
+    claims = site.lab.cluster().list(IP_ALLOCATIONS)["items"]
+    found = {claim["spec"]["address"]: claim["status"]["announcedBy"]["node"] for claim in claims}
+    return {address: found[address] for address in addresses(site)}
+
+
+def rebalance(site: SpeakerSite, *options: str) -> subprocess.CompletedProcess[str]:
+    kubeconfig = str(site.lab.control_plane.kubeconfig())
+    chosen = ["--kubeconfig", kubeconfig, *options]
+    if "--address" not in options:
+        chosen += [word for address in addresses(site) for word in ("--address", address)]
+    command = Path(sys.executable).with_name("admitlb")
+    return subprocess.run([command, "rebalance", *chosen], check=False, capture_output=True, text=True, timeout=200)

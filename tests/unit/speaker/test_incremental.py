@@ -14,7 +14,7 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, NODES, SERVICES, Resource
-from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS, MOVE_TO_NODE_ANNOTATION
 from speaker.cluster.state import View
 from speaker.election.groups import GroupChanges, Groups
 from speaker.election.holder import Holder
@@ -97,6 +97,14 @@ class AnyOrder(RuleBasedStateMachine):
         ports = [{"name": port, "port": 80}]
         labels = {"app": name}
         self._put(SERVICES, service(*addresses, name=name, labels=labels, ports=ports, externalTrafficPolicy=policy))
+
+    @rule(address=addresses, to=st.one_of(st.none(), nodes))
+    def request_move(self, address: str, to: str | None) -> None:
+        name = Address.parse(address).claim_name
+        if to is not None:
+            self._put(IP_ALLOCATIONS, {"metadata": {"name": name, "annotations": {MOVE_TO_NODE_ANNOTATION: to}}})
+        elif self.objects.pop((IP_ALLOCATIONS.plural, ("", name)), None):
+            self._apply(self.view, Change(IP_ALLOCATIONS, ("", name), None, None, "1"))
 
     @rule(of=services, name=st.sampled_from(["one", "two"]), on=st.lists(nodes, max_size=2), ready=st.booleans())
     def put_slice(self, of: str, name: str, on: list[str], *, ready: bool) -> None:
