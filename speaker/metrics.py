@@ -115,6 +115,11 @@ class SpeakerMetrics:
             "Addresses that this node cannot answer for because the kernel refuses what that needs",
             registry=registry,
         )
+        self.addresses = Gauge(
+            "admitlb_announced_addresses",
+            "Addresses announced from this node, 0 included: the skew is the largest less the smallest",
+            registry=registry,
+        )
         self.announced = Gauge(
             "metallb_speaker_announced",
             "Services being announced from this node",

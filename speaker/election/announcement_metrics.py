@@ -53,6 +53,7 @@ class AnnouncementMetrics:
             self._shown[address] = services
         else:
             self._shown.pop(address, None)
+        self._metrics.addresses.set(len(self._shown))
 
     def _labels(self, key: Key, address: Address) -> tuple[str, str, str, str]:
         return "/".join(key), _PROTOCOL, self._node, str(address)

@@ -78,5 +78,7 @@ def test_what_nobody_had_is_new_and_shown_once_it_is_claimed(counted: Counted) -
     assert (counted.reasons()["new"], counted.shown()) == (1.0, None)
     counted.take(alone, HELD)
     assert (counted.reasons()["new"], counted.shown()) == (1.0, 1.0)
+    assert counted.registry.get_sample_value("admitlb_announced_addresses") == 1.0
     counted.take(alone, HolderState())
     assert counted.shown() is None
+    assert counted.registry.get_sample_value("admitlb_announced_addresses") == 0.0
