@@ -41,13 +41,15 @@ _Seen = tuple[Observation | None, NextChange | None]
 
 
 class _Budget:
-    """Tells whether there is time left for more; at least one thing is always done."""
+    """Tells whether there is time left for more; at least one thing is always done, however late it is asked."""
 
     def __init__(self) -> None:
         self._until = time.monotonic() + _AT_ONCE_SECONDS
+        self._begun = False
 
     def __call__(self) -> bool:
-        return time.monotonic() < self._until
+        begun, self._begun = self._begun, True
+        return not begun or time.monotonic() < self._until
 
 
 class Controller:
@@ -298,7 +300,14 @@ class Controller:
             self._given_away.clear()
         else:
             self._given_away.set()
-        self._announced.count(touched, liveness, state, before=before, group_of=self._holder.group_of)
+        self._announced.count(
+            touched,
+            liveness,
+            state,
+            before=before,
+            group_of=self._holder.group_of,
+            last_claims=self._holder.last_claims,
+        )
         # Before it serves, and once it leaves, this node has no say; the next holder puts right what is left.
         if self._node in liveness.alive:
             unreported, self._unreported = self._unreported, set()

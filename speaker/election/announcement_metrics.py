@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
 from speaker.election.candidates import Candidates
 from speaker.election.holder_state import HolderState
 from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import Claim
 from speaker.metrics import SpeakerMetrics
 
 _PROTOCOL = "layer2"
@@ -30,12 +31,16 @@ class AnnouncementMetrics:
         *,
         before: HolderState,
         group_of: Callable[[Address], Candidates | None],
+        last_claims: Callable[[Address], Mapping[str, Claim]],
     ) -> None:
-        """Count what of these was not announced `before`, and show what is."""
+        """Count what of these was not announced `before`, and show what is.
+
+        `last_claims` returns what others were last heard to claim of an address, the dead included.
+        """
         taken = {address for address in addresses if address in state.scopes and address not in before.scopes}
         if taken:
             held = taken - state.probing
-            lost = len(_lost(held, liveness))
+            lost = sum(_is_lost(last_claims(address), liveness) for address in held)
             self._metrics.takeovers.labels("new").inc(len(taken) - len(held))
             self._metrics.takeovers.labels("lost").inc(lost)
             self._metrics.takeovers.labels("handed-over").inc(len(held) - lost)
@@ -62,13 +67,7 @@ class AnnouncementMetrics:
 _NONE: frozenset[Key] = frozenset()
 
 
-def _lost(addresses: Collection[Address], liveness: Liveness) -> set[Address]:
-    """Those whose last holder fell silent without having said that it leaves."""
-    last: dict[Address, tuple[int, str]] = {}
-    for node, state in liveness.states.items():
-        for address in addresses:
-            claim = state.claims.get(address)
-            if claim is not None:
-                last[address] = max(last.get(address, (0, "")), (claim.term, node))
-    gone = {address: node for address, (_, node) in last.items()}
-    return {address for address, node in gone.items() if node not in liveness.alive and node not in liveness.leaving}
+def _is_lost(claims: Mapping[str, Claim], liveness: Liveness) -> bool:
+    """Tell whether the last holder fell silent without having said that it leaves."""
+    _, last = max(((claim.term, node) for node, claim in claims.items()), default=(0, ""))
+    return bool(last) and last not in liveness.alive and last not in liveness.leaving

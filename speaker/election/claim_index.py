@@ -51,6 +51,10 @@ class ClaimIndex:
         self.heard, self.rumoured = heard, rumoured
         return touched, renewed
 
+    def last_claims(self, address: Address) -> dict[str, Claim]:
+        """Return what each node was last heard to claim of an address, the dead included."""
+        return {node: self.states[node].claims[address] for node in self._claimants.get(address, _NOBODY)}
+
     def claims(self, address: Address) -> dict[str, Claim]:
         """Return the claims heard on an address, by node."""
         claimants = self._claimants.get(address, _NOBODY)

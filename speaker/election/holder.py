@@ -18,6 +18,7 @@ from speaker.election.groups import GroupChanges
 from speaker.election.holder_state import Held, HolderState
 from speaker.election.inputs import Inputs
 from speaker.election.transitions import HELD, State
+from speaker.membership.state_sync import Claim
 from speaker.persistent_map import PersistentMap
 
 __all__ = ["HANDOVER_SECONDS", "SKEW_SECONDS", "Holder", "HolderState"]
@@ -76,6 +77,10 @@ class Holder:
     def claimants(self, address: Address) -> Collection[str]:
         """Return the other nodes that are heard to claim an address."""
         return self._claims.claims(address).keys()
+
+    def last_claims(self, address: Address) -> Mapping[str, Claim]:
+        """Return what each other node was last heard to claim of an address, the dead included."""
+        return self._claims.last_claims(address)
 
     def elect(self, changes: GroupChanges) -> None:
         """Follow what is elected; the next decision looks at what is new."""

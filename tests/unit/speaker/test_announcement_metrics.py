@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from allocator.core.addresses import Address
 from speaker.cluster.scope import EVERYWHERE
 from speaker.election.announcement_metrics import AnnouncementMetrics
+from speaker.election.claim_index import ClaimIndex
 from speaker.election.holder_state import HolderState
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
@@ -30,7 +31,16 @@ class Counted:
 
     def take(self, liveness: Liveness, state: HolderState) -> None:
         group = candidates(VIP, ["node-1", "node-2"])
-        self.kept.count([VIP], liveness, state, before=self.now, group_of={VIP: group}.get)
+        claims = ClaimIndex("node-1")
+        claims.update(liveness)
+        self.kept.count(
+            [VIP],
+            liveness,
+            state,
+            before=self.now,
+            group_of={VIP: group}.get,
+            last_claims=claims.last_claims,
+        )
         self.now = state
 
     def reasons(self) -> dict[str, float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES,
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.cluster.state import View
-from speaker.controller import Controller
+from speaker.controller import _AT_ONCE_SECONDS, Controller, _Budget
 from speaker.membership.link import Link
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import NOTHING, AdvertisedState, Claim
@@ -422,6 +423,12 @@ def test_a_takeover_does_not_wait_for_a_backlog_of_changes(rig: Rig) -> None:
     wait_until(lambda: len(rig.around.announced) == 2, 5, "all is done")
     lists = [sentence for sentence in rig.around.said[before:] if isinstance(sentence, list) and sentence]
     assert [each for each, _ in itertools.groupby(lists)] == [[str(VIP)], [str(VIP), "10.0.0.2"]]
+
+
+def test_a_thread_that_comes_late_gets_on_all_the_same() -> None:
+    budget = _Budget()
+    time.sleep(2 * _AT_ONCE_SECONDS)
+    assert [budget(), budget()] == [True, False]
 
 
 def test_services_that_share_an_address_announce_it_once(rig: Rig) -> None:
