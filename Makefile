@@ -41,8 +41,12 @@ test-cluster: setup ## Run the tests against a real API server
 	$(LAB) $(PYTEST) tests/cluster
 
 .PHONY: test-frr
-test-frr: setup frr ## Compare the rules for BGP with what real FRR daemons take (seconds)
+test-frr: setup frr ## Compare the rules for BGP with what real FRR daemons take, and drive them (a minute or two)
 	$(LAB) $(PYTEST) tests/frr
+
+.PHONY: fuzz-frr
+fuzz-frr: setup frr ## Search for changes that FRR refuses or that reset a session unannounced, EXAMPLES=200
+	BGP_FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(LAB) $(PYTEST) -o timeout=3600 tests/frr/driver/test_configuration.py
 
 .PHONY: test-lab
 test-lab: setup prometheus ## Run the tests on the wire and on the whole cluster in a box

@@ -117,7 +117,7 @@ class _Measuring:
         self._driver.update(Difference(prefixes=_many(_MARKED)))
 
         def all_marked() -> bool:
-            answer = self._site.bird.ask("show route where (64500,7) ~ bgp_community count")
+            answer = self._site.bird.ask("show route table master4 where (64500,7) ~ bgp_community count")
             return f"{_COUNT} of" in answer
 
         wait_until(all_marked, _SECONDS, "all routes have the community")

@@ -84,10 +84,13 @@ class Bird:
         """Return whether a session is up."""
         return "Established" in self.ask(f"show protocols {name}")
 
-    def route_count(self) -> int:
-        """Return how many routes BGP brought."""
-        answer = self.ask("show route where source = RTS_BGP count")
-        return sum(int(each) for each in re.findall(r"(\d+) of \d+ routes", answer))
+    def route_count(self, table: str = "master4") -> int:
+        """Return how many routes BGP brought into a table."""
+        answer = self.ask(f"show route table {table} where source = RTS_BGP count")
+        found = re.search(r"(\d+) of \d+ routes", answer)
+        if found is None:
+            raise ValueError(f"BIRD answers {answer!r}")
+        return int(found.group(1))
 
     def route(self, prefix: str) -> str:
         """Return all that is known of a prefix."""

@@ -77,6 +77,12 @@ class FrrDaemons:
         self.processes[daemon] = process
         process.wait_until(path.exists, _STARTED_SECONDS, "its socket is there")
 
+    def start_missing(self) -> None:
+        """Start the daemons that do not run."""
+        for daemon in self._options:
+            if daemon not in self.processes:
+                self.start(daemon)
+
     def kill(self, daemon: str) -> None:
         """SIGKILL a daemon."""
         self.processes.pop(daemon).sigkill()

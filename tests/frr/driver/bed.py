@@ -118,7 +118,7 @@ def _kernel_routes(host: Host, origin: str) -> int:
 
 
 BIRD_ADDRESS, ROUTER_ADDRESS = "10.0.1.2", "10.0.2.2"
-MANY = 24
+MANY = 40
 """How many more sessions to the FRR router there can be: 10.0.2.101 from 10.0.2.201, and so on."""
 
 

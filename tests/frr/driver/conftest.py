@@ -31,6 +31,8 @@ def site(request: pytest.FixtureRequest, beds: dict[str, Bed]) -> Iterator[Bed]:
     if release not in beds:
         pytest.skip(f"FRR {release} or BIRD is not here; `python -m tests.lab.frr_programs` fetches them from Debian")
     here = beds[release]
+    # What a test that failed has killed.
+    here.frr.start_missing()
     here.restart_applying()
     assert here.applying.applying.connect()
     yield here

@@ -20,7 +20,8 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "timers": ({}, {"keepalive_seconds": 5, "hold_seconds": 15}, False),
     "timers gone": ({"keepalive_seconds": 5, "hold_seconds": 15}, {}, False),
     "connect time": ({}, {"connect_seconds": 7}, False),
-    "bfd profile": ({"bfd_profile": "one"}, {"bfd_profile": "two"}, False),
+    # Set once the session is up: 10.3 may hold back a session whose BFD has no answer, as none has here.
+    "bfd": ({}, {"bfd_profile": "one"}, False),
     "port": ({}, {"port": 1790}, True),
     "password": ({}, {"password": Password("secret")}, True),
     "source address": ({}, {"source_address": Address.parse("10.0.2.1")}, True),
@@ -47,7 +48,6 @@ def test_each_edit_does_to_its_own_session_what_it_was_classed_as(site: Bed) -> 
     here = site.applying
     here.rendering.update(Difference(sessions, profiles))
     here.applying.apply()
-    # Without a BFD peer a session with `bfd` comes up all the same.
     here.wait_established([peer.id for peer in peers.values()])
     for index, (name, (_, after, resets)) in enumerate(EDITS.items()):
         before = here.drops()
