@@ -143,8 +143,11 @@ class Membership:
     def renewed(self, node: str, hears: int, now: float, *, serving: bool = True, since: float | None = None) -> None:
         """The node's Lease was seen to be renewed, after a look at it `since` which it was not.
 
-        It says how many others the node hears, and whether it serves: one that does not speaks for no node.
+        It says how many others the node hears, and whether it serves: one that does not speaks for no node. This
+        node's own says nothing to it.
         """
+        if node == self.node:
+            return
         if serving:
             self._leases.renewed(node, hears, now)
             self._hearing.stale.summary = True

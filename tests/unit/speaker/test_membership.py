@@ -347,6 +347,18 @@ def test_a_node_that_does_not_serve_is_named_only_if_it_renewed_its_lease_after_
     assert members.liveness(20.0).silent == frozenset()
 
 
+def test_a_lone_survivor_does_not_live_by_its_own_lease() -> None:
+    """Or nothing would ever be settled on it, and each of its decisions would look at everything."""
+    members = membership("peer")
+    members.enter(Phase.SERVING, 0.0)
+    members.liveness(0.0)
+    members.renewed("me", 0, LEASE_DOUBT_SECONDS + 1.0, since=LEASE_DOUBT_SECONDS)
+    found = members.liveness(LEASE_DOUBT_SECONDS + 1.0)
+    assert found.alone
+    assert not found.silent
+    assert found.alive == {"me"}
+
+
 def test_a_silent_node_whose_lease_is_gone_is_sent_to_until_it_would_have_written_another() -> None:
     members = membership("peer")
     members.heard(beat(members), 0.0)
