@@ -21,7 +21,7 @@ from speaker.bgp.vty import Reply, VtyError
 
 _log = logging.getLogger(__name__)
 
-COALESCE_SECONDS = 0.01
+COALESCE_SECONDS = 0.005
 """How long to wait for more after a change: an EndpointSlice and its Service come a few milliseconds apart."""
 
 _FIRST_RETRY_SECONDS = 0.05
