@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, AddressError
 from allocator.objects.document import Document, annotations_of
 from allocator.objects.names import MOVE_TO_NODE_ANNOTATION
 
@@ -22,6 +22,15 @@ class NodeMove:
 
 
 def node_move_from(document: Document) -> NodeMove | None:
-    """Read an IPAllocation; None for one that asks for no node. Raises AddressError for a name that is no address."""
+    """Read an IPAllocation; None for one that asks for no node, or whose name is no address."""
     node = (annotations_of(document).get(MOVE_TO_NODE_ANNOTATION) or "").strip()
-    return NodeMove(Address.from_claim_name(document["metadata"]["name"]), node) if node else None
+    address = address_of(document["metadata"]["name"])
+    return NodeMove(address, node) if node and address is not None else None
+
+
+def address_of(claim: str) -> Address | None:
+    """Return the address that an IPAllocation of this name is about; None where the name is no address."""
+    try:
+        return Address.from_claim_name(claim)
+    except AddressError:
+        return None

@@ -33,7 +33,7 @@ from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, covering, impediment
 from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, LeftOut
 from speaker.cluster.endpoints import Serving, Slice, serving
-from speaker.cluster.node_move import NodeMove
+from speaker.cluster.node_move import NodeMove, address_of
 from speaker.cluster.observation import Observation, observe
 from speaker.cluster.service import Service
 from speaker.cluster.service_address import ServiceAddress
@@ -243,8 +243,8 @@ class View:
             self._dirty.update(dict.fromkeys(self._services))
 
     def _put_move(self, claim: str, node: str) -> None:
-        address = Address.from_claim_name(claim)
-        if _put(self._moves, address, node or None):
+        address = address_of(claim)
+        if address is not None and _put(self._moves, address, node or None):
             self._dirty.update(dict.fromkeys(self._users.get(address, ())))
 
     def _put_slice(self, key: Key, new: Slice | None) -> None:

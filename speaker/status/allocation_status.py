@@ -1,7 +1,8 @@
 """Writes the status of IPAllocations: compare and swap, so that nothing is written from what another has overtaken.
 
-Speakers do not watch IPAllocations. The status of one that nobody wrote to is written in one request, on the
-condition that it is still so; any other is read first, and written on the condition that it has not changed since.
+Speakers watch no IPAllocations but those that are asked to move. The status of one that nobody wrote to is written in
+one request, on the condition that it is still so; any other is read first, and written on the condition that it has
+not changed since.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, LEASES, NODES, SERVICES, Resource
-from allocator.objects.names import IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS, MOVE_TO_NODE_ANNOTATION
 from speaker.cluster import eligible_nodes, state
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
@@ -324,3 +324,15 @@ def test_a_second_service_on_an_address_makes_it_shared_and_its_end_unshares_it(
     assert cluster.holders() == {}
     cluster.remove(SERVICES, service(FIRST, name="other"))
     assert cluster.holders() == {FIRST: "node-b"}
+
+
+@pytest.mark.parametrize("name", ["of-nobody", "10.0.0.300", "10.0.0.1-2", ""])
+@pytest.mark.parametrize("asked", ["node-a", ""])
+def test_an_allocation_whose_name_is_no_address_moves_nothing(name: str, asked: str) -> None:
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    before = cluster.holders()
+    claim = {"metadata": {"name": name, "annotations": {MOVE_TO_NODE_ANNOTATION: asked}}}
+    cluster.put(IP_ALLOCATIONS, claim)
+    cluster.remove(IP_ALLOCATIONS, claim)
+    assert cluster.holders() == before
