@@ -121,6 +121,9 @@ class GroupDecision:
             to = next_state(held.state, case)
             if to is held.state:
                 return
+            if held.state is State.PROBING and to is State.WAITING:
+                # What ended it may leave the turn with this node, and no event need follow.
+                self._ends.append(self._now + SKEW_SECONDS)
             self._enter(address, held, to, case)
             if to not in ANNOUNCED:
                 return

@@ -42,7 +42,7 @@ class Holder:
     - that are new, or about whose addresses something else is claimed or asked than before;
     - whose holder's merit, or this node's, is another than before;
     - whose time has come;
-    - of which this node has begun or ceased to claim something the last time;
+    - of which this node has begun or ceased to claim something, or ceased to ask for it, the last time;
     - about which something was left to decide, when something has changed among the speakers.
 
     All others would come to the same again (`GroupDecision` tells which those are).
@@ -214,7 +214,7 @@ class Holder:
         else:
             self._unsettled[group] = None
         changed = State.YIELDING in outcome.states.values()
-        for address in outcome.states:
+        for address, state in outcome.states.items():
             was = self._state.claims.get(address)
             held = outcome.held.get(address)
             if held is None:
@@ -223,6 +223,8 @@ class Holder:
                 self._held[address] = held
             if was != (held.claim if held is not None and held.state in HELD else None):
                 self._unlooked.add(address)
+                changed = True
+            if state is State.WAITING and self._state.states.get(address) is State.PROBING:
                 changed = True
         if changed:
             self._changed[group] = None

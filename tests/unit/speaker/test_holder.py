@@ -366,3 +366,15 @@ def test_addresses_that_come_and_go_leave_nothing_behind() -> None:
         holder.decide([], inputs(FIRST), number + 0.2)
         sizes.append(len(pickle.dumps(holder)))
     assert max(sizes[1000:]) <= max(sizes[:1000]) + 8
+
+
+def test_who_stops_asking_for_a_claim_that_cannot_answer_decides_again_though_nothing_more_happens() -> None:
+    """The claim keeps this node from asking on, and is one that precedes nothing: its node has lost its link."""
+    holder = WholeHolder(FIRST)
+    assert decide(holder, inputs(FIRST)).states[VIP] is State.PROBING
+    lost = (Link(name="eth0", mac=bytes(6), lost=True),)
+    given = inputs(FIRST, SECOND, holding=SECOND, links={SECOND: lost})
+    state = decide(holder, given, 0.1)
+    assert state.states[VIP] is State.WAITING
+    assert state.deadline is not None
+    assert decide(holder, given, state.deadline).states[VIP] is State.HOLDING
