@@ -164,7 +164,8 @@ def parts(component: Sequence[ServiceAddress]) -> list[Part]:
                 addresses=tuple(slots),
                 slots=tuple(slots.values()),
                 services=tuple(services),
-                ranked_by=component[0].first,
+                # Not by a Service that nobody may announce: it is in no group, and may leave unnoticed.
+                ranked_by=next(each.first for each in component if each.nodes),
             )
         ]
     return [

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, LEASES, NODES, SERVICES, Resource
@@ -336,3 +337,13 @@ def test_an_allocation_whose_name_is_no_address_moves_nothing(name: str, asked: 
     cluster.put(IP_ALLOCATIONS, claim)
     cluster.remove(IP_ALLOCATIONS, claim)
     assert cluster.holders() == before
+
+
+def test_a_service_that_nobody_may_announce_does_not_rank_the_nodes_for_one_that_shares_its_address() -> None:
+    """Or speakers that saw it go would rank them otherwise than those that did not."""
+    cluster = Cluster()
+    cluster.put(SERVICES, service(FIRST))
+    cluster.put(SERVICES, service(SECOND, FIRST, name="api"))
+    assert [group.ranked_by for group in cluster.groups()] == [Address.parse(FIRST)]
+    cluster.put(SERVICES, service(name="api"))
+    assert [group.ranked_by for group in cluster.groups()] == [Address.parse(FIRST)]
