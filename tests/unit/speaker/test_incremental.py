@@ -219,6 +219,8 @@ class AnyOrder(RuleBasedStateMachine):
     def a_decision_comes_to_what_one_about_everything_would(self) -> None:
         if self.view.pending:
             return
+        # As the controller does: what has changed in place is known to the holder before it decides.
+        self._follow()
         self.now += 0.01
         inputs = replace(self.inputs, answered=self.answered)
         self.oracle.doubt()
