@@ -18,20 +18,12 @@ ALONE = (
     "tests/cluster/test_handover.py",
     "tests/cluster/test_webhook_serving.py",
     "tests/demo/",
-    "tests/endtoend/test_conflicts.py",
-    "tests/endtoend/test_container_limits.py",
-    "tests/endtoend/test_failover.py",
-    "tests/endtoend/test_holder_stays.py",
-    "tests/endtoend/test_ipv6.py",
-    "tests/endtoend/test_lab.py",
-    "tests/endtoend/test_migration.py",
-    "tests/endtoend/test_pool_changes.py",
-    "tests/endtoend/test_rollout.py",
-    "tests/endtoend/test_service_life.py",
+    "tests/endtoend/",
+    "tests/frr/driver/",
     "tests/soak/",
     "tests/wire/",
 )
-"""Files, and folders, whose tests judge how long something takes."""
+"""Files, and folders, whose tests judge how long something takes, or that use the lab, of which a worker has one."""
 FIRST = ("tests/cluster/",)
 """What takes longest begins first, so that the workers end together."""
 

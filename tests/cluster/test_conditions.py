@@ -316,8 +316,10 @@ class TestServices:
         admitlb.cluster.delete(SERVICES, "one", "default")
         when(admitlb, SERVICES, "late", ingress, "it gets the address that became free")
         wait_until(lambda: len(events_about(admitlb, "late")) >= 2, 5, "it was told")
-        (failed, why), (allocated, what) = events_about(admitlb, "late")
-        assert (failed, allocated, what) == ("AllocationFailed", "IPAllocated", 'Assigned IP ["192.0.2.1"]')
+        events = events_about(admitlb, "late")
+        assert [reason for reason, _ in events] == ["AllocationFailed", "IPAllocated"], events
+        (_, why), (_, what) = events
+        assert what == 'Assigned IP ["192.0.2.1"]'
         assert why.startswith('Failed to allocate IP for "default/late": no IPv4 address left (')
 
     def test_a_malformed_wish_is_a_load_balancer_failure(self, admitlb: Reconciling) -> None:
@@ -326,8 +328,9 @@ class TestServices:
         found = when(admitlb, SERVICES, "bad", conditions, "it has a condition")
         assert conditions(found)[IP_ASSIGNED]["reason"] == "Malformed"
         wait_until(lambda: events_about(admitlb, "bad"), 5, "it was told")
-        ((reason, message),) = events_about(admitlb, "bad")
-        assert reason == "LoadBalancerFailed"
+        events = events_about(admitlb, "bad")
+        assert [reason for reason, _ in events] == ["LoadBalancerFailed"], events
+        message = events[0][1]
         assert message.startswith(
             "invalid requested loadbalancer IPs: metadata.annotations[metallb.io/loadBalancerIPs]"
         )

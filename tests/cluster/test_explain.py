@@ -147,7 +147,8 @@ def test_pools_shows_the_live_use_as_the_pools_own_status_does(admitlb: Installa
         "pools": [
             {"name": "reserved", "assignedIPv4": 0, "assignedIPv6": 0, "availableIPv4": 4, "availableIPv6": 0},
             {"name": "small", "assignedIPv4": 2, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0},
-        ]
+        ],
+        "conflicts": [],
     }
     assert (
         "small     IPv4    2         0          ████████████████████  100%" in run(admitlb, "admitlb", "pools").stdout

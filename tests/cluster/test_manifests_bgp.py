@@ -11,6 +11,7 @@ import pytest
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.resource import Resource
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_KINDS, BGP_PEERS, COMMUNITIES
+from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
@@ -66,6 +67,18 @@ SPECS: dict[Resource, dict[str, Any]] = {
     },
     COMMUNITIES: {"communities": [{"name": "no-advertise", "value": "65535:65282"}]},
 }
+
+
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One of this module's own, without a webhook: what is refused here, the schema refused."""
+    with ControlPlane(find(), tmp_path_factory.mktemp("bgp-schema")) as control_plane:
+        yield control_plane
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: ControlPlane) -> Cluster:
+    return control_plane.cluster()
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,9 @@ from tests.unit.manifests.documents import shipped
 
 SERVICES_AT_ONCE = 6
 
+pytestmark = pytest.mark.timeout(300)
+"""A life with everything in it waits for a reservation to age, which takes 90 s."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from allocator.core.addresses import Address
 from allocator.objects.bgp_peer import DynamicAsn
 from speaker.bgp.desired import Difference
@@ -13,6 +15,8 @@ from speaker.bgp.inputs import BFDProfile, Password
 from tests.frr.driver.bed import Bed, numbered_peer
 
 SETTLED_SECONDS = 1.5
+LATE_SECONDS = 150.0
+"""A first attempt that meets a busy router is made again after FRR's own 120 s."""
 
 EDITS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "description": ({}, {"description": "rack 4"}, False),
@@ -40,6 +44,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 """A peer's fields before and after, and whether the session ends."""
 
 
+@pytest.mark.timeout(300)
 def test_each_edit_does_to_its_own_session_what_it_was_classed_as(site: Bed) -> None:
     """All sessions at once, so that each edit is also one of another peer for all the others."""
     peers = {name: numbered_peer(index, **before) for index, (name, (before, _, _)) in enumerate(EDITS.items())}
@@ -48,7 +53,7 @@ def test_each_edit_does_to_its_own_session_what_it_was_classed_as(site: Bed) -> 
     here = site.applying
     here.rendering.update(Difference(sessions, profiles))
     here.applying.apply()
-    here.wait_established([peer.id for peer in peers.values()])
+    here.wait_established([peer.id for peer in peers.values()], LATE_SECONDS)
     for index, (name, (_, after, resets)) in enumerate(EDITS.items()):
         before = here.drops()
         sessions = {**sessions, peers[name].name: numbered_peer(index, **after)}
