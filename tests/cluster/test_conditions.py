@@ -62,8 +62,10 @@ def when(admitlb: Reconciling, resource: Resource, name: str, holds: Callable[[O
 
 
 def events_about(admitlb: Reconciling, name: str) -> list[tuple[str, str]]:
+    """What AdmitLB has reported; Kubernetes' own controllers report now and then, too."""
     items = admitlb.cluster.list(EVENTS, "default")["items"]
-    about = [one for one in items if one["involvedObject"]["name"] == name]
+    ours = [one for one in items if one["source"].get("component") == "metallb-controller"]
+    about = [one for one in ours if one["involvedObject"]["name"] == name]
     return [(one["reason"], one["message"]) for one in sorted(about, key=lambda one: int(_version(one)))]
 
 

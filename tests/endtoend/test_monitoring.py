@@ -106,7 +106,9 @@ def test_the_pools_are_counted_as_they_are(site: SpeakerSite, prometheus: Promet
         held = [claim["spec"] for claim in site.lab.cluster().list(IP_ALLOCATIONS)["items"]]
         for pool in site.lab.cluster().list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
             name, shown = pool["metadata"]["name"], pool["status"]
-            mine = [claim for claim in held if claim["pool"] == name and claim["holders"] and claim["state"] != "Cooling"]
+            mine = [
+                claim for claim in held if claim["pool"] == name and claim["holders"] and claim["state"] != "Cooling"
+            ]
             measured = {
                 what: prometheus.value(f'metallb_allocator_{what}{{pool="{name}"}}')
                 for what in (
