@@ -183,6 +183,7 @@ class TestAdvertisements:
     def test_it_says_which_pools_it_announces_and_from_where(self, admitlb: Reconciling) -> None:
         add_pool(admitlb, "a", "192.0.2.0/28")
         add_pool(admitlb, "b", "192.0.2.16/28")
+        when(admitlb, IP_ADDRESS_POOLS, "b", conditions, "both pools are known")
         created = time.monotonic()
         admitlb.cluster.create(L2_ADVERTISEMENTS, advertisement("all"), DEFAULT_NAMESPACE)
         found = when(admitlb, L2_ADVERTISEMENTS, "all", conditions, "it has conditions")
