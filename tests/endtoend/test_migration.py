@@ -18,6 +18,7 @@ from tests.lab.waiting import wait_until
 
 VIP = ASSIGNED["web"][0]
 LONGEST_GAP_MS = 10_000.0
+BACK_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -44,7 +45,8 @@ def test_services_keep_their_addresses_there_and_back(lab: Lab, manifests: Path)
     assert IP_ALLOCATIONS.plural not in lab.kubectl("get", "crd", "-o", "name").stdout
     report = meter.report
     print(f"a client that asks all the time, there and back: {report.summary()}")
-    assert report.longest_gap.ended < report.ended, "HTTP did not come back"
+    # Where nothing is lost at all, the time since the last answer may be the longest gap.
+    assert report.ended - report.successes[-1] < BACK_SECONDS, "HTTP did not come back"
     assert report.longest_gap_ms < LONGEST_GAP_MS
 
 
