@@ -8,6 +8,7 @@ import selectors
 import socket
 import ssl
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -46,7 +47,7 @@ FORBIDDEN = _refusal(HTTPStatus.FORBIDDEN, "the path has no valid token; only th
 NOT_YET = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the webhook does not know the tokens of its paths yet")
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]
+class PatientWorker(ThreadWorker, ABC):  # type: ignore[misc]
     """Polls connections until a request is whole. `_intakes` and `_limits` belong to the polling thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,21 +56,21 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._limits = ConnectionLimits()
         self._sweep_at = 0.0
 
+    @abstractmethod
     def tls_context(self) -> ssl.SSLContext:
         """Return the context of the next handshake. Raises OSError while there is none yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def opens(self, path: str) -> bool:
         """Whether a request may go on by this path."""
-        raise NotImplementedError
 
+    @abstractmethod
     def identifies(self, path: str) -> bool:
         """Whether only an API server knows this path, which opens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self) -> bytes:
         """Return the whole answer to a request that may not."""
-        raise NotImplementedError
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection in; whoever waits longest without a path makes room for it."""

@@ -18,6 +18,7 @@ from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import LEASES
 from allocator.objects.names import SPEAKER_LEASE_PREFIX
+from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from speaker.membership.fence import clock
 from speaker.membership.lease import SpeakerLease, lease_from
@@ -50,7 +51,7 @@ class HearsOfRenewals(Protocol):
         ...
 
 
-class LeaseList:
+class LeaseList(Background):
     """Reads the Leases from a thread of its own, passes on what changed, and who was seen to renew.
 
     All state belongs to the thread. `_read_at` tells when each was last read: only what changed since a look shortly
@@ -71,6 +72,7 @@ class LeaseList:
 
         `on_change` is told of each that appeared, went or says something else; a renewal alone is no change.
         """
+        super().__init__("leases")
         self._cluster = cluster
         self._namespace = namespace
         self._heartbeats = heartbeats
@@ -81,23 +83,6 @@ class LeaseList:
         self._read_at: dict[str, float] = {}
         self._list_at = 0.0
         self._synced = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
 
     def wait_synced(self, timeout_seconds: float | None = None) -> bool:
         """Return whether the first list has been passed on, waiting for it up to the timeout."""
