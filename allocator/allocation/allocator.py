@@ -12,6 +12,7 @@ from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import ClaimWriter, LostRace
 from allocator.allocation.proposal import Occasion, Proposal, Write, propose, to_secure
 from allocator.core import lifecycle
+from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder
 from allocator.core.decision import decide
 from allocator.core.requests import ServiceRequest
@@ -121,19 +122,24 @@ class Allocator:
         """Decide and claim for a Service that exists, so that every claim carries its uid. Raises LostRace, ApiError.
 
         What a denied Service keeps is bound as well: it must not stay a reservation forever. `show` is called with a
-        decision that only has to be bound, before that is written: what the Service waits for comes first. Once it
-        was called, a race that is lost is the caller's, who knows what was shown.
+        decision that only has to be bound, before that is written: what the Service waits for comes first. It is
+        called once: a race that is lost afterwards is run again for what was shown (speakers write the claim's status
+        as soon as the Service shows the address, and a Service that is deleted now must leave no reservation behind);
+        where something else would be assigned it is the caller's, who knows what was shown.
         """
+        shown: list[Address] | None = None
         for pass_over in attempts():
             with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal:
                 reserved = proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND)
-                if reserved:
+                placed = [place.address for place in proposal.decision.placements]
+                if shown is None and reserved:
                     show(proposal.decision)
+                    shown = placed
+                elif shown is not None and not (reserved and placed == shown):
+                    raise LostRace(f"{request.label} shows what is not reserved for it any more")
                 try:
                     self.commit(proposal)
                 except LostRace:
-                    if reserved:
-                        raise
                     continue
                 return proposal.decision
         raise LostRace(f"{request.label} lost {_ATTEMPTS} addresses in a row")

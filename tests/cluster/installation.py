@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -173,14 +174,26 @@ class Installation:
         return [f"{holder['namespace']}/{holder.get('name', '')}" for holder in spec["holders"]]
 
     def wait_assigned(self, namespace: str, name: str, timeout_seconds: float = 15) -> list[str]:
-        """Wait for status.loadBalancer.ingress of a Service and return its addresses."""
-        return wait_until(
-            lambda: ingress(self.service(namespace, name)), timeout_seconds, f"{namespace}/{name} has an address"
-        )
+        """Wait until a Service shows its addresses and they are bound to it; return them.
+
+        What was reserved for it is shown a moment before it is bound.
+        """
+
+        def assigned() -> list[str] | None:
+            addresses = ingress(self.service(namespace, name))
+            return addresses if addresses and is_bound(self.claims(), addresses) else None
+
+        return wait_until(assigned, timeout_seconds, f"{namespace}/{name} has an address")
 
     def wait_released(self, address: str, timeout_seconds: float = 15) -> None:
         """Wait until nobody holds the address (it may cool)."""
         wait_until(lambda: not self.holders(address), timeout_seconds, f"{address} is released")
+
+
+def is_bound(claims: Mapping[str, Object], addresses: Iterable[str]) -> bool:
+    """Tell whether every holder of the addresses has been seen by a reconciler; nobody need hold them at all."""
+    holders = [holder for address in addresses for holder in claims.get(address, {}).get("holders", ())]
+    return all("uid" in holder for holder in holders)
 
 
 def pool(name: str, *addresses: str, **spec: Any) -> Object:

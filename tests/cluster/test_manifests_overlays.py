@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import ssl
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from allocator.kube.resource import MUTATING_WEBHOOKS, SERVICES, VALIDATING_WEBH
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.overlays import KUSTOMIZE, as_list, compose, folders, key, render
-from tests.cluster.webhook_replica import NODE, POD_ADDRESS, PODS, ensure_node
+from tests.cluster.webhook_replica import NODE, POD_ADDRESS, PODS, ensure_node, give_address
 from tests.lab.binaries import find
 from tests.lab.container_spec import environment, expanded, port_number
 from tests.lab.control_plane import ControlPlane
@@ -65,7 +64,7 @@ def running(
 ) -> Iterator[Cluster]:
     """Both containers of the controller, started with what the rendered Deployment says and nothing else."""
     directory = tmp_path_factory.mktemp("components")
-    subprocess.run(["ip", "address", "replace", f"{POD_ADDRESS}/32", "dev", "lo"], check=True, timeout=10)
+    give_address(POD_ADDRESS)
     (deployment,) = (obj for obj in arrived if obj["kind"] == "Deployment")
     template = deployment["spec"]["template"]
     cluster = empty.cluster()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from allocator.kube.client import ApiError, Cluster, NotFound
+from allocator.kube.client import ApiError, Cluster, Conflict, NotFound
 from allocator.kube.resource import NAMESPACES, SERVICES, Resource
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import Installation, ingress
@@ -163,7 +163,13 @@ def _settle(admitlb: Installation) -> None:
     admitlb.wait_assigned("default", "probe")
     cluster.delete(SERVICES, "probe", "default")
     admitlb.wait_released("198.51.100.99")
-    cluster.delete(IP_ADDRESS_POOLS, "probe", DEFAULT_NAMESPACE)
+    wait_until(lambda: _deleted(cluster, "probe"), 10, "the pool is deleted", retry_on=(Conflict,))
+
+
+def _deleted(cluster: Cluster, name: str) -> bool:
+    """Admission knows of a release a moment after it, and until then protects the pool."""
+    cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
+    return True
 
 
 def _shown(cluster: Cluster) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ import pytest
 from allocator.kube.client import ApiError, Object
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
-from tests.cluster.installation import ingress, pool, service
+from tests.cluster.installation import ingress, is_bound, pool, service
 from tests.cluster.reconciling import Reconciler, Reconciling
 from tests.lab.binaries import find
 from tests.lab.control_plane import API_SERVER, ControlPlane
@@ -50,7 +50,8 @@ def addresses(admitlb: Reconciling) -> dict[str, list[str]]:
 def wait_assigned(admitlb: Reconciling, *names: str, timeout_seconds: float = 20) -> dict[str, list[str]]:
     def found() -> dict[str, list[str]] | None:
         shown = addresses(admitlb)
-        return shown if all(shown.get(name) for name in names) else None
+        mine = [address for name in names for address in shown.get(name, ())]
+        return shown if all(shown.get(name) for name in names) and is_bound(admitlb.claims(), mine) else None
 
     return wait_until(found, timeout_seconds, f"{', '.join(names)} have addresses", retry_on=(ApiError,))
 

@@ -33,15 +33,21 @@ RESOLVES_BY_SLICES = (1, 33, 0)
 """The first Kubernetes whose API server finds a webhook's Service by its EndpointSlices."""
 NODE = "none"
 SERVER_NAME = f"{WEBHOOK_SERVICE}.{DEFAULT_NAMESPACE}.svc"
-POD_ADDRESS = "198.51.100.7"
-"""Loopback addresses are no valid endpoints, so `lo` gets this one as well."""
+POD_ADDRESS, SECOND_POD_ADDRESS = "100.64.7.1", "100.64.7.2"
+"""Loopback addresses are no valid endpoints, so `lo` gets these as well. They stay there, and in no test's pool:
+speakers would report that somebody on the LAN has them."""
 
 
 def route_webhook_service(control_plane: ControlPlane) -> None:
     """Let the webhook's Service reach replicas that share one address and differ by port."""
-    subprocess.run(["ip", "address", "replace", f"{POD_ADDRESS}/32", "dev", "lo"], check=True, timeout=10)
+    give_address(POD_ADDRESS)
     ports = [{"name": "webhook", "port": 443, "protocol": "TCP", "targetPort": "webhook-server"}]
     control_plane.cluster().patch(SERVICES, WEBHOOK_SERVICE, {"spec": {"ports": ports}}, DEFAULT_NAMESPACE)
+
+
+def give_address(address: str) -> None:
+    """Let this network namespace have a pod's address."""
+    subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True, timeout=10)
 
 
 def ensure_node(cluster: Cluster, name: str) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
-import subprocess
 import sys
 from pathlib import Path
 
 from allocator.kube.client import Object
 from allocator.objects.names import DEFAULT_NAMESPACE
-from tests.cluster.webhook_replica import PODS, ensure_node
+from tests.cluster.webhook_replica import POD_ADDRESS, PODS, SECOND_POD_ADDRESS, ensure_node, give_address
 from tests.lab.container_spec import environment, expanded, port_number
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
 
 _SELECTOR = "app=metallb,component=controller"
 _NODE = "node-1"
-_ADDRESSES = ("198.51.100.7", "198.51.100.8")
+_ADDRESSES = (POD_ADDRESS, SECOND_POD_ADDRESS)
 
 
 class ControllerPods:
@@ -35,7 +34,7 @@ class ControllerPods:
         self.processes: dict[str, Process] = {}
         self._commands: dict[str, tuple[list[str | Path], dict[str, str]]] = {}
         for address in _ADDRESSES:
-            subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True, timeout=10)
+            give_address(address)
 
     def attend(self) -> None:
         """Start what is to run, and report on every pod what its probes say now."""

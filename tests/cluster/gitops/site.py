@@ -13,7 +13,7 @@ from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, WEBHOOK_S
 from tests.cluster.gitops.api import Api
 from tests.cluster.gitops.objects import Key, key_of
 from tests.cluster.gitops.pods import ControllerPods
-from tests.cluster.installation import ingress
+from tests.cluster.installation import ingress, is_bound
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
@@ -57,8 +57,13 @@ class Site:
         return ingress(self.cluster.get(SERVICES, name, namespace))
 
     def wait_assigned(self, namespace: str, name: str) -> list[str]:
-        """Wait for a Service's addresses and return them."""
-        return self.wait(lambda: self.addresses(namespace, name), 30, f"{namespace}/{name} has an address")
+        """Wait for a Service's addresses, and until they are bound to it; return them."""
+
+        def assigned() -> list[str] | None:
+            addresses = self.addresses(namespace, name)
+            return addresses if addresses and is_bound(self.claims(), addresses) else None
+
+        return self.wait(assigned, 30, f"{namespace}/{name} has an address")
 
     def webhook_endpoints(self) -> list[str]:
         """Return the addresses at which the API server reaches the webhook."""
@@ -67,12 +72,16 @@ class Site:
             address["ip"] for subset in endpoints.get("subsets") or () for address in subset.get("addresses") or ()
         ]
 
+    def claims(self) -> dict[str, Object]:
+        """Return every IPAllocation's spec by address."""
+        items = self.cluster.list(IP_ALLOCATIONS)["items"]
+        return {item["spec"]["address"]: item["spec"] for item in items}
+
     def holders(self) -> dict[str, str]:
         """Return who holds each address that is in use."""
-        claims = [item["spec"] for item in self.cluster.list(IP_ALLOCATIONS)["items"]]
         return {
-            claim["address"]: f"{claim['holders'][0]['namespace']}/{claim['holders'][0]['name']}"
-            for claim in claims
+            address: f"{claim['holders'][0]['namespace']}/{claim['holders'][0]['name']}"
+            for address, claim in self.claims().items()
             if claim["state"] == "Bound"
         }
 

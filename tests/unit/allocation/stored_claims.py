@@ -59,6 +59,11 @@ class StoredClaims:
         self._version += 1
         self.events.append(Change(names.IP_ALLOCATIONS, ("", name), old, None, str(self._version)))
 
+    def write_status(self, name: str, status: Object) -> None:
+        """As a speaker does: the claim is of another version then."""
+        old = self._stored(name)
+        self._store(name, old, {**old, "status": status})
+
     def writes(self) -> list[str]:
         """What has been asked for that changes something."""
         return [call for call in self.calls if not call.startswith("get")]

@@ -94,3 +94,16 @@ def test_a_claim_that_changed_after_it_was_shown_is_for_the_caller_to_look_at_ag
     with pytest.raises(LostRace):
         seen.replica.claims.bind(ask("web", uid="u"), show=show)
     assert len(seen.shown) == 1
+
+
+def test_a_status_written_to_the_claim_once_it_is_shown_does_not_leave_it_unbound(seen: Seen) -> None:
+    seen.reserve(ask("web"))
+
+    def show(decision: Decision) -> None:
+        seen.show(decision)
+        # Of another version than the one known: to whoever replaces it that is a change like any other.
+        seen.stored.write_status("10.0.0.0", {"announcedBy": "node-1"})
+
+    assert given(seen.replica.claims.bind(ask("web", uid="u"), show=show)) == ["10.0.0.0"]
+    assert len(seen.shown) == 1
+    assert seen.stored.allocations["10.0.0.0"]["spec"]["state"] == "Bound"
