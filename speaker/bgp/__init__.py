@@ -1,1 +1,1 @@
-"""BGP by FRR: which prefixes this node announces to which routers, and the FRR daemons that do it."""
+"""Carrying out BGP by the FRR daemons of this node."""

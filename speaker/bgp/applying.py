@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from speaker.bgp.changes import changes
-from speaker.bgp.command import HIDDEN, Command, Daemon, Reset, apply
+from allocator.bgp.changes import changes
+from allocator.bgp.command import HIDDEN, Command, Daemon, Reset, apply
+from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
+from allocator.bgp.inputs import Password
+from allocator.bgp.neighbor_changes import removed_neighbor
+from allocator.bgp.rendering import Rendering
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
-from speaker.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
-from speaker.bgp.inputs import Password
 from speaker.bgp.link import Link
-from speaker.bgp.neighbor_changes import removed_neighbor
 from speaker.bgp.refusals import Refusals, thing_of
-from speaker.bgp.rendering import Rendering
 from speaker.bgp.vty import Judgement, Reply, VtyError
 
 

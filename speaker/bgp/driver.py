@@ -11,12 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from allocator.bgp.command import Daemon, Reset
+from allocator.bgp.desired import Difference
+from allocator.bgp.rendering import Rendering
 from speaker.bgp.applying import Applying
-from speaker.bgp.command import Daemon, Reset
-from speaker.bgp.desired import Difference
 from speaker.bgp.events import Event
 from speaker.bgp.link import Link
-from speaker.bgp.rendering import Rendering
 from speaker.bgp.vty import Reply, VtyError
 
 _log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from speaker.bgp.command import Daemon, Reset
-from speaker.bgp.frr_config import Key, NetworkKey
+from allocator.bgp.command import Daemon, Reset
+from allocator.bgp.frr_config import Key, NetworkKey
 
 
 @dataclass(frozen=True, slots=True)

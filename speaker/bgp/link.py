@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from speaker.bgp.command import Command, Daemon
-from speaker.bgp.frr_config import Config
+from allocator.bgp.command import Command, Daemon
+from allocator.bgp.frr_config import Config
 from speaker.bgp.running_config import read
 from speaker.bgp.vty import UNKNOWN_COMMAND, Reply, Vty
 

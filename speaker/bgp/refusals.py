@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from speaker.bgp.command import Command
-from speaker.bgp.frr_config import Config, Key, Line, NetworkKey
+from allocator.bgp.command import Command
+from allocator.bgp.frr_config import Config, Key, Line, NetworkKey
 
 K = TypeVar("K")
 V = TypeVar("V")

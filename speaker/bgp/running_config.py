@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from allocator.bgp import communities
+from allocator.bgp.frr_config import CLASS_PREFIX, DENY_IN, OUT_PREFIX, Config, Key
+from allocator.bgp.inputs import Password
+from allocator.bgp.route_class import Prefix, prefix_of
 from allocator.core.addresses import Address, AddressError, Family
-from speaker.bgp import communities
-from speaker.bgp.frr_config import CLASS_PREFIX, DENY_IN, OUT_PREFIX, Config, Key
-from speaker.bgp.inputs import Password
-from speaker.bgp.route_class import Prefix, prefix_of
 
 _NEIGHBOR_SETTINGS = (
     ("interface remote-as", "remote-as"),

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from allocator.bgp.changes import changes
+from allocator.bgp.command import apply
+from allocator.bgp.desired import DesiredState
+from allocator.bgp.frr_config import Config
+from allocator.bgp.inputs import Advertisement, LocalNode, Peer, Service
+from allocator.bgp.rendering import Rendering
 from allocator.core.addresses import Address, Family
 from allocator.core.pool_selection import PoolSelection
 from allocator.objects.bgp_community import CommunityValue
-from speaker.bgp.changes import changes
-from speaker.bgp.command import apply
-from speaker.bgp.desired import DesiredState
-from speaker.bgp.frr_config import Config
-from speaker.bgp.inputs import Advertisement, LocalNode, Peer, Service
-from speaker.bgp.rendering import Rendering
 from tests.bench.figures import Figure
 
 SECTION = "BGP: the desired state"

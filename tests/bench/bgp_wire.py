@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from allocator.bgp.desired import Difference
+from allocator.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from allocator.core.addresses import Address, Family
-from speaker.bgp.desired import Difference
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Applied, Event
-from speaker.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from tests.bench.figures import Figure
 from tests.frr.driver.bed import Bed, bed, bird_peer, router_peer
 from tests.lab.frr_programs import SUITES, find_bird, find_frr

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from allocator.bgp.command import Daemon, Reset
+from allocator.bgp.inputs import Peer
+from allocator.bgp.rendering import Rendering
 from allocator.core.addresses import Address
 from speaker.bgp.applying import Applying
-from speaker.bgp.command import Daemon, Reset
 from speaker.bgp.events import Event
-from speaker.bgp.inputs import Peer
-from speaker.bgp.rendering import Rendering
 from speaker.bgp.vty import Vty
 from tests.lab.bird import SESSION, Bird
 from tests.lab.debian_root import DebianRoot

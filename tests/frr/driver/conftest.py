@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from speaker.bgp.desired import Difference
+from allocator.bgp.desired import Difference
 from tests.frr.driver.bed import Bed, bed
 from tests.lab.frr_programs import SUITES, find_bird, find_frr
 

@@ -13,21 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from allocator.bgp.desired import DesiredState, Difference
+from allocator.bgp.frr_config import Config
+from allocator.bgp.inputs import Peer, Service
+from allocator.bgp.object_values import advertisement_value, peer_value, profile_value
+from allocator.bgp.route_class import Prefix, RouteClass
 from allocator.core.addresses import Address
 from allocator.objects.bgp_advertisement import advertisement_from
 from allocator.objects.bgp_bfd_profile import bfd_profile_from
 from allocator.objects.bgp_peer import peer_from
-from speaker.bgp.desired import DesiredState, Difference
 from speaker.bgp.events import Applied, Event, Resetting
-from speaker.bgp.frr_config import Config
-from speaker.bgp.inputs import Peer, Service
-from speaker.bgp.object_values import advertisement_value, peer_value, profile_value
-from speaker.bgp.route_class import Prefix, RouteClass
 from tests.frr.driver.bed import Bed, NodeFrr, bird_peer, numbered_peer
+from tests.unit.bgp import random_desired
 from tests.unit.commands.bgp_manifests import judge
 from tests.unit.commands.manifests import Object
 from tests.unit.rules.bgp_objects import ADVERTISEMENTS, PEERS, PROFILES, sound_peers
-from tests.unit.speaker.bgp import random_desired
 
 EXAMPLES = int(os.environ.get("BGP_FUZZ_EXAMPLES", "15"))
 BYSTANDERS = {peer.name: peer for peer in (bird_peer(), numbered_peer(23))}

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from allocator.bgp.command import Daemon, Reset
+from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import BFDProfile, Password, Peer
+from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
 from allocator.core.addresses import Address
-from speaker.bgp.command import Daemon, Reset
-from speaker.bgp.desired import Difference
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
-from speaker.bgp.inputs import BFDProfile, Password, Peer
-from speaker.bgp.route_class import Attributes, Contribution, merged, prefix_of
 from speaker.bgp.vty import VtyError
 from tests.frr.driver.bed import Bed, bird_peer, numbered_peer, router_peer
 from tests.frr.driver.test_configuration import running

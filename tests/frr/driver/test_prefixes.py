@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import Peer
+from allocator.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from allocator.core.addresses import Address, Family
-from speaker.bgp.desired import Difference
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Applied, Connected, Disconnected, Event
-from speaker.bgp.inputs import Peer
-from speaker.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from tests.frr.driver.bed import Bed, bird_peer, router_peer
 from tests.lab.route_monitor import RouteMonitor
 from tests.lab.waiting import wait_until

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import BFDProfile, Password
 from allocator.core.addresses import Address
 from allocator.objects.bgp_peer import DynamicAsn
-from speaker.bgp.desired import Difference
 from speaker.bgp.events import Rejected, Resetting
-from speaker.bgp.inputs import BFDProfile, Password
 from tests.frr.driver.bed import Bed, numbered_peer
 
 SETTLED_SECONDS = 1.5

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from speaker.bgp.command import Command, bgpd, network
-from speaker.bgp.frr_config import Config, Key, Line
+from allocator.bgp.command import Command, bgpd, network
+from allocator.bgp.frr_config import Config, Key, Line
+from allocator.bgp.route_class import prefix_of
 from speaker.bgp.refusals import Refusals
-from speaker.bgp.route_class import prefix_of
-from tests.unit.speaker.bgp.random_inputs import ADDRESSES
+from tests.unit.bgp.random_inputs import ADDRESSES
 
 NEIGHBOR: Key = ("neighbor", "", "192.0.2.1")
 ROUTER: dict[Key, Line] = {("router", ""): "router bgp 64500"}

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from speaker.bgp.desired import Desired
-from speaker.bgp.inputs import BFDProfile, LocalNode, Peer
-from speaker.bgp.route_class import Attributes, Contribution, merged, prefix_of
-from speaker.bgp.sessions import sessions
-from tests.unit.speaker.bgp import random_inputs as drawn
+from allocator.bgp.desired import Desired
+from allocator.bgp.inputs import BFDProfile, LocalNode, Peer
+from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
+from allocator.bgp.sessions import sessions
+from tests.unit.bgp import random_inputs as drawn
 
 NODE = LocalNode(name=drawn.NODE, ipv4="10.0.1.1", labels={"tier": "a", "zone": "b"})
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocator.bgp.changes import changes
+from allocator.bgp.desired import Desired
+from allocator.bgp.object_values import peer_value
+from allocator.bgp.rendering import render
 from allocator.objects.bgp_peer import Peer, peer_from
 from allocator.objects.document import InvalidDocument
 from allocator.rules.bgp_session_resets import resetting_fields
-from speaker.bgp.changes import changes
-from speaker.bgp.desired import Desired
-from speaker.bgp.object_values import peer_value
-from speaker.bgp.rendering import render
 from tests.unit.commands.bgp_manifests import peer
 from tests.unit.commands.manifests import Object
 from tests.unit.rules.bgp_objects import PEER_FIELDS, sound_peers

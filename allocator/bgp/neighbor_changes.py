@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from allocator.bgp.command import HIDDEN, Command, Reset, bgpd
+from allocator.bgp.frr_config import Config, Key, Line, family_context, grouped, router_line
+from allocator.bgp.inputs import Password
 from allocator.core.addresses import Family
-from speaker.bgp.command import HIDDEN, Command, Reset, bgpd
-from speaker.bgp.frr_config import Config, Key, Line, family_context, grouped, router_line
-from speaker.bgp.inputs import Password
 
 _SESSION_ORDER = (
     "remote-as",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from speaker.bgp.frr_config import Config, Key, NetworkKey, family_context
+from allocator.bgp.frr_config import Config, Key, NetworkKey, family_context
 
 K = TypeVar("K")
 V = TypeVar("V")

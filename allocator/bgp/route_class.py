@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from allocator.bgp.communities import MAXIMUM_PER_PREFIX, Community
 from allocator.core.addresses import Address, Family
-from speaker.bgp.communities import MAXIMUM_PER_PREFIX, Community
 
 
 class Prefix(NamedTuple):

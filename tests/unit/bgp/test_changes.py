@@ -7,16 +7,16 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocator.bgp.changes import changes
+from allocator.bgp.command import HIDDEN, Daemon, apply
+from allocator.bgp.desired import Desired, Difference
+from allocator.bgp.frr_config import Config, class_name, numbers
+from allocator.bgp.inputs import Password, Peer
+from allocator.bgp.rendering import Rendering, render
+from allocator.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from allocator.core.addresses import Address, Family
-from speaker.bgp.changes import changes
-from speaker.bgp.command import HIDDEN, Daemon, apply
-from speaker.bgp.desired import Desired, Difference
-from speaker.bgp.frr_config import Config, class_name, numbers
-from speaker.bgp.inputs import Password, Peer
-from speaker.bgp.rendering import Rendering, render
-from speaker.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from speaker.bgp.running_config import read
-from tests.unit.speaker.bgp import random_desired
+from tests.unit.bgp import random_desired
 
 PEER = Peer(name="tor", my_asn=64500, peer_asn=64501, address=Address.parse("192.0.2.1"), router_id="192.0.2.9")
 PLAIN = merged([Contribution(Attributes())])

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from allocator.bgp.changes import changes
+from allocator.bgp.desired import Desired
+from allocator.bgp.inputs import LocalNode, Password
+from allocator.bgp.object_values import peer_value
+from allocator.bgp.rendering import render
+from allocator.bgp.sessions import sessions
 from allocator.core.addresses import Address
 from allocator.objects.bgp_peer import DynamicAsn, Peer
 from allocator.objects.bgp_timers import Timers
 from allocator.rules.bgp_session_resets import resetting_fields
-from speaker.bgp.changes import changes
-from speaker.bgp.desired import Desired
-from speaker.bgp.inputs import LocalNode, Password
-from speaker.bgp.object_values import peer_value
-from speaker.bgp.rendering import render
-from speaker.bgp.sessions import sessions
 
 PEER = Peer(name="tor", my_asn=64500, remote=64501, address=Address.parse("192.0.2.1"))
 SIX = replace(PEER, address=Address.parse("2001:db8::1"))

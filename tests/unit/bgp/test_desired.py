@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from allocator.bgp.desired import DesiredState, desired
+from allocator.bgp.eligibility import Reason, conflict
+from allocator.bgp.inputs import Advertisement, Inputs, LocalNode, Peer, Service
+from allocator.bgp.route_class import Attributes, Contribution, Prefix, merged, prefix_of
+from allocator.bgp.sessions import NoSession, sessions
 from allocator.core.addresses import Address, Family
 from allocator.core.pool_selection import ALL_POOLS, PoolSelection
 from allocator.core.selectors import Operator, Requirement, Selector, matches_any
 from allocator.objects.bgp_community import CommunityValue, resolved
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
-from speaker.bgp.desired import DesiredState, desired
-from speaker.bgp.eligibility import Reason, conflict
-from speaker.bgp.inputs import Advertisement, Inputs, LocalNode, Peer, Service
-from speaker.bgp.route_class import Attributes, Contribution, Prefix, merged, prefix_of
-from speaker.bgp.sessions import NoSession, sessions
-from tests.unit.speaker.bgp import random_inputs as drawn
+from tests.unit.bgp import random_inputs as drawn
 
 Told = dict[tuple[str, Prefix], Attributes]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from allocator.bgp.inputs import Advertisement, BFDProfile, Password, Peer
 from allocator.core.addresses import Family
 from allocator.objects import bgp_advertisement, bgp_bfd_profile, bgp_peer
-from speaker.bgp.inputs import Advertisement, BFDProfile, Password, Peer
 
 
 def peer_value(peer: bgp_peer.Peer, *, created: str = "", secret: Password | None = None) -> Peer:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from allocator.bgp.announced_prefixes import AnnouncedPrefixes
+from allocator.bgp.eligibility import Readable, Reason, Selection, endpoint_reason, node_reason, readable, selection
+from allocator.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
+from allocator.bgp.route_class import Prefix, RouteClass, prefix_of
+from allocator.bgp.sessions import Sessions, sessions
 from allocator.core.addresses import Address, Family
 from allocator.objects.bgp_community import CommunityValue
-from speaker.bgp.announced_prefixes import AnnouncedPrefixes
-from speaker.bgp.eligibility import Readable, Reason, Selection, endpoint_reason, node_reason, readable, selection
-from speaker.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
-from speaker.bgp.route_class import Prefix, RouteClass, prefix_of
-from speaker.bgp.sessions import Sessions, sessions
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

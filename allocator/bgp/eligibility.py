@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
+from allocator.bgp.communities import Community
+from allocator.bgp.inputs import Advertisement, LocalNode, Service
+from allocator.bgp.route_class import Attributes, Contribution
 from allocator.core.addresses import Family
 from allocator.objects.bgp_community import CommunityError, CommunityValue, resolved
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
-from speaker.bgp.communities import Community
-from speaker.bgp.inputs import Advertisement, LocalNode, Service
-from speaker.bgp.route_class import Attributes, Contribution
 
 
 class Reason(StrEnum):

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from allocator.bgp import communities
+from allocator.bgp.inputs import BFDProfile, Password, Peer
+from allocator.bgp.route_class import Attributes, Prefix, RouteClass
 from allocator.core.addresses import Family
 from allocator.objects.bgp_peer import DEFAULT_PORT, DynamicAsn
-from speaker.bgp import communities
-from speaker.bgp.inputs import BFDProfile, Password, Peer
-from speaker.bgp.route_class import Attributes, Prefix, RouteClass
 
 Key = tuple[str, ...]
 Line = str | Password

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from speaker.bgp.command import Command, Reset, apply, bfdd, bgpd, network
-from speaker.bgp.frr_config import BFD_DEFAULTS, Config, Key, NetworkKey, grouped
-from speaker.bgp.neighbor_changes import neighbor_changes
+from allocator.bgp.command import Command, Reset, apply, bfdd, bgpd, network
+from allocator.bgp.frr_config import BFD_DEFAULTS, Config, Key, NetworkKey, grouped
+from allocator.bgp.neighbor_changes import neighbor_changes
 
 RESETS_ROUTER = frozenset({"bgp router-id"})
 """The settings of a router that reset all its sessions."""

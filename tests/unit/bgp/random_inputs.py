@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from allocator.bgp.inputs import Advertisement, BFDProfile, LocalNode, Password, Peer, Service
 from allocator.core.addresses import Address
 from allocator.core.pool_selection import ALL_POOLS, PoolSelection
 from allocator.core.selectors import Operator, Requirement, Selector
 from allocator.objects.bgp_peer import DynamicAsn
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
-from speaker.bgp.inputs import Advertisement, BFDProfile, LocalNode, Password, Peer, Service
 
 T = TypeVar("T")
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from allocator.core.addresses import Family
-from speaker.bgp.desired import Desired, Difference
-from speaker.bgp.frr_config import (
+from allocator.bgp.desired import Desired, Difference
+from allocator.bgp.frr_config import (
     DENY_IN_LINES,
     GLOBAL_LINES,
     Config,
@@ -23,8 +22,9 @@ from speaker.bgp.frr_config import (
     session_lines,
     split,
 )
-from speaker.bgp.inputs import BFDProfile, Peer
-from speaker.bgp.route_class import Prefix, RouteClass
+from allocator.bgp.inputs import BFDProfile, Peer
+from allocator.bgp.route_class import Prefix, RouteClass
+from allocator.core.addresses import Family
 
 
 def render(desired: Desired, present: Config | None = None, *, graceful_shutdown: bool = False) -> Config:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from speaker.bgp.inputs import LocalNode, Peer
+from allocator.bgp.inputs import LocalNode, Peer
 
 
 class NoSession(StrEnum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from allocator.bgp.route_class import Contribution, Prefix, RouteClass, merged
 from allocator.core.addresses import Address
-from speaker.bgp.route_class import Contribution, Prefix, RouteClass, merged
 
 Contributor = tuple[str, Address]
 """A Service (`namespace/name`) and one of its addresses."""

@@ -1,0 +1,1 @@
+"""BGP: what is decided, and what FRR is told."""
