@@ -54,6 +54,11 @@ class Difference:
 
 def desired(inputs: Inputs) -> Desired:
     """Return what a state of the cluster comes to on its node."""
+    return desired_state(inputs).desired
+
+
+def desired_state(inputs: Inputs) -> DesiredState:
+    """Return the same, and how it came to it."""
     state = DesiredState(inputs.node, ignore_exclude_label=inputs.ignore_exclude_label)
     for pool, labels in inputs.pools.items():
         state.set_pool(pool, labels)
@@ -66,7 +71,7 @@ def desired(inputs: Inputs) -> Desired:
         state.set_profile(name, profile)
     for key, service in inputs.services.items():
         state.set_service(key, service)
-    return state.desired
+    return state
 
 
 _Group = tuple[Family, tuple[str, ...], frozenset[tuple[str, str]]]
@@ -118,6 +123,15 @@ class DesiredState:
         self._sessions_changed = self._profiles_changed = False
         return difference
 
+    @property
+    def prefixes(self) -> Mapping[Prefix, RouteClass]:
+        """The prefixes that are announced now; read them before the next change."""
+        return self._prefixes.announced
+
+    def class_of(self, names: Iterable[str]) -> RouteClass:
+        """Return what a prefix is told by the advertisements of these names alone."""
+        return self._prefixes.class_of(frozenset(names))
+
     def announcements(self, service: str) -> Mapping[Address, Announcement]:
         """Return what is announced of each address of a Service, or why it is not."""
         announced = self._announcements.get(service, {})
@@ -126,7 +140,7 @@ class DesiredState:
     def peers_of(self, service: str) -> frozenset[str]:
         """Return the peers that a Service is configured to be announced to, by its own advertisements."""
         classes = [
-            (prefix.family, self._prefixes.class_of(frozenset(names)))
+            (prefix.family, self.class_of(names))
             for announcement in self.announcements(service).values()
             for prefix, names in announcement.prefixes.items()
         ]

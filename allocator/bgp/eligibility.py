@@ -85,7 +85,7 @@ def selection(
 
     `pools` are the pools that the address is of; one that is gone has no labels, and only its name selects it.
     """
-    of_pool = [each for each in candidates if _covers_pools(each.advertisement, pools, pool_labels)]
+    of_pool = [each for each in candidates if covers_pools(each.advertisement, pools, pool_labels)]
     if not of_pool:
         return Selection(reason=Reason.NOT_OWNER)
     of_service = [each for each in of_pool if each.advertisement.covers_service(service_labels)]
@@ -94,12 +94,20 @@ def selection(
     known = [each for each in of_service if each.contribution is not None]
     if not known:
         return Selection(reason=Reason.UNKNOWN_COMMUNITY, detail=of_service[0].advertisement.name)
-    for one, other in combinations((each.advertisement for each in known), 2):
-        if conflict(one, other, family):
-            return Selection(reason=Reason.CONFLICTING_ADVERTISEMENTS, detail=f"{one.name}, {other.name}")
+    contradiction = first_conflict((each.advertisement for each in known), family)
+    if contradiction is not None:
+        one, other = contradiction
+        return Selection(reason=Reason.CONFLICTING_ADVERTISEMENTS, detail=f"{one.name}, {other.name}")
     return Selection(
         tuple(sorted((each.advertisement.name, each.advertisement.aggregation(family)) for each in known))
     )
+
+
+def first_conflict(
+    advertisements: Iterable[Advertisement], family: Family
+) -> tuple[Advertisement, Advertisement] | None:
+    """Return two advertisements of one prefix that contradict one another, if there are any."""
+    return next((pair for pair in combinations(advertisements, 2) if conflict(*pair, family)), None)
 
 
 def conflict(one: Advertisement, other: Advertisement, family: Family) -> bool:
@@ -129,9 +137,10 @@ def endpoint_reason(service: Service, node: LocalNode) -> Reason | None:
     return None if service.has_endpoints else Reason.NO_ENDPOINTS
 
 
-def _covers_pools(
+def covers_pools(
     advertisement: Advertisement, pools: tuple[str, ...], pool_labels: Mapping[str, Mapping[str, str]]
 ) -> bool:
+    """Return whether an advertisement announces addresses that are of these pools."""
     chosen = advertisement.pools
     for name in pools:
         labels = pool_labels.get(name)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from allocator.bgp.inputs import Advertisement, BFDProfile, Password, Peer
+from collections.abc import Mapping
+
+from allocator.bgp.inputs import Advertisement, BFDProfile, LocalNode, Password, Peer, Service
 from allocator.core.addresses import Family
-from allocator.objects import bgp_advertisement, bgp_bfd_profile, bgp_peer
+from allocator.core.pool_selection import origin_of
+from allocator.core.pools import Pool
+from allocator.objects import announced_service, bgp_advertisement, bgp_bfd_profile, bgp_peer
+from allocator.objects.endpoint_slice import Serving
+from allocator.objects.node import Node
 
 
 def peer_value(peer: bgp_peer.Peer, *, created: str = "", secret: Password | None = None) -> Peer:
@@ -66,4 +72,30 @@ def profile_value(profile: bgp_bfd_profile.BfdProfile) -> BFDProfile:
         echo_mode=profile.echo,
         passive_mode=profile.passive,
         minimum_ttl=profile.minimum_ttl,
+    )
+
+
+def service_value(service: announced_service.Service, *, pools: Mapping[str, Pool], serving: Serving) -> Service:
+    """Return a Service that has addresses, and where it has endpoints that serve."""
+    addresses = {}
+    for address, recorded in zip(service.addresses, service.recorded, strict=True):
+        origin = origin_of(address, pools, recorded=recorded)
+        addresses[address] = (*(pool.name for pool in origin.pools), *sorted(origin.gone))
+    return Service(
+        labels=service.labels,
+        addresses=addresses,
+        local=service.local,
+        has_endpoints=serving.anywhere,
+        endpoint_nodes=serving.nodes,
+    )
+
+
+def node_value(node: Node) -> LocalNode:
+    """Return a Node."""
+    return LocalNode(
+        name=node.name,
+        ipv4=node.internal_ip if node.internal_ip is not None and ":" not in node.internal_ip else "",
+        labels=node.labels,
+        network_unavailable=node.network_unavailable,
+        leaving=node.out_of_service or node.deleted,
     )

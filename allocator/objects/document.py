@@ -73,6 +73,11 @@ def name_of(document: Document) -> str:
     return name
 
 
+def in_order_of_age(documents: Iterable[Document]) -> list[Document]:
+    """Return the documents, the oldest first, those of one second by name."""
+    return sorted(documents, key=lambda one: (one["metadata"].get("creationTimestamp") or "", name_of(one)))
+
+
 def labels_of(document: Document | None) -> Mapping[str, str]:
     """Return metadata.labels, empty when absent."""
     labels: Mapping[str, str] = ((document or {}).get("metadata") or {}).get("labels") or {}

@@ -10,10 +10,9 @@ from allocator.kube.resource import Resource
 from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
 from allocator.objects.bgp_community import all_aliases
-from allocator.objects.document import name_of
+from allocator.objects.document import in_order_of_age, name_of
 from allocator.reconciler.session_secrets import SessionSecrets
 from allocator.rules import bgp_status
-from allocator.rules.bgp_configuration import in_order_of_age
 from allocator.rules.bgp_nodes import Labels, Nodes
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.conditions import Condition

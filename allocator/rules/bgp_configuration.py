@@ -14,7 +14,7 @@ from allocator.objects import names
 from allocator.objects.bgp_advertisement import Advertisement, advertisement_from
 from allocator.objects.bgp_community import alias_owners, all_aliases
 from allocator.objects.bgp_peer import Peer, peer_from
-from allocator.objects.document import Document, InvalidDocument, Problem, name_of
+from allocator.objects.document import Document, InvalidDocument, Problem, in_order_of_age, name_of
 from allocator.rules.bgp_advertisement import unfit_communities
 from allocator.rules.bgp_advertisement_conflicts import conflicts as advertisement_conflicts
 from allocator.rules.bgp_aggregation import too_wide_for
@@ -83,11 +83,6 @@ def faults(
     ):
         for finding in findings:
             yield kind.kind, finding
-
-
-def in_order_of_age(documents: Iterable[Document]) -> list[Document]:
-    """Return the documents, the oldest first, those of one second by name."""
-    return sorted(documents, key=lambda one: (one["metadata"].get("creationTimestamp") or "", name_of(one)))
 
 
 def _readable(documents: Iterable[Document], read: Callable[[Document], _Value]) -> Iterator[_Value]:

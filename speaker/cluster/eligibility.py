@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from allocator.core.pool_selection import Origin
+from allocator.objects.endpoint_slice import Serving
 from allocator.objects.node import Node
 from speaker.cluster.advertisements import Advertisement
-from speaker.cluster.endpoints import Serving
 from speaker.cluster.scope import Scope, union
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from allocator.core.pools import Pool
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
+from allocator.objects.announced_service import Service, service_from
 from allocator.objects.document import Document, InvalidDocument
+from allocator.objects.endpoint_slice import Slice, slice_from
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from allocator.objects.node import Node, node_from
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement, advertisement_from
-from speaker.cluster.endpoints import Slice, slice_from
 from speaker.cluster.node_move import NodeMove, node_move_from
-from speaker.cluster.service import Service, service_from
 from speaker.membership.lease import SpeakerLease, lease_from
 
 log = EventLog("view")

@@ -26,16 +26,16 @@ from allocator.core.pool_selection import Origin, origin_of
 from allocator.core.pools import Pool
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
+from allocator.objects.announced_service import Service
+from allocator.objects.endpoint_slice import Serving, Slice, serving
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from allocator.objects.node import Node
 from allocator.process.logs import EventLog
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, covering, impediment
 from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, LeftOut
-from speaker.cluster.endpoints import Serving, Slice, serving
 from speaker.cluster.node_move import NodeMove, address_of
 from speaker.cluster.observation import Observation, observe
-from speaker.cluster.service import Service
 from speaker.cluster.service_address import ServiceAddress
 from speaker.cluster.sorted_addresses import SortedAddresses
 from speaker.membership.lease import SpeakerLease

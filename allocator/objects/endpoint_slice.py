@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from allocator.kube.reflector import Key
+from allocator.objects.announced_service import Ports, ports_from
 from allocator.objects.document import Document, labels_of
-from speaker.cluster.service import Ports, ports_from
 
 _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _HOSTNAME_TOPOLOGY = "kubernetes.io/hostname"
