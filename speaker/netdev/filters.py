@@ -62,10 +62,7 @@ def arp_claims_of(addresses: Iterable[Address]) -> Program:
     if not ranges:
         return bpf.NOTHING
     return (
-        *bpf.addressed_to(PacketType.BROADCAST, PacketType.HOST),
-        *bpf.word_is(_ARP_HARDWARE_AND_PROTOCOL, _IPV4_OVER_ETHERNET),
-        *bpf.half_word_is(_ARP_SIZES, _SIX_AND_FOUR_BYTES),
-        *bpf.half_word_is(_ARP_OPERATION, _REQUEST, _REPLY),
+        *_all_arp(),
         *bpf.accept_words(_ARP_SENDER, ranges),
     )
 
@@ -82,6 +79,16 @@ def solicitations_for(addresses: Iterable[Address]) -> Program:
 def ndp_claims_of(addresses: Iterable[Address]) -> Program:
     """Accept neighbour advertisements whose target is an address."""
     return _ndp_about(addresses, _ADVERTISEMENT)
+
+
+def arp() -> Program:
+    """Accept ARP of either operation."""
+    return (*_all_arp(), *bpf.EVERYTHING)
+
+
+def advertisements() -> Program:
+    """Accept neighbour advertisements."""
+    return (*_all_ndp(_ADVERTISEMENT), *bpf.EVERYTHING)
 
 
 def route_changes(indexes: Iterable[int]) -> Program:
@@ -147,15 +154,29 @@ def forwarded() -> Program:
     return (*bpf.addressed_to(*PacketType), *kept, *bpf.EVERYTHING)
 
 
+def _all_arp() -> Program:
+    """Drop all but ARP of either operation, for IPv4 over Ethernet, addressed to this host or broadcast."""
+    return (
+        *bpf.addressed_to(PacketType.BROADCAST, PacketType.HOST),
+        *bpf.word_is(_ARP_HARDWARE_AND_PROTOCOL, _IPV4_OVER_ETHERNET),
+        *bpf.half_word_is(_ARP_SIZES, _SIX_AND_FOUR_BYTES),
+        *bpf.half_word_is(_ARP_OPERATION, _REQUEST, _REPLY),
+    )
+
+
 def _ndp_about(addresses: Iterable[Address], type_and_code: int) -> Program:
     accept = _accept_targets(addresses)
     if not accept:
         return bpf.NOTHING
+    return (*_all_ndp(type_and_code), *accept)
+
+
+def _all_ndp(type_and_code: int) -> Program:
+    """Drop all but ICMPv6 of a type and code, addressed to this host or a group."""
     return (
         *bpf.addressed_to(PacketType.MULTICAST, PacketType.HOST),
         *bpf.byte_is(_IPV6_NEXT_HEADER, _ICMPV6),
         *bpf.half_word_is(_ICMPV6_TYPE_AND_CODE, type_and_code),
-        *accept,
     )
 
 

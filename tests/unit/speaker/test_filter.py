@@ -126,6 +126,15 @@ def test_a_question_for_an_address_is_no_claim_of_it() -> None:
     assert let_through(filters.arp_claims_of(addresses([0xC0000264])), [request(0xC0000264)]) == []
 
 
+@given(st.lists(values, max_size=10))
+def test_listening_to_all_lets_every_arp_and_every_advertisement_pass_and_nothing_else(numbers: list[int]) -> None:
+    both = [frame for number in numbers for frame in (request(number), claim(number, Operation.REPLY))]
+    about = [frame for number in numbers for frame in (solicitation(number), advertisement(number))]
+    other_hardware = [frame[:14] + b"\x00\x06" + frame[16:] for frame in both]
+    assert let_through(filters.arp(), [*both, *other_hardware]) == both
+    assert let_through(filters.advertisements(), about) == [advertisement(number) for number in numbers]
+
+
 values6 = st.one_of(
     st.integers(0, 2**128 - 1),
     st.integers(0, 2**20).map(lambda low: 0x20010DB8 << 96 | low),

@@ -1,0 +1,81 @@
+"""What the API says of addresses and of the nodes that may answer for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from allocator.commands.announcement import why_not_announced
+from allocator.commands.explanation import pools_from
+from allocator.core.addresses import Address, AddressError
+from allocator.core.pools import Pool
+from allocator.kube.client import Cluster, NotFound, Object
+from allocator.kube.resource import LEASES, NODES
+from allocator.objects.ip_allocation import claim_from
+from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS
+from speaker.membership.lease import lease_from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An address's IPAllocation: who has it, which node is to announce it, or why none is."""
+
+    services: tuple[str, ...] = ()
+    pool: str = ""
+    announced_by: str = ""
+    not_announced: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterFacts:
+    """What is known of the cluster; `known` is whether there was one to ask. `nodes` are by their own addresses."""
+
+    known: bool = False
+    nodes: Mapping[Address, str] = field(default_factory=dict)
+    records: Mapping[Address, Record] = field(default_factory=dict)
+    pools: tuple[Pool, ...] = ()
+
+
+def read_facts(cluster: Cluster, addresses: Collection[Address], *, namespace: str) -> ClusterFacts:
+    """Ask for these addresses and, where there are none, for the pools. Raises ApiError.
+
+    It needs what a speaker may read: nodes, the installation's Leases and pools, IPAllocations.
+    """
+    pools: tuple[Pool, ...] = ()
+    if not addresses:
+        pools = tuple(pools_from(cluster.list(IP_ADDRESS_POOLS, namespace).get("items") or ()))
+    return ClusterFacts(
+        known=True,
+        nodes=dict(_node_addresses(cluster, namespace)),
+        records={address: found for address in addresses if (found := _record(cluster, address)) is not None},
+        pools=pools,
+    )
+
+
+def _node_addresses(cluster: Cluster, namespace: str) -> Iterator[tuple[Address, str]]:
+    """Each node's addresses by its Node, and by its speaker's Lease, which has those of every LAN it is on."""
+    for node in cluster.list(NODES).get("items") or ():
+        for entry in (node.get("status") or {}).get("addresses") or ():
+            with suppress(AddressError):
+                yield Address.parse(str(entry.get("address") or "")), node["metadata"]["name"]
+    for document in cluster.list(LEASES, namespace).get("items") or ():
+        lease = lease_from(document)
+        if lease is not None and lease.serving:
+            for text in lease.addresses:
+                yield Address.parse(text), lease.node
+
+
+def _record(cluster: Cluster, address: Address) -> Record | None:
+    try:
+        document: Object = cluster.get(IP_ALLOCATIONS, address.claim_name)
+    except NotFound:
+        return None
+    claim = claim_from(document)
+    announced = ((document.get("status") or {}).get("announcedBy") or {}).get("node") or ""
+    return Record(
+        services=tuple(holder.label for holder in claim.holders) if claim.in_use else (),
+        pool=claim.pool,
+        announced_by=announced,
+        not_announced="" if announced else why_not_announced(document, claim, advertisements=None, pools={}),
+    )
