@@ -6,7 +6,7 @@ it was given, and recomputes only what each of them touches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -88,6 +88,7 @@ class DesiredState:
         self._ignore_exclude_label = ignore_exclude_label
         self._node = node
         self._peers: dict[str, Peer] = {}
+        self._peers_in_use: frozenset[str] = frozenset()
         self._profiles: dict[str, BFDProfile] = {}
         self._pools: dict[str, Mapping[str, str]] = {}
         self._aliases: Mapping[str, CommunityValue] = {}
@@ -102,6 +103,7 @@ class DesiredState:
         self._sessions = Sessions({}, {})
         self._sessions_changed = False
         self._profiles_changed = False
+        self._services_changed: set[str] = set()
 
     @property
     def desired(self) -> Desired:
@@ -112,6 +114,16 @@ class DesiredState:
     def sessions(self) -> Sessions:
         """The peers with a session here, and why others have none."""
         return self._sessions
+
+    @property
+    def profiles(self) -> Mapping[str, BFDProfile]:
+        """The BFD profiles; a copy."""
+        return dict(self._profiles)
+
+    @property
+    def prefix_count(self) -> int:
+        """How many prefixes are announced."""
+        return len(self._prefixes.announced)
 
     def take_difference(self) -> Difference:
         """Return what became different since the last call."""
@@ -131,6 +143,16 @@ class DesiredState:
     def class_of(self, names: Iterable[str]) -> RouteClass:
         """Return what a prefix is told by the advertisements of these names alone."""
         return self._prefixes.class_of(frozenset(names))
+
+    def take_services_changed(self) -> frozenset[str]:
+        """Return the Services of which `announcements` may say something else than at the last call."""
+        changed, self._services_changed = frozenset(self._services_changed), set()
+        return changed
+
+    @property
+    def services(self) -> Collection[str]:
+        """The Services that are known."""
+        return self._services.keys()
 
     def announcements(self, service: str) -> Mapping[Address, Announcement]:
         """Return what is announced of each address of a Service, or why it is not."""
@@ -164,6 +186,12 @@ class DesiredState:
         if _put(self._peers, name, peer):
             self._choose_sessions()
 
+    def set_peers_in_use(self, names: frozenset[str]) -> None:
+        """Take in the peers to which another program of this node has a session."""
+        if names != self._peers_in_use:
+            self._peers_in_use = names
+            self._choose_sessions()
+
     def set_profile(self, name: str, profile: BFDProfile | None) -> None:
         """Take in a BFDProfile, or that it is gone."""
         self._profiles_changed |= _put(self._profiles, name, profile)
@@ -194,7 +222,7 @@ class DesiredState:
         self._announce([key])
 
     def _choose_sessions(self) -> None:
-        before, self._sessions = self._sessions, sessions(self._peers.values(), self._node)
+        before, self._sessions = self._sessions, sessions(self._peers.values(), self._node, in_use=self._peers_in_use)
         self._sessions_changed |= before.running != self._sessions.running
 
     def _cover(self, names: Iterable[str]) -> None:
@@ -242,6 +270,8 @@ class DesiredState:
             now = self._announcements_of(key, service, node) if service is not None else {}
             if now:
                 self._announcements[key] = now
+            if now != before:
+                self._services_changed.add(key)
             for address in before.keys() | now.keys():
                 old = before[address].prefixes if address in before else {}
                 new = now[address].prefixes if address in now else {}

@@ -125,6 +125,8 @@ def node_reason(node: LocalNode, *, ignore_exclude_label: bool) -> Reason | None
     """Return what rules this node out for every address, if anything does."""
     if node.network_unavailable:
         return Reason.NODE_NETWORK_UNAVAILABLE
+    if node.marked:
+        return None
     if EXCLUDE_FROM_LB_LABEL in node.labels and not ignore_exclude_label:
         return Reason.NODE_EXCLUDED
     return Reason.NODE_LEAVING if node.leaving else None

@@ -139,7 +139,7 @@ class Advertisement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalNode:
-    """The node this speaker runs on. `leaving`: out of service, deleted, or asked to leave.
+    """The node this speaker runs on. `leaving`: out of service, shutting down, deleted, or asked to leave.
 
     `ipv4` is its address as Kubernetes knows it: its router ID, where no peer says otherwise.
     """
@@ -149,6 +149,8 @@ class LocalNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     network_unavailable: bool = False
     leaving: bool = False
+    marked: bool = False
+    """Its routes are marked for its leave and go once the routers have moved: until then it announces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

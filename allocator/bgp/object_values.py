@@ -97,5 +97,5 @@ def node_value(node: Node) -> LocalNode:
         ipv4=node.internal_ip if node.internal_ip is not None and ":" not in node.internal_ip else "",
         labels=node.labels,
         network_unavailable=node.network_unavailable,
-        leaving=node.out_of_service or node.deleted,
+        leaving=node.out_of_service or node.deleted or node.shutting_down,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -19,6 +19,11 @@ class NoSession(StrEnum):
     SAME_NEIGHBOR = "another BGPPeer has the same address or interface in this VRF"
     OTHER_ASN = "another BGPPeer has a different myASN in this VRF"
     OTHER_ROUTER_ID = "another BGPPeer has a different routerID in this VRF"
+    PEER_IN_USE = (
+        "another program of this node has a session with this router, which takes only one from an address: "
+        "set sourceAddress to another address of the node, use a vrf, or let that program announce the addresses "
+        "(Calico: serviceLoadBalancerIPs)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,8 @@ class Sessions:
     refused: Mapping[str, Refused]
 
 
-def sessions(peers: Iterable[Peer], node: LocalNode) -> Sessions:
-    """Choose the sessions of a node.
+def sessions(peers: Iterable[Peer], node: LocalNode, *, in_use: Container[str] = ()) -> Sessions:
+    """Choose the sessions of a node; `in_use` are the peers to which another program of the node has one.
 
     FRR has one ASN and one router ID a VRF and one neighbour an address. Admission refuses peers that contradict each
     other; where two got past it, the older one keeps its session, and only the younger goes without.
@@ -48,6 +53,8 @@ def sessions(peers: Iterable[Peer], node: LocalNode) -> Sessions:
     router_id = node.ipv4 or hashed_router_id(node.name)
     for peer in sorted(peers, key=lambda each: (each.created, each.name)):
         problem = _problem(peer, node, running)
+        if problem is None and peer.name in in_use:
+            problem = Refused(NoSession.PEER_IN_USE)
         if problem is None:
             running[peer.name] = peer
         else:

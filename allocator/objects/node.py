@@ -21,6 +21,8 @@ class Node:
     out_of_service: bool = False
     deleted: bool = False
     ready: bool = True
+    shutting_down: bool = False
+    """Its machine shuts down, as kubelet says beforehand (KEP-2000)."""
     cordoned: bool = False
     internal_ip: str | None = None
 
@@ -52,7 +54,8 @@ class Node:
 def node_from(document: Document) -> Node:
     """Read a Node; an InternalIP that is not an address is passed over."""
     status: Document = document.get("status") or {}
-    conditions = {each.get("type"): each.get("status") for each in status.get("conditions") or ()}
+    listed = status.get("conditions") or ()
+    conditions = {each.get("type"): each.get("status") for each in listed}
     taints = (document.get("spec") or {}).get("taints") or ()
     return Node(
         name=document["metadata"]["name"],
@@ -63,8 +66,18 @@ def node_from(document: Document) -> Node:
         deleted="deletionTimestamp" in document["metadata"],
         cordoned=bool((document.get("spec") or {}).get("unschedulable")),
         ready=conditions.get("Ready", "True") == "True",
+        shutting_down=any(
+            each.get("type") == "Ready"
+            and each.get("status") == "False"
+            and _SHUTTING_DOWN in (each.get("message") or "")
+            for each in listed
+        ),
         internal_ip=_internal_ip(status),
     )
+
+
+_SHUTTING_DOWN = "node is shutting down"
+"""What kubelet says in the condition Ready (kubernetes pkg/kubelet/nodeshutdown)."""
 
 
 def _internal_ip(status: Document) -> str | None:

@@ -64,7 +64,8 @@ class Applying:
                 continue
             self._failed.pop(daemon, None)
             self.links[daemon] = link
-            self._report(Connected(daemon, link.pid, link.version))
+            prefixes = len(self.present.networks) if daemon is Daemon.BGPD else 0
+            self._report(Connected(daemon, link.pid, link.version, prefixes))
         return self.connected
 
     def check(self) -> None:

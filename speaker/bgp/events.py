@@ -10,11 +10,12 @@ from allocator.bgp.frr_config import Key, NetworkKey
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A daemon took a connection and its running configuration was read."""
+    """A daemon took a connection and its running configuration was read, which has so many `prefixes` of ours."""
 
     daemon: Daemon
     pid: int
     version: str
+    prefixes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

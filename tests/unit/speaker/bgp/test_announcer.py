@@ -1,0 +1,131 @@
+"""The part of a speaker that announces by BGP, as far as it needs no FRR: what it waits for and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allocator.bgp.command import Daemon
+from allocator.bgp.inputs import Password, Service
+from allocator.core.addresses import Address
+from allocator.kube.reflector import Change
+from allocator.kube.resource import NODES, Resource
+from allocator.objects.names import BGP_ADVERTISEMENTS, BGP_PEERS, IP_ADDRESS_POOLS
+from speaker.bgp.announcer import BgpAnnouncer, BgpSettings
+from speaker.bgp.events import Event
+from speaker.bgp.reports import Snapshot
+from tests.lab.waiting import wait_until
+from tests.unit.speaker.objects import node
+
+VIP = Address.parse("198.51.100.1")
+SECONDS = 10.0
+
+
+class Notes:
+    """A listener that writes down what it is called with."""
+
+    def __init__(self) -> None:
+        self.services: list[frozenset[str] | None] = []
+        self.snapshots: list[Snapshot] = []
+        self.events: list[Event] = []
+
+    def on_services(self, keys: frozenset[str] | None) -> None:
+        self.services.append(keys)
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def change(resource: Resource, name: str, spec: dict[str, Any] | None, **metadata: Any) -> Change:
+    document = {"metadata": {"name": name, "namespace": "metallb-system", **metadata}, "spec": spec}
+    return Change(resource, ("metallb-system", name), None, document if spec is not None else None, "1")
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def secrets() -> list[frozenset[str]]:
+    return []
+
+
+@pytest.fixture
+def announcer(tmp_path: Path, notes: Notes, secrets: list[frozenset[str]]) -> Iterator[BgpAnnouncer]:
+    settings = BgpSettings(node="node-a", sockets=tmp_path, kube_proxy_url="")
+    part = BgpAnnouncer(settings, on_secrets=secrets.append)
+    part.report_to(notes)
+    part.start()
+    yield part
+    part.stop()
+    assert not part.alive
+
+
+def put_cluster(part: BgpAnnouncer) -> None:
+    part.on_change(Change(NODES, ("", "node-a"), None, node("node-a"), "1"))
+    part.on_change(change(IP_ADDRESS_POOLS, "public", {}))
+    part.on_change(change(BGP_ADVERTISEMENTS, "all", {}))
+    part.on_change(change(BGP_PEERS, "tor", {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.1"}))
+    part.follow({("default", "web"): Service(addresses={VIP: ("public",)}, has_endpoints=True)})
+
+
+def test_nothing_is_sent_before_all_is_known_and_the_snapshot_says_what_is_missing(announcer: BgpAnnouncer) -> None:
+    put_cluster(announcer)
+    wait_until(lambda: announcer.snapshot().prefix_count == 1, SECONDS, "the Service is decided about")
+    assert "the Services and Nodes" in announcer.snapshot().waiting_for
+    announcer.on_known()
+    announcer.on_listed()
+    wait_until(lambda: announcer.snapshot().waiting_for == "", SECONDS, "all is known")
+    assert set(announcer.snapshot().sessions) == {"tor"}
+
+
+def test_services_and_their_peers_are_read_from_any_thread(announcer: BgpAnnouncer, notes: Notes) -> None:
+    put_cluster(announcer)
+    wait_until(lambda: announcer.snapshot().prefix_count == 1, SECONDS, "the Service is decided about")
+    found = announcer.service("default/web")
+    assert [str(prefix) for prefix in found.announcements[VIP].prefixes] == ["198.51.100.1/32"]
+    assert found.peers == {"tor"}
+    assert announcer.services() == ("default/web",)
+    assert [str(prefix) for prefix in announcer.prefixes()] == ["198.51.100.1/32"]
+    wait_until(lambda: len(notes.services) > 0, SECONDS, "it is reported")
+    announcer.follow({("default", "web"): None})
+    wait_until(lambda: notes.services[-1] == frozenset({"default/web"}), SECONDS, "that it is gone is reported")
+    assert announcer.service("default/web").announcements == {}
+
+
+def test_secret_of_a_peer_is_asked_for_and_waited_for(announcer: BgpAnnouncer, secrets: list[frozenset[str]]) -> None:
+    put_cluster(announcer)
+    spec = {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.2", "passwordSecret": {"name": "tor-2"}}
+    announcer.on_change(change(BGP_PEERS, "tor-2", spec))
+    announcer.on_known()
+    announcer.on_listed()
+    wait_until(lambda: secrets == [frozenset({"tor-2"})], SECONDS, "it is asked for")
+    wait_until(
+        lambda: announcer.snapshot().waiting_for == "the Secrets that BGPPeers name", SECONDS, "it is waited for"
+    )
+    announcer.set_passwords({"tor-2": Password("hunter2")}, frozenset({"tor-2"}))
+    wait_until(lambda: set(announcer.snapshot().sessions) == {"tor", "tor-2"}, SECONDS, "the session is wanted")
+    assert announcer.snapshot().waiting_for == ""
+    assert "hunter2" not in repr(announcer.snapshot())
+
+
+def test_frr_that_is_not_there_is_reported(announcer: BgpAnnouncer, notes: Notes) -> None:
+    wait_until(lambda: Daemon.BGPD in announcer.snapshot().daemons, SECONDS, "the driver has tried")
+    state = announcer.snapshot().daemons[Daemon.BGPD]
+    assert not state.connected
+    assert state.error
+
+
+def test_node_with_the_exclude_label_announces_nothing_and_says_why(announcer: BgpAnnouncer) -> None:
+    put_cluster(announcer)
+    label = "node.kubernetes.io/exclude-from-external-load-balancers"
+    announcer.on_change(Change(NODES, ("", "node-a"), None, node("node-a", labels={label: ""}), "2"))
+    wait_until(lambda: label in announcer.snapshot().leave_reason, SECONDS, "it leaves")
+    assert announcer.snapshot().prefix_count == 0
