@@ -122,7 +122,7 @@ class _LiveContext(ClusterContext):
         return found
 
     def selections(self) -> Sequence[PoolSelection]:
-        return selections_of(self.objects(names.L2_ADVERTISEMENTS))
+        return selections_of(one for kind in names.ADVERTISEMENT_KINDS for one in self.objects(kind))
 
     def foreign(self) -> list[tuple[str, AddressRange]]:
         return _foreign_ranges(self._cluster)

@@ -34,7 +34,7 @@ def why_not_announced(
         if not any(selection.covers_origin(origin) for selection in selections):
             pool = pools.get(claim.pool)
             missing = not_announced(pool, selections) if pool is not None else ""
-            return missing or f"no L2Advertisement covers pool {claim.pool}"
+            return missing or f"no L2Advertisement or BGPAdvertisement covers pool {claim.pool}"
     for one in (allocation.get("status") or {}).get("conditions") or ():
         if one.get("type") == READY and one.get("status") == "False":
             return str(one.get("message") or "").removeprefix(_PREFIX)

@@ -70,17 +70,23 @@ def offline_options(command: _Command) -> _Command:
 def replayed(
     paths: Sequence[str],
     *,
-    strict: bool,
-    lb_class: str,
-    take_over_foreign: bool,
-    cluster_families: tuple[Family, ...],
-    pool_priority: str,
-    admitlb_namespace: str,
-    namespace: str,
     on_unreadable: Callable[[UnreadableInput], None],
     on_passed_over: Callable[[Unreadable], None] = lambda _: None,
+    **cluster: Any,
 ) -> tuple[Replay, list[Answer]]:
-    """Replay the input. What cannot be read is reported on stderr and to `on_unreadable`, and ends the program.
+    """Replay the input, as `documents_in` reads it, into a `new_replay`."""
+    documents = documents_in(paths, on_unreadable=on_unreadable, on_passed_over=on_passed_over)
+    replay = new_replay(**cluster)
+    return replay, replay.run(documents)
+
+
+def documents_in(
+    paths: Sequence[str],
+    *,
+    on_unreadable: Callable[[UnreadableInput], None] = lambda _: None,
+    on_passed_over: Callable[[Unreadable], None] = lambda _: None,
+) -> list[InputDocument]:
+    """Read the input. What cannot be read is reported on stderr and to `on_unreadable`, and ends the program.
 
     Where it is somebody else's document it only goes to stderr and to `on_passed_over`.
     """
@@ -90,12 +96,25 @@ def replayed(
         click.echo(f"Note: {note}; it is passed over", err=True)
 
     try:
-        documents: list[InputDocument] = read(paths, on_passed_over=pass_over)
+        return read(paths, on_passed_over=pass_over)
     except UnreadableInput as error:
         on_unreadable(error)
         for fault in error.faults:
             click.echo(f"Error: {fault}", err=True)
         sys.exit(UNREADABLE)
+
+
+def new_replay(
+    *,
+    strict: bool,
+    lb_class: str,
+    take_over_foreign: bool,
+    cluster_families: tuple[Family, ...],
+    pool_priority: str,
+    admitlb_namespace: str,
+    namespace: str,
+) -> Replay:
+    """Return an empty cluster of which `offline_options` say what it is like."""
     rules = Rules(
         namespace=admitlb_namespace,
         lb_class=lb_class,
@@ -104,5 +123,4 @@ def replayed(
         order=PriorityOrder(pool_priority),
         families=cluster_families,
     )
-    replay = Replay(rules, Schemas.shipped(), default_namespace=namespace)
-    return replay, replay.run(documents)
+    return Replay(rules, Schemas.shipped(), default_namespace=namespace)

@@ -9,24 +9,51 @@ from typing import Any
 import click
 
 from allocator.commands import answers
-from allocator.commands.offline import offline_options, replayed
+from allocator.commands.bgp_tables import BgpChanges, bgp_as_json, print_bgp
+from allocator.commands.offline import documents_in, new_replay, offline_options
 from allocator.commands.tables import print_pools, print_services
+from allocator.offline.bgp_plan import bgp_plan, nodes_for, replayed_bgp, route_changes, session_changes
 from allocator.offline.plan_result import PoolResult, ServiceResult, State, count_pools, service_results
+from allocator.offline.pruning import deletions
 from allocator.offline.replay import Answer
 
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--before",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    help="What is there already; documents of PATH are changes of it. Shows which BGP routes and sessions change.",
+)
+@click.option("--prune", is_flag=True, help="Delete what --before has and PATH has not, as GitOps tools do.")
 @offline_options
-def plan(paths: tuple[str, ...], output: str, lb_class: str, **cluster: Any) -> None:
+def plan(
+    paths: tuple[str, ...], output: str, before: tuple[str, ...], prune: bool, lb_class: str, **cluster: Any
+) -> None:
     """Replay files, folders or - (stdin) and show what every Service and pool ends up with.
 
     Documents are taken in order, as the cluster would get them: one of a name that came before is an update, one
     with metadata.deletionTimestamp a deletion; a Service with addresses in its status keeps them. Exit code 0: all
     are served; 1: something denied or pending; 2: unreadable input.
     """
-    replay, given = replayed(paths, lb_class=lb_class, on_unreadable=lambda _: None, **cluster)
+    if prune and not before:
+        raise click.UsageError("--prune deletes what --before has and PATH has not: name --before, too")
+    there, documents = documents_in(before), documents_in(paths)
+    replay = new_replay(lb_class=lb_class, **cluster)
+    replay.run(there)
+    bgp_before = replayed_bgp(replay, lb_class=lb_class)
+    given = replay.run([*documents, *(deletions(there, documents) if prune else ())])
+    bgp_after = replayed_bgp(replay, lb_class=lb_class)
+    nodes = nodes_for(bgp_before, bgp_after)
+    bgp, changes = bgp_plan(bgp_after, nodes), None
+    if before:
+        changes = BgpChanges(
+            routes=list(route_changes(bgp_plan(bgp_before, nodes), bgp)),
+            sessions=session_changes(bgp_before.objects, bgp_after.objects, nodes),
+        )
     services = service_results(replay, lb_class=lb_class)
     pools = count_pools(replay.pools(), replay.services.ledger)
     if output == "json":
@@ -34,10 +61,12 @@ def plan(paths: tuple[str, ...], output: str, lb_class: str, **cluster: Any) -> 
             "documents": answers.as_json(given),
             "services": [service.as_json() for service in services],
             "pools": [pool.as_json() for pool in pools],
+            "bgp": bgp_as_json(bgp, changes),
         }
         click.echo(json.dumps(answer, indent=2))
     else:
         _show(given, services, pools)
+        print_bgp(bgp, changes)
     unserved = any(service.state in (State.PENDING, State.DENIED) for service in services)
     sys.exit(1 if unserved or answers.denied(given) else 0)
 

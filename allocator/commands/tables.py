@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -30,7 +30,7 @@ def print_services(services: Sequence[ServiceResult]) -> None:
         for one in services
     ]
     styles = [_STYLES[one.state] for one in services]
-    _print(("SERVICE", "STATE", "ADDRESSES", "POOL", "MESSAGE"), rows, styles)
+    print_table(("SERVICE", "STATE", "ADDRESSES", "POOL", "MESSAGE"), rows, styles)
 
 
 def _message(service: ServiceResult) -> str:
@@ -54,7 +54,7 @@ def print_pools(pools: Sequence[PoolResult]) -> None:
         if not any(assigned or available for _, assigned, available in by_family):
             rows.append((pool.name, "-", "0", "0", _bar(0), "-"))
             styles.append("dim")
-    _print(("POOL", "FAMILY", "ASSIGNED", "AVAILABLE", "USE", ""), rows, styles)
+    print_table(("POOL", "FAMILY", "ASSIGNED", "AVAILABLE", "USE", ""), rows, styles)
 
 
 def print_conflicts(claims: Sequence[Claim]) -> None:
@@ -64,7 +64,7 @@ def print_conflicts(claims: Sequence[Claim]) -> None:
         for claim in claims
         if (host := claim.foreign_host) is not None
     ]
-    _print(("ADDRESS", "POOL", "HOST", "HEARD BY", "ON", "FOR"), rows, ["yellow"] * len(rows))
+    print_table(("ADDRESS", "POOL", "HOST", "HEARD BY", "ON", "FOR"), rows, ["yellow"] * len(rows))
 
 
 def _bar(share: float) -> str:
@@ -74,19 +74,22 @@ def _bar(share: float) -> str:
     return "█" * filled + "░" * (_BAR - filled)
 
 
-def _print(header: Row, rows: Sequence[Row], styles: Sequence[str]) -> None:
+def print_table(header: Row, rows: Sequence[Row], styles: Sequence[str], *, styled: Collection[int] = (1, 4)) -> None:
+    """Print rows below a header; a row's style is that of its `styled` columns."""
     if rows:
-        printer: Callable[[Row, Sequence[Row], Sequence[str]], None] = _framed if sys.stdout.isatty() else _plain
-        printer(header, rows, styles)
+        if sys.stdout.isatty():
+            _framed(header, rows, styles, styled)
+        else:
+            _plain(header, rows)
 
 
-def _plain(header: Row, rows: Sequence[Row], _: Sequence[str]) -> None:
+def _plain(header: Row, rows: Sequence[Row]) -> None:
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _framed(header: Row, rows: Sequence[Row], styles: Sequence[str]) -> None:
+def _framed(header: Row, rows: Sequence[Row], styles: Sequence[str], styled: Collection[int]) -> None:
     # Only on a terminal: rich takes longer to import than the rest of a command to run.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -96,5 +99,5 @@ def _framed(header: Row, rows: Sequence[Row], styles: Sequence[str]) -> None:
     for title in header:
         table.add_column(title, no_wrap=title not in ("MESSAGE", "ADDRESSES"), overflow="fold")
     for row, style in zip(rows, styles, strict=True):
-        table.add_row(*(Text(cell, style=style if column in (1, 4) else "") for column, cell in enumerate(row)))
+        table.add_row(*(Text(cell, style=style if column in styled else "") for column, cell in enumerate(row)))
     Console().print(table)

@@ -65,6 +65,26 @@ class Selector:
         return ", ".join(sorted(str(requirement) for requirement in self.requirements)) or "everything"
 
 
+def exclude_each_other(one: Selector, other: Selector) -> bool:
+    """Return whether no labels match both, as far as what each asks of one key says; False where that is open."""
+    return any(
+        mine.key == its.key and (_contradict(mine, its) or _contradict(its, mine))
+        for mine in one.requirements
+        for its in other.requirements
+    )
+
+
+def _contradict(one: Requirement, other: Requirement) -> bool:
+    match one.operator, other.operator:
+        case Operator.IN, Operator.IN:
+            return one.values.isdisjoint(other.values)
+        case Operator.IN, Operator.NOT_IN:
+            return one.values <= other.values
+        case Operator.IN | Operator.EXISTS, Operator.DOES_NOT_EXIST:
+            return True
+    return False
+
+
 def matches_any(selectors: Iterable[Selector], labels: Mapping[str, str]) -> bool:
     """Return whether any selector of the list matches; an empty list matches nothing."""
     return any(selector.matches(labels) for selector in selectors)

@@ -15,6 +15,8 @@ COMMUNITIES = Resource("metallb.io", "v1beta1", "communities", "Community")
 SERVICE_BGP_STATUSES = Resource("metallb.io", "v1beta1", "servicebgpstatuses", "ServiceBGPStatus")
 BGP_KINDS = (BGP_PEERS, BGP_ADVERTISEMENTS, BFD_PROFILES, COMMUNITIES)
 """Those that users write."""
+ADVERTISEMENT_KINDS = (L2_ADVERTISEMENTS, BGP_ADVERTISEMENTS)
+"""Those that say which pools' addresses are announced."""
 IP_ALLOCATIONS = Resource("admitlb.io", "v1alpha1", "ipallocations", "IPAllocation", namespaced=False)
 
 DEFAULT_NAMESPACE = "metallb-system"

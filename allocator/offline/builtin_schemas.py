@@ -85,5 +85,20 @@ _SERVICE: Schema = {
 
 _NAMESPACE: Schema = {"type": "object", **_ANYTHING}
 
-BUILTIN: dict[str, tuple[bool, Schema]] = {"Service": (True, _SERVICE), "Namespace": (False, _NAMESPACE)}
+_LISTED: Schema = {"type": "array", "items": {"type": "object", **_ANYTHING}}
+
+_NODE: Schema = {
+    "type": "object",
+    "properties": {
+        "spec": {"type": "object", "properties": {"taints": _LISTED}, **_ANYTHING},
+        "status": {"type": "object", "properties": {"conditions": _LISTED, "addresses": _LISTED}, **_ANYTHING},
+    },
+    **_ANYTHING,
+}
+
+BUILTIN: dict[str, tuple[bool, Schema]] = {
+    "Service": (True, _SERVICE),
+    "Namespace": (False, _NAMESPACE),
+    "Node": (False, _NODE),
+}
 """By kind of the core group: whether its objects have a namespace, and the schema."""

@@ -130,6 +130,8 @@ def _listed(document: Document) -> bool:
     kind, spec = document.get("kind"), document.get("spec")
     if kind == resource.SERVICES.kind:
         return isinstance(spec, dict) and spec.get("type") == "LoadBalancer"
+    if kind == resource.NODES.kind:
+        return False
     if kind == resource.NAMESPACES.kind:
         return names.QUOTA_ANNOTATION in _annotations(document)
     return True

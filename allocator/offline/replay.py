@@ -21,6 +21,7 @@ from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.objects import names
 from allocator.objects.document import Document, labels_of
+from allocator.objects.node import Node, node_from
 from allocator.objects.pool import pool_from
 from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
@@ -57,6 +58,8 @@ class Replay:
         self._stored: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
         self._named: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
         """Every object of the input by its first document: what one names may come after it."""
+        self._nodes: dict[str, Node] = {}
+        """Those in the input, as its last document has each: nothing in the input makes or changes nodes."""
         self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
 
     def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
@@ -68,6 +71,8 @@ class Replay:
                 seen.add(manifest.key)
                 if addresses_in_status(manifest.content) and not manifest.going:
                     self.services.expect(manifest.key, manifest.content)
+            elif manifest.kind.kind == resource.NODES.kind and manifest.verdict.allowed and not manifest.going:
+                self._nodes[manifest.key[1]] = node_from(manifest.content)
             elif (rules := _rules_of(manifest)) is not None and manifest.verdict.allowed and not manifest.going:
                 self._named[rules.resource].setdefault(manifest.key, manifest.content)
         self.services.secure()
@@ -79,7 +84,7 @@ class Replay:
 
         Where neither an advertisement nor a Service of such a pool is in the input, the rest may be elsewhere.
         """
-        advertisements = self._stored[names.L2_ADVERTISEMENTS].values()
+        advertisements = any(self._stored[kind] for kind in names.ADVERTISEMENT_KINDS)
         selections = self.selections()
         last = {(one.kind, one.name): index for index, one in enumerate(answers) if one.verdict.allowed}
         for pool in self.pools():
@@ -97,6 +102,11 @@ class Replay:
     def pools(self) -> list[Pool]:
         """Return the pools there are, in the order of their first documents."""
         return [self._pools[name] for _, name in self._stored[names.IP_ADDRESS_POOLS]]
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes in the input; none where it has none, though the cluster has some."""
+        return self._nodes
 
     def _answer(self, manifest: Manifest) -> Answer:
         verdict = manifest.verdict
@@ -174,7 +184,7 @@ class Replay:
 
     def selections(self) -> Sequence[PoolSelection]:
         """Return which pools each advertisement selects."""
-        return selections_of(self._stored[names.L2_ADVERTISEMENTS].values())
+        return selections_of(one for kind in names.ADVERTISEMENT_KINDS for one in self._stored[kind].values())
 
     def objects(self, kind: Resource) -> list[Document]:
         """Return the stored objects of a kind, of the install namespace alone."""
@@ -203,7 +213,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class _Context(ClusterContext):
-    """What objects are checked against: the replay as far as it got. Nodes and Secrets are not in the input."""
+    """What objects are checked against: the replay as far as it got. Secrets are not asked for."""
 
     replay: Replay
 
@@ -238,7 +248,7 @@ class _Context(ClusterContext):
         return self.replay.expected(kind)
 
     def nodes(self) -> Mapping[str, Mapping[str, str]]:
-        return {}
+        return {name: node.labels for name, node in self.replay.nodes.items()}
 
     def lacks_secret(self, name: str) -> bool:  # noqa: ARG002  it may be made by other means than the input
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from allocator.core.selectors import Selector, matches_any
+from allocator.core.selectors import Selector, exclude_each_other, matches_any
 
 Labels = Mapping[str, Mapping[str, str]]
 """Labels by the name of their object."""
@@ -38,9 +38,12 @@ class Nodes:
         """Return a node that both choose, the first by name; None where there is none.
 
         Where no node is known it is the empty name: they may share one (MetalLB internal/config/validation.go
-        peersShareNode).
+        peersShareNode), unless no labels match both.
         """
-        return min(self.chosen(one) & self.chosen(other), default=None) if self else ""
+        if self:
+            return min(self.chosen(one) & self.chosen(other), default=None)
+        apart = one and other and all(exclude_each_other(mine, its) for mine in one for its in other)
+        return None if apart else ""
 
 
 def on_node(name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
 
 from allocator.core.pool_selection import PoolSelection
@@ -40,7 +41,7 @@ class Configuration:
     faults: dict[str, dict[str, Fault]] = field(default_factory=dict)
     """By kind and name."""
     selections: tuple[PoolSelection, ...] | None = None
-    """What each L2Advertisement selects; None where they are not known."""
+    """What each advertisement selects; None where they are not known."""
 
     @property
     def pool_faults(self) -> Mapping[str, Fault]:
@@ -133,7 +134,7 @@ def add_others(
 ) -> None:
     """Add what objects of other kinds say, and what is wrong with them."""
     if names.L2_ADVERTISEMENTS in others:
-        found.selections = selections_of(others[names.L2_ADVERTISEMENTS])
+        found.selections = selections_of(chain(*(others.get(kind, ()) for kind in names.ADVERTISEMENT_KINDS)))
     for kind, documents in others.items():
         check = BY_KIND[kind.group, kind.kind].check
         for document in documents:

@@ -11,7 +11,7 @@ from allocator.objects.l2_advertisement import pool_selection_from
 
 
 def selections_of(advertisements: Iterable[Document]) -> tuple[PoolSelection, ...]:
-    """Return what each L2Advertisement that can be read selects."""
+    """Return what each L2Advertisement or BGPAdvertisement that can be read selects: they say it alike."""
     found = []
     for document in advertisements:
         try:
@@ -26,6 +26,6 @@ def not_announced(pool: Pool, selections: Iterable[PoolSelection]) -> str:
     if any(selection.covers(pool) for selection in selections):
         return ""
     return (
-        f"no L2Advertisement covers pool {pool.name}, so that nobody announces its addresses; name it in "
-        "spec.ipAddressPools of one, or create one without pools and selectors, which covers all"
+        f"no L2Advertisement or BGPAdvertisement covers pool {pool.name}, so that nobody announces its addresses; "
+        "name it in spec.ipAddressPools of one, or create one without pools and selectors, which covers all"
     )

@@ -66,6 +66,15 @@ def namespace(name: str, *, quota: str | None = None, **labels: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
+def node(name: str, *, taints: tuple[Object, ...] = (), **labels: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": list(taints)},
+    }
+
+
 def deleted(document: Object) -> Object:
     return {**document, "metadata": {**document["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
 

@@ -134,7 +134,7 @@ def test_an_address_of_a_pool_that_no_advertisement_covers_is_said_to_be_announc
         advertisements=[advertisement("a", **selected)],
     )
     (held,) = found.addresses
-    assert held.not_announced.startswith(f"no L2Advertisement covers pool {said}") == bool(said)
+    assert held.not_announced.startswith(f"no L2Advertisement or BGPAdvertisement covers pool {said}") == bool(said)
 
 
 def node(name: str, *, ready: bool = True, **labels: str) -> Object:

@@ -288,7 +288,7 @@ def test_lint_imports_nothing_that_is_slow_to_import(tmp_path: Path) -> None:
 def test_a_pool_that_no_advertisement_covers_is_warned_of(documents: list[Object], warned: bool) -> None:
     ran = lint(*documents)
     warnings = [warning for one in ran.told["documents"] if one["name"] == "main" for warning in one["warnings"]]
-    assert any("no L2Advertisement covers pool main" in warning for warning in warnings) == warned
+    assert any("no L2Advertisement or BGPAdvertisement covers pool main" in warning for warning in warnings) == warned
     assert not any("there is no pool main" in str(one) for one in ran.told["documents"])
 
 

@@ -29,9 +29,9 @@ def test_the_json_has_these_fields_and_no_others() -> None:
                 "code": 200,
                 "message": "",
                 "warnings": [
-                    "IPAddressPool four: no L2Advertisement covers pool four, so that nobody announces its "
-                    "addresses; name it in spec.ipAddressPools of one, or create one without pools and selectors, "
-                    "which covers all"
+                    "IPAddressPool four: no L2Advertisement or BGPAdvertisement covers pool four, so that nobody "
+                    "announces its addresses; name it in spec.ipAddressPools of one, or create one without pools and "
+                    "selectors, which covers all"
                 ],
             },
             {
@@ -57,6 +57,7 @@ def test_the_json_has_these_fields_and_no_others() -> None:
             }
         ],
         "pools": [{"name": "four", "assignedIPv4": 1, "assignedIPv6": 0, "availableIPv4": 3, "availableIPv6": 0}],
+        "bgp": {"nodesKnown": False, "routes": [], "notAnnounced": []},
     }
 
 
