@@ -136,19 +136,21 @@ def faults(obj: Object) -> list[str]:
 
 
 def settled(obj: Object) -> Any:
-    """The object with variables of containers in the order of their names: they do not refer to one another."""
-    return _sorted_variables(obj)
+    """The object with lists in the order of their names where their own order means nothing to Kubernetes."""
+    return _sorted_lists(obj)
 
 
-def _sorted_variables(value: Any) -> Any:
+def _sorted_lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: sorted(inner, key=lambda one: str(one["name"]))
-            if name in ("env", "volumes", "volumeMounts", "webhooks", "subjects")
-            else _sorted_variables(inner)
+            name: sorted(_sorted_lists(inner), key=lambda one: str(one["name"]))
+            if name in ("containers", "env", "ports", "volumes", "volumeMounts", "webhooks", "subjects")
+            and isinstance(inner, list)
+            and all("name" in one for one in inner)
+            else _sorted_lists(inner)
             for name, inner in value.items()
         }
-    return [_sorted_variables(inner) for inner in value] if isinstance(value, list) else value
+    return [_sorted_lists(inner) for inner in value] if isinstance(value, list) else value
 
 
 def texts(value: Any, path: str = "") -> list[tuple[str, str]]:

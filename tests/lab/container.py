@@ -93,7 +93,7 @@ class Container:
             ],
             shown=[] if image else [str(path) for path in _needed_paths()],
             covered=[] if image else [str(path) for path in private_folders(_needed_paths())],
-            root=str(image.root) if image else None,
+            root=image.layers if image else None,
             read_only_root=allowed.read_only_root,
             user=allowed.user,
             group=allowed.group,

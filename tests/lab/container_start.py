@@ -35,7 +35,7 @@ class Start:
 
     `mounts` are (source, target, writable), outer targets first. `shown` are folders of the machine that no volume
     may hide and everybody may reach; `covered` are the folders around them that not everybody may enter, of which the
-    container sees nothing else. With `root`, the folder an image was unpacked to, it sees that and not the machine.
+    container sees nothing else. With `root`, the folders of an image's layers, it sees these and not the machine.
     `seccomp` is the file of a profile.
     """
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         if start.root is None:
             _see_the_machine(start)
         else:
-            _see_the_image(start, Path(start.root))
+            _see_the_image(start, start.root)
         privileges.give_up(
             user=start.user,
             group=start.group,
@@ -131,14 +131,14 @@ def _still_shown(paths: Sequence[str], *, below: Path) -> Iterator[None]:
         bind(place, path)
 
 
-def _see_the_image(start: Start, image: Path) -> None:
+def _see_the_image(start: Start, layers: str) -> None:
     """Make the image's files the root, with a layer of the container's own above them, as a runtime does."""
     _ROOT.mkdir(exist_ok=True)
     mount("tmpfs", str(_ROOT), "tmpfs")
     upper, work, root = (_ROOT / name for name in ("upper", "work", "root"))
     for folder in (upper, work, root):
         folder.mkdir()
-    mount("overlay", str(root), "overlay", data=f"lowerdir={image},upperdir={upper},workdir={work}")
+    mount("overlay", str(root), "overlay", data=f"lowerdir={layers},upperdir={upper},workdir={work}")
     for name in ("proc", "sys", "dev"):
         (root / name).mkdir(exist_ok=True)
     bind(Path("/proc"), root / "proc")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from tests.lab import frr_image
 from tests.lab.debian_root import DebianRoot, NoDebianRoot, find_root, make_root
 from tests.lab.progress import Reporter
 
@@ -34,6 +35,7 @@ def main() -> int:
     with Reporter() as progress:
         for release, suite in SUITES.items():
             _fetch(f"FRR {release}", suite, _PACKAGES, _GROUPS, progress)
+        _fetch("FRR's image", frr_image.SUITE, frr_image.PACKAGES, _GROUPS, progress)
         _fetch("BIRD 2", _BIRD_SUITE, _BIRD_PACKAGES, ("bird",), progress)
     return 0
 

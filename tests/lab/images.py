@@ -11,6 +11,7 @@ from pathlib import Path
 class Image:
     """An unpacked image. `entrypoint` runs when the container has no command of its own.
 
+    The files of `layer`, where there is one, come above those of `root`, which may then be shared with others.
     `seccomp` is the file with the profile that its containers get which ask for the runtime's default and give up new
     privileges; without one they run under none.
     """
@@ -20,6 +21,12 @@ class Image:
     entrypoint: tuple[str, ...]
     user: tuple[int, int]
     seccomp: Path | None = None
+    layer: Path | None = None
+
+    @property
+    def layers(self) -> str:
+        """What overlayfs takes as `lowerdir`: folders, the uppermost first."""
+        return f"{self.layer}:{self.root}" if self.layer else str(self.root)
 
 
 def name_without_tag(image: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 import time
@@ -85,6 +86,8 @@ class Node:
         self.proxy = start_kube_proxy(plane, self.host, log=self._settings.directory / f"{self.name}-kube-proxy.log")
         self._dead = threading.Event()
         self._connected.set()
+        files = self._settings.volumes / f"{self.name}-files"
+        shutil.rmtree(files, ignore_errors=True)
         side = NodeSide(
             host=self.host,
             addresses=self.addresses,
@@ -92,6 +95,7 @@ class Node:
             cluster=plane.cluster(),
             directory=self._settings.directory,
             volumes=self._settings.volumes / self.name,
+            files=files,
             service_environment={
                 "KUBERNETES_SERVICE_HOST": topology.API_ADDRESS,
                 "KUBERNETES_SERVICE_PORT": str(topology.API_PORT),

@@ -23,6 +23,8 @@ class NodeSide:
     cluster: Cluster
     directory: Path
     volumes: Path
+    files: Path
+    """What of the node's own file system Pods see (`hostPath`); empty when the node has booted."""
     service_environment: dict[str, str]
     token: Callable[[str, str], str]
     """Returns a fresh token of (namespace, ServiceAccount)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from allocator.kube.client import Object
-from tests.lab.container_spec import TOKEN_MOUNT, Mount, volume_files
+from tests.lab.container_spec import TOKEN_MOUNT, Mount, Unsupported, volume_files
 from tests.lab.node_side import NodeSide
 
 _TOKEN_VOLUME = "service-account-token"
@@ -24,7 +24,11 @@ class PodVolumes:
         """Write every volume that a container mounts. Raises NotYet, Unsupported, ApiError."""
         mounted = {entry["name"] for container in self._spec["containers"] for entry in _declared_mounts(container)}
         for volume in self._spec.get("volumes") or []:
-            if volume["name"] in mounted:
+            if volume["name"] not in mounted:
+                continue
+            if "hostPath" in volume:
+                self._make_host_path(volume["hostPath"])
+            else:
                 files = volume_files(volume, self._namespace, self._node.cluster)
                 self._write(volume["name"], files or {}, everybody_writes=files is None)
         if self._has_token:
@@ -38,13 +42,13 @@ class PodVolumes:
 
     def mounts(self, container: Object) -> list[Mount]:
         """Return what the container sees where; call after `make`."""
-        empty = {volume["name"] for volume in self._spec.get("volumes") or [] if "emptyDir" in volume}
+        volumes = {volume["name"]: volume for volume in self._spec.get("volumes") or []}
         mounts = [
             Mount(
-                self._directory / entry["name"] / (entry.get("subPath") or ""),
+                self._source(volumes[entry["name"]]) / (entry.get("subPath") or ""),
                 Path(entry["mountPath"]),
                 # What comes from Secrets and ConfigMaps is read-only in any case.
-                writable=entry["name"] in empty and not entry.get("readOnly"),
+                writable=bool({"emptyDir", "hostPath"} & volumes[entry["name"]].keys()) and not entry.get("readOnly"),
             )
             for entry in _declared_mounts(container)
         ]
@@ -56,6 +60,17 @@ class PodVolumes:
     @property
     def _has_token(self) -> bool:
         return self._spec.get("automountServiceAccountToken") is not False
+
+    def _source(self, volume: Object) -> Path:
+        if "hostPath" in volume:
+            return self._node.files / str(volume["hostPath"]["path"]).lstrip("/")
+        return self._directory / str(volume["name"])
+
+    def _make_host_path(self, host_path: Object) -> None:
+        """Make the folder on the node. Raises Unsupported for anything but a folder that a kubelet would make."""
+        if host_path.get("type") != "DirectoryOrCreate":
+            raise Unsupported(f"hostPath {host_path['path']} of type {host_path.get('type') or 'none'}")
+        (self._node.files / str(host_path["path"]).lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def _write(self, name: str, files: dict[str, bytes], *, everybody_writes: bool) -> None:
         directory = self._directory / name
