@@ -27,7 +27,7 @@ from speaker.membership.fence import clock
 from speaker.membership.liveness import Liveness
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.interfaces import Interface
-from speaker.ports import Announces, Hosts, Peers, Reports
+from speaker.ports import Announces, Hosts, Peers, Reports, Routes
 
 log = EventLog("controller")
 
@@ -72,15 +72,17 @@ class Controller:
         protocol: str,
         by_subnet: bool = True,
         questions: AddressQuestions | None = None,
+        routes: Routes | None = None,
         on_known: Callable[[], None] = lambda: None,
     ) -> None:
         """`protocol` names what the announcer speaks.
 
         `by_subnet` ranks nodes without an interface in an address's subnet behind those that have one; `questions`
-        has the LAN asked about addresses that nobody has yet. `on_known` is called once, when the whole cluster is
-        known and before this node serves.
+        has the LAN asked about addresses that nobody has yet; `routes` announces the same Services by routes.
+        `on_known` is called once, when the whole cluster is known and before this node serves.
         """
         self._questions = questions
+        self._routes = routes
         self._on_known = on_known
         self._node = node
         self._view = view
@@ -236,6 +238,8 @@ class Controller:
             # Nothing is decided before the whole cluster is known.
             return
         changes = self._view.refresh(at_most=_SERVICES_AT_ONCE)
+        if self._routes is not None and changes.seen:
+            self._routes.follow(self._view, changes.seen)
         if changes:
             self._regrouped |= changes.addresses
             self._holder.elect(self._groups.update(changes))
@@ -270,6 +274,8 @@ class Controller:
         self._peers.set_peers(self._known, hosts=self._view.hosts())
         if first:
             self._on_known()
+            if self._routes is not None:
+                self._routes.on_known()
             self._peers.serve()
 
     def _act(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -35,6 +36,10 @@ log = EventLog("speaker")
 _SUPERVISION_SECONDS = 0.5
 _PORT = click.IntRange(1, 65535)
 _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
+
+LEAVE_WAIT_SECONDS = 2.0
+"""Routers act upon a marked route within milliseconds; those with very many routes take longer."""
+KUBE_PROXY_URL = "http://127.0.0.1:10256/healthz"
 
 
 @click.command(context_settings={"auto_envvar_prefix": "ADMITLB"})
@@ -84,6 +89,31 @@ _DURATION_SECONDS = click.FloatRange(0.01, 60.0)
     show_default=True,
     help="Hear and answer before all programs that are not real-time; needs the capability SYS_NICE.",
 )
+@click.option(
+    "--frr-sockets",
+    type=click.Path(path_type=Path),
+    help="Folder of the sockets of FRR's daemons on this node: announce by BGP as well. Without it, layer 2 only.",
+)
+@click.option(
+    "--kube-proxy-url",
+    default=KUBE_PROXY_URL,
+    show_default=True,
+    help="BGP: a node that comes back announces once this answers 200, or nobody has listened there for 30 seconds; "
+    "empty to ask nobody.",
+)
+@click.option(
+    "--leave-wait",
+    type=click.FloatRange(0.0, 300.0),
+    default=LEAVE_WAIT_SECONDS,
+    show_default=True,
+    help="BGP: seconds that routers have to prefer other nodes before a node that leaves withdraws its routes.",
+)
+@click.option(
+    "--leave-on-cordon/--no-leave-on-cordon",
+    default=False,
+    show_default=True,
+    help="BGP: a node leaves when it is cordoned, too.",
+)
 @options.log_level
 @options.kubeconfig
 def speaker(
@@ -98,6 +128,10 @@ def speaker(
     probe: bool,
     announce_from: str,
     realtime: bool,
+    frr_sockets: Path | None,
+    kube_proxy_url: str,
+    leave_wait: float,
+    leave_on_cordon: bool,
     log_level: str,
     kubeconfig: str | None,
 ) -> None:
@@ -128,6 +162,10 @@ def speaker(
         announce_from_subnet=announce_from == "subnet",
         excluded_interfaces=excluded,
         realtime=realtime,
+        frr_sockets=frr_sockets,
+        kube_proxy_url=kube_proxy_url,
+        leave_wait_seconds=leave_wait,
+        leave_on_cordon=leave_on_cordon,
     )
     if realtime:
         prefer_process()

@@ -7,8 +7,10 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from allocator.core.addresses import Address
+from allocator.kube.reflector import Key
 from speaker.cluster.next_addresses import PoolReports, Question
 from speaker.cluster.scope import Scope
+from speaker.cluster.state import View
 from speaker.membership.state_sync import AdvertisedState
 from speaker.status.facts import Fact, Subject
 
@@ -84,6 +86,18 @@ class FollowsPools(Protocol):
 
     def follow(self, pools: Mapping[str, PoolReports]) -> None:
         """The pools' status says this now; returns at once."""
+        ...
+
+
+class Routes(Protocol):
+    """What announces by routes, from every node that may."""
+
+    def follow(self, view: View, services: AbstractSet[Key]) -> None:
+        """These Services, or where they are served, may be others than before; returns at once."""
+        ...
+
+    def on_known(self) -> None:
+        """All Services of the cluster have been followed; returns at once."""
         ...
 
 

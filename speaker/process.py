@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -14,13 +15,12 @@ from allocator.core.addresses import Address
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster
 from allocator.kube.events import EventRecorder
-from allocator.kube.reflector import Reflector, identity
 from allocator.kube.resource import Resource
-from allocator.objects import names
 from allocator.process.logs import EventLog
 from speaker import layer2
 from speaker.address_questions import AddressQuestions
 from speaker.cluster.state import View
+from speaker.cluster_watches import ClusterWatches
 from speaker.controller import Controller
 from speaker.garbage import settle_garbage
 from speaker.layer2.announcer import Announcer
@@ -47,6 +47,9 @@ from speaker.realtime import prefer_threads
 from speaker.status.foreign_hosts import ForeignHostReporter
 from speaker.status.rate_limit import EVENTS_AT_ONCE, EVENTS_PER_SECOND, WritePace
 from speaker.status.reporting import Reporting
+
+if TYPE_CHECKING:
+    from speaker.bgp_parts import BgpParts
 
 log = EventLog("speaker")
 
@@ -99,6 +102,11 @@ class Settings:
     announce_from_subnet: bool = True
     excluded_interfaces: tuple[str, ...] = EXCLUDED_NAMES
     realtime: bool = False
+    frr_sockets: Path | None = None
+    """The folder of the sockets of FRR's daemons; None on a node that does not announce by BGP."""
+    kube_proxy_url: str = ""
+    leave_wait_seconds: float = 0.0
+    leave_on_cordon: bool = False
 
 
 class Stopped(Exception):
@@ -158,6 +166,7 @@ class Speaker:
         reporting = Reporting(self._cluster, node=settings.node, namespace=settings.namespace, events=self._events)
         reporter = reporting.reporter
         hosts = HostWatch(settings.heartbeat_port)
+        bgp = self._bgp(settings.frr_sockets) if settings.frr_sockets is not None else None
         controller = Controller(
             node=settings.node,
             view=View(lb_class=settings.lb_class),
@@ -169,6 +178,7 @@ class Speaker:
             protocol=layer2.PROTOCOL,
             by_subnet=settings.announce_from_subnet,
             questions=questions if settings.probe else None,
+            routes=bgp.routes if bgp is not None else None,
             on_known=settle_garbage,
         )
         hosts.report_to(controller.on_gone)
@@ -203,27 +213,15 @@ class Speaker:
 
         _report_vacancy(prober, announcer, foreign_hosts, controller)
         keys = KeyWatch(self._read_key, key=key, on_change=heartbeats.use_key)
-        reflectors = [
-            Reflector(self._cluster, resource, namespace=namespace, kept=identity, on_change=controller.on_change)
-            for resource, namespace in (
-                (resource.SERVICES, None),
-                (slices, None),
-                (resource.NODES, None),
-                (names.IP_ADDRESS_POOLS, settings.namespace),
-                (names.L2_ADVERTISEMENTS, settings.namespace),
-            )
-        ]
 
-        # Not waited for at the start: to move addresses on request is not what a speaker is there for.
-        moves = Reflector(
-            self._cluster, names.IP_ALLOCATIONS, label_selector=names.MOVING_LABEL, on_change=controller.on_change
+        watches = ClusterWatches(
+            self._cluster,
+            namespace=settings.namespace,
+            slices=slices,
+            on_change=controller.on_change,
+            follower=bgp,
         )
-
-        def relist() -> None:
-            for reflector in (*reflectors, moves):
-                reflector.relist()
-
-        reporting.on_restored(relist)
+        reporting.on_restored(watches.relist)
 
         def on_interfaces(interfaces: tuple[Interface, ...]) -> None:
             announcer.set_interfaces(interfaces)
@@ -240,8 +238,8 @@ class Speaker:
         heartbeats.report_to(on_liveness, on_forged=keys.doubt, on_port_held=self.warnings.heartbeat_port_held)
         # Stopped in reverse: first the hand-over, which needs no API server, last what may wait for one.
         parts: dict[str, Part] = {
-            **{f"watch of {reflector.resource.plural}": reflector for reflector in reflectors},
-            "watch of requested moves": moves,
+            **watches.parts,
+            **(bgp.parts if bgp is not None else {}),
             "watch of what was reported": reporting.stored,
             "status": reporting.writer,
             "report of foreign hosts": foreign_hosts,
@@ -263,7 +261,7 @@ class Speaker:
         if settings.realtime:
             prefer_threads()
         self._heartbeats, self._controller = heartbeats, controller
-        self._await_synced([*reflectors, leases], then=controller.on_synced)
+        self._await_synced([*watches.waited_for, leases], then=controller.on_synced)
         self._waiting_for = "the other speakers' heartbeats"
 
     def not_ready(self) -> list[str]:
@@ -322,6 +320,20 @@ class Speaker:
             reports=reports,
         )
         return prober, reports, questions
+
+    def _bgp(self, sockets: Path) -> BgpParts:
+        """What announces by BGP; imported here, as it costs memory that a node without FRR is to keep."""
+        from speaker.bgp.announcer import BgpSettings  # noqa: PLC0415
+        from speaker.bgp_parts import BgpParts  # noqa: PLC0415
+
+        settings = BgpSettings(
+            node=self._settings.node,
+            sockets=sockets,
+            leave_on_cordon=self._settings.leave_on_cordon,
+            marked_seconds=self._settings.leave_wait_seconds,
+            kube_proxy_url=self._settings.kube_proxy_url,
+        )
+        return BgpParts(self._cluster, settings, namespace=self._settings.namespace)
 
     def _read_key(self) -> bytes:
         return read_key(self._cluster, self._settings.namespace)

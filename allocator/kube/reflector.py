@@ -71,6 +71,7 @@ class Reflector:
     The mapping and `_interrupt`, that of the present watch, are written by the reflector's thread alone, under
     `_lock`; readers take the lock for a lookup. `on_change` runs on the reflector's
     thread, in the order of the changes, after the mapping has them; for the first list before `wait_synced` returns.
+    `on_listed` runs there after every list, once all of it was reported.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Reflector:
         label_selector: str | None = None,
         kept: Callable[[Object], Object] | None = None,
         on_change: Callable[[Change], None] = lambda _: None,
+        on_listed: Callable[[], None] = lambda: None,
     ) -> None:
         self._metadata_only = metadata_only
         self._label_selector = label_selector
@@ -91,6 +93,7 @@ class Reflector:
         self._cluster = cluster
         self._namespace = namespace
         self._on_change = on_change
+        self._on_listed = on_listed
         self._objects: dict[Key, bytes] = {}
         self._lock = threading.Lock()
         self._synced = threading.Event()
@@ -224,6 +227,7 @@ class Reflector:
             if before is None or _version(before) != _version(new):
                 self._report(key, before, new, _version(new))
         self._synced.set()
+        self._on_listed()
         return version
 
     def _list_and_forget(self) -> str:
@@ -253,6 +257,7 @@ class Reflector:
         for key, encoded in gone.items():
             self._report(key, _decoded(encoded), None, version)
         self._synced.set()
+        self._on_listed()
         return version
 
     def _follow(self, version: str) -> str:

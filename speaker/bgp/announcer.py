@@ -20,15 +20,16 @@ from allocator.bgp.desired import DesiredState
 from allocator.bgp.inputs import LocalNode, Password, Service
 from allocator.bgp.route_class import Prefix, RouteClass
 from allocator.kube.reflector import Change, Key
-from allocator.kube.resource import NODES
+from allocator.kube.resource import NODES, Resource
+from allocator.objects.names import BGP_KINDS, IP_ADDRESS_POOLS
 from allocator.objects.node import Node
 from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Event
 from speaker.bgp.frr_reports import FrrReports
-from speaker.bgp.kube_proxy import DEFAULT_URL, LOOK_SECONDS, KubeProxyGate
-from speaker.bgp.leaving import MARKED_SECONDS, Leaving
+from speaker.bgp.kube_proxy import LOOK_SECONDS, KubeProxyGate
+from speaker.bgp.leaving import Leaving
 from speaker.bgp.object_table import ObjectTable
 from speaker.bgp.observed import Observed, observe
 from speaker.bgp.reports import BgpListener, Leave, Nobody, ServiceRoutes, SessionState, Snapshot
@@ -37,7 +38,10 @@ from speaker.bgp.vty import Reply
 
 log = EventLog("bgp")
 
-_CLUSTER, _OBJECTS, _SECRETS = "the Services and Nodes", "the objects for BGP", "the Secrets that BGPPeers name"
+LISTED = (IP_ADDRESS_POOLS, *BGP_KINDS)
+"""The kinds of which all objects are to be put, beside Services and Nodes."""
+
+_CLUSTER, _SECRETS = "Service", "Secret"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +50,9 @@ class BgpSettings:
 
     node: str
     sockets: Path
+    kube_proxy_url: str
+    marked_seconds: float
     leave_on_cordon: bool = False
-    marked_seconds: float = MARKED_SECONDS
-    kube_proxy_url: str = DEFAULT_URL
 
 
 class BgpAnnouncer(Background):
@@ -78,7 +82,7 @@ class BgpAnnouncer(Background):
         )
         self._gate = KubeProxyGate(settings.kube_proxy_url)
         self._returning: KubeProxyGate | None = None
-        self._unlisted = {_CLUSTER, _OBJECTS}
+        self._unlisted = {_CLUSTER, *(kind.kind for kind in LISTED)}
         self._asked: frozenset[str] = frozenset()
         self._begun = False
         self._events: list[Event] = []
@@ -111,8 +115,8 @@ class BgpAnnouncer(Background):
         return super().alive and self._driver.alive
 
     def on_change(self, change: Change) -> None:
-        """Take note of a BGP object, a pool, or this Node; of other Nodes nothing counts. Any thread."""
-        if change.resource.plural == NODES.plural and change.key[1] != self._settings.node:
+        """Take note of a BGP object, a pool, or this Node; nothing else counts. Any thread."""
+        if change.resource == NODES and change.key[1] != self._settings.node:
             return
         seen = observe(change)
         if seen is not None:
@@ -126,9 +130,9 @@ class BgpAnnouncer(Background):
         """All Services and Nodes have been put. Any thread."""
         self._put(lambda: self._unlisted.discard(_CLUSTER))
 
-    def on_listed(self) -> None:
-        """All BGP objects and pools have been put. Any thread."""
-        self._put(lambda: self._unlisted.discard(_OBJECTS))
+    def on_listed(self, resource: Resource) -> None:
+        """All objects of a kind have been put. Any thread."""
+        self._put(lambda: self._unlisted.discard(resource.kind))
 
     def set_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
         """Take note of the passwords by Secret, all that are in those that were `asked` for. Any thread."""
@@ -280,7 +284,9 @@ class BgpAnnouncer(Background):
     def _waiting_for(self) -> str:
         if self._begun:
             return ""
-        return ", ".join(sorted(self._missing)) or self._gate.said
+        if self._missing:
+            return f"the API server's lists of {', '.join(sorted(self._missing))}"
+        return self._gate.said
 
     def _leave_reason(self) -> str:
         return self._leaving.reason or (self._returning.said if self._returning is not None else "")

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-DEFAULT_URL = "http://127.0.0.1:10256/healthz"
 ABSENT_SECONDS = 30.0
 LOOK_SECONDS = 0.5
 _ANSWER_SECONDS = 1.0
@@ -22,7 +21,7 @@ _OK = 200
 class KubeProxyGate:
     """Says whether to begin. Belongs to one thread, which it holds up for a second at most, twice a second."""
 
-    def __init__(self, url: str = DEFAULT_URL, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`url` is empty where nobody is to be asked."""
         self._url = url
         self._clock = clock

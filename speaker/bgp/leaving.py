@@ -6,7 +6,7 @@ shuts down, whose Node is deleted or gone and, where that is asked for, that is 
 label alone, and at once (speaker/bgp_controller.go ShouldAnnounce).
 
     here    --a reason-->            marked  (before anything was announced: left, at once)
-    marked  --MARKED_SECONDS-->      left
+    marked  --marked_seconds-->      left
     marked  --the reason goes-->     here
     left    --the reason goes-->     here, once `may_return` says that the node can serve again
 
@@ -24,14 +24,11 @@ from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, OUT_OF_SERVICE_TAINT
 from allocator.objects.node import Node
 from speaker.bgp.reports import Leave
 
-MARKED_SECONDS = 2.0
-"""Routers act upon a marked route within milliseconds, unless theirs are 10,000."""
-
 
 class Leaving:
     """How far this node is in leaving. Belongs to one thread; reads no clock."""
 
-    def __init__(self, name: str, *, on_cordon: bool = False, marked_seconds: float = MARKED_SECONDS) -> None:
+    def __init__(self, name: str, *, on_cordon: bool = False, marked_seconds: float) -> None:
         self._name = name
         self._on_cordon = on_cordon
         self._marked_seconds = marked_seconds

@@ -54,8 +54,10 @@ class Observed:
 
 
 def observe(change: Change) -> Observed | None:
-    """Read a watch event; None for an object that cannot be read, so that nothing changes. Any thread may."""
+    """Read a watch event; None where it changes nothing, as for an object that cannot be read. Any thread may."""
     plural, name = change.resource.plural, change.key[1]
+    if plural not in _READERS:
+        return None
     if change.new is None:
         return Observed(plural, name, None)
     try:

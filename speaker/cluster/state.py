@@ -50,9 +50,12 @@ _Value = TypeVar("_Value")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """What one `refresh` has brought: Services whose addresses may be announced otherwise than before, all addresses
-    that they have or had, and EligibleNodes with the names of the nodes that are others in them."""
+    that they have or had, and EligibleNodes with the names of the nodes that are others in them.
+
+    `seen` are all Services that were looked at: of any of them `served` may say something else."""
 
     services: frozenset[Key] = frozenset()
+    seen: frozenset[Key] = frozenset()
     addresses: frozenset[Address] = frozenset()
     eligible: Mapping[EligibleNodes, set[str]] = field(default_factory=dict)
 
@@ -121,21 +124,37 @@ class View:
                 self._nobody[each] = nobody
                 self._dirty.update(dict.fromkeys(self._services_of.get(each, ())))
         changed: set[Key] = set()
+        seen: set[Key] = set()
         addresses: set[Address] = set()
         for _ in itertools.count() if at_most is None else range(at_most):
             if not self._dirty:
                 break
             key = next(iter(self._dirty))
             del self._dirty[key]
+            seen.add(key)
             before = self.addresses_of(key)
             if self._recompute(key):
                 changed.add(key)
                 addresses.update(each.address for each in (*before, *self.addresses_of(key)))
-        return Changes(services=frozenset(changed), addresses=frozenset(addresses), eligible=eligible)
+        return Changes(
+            services=frozenset(changed), seen=frozenset(seen), addresses=frozenset(addresses), eligible=eligible
+        )
 
     def addresses_of(self, key: Key) -> tuple[ServiceAddress, ...]:
         """Return a Service's addresses with the nodes that may announce them, as of the last `refresh`."""
         return self._addresses.get(key, ())
+
+    def served(self, key: Key) -> tuple[Service, Serving] | None:
+        """Return a Service with addresses, and where its endpoints serve; None for one that is not known."""
+        service = self._services.get(key)
+        if service is None:
+            return None
+        return service, serving((self._slices[each] for each in self._slices_of.get(key, ())), service.ports)
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """The pools as last seen."""
+        return self._pools
 
     def users_of(self, address: Address) -> tuple[Key, ...]:
         """Return the Services that have the address."""
@@ -313,11 +332,10 @@ class View:
             self._nobody.pop(eligible, None)
 
     def _judge(self, key: Key) -> tuple[ServiceAddress, ...]:
-        service = self._services.get(key)
-        if service is None:
+        known = self.served(key)
+        if known is None:
             return ()
-        slices = [self._slices[each] for each in self._slices_of.get(key, ())]
-        served = serving(slices, service.ports)
+        service, served = known
         return tuple(
             self._judge_address(service, address, recorded, served)
             for address, recorded in zip(service.addresses, service.recorded, strict=True)

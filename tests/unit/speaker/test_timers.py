@@ -14,9 +14,9 @@ Timers = dict[tuple[str, str], str]
 
 
 def in_code() -> Timers:
-    """Every constant of a module of the speaker that is a time or a pace in numbers."""
+    """Every constant of the speaker's modules, and of what renders for FRR, that is a time or a pace in numbers."""
     found: Timers = {}
-    for path in sorted((ROOT / "speaker").rglob("*.py")):
+    for path in sorted(path for folder in ("speaker", "allocator/bgp") for path in (ROOT / folder).rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for name in TIMER.findall(path.read_text()):
             value = getattr(importlib.import_module(module), name)

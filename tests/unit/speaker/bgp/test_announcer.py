@@ -14,7 +14,7 @@ from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.kube.resource import NODES, Resource
 from allocator.objects.names import BGP_ADVERTISEMENTS, BGP_PEERS, IP_ADDRESS_POOLS
-from speaker.bgp.announcer import BgpAnnouncer, BgpSettings
+from speaker.bgp.announcer import LISTED, BgpAnnouncer, BgpSettings
 from speaker.bgp.events import Event
 from speaker.bgp.reports import Snapshot
 from tests.lab.waiting import wait_until
@@ -59,7 +59,7 @@ def secrets() -> list[frozenset[str]]:
 
 @pytest.fixture
 def announcer(tmp_path: Path, notes: Notes, secrets: list[frozenset[str]]) -> Iterator[BgpAnnouncer]:
-    settings = BgpSettings(node="node-a", sockets=tmp_path, kube_proxy_url="")
+    settings = BgpSettings(node="node-a", sockets=tmp_path, kube_proxy_url="", marked_seconds=0.1)
     part = BgpAnnouncer(settings, on_secrets=secrets.append)
     part.report_to(notes)
     part.start()
@@ -76,12 +76,19 @@ def put_cluster(part: BgpAnnouncer) -> None:
     part.follow({("default", "web"): Service(addresses={VIP: ("public",)}, has_endpoints=True)})
 
 
+def put_lists(part: BgpAnnouncer) -> None:
+    part.on_known()
+    for resource in LISTED:
+        part.on_listed(resource)
+
+
 def test_nothing_is_sent_before_all_is_known_and_the_snapshot_says_what_is_missing(announcer: BgpAnnouncer) -> None:
     put_cluster(announcer)
     wait_until(lambda: announcer.snapshot().prefix_count == 1, SECONDS, "the Service is decided about")
-    assert "the Services and Nodes" in announcer.snapshot().waiting_for
-    announcer.on_known()
-    announcer.on_listed()
+    waiting_for = announcer.snapshot().waiting_for
+    assert all(kind.kind in waiting_for for kind in LISTED)
+    assert "Service" in waiting_for
+    put_lists(announcer)
     wait_until(lambda: announcer.snapshot().waiting_for == "", SECONDS, "all is known")
     assert set(announcer.snapshot().sessions) == {"tor"}
 
@@ -104,12 +111,9 @@ def test_secret_of_a_peer_is_asked_for_and_waited_for(announcer: BgpAnnouncer, s
     put_cluster(announcer)
     spec = {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.2", "passwordSecret": {"name": "tor-2"}}
     announcer.on_change(change(BGP_PEERS, "tor-2", spec))
-    announcer.on_known()
-    announcer.on_listed()
+    put_lists(announcer)
     wait_until(lambda: secrets == [frozenset({"tor-2"})], SECONDS, "it is asked for")
-    wait_until(
-        lambda: announcer.snapshot().waiting_for == "the Secrets that BGPPeers name", SECONDS, "it is waited for"
-    )
+    wait_until(lambda: announcer.snapshot().waiting_for.endswith("of Secret"), SECONDS, "it is waited for")
     announcer.set_passwords({"tor-2": Password("hunter2")}, frozenset({"tor-2"}))
     wait_until(lambda: set(announcer.snapshot().sessions) == {"tor", "tor-2"}, SECONDS, "the session is wanted")
     assert announcer.snapshot().waiting_for == ""

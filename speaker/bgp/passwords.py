@@ -1,0 +1,119 @@
+"""The passwords of sessions, read from the Secrets that BGPPeers name.
+
+Each is asked for by its name, so that the right to list Secrets is not needed. As in MetalLB it is of the type
+kubernetes.io/basic-auth, has the key `password`, and is in the installation's namespace (internal/config/config.go
+passwordFromSecretForPeer).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable, Mapping
+
+from allocator.bgp.inputs import Password
+from allocator.kube.client import ApiError, Cluster, NotFound, Object
+from allocator.kube.resource import SECRETS
+from allocator.objects.bgp_peer_fields import password_from
+from allocator.objects.document import InvalidDocument, Problems
+from allocator.process.background import Background
+from allocator.process.logs import EventLog
+
+log = EventLog("bgp")
+
+REREAD_SECONDS = 10.0
+"""How long a new password, or a Secret that comes later, waits at most."""
+_TYPE = "kubernetes.io/basic-auth"
+_KEY = "password"
+_FORBIDDEN = 403
+
+
+class PasswordWatch(Background):
+    """Reads the Secrets that are needed, again and again, and passes on what has changed.
+
+    `need` replaces which those are; any thread. `on_read` is called with all passwords and with the names that were
+    asked for so far, on the watch's thread. The last password of a Secret that is deleted, or made unreadable, stays:
+    a session that runs loses nothing.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        on_read: Callable[[Mapping[str, Password], frozenset[str]], None],
+    ) -> None:
+        super().__init__("bgp-passwords")
+        self._cluster = cluster
+        self._namespace = namespace
+        self._on_read = on_read
+        self._wake = threading.Event()
+        self._needed: frozenset[str] = frozenset()
+        """Replaced whole by whoever needs; read whole."""
+        self._passwords: dict[str, Password] = {}
+        self._asked: frozenset[str] = frozenset()
+        self._said: dict[str, str] = {}
+
+    def need(self, names: frozenset[str]) -> None:
+        """Read these from now on; returns at once."""
+        self._needed = names
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self._wake.set()
+        super().stop()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            self._read(self._needed)
+            self._wake.wait(REREAD_SECONDS if self._needed else None)
+
+    def _read(self, names: frozenset[str]) -> None:
+        before = dict(self._passwords), self._asked
+        self._passwords = {name: each for name, each in self._passwords.items() if name in names}
+        self._asked &= names
+        for name in sorted(names):
+            if self._stopping.is_set():
+                return
+            problem = ""
+            try:
+                self._passwords[name] = _password(self._cluster.get(SECRETS, name, self._namespace))
+            except InvalidDocument as error:
+                problem = str(error)
+            except ApiError as error:
+                if not isinstance(error, NotFound) and error.status != _FORBIDDEN:
+                    log.debug("bgp.secret-unread", secret=name, error=error)
+                    continue
+                problem = str(error)
+            self._asked |= {name}
+            self._complain(name, problem)
+        if (self._passwords, self._asked) != before:
+            self._on_read(dict(self._passwords), self._asked)
+
+    def _complain(self, name: str, problem: str) -> None:
+        if problem and self._said.get(name) != problem:
+            log.warning("bgp.secret", secret=f"{self._namespace}/{name}", error=problem)
+        self._said[name] = problem
+
+
+def _password(secret: Object) -> Password:
+    """Return the password of a Secret. Raises InvalidDocument, with nothing of it in the message."""
+    problems = Problems()
+    if secret.get("type") != _TYPE:
+        problems.add("type", f"{secret.get('type') or 'none'} is not {_TYPE}; create the Secret anew with that type")
+    text = ""
+    try:
+        text = base64.b64decode((secret.get("data") or {}).get(_KEY) or "", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        problems.add(f"data.{_KEY}", "is no text")
+    else:
+        if text:
+            password_from({"password": text}, problems)
+        else:
+            problems.add(f"data.{_KEY}", "is missing")
+    problems.raise_if_any()
+    return Password(text)
