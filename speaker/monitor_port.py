@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prometheus_client import REGISTRY, CollectorRegistry
+
 from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from allocator.process.monitor import Monitor, Reasons
@@ -20,11 +22,20 @@ class MonitorPort(Background):
     """
 
     def __init__(
-        self, port: int, *, ready: Reasons, healthy: Reasons, on_held: Callable[[int, OSError], None]
+        self,
+        port: int,
+        *,
+        ready: Reasons,
+        healthy: Reasons,
+        on_held: Callable[[int, OSError], None],
+        registry: CollectorRegistry = REGISTRY,
+        option: str = "monitor-port",
     ) -> None:
-        """`on_held` is called, once, where another program has the port."""
-        super().__init__("monitor-port")
+        """`on_held` is called, once, where another program has the port that `option` names."""
+        super().__init__(option)
         self._port = port
+        self._registry = registry
+        self._option = option
         self._ready = ready
         self._healthy = healthy
         self._on_held = on_held
@@ -49,12 +60,18 @@ class MonitorPort(Background):
             if self._stopping.wait(RETRY_SECONDS):
                 return
         if held:
-            log.info("port.free", port=f"TCP {self._port}", option="--monitor-port")
+            log.info("port.free", port=f"TCP {self._port}", option=f"--{self._option}")
         self._stopping.wait()
 
     def _open(self, *, first: bool) -> bool:
         try:
-            monitor = Monitor(self._port, ready=self._ready, healthy=self._healthy)
+            monitor = Monitor(
+                self._port,
+                ready=self._ready,
+                healthy=self._healthy,
+                registry=self._registry,
+                name=self._option.removesuffix("-port"),
+            )
         except OSError as error:
             if first:
                 self._on_held(self._port, error)

@@ -19,8 +19,11 @@ from allocator.process.log_metrics import DroppedLines
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
 from allocator.rules import configuration
+from speaker.bgp.metrics import BgpMetrics
+from speaker.bgp.reports import Snapshot
 from speaker.metrics import ExactCounter, SpeakerMetrics
 from tests.unit.commands.manifests import pool
+from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, SaidByBgp
 from webhook import app, patient_worker, service_admission
 from webhook.metrics import WebhookState
 
@@ -62,7 +65,7 @@ class Exporter:
 
 
 def exporters() -> tuple[Exporter, ...]:
-    """Return the three components with every metric of theirs."""
+    """Return the three components' ports with every metric of theirs."""
     webhook = (
         app.REQUESTS,
         app.DURATION,
@@ -85,6 +88,7 @@ def exporters() -> tuple[Exporter, ...]:
         Exporter("Webhook", 9120, webhook),
         Exporter("Reconciler", 9121, reconciler),
         Exporter("Speaker", 9122, tuple(cast(Iterable[Collector], speaker))),
+        Exporter("Speaker, BGP", 9121, _bgp()),
     )
 
 
@@ -121,12 +125,22 @@ def _state() -> StateCollector:
     )
 
 
+def _bgp() -> tuple[Collector, ...]:
+    registry = CollectorRegistry()
+    snapshot = Snapshot(node="any", daemons=CONNECTED, sessions={SIX.name: SIX})
+    session = {"peer": SIX.id, "vrf": "default", "status": "up"}
+    answers = {"show bfd peers json": [session], "show bfd peers counters json": [session]}
+    metrics = BgpMetrics(SaidByBgp(snapshot, answers=answers), registry)
+    return (metrics, *metrics.counters)
+
+
 def _described(collector: Collector) -> Iterator[Described]:
     if isinstance(collector, ExactCounter):
         collector.add("192.0.2.1", 0)
     for metric in collector.collect():
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-        kind = "counter" if isinstance(collector, ExactCounter) else metric.type
+        # Of a counter whose name stays as written.
+        kind = "counter" if metric.type == "unknown" else metric.type
         yield Described(name, kind, _labels(collector, metric), metric.documentation.rstrip("."))
 
 
