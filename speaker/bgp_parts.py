@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import Change, Reflector, identity
 from allocator.kube.resource import Resource
 from allocator.objects.names import BGP_KINDS
 from allocator.process.background import Background
 from speaker.bgp.announcer import LISTED, BgpAnnouncer, BgpSettings
+from speaker.bgp.metrics import BgpMetrics
 from speaker.bgp.passwords import PasswordWatch
 from speaker.bgp.service_follower import ServiceFollower
 
@@ -20,6 +23,9 @@ class BgpParts:
 
     def __init__(self, cluster: Cluster, settings: BgpSettings, *, namespace: str) -> None:
         self.announcer = BgpAnnouncer(settings, on_secrets=self._need)
+        self.registry = CollectorRegistry()
+        """The metrics of BGP, which have a port of their own, as MetalLB's have."""
+        self.announcer.report_to(BgpMetrics(self.announcer, self.registry))
         self._passwords = PasswordWatch(cluster, namespace=namespace, on_read=self.announcer.set_passwords)
         self._reflectors: Sequence[Reflector] = [
             Reflector(

@@ -28,7 +28,7 @@ from speaker.membership.durations import (
 from speaker.membership.service import SWITCH_SECONDS
 from speaker.monitor_port import MonitorPort
 from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
-from speaker.process import Settings, Speaker, Stopped
+from speaker.process import BGP_METRICS_PORT, Settings, Speaker, Stopped
 from speaker.realtime import prefer_process
 
 log = EventLog("speaker")
@@ -114,6 +114,13 @@ KUBE_PROXY_URL = "http://127.0.0.1:10256/healthz"
     show_default=True,
     help="BGP: a node leaves when it is cordoned, too.",
 )
+@click.option(
+    "--bgp-metrics-port",
+    type=_PORT,
+    default=BGP_METRICS_PORT,
+    show_default=True,
+    help="BGP: TCP port of its metrics, MetalLB's.",
+)
 @options.log_level
 @options.kubeconfig
 def speaker(
@@ -132,6 +139,7 @@ def speaker(
     kube_proxy_url: str,
     leave_wait: float,
     leave_on_cordon: bool,
+    bgp_metrics_port: int,
     log_level: str,
     kubeconfig: str | None,
 ) -> None:
@@ -166,6 +174,7 @@ def speaker(
         kube_proxy_url=kube_proxy_url,
         leave_wait_seconds=leave_wait,
         leave_on_cordon=leave_on_cordon,
+        bgp_metrics_port=bgp_metrics_port,
     )
     if realtime:
         prefer_process()

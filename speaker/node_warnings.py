@@ -32,6 +32,11 @@ class NodeWarnings:
         effect = "this node announces as before; its metrics and its readiness are not seen"
         self._port_held(f"TCP {port}", "--monitor-port", error, effect)
 
+    def bgp_metrics_port_held(self, port: int, error: OSError) -> None:
+        """Another program has the port of BGP's metrics: MetalLB's own exporter, where both are there."""
+        effect = "this node announces as before; its metrics of BGP are not seen"
+        self._port_held(f"TCP {port}", "--bgp-metrics-port", error, effect)
+
     def heartbeat_port_held(self, port: int, error: OSError) -> None:
         """Another program has the heartbeats' port."""
         effect = "this node hears no other and goes by Leases: where it fails, others take over after seconds"

@@ -36,6 +36,7 @@ from speaker.membership.lease_list import LeaseList
 from speaker.membership.liveness import Liveness
 from speaker.membership.service import Heartbeats
 from speaker.metrics import SpeakerMetrics
+from speaker.monitor_port import MonitorPort
 from speaker.netdev import filters
 from speaker.netdev.event_loop import PacketLoop
 from speaker.netdev.interface_watch import InterfaceWatch
@@ -56,6 +57,9 @@ log = EventLog("speaker")
 HANDOVER_SECONDS = 1.0
 """How long a leaving speaker waits at most until others are heard to announce what it announced; with others there
 it takes milliseconds."""
+
+BGP_METRICS_PORT = 9121
+"""MetalLB's."""
 
 _RETRY_SECONDS = 0.5
 _EVENTS_WAITING = 100
@@ -107,6 +111,7 @@ class Settings:
     kube_proxy_url: str = ""
     leave_wait_seconds: float = 0.0
     leave_on_cordon: bool = False
+    bgp_metrics_port: int = BGP_METRICS_PORT
 
 
 class Stopped(Exception):
@@ -240,6 +245,7 @@ class Speaker:
         parts: dict[str, Part] = {
             **watches.parts,
             **(bgp.parts if bgp is not None else {}),
+            **({"port of BGP's metrics": self._bgp_port(bgp)} if bgp is not None else {}),
             "watch of what was reported": reporting.stored,
             "status": reporting.writer,
             "report of foreign hosts": foreign_hosts,
@@ -334,6 +340,16 @@ class Speaker:
             kube_proxy_url=self._settings.kube_proxy_url,
         )
         return BgpParts(self._cluster, settings, namespace=self._settings.namespace)
+
+    def _bgp_port(self, bgp: BgpParts) -> MonitorPort:
+        return MonitorPort(
+            self._settings.bgp_metrics_port,
+            ready=self.not_ready,
+            healthy=self.dead,
+            on_held=self.warnings.bgp_metrics_port_held,
+            registry=bgp.registry,
+            option="bgp-metrics-port",
+        )
 
     def _read_key(self) -> bytes:
         return read_key(self._cluster, self._settings.namespace)

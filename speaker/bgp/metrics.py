@@ -99,7 +99,8 @@ class BgpMetrics(Collector):
             case Resetting(resets):
                 self._note_resets(resets)
             case Connected(daemon, pid, _):
-                if daemon in self._daemons:
+                # In a PID namespace of its own it has no number here, and a new connection is all there is to go by.
+                if daemon in self._daemons and (not pid or pid != self._daemons[daemon]):
                     self._restarts.labels(daemon.value).inc()
                 self._daemons[daemon] = pid
 

@@ -24,6 +24,7 @@ IN_USE = OSError(98, "Address already in use")
     [
         ("heartbeat_port_held", 7946, "UDP 7946 (--heartbeat-port)"),
         ("monitor_port_held", 9122, "TCP 9122 (--monitor-port)"),
+        ("bgp_metrics_port_held", 9121, "TCP 9121 (--bgp-metrics-port)"),
     ],
 )
 def test_a_held_port_is_named_with_its_option_the_reason_and_the_remedy(which: str, port: int, named: str) -> None:
