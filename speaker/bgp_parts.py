@@ -15,6 +15,7 @@ from allocator.process.background import Background
 from speaker.bgp.announcer import LISTED, BgpAnnouncer, BgpSettings
 from speaker.bgp.metrics import BgpMetrics
 from speaker.bgp.passwords import PasswordWatch
+from speaker.bgp.reset_turn import ResetTurn
 from speaker.bgp.service_follower import ServiceFollower
 
 
@@ -22,7 +23,8 @@ class BgpParts:
     """The parts, joined to each other. The controller is given `routes`; what layer 2 watches as well is followed."""
 
     def __init__(self, cluster: Cluster, settings: BgpSettings, *, namespace: str) -> None:
-        self.announcer = BgpAnnouncer(settings, on_secrets=self._need)
+        self._turn = ResetTurn(cluster, node=settings.node, namespace=namespace, on_turn=self._retry_resets)
+        self.announcer = BgpAnnouncer(settings, turn=self._turn, on_secrets=self._need)
         self.registry = CollectorRegistry()
         """The metrics of BGP, which have a port of their own, as MetalLB's have."""
         self.announcer.report_to(BgpMetrics(self.announcer, self.registry))
@@ -46,6 +48,7 @@ class BgpParts:
         return {
             **{f"watch of {reflector.resource.plural}": reflector for reflector in self._reflectors},
             "passwords for BGP": self._passwords,
+            "turn to reset BGP sessions": self._turn,
             "BGP": self.announcer,
         }
 
@@ -62,6 +65,9 @@ class BgpParts:
         """List all anew, because the API server has lost the state they stand on."""
         for reflector in self._reflectors:
             reflector.relist()
+
+    def _retry_resets(self) -> None:
+        self.announcer.retry_resets()
 
     def _need(self, secrets: frozenset[str]) -> None:
         self._passwords.need(secrets)

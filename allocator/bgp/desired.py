@@ -150,6 +150,11 @@ class DesiredState:
         return changed
 
     @property
+    def peers(self) -> Mapping[str, Peer]:
+        """The BGPPeers that are known, with a session here or without."""
+        return self._peers
+
+    @property
     def services(self) -> Collection[str]:
         """The Services that are known."""
         return self._services.keys()

@@ -1,6 +1,6 @@
 """Announces this node's addresses by BGP: from what is seen of the cluster to what FRR is to do, on one thread.
 
-Data flow: watch events and Services -> `ObjectTable`, `Leaving` -> `DesiredState` -> difference -> `Driver` -> FRR;
+Data flow: watch events and Services -> `ObjectTable`, `Readiness` -> `DesiredState` -> difference -> `Driver` -> FRR;
 what FRR does -> events, sessions read back -> `Snapshot` -> whoever reports.
 """
 
@@ -24,24 +24,23 @@ from allocator.kube.resource import NODES, Resource
 from allocator.objects.names import BGP_KINDS, IP_ADDRESS_POOLS
 from allocator.objects.node import Node
 from allocator.process.background import Background
-from allocator.process.logs import EventLog
 from speaker.bgp.driver import Driver
-from speaker.bgp.events import Event
+from speaker.bgp.events import Event, PeerInUse, Resetting
 from speaker.bgp.frr_reports import FrrReports
-from speaker.bgp.kube_proxy import LOOK_SECONDS, KubeProxyGate
 from speaker.bgp.leaving import Leaving
 from speaker.bgp.object_table import ObjectTable
 from speaker.bgp.observed import Observed, observe
+from speaker.bgp.peers_in_use import PeersInUse, in_use
+from speaker.bgp.readiness import Readiness
 from speaker.bgp.reports import BgpListener, Leave, Nobody, ServiceRoutes, SessionState, Snapshot
+from speaker.bgp.reset_turn import ResetTurn
 from speaker.bgp.session_reader import SessionReader
 from speaker.bgp.vty import Reply
-
-log = EventLog("bgp")
 
 LISTED = (IP_ADDRESS_POOLS, *BGP_KINDS)
 """The kinds of which all objects are to be put, beside Services and Nodes."""
 
-_CLUSTER, _SECRETS = "Service", "Secret"
+_CLUSTER = "Service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,32 +65,40 @@ class BgpAnnouncer(Background):
     """
 
     def __init__(
-        self, settings: BgpSettings, *, on_secrets: Callable[[frozenset[str]], None] = lambda _: None
+        self,
+        settings: BgpSettings,
+        *,
+        turn: ResetTurn | None = None,
+        on_secrets: Callable[[frozenset[str]], None] = lambda _: None,
     ) -> None:
-        """`on_secrets` is called, on the thread, with the names of the Secrets whose passwords are needed."""
+        """`turn` says which resets of sessions may be now, None all; `on_secrets` is called, on the thread, with the
+        names of the Secrets whose passwords are needed."""
         super().__init__("bgp")
         self._settings = settings
+        self._turn = turn
         self._on_secrets = on_secrets
         self._listener: BgpListener = Nobody()
         self._inputs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
         self._state = DesiredState(LocalNode(name=settings.node, leaving=True))
         self._table = ObjectTable(self._state)
-        self._leaving = Leaving(
-            settings.node, on_cordon=settings.leave_on_cordon, marked_seconds=settings.marked_seconds
+        leaving = Leaving(settings.node, on_cordon=settings.leave_on_cordon, marked_seconds=settings.marked_seconds)
+        self._readiness = Readiness(
+            leaving, lists=(_CLUSTER, *(kind.kind for kind in LISTED)), kube_proxy_url=settings.kube_proxy_url
         )
-        self._gate = KubeProxyGate(settings.kube_proxy_url)
-        self._returning: KubeProxyGate | None = None
-        self._unlisted = {_CLUSTER, *(kind.kind for kind in LISTED)}
         self._asked: frozenset[str] = frozenset()
-        self._begun = False
-        self._events: list[Event] = []
-        self._changed: frozenset[str] = frozenset()
-        self._all_changed = False
+        self._peers_in_use = PeersInUse()
         self._frr = FrrReports()
+        self._events: list[Event] = []
+        self._changed: frozenset[str] | None = frozenset()
         self._snapshot = Snapshot(node=settings.node)
-        self._reader = SessionReader(lambda command: self._driver.ask(Daemon.BGPD, command), self._take_states)
-        self._driver = Driver(settings.sockets, report=lambda event: self._put(partial(self._take_event, event)))
+        self._driver = Driver(
+            settings.sockets,
+            report=lambda event: self._put(partial(self._take_event, event)),
+            in_use=in_use,
+            may_reset=turn.may_reset if turn is not None else lambda _: True,
+        )
+        self._reader = SessionReader(partial(self._driver.ask, Daemon.BGPD), self._put_states)
 
     def report_to(self, listener: BgpListener) -> None:
         """Call this listener from now on; before `start`."""
@@ -128,15 +135,19 @@ class BgpAnnouncer(Background):
 
     def on_known(self) -> None:
         """All Services and Nodes have been put. Any thread."""
-        self._put(lambda: self._unlisted.discard(_CLUSTER))
+        self._put(lambda: self._readiness.set_listed(_CLUSTER))
 
     def on_listed(self, resource: Resource) -> None:
         """All objects of a kind have been put. Any thread."""
-        self._put(lambda: self._unlisted.discard(resource.kind))
+        self._put(lambda: self._readiness.set_listed(resource.kind))
 
     def set_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
         """Take note of the passwords by Secret, all that are in those that were `asked` for. Any thread."""
         self._put(partial(self._take_passwords, passwords, asked))
+
+    def retry_resets(self) -> None:
+        """Sessions whose reset was not permitted may be asked about again. Any thread."""
+        self._driver.retry()
 
     def snapshot(self) -> Snapshot:
         """Return what there is now."""
@@ -155,7 +166,7 @@ class BgpAnnouncer(Background):
     def prefixes(self) -> Mapping[Prefix, RouteClass]:
         """Return all that is to be announced."""
         with self._lock:
-            return self._state.desired.prefixes
+            return dict(self._state.prefixes)
 
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         """Ask a daemon a `show` command, in turn with the changes."""
@@ -171,122 +182,109 @@ class BgpAnnouncer(Background):
                 for take in taken:
                     take()
             self._judge_node()
-            self._begin()
+            self._look_at_peers()
             self._hand_on()
             self._reader.read(self._state.sessions.running.values(), connected=self._frr.connected(Daemon.BGPD))
             self._report()
 
     def _next(self) -> list[Callable[[], None]]:
         """Wait for inputs or until something is due, and return all that have come."""
+        due = [each for each in (self._readiness.due, self._peers_in_use.due) if each is not None]
+        if self._frr.connected(Daemon.BGPD):
+            due.append(self._reader.due)
         taken = []
         try:
-            taken.append(self._inputs.get(timeout=self._due_in_seconds()))
+            taken.append(self._inputs.get(timeout=max(0.0, min(due) - time.monotonic()) if due else None))
             while True:
                 taken.append(self._inputs.get_nowait())
         except Empty:
             return taken
 
-    def _due_in_seconds(self) -> float | None:
-        now = time.monotonic()
-        due = [] if self._leaving.deadline is None else [self._leaving.deadline]
-        if self._frr.connected(Daemon.BGPD):
-            due.append(self._reader.due)
-        if self._returning is not None or not (self._begun or self._missing):
-            due.append(now + LOOK_SECONDS)
-        return max(0.0, min(due) - now) if due else None
-
     def _take_object(self, seen: Observed) -> None:
-        if isinstance(seen.value, Node) or seen.plural == NODES.plural:
-            self._leaving.set_node(seen.value if isinstance(seen.value, Node) else None)
+        if seen.plural == NODES.plural:
+            self._readiness.set_node(seen.value if isinstance(seen.value, Node) else None)
             return
         secrets = self._table.secrets
         self._table.take(seen)
         if self._table.secrets != secrets:
             self._on_secrets(self._table.secrets)
+            self._readiness.set_unread(self._table.secrets - self._asked)
 
     def _take_services(self, services: Mapping[Key, Service | None]) -> None:
         for key, service in services.items():
             self._state.set_service("/".join(key), service)
 
     def _take_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
-        self._table.set_passwords(passwords)
         self._asked = asked
+        self._table.set_passwords(passwords)
+        self._readiness.set_unread(self._table.secrets - asked)
 
     def _take_event(self, event: Event) -> None:
         self._frr.take(event)
         self._events.append(event)
+        if isinstance(event, PeerInUse):
+            self._peers_in_use.note(event.peer)
+        elif isinstance(event, Resetting) and self._turn is not None:
+            self._turn.note_resetting(event.resets)
+
+    def _put_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
+        self._put(partial(self._take_states, vrf, states))
 
     def _take_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
-        self._put(lambda: self._frr.set_states(vrf, states))
+        self._frr.set_states(vrf, states)
+        if self._turn is not None:
+            self._turn.note_states(self._frr.states)
 
     def _judge_node(self) -> None:
-        """See whether the node leaves or comes back, and how far it is."""
-        before = self._leaving.stage
-        node = self._leaving.advance(time.monotonic(), announcing=self._begun, may_return=self._may_return)
-        if self._leaving.stage is not before:
-            log.info("bgp.leave", stage=self._leaving.stage, reason=self._leaving.reason)
-            self._driver.set_graceful_shutdown(self._leaving.stage is not Leave.NO)
-        if self._leaving.reason or self._leaving.stage is Leave.NO:
-            self._returning = None
+        """See whether FRR may be changed by now, and whether the node leaves or comes back."""
+        leave, begun = self._readiness.leave, self._readiness.begun
+        node = self._readiness.advance(serving=self._frr.adopted_prefixes > 0)
+        if self._readiness.leave is not leave:
+            self._driver.set_graceful_shutdown(self._readiness.leave is not Leave.NO)
         with self._lock:
             self._state.set_node(node)
-
-    def _may_return(self) -> bool:
-        """Whether a node that has left can serve again: what its kube-proxy knew may be of long ago."""
-        if self._returning is None:
-            self._returning = KubeProxyGate(self._settings.kube_proxy_url)
-        return self._returning.open
-
-    def _begin(self) -> None:
-        """Begin to change FRR, once all is known; a node whose FRR announces already has never stopped serving."""
-        if not self._begun and not self._missing and (self._frr.adopted_prefixes or self._gate.open):
-            self._begun = True
+        if self._readiness.begun and not begun:
+            self._hand_on()
             self._driver.set_complete()
+
+    def _look_at_peers(self) -> None:
+        """Let go of peers, or take to peers, with which another program of this node has a session."""
+        self._peers_in_use.watch(self._state.peers, self._frr.states)
+        with self._lock:
+            self._state.set_peers_in_use(self._peers_in_use.names)
 
     def _hand_on(self) -> None:
         """Have FRR follow."""
         with self._lock:
             difference = self._state.take_difference()
-            self._changed = self._state.take_services_changed()
-        self._all_changed = difference.sessions is not None
+            changed = self._state.take_services_changed()
+        if difference.sessions is not None:
+            self._changed = None
+        elif self._changed is not None:
+            self._changed |= changed
         if difference:
             self._frr.expect(difference)
             self._driver.update(difference)
 
     def _report(self) -> None:
         events, self._events = self._events, []
+        changed, self._changed = self._changed, frozenset()
         for event in events:
             self._listener.on_event(event)
-        if self._all_changed or self._changed:
-            self._listener.on_services(None if self._all_changed else self._changed)
-        with self._lock:
-            snapshot = self._frr.snapshot(
-                Snapshot(
-                    node=self._settings.node,
-                    waiting_for=self._waiting_for(),
-                    sessions=self._state.sessions.running,
-                    profiles=self._state.profiles,
-                    refused=self._state.sessions.refused,
-                    prefix_count=self._state.prefix_count,
-                    leave=self._leaving.stage,
-                    leave_reason=self._leave_reason(),
-                )
+        if changed is None or changed:
+            self._listener.on_services(changed)
+        snapshot = self._frr.snapshot(
+            Snapshot(
+                node=self._settings.node,
+                waiting_for=self._readiness.waiting_for,
+                sessions=self._state.sessions.running,
+                profiles=self._state.profiles,
+                refused=self._state.sessions.refused,
+                prefix_count=self._state.prefix_count,
+                leave=self._readiness.leave,
+                leave_reason=self._readiness.leave_reason,
             )
+        )
         if snapshot != self._snapshot:
             self._snapshot = snapshot
             self._listener.on_snapshot(snapshot)
-
-    @property
-    def _missing(self) -> frozenset[str]:
-        """What is to be known before FRR may be changed."""
-        return frozenset(self._unlisted) or frozenset(() if self._table.secrets <= self._asked else (_SECRETS,))
-
-    def _waiting_for(self) -> str:
-        if self._begun:
-            return ""
-        if self._missing:
-            return f"the API server's lists of {', '.join(sorted(self._missing))}"
-        return self._gate.said
-
-    def _leave_reason(self) -> str:
-        return self._leaving.reason or (self._returning.said if self._returning is not None else "")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from allocator.bgp.changes import changes
-from allocator.bgp.command import HIDDEN, Command, Daemon, Reset, apply
+from allocator.bgp.command import Command, Daemon, Reset, apply
 from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
-from allocator.bgp.inputs import Password
+from allocator.bgp.inputs import Peer
 from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
-from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
+from speaker.bgp.command_effects import belongs, has_effect, without_secrets
+from speaker.bgp.events import Applied, Connected, Disconnected, Event, PeerInUse, Rejected, Resetting, Withheld
 from speaker.bgp.link import Link
-from speaker.bgp.refusals import Refusals, thing_of
+from speaker.bgp.refusals import Refusals
+from speaker.bgp.socket_folder import problem
 from speaker.bgp.vty import Judgement, Reply, VtyError
 
 
@@ -28,6 +30,7 @@ class Applying:
         *,
         report: Callable[[Event], None],
         may_reset: Callable[[Reset], bool],
+        in_use: Callable[[Collection[Peer]], frozenset[str]] = lambda _: frozenset(),
     ) -> None:
         self.links: dict[Daemon, Link] = {}
         self.present = Config()
@@ -36,6 +39,8 @@ class Applying:
         self._sockets = sockets
         self._report = report
         self._may_reset = may_reset
+        self._in_use = in_use
+        self._undialled: frozenset[str] = frozenset()
         self._failed: dict[Daemon, str] = {}
         self._all_networks = True
         self._refusals = Refusals()
@@ -58,9 +63,10 @@ class Applying:
             except VtyError as error:
                 if link is not None:
                     link.close()
-                if self._failed.get(daemon) != str(error):
-                    self._failed[daemon] = str(error)
-                    self._report(Disconnected(daemon, str(error)))
+                said = "; ".join(filter(None, (str(error), problem(self._sockets / f"{daemon}.vty"))))
+                if self._failed.get(daemon) != said:
+                    self._failed[daemon] = said
+                    self._report(Disconnected(daemon, said))
                 continue
             self._failed.pop(daemon, None)
             self.links[daemon] = link
@@ -104,6 +110,8 @@ class Applying:
             self._all_networks = True
             self._report(Rejected("route-map", str(error)))
             return
+        if self.present.lines != wanted.lines:
+            wanted = self._without_undialled(wanted)
         commands = changes(self.present, wanted, look_at)
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
@@ -146,6 +154,25 @@ class Applying:
         self._refusals.leave_out(wanted, self.present)
         return wanted
 
+    def _without_undialled(self, wanted: Config) -> Config:
+        """Leave out new neighbours with which another program of this node has a session."""
+        present = {key[:3] for key in self.present.lines if key[0] == "neighbor"}
+        new = {
+            name: peer
+            for name, peer in self._rendering.sessions.items()
+            if not peer.shutdown and ("neighbor", peer.vrf, peer.id) not in present
+        }
+        undialled = self._in_use(new.values()) if new else frozenset()
+        for name in undialled - self._undialled:
+            self._report(PeerInUse(new[name]))
+        self._undialled = undialled
+        if not undialled:
+            return wanted
+        wanted = wanted.copy()
+        for name in undialled:
+            wanted.remove(("neighbor", new[name].vrf, new[name].id))
+        return wanted
+
     def _permitted(self, commands: list[Command], wanted: Config, look_at: set[NetworkKey] | None) -> list[Command]:
         """Leave sessions as they are, in `wanted`, whose reset nobody has permitted; return what remains to do."""
         withheld: dict[Reset, None] = {}
@@ -174,7 +201,7 @@ class Applying:
         try:
             for command in commands:
                 daemon = command.daemon
-                if daemon not in self.links or _belongs(command, left_out):
+                if daemon not in self.links or belongs(command, left_out):
                     continue
                 reply = self.links[daemon].configure(command)
                 judgement = reply.judgement
@@ -204,7 +231,11 @@ class Applying:
         """Judge by the running configuration what the answers left open."""
         running = self.links[daemon].running_config()
         for command, reply in unsure:
-            if command.daemon is daemon and not _belongs(command, left_out) and not _has(running, command, wanted):
+            if (
+                command.daemon is daemon
+                and not belongs(command, left_out)
+                and not has_effect(running, command, wanted)
+            ):
                 self._refuse(command, reply, wanted, before, left_out)
                 if command.network is not None:
                     self._all_networks = True
@@ -227,7 +258,7 @@ class Applying:
         self._report(
             Rejected(
                 command.shown,
-                _without_secrets(str(reply), wanted),
+                without_secrets(str(reply), wanted),
                 peer=self._peer_of(command.key),
                 profile=command.key[1] if command.key[:1] == ("bfd",) else "",
                 network=command.network,
@@ -239,27 +270,3 @@ class Applying:
         if key[:1] != ("neighbor",):
             return ""
         return next((name for name, peer in self._rendering.sessions.items() if (peer.vrf, peer.id) == key[1:3]), "")
-
-
-def _belongs(command: Command, left_out: set[Key]) -> bool:
-    """Tell whether a command is about something that is left out."""
-    if command.network is not None:
-        return ("router", command.network[0]) in left_out
-    in_router = command.key[0] == "neighbor" and ("router", command.key[1]) in left_out
-    return in_router or thing_of(command.key) in left_out
-
-
-def _has(running: Config, command: Command, wanted: Config) -> bool:
-    if command.network is not None:
-        return running.networks.get(command.network) == wanted.networks.get(command.network)
-    if command.below:
-        return not running.under(*command.key) or bool(wanted.under(*command.key))
-    return running.lines.get(command.key) == wanted.lines.get(command.key)
-
-
-def _without_secrets(text: str, wanted: Config) -> str:
-    """FRR repeats the command that it does not know."""
-    for line in wanted.lines.values():
-        if isinstance(line, Password):
-            text = text.replace(line.reveal(), HIDDEN)
-    return text

@@ -7,12 +7,13 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
 
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import Peer
 from allocator.bgp.rendering import Rendering
 from speaker.bgp.applying import Applying
 from speaker.bgp.events import Event
@@ -36,7 +37,8 @@ class Driver:
     all is known. FRR goes on as it is when the driver stops.
 
     `report` is called on the driver's thread with what happens; it must not block. `may_reset` is asked there before
-    a session is reset; while it says no, that session stays as it is and `retry` asks again.
+    a session is reset; while it says no, that session stays as it is and `retry` asks again. `in_use` names, of peers
+    that bgpd does not know yet, those that it must not dial.
     """
 
     def __init__(
@@ -45,11 +47,12 @@ class Driver:
         *,
         report: Callable[[Event], None],
         may_reset: Callable[[Reset], bool] = lambda _: True,
+        in_use: Callable[[Collection[Peer]], frozenset[str]] = lambda _: frozenset(),
         coalesce_seconds: float = COALESCE_SECONDS,
     ) -> None:
         self._coalesce_seconds = coalesce_seconds
         self._rendering = Rendering()
-        self._applying = Applying(self._rendering, sockets, report=report, may_reset=may_reset)
+        self._applying = Applying(self._rendering, sockets, report=report, may_reset=may_reset, in_use=in_use)
         # The lock covers what other threads leave for the driver's; all else is the driver's thread's alone.
         self._lock = threading.Lock()
         self._differences: list[Difference] = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.frr_config import Key, NetworkKey
+from allocator.bgp.inputs import Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerInUse:
+    """A new session was not configured, as another program of this node has one with the router; all else was."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """The daemons have what is wanted, except for what was rejected or withheld."""
 
@@ -63,4 +71,4 @@ class Applied:
     seconds: float
 
 
-Event = Connected | Disconnected | Resetting | Withheld | Rejected | Applied
+Event = Connected | Disconnected | Resetting | Withheld | Rejected | PeerInUse | Applied

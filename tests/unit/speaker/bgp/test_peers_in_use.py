@@ -1,0 +1,166 @@
+"""Sessions of other programs of the node: found in the kernel's own tables, and given room."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from allocator.bgp.inputs import Peer
+from allocator.core.addresses import Address
+from speaker.bgp.peers_in_use import LOOK_SECONDS, QUIET_SECONDS, PeersInUse, in_use
+from speaker.bgp.reports import SessionState
+from speaker.netdev.tcp_connections import Connection, established
+
+LOOPBACK = Address.parse("127.0.0.1")
+ROUTER = Address.parse("192.0.2.1")
+NODE = Address.parse("192.0.2.9")
+PEER = Peer(name="tor", my_asn=64512, peer_asn=64513, address=ROUTER, source_address=NODE)
+FOREIGN = Connection(NODE, 40000, ROUTER, 179)
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def connection(request: pytest.FixtureRequest) -> Iterator[tuple[Address, int, int]]:
+    """A real connection on loopback: the address, the listener's port and that of the one who has dialled."""
+    address = str(request.param)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with ExitStack() as open_sockets:
+        listener = open_sockets.enter_context(socket.socket(family))
+        listener.bind((address, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        dialled = open_sockets.enter_context(socket.create_connection((address, port), timeout=10))
+        accepted, _ = listener.accept()
+        open_sockets.enter_context(accepted)
+        yield Address.parse(address), port, dialled.getsockname()[1]
+
+
+def test_connections_are_read_from_the_kernel(connection: tuple[Address, int, int]) -> None:
+    address, listening, dialling = connection
+    found = established([address])
+    assert Connection(address, dialling, address, listening) in found
+    assert Connection(address, listening, address, dialling) in found
+    assert not any(each.local_port == listening for each in established([ROUTER]))
+
+
+def test_ipv4_of_a_listener_for_both_families_is_ipv4() -> None:
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as dialled:
+            accepted, _ = listener.accept()
+            with accepted:
+                mapped = Connection(LOOPBACK, port, LOOPBACK, dialled.getsockname()[1])
+                assert mapped in established([LOOPBACK])
+
+
+def test_router_with_a_connection_to_its_port_is_in_use(connection: tuple[Address, int, int]) -> None:
+    address, listening, _ = connection
+    peer = replace(PEER, address=address, source_address=None, port=listening)
+    assert in_use([peer]) == {"tor"}
+    assert in_use([replace(peer, port=listening - 1 or 2)]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("found", "used"),
+    [
+        (FOREIGN, True),
+        (Connection(NODE, 179, ROUTER, 50000), True),  # the router dialled another program's listener
+        (Connection(Address.parse("192.0.2.8"), 40000, ROUTER, 179), False),  # from another of the node's addresses
+        (Connection(NODE, 40000, ROUTER, 22), False),
+    ],
+)
+def test_only_bgp_from_the_same_address_takes_the_place_of_a_session(found: Connection, used: bool) -> None:
+    assert bool(in_use([PEER], look=lambda _: frozenset({found}))) is used
+
+
+def test_peer_on_an_interface_is_never_in_use() -> None:
+    peer = replace(PEER, address=None, interface="eth1", source_address=None)
+    assert in_use([peer], look=lambda _: frozenset({FOREIGN})) == frozenset()
+
+
+class Kernel:
+    """Connections as the test sets them, and a clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.connections: frozenset[Connection] = frozenset()
+        self.looks = 0
+
+    def look(self, remotes: Iterable[Address]) -> frozenset[Connection]:
+        self.looks += 1
+        return frozenset(each for each in self.connections if each.remote in set(remotes))
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def peers(kernel: Kernel) -> PeersInUse:
+    return PeersInUse(look=kernel.look, clock=kernel.clock)
+
+
+def state(name: str) -> dict[str, SessionState]:
+    return {"tor": SessionState(peer="tor", vrf="", neighbor=str(ROUTER), state=name)}
+
+
+def test_peer_in_use_is_let_go_when_its_connection_has_been_away_for_two_minutes(
+    kernel: Kernel, peers: PeersInUse
+) -> None:
+    peers.note(PEER)
+    kernel.connections = frozenset({FOREIGN})
+    for _ in range(30):
+        kernel.now += LOOK_SECONDS
+        peers.watch({"tor": PEER}, {})
+        assert peers.names == {"tor"}
+    kernel.connections = frozenset()
+    last_seen = kernel.now
+    while peers.names:
+        assert kernel.now - last_seen < QUIET_SECONDS
+        kernel.now += LOOK_SECONDS
+        peers.watch({"tor": PEER}, {})
+    assert kernel.now - last_seen >= QUIET_SECONDS
+
+
+def test_edited_peer_is_looked_at_anew(kernel: Kernel, peers: PeersInUse) -> None:
+    peers.note(PEER)
+    peers.watch({"tor": replace(PEER, source_address=Address.parse("192.0.2.8"))}, {})
+    assert peers.names == frozenset()
+
+
+def test_connection_that_stays_while_our_session_is_down_is_of_another_program(
+    kernel: Kernel, peers: PeersInUse
+) -> None:
+    kernel.connections = frozenset({FOREIGN})
+    peers.watch({"tor": PEER}, state("Active"))
+    assert peers.names == frozenset(), "bgpd may be about to take it"
+    kernel.now += LOOK_SECONDS
+    peers.watch({"tor": PEER}, state("Idle"))
+    assert peers.names == {"tor"}
+
+
+@pytest.mark.parametrize("up", ["OpenSent", "OpenConfirm", "Established"])
+def test_own_connection_is_never_taken_for_another_programs(kernel: Kernel, peers: PeersInUse, up: str) -> None:
+    kernel.connections = frozenset({FOREIGN})
+    for name in ("Active", up, "Active", up):
+        peers.watch({"tor": PEER}, state(name))
+        kernel.now += LOOK_SECONDS
+    assert peers.names == frozenset()
+
+
+def test_nothing_is_read_while_all_sessions_are_up(kernel: Kernel, peers: PeersInUse) -> None:
+    for _ in range(5):
+        kernel.now += LOOK_SECONDS
+        peers.watch({"tor": PEER}, state("Established"))
+    assert kernel.looks == 0
+    assert peers.due is None
