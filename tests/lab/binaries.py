@@ -5,6 +5,7 @@
 Four ways lead to the servers, tried in this order; ADMITLB_CONTROL_PLANE names one to be taken alone:
 `assets` (the folder KUBEBUILDER_ASSETS names), `cache` (of an earlier run), `download` (the official release,
 where its site answers within 2 s), `build` (from Debian's source package, 4 minutes, or what an earlier build left).
+ADMITLB_KUBERNETES chooses which release that is (`official_release.RELEASES`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import servers
+from tests.lab import official_release, servers
 from tests.lab.command_log import CommandFailed, CommandLog
 from tests.lab.companions import NoCompanion, find_etcd, find_kubectl
 from tests.lab.progress import Progress, Reporter
@@ -63,7 +64,7 @@ def find(progress: Progress | None = None) -> Binaries:
     # Companions in the folder of a way that was not taken may be of any age: they are PATH's to give then.
     folders = [assets] if assets is not None and way == "assets" else []
     return Binaries(
-        etcd=find_etcd(folders, cache / "companions", log, progress),
+        etcd=find_etcd(folders, cache / "companions", log, progress, at_least=_release().etcd),
         kube_apiserver=found.kube_apiserver,
         kube_controller_manager=found.kube_controller_manager,
         kube_proxy=found.kube_proxy,
@@ -71,6 +72,11 @@ def find(progress: Progress | None = None) -> Binaries:
         server_version=found.version,
         way=way,
     )
+
+
+def _release() -> official_release.Release:
+    """The release that was chosen, whose servers have been found; else the default one."""
+    return official_release.chosen() or official_release.RELEASES["default"]
 
 
 def cache_folder() -> Path:

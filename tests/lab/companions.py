@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -30,14 +31,16 @@ class NoCompanion(Exception):
     """etcd or kubectl is nowhere to be had; the message says where it was looked for."""
 
 
-def find_etcd(folders: list[Path], cache: Path, log: CommandLog, progress: Progress) -> Path:
+def find_etcd(
+    folders: list[Path], cache: Path, log: CommandLog, progress: Progress, *, at_least: tuple[int, int]
+) -> Path:
     """Return etcd: from one of `folders`, PATH or `cache`, else unpacked from Debian's package into `cache`.
 
     Unpacked, not installed: the package's own installation would start an etcd of the machine's.
     """
     kept = cache / "etcd"
     for candidate in [*(folder / "etcd" for folder in folders), which("etcd"), kept]:
-        if candidate is not None and candidate.exists():
+        if candidate is not None and candidate.exists() and _etcd_version(candidate) >= at_least:
             return candidate
     progress("fetching etcd from Debian's archive")
     cache.mkdir(parents=True, exist_ok=True)
@@ -49,10 +52,21 @@ def find_etcd(folders: list[Path], cache: Path, log: CommandLog, progress: Progr
             (Path(work) / "root" / "usr" / "bin" / "etcd").rename(kept)
     except (NoDebianArchive, CommandFailed, OSError) as error:
         raise NoCompanion(
-            f"etcd: not in KUBEBUILDER_ASSETS, not on PATH, not to be had from Debian ({error}); "
-            "install it (Debian: etcd-server) or put it on PATH"
+            f"etcd: none of {at_least[0]}.{at_least[1]} or newer in KUBEBUILDER_ASSETS or on PATH, not to be had "
+            f"from Debian ({error}); install it (Debian: etcd-server) or put it on PATH"
         ) from error
     return kept
+
+
+def _etcd_version(program: Path) -> tuple[int, int]:
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return 0, 0
+    found = re.search(r"etcd Version: (\d+)\.(\d+)", answer.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def find_kubectl(folders: list[Path], cache: Path, log: CommandLog, progress: Progress) -> Path:

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.progress import Progress
 
 SITE = "https://dl.k8s.io/release"
-VERSION = "v1.31.4"
-"""A late one that still recommends etcd 3.4.22 and newer, which is what Debian 12 has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version of Kubernetes that the tests are run with."""
+
+    version: str
+    etcd: tuple[int, int]
+    """The oldest etcd that it was run with."""
+
+
+RELEASES = {
+    "oldest": Release("v1.20.2", (3, 4)),
+    "default": Release("v1.36.3", (3, 4)),
+    "newest": Release("v1.36.3", (3, 4)),
+}
+"""What ADMITLB_KUBERNETES may name. Debian 12 has etcd 3.4.23: late releases recommend 3.5 and run on it."""
+CHOICE = "ADMITLB_KUBERNETES"
 
 _ANSWER_SECONDS = 2.0
 _READ_SECONDS = 60.0
@@ -24,7 +42,17 @@ class NoRelease(Exception):
     """The release site does not answer, or what it sent is not what its checksum says."""
 
 
-def download(names: tuple[str, ...], into: Path, progress: Progress, *, version: str = VERSION) -> None:
+def chosen() -> Release | None:
+    """Return the release that ADMITLB_KUBERNETES names, None where it is not set. Raises NoRelease."""
+    word = os.environ.get(CHOICE)
+    if not word:
+        return None
+    if word not in RELEASES:
+        raise NoRelease(f"{CHOICE}={word}: must be one of {', '.join(RELEASES)}")
+    return RELEASES[word]
+
+
+def download(names: tuple[str, ...], into: Path, progress: Progress, *, version: str) -> None:
     """Put the programs `names` of `version` into the folder `into`, each checked against its published SHA-256.
 
     Raises NoRelease, within 2 s where the site cannot be reached.

@@ -66,19 +66,23 @@ def from_assets(cache: Path, log: CommandLog, progress: Progress) -> Servers:
 
 
 def from_cache(cache: Path, log: CommandLog, progress: Progress) -> Servers:
-    """The newest version that an earlier run left in the cache."""
+    """The newest version that an earlier run left in the cache; of the release that was chosen, where one was."""
+    release = _chosen()
     complete = [folder for folder in cache.glob("v*") if all((folder / name).exists() for name in NAMES)]
+    if release is not None:
+        complete = [folder for folder in complete if folder.name in (release.version, f"{release.version}-built")]
     if not complete:
-        raise WayFailed(f"nothing in {cache} yet")
+        raise WayFailed(f"nothing in {cache} yet" if release is None else f"no {release.version} in {cache} yet")
     return _servers_in(max(complete, key=lambda folder: _parse(folder.name)))
 
 
 def from_download(cache: Path, log: CommandLog, progress: Progress) -> Servers:
-    """The release that the lab is used with most, downloaded once."""
-    target = cache / official_release.VERSION
+    """The release that was chosen, else the default one, downloaded once."""
+    version = (_chosen() or official_release.RELEASES["default"]).version
+    target = cache / version
     if not target.exists():
         try:
-            _fill(target, lambda into: official_release.download(NAMES, into, progress), progress)
+            _fill(target, lambda into: official_release.download(NAMES, into, progress, version=version), progress)
         except official_release.NoRelease as error:
             raise WayFailed(str(error)) from error
     return _servers_in(target)
@@ -86,6 +90,9 @@ def from_download(cache: Path, log: CommandLog, progress: Progress) -> Servers:
 
 def from_build(cache: Path, log: CommandLog, progress: Progress) -> Servers:
     """Kubernetes built from Debian's source package, once."""
+    release = _chosen()
+    if release is not None and release.version != build.VERSION:
+        raise WayFailed(f"Debian has {build.VERSION}, not {release.version}")
     target = cache / _BUILT
     if not target.exists():
         try:
@@ -93,6 +100,13 @@ def from_build(cache: Path, log: CommandLog, progress: Progress) -> Servers:
         except (build.CannotBuild, NoDebianArchive, CommandFailed) as error:
             raise WayFailed(str(error)) from error
     return _servers_in(target)
+
+
+def _chosen() -> official_release.Release | None:
+    try:
+        return official_release.chosen()
+    except official_release.NoRelease as error:
+        raise WayFailed(str(error)) from error
 
 
 def assets_folder() -> Path | None:

