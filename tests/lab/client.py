@@ -54,18 +54,7 @@ class Client:
 
     def http_get(self, url: str, *, timeout_seconds: float = 2.0) -> Answer:
         """GET the URL (an address, no name: the lab has no DNS) over a new connection. Raises OSError."""
-        parts = urlsplit(url)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        started = time.monotonic()
-        with self.host.inside():
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_seconds)
-            try:
-                connection.request("GET", path)
-                response = connection.getresponse()
-                text = response.read().decode()
-            finally:
-                connection.close()
-        return Answer(response.status, text, time.monotonic() - started)
+        return get(self.host, url, timeout_seconds=timeout_seconds)
 
     def neighbours(self) -> dict[str, str]:
         """Return the client's ARP and NDP table: address to hardware address."""
@@ -96,3 +85,19 @@ class Client:
             connect_seconds=connect_seconds,
             read_seconds=read_seconds,
         )
+
+
+def get(host: Host, url: str, *, timeout_seconds: float) -> Answer:
+    """GET the URL from any host, over a new connection. Raises OSError."""
+    parts = urlsplit(url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    started = time.monotonic()
+    with host.inside():
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_seconds)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+    return Answer(response.status, text, time.monotonic() - started)

@@ -58,7 +58,7 @@ class Lab:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="admitlb-lab-", dir="/run"))
         self._volumes = Path(tempfile.mkdtemp(prefix="admitlb-volumes-", dir="/run"))
         self.start_seconds = 0.0
-        self._network = Network()
+        self.network = Network()
         try:
             plans = [topology.node_plan(number + 1) for number in range(nodes)]
             self._make_lans(plans)
@@ -75,16 +75,16 @@ class Lab:
             self._pods = Reflector(cluster, PODS, on_change=self._pod_changed)
             self._scheduler = Scheduler(cluster, self._pods)
             settings = NodeSettings(
-                self.control_plane, self._network, self._pods, self.directory, self._volumes, plans, images or {}
+                self.control_plane, self.network, self._pods, self.directory, self._volumes, plans, images or {}
             )
             labels = node_labels or {}
             self.nodes = {plan.name: Node(plan, settings, labels.get(plan.name, LAB_LABELS)) for plan in plans}
             self.clients = {
-                plan.name: Client(plan, self._network)
+                plan.name: Client(plan, self.network)
                 for plan in (topology.client_plan(number + 1) for number in range(clients))
             }
         except BaseException:
-            self._network.close()
+            self.network.close()
             raise
 
     def __enter__(self) -> Self:
@@ -118,7 +118,7 @@ class Lab:
         for node in self.nodes.values():
             node.stop()
         self.control_plane.stop()
-        self._network.close()
+        self.network.close()
         shutil.rmtree(self._volumes, ignore_errors=True)
         if self.directory.parent == Path("/run"):
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -233,8 +233,8 @@ class Lab:
     def _make_lans(self, plans: list[HostPlan]) -> None:
         forward_between_lans()
         for lan in topology.LANS:
-            self._network.lan(lan.name, lan.gateway_addresses())
-        run_ip(*(route.format(eth0=self._network.lans["eth0"].bridge) for route in topology.routes_to_pods(plans)))
+            self.network.lan(lan.name, lan.gateway_addresses())
+        run_ip(*(route.format(eth0=self.network.lans["eth0"].bridge) for route in topology.routes_to_pods(plans)))
 
     def _pod_changed(self, _: Change) -> None:
         self._scheduler.poke()

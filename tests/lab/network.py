@@ -191,6 +191,11 @@ class Network:
         del self.hosts[host.name]
         host.close()
 
+    def remove_lan(self, lan: Lan) -> None:
+        """Remove one LAN, on which no host is left."""
+        del self.lans[lan.name]
+        run_ip(f"link delete {lan.bridge}")
+
     def close(self) -> None:
         """Remove every host and LAN."""
         for host in self.hosts.values():

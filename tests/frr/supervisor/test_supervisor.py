@@ -1,0 +1,162 @@
+"""What the supervisor does for FRR's daemons, within the limits of the manifest."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from speaker.frr.daemons import PLANS
+from tests.frr.supervisor.frr_pod import SECONDS, Site
+from tests.lab.frr_daemons import FrrDaemons
+from tests.lab.frr_programs import find_frr
+from tests.lab.privileges import can_be_anybody
+from tests.lab.waiting import wait_until
+
+PREFIX = "198.51.100.1/32"
+GROUP = 70179
+SHUTDOWN_COMMUNITY = "(65535,0)"
+
+
+def test_all_daemons_answer_and_no_port_is_open(here: Site) -> None:
+    pod = here.pod
+    pod.start_and_wait()
+
+    assert all(pod.answers(plan.name) for plan in PLANS)
+    assert pod.host.run("ss", "-Htln").stdout == ""
+    udp = {line.split()[3].rpartition(":")[2] for line in pod.host.run("ss", "-Huln").stdout.splitlines()}
+    assert udp <= {"3784", "3785", "4784", "6784"}
+
+
+@pytest.mark.skipif(not can_be_anybody(), reason="in a plain user's namespaces there is one user and one group")
+def test_bgpd_has_no_capability_and_sockets_are_the_groups(here: Site) -> None:
+    pod = here.pod
+    pod.start_and_wait()
+
+    (pid,) = pod.pids("bgpd")
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert {fields[name] for name in ("CapEff", "CapPrm", "CapAmb")} == {"0000000000000000"}
+    assert "0" not in fields["Uid"].split()
+    folder = pod.sockets.stat()
+    assert (folder.st_gid, folder.st_mode & 0o777) == (GROUP, 0o770)
+    for plan in PLANS:
+        found = (pod.sockets / f"{plan.name}.vty").stat()
+        assert (found.st_gid, found.st_mode & 0o070) == (GROUP, 0o070)
+
+
+def test_a_planned_leave_marks_withdraws_and_then_ends_the_session(here: Site) -> None:
+    pod, bird = here.pod, here.bird
+    pod.start_and_wait()
+    vty = pod.connect()
+    pod.configure(vty, PREFIX)
+    wait_until(lambda: bird.route_count() == 1, SECONDS, "the router has the route")
+
+    pod.container.ask_to_end()
+    wait_until(
+        lambda: SHUTDOWN_COMMUNITY in bird.route(PREFIX), SECONDS, "the route is marked", interval_seconds=0.01
+    )
+    marked_at = time.monotonic()
+    assert bird.established("node")
+    wait_until(lambda: bird.route_count() == 0, SECONDS, "the route is withdrawn", interval_seconds=0.01)
+    withdrawn_at = time.monotonic()
+    withdrawn_in_session = bird.established("node")
+    code = pod.wait_end()
+
+    assert code == 0, pod.log()
+    assert withdrawn_in_session, "the route went with the session, not before it"
+    assert withdrawn_at - marked_at > 1.5
+    assert "planned leave of the node" in bird.ask("show protocols all node") + here.log_of_bird()
+
+
+def test_a_daemon_that_is_killed_runs_again(here: Site) -> None:
+    pod = here.pod
+    pod.start_and_wait()
+
+    for plan in PLANS:
+        before = pod.pids(plan.name)
+        pod.kill(plan.name)
+        wait_until(
+            lambda plan=plan, before=before: pod.answers(plan.name) and pod.pids(plan.name) != before,  # type: ignore[misc]
+            SECONDS,
+            f"{plan.name} runs again",
+        )
+
+    pod.configure(pod.connect(), PREFIX)
+    wait_until(lambda: here.bird.route_count() == 1, SECONDS, "the router has the route")
+
+
+def test_without_a_speaker_prefixes_are_withdrawn_and_sessions_stay(here: Site) -> None:
+    pod, bird = here.pod, here.bird
+    pod.start_and_wait(ADMITLB_FRR_ORPHAN_AFTER="6", ADMITLB_FRR_LEAVE_WAIT="0.1")
+    speaker = pod.connect()
+    pod.configure(speaker, PREFIX)
+    wait_until(lambda: bird.route_count() == 1, SECONDS, "the router has the route")
+    time.sleep(10)
+    assert bird.route_count() == 1, "a speaker is there"
+
+    speaker.close()
+    gone_at = time.monotonic()
+    wait_until(lambda: bird.route_count() == 0, SECONDS, "the prefixes are withdrawn")
+
+    assert time.monotonic() - gone_at > 3
+    wait_until(lambda: "until one is there" in pod.log(), SECONDS, "the log says so")
+    assert bird.established("node")
+    again = pod.connect()
+    wait_until(
+        lambda: "graceful-shutdown" not in again.run("show running-config").text, SECONDS, "the mark is taken back"
+    )
+    pod.configure(again, PREFIX)
+    wait_until(lambda: bird.route_count() == 1, SECONDS, "the next speaker announces again")
+
+
+def test_routes_of_an_frr_keep_zebra_from_starting_unless_allowed(here: Site) -> None:
+    pod = here.pod
+    pod.host.run_ip("route add 192.0.2.0/24 via 10.0.1.2 proto 186")
+
+    pod.start()
+
+    assert pod.wait_end() == 1
+    assert "192.0.2.0/24" in pod.log()
+    assert "--allow-other-frr" in pod.log()
+    assert "192.0.2.0/24" in pod.host.run("ip", "route", "show", "proto", "186").stdout
+    pod.start_and_wait(ADMITLB_ALLOW_OTHER_FRR="true")
+
+
+def test_another_frr_on_the_node_keeps_ours_from_starting(here: Site) -> None:
+    pod = here.pod
+    root = find_frr("10.3")
+    assert root is not None
+    with FrrDaemons(root, netns=pod.host.name, logs=pod.folder / "other", daemons={"mgmtd": (), "zebra": ()}):
+        pod.start()
+
+        assert pod.wait_end() == 1
+        assert "another FRR runs on this node: /run/frr/zebra.vty" in pod.log()
+    pod.start_and_wait()
+
+
+def test_a_pod_without_the_images_group_is_told_which(here: Site) -> None:
+    if not can_be_anybody():
+        pytest.skip("in a plain user's namespaces there is one group")
+    pod = here.pod
+    pod.spec["securityContext"]["supplementalGroups"] = [1234]
+
+    pod.start()
+
+    assert pod.wait_end() == 1
+    assert f"supplementalGroups: [{GROUP}]" in pod.log()
+
+
+def test_what_an_earlier_pod_left_is_used_again(here: Site) -> None:
+    pod = here.pod
+    pod.start_and_wait()
+    inode = pod.sockets.stat().st_ino
+    assert pod.ask_to_end() == 0
+    assert (pod.sockets / "bgpd.vty").is_socket(), "the folder and what is in it are never removed"
+    assert not pod.answers("bgpd")
+
+    pod.start()
+    wait_until(lambda: pod.answers("bgpd"), SECONDS, "bgpd answers")
+
+    assert pod.sockets.stat().st_ino == inode
