@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from allocator.objects.names import DEFAULT_NAMESPACE
+from tests.lab.frr_image import NAME, find_frr_image
 from tests.lab.lab import Lab
 
 ACCOUNTS = {name: f"system:serviceaccount:{DEFAULT_NAMESPACE}:{name}" for name in ("controller", "speaker")}
@@ -39,9 +40,11 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """Three nodes, one client, nothing installed."""
-    with Lab(nodes=3, clients=1, audited_users=list(ACCOUNTS.values())) as lab:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Three nodes, one client, nothing installed; FRR's image is there if set-up could fetch it."""
+    frr = find_frr_image(tmp_path_factory.mktemp("frr-image"))
+    images = {NAME: frr} if frr is not None else {}
+    with Lab(nodes=3, clients=1, images=images, audited_users=list(ACCOUNTS.values())) as lab:
         yield lab
 
 

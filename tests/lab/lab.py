@@ -57,6 +57,7 @@ class Lab:
         namespaces.require_inside()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="admitlb-lab-", dir="/run"))
         self._volumes = Path(tempfile.mkdtemp(prefix="admitlb-volumes-", dir="/run"))
+        self.images = images or {}
         self.start_seconds = 0.0
         self.network = Network()
         try:
@@ -75,7 +76,7 @@ class Lab:
             self._pods = Reflector(cluster, PODS, on_change=self._pod_changed)
             self._scheduler = Scheduler(cluster, self._pods)
             settings = NodeSettings(
-                self.control_plane, self.network, self._pods, self.directory, self._volumes, plans, images or {}
+                self.control_plane, self.network, self._pods, self.directory, self._volumes, plans, self.images
             )
             labels = node_labels or {}
             self.nodes = {plan.name: Node(plan, settings, labels.get(plan.name, LAB_LABELS)) for plan in plans}

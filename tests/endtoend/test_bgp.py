@@ -1,0 +1,145 @@
+"""BGP from `kubectl apply -k` to a client behind the routers: routes at two vendors, and a node that leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from allocator.kube.client import ApiError
+from allocator.kube.resource import SERVICES
+from allocator.objects.names import DEFAULT_NAMESPACE
+from tests.cluster.installation import service
+from tests.endtoend.removal import remove
+from tests.lab.frr_image import NAME
+from tests.lab.lab import Lab
+from tests.lab.outage import OutageMeter
+from tests.lab.pod_status import PODS
+from tests.lab.routers import BIRD, FRR, NoRouters, Routers
+from tests.lab.waiting import wait_until
+from tests.lab.workloads import DAEMON_SETS
+
+pytestmark = pytest.mark.timeout(240)
+
+OVERLAY = "kustomize/overlays/bgp"
+CONFIGURATION = Path(__file__).parent / "bgp" / "configuration.yaml"
+ADDRESS = "198.51.100.10"
+URL = f"http://{ADDRESS}/"
+ROUTE_SECONDS = 30.0
+SESSION_SECONDS = 60.0
+REQUESTS_PER_SECOND = 100.0
+
+
+@pytest.fixture(scope="module")
+def routers(lab: Lab) -> Iterator[Routers]:
+    """AdmitLB with BGP, both routers, and an application that every node announces to both."""
+    if NAME not in lab.images:
+        pytest.skip("FRR's image is not here; `python -m tests.lab.frr_programs` fetches it from Debian")
+    remove(lab)
+    try:
+        with Routers(lab) as routers:
+            lab.install(OVERLAY)
+            lab.wait_rolled_out(DAEMON_SETS, "frr")
+            wait_until(
+                lambda: lab.kubectl("apply", "-f", str(CONFIGURATION), check=False).returncode == 0,
+                SESSION_SECONDS,
+                "the configuration is admitted",
+                interval_seconds=0.5,
+            )
+            lab.deploy_http("far", replicas=3)
+            lab.cluster().create(SERVICES, far(), "default")
+            yield routers
+    except NoRouters as error:
+        pytest.skip(str(error))
+    finally:
+        lab.kubectl("delete", "--ignore-not-found", "service,deployment", "far")
+        remove(lab)
+
+
+def far() -> dict[str, object]:
+    """A Service of the pool that routers learn."""
+    made: dict[str, object] = service("far", {"metallb.io/loadBalancerIPs": ADDRESS})
+    spec = made["spec"]
+    assert isinstance(spec, dict)
+    spec |= {"selector": {"app": "far"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return made
+
+
+def nodes(lab: Lab) -> set[str]:
+    """The nodes' addresses."""
+    return {node.addresses[0] for node in lab.nodes.values()}
+
+
+def wait_routes(routers: Routers, expected: set[str], seconds: float = ROUTE_SECONDS) -> None:
+    """Wait until both routers send what is for the address to these nodes."""
+    for router in (BIRD, FRR):
+        wait_until(
+            lambda router=router: routers.next_hops(router, f"{ADDRESS}/32") == expected,  # type: ignore[misc]
+            seconds,
+            f"{router} sends {ADDRESS} to {sorted(expected)}",
+        )
+
+
+def test_a_service_is_a_route_at_both_routers_and_a_client_behind_them_is_answered(
+    lab: Lab, routers: Routers
+) -> None:
+    wait_routes(routers, nodes(lab), SESSION_SECONDS)
+
+    answers = [routers.http_get(URL) for _ in range(10)]
+
+    assert {answer.status for answer in answers} == {200}
+
+
+def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab: Lab, routers: Routers) -> None:
+    wait_routes(routers, nodes(lab), SESSION_SECONDS)
+    (pod,) = (
+        each
+        for each in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=frr")
+        if each["spec"]["nodeName"] == "node-1"
+    )
+    others = nodes(lab) - set(lab.node("node-1").addresses)
+
+    with outage(routers) as meter:
+        lab.cluster().delete(PODS, pod["metadata"]["name"], DEFAULT_NAMESPACE)
+        wait_routes(routers, others)
+        wait_routes(routers, nodes(lab), SESSION_SECONDS)
+
+    print(f"a client behind the routers: {meter.report.summary()}")
+    assert meter.report.failures == (), meter.report.summary()
+    log = lab.logs(pod["metadata"]["name"], "frr")
+    assert "left within" in log
+
+
+def test_a_speaker_that_restarts_changes_no_route(lab: Lab, routers: Routers) -> None:
+    wait_routes(routers, nodes(lab), SESSION_SECONDS)
+    before = updates(lab, routers)
+
+    with outage(routers) as meter:
+        for pod in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=speaker"):
+            lab.kill_component(pod["metadata"]["name"], "speaker")
+        wait_until(lambda: speakers_ready(lab), SESSION_SECONDS, "the speakers are back", retry_on=(ApiError,))
+
+    assert meter.report.failures == (), meter.report.summary()
+    wait_routes(routers, nodes(lab))
+    assert updates(lab, routers) == before
+
+
+def outage(routers: Routers) -> OutageMeter:
+    """Requests from the client beyond while the block runs."""
+    return routers.outage(URL, rate_per_second=REQUESTS_PER_SECOND)
+
+
+def speakers_ready(lab: Lab) -> bool:
+    """Whether every speaker has restarted and serves."""
+    statuses = [
+        status
+        for pod in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=speaker")
+        for status in pod["status"]["containerStatuses"]
+    ]
+    return all(status["ready"] and status["restartCount"] > 0 for status in statuses)
+
+
+def updates(lab: Lab, routers: Routers) -> list[int]:
+    """How many routes BIRD has been sent by each node, repetitions included."""
+    return [routers.bird.updates_received(f"node{number}") for number in range(1, len(lab.nodes) + 1)]
