@@ -18,11 +18,20 @@ from tests.lab.lab import Lab
 from tests.lab.prometheus import Prometheus
 from tests.lab.prometheus_programs import find_prometheus
 from tests.lab.waiting import wait_until
-from tests.observability.component import alerts, dashboard_queries, metrics_in, rule_groups, service_monitor
+from tests.observability.component import (
+    BGP_COMPONENT,
+    COMPONENT,
+    alerts,
+    dashboard_queries,
+    metrics_in,
+    rule_groups,
+    service_monitor,
+)
 from tests.observability.monitored import PROMETHEUS_RULES, SERVICE_MONITORS, component_documents, monitored
 from tests.unit.monitoring.metrics_reference import names
 
-RULE_TESTS = Path(__file__).parents[1] / "observability" / "alerts_test.yaml"
+_TESTS = Path(__file__).parents[1] / "observability"
+RULE_TESTS = {COMPONENT: _TESTS / "alerts_test.yaml", BGP_COMPONENT: _TESTS / "alerts_bgp_test.yaml"}
 CONFLICTS = "admitlb_address_conflicts_total"
 """Has no series before the first conflict; `tests/observability` makes one."""
 
@@ -46,11 +55,12 @@ def prometheus(site: SpeakerSite) -> Iterator[Prometheus]:
         yield prometheus
 
 
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    groups = [{**group, "rules": [{**rule, "annotations": {}} for rule in group["rules"]]} for group in rule_groups()]
+@pytest.fixture(params=RULE_TESTS, ids=lambda path: str(path.name))
+def rules(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    found = rule_groups(request.param)
+    groups = [{**group, "rules": [{**rule, "annotations": {}} for rule in group["rules"]]} for group in found]
     (tmp_path / "alerts.yaml").write_text(yaml.safe_dump({"groups": groups}))
-    (tmp_path / "alerts_test.yaml").write_text(RULE_TESTS.read_text())
+    (tmp_path / "alerts_test.yaml").write_text(RULE_TESTS[request.param].read_text())
     return tmp_path
 
 
@@ -62,12 +72,12 @@ def test_promtool_finds_nothing_wrong(rules: Path, arguments: tuple[str, ...]) -
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
-    cases = [
-        case for test in yaml.safe_load(RULE_TESTS.read_text())["tests"] for case in test.get("alert_rule_test", ())
-    ]
+@pytest.mark.parametrize("component", RULE_TESTS, ids=lambda path: str(path.name))
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(component: Path) -> None:
+    tests = yaml.safe_load(RULE_TESTS[component].read_text())["tests"]
+    cases = [case for test in tests for case in test.get("alert_rule_test", ())]
     for fires in (True, False):
-        assert {case["alertname"] for case in cases if bool(case["exp_alerts"]) is fires} == alerts().keys()
+        assert {case["alertname"] for case in cases if bool(case["exp_alerts"]) is fires} == alerts(component).keys()
 
 
 def test_the_api_server_stores_the_component_as_it_is(site: SpeakerSite, prometheus: Prometheus) -> None:

@@ -12,6 +12,7 @@ import yaml
 from allocator.kube.client import Object
 
 COMPONENT = Path(__file__).parents[2] / "kustomize" / "components" / "prometheus"
+BGP_COMPONENT = COMPONENT.with_name("prometheus-bgp")
 OVERLAY = Path(__file__).parent / "overlay"
 
 # A name outside of quotes, label matchers, groupings and durations that no parenthesis follows.
@@ -29,15 +30,15 @@ def service_monitor() -> Object:
     return document
 
 
-def rule_groups() -> list[Object]:
+def rule_groups(component: Path = COMPONENT) -> list[Object]:
     """Return the groups of the PrometheusRule."""
-    groups: list[Object] = yaml.safe_load((COMPONENT / "alerts.yaml").read_text())["spec"]["groups"]
+    groups: list[Object] = yaml.safe_load((component / "alerts.yaml").read_text())["spec"]["groups"]
     return groups
 
 
-def alerts() -> dict[str, Object]:
+def alerts(component: Path = COMPONENT) -> dict[str, Object]:
     """Return every alerting rule by name."""
-    return {rule["alert"]: rule for group in rule_groups() for rule in group["rules"]}
+    return {rule["alert"]: rule for group in rule_groups(component) for rule in group["rules"]}
 
 
 def impatient(groups: list[Object]) -> list[Object]:
@@ -45,15 +46,15 @@ def impatient(groups: list[Object]) -> list[Object]:
     return [{**group, "rules": [{**rule, "for": "0s"} for rule in group["rules"]]} for group in groups]
 
 
-def dashboard() -> Object:
+def dashboard(component: Path = COMPONENT) -> Object:
     """Return Grafana's dashboard."""
-    document: Object = json.loads((COMPONENT / "dashboard.json").read_text())
+    document: Object = json.loads((component / "dashboard.json").read_text())
     return document
 
 
-def dashboard_queries() -> Iterator[tuple[str, str]]:
+def dashboard_queries(component: Path = COMPONENT) -> Iterator[tuple[str, str]]:
     """Give every query of the dashboard, its variables replaced, with its panel's title."""
-    for panel in dashboard()["panels"]:
+    for panel in dashboard(component)["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"].replace("$__rate_interval", "1m").replace("$pool", ".*")
 

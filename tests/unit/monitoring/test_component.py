@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.observability.component import alerts, dashboard, dashboard_queries, metrics_in, service_monitor
+from tests.observability.component import (
+    BGP_COMPONENT,
+    COMPONENT,
+    alerts,
+    dashboard,
+    dashboard_queries,
+    metrics_in,
+    service_monitor,
+)
 from tests.unit.manifests.documents import shipped
 from tests.unit.monitoring.metrics_reference import names
 
@@ -22,12 +30,15 @@ METALLBS_ALERTS = {
     "MetalLBAddressPoolUsage75Percent",
     "MetalLBAddressPoolUsage85Percent",
     "MetalLBAddressPoolUsage95Percent",
+    "MetalLBBGPSessionDown",
 }
+ALL = alerts() | alerts(BGP_COMPONENT)
+COMPONENTS = pytest.mark.parametrize("component", [COMPONENT, BGP_COMPONENT], ids=lambda path: str(path.name))
 
 
-@pytest.mark.parametrize("name", alerts())
+@pytest.mark.parametrize("name", ALL)
 def test_an_alert_reads_metrics_that_exist_and_has_a_runbook_entry(name: str) -> None:
-    alert = alerts()[name]
+    alert = ALL[name]
     read = metrics_in(alert["expr"])
     assert read
     assert read <= names() | FROM_ELSEWHERE
@@ -39,20 +50,22 @@ def test_an_alert_reads_metrics_that_exist_and_has_a_runbook_entry(name: str) ->
 
 def test_every_runbook_entry_belongs_to_an_alert() -> None:
     entries = re.findall(r"^## (\w+LB\w+)$", RUNBOOKS.read_text(), re.MULTILINE)
-    assert sorted(entries) == sorted(alerts())
+    assert sorted(entries) == sorted(ALL)
 
 
 def test_metallbs_alerts_keep_their_names() -> None:
-    assert {name for name in alerts() if name.startswith("MetalLB")} == METALLBS_ALERTS
+    assert {name for name in ALL if name.startswith("MetalLB")} == METALLBS_ALERTS
 
 
-def test_the_dashboard_reads_metrics_that_exist() -> None:
-    read = {metric for _, query in dashboard_queries() for metric in metrics_in(query)}
+@COMPONENTS
+def test_the_dashboard_reads_metrics_that_exist(component: Path) -> None:
+    read = {metric for _, query in dashboard_queries(component) for metric in metrics_in(query)}
     assert read <= names() | FROM_ELSEWHERE
 
 
-def test_the_dashboard_has_its_panels_side_by_side_each_with_an_id_of_its_own() -> None:
-    panels = dashboard()["panels"]
+@COMPONENTS
+def test_the_dashboard_has_its_panels_side_by_side_each_with_an_id_of_its_own(component: Path) -> None:
+    panels = dashboard(component)["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
     for panel in panels:
