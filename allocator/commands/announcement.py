@@ -8,12 +8,12 @@ from allocator.core.addresses import Address, AddressError, AddressRange
 from allocator.core.claims import Claim
 from allocator.core.pool_selection import Origin, origin_of
 from allocator.core.pools import Pool
-from allocator.core.selectors import Selector, covers
-from allocator.objects.document import Document, InvalidDocument, Problems, annotations_of, labels_of
-from allocator.objects.l2_advertisement import pool_selection_from
+from allocator.core.selectors import Selector
+from allocator.objects.document import Document, Problems, annotations_of, labels_of
 from allocator.objects.names import SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTATION
 from allocator.objects.node import Node, node_from
 from allocator.objects.selectors import selectors_from
+from allocator.rules.announcement_coverage import covers_service
 from allocator.rules.conditions import READY
 from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, left_out
 from allocator.rules.pool_coverage import not_announced, selections_of
@@ -57,7 +57,7 @@ def nodes_left_out(
     """
     origin = _origin(claim, pools)
     covering = [
-        _selectors(one, "nodeSelectors") for one in advertisements if _covers(one, origin, labels_of(service))
+        _selectors(one, "nodeSelectors") for one in advertisements if covers_service(one, origin, labels_of(service))
     ]
     if not covering:
         return ()
@@ -109,15 +109,6 @@ def _origin(claim: Claim, pools: Mapping[str, Pool]) -> Origin:
     """By the pool it is of, and by the one it was given from."""
     recorded = [name for name in (claim.pool, claim.original_pool) if name]
     return origin_of(claim.address, pools, recorded=recorded)
-
-
-def _covers(advertisement: Document, origin: Origin, labels: Mapping[str, str]) -> bool:
-    """Tell whether it announces an address of these pools of a Service with these labels; unreadable ones do not."""
-    try:
-        selection = pool_selection_from(advertisement)
-    except InvalidDocument:
-        return False
-    return selection.covers_origin(origin) and covers(_selectors(advertisement, "serviceSelectors"), labels)
 
 
 def _selectors(advertisement: Document, field: str) -> tuple[Selector, ...]:

@@ -9,6 +9,7 @@ import click
 
 from allocator.commands.live import age
 from allocator.core.claims import Claim
+from allocator.offline.change_effects import HARMFUL, ChangeEffects
 from allocator.offline.plan_result import PoolResult, ServiceResult, State
 
 _BAR = 20
@@ -31,6 +32,26 @@ def print_services(services: Sequence[ServiceResult]) -> None:
     ]
     styles = [_STYLES[one.state] for one in services]
     print_table(("SERVICE", "STATE", "ADDRESSES", "POOL", "MESSAGE"), rows, styles)
+
+
+def print_effects(change: ChangeEffects) -> None:
+    """Print one line a Service that a change does something to, and how many it leaves as they are."""
+    rows = [
+        (
+            f"{one.namespace}/{one.name}",
+            str(one.effect),
+            ", ".join(one.before) or "-",
+            ", ".join(one.after) or "-",
+            f"{one.pool_before} -> {one.pool}" if one.pool_before != one.pool else one.pool or "-",
+            one.message,
+        )
+        for one in change.effects
+    ]
+    styles = ["red" if one.effect in HARMFUL else "green" for one in change.effects]
+    print_table(("SERVICE", "EFFECT", "BEFORE", "AFTER", "POOL", "MESSAGE"), rows, styles)
+    if not rows:
+        click.echo("Nothing changes for any Service.")
+    click.echo(f"Unchanged: {change.unchanged}")
 
 
 def _message(service: ServiceResult) -> str:

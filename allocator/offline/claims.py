@@ -13,6 +13,9 @@ from allocator.core.ledger import Ledger
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, Placement
 
+_AFTER_ANY_CLOCK = "9999-"
+"""What is claimed here comes after what a live cluster's claims say."""
+
 
 class InMemoryClaims:
     """A ledger and the ways it changes. Not shared between threads."""
@@ -58,4 +61,4 @@ class InMemoryClaims:
 
     def _now(self) -> str:
         self._moments += 1
-        return f"{self._moments:012}"
+        return f"{_AFTER_ANY_CLOCK}{self._moments:012}"

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from allocator.kube.resource import SERVICES
 from allocator.offline.input_documents import InputDocument
 
 _Identity = tuple[str, str, str, str]
 
 
 def deletions(before: Iterable[InputDocument], after: Iterable[InputDocument]) -> list[InputDocument]:
-    """Return a deletion for each object of `before` that `after` does not have; unnamed ones stay."""
+    """Return a deletion for each object of `before` that `after` does not have; unnamed ones stay.
+
+    Services come first: what is refused while Services hold on to the object is tried again by those tools.
+    """
     kept = {_identity(document) for document in after}
     last = {_identity(document): document for document in before}
-    return [_deletion(document) for identity, document in last.items() if identity[3] and identity not in kept]
+    going = [document for identity, document in last.items() if identity[3] and identity not in kept]
+    going.sort(key=lambda document: document.content.get("kind") != SERVICES.kind)
+    return [_deletion(document) for document in going]
 
 
 def _identity(document: InputDocument) -> _Identity:

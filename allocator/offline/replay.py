@@ -9,12 +9,10 @@ that comes with addresses in its status was there before the first document: the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from allocator.core.addresses import AddressRange
-from allocator.core.claims import Claim
 from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
 from allocator.kube import resource
@@ -25,9 +23,12 @@ from allocator.objects.node import Node, node_from
 from allocator.objects.pool import pool_from
 from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
+from allocator.offline.live_cluster import LiveCluster, pools_of
 from allocator.offline.manifests import Manifest, Manifests
+from allocator.offline.replayed_context import ReplayedContext
 from allocator.offline.schemas import Schemas
 from allocator.offline.simulated_services import Key, SimulatedServices
+from allocator.rules import configuration
 from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.kinds import BY_KIND, KINDS, Change, KindRules
 from allocator.rules.pool_coverage import not_announced, selections_of
@@ -61,6 +62,22 @@ class Replay:
         self._nodes: dict[str, Node] = {}
         """Those in the input, as its last document has each: nothing in the input makes or changes nodes."""
         self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
+
+    def start_from(self, live: LiveCluster) -> None:
+        """Be where a live cluster is, whatever admission would say of its objects today. For a fresh replay."""
+        sound = configuration.read(pools_of(live)).sound_pools()
+        for kind, documents in live.objects.items():
+            for document in documents:
+                metadata = document["metadata"]
+                key = (metadata.get("namespace") or "", metadata["name"])
+                if kind is resource.NODES:
+                    self._nodes[metadata["name"]] = node_from(document)
+                if kind not in self._stored:
+                    continue
+                self._stored[kind][key] = self._named[kind][key] = document
+                if kind is names.IP_ADDRESS_POOLS and metadata["name"] in sound:
+                    self._pools[metadata["name"]] = sound[metadata["name"]]
+        self.services.begin(live.objects.get(resource.SERVICES, ()), live.claims)
 
     def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
         """Replay the documents and return the answers to those there are rules for."""
@@ -101,7 +118,7 @@ class Replay:
 
     def pools(self) -> list[Pool]:
         """Return the pools there are, in the order of their first documents."""
-        return [self._pools[name] for _, name in self._stored[names.IP_ADDRESS_POOLS]]
+        return [self._pools[name] for _, name in self._stored[names.IP_ADDRESS_POOLS] if name in self._pools]
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -170,7 +187,7 @@ class Replay:
 
     def _drop_pool(self, key: Key) -> None:
         del self._stored[names.IP_ADDRESS_POOLS][key]
-        del self._pools[key[1]]
+        self._pools.pop(key[1], None)
         self.services.pool_changed(key[1])
 
     def _service(self, manifest: Manifest) -> Verdict:
@@ -180,7 +197,7 @@ class Replay:
         return self.services.admit(manifest.key, manifest.content)
 
     def _context(self) -> ClusterContext:
-        return _Context(self)
+        return ReplayedContext(self)
 
     def selections(self) -> Sequence[PoolSelection]:
         """Return which pools each advertisement selects."""
@@ -209,49 +226,6 @@ class Replay:
         """The Namespace; one without a document is there all the same, with the label every one has."""
         stored = self._stored[resource.NAMESPACES].get(("", name))
         return _labelled(stored or {"metadata": {"name": name}}, name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Context(ClusterContext):
-    """What objects are checked against: the replay as far as it got. Secrets are not asked for."""
-
-    replay: Replay
-
-    def pools(self) -> list[Pool]:
-        return self.replay.pools()
-
-    def namespaces(self) -> dict[str, Mapping[str, str]]:
-        return self.replay.namespaces()
-
-    def namespace_labels(self, name: str) -> Mapping[str, str]:
-        return self.replay.namespace_labels(name)
-
-    def claims_within(self, owned: AddressRange) -> list[Claim]:
-        return self.replay.services.ledger.within(owned)
-
-    def claims_recorded_for(self, pool: str) -> list[Claim]:
-        return self.replay.services.ledger.recorded_for(pool)
-
-    def service_labels(self, services: Collection[Key]) -> dict[Key, Mapping[str, str]]:
-        return self.replay.services.labels(services)
-
-    def selections(self) -> Sequence[PoolSelection]:
-        return self.replay.selections()
-
-    def foreign(self) -> Sequence[tuple[str, AddressRange]]:
-        return ()
-
-    def objects(self, kind: Resource) -> list[Document]:
-        return self.replay.objects(kind)
-
-    def expected(self, kind: Resource) -> list[Document]:
-        return self.replay.expected(kind)
-
-    def nodes(self) -> Mapping[str, Mapping[str, str]]:
-        return {name: node.labels for name, node in self.replay.nodes.items()}
-
-    def lacks_secret(self, name: str) -> bool:  # noqa: ARG002  it may be made by other means than the input
-        return False
 
 
 def _rules_of(manifest: Manifest) -> KindRules | None:

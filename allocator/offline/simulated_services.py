@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from allocator.core import lifecycle
 from allocator.core.addresses import Address
@@ -15,7 +14,7 @@ from allocator.core.pools import Pool, owning_pool
 from allocator.core.requests import ServiceRequest
 from allocator.core.securing import secured
 from allocator.core.verdicts import Decision
-from allocator.objects.document import Document, annotations_of, labels_of
+from allocator.objects.document import Document, labels_of
 from allocator.objects.service import (
     addresses_in_annotation,
     readable_request,
@@ -25,8 +24,9 @@ from allocator.objects.service import (
     wants_address,
 )
 from allocator.offline.claims import InMemoryClaims
+from allocator.offline.stored_services import age_of, named, updated, with_assignment, with_status
 from allocator.rules.foreign_status import left_alone
-from allocator.rules.service import annotations_of_decision, review_service
+from allocator.rules.service import review_service
 from allocator.rules.verdict import Rules, Verdict
 
 Key = tuple[str, str]
@@ -71,7 +71,22 @@ class SimulatedServices:
 
     def expect(self, key: Key, service: Document) -> None:
         """Keep for a Service, whose document is still to come, what its status shows it had before all of this."""
-        self._awaited[key] = _named(service, key)
+        self._awaited[key] = named(service, key)
+
+    def begin(self, services: Iterable[Document], claims: Iterable[Claim]) -> None:
+        """Be where a live cluster is, with these Services and claims; whoever waits is served as far as it can be."""
+        for claim in claims:
+            self._claims.ledger.put(claim)
+        for service in sorted(services, key=age_of):
+            key = (service["metadata"]["namespace"], service["metadata"]["name"])
+            self._services[key] = SimulatedService(stored=named(service, key))
+        self.secure()
+        self._rehome()
+        for key, state in self._services.items():
+            state.waits = state.stored is not None and self._foreign(key, state.stored)
+        self._reconsider(list(self._services))
+        self._claims.capacity_changed = True
+        self.retry()
 
     def admit(self, key: Key, document: Document) -> Verdict:
         """Answer a Service's creation or update and, if it is allowed, make it so.
@@ -84,15 +99,15 @@ class SimulatedServices:
         if state.stored is None:
             # Refused before, if at all: its age counts from here.
             self._services[key] = self._services.pop(key)
-        new = document if old is None else _updated(old, document)
+        new = document if old is None else updated(old, document)
         if self._foreign(key, new):
-            state.stored, state.decision, state.waits = _named(new, key), None, True
+            state.stored, state.decision, state.waits = named(new, key), None, True
             return Verdict()
         verdict = review_service(new, old, namespace=self._namespace(key[0]), rules=self._rules, decide=self._decide)
         if not verdict.allowed:
             state.refused = verdict.message
             return verdict
-        state.stored = _named(_with_assignment(new, verdict), key)
+        state.stored = named(with_assignment(new, verdict), key)
         if not wants_address(new, lb_class=self._rules.lb_class):
             state.decision, state.waits = None, False
             state.stored = self._take_back(key, state.stored, assigned=addresses_in_annotation(old))
@@ -210,7 +225,7 @@ class SimulatedServices:
         had = state.decision is not None and bool(state.decision.placements)
         state.decision, state.waits = decision, not decision.is_complete
         if decision.placements or had:
-            state.stored = _with_status(service, decision)
+            state.stored = with_status(service, decision)
 
     def _hold(self, request: ServiceRequest, decision: Decision) -> None:
         self._claims.settle(request, decision, cooling_pools=self._cooling_pools())
@@ -236,37 +251,3 @@ class SimulatedServices:
 
     def _request(self, key: Key, service: Document) -> ServiceRequest:
         return readable_request(service, namespace=self._namespace(key[0]), cluster_families=self._rules.families)
-
-
-def _updated(old: Document, new: Document) -> Document:
-    """The new document with what an update cannot change, or leaves alone unless it says otherwise."""
-    spec: dict[str, Any] = dict(new.get("spec") or {})
-    before: Mapping[str, Any] = old.get("spec") or {}
-    same_families = all(spec.get(field) == before.get(field) for field in ("ipFamilies", "ipFamilyPolicy"))
-    if same_families and not (spec.get("clusterIP") or spec.get("clusterIPs")):
-        spec |= {field: before[field] for field in ("clusterIP", "clusterIPs") if field in before}
-    return {**new, "spec": spec, "status": new.get("status") or old.get("status") or {}}
-
-
-def _named(service: Document, key: Key) -> Document:
-    """The Service as stored: with its name, and with a uid, which tells it from one that is only asked about."""
-    metadata = service["metadata"]
-    uid = metadata.get("uid") or "/".join(key)
-    return {**service, "metadata": {**metadata, "namespace": key[0], "name": key[1], "uid": uid}}
-
-
-def _with_assignment(service: Document, verdict: Verdict) -> Document:
-    """The Service as it leaves admission: the verdict's annotations stand, whatever was written there before."""
-    if verdict.annotations is None:
-        return service
-    annotations = {**annotations_of(service), **verdict.annotations}
-    kept = {key: value for key, value in annotations.items() if value is not None}
-    return {**service, "metadata": {**service["metadata"], "annotations": kept}}
-
-
-def _with_status(service: Document, decision: Decision) -> Document:
-    annotations = {**annotations_of(service), **annotations_of_decision(decision)}
-    kept = {key: value for key, value in annotations.items() if value is not None}
-    service = {**service, "metadata": {**service["metadata"], "annotations": kept}}
-    ingress = [{"ip": str(place.address)} for place in decision.placements]
-    return {**service, "status": {**(service.get("status") or {}), "loadBalancer": {"ingress": ingress}}}

@@ -1,0 +1,86 @@
+"""The comment of a pull request: what it says, and that nothing in it is taken for markup."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allocator.commands.markdown import MOST_CHARACTERS, TITLE, as_markdown, plain
+from tests.unit.commands.live_clusters import change, live_cluster
+from tests.unit.commands.manifests import advertisement, pool, service
+
+LAN = pool("lan", "192.0.2.10-192.0.2.13")
+ALL = advertisement("all")
+
+
+def test_the_comment_of_a_change() -> None:
+    live = live_cluster(LAN, ALL, service("web"), service("api"))
+    plan = change(
+        live,
+        service("web", annotations={"loadBalancerIPs": "192.0.2.13"}),
+        service("new"),
+        pool("all", "192.0.2.0/24"),
+    )
+    why = (
+        "spec.addresses&#91;0&#93;: 192.0.2.0/24 overlaps 192.0.2.10-192.0.2.13 of pool lan; every address belongs "
+        "to one range of one pool"
+    )
+    assert (
+        as_markdown(plan)
+        == f"""{TITLE}
+
+1 moves, 1 gains an address, 1 of 3 documents refused; 1 Service stays as it is.
+
+| Service | effect | before | after | why |
+| --- | --- | --- | --- | --- |
+| prod/web | **moves** | `192.0.2.10` | `192.0.2.13` |  |
+| prod/new | gains an address | none | `192.0.2.12` |  |
+
+**Refused by admission:**
+
+| document | code | why |
+| --- | --- | --- |
+| IPAddressPool all | 422 | IPAddressPool all: {why} |
+
+<details><summary>Pools after it</summary>
+
+| pool | family | assigned | available |
+| --- | --- | --- | --- |
+| lan | IPv4 | 3 | 1 |
+
+</details>
+"""
+    )
+
+
+def test_the_comment_of_a_change_that_changes_nothing() -> None:
+    comment = as_markdown(change(live_cluster(LAN, ALL, service("web")), service("web")))
+    assert "Nothing changes for any Service; 1 Service stays as it is." in comment
+
+
+@given(st.text(max_size=250))
+def test_text_is_shown_as_it_is_and_is_no_markup(text: str) -> None:
+    shown = plain(text)
+    assert html.unescape(shown) == " ".join(text.split()) or "\x00" <= min(text) < " " or not text.isprintable()
+    assert not re.search(r"[|<>`*_\[\]@#!\n]", re.sub(r"&#\d+;", "", shown))
+
+
+def test_a_value_that_somebody_wrote_mentions_nobody() -> None:
+    wicked = service("web", annotations={"loadBalancerIPs": "@everyone](https://x.example) | <img>`"})
+    comment = as_markdown(change(live_cluster(LAN, ALL), wicked))
+    assert "everyone" in comment
+    assert not re.search(r"@|<img|\]\(", comment)
+
+
+def test_a_long_comment_is_cut_and_says_so() -> None:
+    live = live_cluster(pool("lan", "192.0.2.0/24"), ALL)
+    message = {"loadBalancerIPs": "x" * 400}
+    plan = change(live, *(service(f"s{number:03}", annotations=message) for number in range(250)))
+    comment = as_markdown(plan)
+    assert len(comment) <= MOST_CHARACTERS + 100
+    assert comment.endswith("The rest does not fit into a comment: see the output of the pipeline.\n")
+    few = as_markdown(change(live, *(service(f"s{number:03}") for number in range(250))))
+    assert "and 50 more." in few
