@@ -19,7 +19,7 @@ from tests.cluster.overlays import KUSTOMIZE, compose, folders, key, render
 COMPONENTS = folders("components")
 OVERLAYS = folders("overlays")
 PREFIX = "edge-"
-ANNOTATING = ("argocd", "flux")
+ANNOTATING = ("selinux", "argocd", "flux")
 UNPREFIXED = {"CustomResourceDefinition", "Namespace"}
 """Their names are the API's and the `namespace` field's."""
 
@@ -46,7 +46,7 @@ def test_a_component_changes_the_base_by_itself(tmp_path: Path, base: list[Objec
     assert {key(obj) for obj in base} <= {key(obj) for obj in objects}
 
 
-def test_components_combine_in_any_order_before_those_that_annotate_what_there_is(tmp_path: Path) -> None:
+def test_components_combine_in_any_order_before_those_that_change_what_there_is(tmp_path: Path) -> None:
     free = [name for name in COMPONENTS if name not in ANNOTATING]
     shuffled = random.Random(5).sample(free, len(free))
 
