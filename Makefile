@@ -27,6 +27,10 @@ help: ## Show this list
 demo: setup ## Walk through everything on a cluster of three nodes; KEEP=1 leaves the cluster up
 	$(if $(filter-out 0,$(KEEP)),$(PY) -m tests.lab up -- $(PY) -m tests.demo --keep,$(LAB) $(PY) -m tests.demo)
 
+.PHONY: demo-bgp
+demo-bgp: setup frr ## The same with BGP: two routers, a client behind them, a node that leaves and one that is cut off
+	$(LAB) $(PY) -m tests.demo.bgp
+
 .PHONY: test
 test: setup prometheus frr ## Run all tests, WORKERS=2 files side by side
 	@$(LAB) true
@@ -95,6 +99,11 @@ image: ## Build the image, named IMAGE; BASE_IMAGE and IMAGE_ARGS (arguments for
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(IMAGE_TOOL) build --tag $(IMAGE) \
 	    $(if $(filter-out docker,$(IMAGE_TOOL)),--timestamp $$(git log -1 --format=%ct)) \
 	    $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) $(IMAGE_ARGS) .
+
+.PHONY: image-frr
+image-frr: ## Build the image of FRR for BGP, named IMAGE (make image-frr IMAGE=admitlb-frr:latest)
+	@$(MAKE) --no-print-directory image IMAGE='$(if $(filter admitlb:latest,$(IMAGE)),admitlb-frr:latest,$(IMAGE))' \
+	    IMAGE_ARGS='--file Dockerfile.frr $(IMAGE_ARGS)'
 
 .PHONY: image-test
 image-test: setup ## Build the image on a base of Debian packages and run a cluster from it (root; minutes)

@@ -11,6 +11,7 @@ from speaker.frr.daemons import PLANS
 from tests.frr.supervisor.frr_pod import SECONDS, Site
 from tests.lab.frr_daemons import FrrDaemons
 from tests.lab.frr_programs import find_frr
+from tests.lab.network import Host
 from tests.lab.privileges import can_be_anybody
 from tests.lab.waiting import wait_until
 
@@ -19,14 +20,16 @@ GROUP = 70179
 SHUTDOWN_COMMUNITY = "(65535,0)"
 
 
-def test_all_daemons_answer_and_no_port_is_open(here: Site) -> None:
+def test_all_daemons_answer_no_port_is_open_and_the_kernel_stays_as_it_is(here: Site) -> None:
     pod = here.pod
+    before = kernel_settings(pod.host)
     pod.start_and_wait()
 
     assert all(pod.answers(plan.name) for plan in PLANS)
     assert pod.host.run("ss", "-Htln").stdout == ""
     udp = {line.split()[3].rpartition(":")[2] for line in pod.host.run("ss", "-Huln").stdout.splitlines()}
     assert udp <= {"3784", "3785", "4784", "6784"}
+    assert kernel_settings(pod.host) == before
 
 
 @pytest.mark.skipif(not can_be_anybody(), reason="in a plain user's namespaces there is one user and one group")
@@ -160,3 +163,15 @@ def test_what_an_earlier_pod_left_is_used_again(here: Site) -> None:
     wait_until(lambda: pod.answers("bgpd"), SECONDS, "bgpd answers")
 
     assert pod.sockets.stat().st_ino == inode
+
+
+def kernel_settings(host: Host) -> dict[str, str]:
+    """What of the node's network another program may rely on: settings, addresses, routes."""
+    commands = (
+        ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.rp_filter"),
+        ("ip", "address"),
+        ("ip", "route", "show", "table", "all"),
+        ("ip", "-6", "route", "show", "table", "all"),
+        ("ip", "nexthop"),
+    )
+    return {" ".join(words): host.run(*words).stdout for words in commands}

@@ -1,0 +1,1 @@
+"""The second demo: addresses announced by BGP to two routers, beside layer 2."""
