@@ -13,6 +13,7 @@ BGP_ADVERTISEMENTS = Resource("metallb.io", "v1beta1", "bgpadvertisements", "BGP
 BFD_PROFILES = Resource("metallb.io", "v1beta1", "bfdprofiles", "BFDProfile")
 COMMUNITIES = Resource("metallb.io", "v1beta1", "communities", "Community")
 SERVICE_BGP_STATUSES = Resource("metallb.io", "v1beta1", "servicebgpstatuses", "ServiceBGPStatus")
+BGP_NODE_STATUSES = Resource("admitlb.io", "v1alpha1", "bgpnodestatuses", "BGPNodeStatus")
 BGP_KINDS = (BGP_PEERS, BGP_ADVERTISEMENTS, BFD_PROFILES, COMMUNITIES)
 """Those that users write."""
 ADVERTISEMENT_KINDS = (L2_ADVERTISEMENTS, BGP_ADVERTISEMENTS)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change, Key
-from allocator.kube.resource import LEASES
+from allocator.kube.resource import LEASES, Resource
 from allocator.objects.document import labels_of
-from allocator.objects.names import SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
+from allocator.objects.names import SPEAKER_LEASE_PREFIX
 
 NODE_LABEL = "metallb.io/node"
 NAME_LABEL = "metallb.io/service-name"
@@ -116,10 +116,10 @@ def steps(
         yield Tell(kept, True, said)
 
 
-def name_of(node: str, service: Key) -> str:
+def name_of(node: str, service: Key, *, prefix: str = "l2") -> str:
     """Return the name of a node's object for a Service, which any node can work out."""
     digest = hashlib.sha256("/".join((node, *service)).encode()).hexdigest()
-    return f"l2-{digest[:16]}"
+    return f"{prefix}-{digest[:16]}"
 
 
 def service_of(document: Object) -> Key:
@@ -128,25 +128,24 @@ def service_of(document: Object) -> Key:
     return labels.get(NAMESPACE_LABEL, ""), labels.get(NAME_LABEL, "")
 
 
-def new_object(name: str, node: str, service: Key, *, namespace: str, lease_uid: str) -> Object:
+def new_object(kind: Resource, name: str, node: str, service: Key, *, namespace: str, lease_uid: str) -> Object:
     """Return the object to create; its status is a write of its own."""
     return {
-        "apiVersion": SERVICE_L2_STATUSES.api_version,
-        "kind": SERVICE_L2_STATUSES.kind,
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
         "metadata": {
             "name": name,
             "namespace": namespace,
             "labels": {NODE_LABEL: node, NAME_LABEL: service[1], NAMESPACE_LABEL: service[0]},
-            "ownerReferences": [
-                {
-                    "apiVersion": LEASES.api_version,
-                    "kind": LEASES.kind,
-                    "name": f"{SPEAKER_LEASE_PREFIX}{node}",
-                    "uid": lease_uid,
-                }
-            ],
+            "ownerReferences": [owned_by_lease(node, lease_uid)],
         },
     }
+
+
+def owned_by_lease(node: str, lease_uid: str) -> Object:
+    """Return the reference by which an object goes with the node's Lease, and that with the Node."""
+    name = f"{SPEAKER_LEASE_PREFIX}{node}"
+    return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "name": name, "uid": lease_uid}
 
 
 def _status(node: str, service: Key, announced: Mapping[Address, Announcement]) -> Object:

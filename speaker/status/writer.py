@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from allocator.core.addresses import Address
 from allocator.kube.client import ApiError, Cluster, Conflict, Object, Unavailable
 from allocator.kube.reflector import Change, Key
+from allocator.objects.names import SERVICE_L2_STATUSES
 from allocator.process.logs import EventLog
 from speaker.status.allocation_status import AllocationStatuses
 from speaker.status.backlog import Backlog
@@ -16,7 +17,7 @@ from speaker.status.events import Recorder, reference
 from speaker.status.facts import Fact, Subject
 from speaker.status.rate_limit import WritePace
 from speaker.status.report_state import AddressReport, Item, ReportState
-from speaker.status.service_l2_writer import ServiceL2Writer
+from speaker.status.service_status_writer import ServiceStatusWriter
 from speaker.status.statement import Contested, NoHolder, Occupied
 
 log = EventLog("status")
@@ -49,7 +50,7 @@ class StatusWriter:
         self._pace = pace
         self._events = events
         self._allocations = AllocationStatuses(cluster, node=node, namespace=namespace, on_written=on_written)
-        self._statuses = ServiceL2Writer(cluster, node=node, namespace=namespace)
+        self._statuses = ServiceStatusWriter(cluster, SERVICE_L2_STATUSES, node=node, namespace=namespace)
         self._backlog: Backlog[Item] = Backlog(order=lambda item: item.order)
         self._state = ReportState(node=node, backlog=self._backlog)
         self._failures: dict[Item, int] = {}

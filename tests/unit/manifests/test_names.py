@@ -26,6 +26,7 @@ def test_every_manifest_is_applied() -> None:
         names.CONFIGURATION_STATES,
         names.SERVICE_L2_STATUSES,
         names.SERVICE_BGP_STATUSES,
+        names.BGP_NODE_STATUSES,
         *names.BGP_KINDS,
     ],
     ids=lambda resource: resource.plural,

@@ -1,4 +1,4 @@
-"""Makes, corrects and deletes ServiceL2Status objects."""
+"""Makes, corrects and deletes what a node has one of for each Service: a ServiceL2Status, a ServiceBGPStatus."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object
 from allocator.kube.reflector import Key
-from allocator.kube.resource import LEASES
-from allocator.objects.names import SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
+from allocator.kube.resource import LEASES, Resource
+from allocator.objects.names import SPEAKER_LEASE_PREFIX
 from speaker.status.service_l2_status import Drop, Step, Tell, name_of, new_object
 
 
-class ServiceL2Writer:
-    """One node's writes. Belongs to one thread, but for `lease_uid`, which another sets."""
+class ServiceStatusWriter:
+    """One node's writes of one kind. Belongs to one thread, but for `lease_uid`, which another sets."""
 
-    def __init__(self, cluster: Cluster, *, node: str, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, kind: Resource, *, node: str, namespace: str) -> None:
         self._cluster = cluster
+        self._kind = kind
         self._node = node
         self._namespace = namespace
         self.lease_uid = ""
@@ -36,7 +37,7 @@ class ServiceL2Writer:
                         return None
                 try:
                     return self._cluster.patch(
-                        SERVICE_L2_STATUSES, name, {"status": said}, self._namespace, subresource="status"
+                        self._kind, name, {"status": said}, self._namespace, subresource="status"
                     )
                 except NotFound:
                     return None
@@ -50,14 +51,14 @@ class ServiceL2Writer:
         if not uid:
             lease = self._cluster.get(LEASES, f"{SPEAKER_LEASE_PREFIX}{self._node}", self._namespace)
             uid = lease["metadata"]["uid"]
-        document = new_object(name, self._node, service, namespace=self._namespace, lease_uid=uid)
+        document = new_object(self._kind, name, self._node, service, namespace=self._namespace, lease_uid=uid)
         try:
-            self._cluster.create(SERVICE_L2_STATUSES, document, self._namespace)
+            self._cluster.create(self._kind, document, self._namespace)
         except AlreadyExists:
             return
 
     def _delete(self, name: str) -> None:
         try:
-            self._cluster.delete(SERVICE_L2_STATUSES, name, self._namespace)
+            self._cluster.delete(self._kind, name, self._namespace)
         except (NotFound, Conflict):
             return
