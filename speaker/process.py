@@ -339,7 +339,7 @@ class Speaker:
             marked_seconds=self._settings.leave_wait_seconds,
             kube_proxy_url=self._settings.kube_proxy_url,
         )
-        return BgpParts(self._cluster, settings, namespace=self._settings.namespace)
+        return BgpParts(self._cluster, settings, namespace=self._settings.namespace, events=self._events)
 
     def _bgp_port(self, bgp: BgpParts) -> MonitorPort:
         return MonitorPort(

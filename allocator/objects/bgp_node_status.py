@@ -28,6 +28,8 @@ class SessionEntry:
     state: str = SessionStatus.DOWN
     since: str = ""
     message: str = ""
+    rejected: bool = False
+    """Whether FRR refuses part of it."""
     last_reset: str = ""
     bfd: str = ""
     families: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class SessionEntry:
             # A date is one or is not there.
             **({"since": self.since} if self.since else {}),
             "message": self.message,
+            "rejected": self.rejected,
             "lastReset": self.last_reset,
             "bfd": self.bfd,
             "families": list(self.families),
@@ -112,6 +115,7 @@ def _entry(said: Document) -> SessionEntry:
         state=text("state"),
         since=text("since"),
         message=text("message"),
+        rejected=bool(said.get("rejected")),
         last_reset=text("lastReset"),
         bfd=text("bfd"),
         families=tuple(said.get("families") or ()),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 
 from allocator.kube.client import Cluster, Object
 from allocator.kube.reflector import Change, Reflector
@@ -10,6 +11,7 @@ from allocator.kube.resource import Resource
 from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
 from allocator.objects.bgp_community import all_aliases
+from allocator.objects.bgp_node_status import BgpNodeStatus, node_status_from
 from allocator.objects.document import in_order_of_age, name_of
 from allocator.reconciler.session_secrets import SessionSecrets
 from allocator.rules import bgp_status
@@ -23,12 +25,22 @@ Write = Callable[[Resource, Object, tuple[Condition, ...]], bool]
 
 
 class BgpReporter:
-    """Watches the four kinds; `report`, `due` and all that they keep belong to the reporter's thread."""
+    """Watches the four kinds, and what nodes report of their sessions.
+
+    `report`, `due` and all that they keep belong to the reporter's thread; `_reported_anew` is set by the watch of
+    BGPNodeStatuses and cleared by that thread before it reads them.
+    """
 
     def __init__(self, cluster: Cluster, *, namespace: str, on_change: Callable[[Change], None]) -> None:
         self._copies = {
             kind: Reflector(cluster, kind, namespace=namespace, on_change=on_change) for kind in names.BGP_KINDS
         }
+        self._on_change = on_change
+        self._node_statuses = Reflector(
+            cluster, names.BGP_NODE_STATUSES, namespace=namespace, on_change=self._note_status
+        )
+        self._reported_anew = threading.Event()
+        self._statuses: Mapping[str, BgpNodeStatus] = {}
         self._secrets = SessionSecrets(lambda name: is_absent(cluster, name, namespace))
         self._named_secrets: frozenset[str] = frozenset()
         """Those of the BGPPeers that `_reported` finds sound."""
@@ -44,12 +56,12 @@ class BgpReporter:
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
         """The watches, for whoever starts and stops them."""
-        return tuple(self._copies.values())
+        return (*self._copies.values(), self._node_statuses)
 
     @property
     def synced(self) -> bool:
-        """Whether all four kinds have been listed."""
-        return all(copy.synced for copy in self._copies.values())
+        """Whether all kinds have been listed."""
+        return all(reflector.synced for reflector in self.reflectors)
 
     def objects(self) -> dict[Resource, list[Object]]:
         """Return all objects by kind."""
@@ -67,21 +79,34 @@ class BgpReporter:
         if absent != self._absent_secrets:
             self._settled.clear()
             self._absent_secrets = absent
+        if self._reported_anew.is_set():
+            self._reported_anew.clear()
+            read = map(node_status_from, self._node_statuses.items())
+            self._statuses = {status.node: status for status in read}
+            self._settled.clear()
         pending = {
             kind: [one for one in listed if self._settled.get(one["metadata"]["uid"]) != _version(one)]
             for kind, listed in objects.items()
         }
         if not any(pending.values()):
             return
-        conditions = _conditions(found, objects, Nodes(nodes), absent)
+        conditions = _conditions(found, objects, Nodes(nodes), absent, self._statuses)
         for kind, listed in pending.items():
             for document in listed:
                 if not write(kind, document, conditions[kind](document)):
                     self._settled[document["metadata"]["uid"]] = _version(document)
 
+    def _note_status(self, change: Change) -> None:
+        self._reported_anew.set()
+        self._on_change(change)
+
 
 def _conditions(
-    found: Configuration, objects: dict[Resource, list[Object]], nodes: Nodes, absent_secrets: frozenset[str]
+    found: Configuration,
+    objects: dict[Resource, list[Object]],
+    nodes: Nodes,
+    absent_secrets: frozenset[str],
+    statuses: Mapping[str, BgpNodeStatus],
 ) -> dict[Resource, Callable[[Object], tuple[Condition, ...]]]:
     """By kind, what an object of it shows."""
     pools = list(found.sound_pools().values())
@@ -95,6 +120,7 @@ def _conditions(
             profiles=profiles,
             absent_secrets=absent_secrets,
             nodes=nodes,
+            statuses=statuses,
         ),
         names.BGP_ADVERTISEMENTS: lambda one: bgp_status.advertisement_conditions(
             one,
@@ -103,6 +129,7 @@ def _conditions(
             peers=peers,
             aliases=aliases,
             nodes=nodes,
+            announcing=bool(statuses),
         ),
         names.BFD_PROFILES: lambda one: bgp_status.profile_conditions(
             one, found.fault(names.BFD_PROFILES, name_of(one)), peers=peers

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from allocator.core.listing import listed
 from allocator.core.pools import Pool
 from allocator.objects.bgp_advertisement import Advertisement, advertisement_from
 from allocator.objects.bgp_community import CommunityValue, aliases_from
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry
 from allocator.objects.bgp_peer import Peer, peer_from
 from allocator.objects.document import Document, name_of
 from allocator.rules.bgp_advertisement import selected_peers, unknown_aliases
 from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
+from allocator.rules.left_out import by_reason, in_one_line
 
 _NO_COMPONENT = "the component bgp, which brings FRR to the nodes, is not installed"
 
@@ -25,22 +28,53 @@ def peer_conditions(
     profiles: Collection[str],
     absent_secrets: Collection[str],
     nodes: Nodes,
+    statuses: Mapping[str, BgpNodeStatus] = MappingProxyType({}),
 ) -> tuple[Condition, ...]:
-    """Say what keeps the nodes from connecting.
+    """Say on how many nodes its session is up, or what keeps them from connecting.
 
-    `profiles` are the names of the sound BFDProfiles, `absent_secrets` those of Secrets that are not there.
+    `profiles` are the names of the sound BFDProfiles, `absent_secrets` those of Secrets that are not there;
+    `statuses` are what nodes report, none where no node speaks BGP.
     """
     if fault is not None:
         return stalled(fault.reason, fault.message)
     peer = peer_from(document)
     if peer.bfd_profile and peer.bfd_profile not in profiles:
-        why = f"there is no BFDProfile {peer.bfd_profile} (yet), or it is not sound; no node connects"
+        effect = "sessions go by FRR's own BFD timers" if statuses else "no node connects"
+        why = f"there is no BFDProfile {peer.bfd_profile} (yet), or it is not sound; {effect}"
         return reconciling("BFDProfileMissing", why)
     if peer.password_secret in absent_secrets:
         return reconciling("SecretMissing", f"there is no Secret {peer.password_secret} (yet); no node connects")
     if nodes and not nodes.chosen(peer.node_selectors):
         return reconciling("NoNode", "no node's labels match nodeSelectors; no node connects")
-    return reconciling("NoBGP", f"no node connects: {_NO_COMPONENT}")
+    if not statuses:
+        return reconciling("NoBGP", f"no node connects: {_NO_COMPONENT}")
+    if peer.shutdown:
+        return ready("Shutdown", "no node connects, as shutdown says")
+    return _session_conditions(peer, sorted(nodes.chosen(peer.node_selectors)), statuses)
+
+
+def _session_conditions(
+    peer: Peer, chosen: Sequence[str], statuses: Mapping[str, BgpNodeStatus]
+) -> tuple[Condition, ...]:
+    """Sum up what the chosen nodes report."""
+    entries = {node: _entry(peer.name, statuses.get(node)) for node in chosen}
+    rejecting = {node: entry.message for node, entry in entries.items() if entry.rejected}
+    if rejecting:
+        return stalled("Rejected", in_one_line(by_reason(rejecting)))
+    down = {node: entry.message or "not connected" for node, entry in entries.items() if not entry.up}
+    if down:
+        up = len(entries) - len(down)
+        return reconciling("NotEstablished", f"up on {up} of {len(entries)} nodes; {in_one_line(by_reason(down))}")
+    waiting = {node: entry.message for node, entry in entries.items() if entry.message}
+    remark = f"; {in_one_line(by_reason(waiting))}" if waiting else ""
+    return ready("Established", f"up on {len(entries)} of {len(entries)} nodes{remark}")
+
+
+def _entry(peer: str, status: BgpNodeStatus | None) -> SessionEntry:
+    if status is None:
+        return SessionEntry(peer=peer, message="no speaker has reported its sessions")
+    missing = f"not configured yet: {status.message}" if status.message else "not configured yet"
+    return status.session(peer) or SessionEntry(peer=peer, message=missing)
 
 
 def advertisement_conditions(
@@ -51,8 +85,9 @@ def advertisement_conditions(
     peers: Sequence[Peer],
     aliases: Mapping[str, CommunityValue],
     nodes: Nodes,
+    announcing: bool = False,
 ) -> tuple[Condition, ...]:
-    """Say what is announced to whom, or what keeps it from being."""
+    """Say what is announced to whom, or what keeps it from being; `announcing` is whether any node speaks BGP."""
     if fault is not None:
         return stalled(fault.reason, fault.message)
     advertisement = advertisement_from(document)
@@ -71,6 +106,8 @@ def advertisement_conditions(
         why = f"no Community gives the name {listed(text for _, text in unknown)} (yet); nothing is announced"
         return reconciling("CommunityMissing", why)
     what = f"{'pools' if len(covered) > 1 else 'pool'} {listed(covered)}"
+    if announcing:
+        return ready("Announced", f"{what} go{'' if len(covered) > 1 else 'es'} to BGPPeer {listed(mine)}")
     return reconciling("NoBGP", f"{what} would go to BGPPeer {listed(mine)}: {_NO_COMPONENT}")
 
 

@@ -74,6 +74,7 @@ def _entry(snapshot: Snapshot, name: str, wanted: int, down_since: str) -> Sessi
         state=SessionStatus.ESTABLISHED if up else SessionStatus.SHUTDOWN if peer.shutdown else SessionStatus.DOWN,
         since=_moment(state) if state is not None and up else down_since,
         message="; ".join(_remarks(snapshot, peer, state)),
+        rejected=any(each.peer == name for each in snapshot.rejected),
         last_reset=state.last_reset if state is not None else "",
         bfd=state.bfd if state is not None else "",
         families=state.families if state is not None and up else (),

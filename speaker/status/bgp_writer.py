@@ -23,6 +23,7 @@ from speaker.bgp.reports import BgpReader, Snapshot
 from speaker.status.backlog import Backlog
 from speaker.status.bgp_node_writer import BgpNodeWriter
 from speaker.status.rate_limit import WritePace
+from speaker.status.retries import OUTAGE_SECONDS, Retries
 from speaker.status.service_bgp_status import NOTHING, StoredServiceStatuses, said_of, steps
 from speaker.status.service_l2_status import Drop, Step
 from speaker.status.service_status_writer import ServiceStatusWriter
@@ -39,10 +40,10 @@ COUNTERS_SECONDS = 10.0
 """The same for numbers of prefixes, and when to look whether any differ."""
 SESSIONS_SECONDS = 30.0
 """After which Services follow that sessions came or went: those that flap cost one write a Service then."""
+START_SECONDS = 5.0
+"""From when all is known until sessions have been read as well."""
 RECHECK_SECONDS = 300.0
 """When to read the BGPNodeStatus again, which nobody watches."""
-_RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-_OUTAGE_SECONDS = 1.0
 
 
 class Order(IntEnum):
@@ -96,7 +97,8 @@ class BgpStatusWriter(Background):
         self._seen: Snapshot | None = None
         self._services_off = False
         self._read_at = 0.0
-        self._failures: dict[Item, int] = {}
+        self._known_at: float | None = None
+        self._retries = Retries(self._backlog)
 
     def stop(self) -> None:
         """End the thread; what is written stays, as FRR goes on."""
@@ -145,25 +147,22 @@ class BgpStatusWriter(Background):
                 self._backlog.put(item, after_seconds=CHANGE_SECONDS)
             except Unavailable as error:
                 log.debug("status.unwritten", error=error)
-                self._again(item)
-                self._stopping.wait(_OUTAGE_SECONDS)
+                self._retries.again(item)
+                self._stopping.wait(OUTAGE_SECONDS)
             except ApiError as error:
                 self._node_object.forget()
-                log.warning("status.refused", what=item.service, error=error, retry_seconds=self._again(item))
+                log.warning("status.refused", what=item.service, error=error, retry_seconds=self._retries.again(item))
             else:
-                self._failures.pop(item, None)
-
-    def _again(self, item: Item) -> float:
-        failures = self._failures.get(item, 0)
-        self._failures[item] = failures + 1
-        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        self._backlog.put(item, after_seconds=delay)
-        return delay
+                self._retries.succeeded(item)
 
     def _look_at(self, item: Item) -> None:
         if item.order is Order.NODE:
             self._backlog.put(NODE, after_seconds=COUNTERS_SECONDS)
             self._look_at_node()
+            return
+        settling = self._settling()
+        if settling:
+            self._backlog.put(item, after_seconds=settling)
             return
         if item.order is Order.ALL:
             with self._lock:
@@ -180,6 +179,16 @@ class BgpStatusWriter(Background):
                         self._stored.drop(step.name)
                     elif document is not None:
                         self._stored.put(document)
+
+    def _settling(self) -> float:
+        """Return how long nothing can be said of Services yet: what was said before this speaker began stays."""
+        now = time.monotonic()
+        if self._reader.snapshot().waiting_for:
+            self._known_at = None
+            return START_SECONDS
+        if self._known_at is None:
+            self._known_at = now
+        return max(0.0, self._known_at + START_SECONDS - now)
 
     def _look_at_node(self) -> None:
         snapshot = self._reader.snapshot()

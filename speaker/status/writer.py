@@ -17,20 +17,18 @@ from speaker.status.events import Recorder, reference
 from speaker.status.facts import Fact, Subject
 from speaker.status.rate_limit import WritePace
 from speaker.status.report_state import AddressReport, Item, ReportState
+from speaker.status.retries import OUTAGE_SECONDS, Retries
 from speaker.status.service_status_writer import ServiceStatusWriter
 from speaker.status.statement import Contested, NoHolder, Occupied
 
 log = EventLog("status")
-
-_RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-_OUTAGE_SECONDS = 1.0
 
 
 class StatusWriter:
     """Brings what the API says of this node's announcements in line, one paced write after the other.
 
     A change costs a look at one address and one Service, and what is wanted by the time of the write is what is
-    written. An object that cannot be written is tried again later and keeps no other waiting. `_failures` belongs to
+    written. An object that cannot be written is tried again later and keeps no other waiting. `_retries` belongs to
     the thread.
     """
 
@@ -53,7 +51,7 @@ class StatusWriter:
         self._statuses = ServiceStatusWriter(cluster, SERVICE_L2_STATUSES, node=node, namespace=namespace)
         self._backlog: Backlog[Item] = Backlog(order=lambda item: item.order)
         self._state = ReportState(node=node, backlog=self._backlog)
-        self._failures: dict[Item, int] = {}
+        self._retries = Retries(self._backlog)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
@@ -103,21 +101,14 @@ class StatusWriter:
                 self._backlog.put(item)
             except Unavailable as error:
                 log.debug("status.unwritten", error=error)
-                self._again(item)
-                self._stopping.wait(_OUTAGE_SECONDS)
+                self._retries.again(item)
+                self._stopping.wait(OUTAGE_SECONDS)
             except ApiError as error:
-                log.warning("status.refused", what=item.what, error=error, retry_seconds=self._again(item))
+                log.warning("status.refused", what=item.what, error=error, retry_seconds=self._retries.again(item))
             except Occupied as error:
-                log.debug("status.left", ip=item.what, node=error.node, retry_seconds=self._again(item))
+                log.debug("status.left", ip=item.what, node=error.node, retry_seconds=self._retries.again(item))
             else:
-                self._failures.pop(item, None)
-
-    def _again(self, item: Item) -> float:
-        failures = self._failures.get(item, 0)
-        self._failures[item] = failures + 1
-        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        self._backlog.put(item, after_seconds=delay)
-        return delay
+                self._retries.succeeded(item)
 
     def _look_at(self, item: Item) -> None:
         match item.what:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from allocator.core.usage import Usage
 from allocator.objects import names
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 from allocator.objects.pool import pool_from
 from allocator.objects.service import request_from
 from allocator.offline.input_documents import InputDocument
@@ -158,6 +159,19 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
     yield from _reported_for_bgp()
 
 
+def _sessions_reported(nodes: Nodes) -> Iterator[tuple[str, tuple[Condition, ...]]]:
+    for title, session in (
+        ("one whose sessions are up", SessionEntry(peer="tor", state=SessionStatus.ESTABLISHED)),
+        ("one whose router is away", SessionEntry(peer="tor", message="not connected; Hold Timer Expired")),
+        ("one that FRR refuses", SessionEntry(peer="tor", message="FRR refuses 'x': % no", rejected=True)),
+    ):
+        statuses = {"node-1": BgpNodeStatus(node="node-1", sessions=(session,))}
+        conditions = bgp_status.peer_conditions(
+            peer(), None, profiles=(), absent_secrets=(), nodes=nodes, statuses=statuses
+        )
+        yield title, conditions
+
+
 def _reported_for_bgp() -> Iterator[tuple[str, tuple[Condition, ...]]]:
     labels: Labels = {"node-1": {}}
     nodes = Nodes(labels)
@@ -173,6 +187,7 @@ def _reported_for_bgp() -> Iterator[tuple[str, tuple[Condition, ...]]]:
         found = configuration.read([], {names.BGP_PEERS: [older, _aged(document, 2)]}, labels)
         fault = found.fault(names.BGP_PEERS, "tor") if "older one" in title else None
         yield title, bgp_status.peer_conditions(document, fault, profiles=(), absent_secrets=("tor",), nodes=nodes)
+    yield from _sessions_reported(nodes)
     sound = pool_from(pool("four", "192.0.2.8/30"))
     for title, document, peers in (
         ("a BGPAdvertisement of no pool", bgp_advertisement(ipAddressPools=["fuor"]), [peer()]),

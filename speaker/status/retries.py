@@ -1,0 +1,35 @@
+"""When what could not be written is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from speaker.status.backlog import Backlog
+
+Item = TypeVar("Item", bound=Hashable)
+
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""After the first failure, the second, ... and all further ones."""
+OUTAGE_SECONDS = 1.0
+"""How long to write nothing at all while the API server is away."""
+
+
+class Retries(Generic[Item]):
+    """Puts what failed into the backlog again, ever later. Belongs to one thread."""
+
+    def __init__(self, backlog: Backlog[Item]) -> None:
+        self._backlog = backlog
+        self._failures: dict[Item, int] = {}
+
+    def again(self, item: Item) -> float:
+        """Look at it again later; return in how many seconds."""
+        failures = self._failures.get(item, 0)
+        self._failures[item] = failures + 1
+        delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+        self._backlog.put(item, after_seconds=delay)
+        return delay
+
+    def succeeded(self, item: Item) -> None:
+        """Forget how often it failed."""
+        self._failures.pop(item, None)
