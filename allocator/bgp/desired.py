@@ -180,8 +180,9 @@ class DesiredState:
     def set_node(self, node: LocalNode) -> None:
         """Take in the node: its labels choose sessions and advertisements, its conditions whether it announces."""
         before, self._node = self._node, node
-        if before.labels != node.labels:
+        if (before.labels, before.ipv4) != (node.labels, node.ipv4):
             self._choose_sessions()
+        if before.labels != node.labels:
             self._cover(self._advertisements)
         if before != node:
             self._announce(self._services)

@@ -1,4 +1,4 @@
-"""The TCP connections of this network namespace that are established, as the kernel lists them in /proc/net."""
+"""The TCP connections of this network namespace that are established, as the kernel lists them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Connection:
     remote_port: int
 
 
-def established(remotes: Iterable[Address], *, folder: Path = Path("/proc/net")) -> frozenset[Connection]:
+def established(remotes: Iterable[Address], *, folder: Path = Path("/proc/thread-self/net")) -> frozenset[Connection]:
     """Return the established connections with any of these hosts; nobody may see whose they are. Raises OSError."""
     wanted = {form for remote in remotes for form in _forms(remote)}
     if not wanted:

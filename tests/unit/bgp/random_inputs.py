@@ -89,15 +89,19 @@ services = st.builds(
 )
 
 nodes = st.builds(
-    lambda labels, excluded, unavailable, leaving: LocalNode(
+    lambda labels, excluded, unavailable, leaving, ipv4, marked: LocalNode(
         name=NODE,
+        ipv4=ipv4,
         labels={**labels, **({EXCLUDE_FROM_LB_LABEL: ""} if excluded else {})},
         network_unavailable=unavailable,
         leaving=leaving,
+        marked=marked,
     ),
     labels,
     rarely(True, False),
     rarely(True, False),
+    rarely(True, False),
+    st.sampled_from(("", "10.0.1.1", "10.0.1.2")),
     rarely(True, False),
 )
 

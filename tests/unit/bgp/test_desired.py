@@ -58,7 +58,8 @@ def naive(inputs: Inputs) -> Told:
 def announcing(inputs: Inputs, service: Service, address: Address, pools: tuple[str, ...]) -> list[Advertisement]:
     """The advertisements that announce an address; none where any rule of MetalLB's keeps the node from it."""
     node = inputs.node
-    if node.network_unavailable or EXCLUDE_FROM_LB_LABEL in node.labels or node.leaving or not service.has_endpoints:
+    ruled_out = EXCLUDE_FROM_LB_LABEL in node.labels or node.leaving
+    if node.network_unavailable or (ruled_out and not node.marked) or not service.has_endpoints:
         return []
     if service.local and node.name not in service.endpoint_nodes:
         return []
