@@ -25,7 +25,7 @@ from allocator.objects.names import BGP_KINDS, IP_ADDRESS_POOLS
 from allocator.objects.node import Node
 from allocator.process.background import Background
 from speaker.bgp.driver import Driver
-from speaker.bgp.events import Event, PeerInUse, Resetting
+from speaker.bgp.events import Connected, Event, PeerInUse, Resetting
 from speaker.bgp.frr_reports import FrrReports
 from speaker.bgp.leaving import Leaving
 from speaker.bgp.object_table import ObjectTable
@@ -222,7 +222,9 @@ class BgpAnnouncer(Background):
     def _take_event(self, event: Event) -> None:
         self._frr.take(event)
         self._events.append(event)
-        if isinstance(event, PeerInUse):
+        if isinstance(event, Connected):
+            self._table.adopt_passwords(event.passwords)
+        elif isinstance(event, PeerInUse):
             self._peers_in_use.note(event.peer)
         elif isinstance(event, Resetting) and self._turn is not None:
             self._turn.note_resetting(event.resets)

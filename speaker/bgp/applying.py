@@ -9,7 +9,7 @@ from pathlib import Path
 from allocator.bgp.changes import changes
 from allocator.bgp.command import Command, Daemon, Reset, apply
 from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
-from allocator.bgp.inputs import Peer
+from allocator.bgp.inputs import Password, Peer
 from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
@@ -70,8 +70,7 @@ class Applying:
                 continue
             self._failed.pop(daemon, None)
             self.links[daemon] = link
-            prefixes = len(self.present.networks) if daemon is Daemon.BGPD else 0
-            self._report(Connected(daemon, link.pid, link.version, prefixes))
+            self._report(self._adopted(link))
         return self.connected
 
     def check(self) -> None:
@@ -110,8 +109,7 @@ class Applying:
             self._all_networks = True
             self._report(Rejected("route-map", str(error)))
             return
-        if self.present.lines != wanted.lines:
-            wanted = self._without_undialled(wanted)
+        wanted = self._without_undialled(wanted)
         commands = changes(self.present, wanted, look_at)
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
@@ -138,6 +136,12 @@ class Applying:
         self._refusals.forget(concerned)
         self._all_networks = True
 
+    def _adopted(self, link: Link) -> Connected:
+        if link.daemon is not Daemon.BGPD:
+            return Connected(link.daemon, link.pid, link.version)
+        passwords = {(key[1], key[2]): line for key, line in self.present.lines.items() if isinstance(line, Password)}
+        return Connected(link.daemon, link.pid, link.version, len(self.present.networks), passwords)
+
     def _drop(self, daemon: Daemon, error: str) -> None:
         self.links.pop(daemon).close()
         self._failed[daemon] = error
@@ -156,6 +160,9 @@ class Applying:
 
     def _without_undialled(self, wanted: Config) -> Config:
         """Leave out new neighbours with which another program of this node has a session."""
+        if self.present.lines == wanted.lines:
+            self._undialled = frozenset()
+            return wanted
         present = {key[:3] for key in self.present.lines if key[0] == "neighbor"}
         new = {
             name: peer

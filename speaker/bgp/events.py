@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.frr_config import Key, NetworkKey
-from allocator.bgp.inputs import Peer
+from allocator.bgp.inputs import Password, Peer
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A daemon took a connection and its running configuration was read, which has so many `prefixes` of ours."""
+    """A daemon took a connection and its running configuration was read, which has so many `prefixes` of ours.
+
+    `passwords` are those it has of sessions, by VRF and neighbour.
+    """
 
     daemon: Daemon
     pid: int
     version: str
     prefixes: int = 0
+    passwords: Mapping[tuple[str, str], Password] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

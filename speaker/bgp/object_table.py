@@ -20,6 +20,7 @@ class ObjectTable:
         self._peers: dict[str, PeerObject] = {}
         self._communities: dict[str, Aliases] = {}
         self._passwords: Mapping[str, Password] = {}
+        self._adopted: Mapping[tuple[str, str], Password] = {}
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -57,13 +58,26 @@ class ObjectTable:
             if secret and before.get(secret) != passwords.get(secret):
                 self._put_peer(name)
 
+    def adopt_passwords(self, passwords: Mapping[tuple[str, str], Password]) -> None:
+        """Take in the passwords that FRR has, by VRF and neighbour: they count until a Secret has been read.
+
+        Where a Secret was deleted, a speaker that restarts would otherwise end a session that runs.
+        """
+        self._adopted = {**self._adopted, **passwords}
+        for name, each in self._peers.items():
+            if each.peer.password_secret and each.peer.password_secret not in self._passwords:
+                self._put_peer(name)
+
     def _put_peer(self, name: str) -> None:
         known = self._peers.get(name)
         if known is None:
             self._state.set_peer(name, None)
             return
-        secret = self._passwords.get(known.peer.password_secret) if known.peer.password_secret else None
-        self._state.set_peer(name, peer_value(known.peer, created=known.created, secret=secret))
+        value = peer_value(known.peer, created=known.created)
+        if known.peer.password_secret:
+            secret = self._passwords.get(known.peer.password_secret) or self._adopted.get((value.vrf, value.id))
+            value = peer_value(known.peer, created=known.created, secret=secret)
+        self._state.set_peer(name, value)
 
     def _aliases(self) -> dict[str, CommunityValue]:
         """Of two Communities that give one name the older counts, as for the webhook and the conditions."""
