@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from allocator.kube.client import ApiError
+from allocator.kube.client import ApiError, Object
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.cluster.installation import service
@@ -57,13 +57,10 @@ def routers(lab: Lab) -> Iterator[Routers]:
         remove(lab)
 
 
-def far() -> dict[str, object]:
+def far() -> Object:
     """A Service of the pool that routers learn."""
-    made: dict[str, object] = service("far", {"metallb.io/loadBalancerIPs": ADDRESS})
-    spec = made["spec"]
-    assert isinstance(spec, dict)
-    spec |= {"selector": {"app": "far"}, "ports": [{"port": 80, "targetPort": 8080}]}
-    return made
+    ports = [{"port": 80, "protocol": "TCP", "targetPort": 8080}]
+    return service("far", {"metallb.io/loadBalancerIPs": ADDRESS}, ports=ports)
 
 
 def nodes(lab: Lab) -> set[str]:

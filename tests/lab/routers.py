@@ -7,6 +7,7 @@ in the network beyond sends half of its connections through each router.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,11 +32,7 @@ _ADDRESSES[FRR] = ("2001:db8:1::de", "192.0.2.2/24", "2001:db8:be::2/64")
 _CLIENT = ("192.0.2.10/24", "2001:db8:be::10/64")
 _RELEASE = "10.3"
 _BFD = 'protocol bfd {\n  interface "*" { min rx interval 50 ms; min tx interval 50 ms; multiplier 3; };\n}\n'
-_MULTIPATH_SYSCTLS = (
-    # A connection's packets all go one way: addresses and ports choose it.
-    ("net.ipv4.fib_multipath_hash_policy", "1"),
-    ("net.ipv6.fib_multipath_hash_policy", "1"),
-)
+_HASH_POLICY = tuple(Path("/proc/sys/net", family, "fib_multipath_hash_policy") for family in ("ipv4", "ipv6"))
 
 
 class NoRouters(Exception):
@@ -96,7 +93,7 @@ class Routers:
         for node in nodes:
             hops = " ".join(f"nexthop via {router}" for router in (BIRD, FRR))
             hops6 = " ".join(f"nexthop via {_ADDRESSES[router][0]}" for router in (BIRD, FRR))
-            node.run_ip(f"route replace {BEYOND[0]} {hops}", f"-6 route replace {BEYOND[1]} {hops6}")
+            node.run_ip(f"route replace {BEYOND[0]} {hops}", f"route replace {BEYOND[1]} {hops6}")
 
     def next_hops(self, router: str, prefix: str) -> set[str]:
         """Return the nodes' addresses to which a router's kernel sends what is for the prefix."""
@@ -148,8 +145,7 @@ class Routers:
             address6, *behind = _ADDRESSES[address]
             host.plug(network.lans["eth0"], "eth0", [f"{address}/24", f"{address6}/64"])
             host.plug(beyond, "eth1", behind)
-            for key, value in _MULTIPATH_SYSCTLS:
-                host.run("sysctl", "-qw", f"{key}={value}")
+            _hash_by_connection(host)
         return hosts
 
     def _make_client(self) -> Host:
@@ -157,12 +153,11 @@ class Routers:
         client = network.host("client-beyond")
         self._running.callback(network.remove, client)
         client.plug(network.lans["beyond"], "eth0", _CLIENT)
-        for key, value in _MULTIPATH_SYSCTLS:
-            client.run("sysctl", "-qw", f"{key}={value}")
+        _hash_by_connection(client)
         gateways = [tuple(each.split("/")[0] for each in _ADDRESSES[router][1:]) for router in (BIRD, FRR)]
         client.run_ip(
             "route replace default " + " ".join(f"nexthop via {gateway}" for gateway, _ in gateways),
-            "-6 route replace default " + " ".join(f"nexthop via {gateway}" for _, gateway in gateways),
+            "route replace ::/0 " + " ".join(f"nexthop via {gateway}" for _, gateway in gateways),
         )
         return client
 
@@ -176,3 +171,10 @@ class Routers:
         lines += ["address-family ipv6 unicast", "maximum-paths 16"]
         lines += [f"neighbor {node} activate" for node in nodes]
         self.ask_frr(*lines, "end")
+
+
+def _hash_by_connection(host: Host) -> None:
+    """Have addresses and ports choose the way of a connection, and not addresses alone."""
+    with host.inside():
+        for path in _HASH_POLICY:
+            path.write_text("1")

@@ -18,6 +18,10 @@ from tests.lab.waiting import wait_until
 PREFIX = "198.51.100.1/32"
 GROUP = 70179
 SHUTDOWN_COMMUNITY = "(65535,0)"
+SETTINGS = tuple(
+    Path("/proc/sys/net", name)
+    for name in ("ipv4/ip_forward", "ipv4/conf/all/rp_filter", "ipv6/conf/all/forwarding", "ipv6/conf/all/accept_ra")
+)
 
 
 def test_all_daemons_answer_no_port_is_open_and_the_kernel_stays_as_it_is(here: Site) -> None:
@@ -168,10 +172,10 @@ def test_what_an_earlier_pod_left_is_used_again(here: Site) -> None:
 def kernel_settings(host: Host) -> dict[str, str]:
     """What of the node's network another program may rely on: settings, addresses, routes."""
     commands = (
-        ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.rp_filter"),
-        ("ip", "address"),
-        ("ip", "route", "show", "table", "all"),
-        ("ip", "-6", "route", "show", "table", "all"),
+        ("ip", "-4", "address"),
+        ("ip", "-4", "route", "show", "table", "all"),
         ("ip", "nexthop"),
     )
-    return {" ".join(words): host.run(*words).stdout for words in commands}
+    found = {" ".join(words): host.run(*words).stdout for words in commands}
+    with host.inside():
+        return found | {str(path): path.read_text() for path in SETTINGS}
