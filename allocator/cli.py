@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ENTRY_POINTS = "admitlb.commands"
 _OWN = {
+    "bgp": "allocator.commands.bgp",
     "completion": "allocator.commands.completion",
     "explain": "allocator.commands.explain",
     "lint": "allocator.commands.lint",

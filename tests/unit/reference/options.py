@@ -27,7 +27,20 @@ def commands() -> dict[str, click.Command]:
     context = click.Context(main)
     names = [*COMPONENTS, *(name for name in main.list_commands(context) if name not in COMPONENTS)]
     found = {name: main.get_command(context, name) for name in names}
-    return {name: command for name, command in found.items() if command is not None}
+    return {
+        each: command
+        for name, listed in found.items()
+        if listed is not None
+        for each, command in (_parts(name, listed) if isinstance(listed, click.Group) else [(name, listed)])
+    }
+
+
+def _parts(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Give a command that has commands of its own, where it does something by itself, and these."""
+    if group.invoke_without_command:
+        yield name, group
+    for each in sorted(group.commands):
+        yield f"{name} {each}", group.commands[each]
 
 
 def page() -> str:
