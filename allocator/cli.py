@@ -20,6 +20,7 @@ _ENTRY_POINTS = "admitlb.commands"
 _OWN = {
     "bgp": "allocator.commands.bgp",
     "completion": "allocator.commands.completion",
+    "doctor": "allocator.commands.doctor",
     "explain": "allocator.commands.explain",
     "lint": "allocator.commands.lint",
     "plan": "allocator.commands.plan",

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from allocator.allocation.cache import ClaimCache
-from allocator.allocation.cluster_families import service_cidrs
-from allocator.core.addresses import AddressError, AddressRange
+from allocator.allocation.cluster_families import known_service_cidrs
+from allocator.core.addresses import AddressRange
 from allocator.core.claims import Claim
 from allocator.core.pool_selection import PoolSelection
 from allocator.core.pools import Pool
@@ -24,6 +24,7 @@ from allocator.objects.document import InvalidDocument, labels_of
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
 from allocator.rules.cluster_context import ClusterContext, ServiceKey
+from allocator.rules.foreign_ranges import foreign_ranges
 from allocator.rules.kinds import BY_KIND, Change, KindRules
 from allocator.rules.pool_coverage import selections_of
 from allocator.rules.verdict import Rules, Verdict, denied
@@ -125,7 +126,8 @@ class _LiveContext(ClusterContext):
         return selections_of(one for kind in names.ADVERTISEMENT_KINDS for one in self.objects(kind))
 
     def foreign(self) -> list[tuple[str, AddressRange]]:
-        return _foreign_ranges(self._cluster)
+        nodes = self._cluster.list(resource.NODES).get("items") or ()
+        return foreign_ranges(nodes, known_service_cidrs(self._cluster))
 
     def objects(self, kind: Resource) -> list[Object]:
         if kind not in self._objects:
@@ -149,34 +151,3 @@ def _readable(documents: Iterable[Object]) -> Iterator[Pool]:
             yield pool_from(document)
         except InvalidDocument as error:
             log.warning("pool.ignored", pool=document["metadata"]["name"], error=error)
-
-
-def _foreign_ranges(cluster: Cluster) -> list[tuple[str, AddressRange]]:
-    """What else in the cluster uses addresses, as far as the API shows: nodes, their Pods, Services."""
-    found: list[tuple[str, str]] = []
-    for node in cluster.list(resource.NODES).get("items") or ():
-        name = node["metadata"]["name"]
-        addresses = (node.get("status") or {}).get("addresses") or ()
-        found += [(f"an address of node {name}", one["address"]) for one in addresses if "IP" in one["type"]]
-        found += [(f"the Pod CIDR of node {name}", cidr) for cidr in _pod_cidrs(node)]
-    found += [("the Service CIDR", cidr) for cidr in _service_cidrs(cluster)]
-    ranges = []
-    for what, text in found:
-        try:
-            ranges.append((what, AddressRange.parse(text)))
-        except AddressError:
-            continue
-    return ranges
-
-
-def _pod_cidrs(node: Object) -> list[str]:
-    return list((node.get("spec") or {}).get("podCIDRs") or ())
-
-
-def _service_cidrs(cluster: Cluster) -> list[str]:
-    """The Service CIDRs where the API has them (Kubernetes 1.33+), else the one Service address known for certain."""
-    try:
-        return service_cidrs(cluster)
-    except NotFound:
-        service = cluster.get(resource.SERVICES, "kubernetes", "default")
-        return [service["spec"]["clusterIP"]]

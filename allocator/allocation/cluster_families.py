@@ -40,6 +40,15 @@ def service_cidrs(cluster: Cluster) -> list[str]:
     return listed
 
 
+def known_service_cidrs(cluster: Cluster) -> list[str]:
+    """Return the Service CIDRs where the API has them, else the one Service address known for certain."""
+    try:
+        return service_cidrs(cluster)
+    except NotFound:
+        service = cluster.get(resource.SERVICES, "kubernetes", "default")
+        return [service["spec"]["clusterIP"]]
+
+
 def _pod_cidrs(cluster: Cluster) -> list[str]:
     nodes = cluster.list(resource.NODES).get("items") or ()
     return [cidr for node in nodes for cidr in (node.get("spec") or {}).get("podCIDRs") or ()]

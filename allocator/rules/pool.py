@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from allocator.core.addresses import AddressRange, Family
+from allocator.core.addresses import Family
 from allocator.core.listing import listed
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, shared_namespaces
 from allocator.objects.document import Document, InvalidDocument
@@ -12,6 +12,7 @@ from allocator.objects.pool import SELECTORS, pool_from, pool_overlaps
 from allocator.objects.selectors import repeated_in
 from allocator.rules.bgp_pool import broken_advertisements
 from allocator.rules.cluster_context import ClusterContext
+from allocator.rules.foreign_ranges import overlaps
 from allocator.rules.pool_losses import Affected, affected_by_change, affected_by_deletion, silenced_by_deletion
 from allocator.rules.verdict import Rules, Verdict, denied
 
@@ -119,18 +120,4 @@ def _common_family(one: Pool, two: Pool) -> bool:
 
 
 def _foreign(pool: Pool, context: ClusterContext) -> list[str]:
-    return [
-        f"IPAddressPool {pool.name}: {owned} overlaps {used}, {what}; leave it out with spec.excludeAddresses"
-        for owned in pool.ranges
-        for what, used in context.foreign()
-        if owned.overlaps(used) and not any(_covers(hole, owned, used) for hole in pool.excluded)
-    ]
-
-
-def _covers(hole: AddressRange, owned: AddressRange, used: AddressRange) -> bool:
-    """Whether an excluded range takes all that the two have in common out of the pool."""
-    return (
-        hole.family is used.family
-        and hole.first <= max(owned.first, used.first)
-        and min(owned.last, used.last) <= hole.last
-    )
+    return [f"IPAddressPool {pool.name}: {overlap}" for overlap in overlaps(pool, context.foreign())]

@@ -7,7 +7,7 @@ import re
 import click
 import pytest
 
-from tests.unit.reference import election, kinds, options
+from tests.unit.reference import doctor, election, kinds, options
 
 COMMANDS = (kinds.ROOT / "docs" / "reference" / "commands.md").read_text()
 SELF_EVIDENT = ("output", "log_level")
@@ -20,6 +20,10 @@ def test_the_page_of_kinds_is_current() -> None:
 
 def test_the_page_of_the_election_is_current() -> None:
     assert election.PAGE.read_text() == election.page(), "run: python -m tests.unit.reference.pages"
+
+
+def test_the_page_of_checks_is_current() -> None:
+    assert doctor.PAGE.read_text() == doctor.page(), "run: python -m tests.unit.reference.pages"
 
 
 def test_the_page_of_options_is_current() -> None:

@@ -1,0 +1,104 @@
+"""`admitlb doctor`: every check that an experienced operator makes, in one command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from allocator import options
+from allocator.commands.live import connected
+from allocator.doctor.bundle import bundle_of
+from allocator.doctor.catalogue import CHECKS, diagnose
+from allocator.doctor.finding import Finding, Severity
+
+FOUND = 1
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+_FAILING = {
+    Severity.ERROR: {Severity.ERROR},
+    Severity.WARNING: {Severity.ERROR, Severity.WARNING},
+    Severity.NOTE: set(Severity),
+}
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--check",
+    "chosen",
+    type=click.Choice([check.name for check in CHECKS]),
+    multiple=True,
+    help="Make only this check; repeatable.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([str(severity) for severity in Severity]),
+    default=str(Severity.WARNING),
+    show_default=True,
+    help="From which findings on the exit code is 1.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write a report to attach to a bug, in JSON; passwords, tokens and keys are not in it.",
+)
+@options.lb_class
+@options.take_over_foreign
+@options.admitlb_namespace
+@options.kubeconfig
+def doctor(
+    output: str,
+    chosen: tuple[str, ...],
+    fail_on: str,
+    bundle: Path | None,
+    lb_class: str,
+    take_over_foreign: bool,
+    admitlb_namespace: str,
+    kubeconfig: str | None,
+) -> None:
+    """Look for what is wrong in a live cluster, and say which command mends it.
+
+    It reads and never writes, and reads no Secret; what it may not list is named and passed over. Exit code 0:
+    nothing found; 1: something found; 2: the cluster cannot be asked.
+    """
+    from allocator.commands.cluster_facts import read_facts  # noqa: PLC0415  brings the cluster's client
+
+    with connected(kubeconfig) as cluster:
+        facts = read_facts(
+            cluster, namespace=admitlb_namespace, lb_class=lb_class, take_over_foreign=take_over_foreign
+        )
+    checks = [check for check in CHECKS if not chosen or check.name in chosen]
+    findings = diagnose(facts, checks)
+    if bundle is not None:
+        bundle.write_text(json.dumps(bundle_of(facts, findings, version=_version()), indent=2) + "\n")
+    if output == "json":
+        click.echo(json.dumps(_as_json(findings, len(checks)), indent=2))
+    else:
+        _show(findings, len(checks), facts.kubernetes)
+    if any(finding.severity in _FAILING[Severity(fail_on)] for finding in findings):
+        sys.exit(FOUND)
+
+
+def _as_json(findings: Sequence[Finding], checks: int) -> dict[str, Any]:
+    return {"checks": checks, "findings": [finding.as_json() for finding in findings]}
+
+
+def _show(findings: Sequence[Finding], checks: int, kubernetes: str) -> None:
+    for finding in findings:
+        severity = click.style(f"{finding.severity:<8}", fg=_COLOURS[finding.severity], bold=True)
+        click.echo(f"{severity} {finding.subject}: {finding.message}")
+        click.echo(f"         {click.style(finding.remedy, dim=True)}")
+    counts = Counter(finding.severity for finding in findings)
+    found = ", ".join(f"{counts[severity]} {severity}{'s' * (counts[severity] > 1)}" for severity in counts)
+    click.echo(f"{checks} checks on Kubernetes {kubernetes}: {found or 'nothing found'}")
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("admitlb")

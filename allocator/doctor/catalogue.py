@@ -1,0 +1,148 @@
+"""Every check: what it looks at, what it needs to have been read, and the function that finds.
+
+`python -m tests.unit.reference.pages` writes this table to docs/reference/doctor.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from allocator.doctor.checks.announcements import check_announcements, check_spread
+from allocator.doctor.checks.configuration import (
+    check_address_ranges,
+    check_advertising_nodes,
+    check_objects,
+    check_pool_coverage,
+)
+from allocator.doctor.checks.kube_proxy import check_kube_proxy
+from allocator.doctor.checks.leadership import check_leadership
+from allocator.doctor.checks.load_balancers import check_load_balancers
+from allocator.doctor.checks.services import check_services
+from allocator.doctor.checks.speaker_leases import check_speaker_leases
+from allocator.doctor.checks.webhook_registration import check_webhook_registration
+from allocator.doctor.checks.workloads import check_versions, check_workloads
+from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, Facts
+from allocator.doctor.finding import Finding, Severity, note
+from allocator.kube.resource import (
+    ENDPOINT_SLICES_V1,
+    LEASES,
+    MUTATING_WEBHOOKS,
+    NODES,
+    SERVICES,
+    VALIDATING_WEBHOOKS,
+    Resource,
+)
+from allocator.objects import names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check; `needs` are the kinds without which it would find what is not there."""
+
+    name: str
+    looks_at: str
+    needs: tuple[Resource, ...]
+    find: Callable[[Facts], Iterable[Finding]]
+
+
+CHECKS: Final = (
+    Check(
+        name="workloads",
+        looks_at="controller and speaker are there, all their Pods Ready, none fails or restarts again and again",
+        needs=(DEPLOYMENTS, DAEMON_SETS, PODS),
+        find=check_workloads,
+    ),
+    Check(name="versions", looks_at="all Pods run one image", needs=(PODS,), find=check_versions),
+    Check(
+        name="leadership",
+        looks_at="a reconciler renews the Lease it leads by",
+        needs=(LEASES,),
+        find=check_leadership,
+    ),
+    Check(
+        name="webhook-registration",
+        looks_at="both webhook configurations lead to this webhook, with a path token and an authority that has not "
+        "expired; the Service has ready endpoints",
+        needs=(MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, ENDPOINT_SLICES_V1),
+        find=check_webhook_registration,
+    ),
+    Check(
+        name="speaker-leases",
+        looks_at="every speaker renews its Lease, hears all others (UDP heartbeats), and has a LAN to announce on",
+        needs=(LEASES, PODS),
+        find=check_speaker_leases,
+    ),
+    Check(
+        name="objects",
+        looks_at="pools, advertisements and objects for BGP are sound, say so in their conditions (BGP sessions "
+        "included), and are in the namespace that is read",
+        needs=(names.IP_ADDRESS_POOLS, names.L2_ADVERTISEMENTS),
+        find=check_objects,
+    ),
+    Check(
+        name="pool-coverage",
+        looks_at="there are pools, and an advertisement covers each",
+        needs=(names.IP_ADDRESS_POOLS, names.L2_ADVERTISEMENTS, names.BGP_ADVERTISEMENTS),
+        find=check_pool_coverage,
+    ),
+    Check(
+        name="advertising-nodes",
+        looks_at="every advertisement has a node that may announce what it covers",
+        needs=(names.L2_ADVERTISEMENTS, NODES),
+        find=check_advertising_nodes,
+    ),
+    Check(
+        name="address-ranges",
+        looks_at="no pool overlaps addresses of nodes, Pods or Services",
+        needs=(names.IP_ADDRESS_POOLS, NODES),
+        find=check_address_ranges,
+    ),
+    Check(
+        name="announcements",
+        looks_at="a node announces every assigned address; no host outside the cluster has one",
+        needs=(names.IP_ALLOCATIONS, NODES),
+        find=check_announcements,
+    ),
+    Check(
+        name="spread",
+        looks_at="no node announces far more addresses than the others",
+        needs=(names.IP_ALLOCATIONS, LEASES),
+        find=check_spread,
+    ),
+    Check(
+        name="services",
+        looks_at="what Services show is held for them; none shows another controller's address; which wait",
+        needs=(SERVICES, names.IP_ALLOCATIONS, names.IP_ADDRESS_POOLS),
+        find=check_services,
+    ),
+    Check(
+        name="kube-proxy",
+        looks_at="kube-proxy in mode ipvs has strictARP",
+        needs=(CONFIG_MAPS,),
+        find=check_kube_proxy,
+    ),
+    Check(
+        name="load-balancers",
+        looks_at="k3s ServiceLB, kube-vip, MetalLB, Cilium, PureLB and OpenELB do not serve the same Services",
+        needs=(DAEMON_SETS, DEPLOYMENTS),
+        find=check_load_balancers,
+    ),
+)
+
+
+def diagnose(facts: Facts, checks: Iterable[Check] = CHECKS) -> list[Finding]:
+    """Run the checks; the worst findings come first. What could not be looked at is a finding as well."""
+    found = [replace(finding, check=check.name) for check in checks for finding in _run(check, facts)]
+    order = list(Severity)
+    return sorted(found, key=lambda finding: order.index(finding.severity))
+
+
+def _run(check: Check, facts: Facts) -> Iterator[Finding]:
+    missing = [kind for kind in check.needs if kind not in facts.objects]
+    if not missing:
+        yield from check.find(facts)
+        return
+    why = "; ".join(f"{kind.plural}: {facts.unread.get(kind, 'not read')}" for kind in missing)
+    yield note(f"check {check.name}", f"was not made: {why}", "run it as somebody who may list these")

@@ -1,0 +1,1 @@
+"""The checks, one file a noun: each yields findings from facts, and reads nothing else."""

@@ -1,0 +1,86 @@
+"""Is every assigned address announced, and evenly?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from allocator.core.addresses import AddressError
+from allocator.core.claims import Claim, ClaimState
+from allocator.doctor.facts import Facts
+from allocator.doctor.finding import Finding, error, note, warning
+from allocator.kube.resource import LEASES, NODES
+from allocator.objects.document import Document
+from allocator.objects.ip_allocation import claim_from
+from allocator.objects.names import IP_ALLOCATIONS, SPEAKER_LEASE_PREFIX
+from allocator.rules.conditions import READY
+
+_OF_THE_SERVICE = frozenset({"NoEndpoint", "NoLocalEndpoint", "NoService"})
+"""Reasons that are for the Service's owner to mend."""
+_EVEN_WITHIN = 3
+"""By how many addresses the fullest node may exceed the emptiest before it is worth a remark."""
+
+
+def check_announcements(facts: Facts) -> Iterator[Finding]:
+    """Find assigned addresses that no node announces, or one that is gone, and hosts that have an address of ours."""
+    nodes = {one["metadata"]["name"] for one in facts.all(NODES)}
+    for document, claim in _claims(facts):
+        subject = f"IPAllocation {claim.address}"
+        shown = f"kubectl admitlb explain {claim.holders[0].label}" if claim.holders else "kubectl admitlb pools"
+        if claim.state is ClaimState.CONFLICTED and claim.foreign_host is not None:
+            yield warning(
+                subject,
+                f"a host that is none of ours, {claim.foreign_host.mac}, answers for it: it is not handed out",
+                f"admitlb who-has {claim.address}; take it off that host, or out of the pool with "
+                "spec.excludeAddresses",
+            )
+        if claim.state is not ClaimState.BOUND:
+            continue
+        ready = _ready(document)
+        announced = _announced_by(document)
+        if announced and nodes and announced not in nodes:
+            yield error(subject, f"is announced by {announced}, which is no node any more", shown)
+        elif ready.get("status") == "False":
+            said = note if ready.get("reason") in _OF_THE_SERVICE else error
+            yield said(subject, f"{ready.get('reason')}: {ready.get('message')}", shown)
+        elif not announced and ready.get("status") != "True":
+            yield error(subject, "no speaker has said whether it is announced", shown)
+
+
+def check_spread(facts: Facts) -> Iterator[Finding]:
+    """Find addresses piled up on few nodes."""
+    serving = [
+        one["metadata"]["name"].removeprefix(SPEAKER_LEASE_PREFIX)
+        for one in facts.installed(LEASES)
+        if one["metadata"]["name"].startswith(SPEAKER_LEASE_PREFIX) and (one.get("spec") or {}).get("holderIdentity")
+    ]
+    counts = Counter(node for document, _ in _claims(facts) if (node := _announced_by(document)))
+    for node in serving:
+        counts.setdefault(node, 0)
+    if len(counts) < 2:
+        return
+    mean = counts.total() / len(counts)
+    (fullest, most), least = counts.most_common(1)[0], min(counts.values())
+    if most - least > max(mean, _EVEN_WITHIN):
+        yield note(
+            f"node {fullest}",
+            f"announces {most} of {counts.total()} addresses, another node {least}",
+            "kubectl admitlb rebalance",
+        )
+
+
+def _claims(facts: Facts) -> Iterator[tuple[Document, Claim]]:
+    for document in facts.all(IP_ALLOCATIONS):
+        try:
+            yield document, claim_from(document)
+        except (AddressError, KeyError):
+            continue
+
+
+def _announced_by(document: Document) -> str:
+    return str(((document.get("status") or {}).get("announcedBy") or {}).get("node") or "")
+
+
+def _ready(document: Document) -> Document:
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == READY), {})

@@ -1,0 +1,64 @@
+"""Are there other load balancers in the cluster?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, Facts, name_of
+from allocator.doctor.finding import Finding, error, warning
+from allocator.objects.document import Document, labels_of
+
+CILIUM_CONFIG: Final = "cilium-config"
+NAMESPACE: Final = "kube-system"
+_SERVICELB_LABEL: Final = "svccontroller.k3s.cattle.io/svcname"
+_IMAGES: Final = {
+    "kube-vip": ("kube-vip", "have it leave Services alone (svc_enable=false), or give it a loadBalancerClass"),
+    "metallb/controller": ("MetalLB", "docs/migration.md"),
+    "metallb/speaker": ("MetalLB", "docs/migration.md"),
+    "purelb": ("PureLB", "remove it, or give one of the two a loadBalancerClass"),
+    "openelb": ("OpenELB", "remove it, or give one of the two a loadBalancerClass"),
+}
+
+
+def check_load_balancers(facts: Facts) -> Iterator[Finding]:
+    """Find others that serve Services of the same class: two write one status, and two answer for one address."""
+    for kind in (DAEMON_SETS, DEPLOYMENTS):
+        for workload in facts.all(kind):
+            subject = f"{kind.kind} {name_of(workload)}"
+            if _SERVICELB_LABEL in labels_of(workload):
+                yield error(
+                    subject,
+                    f"is k3s' ServiceLB for Service {labels_of(workload)[_SERVICELB_LABEL]}",
+                    "start k3s with --disable=servicelb; then docs/migration.md",
+                )
+                continue
+            known = next((found for image in _images(workload) if (found := _known(image))), None)
+            if known is not None:
+                yield warning(subject, f"runs {known[0]}, which may serve the same Services", known[1])
+    if facts.all(CILIUM_POOLS):
+        listed = ", ".join(one["metadata"]["name"] for one in facts.all(CILIUM_POOLS))
+        yield warning(
+            "Cilium",
+            f"hands out load balancer addresses itself, from CiliumLoadBalancerIPPool {listed}",
+            f"kubectl delete ciliumloadbalancerippools {listed.replace(', ', ' ')}, or give one of the two a "
+            "loadBalancerClass",
+        )
+    configuration = (facts.named(CONFIG_MAPS, CILIUM_CONFIG, NAMESPACE) or {}).get("data") or {}
+    if configuration.get("enable-l2-announcements") == "true":
+        yield warning(
+            "Cilium",
+            "answers ARP for load balancer addresses (enable-l2-announcements)",
+            "set l2announcements.enabled=false in Cilium's values",
+        )
+
+
+def _images(workload: Document) -> list[str]:
+    spec = (((workload.get("spec") or {}).get("template") or {}).get("spec")) or {}
+    return [str(one.get("image") or "") for one in spec.get("containers") or ()]
+
+
+def _known(image: str) -> tuple[str, str] | None:
+    folder, _, name = image.partition("@")[0].rpartition("/")
+    path = f"{folder}/{name.partition(':')[0]}"
+    return next((found for part, found in _IMAGES.items() if part in path), None)

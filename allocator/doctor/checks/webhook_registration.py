@@ -1,0 +1,83 @@
+"""Does the API server reach the webhook, and does it trust it?"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from allocator.doctor.facts import Facts
+from allocator.doctor.finding import Finding, error, warning
+from allocator.kube.resource import ENDPOINT_SLICES_V1, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS
+from allocator.objects.document import Document, labels_of
+from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+
+_TOKEN = re.compile(r"/[0-9a-f]{64}")
+_SOON = timedelta(days=7)
+_SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+def check_webhook_registration(facts: Facts) -> Iterator[Finding]:
+    """Find configurations that are missing, lead elsewhere, or carry no certificate or token."""
+    logs = f"kubectl logs -n {facts.namespace} -l component=controller -c webhook --tail=50"
+    for kind in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS):
+        subject = f"{kind.kind} {WEBHOOK_CONFIGURATION}"
+        found = facts.named(kind, WEBHOOK_CONFIGURATION)
+        if found is None:
+            yield error(subject, "is not there: nothing is checked at admission", "kubectl apply -k the overlay")
+            continue
+        for webhook in found.get("webhooks") or ():
+            yield from _webhook(facts, f"{subject}: {webhook.get('name')}", webhook.get("clientConfig") or {}, logs)
+    if not any(_ready(one) for one in facts.installed(ENDPOINT_SLICES_V1) if _is_webhooks(one)):
+        yield error(
+            f"Service {WEBHOOK_SERVICE}",
+            "has no ready endpoint: pools and advertisements cannot be changed, Services are assigned by the "
+            "reconciler alone",
+            f"kubectl get pods -n {facts.namespace} -l component=controller",
+        )
+
+
+def _webhook(facts: Facts, subject: str, client: Document, logs: str) -> Iterator[Finding]:
+    service: Document = client.get("service") or {}
+    if (service.get("namespace"), service.get("name")) != (facts.namespace, WEBHOOK_SERVICE):
+        where = f"{service.get('namespace')}/{service.get('name')}" if service else client.get("url")
+        yield error(subject, f"leads to {where}", f"kubectl apply -k the overlay of namespace {facts.namespace}")
+        return
+    if not _TOKEN.search(str(service.get("path") or "")):
+        yield error(subject, "has no path with a token: no webhook has registered itself", logs)
+    bundle = str(client.get("caBundle") or "")
+    if not bundle:
+        yield error(subject, "has no caBundle: the API server cannot trust the webhook", logs)
+        return
+    authorities = _certificates(bundle)
+    if not authorities:
+        yield error(subject, "has a caBundle that holds no certificate", logs)
+        return
+    last = max(one.not_valid_after_utc for one in authorities)
+    if last <= facts.at:
+        yield error(subject, f"its caBundle expired at {last:%Y-%m-%d %H:%M}", logs)
+    elif last - facts.at < _SOON:
+        yield warning(subject, f"its caBundle expires at {last:%Y-%m-%d %H:%M}", logs)
+
+
+def _certificates(bundle: str) -> list[Any]:
+    # Imported here: it is the dearest import of the command, and other checks do without.
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
+
+    try:
+        return list(load_pem_x509_certificates(base64.b64decode(bundle, validate=True)))
+    except (ValueError, binascii.Error):
+        return []
+
+
+def _is_webhooks(endpoint_slice: Document) -> bool:
+    return labels_of(endpoint_slice).get(_SERVICE_LABEL) == WEBHOOK_SERVICE
+
+
+def _ready(endpoint_slice: Document) -> bool:
+    endpoints = endpoint_slice.get("endpoints") or ()
+    # Absent means ready (KEP-752).
+    return any((one.get("conditions") or {}).get("ready", True) for one in endpoints)

@@ -1,0 +1,463 @@
+"""Each check finds what it is there for, and nothing in a cluster in which nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from allocator.doctor.catalogue import CHECKS, diagnose
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS
+from allocator.kube.resource import (
+    ENDPOINT_SLICES_V1,
+    LEASES,
+    MUTATING_WEBHOOKS,
+    SERVICES,
+    VALIDATING_WEBHOOKS,
+    Resource,
+)
+from allocator.objects import names
+from tests.unit.commands import manifests
+from tests.unit.doctor.clusters import (
+    NOW,
+    allocation,
+    authority,
+    broken,
+    findings,
+    found,
+    healthy,
+    lease,
+    speaker_lease,
+)
+
+Objects = dict[Resource, list[Any]]
+Change = Callable[[Objects], object]
+
+
+def workload(name: str, image: str, **labels: str) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"name": "x", "image": image}]}}
+    return {"metadata": {"name": name, "namespace": "kube-system", "labels": labels}, "spec": {"template": template}}
+
+
+def container(objects: Objects, pod: int = 0) -> dict[str, Any]:
+    status: dict[str, Any] = objects[PODS][pod]["status"]["containerStatuses"][0]
+    return status
+
+
+def client(objects: Objects) -> dict[str, Any]:
+    configuration: dict[str, Any] = objects[MUTATING_WEBHOOKS][0]["webhooks"][0]["clientConfig"]
+    return configuration
+
+
+def annotate(index: int, key: str, value: str) -> Change:
+    def change(objects: Objects) -> None:
+        objects[LEASES][index]["metadata"]["annotations"][f"admitlb.io/{key}"] = value
+
+    return change
+
+
+def not_ready(kind: Resource, reason: str) -> Change:
+    def change(objects: Objects) -> None:
+        condition = {"type": "Ready", "status": "False", "reason": reason, "message": "why"}
+        objects[kind][0].setdefault("status", {})["conditions"] = [condition]
+
+    return change
+
+
+def kube_proxy(text: str) -> Change:
+    return lambda objects: objects[CONFIG_MAPS][0]["data"].update({"config.conf": text})
+
+
+def hears_one_of_two(objects: Objects) -> None:
+    third = {**objects[PODS][1], "spec": {**objects[PODS][1]["spec"], "nodeName": "node-3"}}
+    objects[PODS].append(third)
+    objects[LEASES].append(speaker_lease("node-3", "192.0.2.3"))
+    for index in (1, 3):
+        annotate(index, "heard-speakers", "2")(objects)
+
+
+def three_faults(objects: Objects) -> None:
+    objects[SERVICES].append(manifests.service("late"))
+    objects[DAEMON_SETS][0]["status"].update(numberReady=1)
+    objects[names.L2_ADVERTISEMENTS].clear()
+
+
+def no_pools(objects: Objects) -> None:
+    for kind in (names.IP_ADDRESS_POOLS, SERVICES, names.IP_ALLOCATIONS):
+        objects[kind].clear()
+
+
+PILED_UP = [allocation(f"192.0.2.{number}", "web", "node-1") for number in range(10, 20)]
+
+
+def no_config_map(objects: Objects) -> None:
+    objects[CONFIG_MAPS] = []
+
+
+CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
+    (
+        "no Deployment",
+        lambda o: o[DEPLOYMENTS].clear(),
+        [("workloads", "error", "Deployment controller")],
+    ),
+    (
+        "no speaker Ready",
+        lambda o: o[DAEMON_SETS][0]["status"].update(numberReady=0),
+        [("workloads", "error", "DaemonSet speaker")],
+    ),
+    (
+        "one speaker not Ready",
+        lambda o: o[DAEMON_SETS][0]["status"].update(numberReady=1),
+        [("workloads", "warning", "DaemonSet speaker")],
+    ),
+    (
+        "no node for speakers",
+        lambda o: o[DAEMON_SETS][0]["status"].update(numberReady=0, desiredNumberScheduled=0),
+        [("workloads", "error", "DaemonSet speaker")],
+    ),
+    (
+        "an image that is not there",
+        lambda o: container(o).update(state={"waiting": {"reason": "ImagePullBackOff"}}),
+        [("workloads", "error", "Pod c-1")],
+    ),
+    (
+        "restarts",
+        lambda o: container(o).update(restartCount=9),
+        [("workloads", "warning", "Pod c-1")],
+    ),
+    (
+        "two images",
+        lambda o: o[PODS][1]["spec"]["containers"][0].update(image="admitlb:2"),
+        [("versions", "warning", "images")],
+    ),
+    (
+        "nobody leads",
+        lambda o: o[LEASES][0]["spec"].update(holderIdentity=""),
+        [("leadership", "error", "Lease admitlb-reconciler")],
+    ),
+    (
+        "a leader that hangs",
+        lambda o: o[LEASES][0]["spec"].update(renewTime="2026-01-01T11:59:00Z"),
+        [("leadership", "error", "Lease admitlb-reconciler")],
+    ),
+    (
+        "no configuration of the webhook",
+        lambda o: o[VALIDATING_WEBHOOKS].clear(),
+        [
+            (
+                "webhook-registration",
+                "error",
+                "ValidatingWebhookConfiguration metallb-webhook-configuration",
+            )
+        ],
+    ),
+    (
+        "no caBundle",
+        lambda o: client(o).pop("caBundle"),
+        [
+            (
+                "webhook-registration",
+                "error",
+                "MutatingWebhookConfiguration metallb-webhook-configuration: services.admitlb.io",
+            )
+        ],
+    ),
+    (
+        "a caBundle that is none",
+        lambda o: client(o).update(caBundle="bm90aGluZw=="),
+        [
+            (
+                "webhook-registration",
+                "error",
+                "MutatingWebhookConfiguration metallb-webhook-configuration: services.admitlb.io",
+            )
+        ],
+    ),
+    (
+        "an authority that has expired",
+        lambda o: client(o).update(caBundle=authority(days=-1)),
+        [
+            (
+                "webhook-registration",
+                "error",
+                "MutatingWebhookConfiguration metallb-webhook-configuration: services.admitlb.io",
+            )
+        ],
+    ),
+    (
+        "an authority that is about to",
+        lambda o: client(o).update(caBundle=authority(days=2)),
+        [
+            (
+                "webhook-registration",
+                "warning",
+                "MutatingWebhookConfiguration metallb-webhook-configuration: services.admitlb.io",
+            )
+        ],
+    ),
+    (
+        "no token",
+        lambda o: client(o)["service"].update(path="/mutate-v1-service"),
+        [
+            (
+                "webhook-registration",
+                "error",
+                "MutatingWebhookConfiguration metallb-webhook-configuration: services.admitlb.io",
+            )
+        ],
+    ),
+    (
+        "another Service",
+        lambda o: client(o)["service"].update(name="other"),
+        [
+            (
+                "webhook-registration",
+                "error",
+                "MutatingWebhookConfiguration metallb-webhook-configuration: services.admitlb.io",
+            )
+        ],
+    ),
+    (
+        "no endpoint",
+        lambda o: o[ENDPOINT_SLICES_V1][0]["endpoints"][0]["conditions"].update(ready=False),
+        [("webhook-registration", "error", "Service metallb-webhook-service")],
+    ),
+    (
+        "a speaker without Lease",
+        lambda o: o[LEASES].pop(),
+        [("speaker-leases", "error", "speaker on node-2")],
+    ),
+    (
+        "a speaker whose Lease is old",
+        lambda o: o[LEASES][2]["spec"].update(renewTime="2026-01-01T11:58:00Z"),
+        [("speaker-leases", "error", "speaker on node-2")],
+    ),
+    (
+        "a speaker that hears nobody",
+        annotate(2, "heard-speakers", "0"),
+        [("speaker-leases", "error", "speaker on node-2")],
+    ),
+    (
+        "a speaker that hears some",
+        hears_one_of_two,
+        [("speaker-leases", "warning", "speaker on node-2")],
+    ),
+    (
+        "a speaker without a LAN",
+        annotate(2, "subnets", ""),
+        [("speaker-leases", "warning", "speaker on node-2")],
+    ),
+    (
+        "a Lease without a Pod",
+        lambda o: o[PODS].pop(),
+        [("speaker-leases", "warning", "Leases")],
+    ),
+    (
+        "a pool that is no pool",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("bad", "192.0.2.300")),
+        [("objects", "error", "IPAddressPool bad")],
+    ),
+    (
+        "pools that overlap",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("twice", "192.0.2.19")),
+        [("objects", "error", "IPAddressPool twice")],
+    ),
+    (
+        "a pool in another namespace",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("lost", "198.51.100.1", namespace="prod")),
+        [("objects", "warning", "IPAddressPool prod/lost")],
+    ),
+    (
+        "an object whose status says no",
+        not_ready(names.L2_ADVERTISEMENTS, "NoNode"),
+        [("objects", "warning", "L2Advertisement all")],
+    ),
+    (
+        "a pool that nothing covers",
+        lambda o: o[names.L2_ADVERTISEMENTS].clear(),
+        [("pool-coverage", "error", "IPAddressPool lan")],
+    ),
+    (
+        "an advertisement without nodes",
+        lambda o: o[names.L2_ADVERTISEMENTS].append(
+            manifests.advertisement("nowhere", nodeSelectors=[{"matchLabels": {"rack": "9"}}])
+        ),
+        [("advertising-nodes", "error", "L2Advertisement nowhere")],
+    ),
+    (
+        "a pool with a node's address",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("node", "192.0.2.2")),
+        [("address-ranges", "error", "IPAddressPool node")],
+    ),
+    (
+        "a pool with Services' addresses",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("services", "10.96.5.0/24")),
+        [("address-ranges", "error", "IPAddressPool services")],
+    ),
+    (
+        "an address that nobody announces",
+        not_ready(names.IP_ALLOCATIONS, "NoNode"),
+        [("announcements", "error", "IPAllocation 192.0.2.10")],
+    ),
+    (
+        "an address without endpoints",
+        not_ready(names.IP_ALLOCATIONS, "NoEndpoint"),
+        [("announcements", "note", "IPAllocation 192.0.2.10")],
+    ),
+    (
+        "an address of which nothing is known",
+        lambda o: o[names.IP_ALLOCATIONS][0].pop("status"),
+        [("announcements", "error", "IPAllocation 192.0.2.10")],
+    ),
+    (
+        "an address announced by a node that is gone",
+        lambda o: o[names.IP_ALLOCATIONS][0]["status"]["announcedBy"].update(node="node-9"),
+        [("announcements", "error", "IPAllocation 192.0.2.10")],
+    ),
+    (
+        "a host with an address of the pool",
+        lambda o: o[names.IP_ALLOCATIONS].append(
+            {
+                "metadata": {"name": "192.0.2.15", "resourceVersion": "1"},
+                "spec": {
+                    "address": "192.0.2.15",
+                    "pool": "lan",
+                    "state": "Conflicted",
+                    "since": "2026-01-01T11:00:00Z",
+                    "holders": [],
+                    "foreignHost": {"hardwareAddress": "02:00:00:00:00:99"},
+                },
+            }
+        ),
+        [("announcements", "warning", "IPAllocation 192.0.2.15")],
+    ),
+    (
+        "addresses on one node",
+        lambda o: o.update({names.IP_ALLOCATIONS: [*PILED_UP], SERVICES: []}),
+        [("spread", "note", "node node-1")],
+    ),
+    (
+        "a Service that shows what it does not hold",
+        lambda o: o[SERVICES].append(manifests.service("old", shows=("192.0.2.12",))),
+        [("services", "error", "Service prod/old")],
+    ),
+    (
+        "another controller's Service",
+        lambda o: o[SERVICES].append(manifests.service("k3s", shows=("203.0.113.9",))),
+        [("services", "warning", "Service prod/k3s")],
+    ),
+    (
+        "a Service that waits",
+        lambda o: o[SERVICES].append(manifests.service("late")),
+        [("services", "note", "Services")],
+    ),
+    ("IPVS without strictARP", kube_proxy("mode: ipvs\n"), [("kube-proxy", "error", "kube-proxy")]),
+    (
+        "k3s ServiceLB",
+        lambda o: o[DAEMON_SETS].append(
+            workload("svclb-web", "klipper-lb:1", **{"svccontroller.k3s.cattle.io/svcname": "web"})
+        ),
+        [("load-balancers", "error", "DaemonSet kube-system/svclb-web")],
+    ),
+    (
+        "kube-vip",
+        lambda o: o[DAEMON_SETS].append(workload("kube-vip-ds", "ghcr.io:443/kube-vip/kube-vip:v0.8")),
+        [("load-balancers", "warning", "DaemonSet kube-system/kube-vip-ds")],
+    ),
+    (
+        "MetalLB",
+        lambda o: o[DEPLOYMENTS].append(workload("controller", "quay.io/metallb/controller:v0.14.9")),
+        [("load-balancers", "warning", "Deployment kube-system/controller")],
+    ),
+    (
+        "Cilium's pools",
+        lambda o: o.update({CILIUM_POOLS: [{"metadata": {"name": "blue"}}]}),
+        [("load-balancers", "warning", "Cilium")],
+    ),
+    (
+        "Cilium's announcements",
+        lambda o: o[CONFIG_MAPS].append(
+            {
+                "metadata": {"name": "cilium-config", "namespace": "kube-system"},
+                "data": {"enable-l2-announcements": "true"},
+            }
+        ),
+        [("load-balancers", "warning", "Cilium")],
+    ),
+]
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert findings(healthy()) == []
+
+
+@pytest.mark.parametrize(("change", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_one_fault_is_found_and_nothing_else(change: Change, expected: list[tuple[str, str, str]]) -> None:
+    facts = broken(change)
+    assert found(facts) == expected
+    for finding in findings(facts):
+        assert finding.message
+        assert finding.remedy
+
+
+def test_every_check_has_a_case() -> None:
+    assert {one[0] for case in CASES for one in case[2]} == {check.name for check in CHECKS}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        kube_proxy("mode: iptables\n"),
+        kube_proxy("mode: ''\n"),
+        kube_proxy("mode: ipvs\nipvs: {strictARP: true}\n"),
+        no_config_map,
+        lambda o: o[DAEMON_SETS].append(workload("node-exporter", "quay.io/prometheus/node-exporter:v1")),
+        lambda o: o[SERVICES].append(manifests.service("theirs", loadBalancerClass="other.io/lb")),
+        lambda o: o[names.IP_ADDRESS_POOLS].append(
+            manifests.pool("hole", "10.96.5.0/24", excludeAddresses=["10.96.5.0/24"])
+        ),
+        lambda o: o[LEASES].append(lease("speaker-node-3", "")),
+    ],
+)
+def test_what_is_all_right_is_not_found(change: Change) -> None:
+    assert found(broken(change)) == []
+
+
+def test_a_kube_proxy_configuration_that_cannot_be_read_is_a_note() -> None:
+    assert found(broken(kube_proxy("- a list\n"))) == [("kube-proxy", "note", "ConfigMap kube-system/kube-proxy")]
+
+
+def test_there_being_no_pool_is_worth_a_note() -> None:
+    facts = broken(no_pools)
+    assert found(facts) == [("pool-coverage", "note", "pools")]
+
+
+@pytest.mark.parametrize("minutes", [-600, -4, 0, 4])
+def test_a_clock_that_is_wrong_here_makes_no_lease_old(minutes: int) -> None:
+    assert found(replace(healthy(), at=NOW + timedelta(minutes=minutes)), "leadership") == []
+    assert found(replace(healthy(), at=NOW + timedelta(minutes=minutes)), "speaker-leases") == []
+
+
+def test_leases_that_nobody_renews_any_more_are_old() -> None:
+    later = replace(healthy(), at=NOW + timedelta(hours=1))
+    assert [severity for _, severity, _ in found(later, "leadership")] == ["error"]
+    assert [severity for _, severity, _ in found(later, "speaker-leases")] == ["error", "error"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
+def test_what_may_not_be_listed_is_said_and_not_guessed(check: Any) -> None:
+    for kind in check.needs:
+        facts = healthy()
+        readable = {one: documents for one, documents in facts.objects.items() if one is not kind}
+        limited = replace(facts, objects=readable, unread={kind: "403 Forbidden"})
+        (finding,) = diagnose(limited, [check])
+        assert finding.message == f"was not made: {kind.plural}: 403 Forbidden"
+
+
+def test_the_worst_comes_first() -> None:
+    facts = broken(three_faults)
+    severities = [severity for _, severity, _ in found(facts)]
+    assert severities == ["error", "warning", "note"]
