@@ -20,6 +20,7 @@ ALONE = (
     "tests/demo/",
     "tests/endtoend/",
     "tests/frr/driver/",
+    "tests/frr/supervisor/",
     "tests/soak/",
     "tests/wire/",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.timeout(240)
 
 OVERLAY = "kustomize/overlays/bgp"
 CONFIGURATION = Path(__file__).parent / "bgp" / "configuration.yaml"
-ADDRESS = "198.51.100.10"
+ADDRESS, ADDRESS6 = "198.51.100.10", "2001:db8:100::10"
 URL = f"http://{ADDRESS}/"
 ROUTE_SECONDS = 30.0
 SESSION_SECONDS = 60.0
@@ -60,7 +62,8 @@ def routers(lab: Lab) -> Iterator[Routers]:
 def far() -> Object:
     """A Service of the pool that routers learn."""
     ports = [{"port": 80, "protocol": "TCP", "targetPort": 8080}]
-    return service("far", {"metallb.io/loadBalancerIPs": ADDRESS}, ports=ports)
+    addresses = {"metallb.io/loadBalancerIPs": f"{ADDRESS},{ADDRESS6}"}
+    return service("far", addresses, ports=ports, ipFamilyPolicy="PreferDualStack")
 
 
 def nodes(lab: Lab) -> set[str]:
@@ -86,6 +89,42 @@ def test_a_service_is_a_route_at_both_routers_and_a_client_behind_them_is_answer
     answers = [routers.http_get(URL) for _ in range(10)]
 
     assert {answer.status for answer in answers} == {200}
+
+
+def test_both_families_come_over_one_session(lab: Lab, routers: Routers) -> None:
+    for router in (BIRD, FRR):
+        wait_until(
+            lambda router=router: len(routers.next_hops(router, f"{ADDRESS6}/128")) == len(lab.nodes),  # type: ignore[misc]
+            SESSION_SECONDS,
+            f"{router} sends {ADDRESS6} to every node",
+        )
+
+    assert {routers.http_get(f"http://[{ADDRESS6}]/").status for _ in range(10)} == {200}
+
+
+def test_nodes_are_renewed_one_after_the_other(lab: Lab, routers: Routers) -> None:
+    wait_routes(routers, nodes(lab), SESSION_SECONDS)
+    selector = "app=metallb,component=frr"
+    before = {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in lab.pods(DEFAULT_NAMESPACE, selector)}
+
+    with outage(routers) as meter:
+        done = roll(lab, "--apply", "--all", "--node=node-2", "--node=node-3")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert meter.report.failures == (), meter.report.summary()
+    wait_routes(routers, nodes(lab), 5.0)
+    after = {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in lab.pods(DEFAULT_NAMESPACE, selector)}
+    assert {name for name, uid in after.items() if before[name] != uid} == {"node-2", "node-3"}
+    assert "on all of 3 nodes" in roll(lab, "--apply").stdout
+
+
+def roll(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `admitlb bgp roll` as an administrator."""
+    program = Path(sys.prefix) / "bin" / "admitlb"
+    kubeconfig = f"--kubeconfig={lab.control_plane.kubeconfig()}"
+    return subprocess.run(
+        [program, "bgp", "roll", kubeconfig, *arguments], capture_output=True, text=True, timeout=180, check=False
+    )
 
 
 def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab: Lab, routers: Routers) -> None:

@@ -73,7 +73,7 @@ def test_a_planned_leave_marks_withdraws_and_then_ends_the_session(here: Site) -
 
     assert code == 0, pod.log()
     assert withdrawn_in_session, "the route went with the session, not before it"
-    assert withdrawn_at - marked_at > 1.5
+    assert withdrawn_at - marked_at > 1.0
     assert "planned leave of the node" in bird.ask("show protocols all node") + here.log_of_bird()
 
 
