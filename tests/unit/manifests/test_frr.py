@@ -150,3 +150,13 @@ def test_the_files_of_the_image_are_all_that_the_supervisor_imports(tmp_path: Pa
 
     assert done.returncode == 0, done.stderr
     assert "--frr-orphan-after" in done.stdout
+
+
+def test_without_the_component_nothing_knows_of_frr() -> None:
+    workloads = yaml.safe_dump_all([*shipped("DaemonSet"), *shipped("Deployment"), *shipped("Service")])
+    overlays = ROOT / "kustomize" / "overlays"
+    named = [path.parent.name for path in overlays.glob("*/kustomization.yaml") if "bgp" in path.read_text()]
+
+    assert "frr" not in workloads.lower()
+    assert "hostPath" not in workloads
+    assert named == ["bgp"]
