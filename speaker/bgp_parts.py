@@ -12,12 +12,13 @@ from allocator.kube.reflector import Change, Reflector, identity
 from allocator.kube.resource import NODES, Resource
 from allocator.objects.names import BGP_KINDS, BGP_PEERS, SERVICE_BGP_STATUSES
 from allocator.process.background import Background
-from speaker.bgp.announcer import LISTED, BgpAnnouncer, BgpSettings
+from speaker.bgp.announcer import BgpAnnouncer
 from speaker.bgp.listeners import Listeners
 from speaker.bgp.metrics import BgpMetrics
 from speaker.bgp.passwords import PasswordWatch
 from speaker.bgp.reset_turn import ResetTurn
 from speaker.bgp.service_follower import ServiceFollower
+from speaker.bgp.settings import LISTED, BgpSettings
 from speaker.status.bgp_events import BgpEvents, PeerRecorder
 from speaker.status.bgp_writer import BgpStatusWriter
 from speaker.status.service_l2_status import NODE_LABEL

@@ -329,7 +329,7 @@ class Speaker:
 
     def _bgp(self, sockets: Path) -> BgpParts:
         """What announces by BGP; imported here, as it costs memory that a node without FRR is to keep."""
-        from speaker.bgp.announcer import BgpSettings  # noqa: PLC0415
+        from speaker.bgp.settings import BgpSettings  # noqa: PLC0415
         from speaker.bgp_parts import BgpParts  # noqa: PLC0415
 
         settings = BgpSettings(

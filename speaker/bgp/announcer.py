@@ -1,6 +1,6 @@
 """Announces this node's addresses by BGP: from what is seen of the cluster to what FRR is to do, on one thread.
 
-Data flow: watch events and Services -> `ObjectTable`, `Readiness` -> `DesiredState` -> difference -> `Driver` -> FRR;
+Data flow: watch events and Services -> `Decision` -> difference -> `Driver` -> FRR;
 what FRR does -> events, sessions read back -> `Snapshot` -> whoever reports.
 """
 
@@ -10,48 +10,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from allocator.bgp.command import Daemon
-from allocator.bgp.desired import DesiredState
-from allocator.bgp.inputs import LocalNode, Password, Service
+from allocator.bgp.inputs import Password, Service
 from allocator.bgp.route_class import Prefix, RouteClass
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import NODES, Resource
-from allocator.objects.names import BGP_KINDS, IP_ADDRESS_POOLS
-from allocator.objects.node import Node
 from allocator.process.background import Background
+from allocator.process.logs import EventLog
+from speaker.bgp.decision import SERVICES, Decision
 from speaker.bgp.driver import Driver
-from speaker.bgp.events import Connected, Event, PeerInUse, Resetting
-from speaker.bgp.frr_reports import FrrReports
-from speaker.bgp.leaving import Leaving
-from speaker.bgp.object_table import ObjectTable
-from speaker.bgp.observed import Observed, observe
-from speaker.bgp.peers_in_use import PeersInUse, in_use
-from speaker.bgp.readiness import Readiness
+from speaker.bgp.events import Event
+from speaker.bgp.observed import observe
+from speaker.bgp.peers_in_use import in_use
 from speaker.bgp.reports import BgpListener, Leave, Nobody, ServiceRoutes, SessionState, Snapshot
 from speaker.bgp.reset_turn import ResetTurn
 from speaker.bgp.session_reader import SessionReader
+from speaker.bgp.settings import BgpSettings
 from speaker.bgp.vty import Reply
 
-LISTED = (IP_ADDRESS_POOLS, *BGP_KINDS)
-"""The kinds of which all objects are to be put, beside Services and Nodes."""
+log = EventLog("bgp")
 
-_CLUSTER = "Service"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BgpSettings:
-    """What the BGP of a node is told. `kube_proxy_url` is empty where nobody is to be asked before it begins."""
-
-    node: str
-    sockets: Path
-    kube_proxy_url: str
-    marked_seconds: float
-    leave_on_cordon: bool = False
+_AGAIN_SECONDS = 0.5
 
 
 class BgpAnnouncer(Background):
@@ -75,20 +57,10 @@ class BgpAnnouncer(Background):
         names of the Secrets whose passwords are needed."""
         super().__init__("bgp")
         self._settings = settings
-        self._turn = turn
-        self._on_secrets = on_secrets
         self._listener: BgpListener = Nobody()
         self._inputs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
-        self._state = DesiredState(LocalNode(name=settings.node, leaving=True))
-        self._table = ObjectTable(self._state)
-        leaving = Leaving(settings.node, on_cordon=settings.leave_on_cordon, marked_seconds=settings.marked_seconds)
-        self._readiness = Readiness(
-            leaving, lists=(_CLUSTER, *(kind.kind for kind in LISTED)), kube_proxy_url=settings.kube_proxy_url
-        )
-        self._asked: frozenset[str] = frozenset()
-        self._peers_in_use = PeersInUse()
-        self._frr = FrrReports()
+        self._decision = Decision(settings, turn=turn, on_secrets=on_secrets)
         self._events: list[Event] = []
         self._changed: frozenset[str] | None = frozenset()
         self._snapshot = Snapshot(node=settings.node)
@@ -127,23 +99,23 @@ class BgpAnnouncer(Background):
             return
         seen = observe(change)
         if seen is not None:
-            self._put(partial(self._take_object, seen))
+            self._put(partial(self._decision.take_object, seen))
 
     def follow(self, services: Mapping[Key, Service | None]) -> None:
         """Take note of Services that have changed; None is gone, or has no address. Any thread."""
-        self._put(partial(self._take_services, services))
+        self._put(partial(self._decision.take_services, services))
 
     def on_known(self) -> None:
         """All Services and Nodes have been put. Any thread."""
-        self._put(lambda: self._readiness.set_listed(_CLUSTER))
+        self._put(lambda: self._decision.readiness.set_listed(SERVICES))
 
     def on_listed(self, resource: Resource) -> None:
         """All objects of a kind have been put. Any thread."""
-        self._put(lambda: self._readiness.set_listed(resource.kind))
+        self._put(lambda: self._decision.readiness.set_listed(resource.kind))
 
     def set_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
         """Take note of the passwords by Secret, all that are in those that were `asked` for. Any thread."""
-        self._put(partial(self._take_passwords, passwords, asked))
+        self._put(partial(self._decision.take_passwords, passwords, asked))
 
     def retry_resets(self) -> None:
         """Sessions whose reset was not permitted may be asked about again. Any thread."""
@@ -156,17 +128,17 @@ class BgpAnnouncer(Background):
     def service(self, key: str) -> ServiceRoutes:
         """Return what is announced of a Service (`namespace/name`)."""
         with self._lock:
-            return ServiceRoutes(self._state.announcements(key), self._state.peers_of(key))
+            return self._decision.routes_of(key)
 
     def services(self) -> tuple[str, ...]:
         """Return the Services with addresses, announced or not."""
         with self._lock:
-            return tuple(self._state.services)
+            return tuple(self._decision.state.services)
 
     def prefixes(self) -> Mapping[Prefix, RouteClass]:
         """Return all that is to be announced."""
         with self._lock:
-            return dict(self._state.prefixes)
+            return dict(self._decision.state.prefixes)
 
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         """Ask a daemon a `show` command, in turn with the changes."""
@@ -180,17 +152,28 @@ class BgpAnnouncer(Background):
             taken = self._next()
             with self._lock:
                 for take in taken:
-                    take()
-            self._judge_node()
-            self._look_at_peers()
-            self._hand_on()
-            self._reader.read(self._state.sessions.running.values(), connected=self._frr.connected(Daemon.BGPD))
-            self._report()
+                    self._guarded(take)
+            self._guarded(self._act)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """What nobody foresaw ends no thread: layer 2 would end with it."""
+        try:
+            work()
+        except Exception:
+            log.exception("bgp.failed")
+            self._stopping.wait(_AGAIN_SECONDS)
+
+    def _act(self) -> None:
+        self._judge_node()
+        self._hand_on()
+        sessions = self._decision.state.sessions.running.values()
+        self._reader.read(sessions, connected=self._decision.frr.connected(Daemon.BGPD))
+        self._report()
 
     def _next(self) -> list[Callable[[], None]]:
         """Wait for inputs or until something is due, and return all that have come."""
-        due = [each for each in (self._readiness.due, self._peers_in_use.due) if each is not None]
-        if self._frr.connected(Daemon.BGPD):
+        due = [each for each in (self._decision.readiness.due, self._decision.peers_in_use.due) if each is not None]
+        if self._decision.frr.connected(Daemon.BGPD):
             due.append(self._reader.due)
         taken = []
         try:
@@ -200,72 +183,37 @@ class BgpAnnouncer(Background):
         except Empty:
             return taken
 
-    def _take_object(self, seen: Observed) -> None:
-        if seen.plural == NODES.plural:
-            self._readiness.set_node(seen.value if isinstance(seen.value, Node) else None)
-            return
-        secrets = self._table.secrets
-        self._table.take(seen)
-        if self._table.secrets != secrets:
-            self._on_secrets(self._table.secrets)
-            self._readiness.set_unread(self._table.secrets - self._asked)
-
-    def _take_services(self, services: Mapping[Key, Service | None]) -> None:
-        for key, service in services.items():
-            self._state.set_service("/".join(key), service)
-
-    def _take_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
-        self._asked = asked
-        self._table.set_passwords(passwords)
-        self._readiness.set_unread(self._table.secrets - asked)
-
     def _take_event(self, event: Event) -> None:
-        self._frr.take(event)
+        self._decision.take_event(event)
         self._events.append(event)
-        if isinstance(event, Connected):
-            self._table.adopt_passwords(event.passwords)
-        elif isinstance(event, PeerInUse):
-            self._peers_in_use.note(event.peer)
-        elif isinstance(event, Resetting) and self._turn is not None:
-            self._turn.note_resetting(event.resets)
 
     def _put_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
-        self._put(partial(self._take_states, vrf, states))
-
-    def _take_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
-        self._frr.set_states(vrf, states)
-        if self._turn is not None:
-            self._turn.note_states(self._frr.states)
+        self._put(partial(self._decision.take_states, vrf, states))
 
     def _judge_node(self) -> None:
         """See whether FRR may be changed by now, and whether the node leaves or comes back."""
-        leave, begun = self._readiness.leave, self._readiness.begun
-        node = self._readiness.advance(serving=self._frr.adopted_prefixes > 0)
-        if self._readiness.leave is not leave:
-            self._driver.set_graceful_shutdown(self._readiness.leave is not Leave.NO)
+        readiness = self._decision.readiness
+        leave, begun = readiness.leave, readiness.begun
+        node = readiness.advance(serving=self._decision.frr.adopted_prefixes > 0)
+        self._decision.look_at_peers()
+        if readiness.leave is not leave:
+            self._driver.set_graceful_shutdown(readiness.leave is not Leave.NO)
         with self._lock:
-            self._state.set_node(node)
-        if self._readiness.begun and not begun:
+            self._decision.follow_node(node)
+        if readiness.begun and not begun:
             self._hand_on()
             self._driver.set_complete()
-
-    def _look_at_peers(self) -> None:
-        """Let go of peers, or take to peers, with which another program of this node has a session."""
-        self._peers_in_use.watch(self._state.peers, self._frr.states)
-        with self._lock:
-            self._state.set_peers_in_use(self._peers_in_use.names)
 
     def _hand_on(self) -> None:
         """Have FRR follow."""
         with self._lock:
-            difference = self._state.take_difference()
-            changed = self._state.take_services_changed()
+            difference = self._decision.take_difference()
+            changed = self._decision.state.take_services_changed()
         if difference.sessions is not None:
             self._changed = None
         elif self._changed is not None:
             self._changed |= changed
         if difference:
-            self._frr.expect(difference)
             self._driver.update(difference)
 
     def _report(self) -> None:
@@ -275,18 +223,7 @@ class BgpAnnouncer(Background):
             self._listener.on_event(event)
         if changed is None or changed:
             self._listener.on_services(changed)
-        snapshot = self._frr.snapshot(
-            Snapshot(
-                node=self._settings.node,
-                waiting_for=self._readiness.waiting_for,
-                sessions=self._state.sessions.running,
-                profiles=self._state.profiles,
-                refused=self._state.sessions.refused,
-                prefix_count=self._state.prefix_count,
-                leave=self._readiness.leave,
-                leave_reason=self._readiness.leave_reason,
-            )
-        )
+        snapshot = self._decision.snapshot()
         if snapshot != self._snapshot:
             self._snapshot = snapshot
             self._listener.on_snapshot(snapshot)

@@ -9,14 +9,15 @@ from pathlib import Path
 from allocator.bgp.changes import changes
 from allocator.bgp.command import Command, Daemon, Reset, apply
 from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
-from allocator.bgp.inputs import Password, Peer
+from allocator.bgp.inputs import Peer
 from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
-from speaker.bgp.events import Applied, Connected, Disconnected, Event, PeerInUse, Rejected, Resetting, Withheld
-from speaker.bgp.link import Link
+from speaker.bgp.events import Applied, Disconnected, Event, Rejected, Resetting, Withheld
+from speaker.bgp.link import Link, connected
 from speaker.bgp.refusals import Refusals
 from speaker.bgp.socket_folder import problem
+from speaker.bgp.undialled import Undialled
 from speaker.bgp.vty import Judgement, Reply, VtyError
 
 
@@ -39,8 +40,7 @@ class Applying:
         self._sockets = sockets
         self._report = report
         self._may_reset = may_reset
-        self._in_use = in_use
-        self._undialled: frozenset[str] = frozenset()
+        self._undialled = Undialled(in_use, report=report)
         self._failed: dict[Daemon, str] = {}
         self._all_networks = True
         self._refusals = Refusals()
@@ -70,7 +70,7 @@ class Applying:
                 continue
             self._failed.pop(daemon, None)
             self.links[daemon] = link
-            self._report(self._adopted(link))
+            self._report(connected(link, self.present))
         return self.connected
 
     def check(self) -> None:
@@ -84,6 +84,11 @@ class Applying:
         for link in self.links.values():
             link.close()
         self.links.clear()
+
+    def start_over(self, error: str) -> None:
+        """Drop all connections, so that everything is read and compared again."""
+        for daemon in list(self.links):
+            self._drop(daemon, error)
 
     def show(self, daemon: Daemon, command: str) -> Reply:
         """Ask a daemon something. Raises VtyError."""
@@ -109,7 +114,7 @@ class Applying:
             self._all_networks = True
             self._report(Rejected("route-map", str(error)))
             return
-        wanted = self._without_undialled(wanted)
+        wanted = self._undialled.leave_out(wanted, self.present, self._rendering.sessions)
         commands = changes(self.present, wanted, look_at)
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
@@ -136,12 +141,6 @@ class Applying:
         self._refusals.forget(concerned)
         self._all_networks = True
 
-    def _adopted(self, link: Link) -> Connected:
-        if link.daemon is not Daemon.BGPD:
-            return Connected(link.daemon, link.pid, link.version)
-        passwords = {(key[1], key[2]): line for key, line in self.present.lines.items() if isinstance(line, Password)}
-        return Connected(link.daemon, link.pid, link.version, len(self.present.networks), passwords)
-
     def _drop(self, daemon: Daemon, error: str) -> None:
         self.links.pop(daemon).close()
         self._failed[daemon] = error
@@ -156,28 +155,6 @@ class Applying:
         if Daemon.BFDD not in self.links:
             wanted.leave(self.present, ("bfd",))
         self._refusals.leave_out(wanted, self.present)
-        return wanted
-
-    def _without_undialled(self, wanted: Config) -> Config:
-        """Leave out new neighbours with which another program of this node has a session."""
-        if self.present.lines == wanted.lines:
-            self._undialled = frozenset()
-            return wanted
-        present = {key[:3] for key in self.present.lines if key[0] == "neighbor"}
-        new = {
-            name: peer
-            for name, peer in self._rendering.sessions.items()
-            if not peer.shutdown and ("neighbor", peer.vrf, peer.id) not in present
-        }
-        undialled = self._in_use(new.values()) if new else frozenset()
-        for name in undialled - self._undialled:
-            self._report(PeerInUse(new[name]))
-        self._undialled = undialled
-        if not undialled:
-            return wanted
-        wanted = wanted.copy()
-        for name in undialled:
-            wanted.remove(("neighbor", new[name].vrf, new[name].id))
         return wanted
 
     def _permitted(self, commands: list[Command], wanted: Config, look_at: set[NetworkKey] | None) -> list[Command]:

@@ -63,6 +63,7 @@ class Driver:
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
+        self._retry_seconds = _FIRST_RETRY_SECONDS
         self._thread = threading.Thread(target=self._run, name="bgp-driver", daemon=True)
 
     def start(self) -> None:
@@ -123,21 +124,9 @@ class Driver:
             pass  # stopped
 
     def _run(self) -> None:
-        retry_seconds = _FIRST_RETRY_SECONDS
         try:
-            while True:
-                if self._applying.connect():
-                    retry_seconds = _FIRST_RETRY_SECONDS
-                if not self._take_in():
-                    return
-                connected = self._applying.connected
-                self._wait(None if connected else retry_seconds)
-                if not connected:
-                    retry_seconds = min(retry_seconds * 2, _LONGEST_RETRY_SECONDS)
-                self._applying.check()
-        except Exception:
-            _log.exception("the BGP driver ended")
-            raise
+            while self._go_on():
+                pass
         finally:
             self._applying.close()
             with self._lock:
@@ -146,6 +135,27 @@ class Driver:
             for _, _, future in questions:
                 future.set_exception(VtyError("the driver has stopped"))
             self._wake_in.close()
+
+    def _go_on(self) -> bool:
+        """Act upon what there is, and wait for more; return False when told to stop.
+
+        What nobody foresaw ends no thread, as layer 2 would end with it: all is read from FRR again, and sent anew.
+        """
+        try:
+            if self._applying.connect():
+                self._retry_seconds = _FIRST_RETRY_SECONDS
+            if not self._take_in():
+                return False
+            connected = self._applying.connected
+            self._wait(None if connected else self._retry_seconds)
+            if not connected:
+                self._retry_seconds = min(self._retry_seconds * 2, _LONGEST_RETRY_SECONDS)
+            self._applying.check()
+        except Exception as error:
+            _log.exception("the BGP driver failed, and starts over")
+            self._applying.start_over(f"the driver failed: {type(error).__name__}")
+            self._wait(_LONGEST_RETRY_SECONDS)
+        return True
 
     def _take_in(self) -> bool:
         """Act upon what others left; return False when told to stop."""

@@ -14,13 +14,15 @@ from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.kube.resource import NODES, Resource
 from allocator.objects.names import BGP_ADVERTISEMENTS, BGP_PEERS, IP_ADDRESS_POOLS
-from speaker.bgp.announcer import LISTED, BgpAnnouncer, BgpSettings
+from speaker.bgp import announcer as announcer_module
+from speaker.bgp.announcer import BgpAnnouncer
 from speaker.bgp.events import Event
 from speaker.bgp.reports import Snapshot
+from speaker.bgp.settings import LISTED, BgpSettings
 from tests.lab.waiting import wait_until
 from tests.unit.speaker.objects import node
 
-VIP = Address.parse("198.51.100.1")
+VIP, MORE = Address.parse("198.51.100.1"), Address.parse("198.51.100.3")
 SECONDS = 10.0
 
 
@@ -133,3 +135,20 @@ def test_node_with_the_exclude_label_announces_nothing_and_says_why(announcer: B
     announcer.on_change(Change(NODES, ("", "node-a"), None, node("node-a", labels={label: ""}), "2"))
     wait_until(lambda: label in announcer.snapshot().leave_reason, SECONDS, "it leaves")
     assert announcer.snapshot().prefix_count == 0
+
+
+def test_what_nobody_foresaw_ends_nothing(
+    announcer: BgpAnnouncer, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("nobody foresaw this")
+
+    monkeypatch.setattr(announcer_module, "_AGAIN_SECONDS", 0.0)
+    put_cluster(announcer)
+    wait_until(lambda: announcer.snapshot().prefix_count == 1, SECONDS, "the Service is decided about")
+    with monkeypatch.context() as patch:
+        patch.setattr(notes, "on_snapshot", fail)
+        announcer.follow({("default", "other"): "no Service"})  # type: ignore[dict-item]
+        announcer.follow({("default", "more"): Service(addresses={MORE: ("public",)}, has_endpoints=True)})
+        wait_until(lambda: len(announcer.prefixes()) == 2, SECONDS, "what comes after it is decided about")
+    assert announcer.alive

@@ -1,0 +1,118 @@
+"""What this node is to announce now, from all that has been seen of the cluster, of FRR and of the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from allocator.bgp.desired import DesiredState, Difference
+from allocator.bgp.inputs import LocalNode, Password, Service
+from allocator.kube.reflector import Key
+from allocator.kube.resource import NODES
+from allocator.objects.node import Node
+from speaker.bgp.events import Connected, Event, PeerInUse, Resetting
+from speaker.bgp.frr_reports import FrrReports
+from speaker.bgp.leaving import Leaving
+from speaker.bgp.object_table import ObjectTable
+from speaker.bgp.observed import Observed
+from speaker.bgp.peers_in_use import PeersInUse
+from speaker.bgp.readiness import Readiness
+from speaker.bgp.reports import ServiceRoutes, SessionState, Snapshot
+from speaker.bgp.reset_turn import ResetTurn
+from speaker.bgp.settings import LISTED, BgpSettings
+
+SERVICES = "Service"
+"""What stands for Services and Nodes among the kinds that have to be known."""
+
+
+class Decision:
+    """Takes in what was seen, input by input. Belongs to whoever holds the announcer's lock."""
+
+    def __init__(
+        self, settings: BgpSettings, *, turn: ResetTurn | None, on_secrets: Callable[[frozenset[str]], None]
+    ) -> None:
+        self._node = settings.node
+        self._turn = turn
+        self._on_secrets = on_secrets
+        self._asked: frozenset[str] = frozenset()
+        self.state = DesiredState(LocalNode(name=settings.node, leaving=True))
+        self._table = ObjectTable(self.state)
+        self.readiness = Readiness(
+            Leaving(settings.node, on_cordon=settings.leave_on_cordon, marked_seconds=settings.marked_seconds),
+            lists=(SERVICES, *(kind.kind for kind in LISTED)),
+            kube_proxy_url=settings.kube_proxy_url,
+        )
+        self.peers_in_use = PeersInUse()
+        self.frr = FrrReports()
+
+    def take_object(self, seen: Observed) -> None:
+        """Take in an object for BGP, a pool, or this Node; or that it is gone."""
+        if seen.plural == NODES.plural:
+            self.readiness.set_node(seen.value if isinstance(seen.value, Node) else None)
+            return
+        secrets = self._table.secrets
+        self._table.take(seen)
+        if self._table.secrets != secrets:
+            self._on_secrets(self._table.secrets)
+            self.readiness.set_unread(self._table.secrets - self._asked)
+
+    def take_services(self, services: Mapping[Key, Service | None]) -> None:
+        """Take in Services that have changed; None is gone."""
+        for key, service in services.items():
+            self.state.set_service("/".join(key), service)
+
+    def take_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
+        """Take in the passwords by Secret, all that are in those that were asked for."""
+        self._asked = asked
+        self._table.set_passwords(passwords)
+        self.readiness.set_unread(self._table.secrets - asked)
+
+    def take_event(self, event: Event) -> None:
+        """Take in what the driver reports."""
+        self.frr.take(event)
+        if isinstance(event, Connected):
+            self._table.adopt_passwords(event.passwords)
+        elif isinstance(event, PeerInUse):
+            self.peers_in_use.note(event.peer)
+        elif isinstance(event, Resetting) and self._turn is not None:
+            self._turn.note_resetting(event.resets)
+
+    def take_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
+        """Take in how the sessions of a VRF are."""
+        self.frr.set_states(vrf, states)
+        if self._turn is not None:
+            self._turn.note_states(self.frr.states)
+
+    def look_at_peers(self) -> None:
+        """See with which peers other programs of this node have a session; changes nothing of the desired state."""
+        self.peers_in_use.watch(self.state.peers, self.frr.states)
+
+    def follow_node(self, node: LocalNode) -> None:
+        """Have the node announce as it may now, and leave peers alone that are in use."""
+        self.state.set_node(node)
+        self.state.set_peers_in_use(self.peers_in_use.names)
+
+    def take_difference(self) -> Difference:
+        """Return what became different since the last call."""
+        difference = self.state.take_difference()
+        if difference:
+            self.frr.expect(difference)
+        return difference
+
+    def routes_of(self, service: str) -> ServiceRoutes:
+        """Return what is announced of a Service (`namespace/name`)."""
+        return ServiceRoutes(self.state.announcements(service), self.state.peers_of(service))
+
+    def snapshot(self) -> Snapshot:
+        """Return how things are."""
+        return self.frr.snapshot(
+            Snapshot(
+                node=self._node,
+                waiting_for=self.readiness.waiting_for,
+                sessions=self.state.sessions.running,
+                profiles=self.state.profiles,
+                refused=self.state.sessions.refused,
+                prefix_count=self.state.prefix_count,
+                leave=self.readiness.leave,
+                leave_reason=self.readiness.leave_reason,
+            )
+        )
