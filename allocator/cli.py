@@ -16,6 +16,8 @@ import click
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from click.shell_completion import CompletionItem
+
 _ENTRY_POINTS = "admitlb.commands"
 _OWN = {
     "bgp": "allocator.commands.bgp",
@@ -26,6 +28,23 @@ _OWN = {
     "plan": "allocator.commands.plan",
     "pools": "allocator.commands.pools",
 }
+
+
+_SAID = {
+    "bgp": "Act on the sessions with routers.",
+    "completion": "Print the completion script for a shell.",
+    "doctor": "Look for what is wrong in a live cluster, and what mends it.",
+    "explain": "Say why a Service is pending, or who announces its addresses.",
+    "lint": "Check manifests against every rule of admission.",
+    "plan": "Show which addresses manifests lead to, and what a change does.",
+    "pools": "Show how much of every pool is in use.",
+    "rebalance": "Spread the announced addresses over the nodes again.",
+    "reconciler": "Run the reconciler: bind, release, repair, write status.",
+    "speaker": "Run the speaker: answer ARP and neighbour discovery on a node.",
+    "webhook": "Run the webhook: check objects, reserve addresses at admission.",
+    "who-has": "Ask the LAN who answers for an address, or listen to it.",
+}
+"""What lists of commands say of each: to load all of them for that takes longer than most of them run."""
 
 
 class _Commands(click.Group):
@@ -40,6 +59,24 @@ class _Commands(click.Group):
         else:
             command = next((entry.load() for entry in _registered() if entry.name == cmd_name), None)
         return command if isinstance(command, click.Command) else super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._said(ctx, name)) for name in self.list_commands(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        # The base's own answer would load every command; what it says of options comes from the level below it.
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=self._said(ctx, name)) for name in names), *options]
+
+    def _said(self, ctx: click.Context, name: str) -> str:
+        if name in _SAID:
+            return _SAID[name]
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str() if command is not None else ""
 
 
 def _registered() -> Iterator[EntryPoint]:

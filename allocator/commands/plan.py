@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from allocator import options
 from allocator.commands import answers
-from allocator.commands.against_cluster import ChangePlan, plan_against_cluster
 from allocator.commands.bgp_tables import BgpChanges, bgp_as_json, print_bgp
-from allocator.commands.markdown import as_markdown
 from allocator.commands.offline import documents_in, new_replay, offline_options
 from allocator.commands.tables import print_effects, print_pools, print_services
 from allocator.offline.bgp_plan import bgp_plan, nodes_for, replayed_bgp, route_changes, session_changes
 from allocator.offline.plan_result import PoolResult, ServiceResult, State, count_pools, service_results
 from allocator.offline.pruning import deletions
 from allocator.offline.replay import Answer
+
+if TYPE_CHECKING:
+    from allocator.commands.against_cluster import ChangePlan
 
 
 @click.command()
@@ -110,6 +111,9 @@ def _show(given: list[Answer], services: list[ServiceResult], pools: list[PoolRe
 
 
 def _change(paths: tuple[str, ...], before: tuple[str, ...], *, kubeconfig: str | None, **cluster: Any) -> ChangePlan:
+    # Imported here: a plan without a cluster does without.
+    from allocator.commands.against_cluster import plan_against_cluster  # noqa: PLC0415
+
     source = click.get_current_context().get_parameter_source("cluster_families")
     # By default the cluster's own, not what a plan without one assumes.
     cluster["cluster_families"] = None if source is ParameterSource.DEFAULT else cluster["cluster_families"]
@@ -121,6 +125,8 @@ def _show_change(found: ChangePlan, output: str) -> NoReturn:
         case "json":
             click.echo(json.dumps(found.as_json(), indent=2))
         case "markdown":
+            from allocator.commands.markdown import as_markdown  # noqa: PLC0415
+
             click.echo(as_markdown(found), nl=False)
         case _:
             for line in answers.as_text(found.given):

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from allocator.core.addresses import Address
-from allocator.kube.reflector import Key
 from allocator.objects.assignment import given_from
 from allocator.objects.document import Document, labels_of
 from allocator.objects.service import addresses_in_status, wants_address
+
+if TYPE_CHECKING:
+    from allocator.kube.reflector import Key
 
 Ports = frozenset[tuple[str, str]]
 """Ports by name and protocol, which is how a Service and its EndpointSlices agree on them."""

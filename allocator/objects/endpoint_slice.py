@@ -6,10 +6,13 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from allocator.kube.reflector import Key
 from allocator.objects.announced_service import Ports, ports_from
 from allocator.objects.document import Document, labels_of
+
+if TYPE_CHECKING:
+    from allocator.kube.reflector import Key
 
 _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _HOSTNAME_TOPOLOGY = "kubernetes.io/hostname"

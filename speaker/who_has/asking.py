@@ -35,14 +35,18 @@ def ask(places: Mapping[Address, Sequence[Vantage]], *, seconds: float) -> list[
     """
     with ExitStack() as stack:
         wires = [stack.enter_context(closing(wire)) for wire in _opened(places)]
+        questions = [
+            (wire, address, _question(address, wire.interface, places[address]))
+            for wire in wires
+            for address in _asked_on(wire, places)
+        ]
         found: dict[tuple[Address, str, str], Answer] = {}
         asked_at: dict[Address, float] = {}
         end = time.monotonic() + seconds
         for left in range(QUESTIONS, 0, -1):
-            for wire in wires:
-                for address in _asked_on(wire, places):
-                    asked_at[address] = time.monotonic()
-                    wire.send(_question(address, wire.interface, places[address]))
+            for wire, address, frame in questions:
+                asked_at[address] = time.monotonic()
+                wire.send(frame)
             until = end if left == 1 else time.monotonic() + seconds / QUESTIONS
             for moment, wire, claimed in heard(wires, until=min(until, end)):
                 if claimed.address in asked_at:

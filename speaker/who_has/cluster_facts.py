@@ -1,10 +1,9 @@
-"""What the API says of addresses and of the nodes that may answer for them."""
+"""Asking the API about addresses, and about the nodes that may answer for them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from allocator.commands.announcement import why_not_announced
 from allocator.commands.explanation import pools_from
@@ -15,26 +14,7 @@ from allocator.kube.resource import LEASES, NODES
 from allocator.objects.ip_allocation import claim_from
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from speaker.membership.lease import lease_from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """An address's IPAllocation: who has it, which node is to announce it, or why none is."""
-
-    services: tuple[str, ...] = ()
-    pool: str = ""
-    announced_by: str = ""
-    not_announced: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterFacts:
-    """What is known of the cluster; `known` is whether there was one to ask. `nodes` are by their own addresses."""
-
-    known: bool = False
-    nodes: Mapping[Address, str] = field(default_factory=dict)
-    records: Mapping[Address, Record] = field(default_factory=dict)
-    pools: tuple[Pool, ...] = ()
+from speaker.who_has.facts import ClusterFacts, Record
 
 
 def read_facts(cluster: Cluster, addresses: Collection[Address], *, namespace: str) -> ClusterFacts:

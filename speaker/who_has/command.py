@@ -11,13 +11,11 @@ import click
 
 from allocator import options
 from allocator.core.addresses import Address, AddressError, AddressRange
-from allocator.kube.client import ApiError, Cluster
-from allocator.kube.package import ConfigException
 from allocator.objects.names import DEFAULT_NAMESPACE
 from speaker.netdev.interface_snapshot import read_interfaces
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.who_has.asking import Answer, ask
-from speaker.who_has.cluster_facts import ClusterFacts, read_facts
+from speaker.who_has.facts import ClusterFacts
 from speaker.who_has.listening import Listener
 from speaker.who_has.results import Identities, Result, exit_code, identities, result_of
 from speaker.who_has.vantage import NoVantage, Vantage, has_itself, vantages
@@ -166,6 +164,11 @@ def _identities(interfaces: Sequence[Interface], facts: ClusterFacts, answers: S
 
 def _facts(kubeconfig: str | None, wanted: Sequence[Address], namespace: str) -> ClusterFacts:
     """What the API says; where it cannot be asked, a note, and nothing."""
+    # Imported here: a machine of the LAN that has no kubeconfig does without.
+    from allocator.kube.client import ApiError, Cluster  # noqa: PLC0415
+    from allocator.kube.package import ConfigException  # noqa: PLC0415
+    from speaker.who_has.cluster_facts import read_facts  # noqa: PLC0415
+
     try:
         cluster = Cluster.from_environment(kubeconfig, timeout_seconds=_API_SECONDS)
         return read_facts(cluster, wanted, namespace=namespace)

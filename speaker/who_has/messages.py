@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
-from scapy.layers.l2 import ARP, Ether
-
 from allocator.core.addresses import Address, Family
 from speaker.frames import ndp
 from speaker.frames.arp import ArpFrame
@@ -50,6 +47,10 @@ def question(target: Address, *, mac: bytes, sender: Address | None) -> bytes:
     From `sender`, an address of the interface with this `mac` (six bytes); without one as a probe, which names no
     sender (RFC 5227 2.1.1, RFC 4862 5.4.2) and is answered as well.
     """
+    # Imported here: it takes longer than all the rest of the command, and listening does without.
+    from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6  # noqa: PLC0415
+    from scapy.layers.l2 import ARP, Ether  # noqa: PLC0415
+
     source = mac_text(mac)
     if target.family is Family.IPV4:
         asked = ARP(

@@ -9,7 +9,7 @@ from typing import Any
 
 from allocator.core.addresses import Address
 from speaker.who_has.asking import Answer
-from speaker.who_has.cluster_facts import ClusterFacts, Record
+from speaker.who_has.facts import ClusterFacts, Record
 
 
 class State(StrEnum):

@@ -8,7 +8,7 @@ import pytest
 
 from allocator.core.addresses import Address
 from speaker.who_has.asking import Answer
-from speaker.who_has.cluster_facts import ClusterFacts, Record
+from speaker.who_has.facts import ClusterFacts, Record
 from speaker.who_has.results import EXIT_CODES, Result, State, exit_code, identities, result_of
 
 VIP = Address.parse("192.0.2.100")
