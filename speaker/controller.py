@@ -96,7 +96,13 @@ class Controller:
         self._announced = AnnouncementMetrics(node, metrics)
         self._groups = Groups(view)
         self._holder = Holder(node, by_subnet=by_subnet)
-        self._facts = DecisionFacts(node=node, protocol=protocol, view=view, holder=self._holder)
+        self._facts = DecisionFacts(
+            node=node,
+            protocol=protocol,
+            view=view,
+            holder=self._holder,
+            announced_otherwise=routes is not None,
+        )
         self._backlog: deque[_Seen] = deque()
         self._regrouped: set[Address] = set()
         self._unreported: set[Address] = set()

@@ -27,11 +27,15 @@ _NO_INTERFACE = "no node that may announce it has an interface for it that is up
 class DecisionFacts:
     """Remembers what followed from decisions so far, address by address. Owned by the controller's thread."""
 
-    def __init__(self, *, node: str, protocol: str, view: View, holder: Holder) -> None:
+    def __init__(
+        self, *, node: str, protocol: str, view: View, holder: Holder, announced_otherwise: bool = False
+    ) -> None:
+        """`announced_otherwise`: what no advertisement of this protocol covers, another protocol may announce."""
         self._node = node
         self._protocol = protocol
         self._view = view
         self._holder = holder
+        self._announced_otherwise = announced_otherwise
         self._facts: dict[Address, dict[Key, Fact]] = {}
 
     def changed(self, addresses: Iterable[Address], inputs: Inputs, state: HolderState) -> dict[Subject, Fact | None]:
@@ -71,6 +75,8 @@ class DecisionFacts:
             return
         for key in self._view.users_of(address):
             for each in self._view.addresses_of(key):
+                if each.nobody is Nobody.NO_ADVERTISEMENT and self._announced_otherwise:
+                    continue
                 if each.address == address and each.nobody is not None:
                     left_out = self._view.left_out(key, address)
                     yield key, _unannounced(self._view.uid_of(key), each.nobody, left_out)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from allocator.commands.bgp_explanation import BgpFacts
 from allocator.core.addresses import Address, AddressError, AddressRange
 from allocator.core.claims import Claim
 from allocator.core.pool_selection import Origin, origin_of
 from allocator.core.pools import Pool
 from allocator.core.selectors import Selector
 from allocator.objects.document import Document, Problems, annotations_of, labels_of
-from allocator.objects.names import SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTATION
+from allocator.objects.names import BGP_ADVERTISEMENTS, SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTATION
 from allocator.objects.node import Node, node_from
 from allocator.objects.selectors import selectors_from
 from allocator.rules.announcement_coverage import covers_service
@@ -34,11 +35,23 @@ def why_not_announced(
         if not any(selection.covers_origin(origin) for selection in selections):
             pool = pools.get(claim.pool)
             missing = not_announced(pool, selections) if pool is not None else ""
-            return missing or f"no L2Advertisement or BGPAdvertisement covers pool {claim.pool}"
+            return missing or f"no L2Advertisement covers pool {claim.pool}"
     for one in (allocation.get("status") or {}).get("conditions") or ():
         if one.get("type") == READY and one.get("status") == "False":
             return str(one.get("message") or "").removeprefix(_PREFIX)
     return ""
+
+
+def only_by_bgp(
+    claim: Claim, advertisements: Sequence[Document] | None, bgp: BgpFacts, pools: Mapping[str, Pool]
+) -> bool:
+    """Return whether BGPAdvertisements cover the address, and no L2Advertisement does."""
+    origin = _origin(claim, pools)
+
+    def cover(documents: Iterable[Document]) -> bool:
+        return any(selection.covers_origin(origin) for selection in selections_of(documents))
+
+    return cover(bgp.objects.get(BGP_ADVERTISEMENTS, ())) and not cover(advertisements or ())
 
 
 def nodes_left_out(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocator import options
+from allocator.commands.bgp_lines import bgp_lines
 from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
 from allocator.commands.live import age, connected, current_namespace
 from allocator.core.pools import PriorityOrder
@@ -113,6 +114,7 @@ def explain(
 
 def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) -> Facts | None:
     from allocator.allocation.cluster_families import cluster_families  # noqa: PLC0415
+    from allocator.commands.bgp_facts import bgp_facts  # noqa: PLC0415
     from allocator.kube.client import NotFound  # noqa: PLC0415
 
     try:
@@ -130,6 +132,7 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) ->
         leases=cluster.list(resource.LEASES, installed_in).get("items") or (),
         events=_events(cluster, service),
         families=cluster_families(cluster),
+        bgp=bgp_facts(cluster, service, installed_in=installed_in),
     )
 
 
@@ -167,11 +170,14 @@ def _show(found: Explanation) -> None:
         click.echo(f"  {found.message}")
     for held in found.addresses:
         click.echo(f"  {held.ip} from pool {held.pool}, {held.state}{_since(held.since)}")
-        click.echo(f"    {_announcement(held)}")
+        if held.layer2:
+            click.echo(f"    {_announcement(held)}")
         if held.sharers:
             click.echo(f"    shared with {', '.join(held.sharers)}")
         if held.left_out:
             click.echo(f"    left out: {summary(dict(held.left_out))}")
+        for line in bgp_lines(held.bgp):
+            click.echo(f"    {line}")
     _section("Pools considered", [f"{pool}: {reason}" for pool, reason in found.considered])
     _section(
         "Conditions",

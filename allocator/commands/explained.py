@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allocator.commands.bgp_lines import grouped_outcomes
 from allocator.commands.explanation import Explanation, HeldAddress, last_seen
 from allocator.commands.live import age
 from allocator.offline.plan_result import State
@@ -34,7 +35,14 @@ def _body(found: Explanation) -> Group:
 
     message = found.message.removeprefix(f"{found.namespace}/{found.name}: ")
     parts: list[Text | Table] = [Text(message, style=_STATES[State.PENDING])] if message else []
-    for table in (_addresses(found), _left_out(found), _considered(found), _conditions(found), _events(found)):
+    for table in (
+        _addresses(found),
+        _bgp(found),
+        _left_out(found),
+        _considered(found),
+        _conditions(found),
+        _events(found),
+    ):
         if table.row_count:
             parts += [Text(""), table] if parts else [table]
     return Group(*parts)
@@ -46,6 +54,8 @@ def _addresses(found: Explanation) -> Table:
     table = _table("ADDRESS", "POOL", "STATE", "FOR", "ANNOUNCED BY", "ON", "FOR", "SHARED WITH")
     for held in found.addresses:
         node, style = (held.node, "green") if held.node else (held.not_announced or _NOBODY, "yellow")
+        if not held.layer2:
+            node, style = "by BGP only", ""
         cells = (*_announced(held), ", ".join(held.sharers))
         table.add_row(held.ip, held.pool, held.state, age(held.since), Text(node, style=style), *cells)
     return table
@@ -53,6 +63,16 @@ def _addresses(found: Explanation) -> Table:
 
 def _announced(held: HeldAddress) -> tuple[str, str]:
     return (", ".join(held.interfaces) or "all interfaces", age(held.announced_since)) if held.node else ("", "")
+
+
+def _bgp(found: Explanation) -> Table:
+    from rich.text import Text  # noqa: PLC0415
+
+    table = _table("ADDRESS", "NODES", "BGPPEER", "BGP")
+    for held in found.addresses:
+        for reaches, (nodes, peer, what) in grouped_outcomes(held.bgp):
+            table.add_row(held.ip, nodes, peer, Text(what, style="green" if reaches else "yellow"))
+    return table
 
 
 def _left_out(found: Explanation) -> Table:

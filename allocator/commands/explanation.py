@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from allocator.commands.announcement import nodes_left_out, why_not_announced
+from allocator.commands.announcement import nodes_left_out, only_by_bgp, why_not_announced
+from allocator.commands.bgp_explanation import BgpFacts, BgpOutcome, bgp_outcomes
 from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim
 from allocator.core.decision import decide
@@ -41,6 +42,8 @@ class Facts:
     """Those of the installation's namespace: the speakers' are among them."""
     events: Sequence[Document] = ()
     families: tuple[Family, ...] = (Family.IPV4,)
+    bgp: BgpFacts | None = None
+    """None where there is neither a BGPPeer nor a BGPAdvertisement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,10 @@ class HeldAddress:
     """Others who hold it too."""
     not_announced: str = ""
     """Why nobody announces it, as far as the API says."""
+    layer2: bool = True
+    """Whether layer 2 is to announce it, which it is not where only BGPAdvertisements cover it."""
+    bgp: tuple[BgpOutcome, ...] = ()
+    """What becomes of it from each node to each BGPPeer."""
     left_out: tuple[tuple[str, str], ...] = ()
     """Nodes that may not announce it, or only after others, each with the reason."""
 
@@ -94,6 +101,8 @@ class Explanation:
                     "sharedWith": list(held.sharers),
                     "notAnnounced": held.not_announced,
                     "leftOut": [{"node": node, "reason": reason} for node, reason in held.left_out],
+                    "layer2": held.layer2,
+                    "bgp": [outcome.as_json() for outcome in held.bgp],
                 }
                 for held in self.addresses
             ],
@@ -124,6 +133,9 @@ def explanation_of(
     namespace, name = metadata["namespace"], metadata["name"]
     stored = list(_claims(facts.allocations))
     pools = {pool.name: pool for pool in pools_from(facts.pools)}
+    outcomes = (
+        bgp_outcomes(facts.service, facts.bgp, pools=pools, nodes=facts.nodes, lb_class=lb_class) if facts.bgp else []
+    )
     held = [
         _with_nodes(_held(claim, document, facts.announcements, (namespace, name)), claim, document, facts, pools)
         for claim, document in stored
@@ -132,6 +144,9 @@ def explanation_of(
     state, message, considered = _state(
         facts, [claim for claim, _ in stored], bool(held), lb_class, order, take_over_foreign
     )
+    if facts.bgp is not None:
+        outcomes = bgp_outcomes(facts.service, facts.bgp, pools=pools, nodes=facts.nodes, lb_class=lb_class)
+        held = [replace(each, bgp=tuple(one for one in outcomes if str(one.address) == each.ip)) for each in held]
     return Explanation(
         namespace=namespace,
         name=name,
@@ -220,6 +235,8 @@ def _with_nodes(
     held: HeldAddress, claim: Claim, allocation: Document, facts: Facts, pools: Mapping[str, Pool]
 ) -> HeldAddress:
     """Add why nobody announces it, and who is left out."""
+    if facts.bgp is not None and not held.node and only_by_bgp(claim, facts.advertisements, facts.bgp, pools):
+        return replace(held, layer2=False)
     return replace(
         held,
         not_announced=why_not_announced(allocation, claim, advertisements=facts.advertisements, pools=pools),

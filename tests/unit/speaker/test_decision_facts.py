@@ -39,11 +39,17 @@ NOTHING = HolderState()
 class Rig:
     """Node-a's facts about a cluster of one Service that two nodes can announce."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, announced_otherwise: bool = False) -> None:
         self.view = View()
         self.groups = Groups(self.view)
         self.holder = Holder("node-a")
-        self.facts = DecisionFacts(node="node-a", protocol="layer2", view=self.view, holder=self.holder)
+        self.facts = DecisionFacts(
+            node="node-a",
+            protocol="layer2",
+            view=self.view,
+            holder=self.holder,
+            announced_otherwise=announced_otherwise,
+        )
         self.put(NODES, node("node-a"))
         self.put(NODES, node("node-b"))
         self.put(IP_ADDRESS_POOLS, pool(addresses=["10.0.0.0/24"]))
@@ -202,3 +208,11 @@ def test_who_gets_no_traffic_is_told_by_an_event_and_on_the_allocation() -> None
     assert condition["message"].endswith(
         "; no traffic there for default/web: externalTrafficPolicy Local, and no endpoint on that node"
     )
+
+
+def test_what_another_protocol_may_announce_is_not_said_to_lack_an_advertisement() -> None:
+    rig = Rig(announced_otherwise=True)
+    rig.put(L2_ADVERTISEMENTS, advertisement(), gone=True)
+    assert rig.decided(NOTHING) == {}
+    rig.put(ENDPOINT_SLICES_V1, endpoint_slice())
+    assert reason(rig.decided(NOTHING)) == "NoEndpoint"
