@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from allocator.bgp.route_class import Contribution, Prefix, RouteClass, merged
 from allocator.core.addresses import Address
 
 Contributor = tuple[str, Address]
 """A Service (`namespace/name`) and one of its addresses."""
+
+
+@lru_cache(maxsize=4096)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """Most prefixes are announced by the same few sets of advertisements: one value for each."""
+    return names
 
 
 class AnnouncedPrefixes:
@@ -72,7 +79,7 @@ class AnnouncedPrefixes:
 
     def _file(self, prefix: Prefix) -> None:
         contributors = self._contributors[prefix]
-        names = frozenset(name for each in set(contributors.values()) for name in each)
+        names = _shared(frozenset(name for each in set(contributors.values()) for name in each))
         before = self._names_of.pop(prefix, frozenset())
         if before and names != before:
             self._prefixes_of[before].discard(prefix)

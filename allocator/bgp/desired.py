@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 from allocator.bgp.announced_prefixes import AnnouncedPrefixes
@@ -297,7 +298,7 @@ class DesiredState:
             prefixes: dict[Prefix, tuple[str, ...]] = {}
             for name, length in chosen.advertisements:
                 prefix = prefix_of(address, length)
-                prefixes[prefix] = (*prefixes.get(prefix, ()), name)
+                prefixes[prefix] = _shared((*prefixes.get(prefix, ()), name))
             announcements[address] = Announcement(prefixes)
         return announcements
 
@@ -343,6 +344,12 @@ def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
         or (one.local_pref or 0) != (other.local_pref or 0)
         or one.peers != other.peers
     )
+
+
+@lru_cache(maxsize=4096)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Most prefixes are announced by the same few advertisements: one value for each."""
+    return names
 
 
 def _place(service: Service) -> tuple[object, ...]:

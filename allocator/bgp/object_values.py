@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from allocator.bgp.inputs import Advertisement, BFDProfile, LocalNode, Password, Peer, Service
 from allocator.core.addresses import Family
@@ -80,7 +81,7 @@ def service_value(service: announced_service.Service, *, pools: Mapping[str, Poo
     addresses = {}
     for address, recorded in zip(service.addresses, service.recorded, strict=True):
         origin = origin_of(address, pools, recorded=recorded)
-        addresses[address] = (*(pool.name for pool in origin.pools), *sorted(origin.gone))
+        addresses[address] = _shared((*(pool.name for pool in origin.pools), *sorted(origin.gone)))
     return Service(
         labels=service.labels,
         addresses=addresses,
@@ -88,6 +89,12 @@ def service_value(service: announced_service.Service, *, pools: Mapping[str, Poo
         has_endpoints=serving.anywhere,
         endpoint_nodes=serving.nodes,
     )
+
+
+@lru_cache(maxsize=4096)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Most addresses are of the same few pools: one value for each."""
+    return names
 
 
 def node_value(node: Node) -> LocalNode:

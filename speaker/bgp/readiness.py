@@ -83,6 +83,7 @@ class Readiness:
             self._returning = None
         if not self.begun and not self._missing and (serving or self._gate.open):
             self.begun = True
+            log.info("bgp.begun", serving_already=serving)
         return node
 
     @property
