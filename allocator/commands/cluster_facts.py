@@ -38,7 +38,7 @@ _EVERYWHERE: Final = (
     names.IP_ADDRESS_POOLS,
     names.L2_ADVERTISEMENTS,
 )
-_INSTALLED: Final = (PODS, LEASES, names.BGP_PEERS, names.BGP_ADVERTISEMENTS, names.BFD_PROFILES, names.COMMUNITIES)
+_INSTALLED: Final = (PODS, LEASES, names.SERVICE_L2_STATUSES, names.BGP_NODE_STATUSES, *names.BGP_KINDS)
 _CONFIG_MAPS: Final = (
     (kube_proxy.NAMESPACE, kube_proxy.NAME),
     (load_balancers.NAMESPACE, load_balancers.CILIUM_CONFIG),

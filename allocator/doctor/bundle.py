@@ -60,6 +60,8 @@ KEPT: Final[Mapping[Resource, Fields]] = {
     names.BFD_PROFILES: _WHOLE,
     names.COMMUNITIES: _WHOLE,
     names.IP_ALLOCATIONS: _WHOLE,
+    names.SERVICE_L2_STATUSES: _WHOLE,
+    names.BGP_NODE_STATUSES: _WHOLE,
     names.BGP_PEERS: {
         "spec": dict.fromkeys(
             (

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from allocator.doctor.checks.announcements import check_announcements, check_spread
+from allocator.doctor.checks.announcements import check_announcements, check_announcers, check_spread
+from allocator.doctor.checks.bgp_sessions import check_bgp_sessions
 from allocator.doctor.checks.configuration import (
     check_address_ranges,
     check_advertising_nodes,
@@ -76,8 +77,8 @@ CHECKS: Final = (
     ),
     Check(
         name="objects",
-        looks_at="pools, advertisements and objects for BGP are sound, say so in their conditions (BGP sessions "
-        "included), and are in the namespace that is read",
+        looks_at="pools, advertisements and objects for BGP are sound, say so in their conditions, "
+        "and are in the namespace that is read",
         needs=(names.IP_ADDRESS_POOLS, names.L2_ADVERTISEMENTS),
         find=check_objects,
     ),
@@ -104,6 +105,18 @@ CHECKS: Final = (
         looks_at="a node announces every assigned address; no host outside the cluster has one",
         needs=(names.IP_ALLOCATIONS, NODES),
         find=check_announcements,
+    ),
+    Check(
+        name="announcers",
+        looks_at="of each address one node says that it announces it on layer 2",
+        needs=(names.SERVICE_L2_STATUSES,),
+        find=check_announcers,
+    ),
+    Check(
+        name="bgp-sessions",
+        looks_at="FRR runs on its nodes, and every session with a router is up",
+        needs=(names.BGP_NODE_STATUSES, DAEMON_SETS),
+        find=check_bgp_sessions,
     ),
     Check(
         name="spread",

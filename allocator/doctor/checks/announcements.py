@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from allocator.core.addresses import AddressError
 from allocator.core.claims import Claim, ClaimState
+from allocator.core.listing import listed
 from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, note, warning
 from allocator.kube.resource import LEASES, NODES
 from allocator.objects.document import Document
 from allocator.objects.ip_allocation import claim_from
-from allocator.objects.names import IP_ALLOCATIONS, SPEAKER_LEASE_PREFIX
+from allocator.objects.names import IP_ALLOCATIONS, SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
 from allocator.rules.conditions import READY
 
 _OF_THE_SERVICE = frozenset({"NoEndpoint", "NoLocalEndpoint", "NoService"})
@@ -45,6 +46,22 @@ def check_announcements(facts: Facts) -> Iterator[Finding]:
             yield said(subject, f"{ready.get('reason')}: {ready.get('message')}", shown)
         elif not announced and ready.get("status") != "True":
             yield error(subject, "no speaker has said whether it is announced", shown)
+
+
+def check_announcers(facts: Facts) -> Iterator[Finding]:
+    """Find addresses that two nodes say they announce; for a moment that is so while an address moves."""
+    nodes: dict[str, set[str]] = {}
+    for document in facts.installed(SERVICE_L2_STATUSES):
+        status = document.get("status") or {}
+        for address in status.get("addresses") or ():
+            nodes.setdefault(str(address), set()).add(str(status.get("node")))
+    for address, announcing in sorted(nodes.items()):
+        if len(announcing) > 1:
+            yield warning(
+                f"address {address}",
+                f"is announced by {listed(sorted(announcing))} on layer 2, as their speakers report",
+                f"admitlb who-has {address}",
+            )
 
 
 def check_spread(facts: Facts) -> Iterator[Finding]:

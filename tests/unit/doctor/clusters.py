@@ -29,6 +29,7 @@ from allocator.kube.resource import (
     Resource,
 )
 from allocator.objects import names
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry
 from tests.unit.commands import manifests
 
 Object = dict[str, Any]
@@ -117,6 +118,25 @@ def allocation(address: str, service: str, announced_by: str = "node-1") -> Obje
     }
 
 
+def l2_status(service: str, address: str, node_name: str) -> Object:
+    return {
+        "metadata": {"name": f"l2-{service}-{node_name}", "namespace": HOME},
+        "status": {
+            "node": node_name,
+            "serviceNamespace": "prod",
+            "serviceName": service,
+            "addresses": [address],
+        },
+    }
+
+
+def bgp_status(node_name: str, trouble: str = "", **session: Any) -> Object:
+    """What BGP is on a node with one session, which is up unless said otherwise."""
+    entry = SessionEntry(**{"peer": "tor", "neighbor": "192.0.2.254", "state": "Established", **session})
+    status = BgpNodeStatus(node=node_name, message=trouble, sessions=(entry,))
+    return {"metadata": {"name": node_name, "namespace": HOME}, "status": status.as_status()}
+
+
 def healthy() -> Facts:
     """Two nodes, a pool, two Services; every check is made and finds nothing."""
     objects: dict[Resource, list[Object]] = {
@@ -163,6 +183,11 @@ def healthy() -> Facts:
         names.IP_ADDRESS_POOLS: [manifests.pool("lan", "192.0.2.10-192.0.2.19")],
         names.L2_ADVERTISEMENTS: [manifests.advertisement("all")],
         names.IP_ALLOCATIONS: [allocation("192.0.2.10", "web"), allocation("192.0.2.11", "api", "node-2")],
+        names.SERVICE_L2_STATUSES: [
+            l2_status("web", "192.0.2.10", "node-1"),
+            l2_status("api", "192.0.2.11", "node-2"),
+        ],
+        names.BGP_NODE_STATUSES: [],
         **{kind: [] for kind in names.BGP_KINDS},
     }
     return Facts(namespace=HOME, at=NOW, objects=objects, service_cidrs=("10.96.0.0/16",), kubernetes="v1.31.0")

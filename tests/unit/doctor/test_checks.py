@@ -22,13 +22,16 @@ from allocator.kube.resource import (
 from allocator.objects import names
 from tests.unit.commands import manifests
 from tests.unit.doctor.clusters import (
+    HOME,
     NOW,
     allocation,
     authority,
+    bgp_status,
     broken,
     findings,
     found,
     healthy,
+    l2_status,
     lease,
     speaker_lease,
 )
@@ -88,6 +91,11 @@ def three_faults(objects: Objects) -> None:
 def no_pools(objects: Objects) -> None:
     for kind in (names.IP_ADDRESS_POOLS, SERVICES, names.IP_ALLOCATIONS):
         objects[kind].clear()
+
+
+def frr(*, ready: int = 2, updated: int = 2) -> dict[str, Any]:
+    status = {"desiredNumberScheduled": 2, "numberReady": ready, "updatedNumberScheduled": updated}
+    return {"metadata": {"name": "frr", "namespace": HOME}, "status": status}
 
 
 PILED_UP = [allocation(f"192.0.2.{number}", "web", "node-1") for number in range(10, 20)]
@@ -335,6 +343,36 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         [("announcements", "warning", "IPAllocation 192.0.2.15")],
     ),
     (
+        "two nodes announce one address",
+        lambda o: o[names.SERVICE_L2_STATUSES].append(l2_status("web", "192.0.2.10", "node-2")),
+        [("announcers", "warning", "address 192.0.2.10")],
+    ),
+    (
+        "a session that is down",
+        lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1", state="Down", last_reset="hold timer")),
+        [("bgp-sessions", "error", "BGPPeer tor")],
+    ),
+    (
+        "a session that FRR refuses",
+        lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1", rejected=True, message="no such VRF")),
+        [("bgp-sessions", "error", "BGPPeer tor")],
+    ),
+    (
+        "a node whose FRR lacks what it is to have",
+        lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1", "FRR is not reached")),
+        [("bgp-sessions", "warning", "BGP on node-1")],
+    ),
+    (
+        "FRR that does not run",
+        lambda o: o[DAEMON_SETS].append(frr(ready=1)),
+        [("bgp-sessions", "error", "DaemonSet frr")],
+    ),
+    (
+        "FRR of an earlier template",
+        lambda o: o[DAEMON_SETS].append(frr(updated=1)),
+        [("bgp-sessions", "note", "DaemonSet frr")],
+    ),
+    (
         "addresses on one node",
         lambda o: o.update({names.IP_ALLOCATIONS: [*PILED_UP], SERVICES: []}),
         [("spread", "note", "node node-1")],
@@ -414,6 +452,10 @@ def test_every_check_has_a_case() -> None:
         kube_proxy("mode: ''\n"),
         kube_proxy("mode: ipvs\nipvs: {strictARP: true}\n"),
         no_config_map,
+        lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1")),
+        lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1", state="Shutdown", message="by hand")),
+        lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-that-went", state="Down")),
+        lambda o: o[DAEMON_SETS].append(frr()),
         lambda o: o[DAEMON_SETS].append(workload("node-exporter", "quay.io/prometheus/node-exporter:v1")),
         lambda o: o[SERVICES].append(manifests.service("theirs", loadBalancerClass="other.io/lb")),
         lambda o: o[names.IP_ADDRESS_POOLS].append(

@@ -25,7 +25,6 @@ ServiceCIDRs or `get` on the Service `default/kubernetes` for the Service CIDRs.
 
 - Proxy ARP on the LAN, and whether an address is answered for: `admitlb who-has` asks the LAN itself.
 - The speakers' metrics. Whether heartbeats arrive is read from the Leases, which are written about every ten seconds.
-- BGP sessions beyond the conditions of the BGPPeers.
 - Whether this command is of the release that is installed.
 """
 
