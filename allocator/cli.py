@@ -31,7 +31,7 @@ _OWN = {
 
 
 _SAID = {
-    "bgp": "Act on the sessions with routers.",
+    "bgp": "Show the sessions with routers, and renew what keeps them.",
     "completion": "Print the completion script for a shell.",
     "doctor": "Look for what is wrong in a live cluster, and what mends it.",
     "explain": "Say why a Service is pending, or who announces its addresses.",

@@ -98,7 +98,7 @@ def bgp_outcomes(
 ) -> list[BgpOutcome]:
     """Return, for each address, node and BGPPeer, what becomes of it; nothing where there is no BGPPeer."""
     objects = configured(facts.objects, pools.values())
-    services = _services([service, *facts.services], facts.slices, pools, lb_class)
+    services = services_of([service, *facts.services], facts.slices, pools, lb_class)
     metadata = service["metadata"]
     key = f"{metadata['namespace']}/{metadata['name']}"
     if key not in services or not objects.peers:
@@ -168,9 +168,10 @@ def on_node(inputs: Inputs, key: str, statuses: Mapping[str, BgpNodeStatus]) -> 
                 yield replace(outcome, route=each)
 
 
-def _services(
+def services_of(
     documents: Sequence[Document], slices: Sequence[Document], pools: Mapping[str, Pool], lb_class: str
 ) -> dict[str, Service]:
+    """Return the Services that have addresses and are ours to serve, by `namespace/name`, with their endpoints."""
     by_owner: dict[str, list[Slice]] = {}
     for one in slices:
         read = slice_from(one)

@@ -22,7 +22,7 @@ def bgp_facts(cluster: Cluster, service: Object, *, installed_in: str) -> BgpFac
         return None
     metadata = service["metadata"]
     alone = not _shares(service) and not any(_aggregates(each) for each in advertisements)
-    slices = _slices_kind(cluster)
+    slices = slices_kind(cluster)
     within = metadata["namespace"] if alone else None
     its = f"{_SERVICE_NAME_LABEL}={metadata['name']}" if alone else None
     return BgpFacts(
@@ -41,7 +41,8 @@ def listed(cluster: Cluster, kind: Resource, namespace: str) -> list[Object]:
         return []
 
 
-def _slices_kind(cluster: Cluster) -> Resource:
+def slices_kind(cluster: Cluster) -> Resource:
+    """Return EndpointSlices in the version that the cluster has."""
     served = cluster.serves(resource.ENDPOINT_SLICES_V1)
     return resource.ENDPOINT_SLICES_V1 if served else resource.ENDPOINT_SLICES_V1BETA1
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from allocator.bgp.alike import alike
 from allocator.bgp.changes import changes
 from allocator.bgp.configured import Configured, configured
 from allocator.bgp.desired import Desired, DesiredState, desired_state
-from allocator.bgp.eligibility import node_reason
 from allocator.bgp.inputs import Inputs, LocalNode, Peer, Service
 from allocator.bgp.object_values import node_value, service_value
 from allocator.bgp.obstacles import Step, obstacle
@@ -97,13 +97,13 @@ def bgp_plan(replayed: ReplayedBgp, nodes: Sequence[LocalNode]) -> BgpPlan:
     """Return what these nodes announce, which are the replay's, or `sample_nodes` where it has none."""
     on_nodes: dict[Route, list[str]] = defaultdict(list)
     states = []
-    for node, alike in _alike(replayed.objects, nodes):
+    for node, group in alike(replayed.objects, nodes, {}):
         inputs = replayed.objects.on(node, _served_on(node, replayed.services))
         state = desired_state(inputs)
-        states.append((inputs, state, alike))
+        states.append((inputs, state, group))
         for key in inputs.services:
             for route in routes_of(state, key):
-                on_nodes[route] += alike
+                on_nodes[route] += group
     announced = {(route.service, route.address) for route in on_nodes}
     lacking = [
         (key, address)
@@ -157,17 +157,6 @@ def _reasons(
             if keeps is not None and keeps.step != Step.POOL:
                 found[f"to BGPPeer {peer}: {keeps.why}"] += nodes
     return {why: tuple(where) for why, where in found.items()}
-
-
-def _alike(objects: Configured, nodes: Iterable[LocalNode]) -> Iterator[tuple[LocalNode, list[str]]]:
-    """Divide nodes into those that announce the same to the same peers: one of them, and the names of all."""
-    groups: dict[object, tuple[LocalNode, list[str]]] = {}
-    for node in nodes:
-        covering = frozenset(name for name, each in objects.advertisements.items() if each.covers_node(node.labels))
-        selecting = frozenset(name for name, peer in objects.peers.items() if peer.selects(node.labels))
-        key = (covering, selecting, node_reason(node, ignore_exclude_label=False))
-        groups.setdefault(key, (node, []))[1].append(node.name)
-    yield from groups.values()
 
 
 def _served_on(node: LocalNode, services: Mapping[str, Service]) -> Mapping[str, Service]:
