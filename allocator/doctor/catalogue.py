@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from allocator.doctor.checks.announcements import check_announcements, check_announcers, check_spread
+from allocator.doctor.checks.announcements import (
+    check_announcements,
+    check_announcers,
+    check_foreign_hosts,
+    check_spread,
+)
 from allocator.doctor.checks.bgp_sessions import check_bgp_sessions
 from allocator.doctor.checks.configuration import (
     check_address_ranges,
@@ -102,9 +107,15 @@ CHECKS: Final = (
     ),
     Check(
         name="announcements",
-        looks_at="a node announces every assigned address; no host outside the cluster has one",
+        looks_at="a node announces every assigned address",
         needs=(names.IP_ALLOCATIONS, NODES),
         find=check_announcements,
+    ),
+    Check(
+        name="foreign-hosts",
+        looks_at="no host outside the cluster has an address of a pool, and no router answers for them (proxy ARP)",
+        needs=(names.IP_ALLOCATIONS,),
+        find=check_foreign_hosts,
     ),
     Check(
         name="announcers",

@@ -18,23 +18,18 @@ from allocator.rules.conditions import READY
 
 _OF_THE_SERVICE = frozenset({"NoEndpoint", "NoLocalEndpoint", "NoService"})
 """Reasons that are for the Service's owner to mend."""
+_A_ROUTER = 3
+"""A host with so many addresses of pools does not have them: it answers for others."""
 _EVEN_WITHIN = 3
 """By how many addresses the fullest node may exceed the emptiest before it is worth a remark."""
 
 
 def check_announcements(facts: Facts) -> Iterator[Finding]:
-    """Find assigned addresses that no node announces, or one that is gone, and hosts that have an address of ours."""
+    """Find assigned addresses that no node announces, or one that is gone."""
     nodes = {one["metadata"]["name"] for one in facts.all(NODES)}
     for document, claim in _claims(facts):
         subject = f"IPAllocation {claim.address}"
         shown = f"kubectl admitlb explain {claim.holders[0].label}" if claim.holders else "kubectl admitlb pools"
-        if claim.state is ClaimState.CONFLICTED and claim.foreign_host is not None:
-            yield warning(
-                subject,
-                f"a host that is none of ours, {claim.foreign_host.mac}, answers for it: it is not handed out",
-                f"admitlb who-has {claim.address}; take it off that host, or out of the pool with "
-                "spec.excludeAddresses",
-            )
         if claim.state is not ClaimState.BOUND:
             continue
         ready = _ready(document)
@@ -46,6 +41,29 @@ def check_announcements(facts: Facts) -> Iterator[Finding]:
             yield said(subject, f"{ready.get('reason')}: {ready.get('message')}", shown)
         elif not announced and ready.get("status") != "True":
             yield error(subject, "no speaker has said whether it is announced", shown)
+
+
+def check_foreign_hosts(facts: Facts) -> Iterator[Finding]:
+    """Find hosts that are none of ours and answer for addresses of pools; one that answers for many is a router."""
+    by_host: dict[str, list[str]] = {}
+    for _, claim in _claims(facts):
+        if claim.state is ClaimState.CONFLICTED and claim.foreign_host is not None:
+            by_host.setdefault(claim.foreign_host.mac, []).append(str(claim.address))
+    for mac, addresses in sorted(by_host.items()):
+        if len(addresses) >= _A_ROUTER:
+            yield error(
+                f"host {mac}",
+                f"answers for {len(addresses)} addresses of pools ({listed(addresses)}), as a router with proxy ARP "
+                "does: none of them is handed out",
+                f"turn proxy ARP off on {mac} (Linux: sysctl net.ipv4.conf.IF.proxy_arp=0)",
+            )
+            continue
+        for address in addresses:
+            yield warning(
+                f"IPAllocation {address}",
+                f"a host that is none of ours, {mac}, answers for it: it is not handed out",
+                f"admitlb who-has {address}; take it off that host, or out of the pool with spec.excludeAddresses",
+            )
 
 
 def check_announcers(facts: Facts) -> Iterator[Finding]:

@@ -93,6 +93,18 @@ def no_pools(objects: Objects) -> None:
         objects[kind].clear()
 
 
+def conflicted(address: str) -> dict[str, Any]:
+    spec = {
+        "address": address,
+        "pool": "lan",
+        "state": "Conflicted",
+        "since": "2026-01-01T11:00:00Z",
+        "holders": [],
+        "foreignHost": {"hardwareAddress": "02:00:00:00:00:99"},
+    }
+    return {"metadata": {"name": address, "resourceVersion": "1"}, "spec": spec}
+
+
 def frr(*, ready: int = 2, updated: int = 2) -> dict[str, Any]:
     status = {"desiredNumberScheduled": 2, "numberReady": ready, "updatedNumberScheduled": updated}
     return {"metadata": {"name": "frr", "namespace": HOME}, "status": status}
@@ -327,20 +339,13 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
     ),
     (
         "a host with an address of the pool",
-        lambda o: o[names.IP_ALLOCATIONS].append(
-            {
-                "metadata": {"name": "192.0.2.15", "resourceVersion": "1"},
-                "spec": {
-                    "address": "192.0.2.15",
-                    "pool": "lan",
-                    "state": "Conflicted",
-                    "since": "2026-01-01T11:00:00Z",
-                    "holders": [],
-                    "foreignHost": {"hardwareAddress": "02:00:00:00:00:99"},
-                },
-            }
-        ),
-        [("announcements", "warning", "IPAllocation 192.0.2.15")],
+        lambda o: o[names.IP_ALLOCATIONS].append(conflicted("192.0.2.15")),
+        [("foreign-hosts", "warning", "IPAllocation 192.0.2.15")],
+    ),
+    (
+        "a router that answers for all of the pool",
+        lambda o: o[names.IP_ALLOCATIONS].extend(conflicted(f"192.0.2.{number}") for number in (15, 16, 17)),
+        [("foreign-hosts", "error", "host 02:00:00:00:00:99")],
     ),
     (
         "two nodes announce one address",

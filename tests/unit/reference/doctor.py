@@ -23,7 +23,8 @@ ServiceCIDRs or `get` on the Service `default/kubernetes` for the Service CIDRs.
 
 ## Not checked
 
-- Proxy ARP on the LAN, and whether an address is answered for: `admitlb who-has` asks the LAN itself.
+- Whether an address is answered for: `admitlb who-has` asks the LAN itself. What answers for free addresses of pools,
+  proxy ARP included, the speakers have found out, and it is a check.
 - The speakers' metrics. Whether heartbeats arrive is read from the Leases, which are written about every ten seconds.
 - Whether this command is of the release that is installed.
 """
