@@ -12,6 +12,7 @@ from allocator.kube.reflector import Change, Reflector, identity
 from allocator.kube.resource import NODES, Resource
 from allocator.objects.names import BGP_KINDS, BGP_PEERS, SERVICE_BGP_STATUSES
 from allocator.process.background import Background
+from speaker.bgp.announced_services import AnnouncedServices
 from speaker.bgp.announcer import BgpAnnouncer
 from speaker.bgp.listeners import Listeners
 from speaker.bgp.metrics import BgpMetrics
@@ -36,7 +37,14 @@ class BgpParts:
         self._status = BgpStatusWriter(
             cluster, self.announcer, node=settings.node, namespace=namespace, node_count=lambda: len(self._nodes)
         )
-        self.announcer.report_to(Listeners(BgpMetrics(self.announcer, self.registry), self._events, self._status))
+        self.announcer.report_to(
+            Listeners(
+                BgpMetrics(self.announcer, self.registry),
+                AnnouncedServices(self.announcer, self.registry, node=settings.node),
+                self._events,
+                self._status,
+            )
+        )
         self._nodes: set[str] = set()
         """Of the cluster; written by the thread of their watch."""
         self._stored = Reflector(

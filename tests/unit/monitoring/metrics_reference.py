@@ -13,17 +13,20 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from allocator.allocation.cache import ClaimCache
+from allocator.bgp.desired import Announcement
+from allocator.core.addresses import Address
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import LAST_EVENT_AGE
 from allocator.process.log_metrics import DroppedLines
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
 from allocator.rules import configuration
+from speaker.bgp.announced_services import AnnouncedServices
 from speaker.bgp.metrics import BgpMetrics
-from speaker.bgp.reports import Snapshot
+from speaker.bgp.reports import ServiceRoutes, Snapshot
 from speaker.metrics import ExactCounter, SpeakerMetrics
 from tests.unit.commands.manifests import pool
-from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, SaidByBgp
+from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, SaidByBgp, prefix
 from webhook import app, patient_worker, service_admission
 from webhook.metrics import WebhookState
 
@@ -130,8 +133,10 @@ def _bgp() -> tuple[Collector, ...]:
     snapshot = Snapshot(node="any", daemons=CONNECTED, sessions={SIX.name: SIX})
     session = {"peer": SIX.id, "vrf": "default", "status": "up"}
     answers = {"show bfd peers json": [session], "show bfd peers counters json": [session]}
-    metrics = BgpMetrics(SaidByBgp(snapshot, answers=answers), registry)
-    return (metrics, *metrics.counters)
+    routes = ServiceRoutes({Address.parse("192.0.2.1"): Announcement({prefix("192.0.2.1/32"): ("any",)})})
+    reader = SaidByBgp(snapshot, answers=answers, routes={"any/any": routes})
+    metrics = BgpMetrics(reader, registry)
+    return (metrics, *metrics.counters, AnnouncedServices(reader, registry, node="any"))
 
 
 def _described(collector: Collector) -> Iterator[Described]:

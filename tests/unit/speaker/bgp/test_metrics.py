@@ -10,11 +10,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from allocator.bgp.command import Daemon, Reset
+from allocator.bgp.desired import Announcement
+from allocator.bgp.eligibility import Reason
 from allocator.bgp.inputs import Peer
+from allocator.core.addresses import Address
+from speaker.bgp.announced_services import AnnouncedServices
 from speaker.bgp.bfd_sessions import bfd_sessions
 from speaker.bgp.events import Applied, Connected, Rejected, Resetting
 from speaker.bgp.metrics import BgpMetrics, wanted_prefixes
-from speaker.bgp.reports import Leave, Snapshot
+from speaker.bgp.reports import Leave, ServiceRoutes, Snapshot
 from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, TOR, SaidByBgp, prefix, session, told
 
 BFD = [
@@ -195,3 +199,31 @@ def test_what_frr_refuses_and_how_long_it_takes_is_counted() -> None:
     assert scraped["admitlb_bgp_refused"] == {(): 1}
     assert scraped["admitlb_bgp_leaving"] == {(): 1}
     assert scraped["admitlb_bgp_apply_seconds_count"] == {(): 1}
+
+
+def announced(*addresses: str) -> ServiceRoutes:
+    return ServiceRoutes({Address.parse(each): Announcement({prefix(f"{each}/32"): ("all",)}) for each in addresses})
+
+
+def test_announced_addresses_have_metallbs_name_and_labels_and_follow_changes() -> None:
+    reader = SaidByBgp(snapshot(TOR), routes={"prod/web": announced("198.51.100.1", "198.51.100.2")})
+    registry = CollectorRegistry()
+    services = AnnouncedServices(reader, registry, node="node-1")
+
+    def series() -> set[str]:
+        return {line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")}
+
+    def one(service: str, ip: str) -> str:
+        labels = f'ip="{ip}",node="node-1",protocol="bgp",service="{service}"'
+        return f"metallb_speaker_announced{{{labels}}} 1.0"
+
+    assert series() == {one("prod/web", "198.51.100.1"), one("prod/web", "198.51.100.2")}
+    reader.routes["prod/web"] = announced("198.51.100.2")
+    reader.routes["prod/api"] = announced("198.51.100.3")
+    services.on_services(frozenset({"prod/web", "prod/api"}))
+    assert series() == {one("prod/web", "198.51.100.2"), one("prod/api", "198.51.100.3")}
+    reader.routes = {
+        "prod/api": ServiceRoutes({Address.parse("198.51.100.3"): Announcement(reason=Reason.NO_ENDPOINTS)})
+    }
+    services.on_services(None)
+    assert series() == set()
