@@ -74,7 +74,8 @@ class FrrReports:
     def set_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
         """Replace what is known of the sessions of a VRF."""
         others = {name: state for name, state in self._states.items() if state.vrf != vrf}
-        self._states = {**others, **states}
+        now = {name: _since_as_before(self._states.get(name), state) for name, state in states.items()}
+        self._states = {**others, **now}
 
     @property
     def states(self) -> Mapping[str, SessionState]:
@@ -96,3 +97,10 @@ class FrrReports:
     def _forget(self, concerned: Callable[[Rejected], bool]) -> None:
         for key in [key for key, each in self._rejected.items() if concerned(each)]:
             del self._rejected[key]
+
+
+def _since_as_before(before: SessionState | None, now: SessionState) -> SessionState:
+    """Keep the moment of a session that goes on: bgpd works it out anew from the clock, a second more or less."""
+    if before is None or not (before.up and now.up and before.drops == now.drops):
+        return now
+    return replace(now, established_at=before.established_at)
