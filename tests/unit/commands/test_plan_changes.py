@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocator.core.addresses import Family
+from allocator.core.addresses import Address, Family
+from allocator.core.claims import Claim, ClaimState
 from tests.unit.commands.live_clusters import change, effects, live_cluster
 from tests.unit.commands.manifests import Object, advertisement, deleted, namespace, pool, service
 
@@ -164,6 +167,38 @@ def test_a_policy_that_changes_lets_the_server_choose_the_families_anew() -> Non
     live = live_cluster(dual, ALL, WEB, families=both)
     plan = change(live, service("web", ipFamilyPolicy="PreferDualStack"), families=both)
     assert effects(plan) == {"web": ("Gains", ["192.0.2.10"], ["192.0.2.10", "2001:db8::10"])}
+
+
+def test_what_cools_longest_is_given_first_whoever_released_it() -> None:
+    three = pool("lan", "192.0.2.10-192.0.2.12")
+    live = live_cluster(three, ALL, WEB, API)
+    old = Claim(
+        address=Address.parse("192.0.2.12"),
+        pool="lan",
+        state=ClaimState.COOLING,
+        holders=live.claims[0].holders,
+        released_at="2026-01-01T00:00:00.000000Z",
+    )
+    old = replace(old, holders=tuple(replace(holder, name="gone") for holder in old.holders))
+    plan = change(replace(live, claims=[*live.claims, old]), deleted(API), service("new"))
+    assert effects(plan)["new"] == ("Gains", [], ["192.0.2.12"])
+
+
+def test_of_those_that_wait_live_the_oldest_is_served_first() -> None:
+    live = live_cluster(pool("lan", "192.0.2.10"), ALL, WEB, service("old"), service("a-young-one"))
+    services = next(documents for kind, documents in live.objects.items() if kind.kind == "Service")
+    services.reverse()  # type: ignore[attr-defined]
+    plan = change(live, pool("lan", "192.0.2.10-192.0.2.11"))
+    assert effects(plan) == {"old": ("Gains", [], ["192.0.2.11"])}
+
+
+def test_another_controllers_service_is_served_once_the_change_takes_it_over() -> None:
+    theirs = service("theirs", shows=("203.0.113.9",))
+    live = live_cluster(LAN, ALL, namespace("prod"), theirs)
+    assert effects(change(live, theirs)) == {}
+    taken = namespace("prod")
+    taken["metadata"]["annotations"] = {"admitlb.io/take-over": "true"}
+    assert effects(change(live, taken)) == {"theirs": ("Gains", [], ["192.0.2.10"])}
 
 
 @settings(max_examples=40)

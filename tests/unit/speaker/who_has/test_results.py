@@ -91,7 +91,7 @@ def test_who_answers_for_several_nodes_is_a_proxy_and_no_node() -> None:
         Answer(address=address, mac=STRANGER, interface="eth0", after_seconds=0.1) for address in list(NODES)[:2]
     ]
     result = judged(STRANGER, record=HELD, node_answers=proxied)
-    assert [host.proxy for host in result.hosts] == [True]
+    assert [(host.proxy, host.node) for host in result.hosts] == [(True, "")]
     assert "proxy ARP" in result.message
 
 
