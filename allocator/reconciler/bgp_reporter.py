@@ -67,6 +67,10 @@ class BgpReporter:
         """Return all objects by kind."""
         return {kind: copy.items() for kind, copy in self._copies.items()}
 
+    def node_statuses(self) -> list[Object]:
+        """Return the BGPNodeStatuses."""
+        return self._node_statuses.items()
+
     def report(self, found: Configuration, nodes: Labels, write: Write) -> None:
         """Write the conditions of those objects that do not show them. Raises what `write` raises."""
         objects = self.objects()

@@ -203,6 +203,7 @@ class Controller:
             allocations=self._cache.claim_documents(),
             services=self._services.items(),
             moves=tuple(moves),
+            bgp_node_statuses=self._reporter.bgp_node_statuses(),
         )
 
     def lead(self, *, on_unclaimed: Callable[[int], None] = lambda _: None) -> None:

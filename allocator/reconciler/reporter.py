@@ -136,6 +136,10 @@ class Reporter:
         self._changed.set()
         self._urgent.set()
 
+    def bgp_node_statuses(self) -> list[Object]:
+        """Return what nodes report of their BGP sessions."""
+        return self._bgp.node_statuses()
+
     def configuration(self) -> Configuration:
         """Return what pools, advertisements and quotas say now, and what is wrong with them."""
         nodes = self._known_nodes()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 10
 SHOWN = 500
-"""How many addresses, and how many waiting Services, a page lists; the filter finds the others."""
+"""How many addresses, waiting Services and BGP sessions a page lists; the filter finds the others."""
 
 _PLENTY = 1_000_000_000
 
@@ -45,6 +45,7 @@ def render(picture: Picture, *, wanted: str = "") -> str:
         wanted=wanted,
         addresses=[line for line in picture.addresses if _fits(_words(line), wanted)],
         waiting=[line for line in picture.waiting if _fits((line.service, line.message), wanted)],
+        sessions=[line for line in picture.sessions if _fits((line.node, line.session.peer), wanted)],
         seen=picture.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
 

@@ -10,6 +10,7 @@ from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim
 from allocator.core.usage import Usage, usage_of
 from allocator.kube.client import Object
+from allocator.objects.bgp_node_status import SessionEntry, node_status_from
 from allocator.objects.ip_allocation import claim_from
 from allocator.rules.configuration import Configuration
 from allocator.rules.pool_status import conditions, counters
@@ -68,6 +69,14 @@ class WaitingLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLine:
+    """One BGPPeer on one node."""
+
+    node: str
+    session: SessionEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """Everything the page shows, as one replica sees it at one moment."""
 
@@ -78,6 +87,8 @@ class Picture:
     addresses: tuple[AddressLine, ...]
     waiting: tuple[WaitingLine, ...]
     moves: tuple[Move, ...]
+    sessions: tuple[SessionLine, ...] = ()
+    """Those that are not up come first."""
 
 
 def picture_of(
@@ -90,6 +101,7 @@ def picture_of(
     allocations: Iterable[Object],
     services: Iterable[Object],
     moves: tuple[Move, ...],
+    bgp_node_statuses: Iterable[Object] = (),
 ) -> Picture:
     """Put the picture together from mirrored objects; what cannot be read of them is left out."""
     claims = list(_claims(allocations))
@@ -113,6 +125,7 @@ def picture_of(
         ),
         waiting=tuple(sorted(_waiting(services), key=lambda line: (line.since, line.service))),
         moves=moves,
+        sessions=tuple(sorted(_sessions(bgp_node_statuses), key=_order)),
     )
 
 
@@ -122,6 +135,16 @@ def _claims(allocations: Iterable[Object]) -> Iterator[tuple[Claim, Object]]:
             yield claim_from(document), document
         except (AddressError, KeyError, ValueError):
             continue
+
+
+def _sessions(statuses: Iterable[Object]) -> Iterator[SessionLine]:
+    for status in map(node_status_from, statuses):
+        for session in status.sessions:
+            yield SessionLine(node=status.node, session=session)
+
+
+def _order(line: SessionLine) -> tuple[bool, str, str]:
+    return line.session.up, line.session.peer, line.node
 
 
 def _pool(document: Object, configuration: Configuration, usage: dict[str, Usage]) -> PoolLine:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 from allocator.rules import configuration
 from allocator.status_page.html import SHOWN, render
 from allocator.status_page.moves import Announcement, Move
@@ -20,7 +22,11 @@ NOW = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
 
 
 def picture(
-    *, pools: Sequence[Object] = (), allocations: Sequence[Object] = (), services: Sequence[Object] = ()
+    *,
+    pools: Sequence[Object] = (),
+    allocations: Sequence[Object] = (),
+    services: Sequence[Object] = (),
+    bgp_node_statuses: Sequence[Object] = (),
 ) -> Picture:
     return picture_of(
         at=NOW,
@@ -31,6 +37,7 @@ def picture(
         allocations=allocations,
         services=services,
         moves=(Move(at=NOW, ip="192.0.2.10", what="announced by node-1"),),
+        bgp_node_statuses=bgp_node_statuses,
     )
 
 
@@ -67,6 +74,27 @@ def test_addresses_show_holder_state_and_announcing_node() -> None:
 
 def test_an_address_nobody_announces_says_so() -> None:
     assert "Bound 1h nobody" in text_of(render(picture(allocations=[allocation("192.0.2.10", "prod/web")])))
+
+
+def test_bgp_sessions_are_shown_with_those_first_that_are_not_up() -> None:
+    since = "2026-01-01T00:00:00Z"
+    up = SessionEntry(
+        peer="tor", neighbor="192.0.2.1", state=SessionStatus.ESTABLISHED, since=since, wanted=3, sent=3, bfd="Up"
+    )
+    down = replace(up, state=SessionStatus.DOWN, message="not connected; <Hold Timer>", sent=0, bfd="")
+    statuses = [
+        {"metadata": {"name": node}, "status": BgpNodeStatus(node=node, sessions=(session,)).as_status()}
+        for node, session in (("node-1", up), ("node-2", down))
+    ]
+    shown = picture(allocations=[allocation("192.0.2.10", "prod/web")], bgp_node_statuses=statuses)
+    page = render(shown)
+    text = text_of(page)
+    assert (
+        "tor 192.0.2.1 node-2 Down 1h 0/3 not connected; &lt;Hold Timer&gt; tor 192.0.2.1 node-1 Established" in text
+    )
+    assert "nobody on layer 2" in text
+    assert "node-1 Established" not in text_of(render(shown, wanted="node-2"))
+    assert "BGP sessions" not in render(picture())
 
 
 def test_addresses_are_in_the_order_of_their_numbers() -> None:
