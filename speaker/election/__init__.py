@@ -20,7 +20,8 @@ The rules, which every speaker follows by itself, from what it hears and what ot
    heartbeats are blocked everywhere, and the candidates that live by their Leases are ranked without regard to
    claims.
 6. **Only an interface that could carry the address has a say** (`reach`). One on whose LAN other nodes hear each
-   other, and not this one, counts as lost though its carrier is up (`membership.lans`).
+   other, and not this one, counts as lost though its carrier is up (`membership.lans`). Who hears nobody after it
+   has got a link back takes nothing for a while: the others may only not be heard yet.
 7. **Moves for better nodes**: at once where the holder has a handicap that a candidate has not; where a candidate is
    preferred, once it has been on the side and Ready for ten seconds; once for each address while a whole cluster
    boots (`Claim.offered`).

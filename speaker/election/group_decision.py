@@ -26,6 +26,9 @@ SKEW_SECONDS = 0.2
 _TURNS_AHEAD = 8
 """How many candidates before this one are looked for at a time: their turns take so long that one of them has the
 address by then, nearly always."""
+_LISTEN_TURNS = 6
+"""For how many turns a node that hears nobody takes nothing after it has got a link back. Kernels ask for hardware
+addresses once a second, and what is asked before the switch passes anything is lost."""
 _NOWHERE = Scope(frozenset())
 
 
@@ -33,7 +36,8 @@ _NOWHERE = Scope(frozenset())
 class Moment:
     """What is the same for all groups that are decided about at one moment.
 
-    `unready_at` is when this node was last seen not to be Ready.
+    `unready_at` is when this node was last seen not to be Ready, `linked_at` when one of its interfaces last came
+    (back) with a link.
     """
 
     node: str
@@ -44,6 +48,7 @@ class Moment:
     terms: ClaimTerms
     handover_seconds: float
     unready_at: float | None
+    linked_at: float
 
 
 @dataclass(slots=True)
@@ -198,8 +203,16 @@ class GroupDecision:
         if standings.holder == self._moment.node:
             return True
         if standings.holder is None:
-            return not standings.probed and self._has_waited("vacant")
+            return not standings.probed and not self._listens() and self._has_waited("vacant")
         return standings.outdoes_holder and self._is_steady() and self._has_waited("lesser holder")
+
+    def _listens(self) -> bool:
+        """Whether this node hears nobody, maybe because it had no link until now: others may have all that it had."""
+        at = self._moment.linked_at + _LISTEN_TURNS * SKEW_SECONDS
+        if not self._moment.inputs.liveness.alone or self._now >= at:
+            return False
+        self._ends.append(at)
+        return True
 
     def _has_waited(self, reason: str) -> bool:
         """Whether every candidate before this node has had its turn, and would be known to have taken it."""

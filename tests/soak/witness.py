@@ -92,10 +92,14 @@ class Witness:
             seen.asked_at = seen.unanswered_since = None
 
     def excuse(self, address: str) -> None:
-        """From now on nobody need answer for the address; that two may not remains."""
+        """From now on nobody need answer for the address; that two may not remains.
+
+        Where no node can be reached at all, that nobody answered until now was not theirs to mend.
+        """
         with self._lock:
             seen = self._seen.setdefault(address, _Seen())
-            if seen.expected and seen.unanswered_since is not None and seen.asked_at is not None:
+            reachable = self._names.keys() - self._lost
+            if reachable and seen.expected and seen.unanswered_since is not None and seen.asked_at is not None:
                 self._note(Kind.UNANSWERED, address, seen.unanswered_since, seen.asked_at, "excused then")
             seen.expected = False
 

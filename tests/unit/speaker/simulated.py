@@ -6,7 +6,7 @@ import heapq
 import itertools
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Any, cast
 
@@ -224,6 +224,8 @@ class Cluster:
         self._leases: dict[str, Object] = {}
         self._writes = itertools.count()
         self._links: dict[str, tuple[Link, ...]] = {}
+        self._whole: dict[str, tuple[Link, ...]] = {}
+        """The links of those whose cables are pulled, as they were."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         if joined:
@@ -307,6 +309,12 @@ class Cluster:
             for outside in set(self.names) - set(one_side):
                 self._lan |= {(inside, outside), (outside, inside)}
 
+    def pull(self, name: str) -> None:
+        """Pull all cables of a node: no link is left, nothing passes; the API server is reached some other way."""
+        self._whole.setdefault(name, self._links[name])
+        self._give_links(name, tuple(replace(link, lost=True) for link in self._links[name]))
+        self.cut(name)
+
     def cut_way(self, sender: str, receiver: str) -> None:
         """Let nothing pass from one node to another; the other way everything does."""
         self._lan.add((sender, receiver))
@@ -332,12 +340,14 @@ class Cluster:
         self._lossy[sender, receiver] = share
 
     def heal(self) -> None:
-        """Undo every cut, every block and every loss between two nodes."""
+        """Undo every cut, every block and every loss between two nodes, and plug all cables in again."""
         self._lan.clear()
         self.out.clear()
         self.lan_out.clear()
         self._udp.clear()
         self._lossy.clear()
+        while self._whole:
+            self._give_links(*self._whole.popitem())
 
     def delete_leases(self) -> None:
         """Delete every Lease; each speaker writes its own anew when it is due, and sees that when it looks."""
@@ -352,10 +362,15 @@ class Cluster:
 
     def links(self, name: str, links: tuple[Link, ...]) -> None:
         """The node's interfaces change."""
-        member = self.members[name]
-        member.links = self._links[name] = links
-        member.acted_on = None
-        self._wake(member, self.now)
+        self._give_links(name, links)
+
+    def _give_links(self, name: str, links: tuple[Link, ...]) -> None:
+        self._links[name] = links
+        member = self.members.get(name)
+        if member is not None:
+            member.links = links
+            member.acted_on = None
+            self._wake(member, self.now)
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         """Do something later."""

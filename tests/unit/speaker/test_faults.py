@@ -71,6 +71,41 @@ def test_a_pause_of_the_whole_lan_moves_nothing(apart: float) -> None:
     assert moved(before, holders(cluster)) == set()
 
 
+@pytest.mark.parametrize("unheard_seconds", [0.0, 1.0], ids=["heard at once", "heard a second later"])
+@pytest.mark.parametrize("api", [True, False], ids=["with the API", "without"])
+def test_a_node_whose_cables_return_answers_for_nothing_that_others_have_taken(
+    api: bool, unheard_seconds: float
+) -> None:
+    cluster = calm(3, addresses=10)
+    if not api:
+        cluster.without_api.add("node-1")
+    cluster.pull("node-1")
+    cluster.run(3.0)
+    during = holders(cluster)
+    assert all(len(names) == 1 and "node-1" not in names for names in during.values())
+    cluster.heal()
+    for other in ("node-2", "node-3"):
+        # Its kernel has to ask for their hardware addresses first, and the first question may be lost.
+        cluster.cut_way("node-1", other)
+    seen: list[dict[str, set[str]]] = []
+    cluster.watch = lambda: seen.append(holders(cluster))
+    cluster.run(unheard_seconds)
+    cluster.heal()
+    cluster.run(BOUND_SECONDS)
+    assert [each for each in seen if each != during] == []
+
+
+def test_after_the_cables_of_all_return_each_address_is_answered_again() -> None:
+    cluster = calm(3, addresses=10)
+    for name in cluster.names:
+        cluster.pull(name)
+    cluster.run(3.0)
+    assert not any(holders(cluster).values())
+    cluster.heal()
+    cluster.run(BOUND_SECONDS)
+    assert all(len(names) == 1 for names in holders(cluster).values())
+
+
 def test_the_winner_tells_the_lan_again_once_the_loser_has_stopped() -> None:
     cluster = calm(3, addresses=5)
     cluster.pause()

@@ -15,7 +15,7 @@ from random import Random
 from allocator.core.addresses import Address
 from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
 from speaker.membership.membership import STEADY_SECONDS
-from tests.unit.speaker.simulated import Cluster, lan_links
+from tests.unit.speaker.simulated import Cluster, Member, lan_links
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 5))
 BOUND_SECONDS = DEFAULT_DEAD_AFTER_SECONDS + 1.0
@@ -61,6 +61,7 @@ class Walk:
             f"isolate {one}": lambda: cluster.cut(one),
             f"cut off {sorted(side)}": lambda: cluster.cut(*side),
             "pause the LAN": cluster.pause,
+            f"pull the cables of {one}": lambda: cluster.pull(one),
             f"nothing passes from {one} to {other}": lambda: cluster.cut_way(one, other),
             f"half is lost from {one} to {other}": lambda: cluster.lose(one, other, 0.5),
             f"block heartbeats to {one}": lambda: cluster.block(one, outbound=False),
@@ -133,7 +134,7 @@ class Walk:
             for one, other in combinations(sorted(holders), 2):
                 if self._hear_each_other(one, other):
                     wrong.add((address, f"{one} and {other}"))
-            if not holders and any(not member.stopped for member in cluster.members.values()):
+            if not holders and any(_can_answer(member) for member in cluster.members.values()):
                 wrong.add((address, "nobody"))
             for side in self._sides():
                 if len(side) > 1 and not holders & side:
@@ -165,6 +166,10 @@ class Walk:
                 left -= more
             sides.append(side)
         return sides
+
+
+def _can_answer(member: Member) -> bool:
+    return not member.stopped and not all(link.lost for link in member.links)
 
 
 def walk_one_fault(seed: int) -> None:
