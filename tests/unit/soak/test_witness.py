@@ -79,6 +79,19 @@ def test_nobody_need_answer_for_what_is_excused() -> None:
     assert wire.witness.spells() == []
 
 
+@pytest.mark.parametrize(("lost", "counts"), [((ONE,), True), ((ONE, TWO), False)], ids=["one", "all"])
+def test_what_nobody_could_answer_until_it_was_excused_counts_for_nothing(
+    lost: tuple[str, ...], counts: bool
+) -> None:
+    wire = Wire()
+    wire.passes(1, ONE)
+    for node in lost:
+        wire.witness.lost(node)
+    wire.passes(3)
+    wire.witness.excuse(VIP)
+    assert bool(wire.lengths(Kind.UNANSWERED)) == counts
+
+
 def test_two_that_answer_are_seen_for_as_long_as_both_do() -> None:
     wire = Wire()
     wire.passes(1, ONE)
