@@ -192,8 +192,8 @@ def _message(state: State, hosts: Sequence[Host], record: Record | None, facts: 
         )
     if state is State.SEVERAL:
         return (
-            "several nodes answer: speakers settle this within seconds of hearing each other; if it stays, look for "
-            "event=address.conflict in their logs"
+            "several nodes answer: speakers settle this within seconds of hearing each other; if it stays, "
+            "kube-proxy answers as well (`admitlb doctor` says), or see event=address.conflict in the speakers' logs"
         )
     if record is None:
         return "no Service has it"

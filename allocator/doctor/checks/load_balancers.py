@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, Facts, name_of
@@ -12,8 +12,9 @@ from allocator.objects.document import Document, labels_of
 CILIUM_CONFIG: Final = "cilium-config"
 NAMESPACE: Final = "kube-system"
 _SERVICELB_LABEL: Final = "svccontroller.k3s.cattle.io/svcname"
+_KUBE_VIP: Final = "kube-vip"
 _IMAGES: Final = {
-    "kube-vip": ("kube-vip", "have it leave Services alone (svc_enable=false), or give it a loadBalancerClass"),
+    "kube-vip": (_KUBE_VIP, "have it leave Services alone (svc_enable=false), or give it a loadBalancerClass"),
     "metallb/controller": ("MetalLB", "docs/migration.md"),
     "metallb/speaker": ("MetalLB", "docs/migration.md"),
     "purelb": ("PureLB", "remove it, or give one of the two a loadBalancerClass"),
@@ -33,7 +34,7 @@ def check_load_balancers(facts: Facts) -> Iterator[Finding]:
                     "start k3s with --disable=servicelb; then docs/migration.md",
                 )
                 continue
-            known = next((found for image in _images(workload) if (found := _known(image))), None)
+            known = next((found for one in _containers(workload) if (found := _known(one))), None)
             if known is not None:
                 yield warning(subject, f"runs {known[0]}, which may serve the same Services", known[1])
     if facts.all(CILIUM_POOLS):
@@ -53,12 +54,20 @@ def check_load_balancers(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _images(workload: Document) -> list[str]:
+def _containers(workload: Document) -> Sequence[Document]:
     spec = (((workload.get("spec") or {}).get("template") or {}).get("spec")) or {}
-    return [str(one.get("image") or "") for one in spec.get("containers") or ()]
+    return spec.get("containers") or ()
 
 
-def _known(image: str) -> tuple[str, str] | None:
-    folder, _, name = image.partition("@")[0].rpartition("/")
+def _known(container: Document) -> tuple[str, str] | None:
+    folder, _, name = str(container.get("image") or "").partition("@")[0].rpartition("/")
     path = f"{folder}/{name.partition(':')[0]}"
-    return next((found for part, found in _IMAGES.items() if part in path), None)
+    found = next((known for part, known in _IMAGES.items() if part in path), None)
+    if found is not None and found[0] == _KUBE_VIP and not _serves_services(container):
+        return None
+    return found
+
+
+def _serves_services(kube_vip: Document) -> bool:
+    """Whether kube-vip serves Services, and not the control plane alone."""
+    return any(one.get("name") == "svc_enable" and one.get("value") == "true" for one in kube_vip.get("env") or ())

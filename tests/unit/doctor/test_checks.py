@@ -93,6 +93,13 @@ def no_pools(objects: Objects) -> None:
         objects[kind].clear()
 
 
+def kube_vip(**variables: str) -> dict[str, Any]:
+    found = workload("kube-vip-ds", "ghcr.io:443/kube-vip/kube-vip:v0.8")
+    variables_of = [{"name": name, "value": value} for name, value in variables.items()]
+    found["spec"]["template"]["spec"]["containers"][0]["env"] = variables_of
+    return found
+
+
 def conflicted(address: str) -> dict[str, Any]:
     spec = {
         "address": address,
@@ -407,7 +414,7 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
     ),
     (
         "kube-vip",
-        lambda o: o[DAEMON_SETS].append(workload("kube-vip-ds", "ghcr.io:443/kube-vip/kube-vip:v0.8")),
+        lambda o: o[DAEMON_SETS].append(kube_vip(svc_enable="true")),
         [("load-balancers", "warning", "DaemonSet kube-system/kube-vip-ds")],
     ),
     (
@@ -461,6 +468,7 @@ def test_every_check_has_a_case() -> None:
         lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1", state="Shutdown", message="by hand")),
         lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-that-went", state="Down")),
         lambda o: o[DAEMON_SETS].append(frr()),
+        lambda o: o[DAEMON_SETS].append(kube_vip(cp_enable="true", svc_enable="false")),
         lambda o: o[DAEMON_SETS].append(workload("node-exporter", "quay.io/prometheus/node-exporter:v1")),
         lambda o: o[SERVICES].append(manifests.service("theirs", loadBalancerClass="other.io/lb")),
         lambda o: o[names.IP_ADDRESS_POOLS].append(
