@@ -30,7 +30,7 @@ _OWN = {
 }
 
 
-_SAID = {
+_SUMMARIES = {
     "bgp": "Show the sessions with routers, and renew what keeps them.",
     "completion": "Print the completion script for a shell.",
     "doctor": "Look for what is wrong in a live cluster, and what mends it.",
@@ -62,7 +62,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self._said(ctx, name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self._summary(ctx, name)) for name in self.list_commands(ctx)])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem  # noqa: PLC0415
@@ -70,11 +70,11 @@ class _Commands(click.Group):
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         # The base's own answer would load every command; what it says of options comes from the level below it.
         options = click.Command.shell_complete(self, ctx, incomplete)
-        return [*(CompletionItem(name, help=self._said(ctx, name)) for name in names), *options]
+        return [*(CompletionItem(name, help=self._summary(ctx, name)) for name in names), *options]
 
-    def _said(self, ctx: click.Context, name: str) -> str:
-        if name in _SAID:
-            return _SAID[name]
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        if name in _SUMMARIES:
+            return _SUMMARIES[name]
         command = self.get_command(ctx, name)
         return command.get_short_help_str() if command is not None else ""
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from allocator.core.addresses import Address, Family
 from speaker.netdev.interfaces import Interface
+from speaker.who_has.asking_interfaces import AskingInterface
 from speaker.who_has.messages import Claimed, question
-from speaker.who_has.vantage import Vantage
 from speaker.who_has.wire import Wire, heard
 
 QUESTIONS = 3
@@ -28,8 +28,8 @@ class Answer:
     count: int = 1
 
 
-def ask(places: Mapping[Address, Sequence[Vantage]], *, seconds: float) -> list[Answer]:
-    """Ask for every address where its vantages are, and return who answered within the time, in order of answering.
+def ask(places: Mapping[Address, Sequence[AskingInterface]], *, seconds: float) -> list[Answer]:
+    """Ask for every address on its interfaces; return who answered within the time, in order of answering.
 
     The whole time is listened for, since only that shows that nobody else answers. Raises OSError.
     """
@@ -66,7 +66,7 @@ def _note(found: dict[tuple[Address, str, str], Answer], wire: Wire, claimed: Cl
     )
 
 
-def _opened(places: Mapping[Address, Sequence[Vantage]]) -> Iterable[Wire]:
+def _opened(places: Mapping[Address, Sequence[AskingInterface]]) -> Iterable[Wire]:
     by_wire: dict[tuple[Interface, Family], list[Address]] = {}
     for address, chosen in places.items():
         for place in chosen:
@@ -75,7 +75,7 @@ def _opened(places: Mapping[Address, Sequence[Vantage]]) -> Iterable[Wire]:
         yield Wire.for_answers(interface, addresses)
 
 
-def _asked_on(wire: Wire, places: Mapping[Address, Sequence[Vantage]]) -> list[Address]:
+def _asked_on(wire: Wire, places: Mapping[Address, Sequence[AskingInterface]]) -> list[Address]:
     return [
         address
         for address, chosen in places.items()
@@ -83,6 +83,6 @@ def _asked_on(wire: Wire, places: Mapping[Address, Sequence[Vantage]]) -> list[A
     ]
 
 
-def _question(address: Address, interface: Interface, chosen: Sequence[Vantage]) -> bytes:
+def _question(address: Address, interface: Interface, chosen: Sequence[AskingInterface]) -> bytes:
     sender = next(place.sender for place in chosen if place.interface == interface)
     return question(address, mac=interface.mac, sender=sender)

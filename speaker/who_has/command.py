@@ -15,10 +15,10 @@ from allocator.objects.names import DEFAULT_NAMESPACE
 from speaker.netdev.interface_snapshot import read_interfaces
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
 from speaker.who_has.asking import Answer, ask
+from speaker.who_has.asking_interfaces import AskingInterface, NoInterface, asking_interfaces, has_itself
 from speaker.who_has.facts import ClusterFacts
 from speaker.who_has.listening import Listener
 from speaker.who_has.results import Identities, Result, exit_code, identities, result_of
-from speaker.who_has.vantage import NoVantage, Vantage, has_itself, vantages
 
 Parsed = TypeVar("Parsed")
 
@@ -74,7 +74,7 @@ def who_has(
             )
         else:
             _ask(interfaces, named, wanted, facts, seconds=seconds or _ANSWER_SECONDS, as_json=output == "json")
-    except NoVantage as error:
+    except NoInterface as error:
         _fail(str(error))
     except PermissionError:
         _fail(_NO_RAW_SOCKETS)
@@ -91,7 +91,7 @@ def _ask(
     seconds: float,
     as_json: bool,
 ) -> NoReturn:
-    places = {address: vantages(address, interfaces, named=named) for address in wanted}
+    places = {address: asking_interfaces(address, interfaces, named=named) for address in wanted}
     places_of_nodes = _beside(places, interfaces, facts)
     answers = ask({**places_of_nodes, **places}, seconds=seconds)
     who = _identities(interfaces, facts, answers)
@@ -126,7 +126,7 @@ def _listen(
     if not ranges:
         _fail("there are no pools to listen for; name addresses or ranges, as in 203.0.113.0/24")
     samples = [Address(each.family, each.first) for each in ranges]
-    places = {place.interface for sample in samples for place in vantages(sample, interfaces, named=named)}
+    places = {place.interface for sample in samples for place in asking_interfaces(sample, interfaces, named=named)}
     families = {each.family for each in ranges}
     nodes = {address: place for address, place in _beside({}, interfaces, facts, on=places).items() if place}
     with Listener(places, families) as listener:
@@ -140,19 +140,19 @@ def _listen(
 
 
 def _beside(
-    places: dict[Address, tuple[Vantage, ...]],
+    places: dict[Address, tuple[AskingInterface, ...]],
     interfaces: Sequence[Interface],
     facts: ClusterFacts,
     *,
     on: set[Interface] | None = None,
-) -> dict[Address, tuple[Vantage, ...]]:
+) -> dict[Address, tuple[AskingInterface, ...]]:
     """The nodes' own addresses on the LANs asked: whoever answers for one of them is that node."""
     asked = on if on is not None else {place.interface for chosen in places.values() for place in chosen}
     found = {}
     for address in facts.nodes:
         beside = [each for each in asked if any(address in subnet for subnet in each.subnets)]
         if beside and not any(has_itself(address, each) for each in interfaces):
-            found[address] = vantages(address, beside)
+            found[address] = asking_interfaces(address, beside)
     return found
 
 

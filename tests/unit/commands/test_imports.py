@@ -10,7 +10,7 @@ import click
 import pytest
 import yaml
 
-from allocator.cli import _SAID, main
+from allocator.cli import _SUMMARIES, main
 from tests.unit.commands.manifests import advertisement, pool, service
 
 SLOW = {
@@ -72,5 +72,5 @@ def test_completing_a_command_loads_none() -> None:
 
 def test_every_command_is_said_in_the_list_and_the_list_names_no_other() -> None:
     commands = main.list_commands(click.Context(main))
-    assert sorted(_SAID) == commands
-    assert all(len(text) <= 64 and text.endswith(".") for text in _SAID.values())
+    assert sorted(_SUMMARIES) == commands
+    assert all(len(text) <= 64 and text.endswith(".") for text in _SUMMARIES.values())

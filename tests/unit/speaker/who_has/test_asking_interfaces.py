@@ -9,7 +9,7 @@ import pytest
 from allocator.core.addresses import Address
 from speaker.membership.link import Subnet
 from speaker.netdev.interfaces import Interface
-from speaker.who_has.vantage import NoVantage, vantages
+from speaker.who_has.asking_interfaces import NoInterface, asking_interfaces
 
 
 def interface(name: str, *addresses: str, index: int = 2, **fields: Any) -> Interface:
@@ -28,7 +28,7 @@ STORAGE = interface("eth1", "198.51.100.2/24", index=3)
 
 
 def chosen(target: str, *interfaces: Interface, named: tuple[str, ...] = ()) -> dict[str, str]:
-    found = vantages(Address.parse(target), interfaces, named=named)
+    found = asking_interfaces(Address.parse(target), interfaces, named=named)
     return {place.interface.name: str(place.sender) for place in found}
 
 
@@ -62,12 +62,12 @@ def test_nobody_asks_in_the_name_of_the_address_asked_for() -> None:
 
 @pytest.mark.parametrize("fields", [{"flags": 0x3}, {"flags": 0x2 | 0x10000}, {"master": 7}, {"excluded": True}])
 def test_an_interface_that_cannot_ask_is_not_chosen(fields: dict[str, Any]) -> None:
-    with pytest.raises(NoVantage, match=r"no interface can ask for 192\.0\.2\.1"):
+    with pytest.raises(NoInterface, match=r"no interface can ask for 192\.0\.2\.1"):
         chosen("192.0.2.1", interface("eth0", "192.0.2.2/24", **fields))
-    with pytest.raises(NoVantage, match=r"interface eth0 is not there.* interfaces that can ask: none"):
+    with pytest.raises(NoInterface, match=r"interface eth0 is not there.* interfaces that can ask: none"):
         chosen("192.0.2.1", interface("eth0", "192.0.2.2/24", **fields), named=("eth0",))
 
 
 def test_ipv6_is_asked_where_there_is_ipv6() -> None:
-    with pytest.raises(NoVantage, match="has IPv6"):
+    with pytest.raises(NoInterface, match="has IPv6"):
         chosen("2001:db8::1", interface("eth0", "192.0.2.2/24", ipv6=False))

@@ -12,38 +12,40 @@ _LINK_LOCAL = AddressRange.parse("fe80::/10")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vantage:
+class AskingInterface:
     """An interface to ask from; `sender` is its own address that asks, None where it has none of the family."""
 
     interface: Interface
     sender: Address | None
 
 
-class NoVantage(Exception):
+class NoInterface(Exception):
     """There is nowhere to ask from; the message says why and what would help."""
 
 
-def vantages(target: Address, interfaces: Iterable[Interface], *, named: Sequence[str] = ()) -> tuple[Vantage, ...]:
+def asking_interfaces(
+    target: Address, interfaces: Iterable[Interface], *, named: Sequence[str] = ()
+) -> tuple[AskingInterface, ...]:
     """Return where to ask for `target`: on the interfaces named; else on those with a subnet that contains it.
 
     Where no interface has such a subnet, on those that a default route leads out of; else on all that could announce.
-    Raises NoVantage.
+    Raises NoInterface.
     """
     usable = [each for each in announcing(interfaces) if each.ipv6 or target.family is Family.IPV4]
     if named:
         chosen = [each for each in usable if each.name in named]
         if missing := sorted(set(named) - {each.name for each in chosen}):
-            raise NoVantage(_unusable(missing, usable, target.family))
+            raise NoInterface(_unusable(missing, usable, target.family))
     else:
         inside = [each for each in usable if any(target in subnet for subnet in each.subnets)]
         chosen = inside or [each for each in usable if each.default_route] or usable
     if not chosen:
-        raise NoVantage(
+        raise NoInterface(
             f"no interface can ask for {target}: none is up with a carrier on an Ethernet LAN"
             f"{' and has IPv6' if target.family is Family.IPV6 else ''}; name one with --interface, or run it on a "
             "node or in a speaker's container"
         )
-    return tuple(Vantage(interface=each, sender=_sender(target, each)) for each in chosen)
+    return tuple(AskingInterface(interface=each, sender=_sender(target, each)) for each in chosen)
 
 
 def has_itself(target: Address, interface: Interface) -> bool:
