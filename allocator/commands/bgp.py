@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -36,15 +37,19 @@ def bgp(
     """Show the sessions of all nodes with routers, as the nodes report them."""
     if ctx.invoked_subcommand is not None:
         return
+    from allocator.commands.bgp_facts import listed  # noqa: PLC0415
     from allocator.commands.bgp_live import show  # noqa: PLC0415
+    from allocator.commands.silent_speakers import silent_since  # noqa: PLC0415
+    from allocator.kube.resource import LEASES  # noqa: PLC0415
 
     with connected(kubeconfig) as cluster:
         statuses = _statuses(cluster, admitlb_namespace)
+        silent = silent_since(listed(cluster, LEASES, admitlb_namespace), datetime.now(UTC))
         routes = _routes(cluster, statuses, admitlb_namespace, lb_class) if prefixes else None
     if not statuses and output == "text":
         click.echo(f"No node speaks BGP: there is no BGPNodeStatus in {admitlb_namespace}.")
         return
-    show(statuses, routes, output=output, peer=peer)
+    show(statuses, routes, output=output, peer=peer, silent=silent)
 
 
 def _statuses(cluster: Cluster, namespace: str) -> list[BgpNodeStatus]:

@@ -55,6 +55,8 @@ class BgpFacts:
     """The BGPNodeStatuses."""
     services: Sequence[Document] = ()
     slices: Sequence[Document] = ()
+    silent_since: Mapping[str, str] = field(default_factory=dict)
+    """Since when the speakers of these nodes have not renewed their Leases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class BgpOutcome:
     obstacle: Obstacle | None = None
     since: str = field(default="", compare=False)
     """Since when the session is up."""
+    silent_since: str = ""
+    """Since when the node's speaker is not heard of: what it reported is of then. Empty while it is."""
 
     @property
     def reaches(self) -> bool:
@@ -89,6 +93,7 @@ class BgpOutcome:
             "step": str(self.obstacle.step) if self.obstacle is not None else "",
             "why": self.obstacle.why if self.obstacle is not None else "",
             "since": self.since,
+            "silentSince": self.silent_since,
             **told,
         }
 
@@ -106,7 +111,7 @@ def bgp_outcomes(
     beside = _beside(key, services, objects)
     statuses = {one.node: one for one in map(node_status_from, facts.statuses)}
     return [
-        outcome
+        replace(outcome, silent_since=facts.silent_since.get(node.name, ""))
         for node in map(node_from, nodes)
         for outcome in on_node(objects.on(node_value(node), beside), key, statuses)
     ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
 from allocator.commands.bgp_explanation import BgpFacts
+from allocator.commands.silent_speakers import silent_since
 from allocator.kube import resource
 from allocator.kube.client import Cluster, NotFound, Object
 from allocator.kube.resource import Resource
@@ -11,7 +15,7 @@ from allocator.objects import names
 _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
-def bgp_facts(cluster: Cluster, service: Object, *, installed_in: str) -> BgpFacts | None:
+def bgp_facts(cluster: Cluster, service: Object, *, installed_in: str, leases: Iterable[Object]) -> BgpFacts | None:
     """Read it; None where there is neither a BGPPeer nor a BGPAdvertisement. Raises ApiError.
 
     Other Services are read only where one may share a prefix with this one.
@@ -30,6 +34,7 @@ def bgp_facts(cluster: Cluster, service: Object, *, installed_in: str) -> BgpFac
         statuses=listed(cluster, names.BGP_NODE_STATUSES, installed_in),
         services=() if alone else list(cluster.list(resource.SERVICES).get("items") or ()),
         slices=list(cluster.list(slices, within, label_selector=its).get("items") or ()),
+        silent_since=silent_since(leases, datetime.now(UTC)),
     )
 
 

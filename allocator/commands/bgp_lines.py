@@ -27,6 +27,12 @@ def bgp_lines(outcomes: Iterable[BgpOutcome]) -> Iterator[str]:
 
 
 def _what(outcome: BgpOutcome) -> str:
+    if outcome.silent_since:
+        return f"{_told(outcome)} (as reported before {outcome.silent_since}: its speaker is silent since)"
+    return _told(outcome)
+
+
+def _told(outcome: BgpOutcome) -> str:
     if outcome.obstacle is not None:
         return f"not advertised ({outcome.obstacle.step}): {outcome.obstacle.why}"
     if outcome.route is None:

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -89,8 +90,18 @@ def live_routes(
     return found
 
 
-def show(statuses: Sequence[BgpNodeStatus], routes: Sequence[LiveRoute] | None, *, output: str, peer: str) -> None:
-    """Print it: of one peer alone where `peer` names one; routes where they were asked for."""
+def show(
+    statuses: Sequence[BgpNodeStatus],
+    routes: Sequence[LiveRoute] | None,
+    *,
+    output: str,
+    peer: str,
+    silent: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Print it: of one peer alone where `peer` names one; routes where they were asked for.
+
+    `silent` has the nodes whose speakers have stopped renewing their Leases, and since when.
+    """
     sessions = [(status, entry) for status in statuses for entry in status.sessions if peer in ("", entry.peer)]
     if output == "json":
         answer: dict[str, Any] = {
@@ -101,6 +112,7 @@ def show(statuses: Sequence[BgpNodeStatus], routes: Sequence[LiveRoute] | None, 
                     "established": one.established,
                     "prefixes": one.prefixes,
                     "message": one.message,
+                    "silentSince": silent.get(one.node, ""),
                 }
                 for one in statuses
             ],
@@ -113,7 +125,7 @@ def show(statuses: Sequence[BgpNodeStatus], routes: Sequence[LiveRoute] | None, 
     rows = [_session_row(status.node, entry) for status, entry in sessions]
     header = ("NODE", "PEER", "NEIGHBOR", "STATE", "FOR", "FAMILIES", "BFD", "SENT", "MESSAGE")
     print_table(header, rows, [_style(entry.state) for _, entry in sessions], styled=(3,))
-    for line in _remarks(statuses):
+    for line in _remarks(statuses, silent):
         click.echo(line)
     if routes is not None:
         click.echo()
@@ -139,8 +151,10 @@ def _style(state: str) -> str:
     return next((style for known, style in _STYLES.items() if known == state), "yellow")
 
 
-def _remarks(statuses: Iterable[BgpNodeStatus]) -> Iterator[str]:
+def _remarks(statuses: Iterable[BgpNodeStatus], silent: Mapping[str, str]) -> Iterator[str]:
     for status in statuses:
+        if status.node in silent:
+            yield f"{status.node}: as reported before {silent[status.node]}: its speaker is silent since"
         if status.message:
             yield f"{status.node}: {status.message}"
 

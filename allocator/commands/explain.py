@@ -121,6 +121,7 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) ->
         service = cluster.get(resource.SERVICES, name, namespace)
     except NotFound:
         return None
+    leases = cluster.list(resource.LEASES, installed_in).get("items") or ()
     return Facts(
         service=service,
         namespace=cluster.get(resource.NAMESPACES, namespace),
@@ -129,10 +130,10 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) ->
         announcements=_announcements(cluster, namespace, name, installed_in),
         advertisements=cluster.list(names.L2_ADVERTISEMENTS, installed_in).get("items") or (),
         nodes=cluster.list(resource.NODES).get("items") or (),
-        leases=cluster.list(resource.LEASES, installed_in).get("items") or (),
+        leases=leases,
         events=_events(cluster, service),
         families=cluster_families(cluster),
-        bgp=bgp_facts(cluster, service, installed_in=installed_in),
+        bgp=bgp_facts(cluster, service, installed_in=installed_in, leases=leases),
     )
 
 

@@ -110,7 +110,7 @@ def test_every_step_is_produced_by_one_of_these_tests() -> None:
     assert named | {Step.FAMILY} == {None, *Step}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_step_fails_if_and_only_if_the_peer_gets_nothing(data: st.DataObject) -> None:
     def some(names: tuple[str, ...], values: st.SearchStrategy[Any]) -> dict[str, Any]:

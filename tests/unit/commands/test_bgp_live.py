@@ -51,6 +51,12 @@ def test_sessions_are_a_table_with_the_reason_of_those_that_are_not_up(capsys: p
     ]
 
 
+def test_node_whose_speaker_is_silent_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    show(STATUSES, None, output="text", peer="", silent={"node-1": "2026-01-01T00:00:00Z"})
+    said = "node-1: as reported before 2026-01-01T00:00:00Z: its speaker is silent since"
+    assert said in capsys.readouterr().out.splitlines()
+
+
 def test_prefixes_are_said_with_the_nodes_they_come_from_and_those_that_are_held_up() -> None:
     first, second = routes()
     assert (str(first.prefix), first.services, first.nodes) == ("198.51.100.1/32", ("prod/web",), ("node-1",))
