@@ -56,23 +56,25 @@ def peer_conditions(
 def _session_conditions(
     peer: Peer, chosen: Sequence[str], statuses: Mapping[str, BgpNodeStatus]
 ) -> tuple[Condition, ...]:
-    """Sum up what the chosen nodes report."""
-    entries = {node: _entry(peer.name, statuses.get(node)) for node in chosen}
+    """Sum up what the chosen nodes report; one that reports nothing has no FRR, and is only mentioned."""
+    silent = [node for node in chosen if node not in statuses]
+    entries = {node: _entry(peer.name, statuses[node]) for node in chosen if node in statuses}
+    without = f"; no speaker reports BGP on {listed(silent)}" if silent else ""
+    if not entries:
+        return reconciling("NotEstablished", f"no node connects{without}")
     rejecting = {node: entry.message for node, entry in entries.items() if entry.rejected}
     if rejecting:
         return stalled("Rejected", in_one_line(by_reason(rejecting)))
     down = {node: entry.message or "not connected" for node, entry in entries.items() if not entry.up}
+    what = f"up on {len(entries) - len(down)} of {len(entries)} nodes"
     if down:
-        up = len(entries) - len(down)
-        return reconciling("NotEstablished", f"up on {up} of {len(entries)} nodes; {in_one_line(by_reason(down))}")
+        return reconciling("NotEstablished", f"{what}; {in_one_line(by_reason(down))}{without}")
     waiting = {node: entry.message for node, entry in entries.items() if entry.message}
     remark = f"; {in_one_line(by_reason(waiting))}" if waiting else ""
-    return ready("Established", f"up on {len(entries)} of {len(entries)} nodes{remark}")
+    return ready("Established", f"{what}{remark}{without}")
 
 
-def _entry(peer: str, status: BgpNodeStatus | None) -> SessionEntry:
-    if status is None:
-        return SessionEntry(peer=peer, message="no speaker has reported its sessions")
+def _entry(peer: str, status: BgpNodeStatus) -> SessionEntry:
     missing = f"not configured yet: {status.message}" if status.message else "not configured yet"
     return status.session(peer) or SessionEntry(peer=peer, message=missing)
 

@@ -17,6 +17,8 @@ class BgpNodeWriter:
         self._node = node
         self._namespace = namespace
         self._stored: Object | None = None
+        self._not_kept: Object | None = None
+        """What the API server took and did not keep: its CRD is of an older release and lacks a field."""
 
     def forget(self) -> None:
         """Read the object anew the next time: another may have changed it, or it may be lost."""
@@ -29,7 +31,8 @@ class BgpNodeWriter:
                 self._stored = self._cluster.get(BGP_NODE_STATUSES, self._node, self._namespace)
             except NotFound:
                 return True
-        return (self._stored.get("status") or {}) != wanted.as_status()
+        said = wanted.as_status()
+        return said not in (self._stored.get("status") or {}, self._not_kept)
 
     def write(self, wanted: BgpNodeStatus) -> None:
         """Make the object say this. Raises Conflict where somebody else wrote meanwhile."""
@@ -46,6 +49,7 @@ class BgpNodeWriter:
         except NotFound as error:
             # Deleted since: it is made the next time.
             raise Conflict(error.status, error.reason, str(error)) from error
+        self._not_kept = None if self._stored.get("status") == body["status"] else body["status"]
 
     def _created(self) -> Object:
         lease = self._cluster.get(LEASES, f"{SPEAKER_LEASE_PREFIX}{self._node}", self._namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -198,6 +199,28 @@ def test_object_goes_with_the_nodes_lease_and_comes_back_after_somebody_deletes_
     assert (owner["kind"], owner["name"]) == ("Lease", "speaker-node-a")
     cluster.delete(BGP_NODE_STATUSES, "node-a", DEFAULT_NAMESPACE)
     wait_reported(cluster, lambda one: bool(one.sessions), "it is made again")
+
+
+def test_definition_of_an_older_release_that_drops_a_field_costs_no_write_at_rest(
+    control_plane: ControlPlane, cluster: Cluster, node: Node
+) -> None:
+    definition = f"{BGP_NODE_STATUSES.plural}.{BGP_NODE_STATUSES.group}"
+    path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/sessions/items/properties/rejected"
+    older = json.dumps([{"op": "remove", "path": path}])
+    control_plane.kubectl("patch", "crd", definition, "--type=json", "-p", older)
+    try:
+        node.say(UP)
+        wait_reported(cluster, lambda one: bool(one.sessions), "the session is reported")
+        # The API server takes a moment to follow its definitions.
+        wait_until(lambda: _rests(cluster), SECONDS, "nothing is written any more")
+    finally:
+        control_plane.kubectl("apply", "-f", str(Path(__file__).parents[2] / "manifests" / "crds"))
+
+
+def _rests(cluster: Cluster) -> bool:
+    before = versions(cluster)
+    time.sleep(3.0)
+    return versions(cluster) == before
 
 
 def test_speaker_that_starts_anew_leaves_statuses_of_services_until_it_knows_them(

@@ -46,7 +46,6 @@ def test_peer_is_ready_once_its_session_is_up_on_every_node() -> None:
             (DOWN,) * 5,
             "up on 0 of 5 nodes; node-1, node-2, node-3 and 2 more (not connected: the router does not answer)",
         ),
-        ((UP, UP, UP, UP), "up on 4 of 5 nodes; node-5 (no speaker has reported its sessions)"),
         ((UP, UP, UP, UP, None), "up on 4 of 5 nodes; node-5 (not configured yet)"),
     ],
 )
@@ -55,6 +54,22 @@ def test_nodes_whose_session_is_not_up_are_named_by_reason(entries: Any, message
     assert (found["Ready"].status, found["Ready"].reason) == ("False", "NotEstablished")
     assert found["Ready"].message == message
     assert "Reconciling" in found
+
+
+def test_node_without_frr_is_mentioned_and_not_waited_for() -> None:
+    found = conditions(UP, UP, UP)
+    assert found["Ready"].status == "True"
+    assert found["Ready"].message == "up on 3 of 3 nodes; no speaker reports BGP on node-4, node-5"
+    found = conditions(UP, DOWN)
+    assert found["Ready"].message == (
+        "up on 1 of 2 nodes; node-2 (not connected: the router does not answer); "
+        "no speaker reports BGP on node-3, node-4, node-5"
+    )
+    found = conditions(UP, nodeSelectors=[{"matchLabels": {"rack": "4"}}])
+    assert (found["Ready"].reason, found["Ready"].message) == (
+        "NotEstablished",
+        "no node connects; no speaker reports BGP on node-4",
+    )
 
 
 def test_what_frr_refuses_has_to_be_changed_by_somebody() -> None:
