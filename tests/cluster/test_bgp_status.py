@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,7 +20,7 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Cluster, Object
 from allocator.kube.events import EventRecorder
 from allocator.kube.reflector import Change, Reflector, identity
-from allocator.kube.resource import EVENTS, NODES
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, EVENTS, NODES, SERVICES
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionStatus, node_status_from
 from allocator.objects.names import (
     BGP_ADVERTISEMENTS,
@@ -33,7 +36,7 @@ from speaker.status import bgp_writer
 from speaker.status.bgp_events import BgpEvents
 from speaker.status.bgp_writer import MOST_OBJECTS, BgpStatusWriter
 from speaker.status.service_l2_status import NODE_LABEL
-from tests.cluster.installation import pool
+from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling, conditions
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
@@ -309,3 +312,56 @@ def test_events_are_on_the_peer(cluster: Cluster, node: Node) -> None:
         return {one["reason"] for one in events if one["involvedObject"].get("uid") == uid}
 
     wait_until(lambda: {"SessionUp", "SessionDown"} <= reasons(), SECONDS, "both are told")
+
+
+def admitlb(control_plane: ControlPlane, *argv: str) -> Any:
+    """What a command prints as JSON, run as a person would."""
+    environment = {**os.environ, "KUBECONFIG": str(control_plane.kubeconfig())}
+    command = [str(Path(sys.executable).with_name("admitlb")), *argv, "-o", "json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_explain_and_bgp_say_what_becomes_of_an_address(
+    control_plane: ControlPlane, cluster: Cluster, node: Node
+) -> None:
+    cluster.create(IP_ADDRESS_POOLS, pool("main", "198.51.100.1"), DEFAULT_NAMESPACE)
+    cluster.create(BGP_PEERS, peer(), DEFAULT_NAMESPACE)
+    cluster.create(BGP_ADVERTISEMENTS, bgp_advertisement(med=5), DEFAULT_NAMESPACE)
+    cluster.create(SERVICES, service("web"), "default")
+    try:
+        wait_until(lambda: ingress(cluster.get(SERVICES, "web", "default")), SECONDS, "it has an address")
+        node.say(replace(UP, sent_prefixes=0))
+        node.announce(WEB)
+
+        def outcomes() -> dict[str, tuple[bool, str]]:
+            (address,) = admitlb(control_plane, "explain", WEB)["addresses"]
+            assert address["layer2"] is False
+            return {one["node"]: (one["advertised"], one["step"]) for one in address["bgp"]}
+
+        assert outcomes() == {"node-a": (False, "endpoints"), "node-b": (False, "endpoints")}
+        endpoints = {
+            "metadata": {"name": "web", "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
+            "ports": [{"name": "", "port": 80, "protocol": "TCP"}],
+        }
+        served = cluster.serves(ENDPOINT_SLICES_V1)
+        cluster.create(ENDPOINT_SLICES_V1 if served else ENDPOINT_SLICES_V1BETA1, endpoints, "default")
+        wait_reported(
+            cluster, lambda one: one.sessions[0].wanted == 1 and one.sessions[0].sent == 0, "it is not sent"
+        )
+        assert outcomes() == {"node-a": (False, "sent"), "node-b": (False, "speaker")}
+        node.say(UP)
+        wait_reported(cluster, lambda one: one.sessions[0].sent == 1, "it is sent")
+        assert outcomes()["node-a"] == (True, "")
+        told = admitlb(control_plane, "bgp", "--prefixes")
+        assert [(one["node"], one["peer"], one["state"]) for one in told["sessions"]] == [
+            ("node-a", "tor", "Established")
+        ]
+        (route,) = told["routes"]
+        assert (route["prefix"], route["attributes"], route["nodes"]) == ("198.51.100.1/32", "MED 5", ["node-a"])
+        assert [(one["node"], one["step"]) for one in route["heldUp"]] == [("node-b", "speaker")]
+    finally:
+        cluster.delete(SERVICES, "web", "default")
