@@ -39,7 +39,7 @@ class Plan:
 PLANS = (
     Plan("mgmtd"),
     Plan("zebra", ("-f", "/dev/null")),
-    Plan("bfdd", ("-f", "/dev/null", "--bfdctl", f"{STATE}/bfdd.sock")),
+    Plan("bfdd", ("-f", "/dev/null")),
     # Nodes dial: it listens nowhere, and then needs no capability and no change of user by itself.
     Plan("bgpd", ("-f", "/dev/null", "-S", "-p", "0"), unprivileged=True),
 )

@@ -19,7 +19,7 @@ SUITE, PACKAGES = "trixie", ("frr", "python3")
 _DOCKERFILE = PROJECT / "Dockerfile.frr"
 _GROUP = re.compile(r"groupadd --system --gid (\d+) (\w+)")
 _USER = re.compile(r"useradd --system --uid (\d+) ")
-_MOUNT_POINTS = ("run/frr", "run/admitlb", "var/tmp")
+_MOUNT_POINTS = ("run/frr", "run/admitlb", "var/lib/frr", "var/tmp")
 
 
 def find_frr_image(folder: Path) -> Image | None:
