@@ -77,6 +77,11 @@ class ClusterWatches:
         names = {f"watch of {reflector.resource.plural}": reflector for reflector in self.waited_for}
         return {**names, "watch of requested moves": self._moves}
 
+    def retry(self) -> None:
+        """Have those that cannot reach the API server try again at once: a link is back, maybe."""
+        for reflector in (*self.waited_for, self._moves):
+            reflector.retry()
+
     def relist(self) -> None:
         """List all anew, because the API server has lost the state they stand on."""
         for reflector in (*self.waited_for, self._moves):

@@ -127,6 +127,10 @@ class Reflector:
             interrupt = self._interrupt
         interrupt.request()
 
+    def retry(self) -> None:
+        """Try again at once, if the API server could not be reached, and then soon: the way there may be back."""
+        self._woken.set()
+
     def relist(self) -> None:
         """List anew, because what the watch stands on is of a state that the API server has lost (`rewind`)."""
         self._anew.set()
@@ -197,8 +201,8 @@ class Reflector:
             if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
                 setbacks = 0
             else:
-                self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
-                setbacks += 1
+                woken = self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
+                setbacks = 0 if woken else setbacks + 1
 
     def _list(self) -> str:
         if self._kept is not None:
