@@ -33,6 +33,7 @@ _CLIENTS = 8
 _MORE = 50
 """How many come one after another at the end, to see what one more costs."""
 _POOL = "198.18.0.0/15"
+_NODE_PORTS = "20000-32767"
 _LULL_SECONDS = 5.0
 _LONGEST_SECONDS = 1800.0
 _USERS = tuple(f"system:serviceaccount:{DEFAULT_NAMESPACE}:{name}" for name in ("controller", "speaker"))
@@ -50,12 +51,12 @@ class Storm:
 def measure(*, runs: int) -> Iterator[Figure]:
     """Have the storm once with the yardstick's writer, once with AdmitLB."""
     services = runs * SERVICES_A_RUN
-    with Lab(nodes=3) as lab:
+    with Lab(nodes=3, node_ports=_NODE_PORTS) as lab:
         lab.kubectl("apply", "-f", str(PROJECT / "manifests/namespace.yaml"))
         lab.kubectl("apply", "-f", str(PROJECT / "manifests/crds"))
         lab.deploy_http("web")
         floor = _with_metallb_writes(lab, services)
-    with Lab(nodes=3, audited_users=_USERS) as lab:
+    with Lab(nodes=3, audited_users=_USERS, node_ports=_NODE_PORTS) as lab:
         yield from _with_admitlb(lab, services, floor)
 
 

@@ -45,6 +45,8 @@ CONTROLLERS = (
 as aliases (cmd/kube-controller-manager/names, "change policy")."""
 
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
+NODE_PORTS = "30000-32767"
+"""Of Kubernetes itself: it ends at 2,768 Services."""
 
 _START_SECONDS = 60
 _NOT_YET = (OSError, HTTPException)
@@ -73,7 +75,7 @@ class ControlPlane:
         fsync: bool = False,
         service_cidrs: Sequence[str] = SERVICE_CIDRS,
         controllers: Sequence[str] = CONTROLLERS,
-        node_ports: str = "30000-32767",
+        node_ports: str = NODE_PORTS,
         audited_users: Sequence[str] = (),
     ) -> None:
         """Prepare, without starting anything.

@@ -17,7 +17,7 @@ from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab import binaries, namespaces, topology
 from tests.lab.client import Client
 from tests.lab.container import PROJECT
-from tests.lab.control_plane import ControlPlane
+from tests.lab.control_plane import NODE_PORTS, ControlPlane
 from tests.lab.images import Image
 from tests.lab.network import Host, Network, forward_between_lans, run_ip
 from tests.lab.node import Node, NodeSettings
@@ -48,11 +48,12 @@ class Lab:
         fsync: bool = False,
         images: Mapping[str, Image] | None = None,
         audited_users: Sequence[str] = (),
+        node_ports: str = NODE_PORTS,
     ) -> None:
         """Make the network, without starting anything. `node_labels` by node name replace LAB_LABELS where given.
 
         Containers whose image is among `images`, named without tag, see its files; all others see this machine's.
-        What `audited_users` ask the API server for is written down.
+        What `audited_users` ask the API server for is written down. Each Service takes one of `node_ports`.
         """
         namespaces.require_inside()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="admitlb-lab-", dir="/run"))
@@ -71,6 +72,7 @@ class Lab:
                 fsync=fsync,
                 service_cidrs=topology.SERVICE_CIDRS,
                 audited_users=audited_users,
+                node_ports=node_ports,
             )
             cluster = self.control_plane.cluster()
             self._pods = Reflector(cluster, PODS, on_change=self._pod_changed)
