@@ -72,7 +72,9 @@ class Decision:
         if isinstance(event, Connected):
             self._table.adopt_passwords(event.passwords)
         elif isinstance(event, PeerInUse):
-            self.peers_in_use.note(event.peer)
+            # Not as the driver has it, which knows the router ID as well: what is edited later is compared with this.
+            if (peer := self.state.peers.get(event.peer.name)) is not None:
+                self.peers_in_use.note(peer)
         elif isinstance(event, Resetting) and self._turn is not None:
             self._turn.note_resetting(event.resets)
 
