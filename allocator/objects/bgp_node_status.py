@@ -42,22 +42,23 @@ class SessionEntry:
         return self.state == SessionStatus.ESTABLISHED
 
     def as_document(self) -> dict[str, Any]:
-        """Return the entry of `status.sessions`; all fields are in it, so that nothing of an earlier one stays."""
-        return {
-            "peer": self.peer,
-            "neighbor": self.neighbor,
-            "vrf": self.vrf,
-            "state": str(self.state),
-            # A date is one or is not there.
-            **({"since": self.since} if self.since else {}),
-            "message": self.message,
-            "rejected": self.rejected,
-            "lastReset": self.last_reset,
-            "bfd": self.bfd,
-            "families": list(self.families),
-            "wanted": self.wanted,
-            "sent": self.sent,
-        }
+        """Return the entry of `status.sessions`, without what is empty."""
+        return _told(
+            {
+                "peer": self.peer,
+                "neighbor": self.neighbor,
+                "vrf": self.vrf,
+                "state": str(self.state),
+                "since": self.since,
+                "message": self.message,
+                "rejected": self.rejected or None,
+                "lastReset": self.last_reset,
+                "bfd": self.bfd,
+                "families": list(self.families) or None,
+                "wanted": self.wanted,
+                "sent": self.sent,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +82,22 @@ class BgpNodeStatus:
         return f"{sum(entry.up for entry in wanted)}/{len(wanted)}"
 
     def as_status(self) -> dict[str, Any]:
-        """Return the object's status."""
-        return {
-            "node": self.node,
-            "frrVersion": self.frr_version,
-            "message": self.message,
-            "established": self.established,
-            "prefixes": self.prefixes,
-            "sessions": [entry.as_document() for entry in self.sessions],
-        }
+        """Return the object's status, without what is empty."""
+        return _told(
+            {
+                "node": self.node,
+                "frrVersion": self.frr_version,
+                "message": self.message,
+                "established": self.established,
+                "prefixes": self.prefixes,
+                "sessions": [entry.as_document() for entry in self.sessions],
+            }
+        )
+
+
+def _told(fields: dict[str, Any]) -> dict[str, Any]:
+    """Leave out empty texts: an API server may take one for null, which no schema of ours allows."""
+    return {name: value for name, value in fields.items() if value not in ("", None)}
 
 
 def node_status_from(document: Document) -> BgpNodeStatus:

@@ -37,9 +37,12 @@ class BgpNodeWriter:
     def write(self, wanted: BgpNodeStatus) -> None:
         """Make the object say this. Raises Conflict where somebody else wrote meanwhile."""
         stored = self._stored if self._stored is not None else self._created()
+        said = wanted.as_status()
+        # In a merge patch what is null goes.
+        gone = {name: None for name in (stored.get("status") or {}) if name not in said}
         body = {
             "metadata": {"resourceVersion": stored["metadata"]["resourceVersion"]},
-            "status": wanted.as_status(),
+            "status": {**said, **gone},
         }
         self._stored = None
         try:
@@ -49,7 +52,7 @@ class BgpNodeWriter:
         except NotFound as error:
             # Deleted since: it is made the next time.
             raise Conflict(error.status, error.reason, str(error)) from error
-        self._not_kept = None if self._stored.get("status") == body["status"] else body["status"]
+        self._not_kept = None if self._stored.get("status") == said else said
 
     def _created(self) -> Object:
         lease = self._cluster.get(LEASES, f"{SPEAKER_LEASE_PREFIX}{self._node}", self._namespace)

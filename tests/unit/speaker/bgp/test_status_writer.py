@@ -70,7 +70,10 @@ class Objects:
             version = (body.get("metadata") or {}).get("resourceVersion")
             if version not in (None, stored["metadata"]["resourceVersion"]):
                 raise Conflict(409, "Conflict", name)
-            stored = self._put(kind, name, {**stored, "status": body["status"]})
+            merged = {**(stored.get("status") or {}), **body["status"]}
+            status = {field: value for field, value in merged.items() if value is not None}
+            assert "" not in status.values(), "the API server takes an empty text for null"
+            stored = self._put(kind, name, {**stored, "status": status})
         self._written(f"patch {kind.plural}", kind, name, stored)
         return stored
 
