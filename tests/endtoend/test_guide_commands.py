@@ -6,7 +6,9 @@ Placeholders (`<service-name>`, `<namespace>`) are filled in with a Service that
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -173,6 +175,22 @@ def test_list_all_assigned_ips_to_check_for_duplicates(site: Lab) -> None:
     printed = shows(site, command, r"^production/web: 10\.10\.10\.100$")
     addresses = [line.partition(": ")[2] for line in printed.splitlines()]
     assert len(addresses) == len(set(addresses))
+
+
+def test_an_external_ip_that_is_reachable_is_answered_for_by_a_node(site: Lab) -> None:
+    """The step after "External IP not reachable": on a machine of the LAN, which has the cluster's kubeconfig."""
+    argv = [Path(sys.executable).with_name("admitlb"), "who-has", "--kubeconfig", site.control_plane.kubeconfig()]
+
+    def answered() -> str:
+        done = site.client().host.run(*map(str, argv), IN_USE, check=False, timeout_seconds=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    told = wait_until(answered, 60, "a node answers", retry_on=(AssertionError,))
+    lines = told.splitlines()
+    assert lines[0] == f"{IN_USE}: Answered"
+    assert re.fullmatch(r"  node-\d \([0-9a-f:]{17}\) answers on eth1 after \d+\.\d ms", lines[1])
+    assert lines[2:] == ["  held by production/web from pool internal-production"]
 
 
 def test_the_metrics_the_guide_names_are_served(site: Lab) -> None:
