@@ -54,7 +54,7 @@ class FrrPod:
 
     def start(self, **variables: str) -> None:
         """Start it, with further variables."""
-        pod = {"metadata": {"name": "frr-1", "namespace": NAMESPACE}, "spec": self.spec}
+        pod = {"metadata": {"name": "frr-1", "namespace": NAMESPACE, "uid": "1"}, "spec": self.spec}
         mounts = []
         for volume in self.spec["volumes"]:
             (mount,) = (each for each in self._container_spec["volumeMounts"] if each["name"] == volume["name"])

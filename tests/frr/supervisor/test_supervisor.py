@@ -32,7 +32,7 @@ def test_all_daemons_answer_no_port_is_open_and_the_kernel_stays_as_it_is(here: 
     assert all(pod.answers(plan.name) for plan in PLANS)
     assert pod.host.run("ss", "-Htln").stdout == ""
     udp = {line.split()[3].rpartition(":")[2] for line in pod.host.run("ss", "-Huln").stdout.splitlines()}
-    assert udp <= {"3784", "3785", "4784", "6784"}
+    assert udp <= {"3784", "3785", "4784", "6784", "7784"}
     assert kernel_settings(pod.host) == before
 
 
