@@ -110,11 +110,13 @@ class BgpMetrics(Collector):
         for name, peer in snapshot.sessions.items():
             old, new = before.get(name), snapshot.states.get(name)
             ended = int(old is not None and old.up) if new is None else _ended(old, new)
-            if ended and (peer.vrf, peer.id) not in self._resetting:
+            if ended and (peer.vrf, peer.id) in self._resetting:
+                # Seen by the reading after the change: until then the session is up, as it was read before.
+                self._resetting.discard((peer.vrf, peer.id))
+                ended -= 1
+            if ended:
                 reason = new.last_reset if new is not None else "FRR ended"
                 self._resets.labels("session", reason).inc(ended)
-            if new is not None and new.up:
-                self._resetting.discard((peer.vrf, peer.id))
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is to be said now."""
@@ -163,8 +165,10 @@ class BgpMetrics(Collector):
         yield family("admitlb_bgp_session_drops_total", "How often FRR says the session has ended", drops, "unknown")
 
     def _note_resets(self, resets: Iterable[Reset]) -> None:
+        up = {(state.vrf, state.neighbor) for state in self._states.values() if state.up}
         for reset in resets:
-            self._resetting.add((reset.vrf, reset.neighbor))
+            if (reset.vrf, reset.neighbor) in up:
+                self._resetting.add((reset.vrf, reset.neighbor))
             self._resets.labels("configuration", reset.reason).inc()
 
 

@@ -172,6 +172,7 @@ def test_reset_by_a_change_is_counted_once_and_by_what_was_changed() -> None:
     scraped = Scraped(SaidByBgp(snapshot(TOR)))
     scraped.see(snapshot(TOR))
     scraped.metrics.on_event(Resetting((Reset("", "192.0.2.1", "password set"),)))
+    scraped.see(snapshot(TOR))
     scraped.see(snapshot(TOR, states={"tor": session(TOR, "Idle", drops=1, last_reset="Password config change")}))
     scraped.see(snapshot(TOR, states={"tor": session(TOR, drops=1)}))
     assert scraped["admitlb_bgp_session_resets_total"] == {("configuration", "password set"): 1}
