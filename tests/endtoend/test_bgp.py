@@ -18,7 +18,8 @@ from tests.lab.frr_image import NAME
 from tests.lab.lab import Lab
 from tests.lab.outage import OutageMeter
 from tests.lab.pod_status import PODS
-from tests.lab.routers import BIRD, FRR, NoRouters, Routers
+from tests.lab.route_monitor import RouteMonitor
+from tests.lab.routers import BIRD, FRR, NoRouters, Routers, lost
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 
@@ -107,11 +108,11 @@ def test_nodes_are_renewed_one_after_the_other(lab: Lab, routers: Routers) -> No
     selector = "app=metallb,component=frr"
     before = {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in lab.pods(DEFAULT_NAMESPACE, selector)}
 
-    with outage(routers) as meter:
+    with RouteMonitor(routers.hosts[BIRD]) as bird, RouteMonitor(routers.hosts[FRR]) as frr, outage(routers) as meter:
         done = roll(lab, "--apply", "--all", "--node=node-2", "--node=node-3")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert meter.report.failures == (), meter.report.summary()
+    assert lost(meter.report, (bird, frr)) == [], meter.report.summary()
     wait_routes(routers, nodes(lab), 5.0)
     after = {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in lab.pods(DEFAULT_NAMESPACE, selector)}
     assert {name for name, uid in after.items() if before[name] != uid} == {"node-2", "node-3"}
@@ -136,13 +137,13 @@ def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab:
     )
     others = nodes(lab) - set(lab.node("node-1").addresses)
 
-    with outage(routers) as meter:
+    with RouteMonitor(routers.hosts[BIRD]) as bird, RouteMonitor(routers.hosts[FRR]) as frr, outage(routers) as meter:
         lab.cluster().delete(PODS, pod["metadata"]["name"], DEFAULT_NAMESPACE)
         wait_routes(routers, others)
         wait_routes(routers, nodes(lab), SESSION_SECONDS)
 
     print(f"a client behind the routers: {meter.report.summary()}")
-    assert meter.report.failures == (), meter.report.summary()
+    assert lost(meter.report, (bird, frr)) == [], meter.report.summary()
     log = lab.logs(pod["metadata"]["name"], "frr")
     assert "left within" in log
 

@@ -6,6 +6,7 @@ in the network beyond sends half of its connections through each router.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,8 @@ from tests.lab.frr_daemons import ROUTER, FrrDaemons
 from tests.lab.frr_programs import find_bird, find_frr
 from tests.lab.lab import Lab
 from tests.lab.network import Host
-from tests.lab.outage import OutageMeter
+from tests.lab.outage import Failure, OutageMeter, Report
+from tests.lab.route_monitor import RouteMonitor
 
 NODE_ASN, ROUTER_ASN = 64512, 64513
 BIRD, FRR = "203.0.113.221", "203.0.113.222"
@@ -31,6 +33,7 @@ _ADDRESSES = {BIRD: ("2001:db8:1::dd", "192.0.2.1/24", "2001:db8:be::1/64")}
 _ADDRESSES[FRR] = ("2001:db8:1::de", "192.0.2.2/24", "2001:db8:be::2/64")
 _CLIENT = ("192.0.2.10/24", "2001:db8:be::10/64")
 _RELEASE = "10.3"
+_REHASH_SECONDS = 0.1
 _BFD = 'protocol bfd {\n  interface "*" { min rx interval 50 ms; min tx interval 50 ms; multiplier 3; };\n}\n'
 _HASH_POLICY = tuple(Path("/proc/sys/net", family, "fib_multipath_hash_policy") for family in ("ipv4", "ipv6"))
 
@@ -171,6 +174,21 @@ class Routers:
         lines += ["address-family ipv6 unicast", "maximum-paths 16"]
         lines += [f"neighbor {node} activate" for node in nodes]
         self.ask_frr(*lines, "end")
+
+
+def lost(report: Report, monitors: Iterable[RouteMonitor]) -> list[Failure]:
+    """Return the requests that failed for another reason than that a router changed its next hops meanwhile.
+
+    A router that hashes anew sends some connections to another node, which resets those that are under way; no node
+    can help that.
+    """
+    changes = [change.at for monitor in monitors for change in monitor.changes]
+    return [
+        failure
+        for failure in report.failures
+        if "reset" not in failure.reason
+        or not any(failure.started - _REHASH_SECONDS <= at <= failure.ended + _REHASH_SECONDS for at in changes)
+    ]
 
 
 def _hash_by_connection(host: Host) -> None:
