@@ -19,6 +19,7 @@ from allocator.bgp.route_class import Attributes, Prefix
 from allocator.bgp.routes import attributes_text, routes_of
 from allocator.commands.bgp_explanation import live_obstacle
 from allocator.commands.live import age
+from allocator.commands.printable import printable
 from allocator.commands.tables import print_table
 from allocator.core.listing import listed
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
@@ -126,7 +127,7 @@ def show(
     header = ("NODE", "PEER", "NEIGHBOR", "STATE", "FOR", "FAMILIES", "BFD", "SENT", "MESSAGE")
     print_table(header, rows, [_style(entry.state) for _, entry in sessions], styled=(3,))
     for line in _remarks(statuses, silent):
-        click.echo(line)
+        click.echo(printable(line))
     if routes is not None:
         click.echo()
         _print_routes([each for each in routes if peer in ("", each.peer)])

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from allocator.bgp.routes import Route, attributes_text
+from allocator.commands.printable import printable
 from allocator.commands.tables import print_table
 from allocator.core.listing import listed
 from allocator.offline.bgp_plan import BgpPlan, Nodes, SessionChange
@@ -54,9 +55,9 @@ def print_bgp(plan: BgpPlan, changes: BgpChanges | None) -> None:
             styles = [_STYLES.get(each.change, "red") for each in changes.sessions]
             print_table(("CHANGE", "PEER", "NODES", "WHY"), sessions, styles, styled=(0,))
     for lacking in plan.not_announced:
-        click.echo(f"\n{lacking.service}: {lacking.address} is announced to no BGPPeer:")
+        click.echo(f"\n{printable(lacking.service)}: {lacking.address} is announced to no BGPPeer:")
         for reason, nodes in lacking.reasons.items():
-            click.echo(f"  {_where(nodes)}: {reason}")
+            click.echo(f"  {printable(f'{_where(nodes)}: {reason}')}")
 
 
 def _section(title: str, rows: list[tuple[str, ...]], plan: BgpPlan) -> None:

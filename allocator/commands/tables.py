@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 import click
 
 from allocator.commands.live import age
+from allocator.commands.printable import printable
 from allocator.core.claims import Claim
 from allocator.offline.change_effects import HARMFUL, ChangeEffects
 from allocator.offline.plan_result import PoolResult, ServiceResult, State
@@ -96,12 +97,13 @@ def _bar(share: float) -> str:
 
 
 def print_table(header: Row, rows: Sequence[Row], styles: Sequence[str], *, styled: Collection[int] = (1, 4)) -> None:
-    """Print rows below a header; a row's style is that of its `styled` columns."""
+    """Print rows below a header; a row's style is that of its `styled` columns. Cells may hold any text."""
     if rows:
+        shown = [[printable(cell) for cell in row] for row in rows]
         if sys.stdout.isatty():
-            _framed(header, rows, styles, styled)
+            _framed(header, shown, styles, styled)
         else:
-            _plain(header, rows)
+            _plain(header, shown)
 
 
 def _plain(header: Row, rows: Sequence[Row]) -> None:
