@@ -29,6 +29,7 @@ address by then, nearly always."""
 _LISTEN_TURNS = 6
 """For how many turns a node that hears nobody takes nothing after it has got a link back. Kernels ask for hardware
 addresses once a second, and what is asked before the switch passes anything is lost."""
+_UNLINKED, _LINKED = "without a link", "with a link again"
 _NOWHERE = Scope(frozenset())
 
 
@@ -36,8 +37,7 @@ _NOWHERE = Scope(frozenset())
 class Moment:
     """What is the same for all groups that are decided about at one moment.
 
-    `unready_at` is when this node was last seen not to be Ready, `linked_at` when one of its interfaces last came
-    (back) with a link.
+    `unready_at` is when this node was last seen not to be Ready.
     """
 
     node: str
@@ -48,7 +48,6 @@ class Moment:
     terms: ClaimTerms
     handover_seconds: float
     unready_at: float | None
-    linked_at: float
 
 
 @dataclass(slots=True)
@@ -97,6 +96,7 @@ class GroupDecision:
         group, out, standings = self._group, self._out, self._standings
         addresses = group.candidates.addresses
         own = group.live.own
+        self._note_link()
         may_take = self._may_take()
         for index, address in enumerate(addresses):
             known = self._before.get(address)
@@ -206,10 +206,27 @@ class GroupDecision:
             return not standings.probed and not self._listens() and self._has_waited("vacant")
         return standings.outdoes_holder and self._is_steady() and self._has_waited("lesser holder")
 
+    def _note_link(self) -> None:
+        """Remember since when this node has a link for the addresses again, if it had none while it heard nobody."""
+        own, group, out = self._group.live.own, self._group, self._out
+        if own is None:
+            return
+        links = self._moment.inputs.links
+        reaches = [reach(*each, links) for each in zip(group.candidates.addresses, own.scopes, strict=True)]
+        if any(each.lost or not each.possible for each in reaches):
+            out.since[_UNLINKED] = group.since.get(_UNLINKED, self._now)
+        elif _UNLINKED in group.since and self._moment.inputs.liveness.alone:
+            out.since[_LINKED] = self._now
+        elif _LINKED in group.since:
+            out.since[_LINKED] = group.since[_LINKED]
+
     def _listens(self) -> bool:
         """Whether this node hears nobody, maybe because it had no link until now: others may have all that it had."""
-        at = self._moment.linked_at + _LISTEN_TURNS * SKEW_SECONDS
-        if not self._moment.inputs.liveness.alone or self._now >= at:
+        linked_at = self._out.since.get(_LINKED)
+        if linked_at is None or not self._moment.inputs.liveness.alone:
+            return False
+        at = linked_at + _LISTEN_TURNS * SKEW_SECONDS
+        if self._now >= at:
             return False
         self._ends.append(at)
         return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TypeVar
 
@@ -68,8 +67,6 @@ class Holder:
         self._gone: set[Address] = set()
         self._heard_of: Set[Address] = frozenset()
         self._unready_at: float | None = None
-        self._linked: frozenset[str] | None = None
-        self._linked_at = -math.inf
         self._state = HolderState()
 
     def group_of(self, address: Address) -> Candidates | None:
@@ -117,7 +114,6 @@ class Holder:
     def decide(self, inputs: Inputs, now: float, *, may_go_on: Callable[[], bool] = always) -> HolderState:
         """Hold the elections that may come out otherwise than before, as long as there is time, and return what this
         node announces from now on."""
-        self._note_links(inputs, now)
         self._follow(inputs, now)
         for group in self._electorate.refresh(inputs, may_go_on):
             self._dirty[group] = None
@@ -139,7 +135,6 @@ class Holder:
             terms=self._terms,
             handover_seconds=self._handover_seconds,
             unready_at=self._unready_at,
-            linked_at=self._linked_at,
         )
         outcomes: dict[ElectedGroup, Outcome] = {}
         while self._dirty and may_go_on():
@@ -148,14 +143,6 @@ class Holder:
             outcome = outcomes[group] = GroupDecision(group, moment, self._held).outcome()
             self._note(group, outcome)
         return outcomes
-
-    def _note_links(self, inputs: Inputs, now: float) -> None:
-        """Remember when this node got a link back; what it has when its speaker starts counts as never lost."""
-        linked = _linked(inputs)
-        if self._linked is not None and linked - self._linked:
-            self._linked_at = now
-        if linked or self._linked is not None:
-            self._linked = linked
 
     def _follow(self, inputs: Inputs, now: float) -> None:
         """Find out about which groups is to be decided, but for those whose candidates are other ones."""
@@ -299,11 +286,6 @@ class Holder:
         while self._deadlines and self._deadlines[0][2].deadline != self._deadlines[0][0]:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
-
-
-def _linked(inputs: Inputs) -> frozenset[str]:
-    """The interfaces of this node that have a link."""
-    return frozenset(link.name for link in inputs.links if not link.lost)
 
 
 def _surroundings(inputs: Inputs) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from speaker.election.election import rank
 from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link, Subnet
 from speaker.membership.membership import STEADY_SECONDS
-from tests.unit.speaker.simulated import Cluster, candidates
+from tests.unit.speaker.simulated import Cluster, candidates, lan_links
 from tests.unit.speaker.walker import BOUND_SECONDS, LEASE_BOUND_SECONDS, walk_many_faults, walk_one_fault
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 21))
@@ -93,6 +94,42 @@ def test_a_node_whose_cables_return_answers_for_nothing_that_others_have_taken(
     cluster.heal()
     cluster.run(BOUND_SECONDS)
     assert [each for each in seen if each != during] == []
+
+
+def test_nor_does_one_whose_speaker_was_restarted_meanwhile() -> None:
+    cluster = calm(3, addresses=10)
+    cluster.pull("node-1")
+    cluster.run(2.0)
+    cluster.kill("node-1")
+    cluster.run(0.5)
+    cluster.start("node-1")
+    cluster.run(5.0)
+    during = holders(cluster)
+    cluster.heal()
+    for other in ("node-2", "node-3"):
+        cluster.cut_way("node-1", other)
+    seen: list[dict[str, set[str]]] = []
+    cluster.watch = lambda: seen.append(holders(cluster))
+    cluster.run(1.0)
+    cluster.heal()
+    cluster.run(BOUND_SECONDS)
+    assert [each for each in seen if each != during] == []
+
+
+def test_an_unrelated_interface_that_comes_and_goes_keeps_the_last_node_from_nothing() -> None:
+    cluster = calm(2, addresses=10)
+    own = lan_links(1)
+    for number, name in enumerate(cluster.names, 1):
+        cluster.links(name, lan_links(number))
+    cluster.run(CALM_SECONDS)
+    cluster.power_off("node-2")
+    bridge = Link(name="br-0", mac=bytes(6), subnets=(Subnet.parse("172.30.0.0/16"),))
+    for _ in range(3):
+        cluster.run(0.25)
+        cluster.links("node-1", (*own, bridge))
+        cluster.run(0.25)
+        cluster.links("node-1", (*own, replace(bridge, lost=True)))
+    assert held_by(cluster, "node-1") == {str(address) for address in cluster.addresses}
 
 
 def test_after_the_cables_of_all_return_each_address_is_answered_again() -> None:
