@@ -97,6 +97,11 @@ class BgpParts:
         for reflector in (*self._reflectors, self._stored):
             reflector.relist()
 
+    def retry(self) -> None:
+        """Try at once again to reach the API server, where that failed."""
+        for reflector in (*self._reflectors, self._stored):
+            reflector.retry()
+
     def _on_object(self, change: Change) -> None:
         if change.resource == BGP_PEERS:
             self._events.on_peer(change)

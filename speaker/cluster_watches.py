@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from allocator.kube.client import Cluster
 from allocator.kube.reflector import Change, Reflector, identity
 from allocator.kube.resource import NODES, SERVICES, Resource
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS, MOVING_LABEL
+from speaker.netdev.interfaces import Interface, announcing
 
 
 class Follower(Protocol):
@@ -25,6 +26,10 @@ class Follower(Protocol):
 
     def relist(self) -> None:
         """List anew what it watches itself."""
+        ...
+
+    def retry(self) -> None:
+        """Try at once again to reach the API server, where that failed."""
         ...
 
 
@@ -50,6 +55,7 @@ class ClusterWatches:
                 follower.on_listed(resource)
 
         self._follower = follower
+        self._linked: frozenset[str] = frozenset()
         self.waited_for: Sequence[Reflector] = [
             Reflector(
                 cluster,
@@ -77,10 +83,15 @@ class ClusterWatches:
         names = {f"watch of {reflector.resource.plural}": reflector for reflector in self.waited_for}
         return {**names, "watch of requested moves": self._moves}
 
-    def retry(self) -> None:
-        """Have those that cannot reach the API server try again at once: a link is back, maybe."""
+    def on_interfaces(self, interfaces: Iterable[Interface]) -> None:
+        """Have those that cannot reach the API server try again at once when a link is back. One thread calls it."""
+        before, self._linked = self._linked, frozenset(interface.name for interface in announcing(interfaces))
+        if self._linked <= before:
+            return
         for reflector in (*self.waited_for, self._moves):
             reflector.retry()
+        if self._follower is not None:
+            self._follower.retry()
 
     def relist(self) -> None:
         """List all anew, because the API server has lost the state they stand on."""

@@ -233,7 +233,7 @@ class Speaker:
             prober.set_interfaces(interfaces)
             controller.on_interfaces(interfaces)
             lease.reach_at(reachable_at(interfaces), subnets_of(interfaces))
-            watches.retry()
+            watches.on_interfaces(interfaces)
 
         def on_liveness(liveness: Liveness) -> None:
             controller.on_liveness(liveness)
