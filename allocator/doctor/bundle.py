@@ -29,6 +29,7 @@ Fields = Mapping[str, Any]
 """Which fields stay: True for all of one, a mapping for some of it, or of each item of a list."""
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{64}")
+_CREDENTIALS: Final = re.compile(r"//[^/@\s]*@")
 _METADATA: Final = {
     field: True
     for field in ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp", "generation")
@@ -144,7 +145,12 @@ KEPT: Final[Mapping[Resource, Fields]] = {
 
 
 def bundle_of(facts: Facts, findings: Iterable[Finding], *, version: str) -> dict[str, Any]:
-    """Return the report as JSON values."""
+    """Return the report as JSON values, without tokens of paths and credentials in URLs wherever they are."""
+    report: dict[str, Any] = _without_secrets(_report(facts, findings, version))
+    return report
+
+
+def _report(facts: Facts, findings: Iterable[Finding], version: str) -> dict[str, Any]:
     return {
         "admitlb": version,
         "kubernetes": facts.kubernetes,
@@ -185,8 +191,20 @@ def _part(value: Any, kept: Any) -> Any:
         if isinstance(value, list):
             return [_projected(item, kept) for item in value if isinstance(item, Mapping)]
         return _projected(value, kept) if isinstance(value, Mapping) else None
-    # Tokens are wherever a path is.
-    return _TOKEN.sub("(token)", value) if isinstance(value, str) else value
+    return value
+
+
+def _without_secrets(value: Any) -> Any:
+    # A path or a URL may be in any message: of a condition, of a finding, of why a kind was not read.
+    match value:
+        case str():
+            return _CREDENTIALS.sub("//(credentials)@", _TOKEN.sub("(token)", value))
+        case Mapping():
+            return {key: _without_secrets(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_without_secrets(one) for one in value]
+        case _:
+            return value
 
 
 def _concerns(facts: Facts, kind: Resource, document: Document) -> bool:

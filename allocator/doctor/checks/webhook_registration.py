@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, warning
@@ -43,7 +44,7 @@ def check_webhook_registration(facts: Facts) -> Iterator[Finding]:
 def _webhook(facts: Facts, subject: str, client: Document, logs: str) -> Iterator[Finding]:
     service: Document = client.get("service") or {}
     if (service.get("namespace"), service.get("name")) != (facts.namespace, WEBHOOK_SERVICE):
-        where = f"{service.get('namespace')}/{service.get('name')}" if service else client.get("url")
+        where = f"{service.get('namespace')}/{service.get('name')}" if service else _host(client.get("url"))
         yield error(subject, f"leads to {where}", f"kubectl apply -k the overlay of namespace {facts.namespace}")
         return
     if not _TOKEN.search(str(service.get("path") or "")):
@@ -61,6 +62,15 @@ def _webhook(facts: Facts, subject: str, client: Document, logs: str) -> Iterato
         yield error(subject, f"its caBundle expired at {last:%Y-%m-%d %H:%M}", logs)
     elif last - facts.at < _SOON:
         yield warning(subject, f"its caBundle expires at {last:%Y-%m-%d %H:%M}", logs)
+
+
+def _host(url: object) -> str:
+    """Scheme and host: the path may hold a token, and what is before the host a password."""
+    try:
+        found = urlsplit(str(url or ""))
+        return f"{found.scheme}://{found.hostname or ''}"
+    except ValueError:
+        return "a URL that is none"
 
 
 def _certificates(bundle: str) -> list[Any]:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from allocator.doctor.bundle import KEPT, bundle_of
 from allocator.doctor.catalogue import diagnose
 from allocator.doctor.facts import CONFIG_MAPS, PODS
+from allocator.doctor.finding import error
 from allocator.kube.resource import MUTATING_WEBHOOKS, SECRETS, SERVICES, Resource
 from allocator.objects import names
 from tests.unit.commands import manifests
-from tests.unit.doctor.clusters import HOME, TOKEN, authority, broken, healthy
+from tests.unit.doctor.clusters import HOME, TOKEN, authority, broken, findings, healthy
 
 MARK = "hunter2"
 Objects = dict[Resource, list[Any]]
@@ -91,6 +92,46 @@ def test_no_path_token_and_no_certificate_is_in_it() -> None:
     assert "/validate/(token)" in written
     assert TOKEN not in written
     assert authority() not in written
+
+
+URL = f"https://admin:{MARK}@192.0.2.7/validate/{TOKEN}"
+
+
+def _conditions(objects: Objects) -> None:
+    conditions = [{"type": "Ready", "status": "False", "reason": "X", "message": f"Post {URL}: refused"}]
+    objects[names.BGP_PEERS].append({**peer(), "status": {"conditions": conditions}})
+    objects[SERVICES][0]["status"]["conditions"] = conditions
+    objects[names.IP_ADDRESS_POOLS][0]["status"] = {"conditions": conditions}
+    objects[names.IP_ALLOCATIONS][0]["status"]["conditions"] = conditions
+
+
+ANYWHERE: dict[str, Any] = {
+    "the URL of a webhook": lambda o: o[MUTATING_WEBHOOKS][0]["webhooks"][0].update(clientConfig={"url": URL}),
+    "conditions": _conditions,
+    "an annotation of ours": lambda o: o[SERVICES].append(
+        manifests.service("web2", annotations={"admitlb.io/note": URL})
+    ),
+    "a label": lambda o: o[SERVICES][0]["metadata"].update(labels={"x": TOKEN}),
+}
+
+
+@pytest.mark.parametrize("change", ANYWHERE.values(), ids=ANYWHERE)
+def test_tokens_and_credentials_are_in_no_text_of_it(change: Any) -> None:
+    written = text(change)
+    assert TOKEN not in written
+    assert MARK not in written
+
+
+def test_why_a_kind_was_not_read_and_findings_hold_none_either() -> None:
+    facts = replace(healthy(), unread={SECRETS: f"500 Post {URL}"})
+    written = json.dumps(bundle_of(facts, [error("x", f"leads to {URL}", f"curl {URL}")], version="1"))
+    assert TOKEN not in written
+    assert MARK not in written
+
+
+def test_of_a_webhooks_url_doctor_shows_scheme_and_host() -> None:
+    (finding,) = findings(broken(ANYWHERE["the URL of a webhook"]))
+    assert finding.message == "leads to https://192.0.2.7"
 
 
 @given(field=st.text(alphabet="abcdefgh", min_size=9, max_size=12), where=st.integers(0, 400))
