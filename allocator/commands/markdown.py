@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -17,6 +18,8 @@ MOST_CHARACTERS: Final = 60_000
 _CUT: Final = "The rest does not fit into a comment: see the output of the pipeline."
 _MOST_ROWS: Final = 200
 _MOST_IN_CELL: Final = 300
+_LINKED: Final = re.compile(r"[@#]|:(?=//)|www(?=\.)|GH(?=-)", re.IGNORECASE)
+"""What GitHub links or mentions by, once entities are decoded: it goes on behind a space of no width."""
 _PLAIN: Final = frozenset(" .,:;/()'=+%-")
 _SAID: Final[Mapping[Effect, str]] = {
     Effect.DENIED: "denied",
@@ -39,11 +42,15 @@ def as_markdown(plan: ChangePlan) -> str:
     for line in lines:
         size += len(line) + 1
         if size > MOST_CHARACTERS:
-            return (
-                "\n".join([*kept, "", "The rest does not fit into a comment: see the output of the pipeline."]) + "\n"
-            )
+            return "\n".join([*kept, *_ends_of_details(kept), "", _CUT]) + "\n"
         kept.append(line)
     return "\n".join(kept) + "\n"
+
+
+def _ends_of_details(lines: Sequence[str]) -> Iterator[str]:
+    """The ends that the lines lack: what follows would be folded away with the rest."""
+    for _ in range(sum(one.startswith("<details>") for one in lines) - lines.count("</details>")):
+        yield from ("", "</details>")
 
 
 def plain(text: str) -> str:
@@ -51,7 +58,7 @@ def plain(text: str) -> str:
     cut = text if len(text) <= _MOST_IN_CELL else f"{text[:_MOST_IN_CELL]}..."
     return "".join(
         character if character.isascii() and (character.isalnum() or character in _PLAIN) else f"&#{ord(character)};"
-        for character in " ".join(cut.split())
+        for character in _LINKED.sub("\\g<0>\u200b", " ".join(cut.split()))
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,8 +66,27 @@ def test_the_comment_of_a_change_that_changes_nothing() -> None:
 @given(st.text(max_size=250))
 def test_text_is_shown_as_it_is_and_is_no_markup(text: str) -> None:
     shown = plain(text)
-    assert html.unescape(shown) == " ".join(text.split()) or "\x00" <= min(text) < " " or not text.isprintable()
+    without = [each.replace("\u200b", "") for each in (html.unescape(shown), " ".join(text.split()))]
+    assert without[0] == without[1] or "\x00" <= min(text) < " " or not text.isprintable()
     assert not re.search(r"[|<>`*_\[\]@#!\n]", re.sub(r"&#\d+;", "", shown))
+
+
+_LINKS = re.compile(r"\w+://|www\.|@\w|#\d|GH-\d", re.IGNORECASE)
+"""What GitHub makes a link or a mention of after it has decoded entities."""
+_PARTS = st.sampled_from(["https", "http", ":", "//", "www", "WWW", ".", "@", "#", "GH", "gh", "-", "1", "a", " "])
+
+
+@pytest.mark.parametrize(
+    "text", ["https://x.example", "www.x.example", "@name", "@org/team", "#1", "o/r#1", "GH-12", "a@x.example"]
+)
+def test_a_link_is_none_and_a_mention_is_none(text: str) -> None:
+    assert _LINKS.search(text)
+    assert not _LINKS.search(html.unescape(plain(text)))
+
+
+@given(st.lists(_PARTS, max_size=40).map("".join))
+def test_no_text_is_a_link_or_a_mention(text: str) -> None:
+    assert not _LINKS.search(html.unescape(plain(text)))
 
 
 def test_a_value_that_somebody_wrote_mentions_nobody() -> None:
@@ -81,6 +102,16 @@ def test_a_long_comment_is_cut_and_says_so() -> None:
     plan = change(live, *(service(f"s{number:03}", annotations=message) for number in range(250)))
     comment = as_markdown(plan)
     assert len(comment) <= MOST_CHARACTERS + 100
-    assert comment.endswith("The rest does not fit into a comment: see the output of the pipeline.\n")
+    assert comment.endswith("\n\nThe rest does not fit into a comment: see the output of the pipeline.\n")
     few = as_markdown(change(live, *(service(f"s{number:03}") for number in range(250))))
     assert "and 50 more." in few
+
+
+def test_what_says_that_a_comment_is_cut_is_not_folded_away() -> None:
+    plan = change(live_cluster(LAN, ALL), service("web"))
+    long = replace(plan.pools[0], name="x" * 300)
+    comment = as_markdown(replace(plan, pools=(long,) * 200))
+    _, _, end = comment.rpartition("|\n\n")
+    assert end == "</details>\n\nThe rest does not fit into a comment: see the output of the pipeline.\n"
+    assert comment.count("<details>") == comment.count("</details>") == 1
+    assert len(comment) <= MOST_CHARACTERS + 100
