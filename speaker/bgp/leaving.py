@@ -46,7 +46,7 @@ class Leaving:
         self._last = node or self._last
 
     def advance(self, now: float, *, announcing: bool, may_return: Callable[[], bool] = lambda: True) -> LocalNode:
-        """Return the node as it is to be announced from at this time.
+        """Return the node as it is to be announced from at this time; before it was ever seen, from nowhere.
 
         `announcing` says whether anything may have been announced already; where not, nothing is to be marked.
         """
@@ -65,9 +65,12 @@ class Leaving:
         return replace(node_value(node), leaving=self.stage is not Leave.NO, marked=self.stage is Leave.MARKED)
 
     def _why(self) -> str:
-        node = self._last
-        if node is None or self._gone:
+        if self._gone:
             return "its Node is gone"
+        node = self._last
+        if node is None:
+            # No leave: the return from one waits for kube-proxy, and what FRR serves would go meanwhile.
+            return ""
         signs = (
             (EXCLUDE_FROM_LB_LABEL in node.labels, f"has the label {EXCLUDE_FROM_LB_LABEL}"),
             (node.out_of_service, f"has the taint {OUT_OF_SERVICE_TAINT}"),
