@@ -79,12 +79,15 @@ class Daemon:
             *("-P", "0", "--log", "stdout", "--log-level", "informational"),
             *self._plan.options,
         ]
-        if not self._plan.unprivileged:
-            self._process = subprocess.Popen([*words, "-u", _USER, "-g", _USER])
-        elif account.pw_uid == os.geteuid():
-            self._process = subprocess.Popen(words)
-        else:
-            self._process = subprocess.Popen(words, user=account.pw_uid, group=self._group, extra_groups=[])
+        try:
+            if not self._plan.unprivileged:
+                self._process = subprocess.Popen([*words, "-u", _USER, "-g", _USER])
+            elif account.pw_uid == os.geteuid():
+                self._process = subprocess.Popen(words)
+            else:
+                self._process = subprocess.Popen(words, user=account.pw_uid, group=self._group, extra_groups=[])
+        except OSError as error:
+            raise CannotStart(f"{self.name} cannot be started: {error}") from error
         deadline = time.monotonic() + within_seconds
         while not self.answers():
             if self.exit_code is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from speaker.bgp.vty import Vty, VtyError
 from speaker.frr.daemons import PLANS, PROGRAMS, CannotStart, Daemon
 from speaker.frr.leave import Leave
-from speaker.frr.presence import PROC, SpeakerPresence
+from speaker.frr.presence import SpeakerPresence, read_table
 from speaker.frr.start_checks import nothing_of_frr, socket_folder
 
 _log = logging.getLogger("frr")
@@ -79,13 +79,23 @@ class Supervisor:
                 if (PROGRAMS / plan.name).exists() and not self._stopping:
                     self._start(Daemon(plan, self._settings.sockets, group))
             _log.info("FRR runs, its sockets are in %s", self._settings.sockets)
-            while not self._stopped():
-                self._look_for_speaker()
-                self._look_at_daemons()
+            code = self._watch()
             self._leave()
         finally:
             for daemon in reversed(self._daemons.values()):
                 daemon.end(_END_SECONDS)
+        return code
+
+    def _watch(self) -> int:
+        """Look after the daemons until a signal, or what nobody foresaw, ends it; return the exit code."""
+        try:
+            while not self._stopped():
+                self._look_for_speaker()
+                self._look_at_daemons()
+        except Exception:
+            # The routers are to move away all the same before the daemons end.
+            _log.exception("the supervisor failed, and this node leaves")
+            return 1
         return 0
 
     def _catch_signals(self) -> None:
@@ -141,7 +151,7 @@ class Supervisor:
 
     def _look_for_speaker(self) -> None:
         """Withdraw everything once there has been no speaker for too long: nobody knows any more what is true."""
-        present = self._presence.look(PROC.read_text(), self._clock())
+        present = self._presence.look(read_table(), self._clock())
         if present:
             self._withdrawn = False
         allowed = self._settings.orphan_after_seconds

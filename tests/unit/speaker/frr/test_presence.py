@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
-from speaker.frr.presence import PROC, SpeakerPresence, connections, other_frr
+import pytest
+
+from speaker.frr.presence import SpeakerPresence, connections, other_frr, read_table
 
 SOCKETS = Path("/run/admitlb/metallb-system")
 HEAD = "Num       RefCount Protocol Flags    Type St Inode Path"
@@ -30,12 +34,12 @@ def test_the_kernel_shows_a_connection_by_the_listeners_path_for_as_long_as_it_l
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        before = connections(PROC.read_text(), path)
+        before = connections(read_table(), path)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             with listener.accept()[0]:
-                during = connections(PROC.read_text(), path)
-        after = connections(PROC.read_text(), path)
+                during = connections(read_table(), path)
+        after = connections(read_table(), path)
 
     assert (len(before), len(during), len(after)) == (0, 1, 0)
 
@@ -86,7 +90,46 @@ def test_an_frr_that_has_ended_is_none_whatever_it_left_in_the_file_system(tmp_p
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        assert str(path) in other_frr(PROC.read_text(), SOCKETS)
+        assert str(path) in other_frr(read_table(), SOCKETS)
 
     assert path.is_socket()
-    assert str(path) not in other_frr(PROC.read_text(), SOCKETS)
+    assert str(path) not in other_frr(read_table(), SOCKETS)
+
+
+def test_no_name_that_a_program_gives_its_socket_keeps_ours_from_being_seen(tmp_path: Path) -> None:
+    path = tmp_path / "bgpd.vty"
+    unique = os.urandom(8).hex().encode()
+    names = (b"\xff\xfe", b"\n", b"\n1 2 3 zz 5 6 7 8 9", b"\r\x0b\x1c\xe2\x80\xa8\x85", b"\na: b c d e f g h i\n")
+    with ExitStack() as opened:
+        for name in names:
+            hostile = opened.enter_context(socket.socket(socket.AF_UNIX))
+            hostile.bind(b"\0" + unique + name)
+            hostile.listen()
+        listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        listener.listen()
+        client = opened.enter_context(socket.socket(socket.AF_UNIX))
+        client.connect(str(path))
+        opened.enter_context(listener.accept()[0])
+        read = read_table()
+
+    assert len(connections(read, path)) == 1
+    assert str(path) in other_frr(read, SOCKETS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0: 1 2 zz 4 03 7 {path}",
+        "00000000ee4a51a6: 00000003 00000000 00000000 0001 03 seven {path}",
+        "00000000ee4a51a6: 00000003 00000000 00000000 0001 03 7 {path}x",
+        "00000000ee4a51a6: 00000003 00000000 00000000 0001 03 7 @{path}",
+        "00000000ee4a51a6: 00000003 00000000 00010000 0001 03 7 {path}",
+        "00000000ee4a51a6: 00000003 00000000 00010000 0001 01 7 {path}",
+        "00000000ee4a51a6: 00000003 00000000 00000000 0001 03 7 @x\r00000000ee4a51a6: 00000003 00000000 00000000 "
+        "0001 03 7 {path}",
+    ],
+)
+def test_a_row_that_is_none_or_not_of_a_connection_to_us_does_not_count(line: str) -> None:
+    path = SOCKETS / "bgpd.vty"
+    assert connections(table(line.format(path=path), connected(8)), path) == {"8"}
