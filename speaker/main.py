@@ -18,6 +18,7 @@ from allocator.process import logs
 from allocator.process.log_metrics import DroppedLines
 from allocator.process.log_thread import LogThread
 from allocator.process.logs import EventLog
+from speaker.bgp.kube_proxy import check_url
 from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.membership.durations import (
     DEFAULT_DEAD_AFTER_SECONDS,
@@ -98,8 +99,8 @@ KUBE_PROXY_URL = "http://127.0.0.1:10256/healthz"
     "--kube-proxy-url",
     default=KUBE_PROXY_URL,
     show_default=True,
-    help="BGP: a node that comes back announces once this answers 200, or nobody has listened there for 30 seconds; "
-    "empty to ask nobody.",
+    help="BGP: a node that comes back announces once this answers 200, or has refused connections for 30 seconds; an "
+    "IP address, no name; empty to ask nobody.",
 )
 @click.option(
     "--leave-wait",
@@ -148,6 +149,10 @@ def speaker(
         check_durations(heartbeat_interval, dead_after)
     except UnfitDurations as error:
         raise click.UsageError(str(error)) from error
+    try:
+        check_url(kube_proxy_url)
+    except ValueError as error:
+        raise click.UsageError(f"--kube-proxy-url: {error}") from error
     sys.setswitchinterval(SWITCH_SECONDS)
     logs.configure(log_level)
     try:

@@ -1,8 +1,9 @@
 """Whether kube-proxy of this node is ready to pass on what routers send here.
 
 A node that comes back would attract traffic for which it has no rules yet. kube-proxy, and what takes its place
-(Cilium), answers 200 once it has written them (kubernetes pkg/proxy/healthcheck). Where nobody listens for
-ABSENT_SECONDS, there is none, and its port is no reason to wait.
+(Cilium), answers 200 once it has written them (kubernetes pkg/proxy/healthcheck). Where connections are refused for
+ABSENT_SECONDS without a break, there is none, and its port is no reason to wait; one that does not answer in time is
+there, and not ready.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 ABSENT_SECONDS = 30.0
@@ -22,10 +24,12 @@ class KubeProxyGate:
     """Says whether to begin. Belongs to one thread, which it holds up for a second at most, twice a second."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`url` is empty where nobody is to be asked."""
+        """`url` is empty where nobody is to be asked. Raises ValueError for one that `check_url` refuses."""
+        check_url(url)
         self._url = url
         self._clock = clock
-        self._began: float | None = None
+        self._refused_since: float | None = None
+        """When the first connection was refused of those in a row up to now."""
         self._looked_at: float | None = None
         self._opened = not url
         self.said = ""
@@ -35,24 +39,45 @@ class KubeProxyGate:
     def open(self) -> bool:
         """Whether kube-proxy is ready, or there is none; asks where that is not known and the last time is over."""
         now = self._clock()
-        if self._began is None:
-            self._began = now
         if self._opened or (self._looked_at is not None and now < self._looked_at + LOOK_SECONDS):
             return self._opened
         self._looked_at = now
         try:
             status = http_status(self._url, _ANSWER_SECONDS)
-        except OSError as error:
+        except ConnectionRefusedError as error:
             self.said = f"kube-proxy at {self._url}: {error}"
-            self._opened = now - self._began >= ABSENT_SECONDS
+            if self._refused_since is None:
+                self._refused_since = now
+            self._opened = now - self._refused_since >= ABSENT_SECONDS
+        except OSError as error:
+            self._refused_since = None
+            self.said = f"kube-proxy at {self._url}: {error}"
         else:
+            self._refused_since = None
             self.said = f"kube-proxy at {self._url} answers {status}, not {_OK}: it has not written its rules"
             self._opened = status == _OK
         return self._opened
 
 
+def check_url(url: str) -> None:
+    """Raise ValueError unless it is empty or http:// with an IP address: a look-up of a name has no deadline."""
+    if not url:
+        return
+    parts = urlsplit(url)
+    try:
+        ip_address(parts.hostname or "")
+        fits = parts.scheme == "http" and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{url} is not http://, an IP address and a port: write http://127.0.0.1:10256/healthz")
+
+
 def http_status(url: str, timeout_seconds: float) -> int:
-    """Return the status of an HTTP answer; the timeout is for all of it. Raises OSError, also for no HTTP."""
+    """Return the status of an HTTP answer. Raises OSError, also for no HTTP.
+
+    The timeout is for all of it, where the URL has an IP address.
+    """
     deadline = time.monotonic() + timeout_seconds
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=timeout_seconds) as connection:

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from click.testing import CliRunner
 
-from speaker.bgp.kube_proxy import ABSENT_SECONDS, LOOK_SECONDS, KubeProxyGate, http_status
+from speaker.bgp import kube_proxy as kube_proxy_module
+from speaker.bgp.kube_proxy import ABSENT_SECONDS, LOOK_SECONDS, KubeProxyGate, check_url, http_status
+from speaker.main import speaker
 
 
 class Healthz(BaseHTTPRequestHandler):
@@ -82,6 +85,56 @@ def test_where_nobody_listens_for_thirty_seconds_there_is_no_kube_proxy() -> Non
             assert "refused" in gate.said
             clock.now += 1.0
         assert clock.now - began >= ABSENT_SECONDS
+
+
+def test_only_refusals_in_a_row_say_that_there_is_no_kube_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every outcome but a refusal, each in the middle of refusals and all the time."""
+    outcomes: list[OSError | int] = [
+        TimeoutError("timed out"),
+        OSError("no HTTP"),
+        ConnectionResetError("reset"),
+        503,
+    ]
+    for outcome in outcomes:
+        answer: list[OSError | int] = [ConnectionRefusedError("refused")]
+
+        def status(*_: object, answer: list[OSError | int] = answer) -> int:
+            if isinstance(answer[0], OSError):
+                raise answer[0]
+            return answer[0]
+
+        monkeypatch.setattr(kube_proxy_module, "http_status", status)
+        clock = Clock()
+        gate = KubeProxyGate("http://127.0.0.1:10256/healthz", clock=clock)
+        assert not gate.open
+        clock.now += ABSENT_SECONDS - 1
+        assert not gate.open
+        answer[0] = outcome
+        for _ in range(3):
+            clock.now += ABSENT_SECONDS
+            assert not gate.open, outcome
+        answer[0] = ConnectionRefusedError("refused")
+        clock.now += 1
+        assert not gate.open
+        clock.now += ABSENT_SECONDS - 1
+        assert not gate.open
+        clock.now += 1
+        assert gate.open
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:10256/healthz", "http:///healthz", "https://127.0.0.1/", "127.0.0.1:1", "http://127.0.0.1:x/"],
+)
+def test_a_url_without_an_ip_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"write http://127\.0\.0\.1:10256/healthz"):
+        KubeProxyGate(url)
+    assert "--kube-proxy-url" in CliRunner().invoke(speaker, ["--node-name=a", f"--kube-proxy-url={url}"]).output
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:10256/healthz", "http://[::1]:10256/healthz"])
+def test_a_url_with_an_ip_address_is_taken(url: str) -> None:
+    check_url(url)
 
 
 def test_without_a_url_nobody_is_asked() -> None:
