@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from allocator import options
-from allocator.commands.live import connected
+from allocator.commands.live import UNREACHABLE, connected
+from allocator.commands.printable import printable
 from allocator.doctor.bundle import bundle_of
 from allocator.doctor.catalogue import CHECKS, diagnose
 from allocator.doctor.finding import Finding, Severity
@@ -63,8 +64,9 @@ def doctor(
 ) -> None:
     """Look for what is wrong in a live cluster, and say which command mends it.
 
-    It reads and never writes, and reads no Secret; what it may not list is named and passed over. Exit code 0:
-    nothing found; 1: something found; 2: the cluster cannot be asked.
+    It reads and never writes, and reads no Secret; a check that may not list what it needs is a warning. Exit code
+    0: nothing found; 1: something found; 2: the cluster cannot be asked, no check could be made, or FILE of --bundle
+    cannot be written.
     """
     from allocator.commands.cluster_facts import read_facts  # noqa: PLC0415  brings the cluster's client
 
@@ -74,28 +76,39 @@ def doctor(
         )
     checks = [check for check in CHECKS if not chosen or check.name in chosen]
     findings = diagnose(facts, checks)
-    if bundle is not None:
-        bundle.write_text(json.dumps(bundle_of(facts, findings, version=_version()), indent=2) + "\n")
+    made = sum(not check.unread(facts) for check in checks)
     if output == "json":
-        click.echo(json.dumps(_as_json(findings, len(checks)), indent=2))
+        click.echo(json.dumps(_as_json(findings, len(checks), made), indent=2))
     else:
-        _show(findings, len(checks), facts.kubernetes)
+        _show(findings, f"{made} of {len(checks)} checks made on Kubernetes {facts.kubernetes}")
+    if bundle is not None:
+        _write(bundle, json.dumps(bundle_of(facts, findings, version=_version()), indent=2) + "\n")
+    if not made:
+        sys.exit(UNREACHABLE)
     if any(finding.severity in _FAILING[Severity(fail_on)] for finding in findings):
         sys.exit(FOUND)
 
 
-def _as_json(findings: Sequence[Finding], checks: int) -> dict[str, Any]:
-    return {"checks": checks, "findings": [finding.as_json() for finding in findings]}
+def _write(bundle: Path, text: str) -> None:
+    try:
+        bundle.write_text(text)
+    except OSError as error:
+        click.echo(f"Error: --bundle {bundle} cannot be written: {error.strerror}", err=True)
+        sys.exit(UNREACHABLE)
 
 
-def _show(findings: Sequence[Finding], checks: int, kubernetes: str) -> None:
+def _as_json(findings: Sequence[Finding], checks: int, made: int) -> dict[str, Any]:
+    return {"checks": checks, "made": made, "findings": [finding.as_json() for finding in findings]}
+
+
+def _show(findings: Sequence[Finding], made: str) -> None:
     for finding in findings:
         severity = click.style(f"{finding.severity:<8}", fg=_COLOURS[finding.severity], bold=True)
-        click.echo(f"{severity} {finding.subject}: {finding.message}")
-        click.echo(f"         {click.style(finding.remedy, dim=True)}")
+        click.echo(f"{severity} {printable(f'{finding.subject}: {finding.message}')}")
+        click.echo(f"         {click.style(printable(finding.remedy), dim=True)}")
     counts = Counter(finding.severity for finding in findings)
     found = ", ".join(f"{counts[severity]} {severity}{'s' * (counts[severity] > 1)}" for severity in counts)
-    click.echo(f"{checks} checks on Kubernetes {kubernetes}: {found or 'nothing found'}")
+    click.echo(f"{printable(made)}: {found or 'nothing found'}")
 
 
 def _version() -> str:

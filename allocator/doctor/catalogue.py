@@ -30,7 +30,7 @@ from allocator.doctor.checks.speaker_leases import check_speaker_leases
 from allocator.doctor.checks.webhook_registration import check_webhook_registration
 from allocator.doctor.checks.workloads import check_versions, check_workloads
 from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, Facts
-from allocator.doctor.finding import Finding, Severity, note
+from allocator.doctor.finding import Finding, Severity, warning
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
     LEASES,
@@ -51,6 +51,10 @@ class Check:
     looks_at: str
     needs: tuple[Resource, ...]
     find: Callable[[Facts], Iterable[Finding]]
+
+    def unread(self, facts: Facts) -> list[Resource]:
+        """Return what it needs and could not be read; it is made where that is nothing."""
+        return [kind for kind in self.needs if kind not in facts.objects]
 
 
 CHECKS: Final = (
@@ -164,9 +168,9 @@ def diagnose(facts: Facts, checks: Iterable[Check] = CHECKS) -> list[Finding]:
 
 
 def _run(check: Check, facts: Facts) -> Iterator[Finding]:
-    missing = [kind for kind in check.needs if kind not in facts.objects]
+    missing = check.unread(facts)
     if not missing:
         yield from check.find(facts)
         return
     why = "; ".join(f"{kind.plural}: {facts.unread.get(kind, 'not read')}" for kind in missing)
-    yield note(f"check {check.name}", f"was not made: {why}", "run it as somebody who may list these")
+    yield warning(f"check {check.name}", f"was not made: {why}", "run it as somebody who may list these")

@@ -83,7 +83,7 @@ def test_text_names_the_command_that_mends(admitlb: Installation) -> None:
     first, second, *_ = done.stdout.splitlines()
     assert first.startswith("error    ")
     assert second.strip().startswith("kubectl ")
-    assert done.stdout.splitlines()[-1].startswith("1 checks on Kubernetes v1.")
+    assert done.stdout.splitlines()[-1].startswith("1 of 1 checks made on Kubernetes v1.")
 
 
 def test_a_pool_without_advertisement_and_a_webhook_that_is_not_registered_are_found(admitlb: Installation) -> None:
@@ -115,6 +115,7 @@ def test_a_pool_without_advertisement_and_a_webhook_that_is_not_registered_are_f
 def test_who_may_list_nothing_is_told_of_every_check(admitlb: Installation) -> None:
     by_check = found(admitlb, "--fail-on=error", kubeconfig=admitlb.control_plane.kubeconfig("stranger"))
     assert len(by_check) == json.loads(doctor(admitlb, "-o", "json").stdout)["checks"]
+    assert doctor(admitlb, kubeconfig=admitlb.control_plane.kubeconfig("stranger")).returncode == 2
     assert all("was not made: " in one["message"] for findings in by_check.values() for one in findings)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from allocator.doctor.catalogue import CHECKS, diagnose
 from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS
+from allocator.doctor.finding import Severity
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
     LEASES,
@@ -510,6 +511,7 @@ def test_what_may_not_be_listed_is_said_and_not_guessed(check: Any) -> None:
         limited = replace(facts, objects=readable, unread={kind: "403 Forbidden"})
         (finding,) = diagnose(limited, [check])
         assert finding.message == f"was not made: {kind.plural}: 403 Forbidden"
+        assert finding.severity is Severity.WARNING
 
 
 def test_the_worst_comes_first() -> None:

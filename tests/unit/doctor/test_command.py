@@ -1,0 +1,97 @@
+"""`admitlb doctor` as it is run: what it prints, and its exit code, with and without rights."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from allocator.cli import main
+from allocator.doctor.catalogue import CHECKS
+
+NOTHING, EVERYTHING = "rights to nothing", "rights to everything"
+
+
+@contextmanager
+def api(rights: str) -> Iterator[str]:
+    """The URL of an API that has no object, and lets one list all kinds or none."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = 200, {"gitVersion": "v1.31.0", "metadata": {}, "items": [], "resources": []}
+            if "/services/" in self.path or (rights == NOTHING and not self.path.startswith("/version")):
+                status = 403
+            elif "/configmaps/" in self.path:
+                status = 404
+            text = json.dumps(body if status == 200 else {"kind": "Status", "code": status, "message": "no"}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serving = threading.Thread(target=server.serve_forever, name="api", daemon=True)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
+
+
+def doctor(rights: str, folder: Path, *words: str) -> Result:
+    kubeconfig = folder / "kubeconfig"
+    with api(rights) as url:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "x",
+            "clusters": [{"name": "x", "cluster": {"server": url}}],
+            "users": [{"name": "x", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        }
+        kubeconfig.write_text(json.dumps(config))
+        result = CliRunner().invoke(main, ["doctor", f"--kubeconfig={kubeconfig}", *words])
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result
+
+
+@pytest.mark.parametrize("fail_on", ["error", "warning", "note"])
+def test_where_no_check_can_be_made_the_exit_code_is_that_of_a_cluster_that_cannot_be_asked(
+    fail_on: str, tmp_path: Path
+) -> None:
+    done = doctor(NOTHING, tmp_path, f"--fail-on={fail_on}")
+    assert done.exit_code == 2
+    assert done.stdout.count("was not made") == len(CHECKS)
+    last = done.stdout.splitlines()[-1]
+    assert last == f"0 of {len(CHECKS)} checks made on Kubernetes v1.31.0: {len(CHECKS)} warnings"
+    answer = json.loads(doctor(NOTHING, tmp_path, "-o", "json").stdout)
+    assert (answer["checks"], answer["made"]) == (len(CHECKS), 0)
+
+
+def test_how_many_checks_were_made_is_said(tmp_path: Path) -> None:
+    done = doctor(EVERYTHING, tmp_path, "--check=foreign-hosts", "--check=kube-proxy")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "2 of 2 checks made on Kubernetes v1.31.0: nothing found"
+
+
+def test_findings_are_shown_though_the_bundle_cannot_be_written(tmp_path: Path) -> None:
+    bundle = tmp_path / "missing" / "report.json"
+    done = doctor(EVERYTHING, tmp_path, f"--bundle={bundle}")
+    assert done.exit_code == 2
+    assert "Deployment controller" in done.stdout
+    assert done.stderr == f"Error: --bundle {bundle} cannot be written: No such file or directory\n"
+    written = tmp_path / "report.json"
+    assert doctor(EVERYTHING, tmp_path, f"--bundle={written}").exit_code == 1
+    assert json.loads(written.read_text())["kubernetes"] == "v1.31.0"
