@@ -20,8 +20,10 @@ _FAMILIES: Final = ("ipFamilies", "clusterIP", "clusterIPs")
 
 def applied(live: Document, document: Document) -> dict[str, Any]:
     """Return the live object as the document changes it; lists are replaced whole. Its status is not in it."""
-    former = _formerly_applied(live)
-    merged = _merged(_without(live, "status"), document, former)
+    annotation = _by_annotation(live)
+    former = _by_managed_fields(live) if annotation is None else annotation
+    whole = _with_annotations(document) if annotation is not None else document
+    merged = _merged(_without(live, "status"), whole, former, by_field=annotation is None)
     metadata = {key: value for key, value in merged["metadata"].items() if key != "managedFields"}
     spec = merged.get("spec")
     if document.get("kind") == "Service" and isinstance(spec, dict):
@@ -29,14 +31,23 @@ def applied(live: Document, document: Document) -> dict[str, Any]:
     return {**merged, "metadata": metadata}
 
 
-def _merged(live: Mapping[str, Any], document: Mapping[str, Any], former: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(
+    live: Mapping[str, Any], document: Mapping[str, Any], former: Mapping[str, Any], *, by_field: bool
+) -> dict[str, Any]:
+    """Merge. Of a map that the document lacks, `by_field` keeps the fields that no apply set."""
     merged = {key: value for key, value in live.items() if key in document or key not in former}
+    for key, applied_before in former.items() if by_field else ():
+        before = live.get(key)
+        # One of which no field is named was applied whole (a Service's selector): it goes whole.
+        if key not in document and applied_before and isinstance(before, Mapping):
+            left = _merged(before, {}, applied_before, by_field=True)
+            merged.update({key: left} if left else {})
     for key, value in document.items():
         before = live.get(key)
         if isinstance(value, Mapping) and isinstance(before, Mapping):
             applied_before = former.get(key)
             known = applied_before if isinstance(applied_before, Mapping) else {}
-            merged[key] = _merged(before, value, known)
+            merged[key] = _merged(before, value, known, by_field=by_field)
         elif value is None:
             merged.pop(key, None)
         else:
@@ -44,14 +55,27 @@ def _merged(live: Mapping[str, Any], document: Mapping[str, Any], former: Mappin
     return merged
 
 
-def _formerly_applied(live: Document) -> Mapping[str, Any]:
-    """The fields that were applied before, as nested maps; of lists, that they were."""
+def _with_annotations(document: Document) -> Document:
+    # Never without: kubectl adds its own to what it applies (GetModifiedConfiguration in k8s.io/kubectl).
+    metadata = document.get("metadata")
+    if not isinstance(metadata, Mapping) or metadata.get("annotations") is not None:
+        return document
+    return {**document, "metadata": {**metadata, "annotations": {}}}
+
+
+def _by_annotation(live: Document) -> Mapping[str, Any] | None:
+    """The fields that kubectl applied before; None where it does not say."""
     try:
         known = json.loads(annotations_of(live).get(LAST_APPLIED, ""))
     except ValueError:
         known = None
     if isinstance(known, dict):
         return {key: value for key, value in known.items() if key not in ("apiVersion", "kind", "status")}
+    return None
+
+
+def _by_managed_fields(live: Document) -> Mapping[str, Any]:
+    """The fields that were applied at the server, as nested maps; of lists, that they were."""
     owned: dict[str, Any] = {}
     for entry in live["metadata"].get("managedFields") or ():
         if entry.get("operation") == "Apply" and not entry.get("subresource"):
@@ -60,8 +84,10 @@ def _formerly_applied(live: Document) -> Mapping[str, Any]:
 
 
 def _add_owned(owned: dict[str, Any], fields: Mapping[str, Any]) -> None:
-    """Add what fieldsV1 names: `f:name` is a field, anything else an item of a list or the map itself."""
+    """Add what fieldsV1 names: `f:name` is a field, `.` the map or item itself, anything else an item of a list."""
     for key, inner in fields.items():
+        if key == ".":
+            owned[key] = {}
         if key.startswith("f:"):
             _add_owned(owned.setdefault(key[2:], {}), inner)
 

@@ -63,6 +63,44 @@ def test_what_somebody_else_set_stays(known: Object) -> None:
     assert after["spec"] == {**LIVE, "selector": {"app": "api", "other": "x"}}
 
 
+def bare(spec: Object) -> Object:
+    """A document that has no annotations."""
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
+
+
+@pytest.mark.parametrize("metadata", [{"name": "web"}, {"name": "web", "annotations": None}])
+def test_a_document_without_annotations_leaves_those_that_no_apply_set(metadata: Object) -> None:
+    last = json.dumps({**bare({}), "metadata": {"name": "web", "annotations": {"mine": "1"}}})
+    known = {LAST_APPLIED: last, "mine": "1", "another": "2"}
+    after = applied(live({}, annotations=known), {**bare({}), "metadata": metadata})
+    assert after["metadata"]["annotations"] == {LAST_APPLIED: last, "another": "2"}
+
+
+def test_kubectl_removes_any_other_map_that_it_applied_and_no_longer_does() -> None:
+    """Its patch has null for what the document before has and this one has not, whoever added to the map since."""
+    held = live({"selector": {"app": "web", "other": "x"}}, **by_kubectl(bare({"selector": {"app": "web"}})))
+    held["metadata"]["labels"] = {"other": "x"}
+    assert applied(held, bare({}))["spec"] == {}
+    assert applied(held, bare({}))["metadata"]["labels"] == {"other": "x"}
+
+
+@pytest.mark.parametrize(
+    ("owned", "left"),
+    [
+        ({".": {}, "f:mine": {}}, {"another": "2"}),
+        ({"f:mine": {}}, {"another": "2"}),
+        ({".": {}}, {"mine": "1", "another": "2"}),
+        ({"f:mine": {}, "f:another": {}}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["annotations", "labels"])
+def test_at_the_server_a_map_loses_what_was_applied(kind: str, owned: Object, left: Object | None) -> None:
+    held = live({}, **by_server({"f:metadata": {f"f:{kind}": owned}}))
+    held["metadata"][kind] = {"mine": "1", "another": "2"}
+    assert applied(held, bare({}))["metadata"].get(kind) == left
+
+
 def test_lists_are_replaced_and_null_removes() -> None:
     after = applied(
         live({"ports": [{"port": 80}], "loadBalancerIP": "x"}), document({"ports": [], "loadBalancerIP": None})
