@@ -55,8 +55,6 @@ class Daemon:
         self._sockets = sockets
         self._group = group
         self._process: subprocess.Popen[bytes] | None = None
-        self.answered = 0.0
-        """When it last answered (CLOCK_MONOTONIC)."""
 
     @property
     def socket(self) -> Path:
@@ -103,7 +101,6 @@ class Daemon:
             Vty(self.socket, timeout_seconds=_ANSWER_SECONDS).close()
         except VtyError:
             return False
-        self.answered = time.monotonic()
         return True
 
     def end(self, within_seconds: float) -> None:

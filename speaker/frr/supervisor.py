@@ -25,6 +25,8 @@ LOOK_SECONDS = 2.0
 _STARTED_SECONDS = 20.0
 _SILENT_SECONDS = 60.0
 """After which a daemon that runs and does not answer is killed. A long command keeps it from answering others."""
+_SILENT_QUESTIONS = 5
+"""How many in a row it left unanswered by then: time alone passes also while the node or this process is stopped."""
 
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.2, 10.0
 _STEADY_SECONDS = 30.0
@@ -61,6 +63,8 @@ class Supervisor:
         self._clock = clock
         self._daemons: dict[str, Daemon] = {}
         self._started: dict[str, float] = {}
+        self._unanswered: dict[str, tuple[float, int]] = {}
+        """By daemon: when the first question was asked of those in a row that it did not answer, and their number."""
         self._retries: dict[str, tuple[float, float]] = {}
         """By daemon that has ended: when to start it again, and how long to wait after the next end."""
         self._presence = SpeakerPresence(settings.sockets / "bgpd.vty", clock())
@@ -117,17 +121,27 @@ class Supervisor:
 
     def _start(self, daemon: Daemon) -> None:
         self._daemons[daemon.name] = daemon
+        self._unanswered.pop(daemon.name, None)
         daemon.start(within_seconds=_STARTED_SECONDS)
         self._started[daemon.name] = self._clock()
 
     def _look_at_daemons(self) -> None:
         for name, daemon in self._daemons.items():
-            silent = daemon.exit_code is None and not daemon.answers()
-            if silent and self._clock() - daemon.answered > _SILENT_SECONDS:
+            if self._is_stuck(daemon):
                 _log.error("%s has not answered for %.0f s and is killed", name, _SILENT_SECONDS)
                 daemon.kill()
             if daemon.exit_code is not None:
                 self._start_again(daemon)
+
+    def _is_stuck(self, daemon: Daemon) -> bool:
+        """Ask a daemon that runs, and tell whether it has been silent for too long."""
+        asked_at = self._clock()
+        if daemon.exit_code is not None or daemon.answers():
+            self._unanswered.pop(daemon.name, None)
+            return False
+        since, questions = self._unanswered.get(daemon.name, (asked_at, 0))
+        self._unanswered[daemon.name] = since, questions + 1
+        return questions + 1 >= _SILENT_QUESTIONS and self._clock() - since > _SILENT_SECONDS
 
     def _start_again(self, daemon: Daemon) -> None:
         """Start a daemon that has ended, at once unless it keeps ending; what it is to do the speaker sends it."""

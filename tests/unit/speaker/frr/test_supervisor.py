@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,73 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
     signal.set_wakeup_fd(-1)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+class Sleeper(Daemon):
+    """A process that runs, and answers as it is told to; it is asked on the clock of the test."""
+
+    answering = True
+    killed = 0
+
+    def start(self, *, within_seconds: float) -> None:
+        """It runs at once."""
+
+    def answers(self) -> bool:
+        return self.answering
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+@dataclass
+class Clock:
+    """Time as the supervisor sees it."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> tuple[Supervisor, Sleeper, Clock]:
+    clock = Clock()
+    settings = Settings(sockets=tmp_path, orphan_after_seconds=0, leave_wait_seconds=0.0, allow_other_frr=True)
+    found = Supervisor(settings, clock=clock)
+    daemon = Sleeper(Plan("bgpd"), tmp_path, 0)
+    found._start(daemon)
+    found._look_at_daemons()
+    return found, daemon, clock
+
+
+def look(watched: tuple[Supervisor, Sleeper, Clock], *, after: float, answering: bool) -> int:
+    supervisor, daemon, clock = watched
+    clock.now += after
+    daemon.answering = answering
+    supervisor._look_at_daemons()
+    return daemon.killed
+
+
+def test_a_pause_of_the_node_kills_no_daemon_that_answers_late(watched: tuple[Supervisor, Sleeper, Clock]) -> None:
+    assert look(watched, after=300.0, answering=False) == 0
+    assert look(watched, after=2.0, answering=True) == 0
+    # A pause in the middle of a series.
+    assert look(watched, after=2.0, answering=False) == 0
+    assert look(watched, after=300.0, answering=False) == 0
+    assert look(watched, after=2.0, answering=True) == 0
+    # Answers between: no series is 60 s long.
+    for _ in range(10):
+        assert all(look(watched, after=5.0, answering=False) == 0 for _ in range(11))
+        assert look(watched, after=5.0, answering=True) == 0
+
+
+def test_a_daemon_that_leaves_all_questions_of_a_minute_unanswered_is_killed_once(
+    watched: tuple[Supervisor, Sleeper, Clock],
+) -> None:
+    killed = [look(watched, after=3.0, answering=False) for _ in range(22)]
+    assert killed == [0] * 21 + [1]
+    watched[0]._start(watched[1])
+    assert look(watched, after=3.0, answering=False) == 1, "it begins anew with its next start"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("nobody foresaw this"), OSError(24, "Too many open files")])
