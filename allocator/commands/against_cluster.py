@@ -90,7 +90,7 @@ def change_plan(
     replay.start_from(live)
     before, bgp_before = outcomes(replay, lb_class=lb_class), replayed_bgp(replay, lb_class=lb_class)
     applied = applied_to(live, documents, default_namespace=default_namespace)
-    given = replay.run([*applied, *deletions(former, documents)])
+    given = replay.run([*applied, *deletions(former, documents, default_namespace=default_namespace)])
     after, bgp_after = outcomes(replay, lb_class=lb_class), replayed_bgp(replay, lb_class=lb_class)
     nodes = nodes_for(bgp_before, bgp_after)
     bgp = bgp_plan(bgp_after, nodes)

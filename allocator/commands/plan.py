@@ -75,7 +75,8 @@ def plan(
     replay = new_replay(lb_class=lb_class, **cluster)
     replay.run(there)
     bgp_before = replayed_bgp(replay, lb_class=lb_class)
-    given = replay.run([*documents, *(deletions(there, documents) if prune else ())])
+    gone = deletions(there, documents, default_namespace=cluster["namespace"]) if prune else ()
+    given = replay.run([*documents, *gone])
     bgp_after = replayed_bgp(replay, lb_class=lb_class)
     nodes = nodes_for(bgp_before, bgp_after)
     bgp, changes = bgp_plan(bgp_after, nodes), None

@@ -189,6 +189,14 @@ def test_tables_have_routes_and_changes(tmp_path: Path) -> None:
     assert "secret" not in shown
 
 
+def test_prune_takes_a_service_that_names_no_namespace_for_one_of_the_default(tmp_path: Path) -> None:
+    bare = {**WEB, "metadata": {"name": "web"}}
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps({**bare, "metadata": {"name": "web", "namespace": "shop"}}))
+    ran = plan(POOL, ALL, bare, options=("--before", str(before), "--prune", "--namespace", "shop"))
+    assert list(ran.services) == ["shop/web"]
+
+
 def test_prune_without_before_is_a_wrong_command_line() -> None:
     assert CliRunner().invoke(main, ["plan", "-", "--prune"]).exit_code == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,20 @@ def test_what_only_the_former_documents_have_is_deleted() -> None:
     assert effects(plan) == {"api": ("Deleted", ["192.0.2.11"], [])}
     assert [pool.name for pool in plan.pools] == ["lan"]
     assert plan.exit_code == 0, "its author wrote that"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_manifest_that_only_dropped_the_default_namespace_is_not_deleted(reverse: bool) -> None:
+    here = service("web", namespace="default")
+    bare = {**here, "metadata": {key: value for key, value in here["metadata"].items() if key != "namespace"}}
+    documents, former = (here, bare) if reverse else (bare, here)
+    plan = change(live_cluster(LAN, ALL, here), documents, former=[former])
+    assert (effects(plan), plan.exit_code) == ({}, 0)
+    elsewhere = change(live_cluster(LAN, ALL, WEB), bare, former=[WEB])
+    assert [(one.namespace, str(one.effect)) for one in elsewhere.change.effects] == [
+        ("prod", "Deleted"),
+        ("default", "Gains"),
+    ]
 
 
 def test_a_pool_in_use_that_is_pruned_is_refused() -> None:
