@@ -10,13 +10,15 @@ from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Password
 from speaker.bgp.events import Connected
 from speaker.bgp.running_config import read
-from speaker.bgp.vty import UNKNOWN_COMMAND, Reply, Vty
+from speaker.bgp.vty import ANSWER_SECONDS, UNKNOWN_COMMAND, Reply, Vty
 
 _CONNECT_SECONDS = 2.0
 """A daemon that stands still takes connections and answers nothing; the other one waits for as long."""
 
 _READ_SECONDS = 60.0
 """10,000 prefixes take FRR 8.4 some seconds to print."""
+_BFD_QUESTION_SECONDS = 1.0
+"""How long a question may keep changes waiting: each scrape of metrics asks bfdd, which has little to print."""
 _VERSION = re.compile(r"FRRouting (\S+)")
 
 
@@ -55,8 +57,9 @@ class Link:
 
     def show(self, command: str) -> Reply:
         """Ask something outside of the configuration."""
-        self.leave()
-        return self._vty.run(command)
+        seconds = _BFD_QUESTION_SECONDS if self.daemon is Daemon.BFDD else ANSWER_SECONDS
+        self.leave(timeout_seconds=seconds)
+        return self._vty.run(command, timeout_seconds=seconds)
 
     def configure(self, command: Command) -> Reply:
         """Run a command in its context; where the context cannot be entered, return the answer to that.
@@ -77,10 +80,10 @@ class Link:
             self._context = None
         return reply
 
-    def leave(self) -> None:
+    def leave(self, *, timeout_seconds: float = ANSWER_SECONDS) -> None:
         """Leave configuration mode, so that nobody who uses vtysh is in our way, or we in theirs."""
         if self._context != _OUTSIDE:
-            self._vty.run("end")
+            self._vty.run("end", timeout_seconds=timeout_seconds)
             self._context = _OUTSIDE
 
     def _enter(self, context: tuple[str, ...]) -> Reply | None:
