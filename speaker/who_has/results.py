@@ -140,7 +140,9 @@ def result_of(
         for answer in answers
         if answer.address == address
     ]
-    announces_here = record is not None and bool(who.here) and record.announced_by == who.here
+    # A machine does not hear itself. Where another node answers, the address has moved there and the report is late.
+    moved = any(host.node not in ("", who.here) for host in hosts)
+    announces_here = record is not None and bool(who.here) and record.announced_by == who.here and not moved
     for mac, interface in who.own:
         if interface in itself_on or (announces_here and interface in asked_on):
             hosts.insert(0, Host(mac=mac, interface=interface, node=who.here, here=True))

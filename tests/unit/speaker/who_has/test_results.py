@@ -122,6 +122,26 @@ def test_this_machine_is_named_where_its_speaker_announces_the_address() -> None
     assert judged(record=record).hosts == (), "another machine does not announce it"
 
 
+@pytest.mark.parametrize(
+    ("macs", "itself_on", "state", "nodes", "says"),
+    [
+        ((ONE,), (), State.ANSWERED, ["node-1"], "the API says that me announces it: it has just moved"),
+        ((ONE, TWO), (), State.SEVERAL, ["node-1", "node-2"], "several nodes answer"),
+        ((ONE,), ("eth0",), State.SEVERAL, ["me", "node-1"], "several nodes answer"),
+        ((STRANGER,), (), State.SEVERAL, ["me", ""], f"{STRANGER}, no node of this cluster"),
+        ((), (), State.ANSWERED, ["me"], ""),
+    ],
+)
+def test_on_the_node_of_a_late_report_the_node_that_answers_has_the_address(
+    macs: tuple[str, ...], itself_on: tuple[str, ...], state: State, nodes: list[str], says: str
+) -> None:
+    record = Record(services=("shop/cart",), pool="lan", announced_by="me")
+    result = judged(*macs, record=record, own_addresses=("192.0.2.9",), itself_on=itself_on)
+    assert (result.state, [host.node for host in result.hosts]) == (state, nodes)
+    assert result.message.startswith(says)
+    assert bool(says) == bool(result.message)
+
+
 def test_the_worst_state_is_the_exit_code() -> None:
     assert set(EXIT_CODES) == set(State)
     assert 2 not in EXIT_CODES.values(), "that is: nothing could be asked"
