@@ -95,6 +95,17 @@ class Rendering:
         else:
             self._place(difference.prefixes)
 
+    def rebuild(self) -> None:
+        """Derive everything anew from sessions, profiles and prefixes, after an update that failed half-way.
+
+        Give it the difference that failed once more: of its prefixes one may be missing.
+        """
+        self._in_use = Counter(self._prefixes.values())
+        self._networks.clear()
+        self._targets.clear()
+        self._lines = None
+        self._place(self._prefixes)
+
     def set_graceful_shutdown(self, enabled: bool) -> None:
         """Mark all routes for the time before this node leaves (RFC 8326)."""
         if self._graceful_shutdown != enabled:

@@ -52,6 +52,8 @@ class Driver:
     ) -> None:
         self._coalesce_seconds = coalesce_seconds
         self._rendering = Rendering()
+        self._half_rendered = False
+        """Whether the last update of the rendering failed."""
         self._applying = Applying(self._rendering, sockets, report=report, may_reset=may_reset, in_use=in_use)
         # The lock covers what other threads leave for the driver's; all else is the driver's thread's alone.
         self._lock = threading.Lock()
@@ -139,7 +141,8 @@ class Driver:
     def _go_on(self) -> bool:
         """Act upon what there is, and wait for more; return False when told to stop.
 
-        What nobody foresaw ends no thread, as layer 2 would end with it: all is read from FRR again, and sent anew.
+        What nobody foresaw ends no thread, as layer 2 would end with it: all is read from FRR again, and sent anew,
+        with the differences that were not taken in.
         """
         try:
             if self._applying.connect():
@@ -165,18 +168,38 @@ class Driver:
             differences, self._differences = self._differences, []
             questions, self._questions = self._questions, []
             graceful_shutdown, complete = self._graceful_shutdown, self._complete
-        for difference in differences:
-            self._rendering.update(difference)
-        if graceful_shutdown is not None:
-            self._rendering.set_graceful_shutdown(graceful_shutdown)
-        if complete:
-            self._applying.apply()
-        for daemon, command, future in questions:
-            try:
-                future.set_result(self._applying.show(daemon, command))
-            except (VtyError, ValueError) as error:
-                future.set_exception(error)
+        try:
+            self._render(differences)
+            if graceful_shutdown is not None:
+                self._rendering.set_graceful_shutdown(graceful_shutdown)
+            if complete:
+                self._applying.apply()
+            for daemon, command, future in questions:
+                try:
+                    future.set_result(self._applying.show(daemon, command))
+                except (VtyError, ValueError) as error:
+                    future.set_exception(error)
+        finally:
+            for _, _, future in questions:
+                if not future.done():
+                    future.set_exception(VtyError("the driver failed"))
         return True
+
+    def _render(self, differences: list[Difference]) -> None:
+        """Take differences into the rendering; what fails there, and all after it, is left for the next time."""
+        taken = 0
+        try:
+            if self._half_rendered:
+                self._rendering.rebuild()
+            self._half_rendered = True
+            for difference in differences:
+                self._rendering.update(difference)
+                taken += 1
+            self._half_rendered = False
+        finally:
+            if taken < len(differences):
+                with self._lock:
+                    self._differences[:0] = differences[taken:]
 
     def _wait(self, timeout_seconds: float | None) -> None:
         """Wait for something to do, and then a moment for more."""

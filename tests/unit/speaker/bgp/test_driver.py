@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from allocator.bgp.command import Daemon
+from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import Peer
+from allocator.bgp.rendering import Rendering
+from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
+from allocator.core.addresses import Address
+from speaker.bgp.applying import Applying
 from speaker.bgp.bfd_sessions import bfd_sessions
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Connected, Event
@@ -17,6 +25,9 @@ from tests.lab.waiting import wait_until
 from tests.unit.speaker.bgp.vty_daemons import VtyDaemons, vty_daemons
 
 SECONDS = 20.0
+PREFIX = prefix_of(Address.parse("198.51.100.1"), 32)
+PLAIN = merged([Contribution(Attributes())])
+PEERS = {"tor": Peer(name="tor", my_asn=64512, peer_asn=64513, address=Address.parse("192.0.2.1"))}
 
 
 @pytest.fixture
@@ -52,3 +63,47 @@ def test_bfdd_that_does_not_answer_a_scrape_keeps_bgpd_waiting_for_a_moment_only
     assert driver.ask(Daemon.BGPD, "show bgp summary json").result(6.0).text == "{}"
     assert isinstance(asked.exception(0), VtyError)
     assert bfd_sessions(driver.ask) == []
+
+
+@pytest.mark.parametrize("where", ["take_touched", "update", "_place"])
+def test_difference_survives_what_nobody_foresaw(
+    daemons: VtyDaemons, driver: Driver, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    failed = threading.Event()
+    whole = getattr(Rendering, where)
+
+    def fail_once(*arguments: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise KeyError("nobody foresaw this")
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rendering, where, fail_once)
+        driver.set_complete()
+        driver.update(Difference(PEERS, {}, {PREFIX: PLAIN}))
+        assert failed.wait(SECONDS)
+        network = f"network {PREFIX} route-map"
+        wait_until(lambda: any(network in each for each in daemons.commands), SECONDS, "the prefix is announced")
+    assert any("192.0.2.1 remote-as 64513" in each for each in daemons.commands)
+    assert driver.alive
+
+
+def test_question_is_answered_whatever_fails_before_its_turn(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("nobody foresaw this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Applying, "show", fail)
+        questions = [driver.ask(daemon, "show version") for daemon in Daemon]
+        for question in questions:
+            with pytest.raises(VtyError, match=r"failed|no connection"):
+                question.result(SECONDS)
+    wait_until(lambda: answered(driver), SECONDS, "the next question has its answer")
+
+
+def answered(driver: Driver) -> bool:
+    try:
+        return driver.ask(Daemon.BGPD, "show version").result(SECONDS).status == 0
+    except VtyError:
+        return False
