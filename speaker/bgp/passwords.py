@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from allocator.bgp.inputs import Password
@@ -24,6 +25,8 @@ log = EventLog("bgp")
 
 REREAD_SECONDS = 10.0
 """How long a new password, or a Secret that comes later, waits at most."""
+UNREAD_SECONDS = 30.0
+"""A Secret that cannot be read for so long counts as asked for: one must not keep a node from beginning."""
 _TYPE = "kubernetes.io/basic-auth"
 _KEY = "password"
 _FORBIDDEN = 403
@@ -34,7 +37,8 @@ class PasswordWatch(Background):
 
     `need` replaces which those are; any thread. `on_read` is called with all passwords and with the names that were
     asked for so far, on the watch's thread. The last password of a Secret that is deleted, or made unreadable, stays:
-    a session that runs loses nothing.
+    a session that runs loses nothing. A Secret for which the API server fails (5xx, no answer) counts as asked for
+    after UNREAD_SECONDS; a session that FRR has a password for goes on with that.
     """
 
     def __init__(
@@ -43,16 +47,19 @@ class PasswordWatch(Background):
         *,
         namespace: str,
         on_read: Callable[[Mapping[str, Password], frozenset[str]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("bgp-passwords")
         self._cluster = cluster
         self._namespace = namespace
         self._on_read = on_read
+        self._clock = clock
         self._wake = threading.Event()
         self._needed: frozenset[str] = frozenset()
         """Replaced whole by whoever needs; read whole."""
         self._passwords: dict[str, Password] = {}
         self._asked: frozenset[str] = frozenset()
+        self._unread_since: dict[str, float] = {}
         self._said: dict[str, str] = {}
 
     def need(self, names: frozenset[str]) -> None:
@@ -76,6 +83,7 @@ class PasswordWatch(Background):
         before = dict(self._passwords), self._asked
         self._passwords = {name: each for name, each in self._passwords.items() if name in names}
         self._asked &= names
+        self._unread_since = {name: since for name, since in self._unread_since.items() if name in names}
         for name in sorted(names):
             if self._stopping.is_set():
                 return
@@ -86,8 +94,10 @@ class PasswordWatch(Background):
                 problem = str(error)
             except ApiError as error:
                 if not isinstance(error, NotFound) and error.status != _FORBIDDEN:
+                    since = self._unread_since.setdefault(name, self._clock())
                     log.debug("bgp.secret-unread", secret=name, error=error)
-                    continue
+                    if name in self._asked or self._clock() - since < UNREAD_SECONDS:
+                        continue
                 problem = str(error)
             self._asked |= {name}
             self._complain(name, problem)
