@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from allocator.allocation.cluster_families import known_service_cidrs
 from allocator.doctor.checks import kube_proxy, load_balancers
-from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, Facts
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.kube.client import ApiError, Cluster, NotFound, Unavailable
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -39,6 +39,8 @@ _EVERYWHERE: Final = (
     names.L2_ADVERTISEMENTS,
 )
 _INSTALLED: Final = (PODS, LEASES, names.SERVICE_L2_STATUSES, names.BGP_NODE_STATUSES, *names.BGP_KINDS)
+_MIRROR: Final = "kubernetes.io/config.mirror"
+"""On what a kubelet shows of a static Pod."""
 _CONFIG_MAPS: Final = (
     (kube_proxy.NAMESPACE, kube_proxy.NAME),
     (load_balancers.NAMESPACE, load_balancers.CILIUM_CONFIG),
@@ -66,6 +68,7 @@ def read_facts(cluster: Cluster, *, namespace: str, lb_class: str, take_over_for
     for kind in _INSTALLED:
         keep(kind, lambda kind=kind: _listed(cluster, kind, namespace))  # type: ignore[misc]
     keep(ENDPOINT_SLICES_V1, lambda: _endpoint_slices(cluster, namespace))
+    keep(STATIC_PODS, lambda: _static_pods(cluster))
     keep(CONFIG_MAPS, lambda: _config_maps(cluster))
     return Facts(
         namespace=namespace,
@@ -87,6 +90,12 @@ def _listed(cluster: Cluster, kind: Resource, namespace: str | None) -> Iterator
 def _endpoint_slices(cluster: Cluster, namespace: str) -> Iterator[dict[str, Any]]:
     kind = ENDPOINT_SLICES_V1 if cluster.serves(ENDPOINT_SLICES_V1) else ENDPOINT_SLICES_V1BETA1
     yield from _listed(cluster, kind, namespace)
+
+
+def _static_pods(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    for pod in _listed(cluster, STATIC_PODS, load_balancers.NAMESPACE):
+        if _MIRROR in (pod["metadata"].get("annotations") or {}):
+            yield pod
 
 
 def _config_maps(cluster: Cluster) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ from allocator.doctor.checks.services import check_services
 from allocator.doctor.checks.speaker_leases import check_speaker_leases
 from allocator.doctor.checks.webhook_registration import check_webhook_registration
 from allocator.doctor.checks.workloads import check_versions, check_workloads
-from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, Facts
+from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.doctor.finding import Finding, Severity, warning
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -154,7 +154,7 @@ CHECKS: Final = (
     Check(
         name="load-balancers",
         looks_at="k3s ServiceLB, kube-vip, MetalLB, Cilium, PureLB and OpenELB do not serve the same Services",
-        needs=(DAEMON_SETS, DEPLOYMENTS),
+        needs=(DAEMON_SETS, DEPLOYMENTS, STATIC_PODS),
         find=check_load_balancers,
     ),
 )

@@ -13,6 +13,8 @@ from allocator.kube.timestamps import read_time
 from allocator.objects.document import Document
 
 PODS: Final = Resource("", "v1", "pods", "Pod")
+STATIC_PODS: Final = Resource("", "v1", "pods", "static Pod")
+"""Pods that a kubelet runs from a file, as far as kube-system shows them; read, and refused, apart from PODS."""
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, Facts, name_of
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, STATIC_PODS, Facts, name_of
 from allocator.doctor.finding import Finding, error, warning
 from allocator.objects.document import Document, labels_of
 
@@ -13,8 +13,13 @@ CILIUM_CONFIG: Final = "cilium-config"
 NAMESPACE: Final = "kube-system"
 _SERVICELB_LABEL: Final = "svccontroller.k3s.cattle.io/svcname"
 _KUBE_VIP: Final = "kube-vip"
+_SERVES: Final = "svc_enable"
+_ARGUMENT: Final = "--services"
+_TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+"""As Go's strconv.ParseBool has it."""
+_ALONE: Final = "have it leave Services alone (svc_enable=false, no --services), or give it a loadBalancerClass"
 _IMAGES: Final = {
-    "kube-vip": (_KUBE_VIP, "have it leave Services alone (svc_enable=false), or give it a loadBalancerClass"),
+    "kube-vip": (_KUBE_VIP, _ALONE),
     "metallb/controller": ("MetalLB", "docs/migration.md"),
     "metallb/speaker": ("MetalLB", "docs/migration.md"),
     "purelb": ("PureLB", "remove it, or give one of the two a loadBalancerClass"),
@@ -24,7 +29,7 @@ _IMAGES: Final = {
 
 def check_load_balancers(facts: Facts) -> Iterator[Finding]:
     """Find others that serve Services of the same class: two write one status, and two answer for one address."""
-    for kind in (DAEMON_SETS, DEPLOYMENTS):
+    for kind in (DAEMON_SETS, DEPLOYMENTS, STATIC_PODS):
         for workload in facts.all(kind):
             subject = f"{kind.kind} {name_of(workload)}"
             if _SERVICELB_LABEL in labels_of(workload):
@@ -55,7 +60,9 @@ def check_load_balancers(facts: Facts) -> Iterator[Finding]:
 
 
 def _containers(workload: Document) -> Sequence[Document]:
-    spec = (((workload.get("spec") or {}).get("template") or {}).get("spec")) or {}
+    own: Document = workload.get("spec") or {}
+    # A Pod has no template: its spec is what that of others holds.
+    spec = (own["template"] or {}).get("spec") or {} if "template" in own else own
     return spec.get("containers") or ()
 
 
@@ -69,5 +76,14 @@ def _known(container: Document) -> tuple[str, str] | None:
 
 
 def _serves_services(kube_vip: Document) -> bool:
-    """Whether kube-vip serves Services, and not the control plane alone."""
-    return any(one.get("name") == "svc_enable" and one.get("value") == "true" for one in kube_vip.get("env") or ())
+    """Whether kube-vip serves Services, and not the control plane alone; a variable overrides the argument."""
+    variables = [one.get("value") for one in kube_vip.get("env") or () if one.get("name") == _SERVES]
+    if variables and variables[-1]:
+        return variables[-1] in _TRUE
+    words = (*(kube_vip.get("command") or ()), *(kube_vip.get("args") or ()))
+    values = [value if equals else "true" for name, equals, value in map(_halves, words) if name == _ARGUMENT]
+    return bool(values) and values[-1] in _TRUE
+
+
+def _halves(word: object) -> tuple[str, str, str]:
+    return str(word).partition("=")

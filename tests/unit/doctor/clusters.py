@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from allocator.doctor.catalogue import CHECKS, diagnose
-from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, Facts
+from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.doctor.finding import Finding
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -187,6 +187,7 @@ def healthy() -> Facts:
             l2_status("web", "192.0.2.10", "node-1"),
             l2_status("api", "192.0.2.11", "node-2"),
         ],
+        STATIC_PODS: [],
         names.BGP_NODE_STATUSES: [],
         **{kind: [] for kind in names.BGP_KINDS},
     }

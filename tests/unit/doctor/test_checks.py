@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from allocator.doctor.catalogue import CHECKS, diagnose
-from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS
 from allocator.doctor.finding import Severity
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -99,6 +99,17 @@ def kube_vip(**variables: str) -> dict[str, Any]:
     variables_of = [{"name": name, "value": value} for name, value in variables.items()]
     found["spec"]["template"]["spec"]["containers"][0]["env"] = variables_of
     return found
+
+
+def kube_vip_with(*arguments: str, **variables: str) -> dict[str, Any]:
+    found = kube_vip(**variables)
+    found["spec"]["template"]["spec"]["containers"][0]["args"] = ["manager", *arguments]
+    return found
+
+
+def static(workload: dict[str, Any]) -> dict[str, Any]:
+    """The Pod that a kubelet runs from a file."""
+    return {**workload, "spec": workload["spec"]["template"]["spec"]}
 
 
 def conflicted(address: str) -> dict[str, Any]:
@@ -418,6 +429,30 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         lambda o: o[DAEMON_SETS].append(kube_vip(svc_enable="true")),
         [("load-balancers", "warning", "DaemonSet kube-system/kube-vip-ds")],
     ),
+    *(
+        (
+            f"kube-vip with {' '.join(arguments)} {variables}",
+            lambda o, a=arguments, v=variables: o[DAEMON_SETS].append(kube_vip_with(*a, **v)),
+            [("load-balancers", "warning", "DaemonSet kube-system/kube-vip-ds")],
+        )
+        for arguments, variables in (
+            (("--controlplane", "--services"), {}),
+            (("--services=true",), {"cp_enable": "true"}),
+            ((), {"svc_enable": "1"}),
+            (("--services=false",), {"svc_enable": "True"}),
+            (("--services",), {"svc_enable": ""}),
+        )
+    ),
+    (
+        "kube-vip as a static Pod",
+        lambda o: o[STATIC_PODS].append(static(kube_vip(svc_enable="true"))),
+        [("load-balancers", "warning", "static Pod kube-system/kube-vip-ds")],
+    ),
+    (
+        "kube-vip as a static Pod with an argument",
+        lambda o: o[STATIC_PODS].append(static(kube_vip_with("--services"))),
+        [("load-balancers", "warning", "static Pod kube-system/kube-vip-ds")],
+    ),
     (
         "MetalLB",
         lambda o: o[DEPLOYMENTS].append(workload("controller", "quay.io/metallb/controller:v0.14.9")),
@@ -470,6 +505,10 @@ def test_every_check_has_a_case() -> None:
         lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-that-went", state="Down")),
         lambda o: o[DAEMON_SETS].append(frr()),
         lambda o: o[DAEMON_SETS].append(kube_vip(cp_enable="true", svc_enable="false")),
+        lambda o: o[DAEMON_SETS].append(kube_vip_with("--services=false")),
+        lambda o: o[DAEMON_SETS].append(kube_vip_with("--services", svc_enable="false")),
+        lambda o: o[DAEMON_SETS].append(kube_vip_with("--servicesElection")),
+        lambda o: o[STATIC_PODS].append(static(kube_vip(cp_enable="true"))),
         lambda o: o[DAEMON_SETS].append(workload("node-exporter", "quay.io/prometheus/node-exporter:v1")),
         lambda o: o[SERVICES].append(manifests.service("theirs", loadBalancerClass="other.io/lb")),
         lambda o: o[names.IP_ADDRESS_POOLS].append(

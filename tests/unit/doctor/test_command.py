@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,16 +16,29 @@ from click.testing import CliRunner, Result
 from allocator.cli import main
 from allocator.doctor.catalogue import CHECKS
 
+SYSTEM_PODS = "/api/v1/namespaces/kube-system/pods"
+
+
+def kube_vip(name: str, **annotations: str) -> dict[str, Any]:
+    container = {"name": "x", "image": "ghcr.io/kube-vip/kube-vip:v0.8", "args": ["manager", "--services"]}
+    annotated = {f"kubernetes.io/config.{key}": value for key, value in annotations.items()}
+    metadata = {"name": name, "namespace": "kube-system", "annotations": annotated}
+    return {"metadata": metadata, "spec": {"containers": [container]}}
+
+
 NOTHING, EVERYTHING = "rights to nothing", "rights to everything"
 
 
 @contextmanager
-def api(rights: str) -> Iterator[str]:
-    """The URL of an API that has no object, and lets one list all kinds or none."""
+def api(rights: str, system_pods: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The URL of an API that has no object but Pods of kube-system, and lets one list all kinds or none."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = 200, {"gitVersion": "v1.31.0", "metadata": {}, "items": [], "resources": []}
+            status = 200
+            body: dict[str, Any] = {"gitVersion": "v1.31.0", "metadata": {}, "items": [], "resources": []}
+            if self.path.startswith(SYSTEM_PODS):
+                body = {**body, "items": list(system_pods)}
             if "/services/" in self.path or (rights == NOTHING and not self.path.startswith("/version")):
                 status = 403
             elif "/configmaps/" in self.path:
@@ -50,9 +64,9 @@ def api(rights: str) -> Iterator[str]:
         serving.join()
 
 
-def doctor(rights: str, folder: Path, *words: str) -> Result:
+def doctor(rights: str, folder: Path, *words: str, system_pods: Sequence[dict[str, Any]] = ()) -> Result:
     kubeconfig = folder / "kubeconfig"
-    with api(rights) as url:
+    with api(rights, system_pods) as url:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -95,3 +109,9 @@ def test_findings_are_shown_though_the_bundle_cannot_be_written(tmp_path: Path) 
     written = tmp_path / "report.json"
     assert doctor(EVERYTHING, tmp_path, f"--bundle={written}").exit_code == 1
     assert json.loads(written.read_text())["kubernetes"] == "v1.31.0"
+
+
+def test_of_the_pods_of_kube_system_those_that_a_kubelet_runs_from_a_file_are_looked_at(tmp_path: Path) -> None:
+    pods = [kube_vip("kube-vip-cp-1", mirror="1"), kube_vip("kube-vip-of-a-daemonset")]
+    done = doctor(EVERYTHING, tmp_path, "--check=load-balancers", "-o", "json", system_pods=pods)
+    assert [one["subject"] for one in json.loads(done.stdout)["findings"]] == ["static Pod kube-system/kube-vip-cp-1"]

@@ -17,7 +17,8 @@ page is out of date. How to run them is in [commands.md](commands.md#admitlb-doc
 | --- | --- | --- |
 """
 _RIGHTS = """
-A check that may not list what it needs is not made, and says so. Beside these kinds, `get` on the ConfigMaps
+A check that may not list what it needs is not made, and says so. Pods are listed in the installation's namespace, and
+for `load-balancers` those in `kube-system`, where static Pods are. Beside these kinds, `get` on the ConfigMaps
 `kube-proxy` and `cilium-config` of `kube-system` is needed for the two checks that read them, and `list` on
 ServiceCIDRs or `get` on the Service `default/kubernetes` for the Service CIDRs. Secrets are never read.
 
