@@ -18,7 +18,6 @@ from allocator.process import logs
 from allocator.process.log_metrics import DroppedLines
 from allocator.process.log_thread import LogThread
 from allocator.process.logs import EventLog
-from speaker.bgp.kube_proxy import check_url
 from speaker.layer2.gratuitous import REFRESH_SECONDS
 from speaker.membership.durations import (
     DEFAULT_DEAD_AFTER_SECONDS,
@@ -149,10 +148,14 @@ def speaker(
         check_durations(heartbeat_interval, dead_after)
     except UnfitDurations as error:
         raise click.UsageError(str(error)) from error
-    try:
-        check_url(kube_proxy_url)
-    except ValueError as error:
-        raise click.UsageError(f"--kube-proxy-url: {error}") from error
+    if frr_sockets is not None:
+        # Without FRR nothing of BGP is imported.
+        from speaker.bgp.kube_proxy import check_url  # noqa: PLC0415
+
+        try:
+            check_url(kube_proxy_url)
+        except ValueError as error:
+            raise click.UsageError(f"--kube-proxy-url: {error}") from error
     sys.setswitchinterval(SWITCH_SECONDS)
     logs.configure(log_level)
     try:

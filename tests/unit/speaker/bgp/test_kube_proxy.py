@@ -129,7 +129,8 @@ def test_only_refusals_in_a_row_say_that_there_is_no_kube_proxy(monkeypatch: pyt
 def test_a_url_without_an_ip_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"write http://127\.0\.0\.1:10256/healthz"):
         KubeProxyGate(url)
-    assert "--kube-proxy-url" in CliRunner().invoke(speaker, ["--node-name=a", f"--kube-proxy-url={url}"]).output
+    options = ["--node-name=a", "--frr-sockets=/nowhere", f"--kube-proxy-url={url}"]
+    assert f"--kube-proxy-url: {url} is not" in " ".join(CliRunner().invoke(speaker, options).output.split())
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:10256/healthz", "http://[::1]:10256/healthz"])
