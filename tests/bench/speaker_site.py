@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
-from allocator.kube.client import ApiError, Conflict, Object
+from allocator.kube.client import ApiError, Conflict, NotFound, Object, Unavailable
 from allocator.kube.resource import SERVICES, Resource
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
 from tests.bench.speaker_asking import Answer, Asking
@@ -60,9 +60,10 @@ class SpeakerSite:
     def close(self) -> None:
         """Delete what was made, but leave AdmitLB installed."""
         for resource, namespace, name in reversed(self._created):
-            # A pool may go once its addresses are released.
+            # A pool may go once its addresses are released. A dead connection of the API server to a webhook, whose
+            # node was cut off, is noticed by the request that times out on it.
             delete = partial(self._deleted, resource, namespace, name)
-            wait_until(delete, 20, f"{name} is deleted", retry_on=(Conflict,))
+            wait_until(delete, 60, f"{name} is deleted", retry_on=(Conflict, Unavailable))
         self.lab.kubectl("delete", "deployment", "web")
         self.admission_works()
         for name in self.lab.nodes:
@@ -85,7 +86,8 @@ class SpeakerSite:
         wait_until(asked, 30, "admission works", retry_on=(ApiError,))
 
     def _deleted(self, resource: Resource, namespace: str, name: str) -> bool:
-        self.lab.cluster().delete(resource, name, namespace)
+        with suppress(NotFound):
+            self.lab.cluster().delete(resource, name, namespace)
         return True
 
     def create(self, resource: Resource, namespace: str, name: str, **spec: object) -> None:
