@@ -12,8 +12,7 @@ from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import ClaimWriter, LostRace
 from allocator.allocation.proposal import Occasion, Proposal, Write, propose, to_secure
 from allocator.core import lifecycle
-from allocator.core.addresses import Address
-from allocator.core.claims import Claim, ClaimState, Holder
+from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder
 from allocator.core.decision import decide
 from allocator.core.requests import ServiceRequest
 from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
@@ -48,6 +47,11 @@ def attempts() -> Iterator[int]:
     """
     for lost in range(_ATTEMPTS):
         yield random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
+
+
+def _without_version(claim: Claim | None) -> Claim | None:
+    """What the claim says, whichever version of it and whatever others have noted on it."""
+    return None if claim is None else replace(claim, version="", others_metadata=NO_METADATA)
 
 
 class Allocator:
@@ -123,20 +127,19 @@ class Allocator:
 
         What a denied Service keeps is bound as well: it must not stay a reservation forever. `show` is called with a
         decision that only has to be bound, before that is written: what the Service waits for comes first. It is
-        called once: a race that is lost afterwards is run again for what was shown (speakers write the claim's status
-        as soon as the Service shows the address, and a Service that is deleted now must leave no reservation behind);
-        where something else would be assigned it is the caller's, who knows what was shown.
+        called once. A race that is lost afterwards is run again where nothing but the claims' status has changed
+        (speakers write it as soon as the Service shows the address, and a Service that is deleted now must leave no
+        reservation behind); any other is the caller's, who knows what was shown and has to look at the Service again.
         """
-        shown: list[Address] | None = None
+        shown: list[Claim | None] | None = None
         for pass_over in attempts():
             with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal:
-                reserved = proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND)
-                placed = [place.address for place in proposal.decision.placements]
-                if shown is None and reserved:
+                claims = [_without_version(place.claim) for place in proposal.decision.placements]
+                if shown is None and proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND):
                     show(proposal.decision)
-                    shown = placed
-                elif shown is not None and not (reserved and placed == shown):
-                    raise LostRace(f"{request.label} shows what is not reserved for it any more")
+                    shown = claims
+                elif shown is not None and claims != shown:
+                    raise LostRace(f"{request.label} shows what may not be reserved for it any more")
                 try:
                     self.commit(proposal)
                 except LostRace:

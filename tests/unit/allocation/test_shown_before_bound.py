@@ -107,3 +107,15 @@ def test_a_status_written_to_the_claim_once_it_is_shown_does_not_leave_it_unboun
     assert given(seen.replica.claims.bind(ask("web", uid="u"), show=show)) == ["10.0.0.0"]
     assert len(seen.shown) == 1
     assert seen.stored.allocations["10.0.0.0"]["spec"]["state"] == "Bound"
+
+
+def test_a_claim_that_another_joins_once_it_is_shown_is_for_the_caller_to_look_at_again(seen: Seen) -> None:
+    seen.reserve(ask("web", sharing_key="k"))
+
+    def show(decision: Decision) -> None:
+        seen.show(decision)
+        seen.reserve(ask("other", ports=HTTPS, sharing_key="k"))
+
+    with pytest.raises(LostRace):
+        seen.replica.claims.bind(ask("web", uid="u", sharing_key="k"), show=show)
+    assert len(seen.shown) == 1
