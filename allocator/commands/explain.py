@@ -12,6 +12,7 @@ from allocator import options
 from allocator.commands.bgp_lines import bgp_lines
 from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
 from allocator.commands.live import age, connected, current_namespace
+from allocator.commands.said_once import said_once
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.objects import names
@@ -107,9 +108,9 @@ def explain(
     if output == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
     elif sys.stdout.isatty():
-        _show_on_terminal(found)
+        _show_on_terminal(said_once(found))
     else:
-        _show(found)
+        _show(said_once(found))
 
 
 def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) -> Facts | None:
@@ -183,17 +184,22 @@ def _show(found: Explanation) -> None:
     _section(
         "Conditions",
         [
-            f"{one.get('type')}={one.get('status')} {one.get('reason', '')}: {one.get('message', '')}"
+            _with_message(f"{one.get('type')}={one.get('status')} {one.get('reason', '')}", one)
             for one in found.conditions
         ],
     )
     _section(
         "Events",
         [
-            f"{age(last_seen(one)):>4} {one.get('type')} {one.get('reason')}: {one.get('message')}"
+            _with_message(f"{age(last_seen(one)):>4} {one.get('type')} {one.get('reason')}", one)
             for one in found.events
         ],
     )
+
+
+def _with_message(what: str, document: Object) -> str:
+    message = document.get("message")
+    return f"{what}: {message}" if message else what
 
 
 def _announcement(held: HeldAddress) -> str:

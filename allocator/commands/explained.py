@@ -33,8 +33,7 @@ def _body(found: Explanation) -> Group:
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    message = found.message.removeprefix(f"{found.namespace}/{found.name}: ")
-    parts: list[Text | Table] = [Text(message, style=_STATES[State.PENDING])] if message else []
+    parts: list[Text | Table] = [Text(found.message, style=_STATES[State.PENDING])] if found.message else []
     for table in (
         _addresses(found),
         _bgp(found),
@@ -88,7 +87,7 @@ def _left_out(found: Explanation) -> Table:
 def _considered(found: Explanation) -> Table:
     from rich.text import Text  # noqa: PLC0415
 
-    table = _table("POOL CONSIDERED", "WHY NOT")
+    table = _table("POOL CONSIDERED", "OUTCOME")
     for pool, reason in found.considered:
         table.add_row(pool, Text(reason))
     return table

@@ -10,6 +10,7 @@ from allocator.core.ledger import Ledger
 from allocator.core.listing import cut, each_with_reason, listed
 from allocator.core.pools import Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
+from allocator.core.search import Search
 from allocator.core.verdicts import Refusal, RefusalKind
 
 
@@ -62,14 +63,34 @@ class Reasons:
         closed = pool.refuses(request.applicant)
         if closed is not None:
             return closed
-        if request.pins:
-            return ranges_text(pool)
         if request.pool_name not in (None, pool.name):
             return "not the pool asked for"
+        if request.pins:
+            inside = [pin for pin in request.pins if pool.contains(pin)]
+            return f"eligible, it has {' and '.join(map(str, inside))}" if inside else ranges_text(pool)
         if not pool.auto_assign and request.pool_name != pool.name:
             return "only on request (autoAssign: false)"
+        return self._lacks(pool) or "eligible"
+
+    def _lacks(self, pool: Pool) -> str:
+        """Say which of the families wanted the pool lacks, and of which all is held; empty where it has them all."""
+        request = self.request
         missing = [family for family in request.families if not pool.has_family(family)]
-        return f"has no {' and '.join(missing)}" if missing else f"full{self._conflicts(pool)}"
+        present = [family for family in request.families if family not in missing]
+        full = [family for family in present if self._is_full(pool, family)]
+        lacks = [f"has no {' and '.join(missing)}"] if missing else []
+        if full:
+            lacks.append(f"{'' if full == list(request.families) else f'{full[0]} '}full{self._conflicts(pool)}")
+        return ", ".join(lacks)
+
+    def _is_full(self, pool: Pool, family: Family) -> bool:
+        request = self.request
+        if len(request.families) == 1:
+            # Else it would have been served: no need to search every pool once more.
+            return True
+        own = self.ledger.held_by(request.namespace, request.name)
+        held = any(claim.pool == pool.name and claim.address.family is family for claim in own)
+        return not held and Search(request, self.ledger).first([pool], family) is None
 
     def _conflicts(self, pool: Pool) -> str:
         families = self.request.families

@@ -91,6 +91,15 @@ def test_a_pending_service_is_told_every_pool_considered_and_why_each_said_no(ad
         10,
         "the Event that says so is shown",
     )
+    text = run(admitlb, "admitlb", "explain", "default/late").stdout
+    assert text.count("no IPv4 address left") == 1, text
+
+
+def test_the_pool_of_an_address_that_another_service_holds_is_called_eligible(admitlb: Installation) -> None:
+    admitlb.cluster.create(SERVICES, service("second", {"metallb.io/loadBalancerIPs": "192.0.2.10"}), "default")
+    told = explained(admitlb, "second")
+    assert "192.0.2.10 is held by default/web" in told["message"]
+    assert {"pool": "small", "reason": "eligible, it has 192.0.2.10"} in told["considered"]
 
 
 def test_a_holder_is_told_address_pool_state_and_since_when(admitlb: Installation) -> None:
@@ -158,7 +167,7 @@ def test_pools_shows_the_live_use_as_the_pools_own_status_does(admitlb: Installa
 def test_on_a_terminal_an_explanation_is_a_frame_of_tables(admitlb: Installation) -> None:
     shown = on_terminal(admitlb, "admitlb", "explain", "default/late")
     assert shown.startswith("╭─ default/late  Pending ─")
-    assert re.search(r"│ POOL CONSIDERED +WHY NOT +│", shown)
+    assert re.search(r"│ POOL CONSIDERED +OUTCOME +│", shown)
     assert re.search(r"│ small +full +│", shown)
 
 
