@@ -1,4 +1,4 @@
-"""Why an address is announced by nobody, and which nodes are left out of announcing it, in a live cluster."""
+"""Whether only BGP announces an address, and which nodes are left out of announcing it, in a live cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from allocator.commands.bgp_explanation import BgpFacts
 from allocator.core.addresses import Address, AddressError, AddressRange
 from allocator.core.claims import Claim
-from allocator.core.pool_selection import Origin, origin_of
 from allocator.core.pools import Pool
 from allocator.core.selectors import Selector
 from allocator.objects.document import Document, Problems, annotations_of, labels_of
@@ -15,43 +14,18 @@ from allocator.objects.names import BGP_ADVERTISEMENTS, SPEAKER_LEASE_PREFIX, SP
 from allocator.objects.node import Node, node_from
 from allocator.objects.selectors import selectors_from
 from allocator.rules.announcement_coverage import covers_service
-from allocator.rules.conditions import READY
 from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, left_out
-from allocator.rules.pool_coverage import not_announced, selections_of
-
-_PREFIX = "announced by no node: "
-
-
-def why_not_announced(
-    allocation: Document, claim: Claim, *, advertisements: Sequence[Document] | None, pools: Mapping[str, Pool]
-) -> str:
-    """Say that no advertisement covers the address, or else what a speaker says on its IPAllocation.
-
-    Empty where it is announced, or nothing is known. `advertisements` is None where they were not asked for.
-    """
-    if advertisements is not None:
-        selections = selections_of(advertisements)
-        origin = _origin(claim, pools)
-        if not any(selection.covers_origin(origin) for selection in selections):
-            pool = pools.get(claim.pool)
-            missing = not_announced(pool, selections) if pool is not None else ""
-            return missing or f"no L2Advertisement covers pool {claim.pool}"
-    for one in (allocation.get("status") or {}).get("conditions") or ():
-        if one.get("type") == READY and one.get("status") == "False":
-            return str(one.get("message") or "").removeprefix(_PREFIX)
-    return ""
+from allocator.rules.pool_coverage import selections_of
+from allocator.rules.unannounced import is_covered, origin_of_claim
 
 
 def only_by_bgp(
     claim: Claim, advertisements: Sequence[Document] | None, bgp: BgpFacts, pools: Mapping[str, Pool]
 ) -> bool:
     """Return whether BGPAdvertisements cover the address, and no L2Advertisement does."""
-    origin = _origin(claim, pools)
-
-    def cover(documents: Iterable[Document]) -> bool:
-        return any(selection.covers_origin(origin) for selection in selections_of(documents))
-
-    return cover(bgp.objects.get(BGP_ADVERTISEMENTS, ())) and not cover(advertisements or ())
+    by_bgp = selections_of(bgp.objects.get(BGP_ADVERTISEMENTS, ()))
+    on_layer2 = selections_of(advertisements or ())
+    return is_covered(claim, by_bgp, pools) and not is_covered(claim, on_layer2, pools)
 
 
 def nodes_left_out(
@@ -68,7 +42,7 @@ def nodes_left_out(
 
     Of reasons that only a speaker knows, what its ServiceL2Status says: several nodes in one text.
     """
-    origin = _origin(claim, pools)
+    origin = origin_of_claim(claim, pools)
     covering = [
         _selectors(one, "nodeSelectors") for one in advertisements if covers_service(one, origin, labels_of(service))
     ]
@@ -116,12 +90,6 @@ def _subnets(leases: Iterable[Document]) -> dict[str, list[AddressRange]]:
             except AddressError:
                 continue
     return found
-
-
-def _origin(claim: Claim, pools: Mapping[str, Pool]) -> Origin:
-    """By the pool it is of, and by the one it was given from."""
-    recorded = [name for name in (claim.pool, claim.original_pool) if name]
-    return origin_of(claim.address, pools, recorded=recorded)
 
 
 def _selectors(advertisement: Document, field: str) -> tuple[Selector, ...]:

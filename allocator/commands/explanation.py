@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from allocator.commands.announcement import nodes_left_out, only_by_bgp, why_not_announced
+from allocator.commands.announcement import nodes_left_out, only_by_bgp
 from allocator.commands.bgp_explanation import BgpFacts, BgpOutcome, bgp_outcomes
 from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim
@@ -20,7 +20,9 @@ from allocator.objects.service import readable_request, wants_address
 from allocator.offline.plan_result import State, why_ignored
 from allocator.rules.configuration import read
 from allocator.rules.foreign_status import left_alone, why_left_alone
+from allocator.rules.pool_coverage import selections_of
 from allocator.rules.service_report import message_of
+from allocator.rules.unannounced import why_not_announced
 
 _SHOWN_EVENTS = 10
 
@@ -237,9 +239,10 @@ def _with_nodes(
     """Add why nobody announces it, and who is left out."""
     if facts.bgp is not None and not held.node and only_by_bgp(claim, facts.advertisements, facts.bgp, pools):
         return replace(held, layer2=False)
+    selections = selections_of(facts.advertisements) if facts.advertisements is not None else None
     return replace(
         held,
-        not_announced=why_not_announced(allocation, claim, advertisements=facts.advertisements, pools=pools),
+        not_announced=why_not_announced(allocation, claim, selections=selections, pools=pools),
         left_out=nodes_left_out(
             facts.service,
             claim,

@@ -204,6 +204,9 @@ class Controller:
             services=self._services.items(),
             moves=tuple(moves),
             bgp_node_statuses=self._reporter.bgp_node_statuses(),
+            l2_advertisements=self._reporter.l2_advertisements(),
+            bgp_advertisements=self._reporter.bgp_advertisements(),
+            nodes=self._reporter.node_labels(),
         )
 
     def lead(self, *, on_unclaimed: Callable[[int], None] = lambda _: None) -> None:

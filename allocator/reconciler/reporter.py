@@ -140,9 +140,21 @@ class Reporter:
         """Return what nodes report of their BGP sessions."""
         return self._bgp.node_statuses()
 
+    def node_labels(self) -> dict[str, Mapping[str, str]] | None:
+        """Return the labels of all nodes; None before all are listed: objects for BGP are judged by all of them."""
+        return dict(self._node_labels) if self._nodes.synced else None
+
+    def l2_advertisements(self) -> list[Object] | None:
+        """Return the L2Advertisements; None before they are listed."""
+        return self._advertisements.items() if self._advertisements.synced else None
+
+    def bgp_advertisements(self) -> list[Object]:
+        """Return the BGPAdvertisements."""
+        return self._bgp.objects()[names.BGP_ADVERTISEMENTS]
+
     def configuration(self) -> Configuration:
         """Return what pools, advertisements and quotas say now, and what is wrong with them."""
-        nodes = self._known_nodes()
+        nodes = self.node_labels()
         read = (self._edits, nodes is not None)
         known = self._found
         if known is not None and known[0] == read:
@@ -156,10 +168,6 @@ class Reporter:
         configuration.add_others(found, others, nodes or {})
         self._found = (read, found)
         return found
-
-    def _known_nodes(self) -> dict[str, Mapping[str, str]] | None:
-        """The labels of all nodes; None before all are listed: objects for BGP are judged by who shares a node."""
-        return dict(self._node_labels) if self._nodes.synced else None
 
     @property
     def _mirrors(self) -> tuple[Reflector, ...]:

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from datetime import UTC
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from allocator.core.addresses import Family
 from allocator.kube.timestamps import age_text
 from allocator.status_page.picture import AddressLine, FamilyUse, Picture, PoolLine
+from allocator.status_page.style import STYLE
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-REFRESH_SECONDS = 10
+RELOAD_SECONDS = 10
 SHOWN = 500
-"""How many addresses, waiting Services and BGP sessions a page lists; the filter finds the others."""
+"""How many addresses, waiting Services, nodes and BGP sessions a page lists; the filter finds the others."""
+ALARMS = 20
+"""How many of the addresses that nobody announces are listed above everything else."""
 
 _PLENTY = 1_000_000_000
 
-STYLE: Final = """\
-:root { color-scheme: light dark; --line: #8884; --dim: #777; --bad: #b3261e; --good: #1b7f3b; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 70rem; padding: 0 1rem; }
-h1 { font-size: 1.35rem; margin: 0; } h2 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
-header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline; justify-content: space-between; }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: var(--dim); }
-th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-code { font-size: .93em; } code, .use { white-space: nowrap; font-variant-numeric: tabular-nums; }
-meter { width: 9rem; height: .9rem; vertical-align: -.1rem; } .dim { color: var(--dim); }
-.bad { color: var(--bad); } .good { color: var(--good); } form { margin: .4rem 0; } input { font: inherit; }
-"""
 
-STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-"""What a Content-Security-Policy names to let exactly this style through."""
+def render(picture: Picture, *, wanted: str = "", reload: bool = False) -> str:
+    """Return the page; `wanted` keeps only addresses, Services, nodes and sessions in which the text occurs.
 
-
-def render(picture: Picture, *, wanted: str = "") -> str:
-    """Return the page; `wanted` keeps only addresses and Services in which the text occurs."""
+    A page that reloads itself has no input field, so that nothing is lost which somebody types.
+    """
     return _page().render(
         picture=picture,
         wanted=wanted,
+        reload=RELOAD_SECONDS if reload else 0,
         addresses=[line for line in picture.addresses if _fits(_words(line), wanted)],
         waiting=[line for line in picture.waiting if _fits((line.service, line.message), wanted)],
+        nodes=[line for line in picture.nodes if _fits((line.name, line.remark), wanted)],
         sessions=[line for line in picture.sessions if _fits((line.node, line.session.peer), wanted)],
         seen=picture.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
@@ -65,7 +56,7 @@ def _page() -> Template:
     environment.filters |= {"age": age_text, "count": _count, "ranges": _ranges}
     # Ours, and named by its hash: nothing in it may be escaped.
     style = Markup(STYLE)  # noqa: S704
-    environment.globals |= {"style": style, "refresh_seconds": REFRESH_SECONDS, "shown": SHOWN}
+    environment.globals |= {"style": style, "reload_seconds": RELOAD_SECONDS, "shown": SHOWN, "alarms": ALARMS}
     return environment.get_template("page.html")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,11 +10,12 @@ from allocator.core.addresses import AddressError, Family
 from allocator.core.claims import Claim
 from allocator.core.usage import Usage, usage_of
 from allocator.kube.client import Object
-from allocator.objects.bgp_node_status import SessionEntry, node_status_from
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, node_status_from
 from allocator.objects.ip_allocation import claim_from
 from allocator.rules.configuration import Configuration
 from allocator.rules.pool_status import conditions, counters
 from allocator.rules.service_report import stored_condition
+from allocator.status_page.announcers import Announcers, NodeLine, announcers
 from allocator.status_page.moves import Announcement, Move, holders_of
 
 
@@ -30,6 +31,11 @@ class FamilyUse:
     def share(self) -> float:
         """The part in use, 0 to 1."""
         return self.assigned / (self.assigned + self.available) if self.assigned else 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other Service gets an address of its own here."""
+        return self.assigned > 0 and self.available == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,10 @@ class AddressLine:
     holders: str
     since: str
     announcement: Announcement
+    by_bgp: bool = False
+    """Whether BGP alone is to announce it."""
+    silent: str = ""
+    """Why nobody announces it, though a Service has it; empty where somebody does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,12 @@ class Picture:
     moves: tuple[Move, ...]
     sessions: tuple[SessionLine, ...] = ()
     """Those that are not up come first."""
+    nodes: tuple[NodeLine, ...] = ()
+
+    @property
+    def silent(self) -> tuple[AddressLine, ...]:
+        """The addresses that nobody announces."""
+        return tuple(line for line in self.addresses if line.silent)
 
 
 def picture_of(
@@ -102,30 +118,37 @@ def picture_of(
     services: Iterable[Object],
     moves: tuple[Move, ...],
     bgp_node_statuses: Iterable[Object] = (),
+    l2_advertisements: Sequence[Object] | None = None,
+    bgp_advertisements: Sequence[Object] = (),
+    nodes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Picture:
-    """Put the picture together from mirrored objects; what cannot be read of them is left out."""
+    """Put the picture together from mirrored objects; what cannot be read of them is left out.
+
+    `l2_advertisements` and `nodes` (the labels of each) are None until they are listed.
+    """
     claims = list(_claims(allocations))
     usage = usage_of(configuration.pools, (claim for claim, _ in claims))
     lines = [_pool(document, configuration, usage) for document in pools]
+    statuses = tuple(map(node_status_from, bgp_node_statuses))
+    known = announcers(
+        at=at,
+        pools=configuration.sound_pools(),
+        layer2=l2_advertisements,
+        bgp=bgp_advertisements,
+        nodes=nodes,
+        statuses=statuses,
+    )
+    addresses = tuple(_address(*pair, known) for pair in sorted(claims, key=lambda pair: pair[0].address))
     return Picture(
         at=at,
         leading=leading,
         problems=(*problems, *configuration.errors(), *configuration.remarks()),
         pools=tuple(sorted(lines, key=lambda line: line.name)),
-        addresses=tuple(
-            AddressLine(
-                ip=str(claim.address),
-                pool=claim.pool,
-                state=str(claim.state),
-                holders=holders_of(claim) or _foreign_host(claim),
-                since=document["spec"].get("since") or "",
-                announcement=Announcement.of(document),
-            )
-            for claim, document in sorted(claims, key=lambda pair: pair[0].address)
-        ),
+        addresses=addresses,
         waiting=tuple(sorted(_waiting(services), key=lambda line: (line.since, line.service))),
         moves=moves,
-        sessions=tuple(sorted(_sessions(bgp_node_statuses), key=_order)),
+        sessions=tuple(sorted(_sessions(statuses), key=_order)),
+        nodes=known.node_lines(line.announcement.node for line in addresses),
     )
 
 
@@ -137,8 +160,22 @@ def _claims(allocations: Iterable[Object]) -> Iterator[tuple[Claim, Object]]:
             continue
 
 
-def _sessions(statuses: Iterable[Object]) -> Iterator[SessionLine]:
-    for status in map(node_status_from, statuses):
+def _address(claim: Claim, document: Object, known: Announcers) -> AddressLine:
+    announcement = Announcement.of(document)
+    return AddressLine(
+        ip=str(claim.address),
+        pool=claim.pool,
+        state=str(claim.state),
+        holders=holders_of(claim) or _foreign_host(claim),
+        since=document["spec"].get("since") or "",
+        announcement=announcement,
+        by_bgp=not announcement.node and known.only_by_bgp(claim),
+        silent=known.why_silent(document, claim, announcement),
+    )
+
+
+def _sessions(statuses: Iterable[BgpNodeStatus]) -> Iterator[SessionLine]:
+    for status in statuses:
         for session in status.sessions:
             yield SessionLine(node=status.node, session=session)
 

@@ -10,8 +10,9 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qs
 
 from allocator.process.http_server import HttpServer, Response
-from allocator.status_page.html import STYLE_HASH, render
+from allocator.status_page.html import render
 from allocator.status_page.picture import Picture
+from allocator.status_page.style import STYLE_HASH
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -42,18 +43,20 @@ class StatusPage(HttpServer):
         self._taken = 0.0
         super().__init__("status-page", port, self.response, address=address)
 
-    def page(self, wanted: str) -> bytes:
+    def page(self, wanted: str, *, reload: bool = False) -> bytes:
         """Return the page, filtered by `wanted`, from a picture no older than a second."""
         with self._lock:
             if self._picture is None or time.monotonic() - self._taken >= _FRESH_SECONDS:
                 self._picture = self._source()
                 self._taken = time.monotonic()
             picture = self._picture
-        return render(picture, wanted=wanted).encode()
+        return render(picture, wanted=wanted, reload=reload).encode()
 
     def response(self, url: SplitResult) -> Response:
         """Answer one request."""
         if url.path != "/":
             return Response(HTTPStatus.NOT_FOUND, b"not found\n", headers=HEADERS)
-        wanted = parse_qs(url.query).get("q", [""])[0].strip()[:_LONGEST_FILTER]
-        return Response(HTTPStatus.OK, self.page(wanted), "text/html; charset=utf-8", HEADERS)
+        query = parse_qs(url.query, keep_blank_values=True)
+        wanted = query.get("q", [""])[0].strip()[:_LONGEST_FILTER]
+        page = self.page(wanted, reload="reload" in query)
+        return Response(HTTPStatus.OK, page, "text/html; charset=utf-8", HEADERS)

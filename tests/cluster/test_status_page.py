@@ -65,12 +65,23 @@ def test_a_replica_shows_pools_addresses_and_what_waits(running: tuple[Reconcili
     def shown() -> bool:
         text = page(ports[replica])
         assert role in text
-        assert "single 192.0.2.10 IPv4 1 0 100% serves" in text
+        assert "single 192.0.2.10 IPv4 1 0 100% full" in text
         assert "192.0.2.10 default/web single Bound" in text
         assert re.search(r"Waiting .*default/late \d+[smh] no IPv4 address left \(single: full\)", text)
         return True
 
     wait_until(shown, 20, "the page shows it all", interval_seconds=0.2, retry_on=(AssertionError, OSError))
+
+
+def test_that_no_node_announces_an_address_is_said_first_with_the_reason(running: tuple[Reconciling, Ports]) -> None:
+    site, ports = running
+    message = "announced by no node: no endpoint of the Service serves"
+    ready = {"type": "Ready", "status": "False", "reason": "NoEndpoint", "message": message}
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    site.cluster.patch(IP_ALLOCATIONS, "192.0.2.10", {"status": {"conditions": [ready]}}, subresource="status")
+    alarm = "1 address is announced by no node Address Service Why 192.0.2.10 default/web no endpoint of the Service"
+    for port in ports.values():
+        wait_until(lambda port=port: alarm in page(port).partition("AdmitLB")[0], 20, "the page begins with it")  # type: ignore[misc]
 
 
 def test_a_move_of_the_announcement_is_seen_by_both(running: tuple[Reconciling, Ports]) -> None:

@@ -1,4 +1,4 @@
-"""One convention over all commands: `-n/--namespace` as with kubectl, and AdmitLB's own namespace by a name of its own.
+"""One convention over all commands: `-n, --namespace` as with kubectl, AdmitLB's own namespace by another name.
 
 What people run takes `--admitlb-namespace`; the components keep `--namespace`, which their manifests set.
 """

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 from allocator.rules import configuration
+from allocator.status_page.announcers import NodeLine
 from allocator.status_page.html import SHOWN, render
 from allocator.status_page.moves import Announcement, Move
-from allocator.status_page.picture import AddressLine, Picture, PoolLine, WaitingLine, picture_of
+from allocator.status_page.picture import AddressLine, Picture, PoolLine, SessionLine, WaitingLine, picture_of
 from tests.unit.status_page.claims import Object, allocation, pool, waiting_service
 
 NOW = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
@@ -26,7 +28,7 @@ def picture(
     pools: Sequence[Object] = (),
     allocations: Sequence[Object] = (),
     services: Sequence[Object] = (),
-    bgp_node_statuses: Sequence[Object] = (),
+    **facts: Any,
 ) -> Picture:
     return picture_of(
         at=NOW,
@@ -37,7 +39,7 @@ def picture(
         allocations=allocations,
         services=services,
         moves=(Move(at=NOW, ip="192.0.2.10", what="announced by node-1"),),
-        bgp_node_statuses=bgp_node_statuses,
+        **facts,
     )
 
 
@@ -60,6 +62,16 @@ def test_each_family_of_a_pool_stands_beside_its_own_ranges() -> None:
     assert "both 2001:db8::/64 IPv6 0 over a billion 0% serves" in text
 
 
+def test_a_full_pool_is_not_shown_as_one_that_serves() -> None:
+    pools = [pool("lan", "192.0.2.10"), pool("spare", "192.0.2.11")]
+    page = render(picture(pools=pools, allocations=[allocation("192.0.2.10", "a/b")]))
+    text = text_of(page)
+    assert "lan 192.0.2.10 IPv4 1 0 100% full" in text
+    assert "spare 192.0.2.11 IPv4 0 1 0% serves" in text
+    assert '<span class="warn">full</span>' in page
+    assert page.count('<span class="good">') == 1
+
+
 def test_a_pool_that_cannot_serve_says_why() -> None:
     told = picture(pools=[pool("odd", "nonsense")])
     assert "odd nonsense 0 0" in text_of(render(told))
@@ -70,10 +82,6 @@ def test_a_pool_that_cannot_serve_says_why() -> None:
 def test_addresses_show_holder_state_and_announcing_node() -> None:
     page = render(picture(allocations=[allocation("192.0.2.10", "prod/web", node="node-2")]))
     assert "192.0.2.10 prod/web lan Bound 1h node-2 on eth0 1h" in text_of(page)
-
-
-def test_an_address_nobody_announces_says_so() -> None:
-    assert "Bound 1h nobody" in text_of(render(picture(allocations=[allocation("192.0.2.10", "prod/web")])))
 
 
 def test_bgp_sessions_are_shown_with_those_first_that_are_not_up() -> None:
@@ -92,7 +100,6 @@ def test_bgp_sessions_are_shown_with_those_first_that_are_not_up() -> None:
     assert (
         "tor 192.0.2.1 node-2 Down 1h 0/3 not connected; &lt;Hold Timer&gt; tor 192.0.2.1 node-1 Established" in text
     )
-    assert "nobody on layer 2" in text
     assert "node-1 Established" not in text_of(render(shown, wanted="node-2"))
     assert "BGP sessions" not in render(picture())
 
@@ -166,20 +173,35 @@ def _full(text: str) -> Picture:
                 holders=text,
                 since=text,
                 announcement=Announcement(text, (text,), text),
+                silent=text,
             ),
         ),
+        sessions=(SessionLine(node=text, session=SessionEntry(peer=text, neighbor=text, message=text)),),
+        nodes=(NodeLine(name=text, announced=1, sessions_up=0, sessions=1, remark=text),),
         waiting=(WaitingLine(service=text, message=text, since=text),),
         moves=(Move(at=NOW, ip=text, what=text),),
     )
 
 
 @settings(max_examples=50)
-@given(hostile)
-def test_no_text_from_the_cluster_becomes_markup(text: str) -> None:
-    assert _tags(render(_full(text), wanted=text)) == _tags(render(_full("x"), wanted="x"))
+@given(hostile, st.booleans())
+def test_no_text_from_the_cluster_becomes_markup(text: str, reload: bool) -> None:
+    page, plain = (render(_full(each), wanted=each, reload=reload) for each in (text, "x"))
+    assert _tags(page) == _tags(plain)
+    assert page.count("href=") == plain.count("href=")
+    assert all(target.startswith("?q=") for target in re.findall(r'href="([^"]*)"', page))
 
 
 def test_the_page_runs_no_script_and_loads_nothing() -> None:
     page = render(_full("x"))
     assert not {tag for tag, _ in _tags(page)} & {"script", "link", "img", "iframe", "object", "svg"}
-    assert not re.search(r"\bstyle=|\bsrc=|\bhref=|url\(|@import|\bon\w+=", page.partition("<body>")[2])
+    assert not re.search(r"\bstyle=|\bsrc=|\bhref=[^?]{2}|url\(|@import|\bon\w+=", page.partition("<body>")[2])
+
+
+def test_a_page_that_reloads_has_no_field_to_lose_what_is_typed() -> None:
+    still, reloading = render(_full("x"), wanted="w"), render(_full("x"), wanted="w", reload=True)
+    assert ("input", "") in _tags(still)
+    assert "http-equiv" not in still
+    assert '<meta http-equiv="refresh" content="10">' in reloading
+    assert not {"input", "form", "textarea", "select"} & {tag for tag, _ in _tags(reloading)}
+    assert 'href="?q=w"' in reloading, "there is a way back, with what was searched for"
