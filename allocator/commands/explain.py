@@ -16,6 +16,7 @@ from allocator.commands.said_once import said_once
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.objects import names
+from allocator.objects.document import Document
 from allocator.rules.left_out import summary
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _show(found: Explanation) -> None:
     )
 
 
-def _with_message(what: str, document: Object) -> str:
+def _with_message(what: str, document: Document) -> str:
     message = document.get("message")
     return f"{what}: {message}" if message else what
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
-from allocator.commands.announcement import why_not_announced
 from allocator.commands.explanation import pools_from
 from allocator.core.addresses import Address, AddressError
 from allocator.core.pools import Pool
@@ -13,6 +12,7 @@ from allocator.kube.client import Cluster, NotFound, Object
 from allocator.kube.resource import LEASES, NODES
 from allocator.objects.ip_allocation import claim_from
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS
+from allocator.rules.unannounced import why_not_announced
 from speaker.membership.lease import lease_from
 from speaker.who_has.facts import ClusterFacts, Record
 
@@ -57,5 +57,5 @@ def _record(cluster: Cluster, address: Address) -> Record | None:
         services=tuple(holder.label for holder in claim.holders) if claim.in_use else (),
         pool=claim.pool,
         announced_by=announced,
-        not_announced="" if announced else why_not_announced(document, claim, advertisements=None, pools={}),
+        not_announced="" if announced else why_not_announced(document, claim, selections=None, pools={}),
     )
