@@ -1,6 +1,6 @@
 """The schemas of the shipped CustomResourceDefinitions, applied offline as the API server applies them.
 
-There is one copy of them, `manifests/crds`; a build puts it into the package (setup.py), a checkout is read in place.
+They are those of `manifests/crds`, as `allocator.shipped` finds them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import yaml
 from allocator.core.listing import cut
 from allocator.objects.document import Document, Problem
 from allocator.offline.builtin_schemas import BUILTIN, OBJECT_META
+from allocator.shipped import MANIFESTS
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, Any]
 
-_PACKAGED = Path(__file__).with_name("crds")
-_CHECKOUT = Path(__file__).parents[2] / "manifests" / "crds"
 _SHOWN_CHARACTERS = 300
 _INTEGER_FORMATS = {"int32": 31, "int64": 63}
 
@@ -94,7 +93,7 @@ class Schemas:
             Kind("", "v1", kind, namespaced=namespaced, schema=schema)
             for kind, (namespaced, schema) in BUILTIN.items()
         )
-        return cls([*builtin, *_definitions(_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT)])
+        return cls([*builtin, *_definitions(MANIFESTS / "crds")])
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds of our own groups."""

@@ -15,6 +15,7 @@ from tests.unit.commands.manifests import Object, advertisement, pool, service
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "manifests" / "crds"
+PACKED = Path("allocator", "shipped", "manifests", "crds")
 
 
 def kind_of(document: Object) -> Kind:
@@ -51,9 +52,7 @@ def test_a_build_packs_exactly_the_shipped_definitions(tmp_path: Path) -> None:
         str(tmp_path / "lib"),
     ]
     subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
-    packed = {
-        file.name: file.read_bytes() for file in (tmp_path / "lib" / "allocator" / "offline" / "crds").iterdir()
-    }
+    packed = {file.name: file.read_bytes() for file in (tmp_path / "lib" / PACKED).iterdir()}
     assert packed == {file.name: file.read_bytes() for file in SHIPPED.glob("*.yaml")}
 
 
@@ -71,7 +70,7 @@ def test_what_was_packed_is_what_an_installed_copy_applies(tmp_path: Path) -> No
     ]
     subprocess.run(argv, check=True, cwd=ROOT, capture_output=True)
     installed = tmp_path / "lib"
-    (installed / "allocator" / "offline" / "crds" / "metallb.io_l2advertisements.yaml").unlink()
+    (installed / PACKED / "metallb.io_l2advertisements.yaml").unlink()
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from allocator.offline.schemas import Schemas\n"

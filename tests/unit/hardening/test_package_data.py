@@ -54,10 +54,15 @@ def files(root: Path) -> set[str]:
     }
 
 
-def test_every_file_of_the_packages_and_every_schema_is_installed(installed: Path) -> None:
-    schemas = {f"allocator/offline/crds/{schema.name}" for schema in (ROOT / "manifests/crds").glob("*.yaml")}
-    assert schemas
-    assert files(installed) == files(ROOT) | schemas
+def test_every_file_of_the_packages_and_every_manifest_and_overlay_is_installed(installed: Path) -> None:
+    beside = {
+        f"allocator/shipped/{path.relative_to(ROOT)}"
+        for folder in ("manifests", "kustomize")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
+    assert {Path(name).parts[2] for name in beside} == {"manifests", "kustomize"}
+    assert files(installed) == files(ROOT) | beside
 
 
 def test_the_status_page_is_rendered_from_what_is_installed(installed: Path, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""`admitlb install`: the manifests of any overlay, printed, applied or removed, without a clone of the repository."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import yaml
+
+from allocator.installation import overlay as overlays
+from allocator.installation.image import Image, NotAnImage
+
+if TYPE_CHECKING:
+    from allocator.installation.kubectl import Kubectl
+
+CANNOT = 2
+_IMAGE, _FRR_IMAGE = "admitlb", "admitlb-frr"
+_WEBHOOKS: Final = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_HOLD_POOLS: Final = ("CustomResourceDefinition", "Namespace")
+
+
+class _ImageType(click.ParamType):
+    name = "image"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Image:
+        try:
+            return value if isinstance(value, Image) else Image.parse(value)
+        except NotAnImage as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.option(
+    "--overlay",
+    type=click.Choice(overlays.overlays()),
+    default=overlays.DEFAULT,
+    show_default=True,
+    help="Which overlay; kustomize/README.md says what each is.",
+)
+@click.option(
+    "--component",
+    "components",
+    type=click.Choice(overlays.components()),
+    multiple=True,
+    help="A component to add to it; repeatable, in any order.",
+)
+@click.option("--image", type=_ImageType(), help="The image of AdmitLB; by default the overlay's.")
+@click.option("--frr-image", type=_ImageType(), help="The image of FRR, with the component bgp.")
+@click.option(
+    "-n",
+    "--namespace",
+    "--admitlb-namespace",
+    "namespace",
+    envvar="ADMITLB_NAMESPACE",
+    default="",
+    help="The namespace to install into; by default metallb-system.",
+)
+@click.option("--apply", "action", flag_value="apply", help="Apply the manifests by kubectl; an upgrade is the same.")
+@click.option("--remove", "action", flag_value="remove", help="Remove everything, every pool included, by kubectl.")
+@click.option(
+    "--keep-pools",
+    is_flag=True,
+    help="With --remove: keep the CustomResourceDefinitions and the namespace, and so pools and what is assigned.",
+)
+@click.option("--yes", is_flag=True, help="With --remove: do not ask.")
+@click.argument("kubectl_options", metavar="[-- KUBECTL-OPTION...]", nargs=-1)
+def install(
+    overlay: str,
+    components: tuple[str, ...],
+    image: Image | None,
+    frr_image: Image | None,
+    namespace: str,
+    action: str | None,
+    keep_pools: bool,
+    yes: bool,
+    kubectl_options: tuple[str, ...],
+) -> None:
+    """Print the manifests of an overlay, or have kubectl apply or remove them.
+
+    kubectl 1.21 or newer must be on PATH: it renders the overlay, also where it is only printed. What follows -- goes
+    to kubectl apply or delete, as in: admitlb install --apply -- --context lab --dry-run=server. Exit code 0: done;
+    2: kubectl is missing or failed.
+    """
+    from allocator.installation.kubectl import Kubectl, KubectlFailed  # noqa: PLC0415  brings subprocess
+
+    if action != "remove" and (keep_pools or yes):
+        raise click.UsageError("--keep-pools and --yes go with --remove")
+    if action is None and kubectl_options:
+        raise click.UsageError("options for kubectl go with --apply or --remove")
+    images = {name: one for name, one in ((_IMAGE, image), (_FRR_IMAGE, frr_image)) if one is not None}
+    choices = overlays.Choices(overlay=overlay, components=components, images=images, namespace=namespace)
+    try:
+        kubectl = Kubectl(kubectl_options)
+        with tempfile.TemporaryDirectory(prefix="admitlb-") as folder:
+            manifests = kubectl.render(overlays.write(choices, Path(folder).resolve()))
+        match action:
+            case "apply":
+                kubectl.apply(manifests)
+            case "remove":
+                _remove(kubectl, manifests, keep=_HOLD_POOLS if keep_pools else (), ask=not yes)
+            case _:
+                click.echo(manifests, nl=False)
+    except KubectlFailed as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(CANNOT)
+
+
+def _remove(kubectl: Kubectl, manifests: str, *, keep: Collection[str], ask: bool) -> None:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    documents = [one for one in yaml.load_all(manifests, Loader=loader) if one["kind"] not in keep]
+    pools = "pools stay" if keep else "every pool goes with them, and no Service's address is announced any more"
+    if ask:
+        click.confirm(f"Remove {len(documents)} objects? {pools[0].upper()}{pools[1:]}", abort=True, err=True)
+    # With the pods gone, the webhooks would refuse the deletion of pools.
+    first = [one for one in documents if one["kind"] in _WEBHOOKS]
+    for part in (first, [one for one in documents if one["kind"] not in _WEBHOOKS]):
+        if part:
+            kubectl.delete(yaml.safe_dump_all(part))
