@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import yaml
@@ -23,14 +23,11 @@ _WEBHOOKS: Final = ("MutatingWebhookConfiguration", "ValidatingWebhookConfigurat
 _HOLD_POOLS: Final = ("CustomResourceDefinition", "Namespace")
 
 
-class _ImageType(click.ParamType):
-    name = "image"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Image:
-        try:
-            return value if isinstance(value, Image) else Image.parse(value)
-        except NotAnImage as error:
-            self.fail(str(error), param, ctx)
+def _image(ctx: click.Context, param: click.Parameter, text: str | None) -> Image | None:
+    try:
+        return None if text is None else Image.parse(text)
+    except NotAnImage as error:
+        raise click.BadParameter(str(error), ctx, param) from error
 
 
 @click.command()
@@ -48,8 +45,8 @@ class _ImageType(click.ParamType):
     multiple=True,
     help="A component to add to it; repeatable, in any order.",
 )
-@click.option("--image", type=_ImageType(), help="The image of AdmitLB; by default the overlay's.")
-@click.option("--frr-image", type=_ImageType(), help="The image of FRR, with the component bgp.")
+@click.option("--image", callback=_image, metavar="IMAGE", help="The image of AdmitLB; by default the overlay's.")
+@click.option("--frr-image", callback=_image, metavar="IMAGE", help="The image of FRR, with the component bgp.")
 @click.option(
     "-n",
     "--namespace",
