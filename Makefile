@@ -110,6 +110,11 @@ image-test: setup ## Build the image on a base of Debian packages and run a clus
 	$(PY) -m tests.image
 	$(LAB) $(PYTEST) tests/image
 
+.PHONY: release
+release: $(INSTALLED) ## Build a release into dist/ for REPOSITORY=registry/admitlb; DRY_RUN=1 builds no image
+	@test -n "$(REPOSITORY)" || { echo "name where the image is pushed: REPOSITORY=registry.example.com/admitlb" >&2; exit 1; }
+	PYTHONPATH=.ci $(PY) -m release --repository $(REPOSITORY) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(RELEASE_ARGS)
+
 .PHONY: lock
 lock: $(INSTALLED) ## Write the image's lock files anew, from pyproject.toml and constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check uv

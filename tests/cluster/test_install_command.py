@@ -79,7 +79,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPl
     (wheel,) = (work / "dist").glob("*.whl")
     home = work / "home"
     venv.create(home, with_pip=True)
-    install = [home / "bin" / "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel]
+    install: list[str | Path] = [
+        home / "bin" / "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+        wheel,
+    ]
     subprocess.run(install, check=True, timeout=110)
     (site_packages,) = home.glob("lib/python3*/site-packages")
     # Packages alone: the checkout itself is found by a .pth file of that folder, which is not read from here.

@@ -1,0 +1,1 @@
+"""What `make release` puts together; that it does is tests/cluster's."""
