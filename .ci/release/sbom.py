@@ -1,8 +1,8 @@
 """The bill of materials of an image: what the lock and the Dockerfiles pin, as CycloneDX 1.5.
 
 Our own code instead of cyclonedx-bom: it brings a dozen packages, and of a lock it knows neither which lines are for
-Linux nor any licence. Here licences come from the packages that the tests run with, which are the locked ones. What the
-base image has of its own is in no lock: an image scanner lists it.
+Linux nor any licence. Here licences come from the packages that the tests run with, which are the locked ones.
+What the base image has of its own is in no lock: an image scanner lists it.
 """
 
 from __future__ import annotations

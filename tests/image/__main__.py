@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.image.builder import Builder
+from tests.image.sizes import sizes, table
 from tests.lab.command_log import CommandFailed
 from tests.lab.debian import NoDebianArchive
 from tests.lab.images import Image
@@ -49,7 +50,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     note().write_text(json.dumps({tag: {**asdict(image), "root": str(image.root)} for tag, image in images.items()}))
-    print(f"built twice: {images[TAGS[0]].root}")
+    print(f"built twice: {images[TAGS[0]].root}\n{table(sizes(images[TAGS[0]].root))}")
     return 0
 
 
