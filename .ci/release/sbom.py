@@ -101,9 +101,10 @@ def _licence(name: str, version: str) -> Document | None:
         return None
     if found["Version"] != version:
         return None
-    if expression := found.get("License-Expression"):
-        return {"expression": expression}
-    classifiers = [one.removeprefix(_CLASSIFIER) for one in found.get_all("Classifier") or () if _CLASSIFIER in one]
+    fields = found.json
+    if expression := fields.get("license_expression"):
+        return {"expression": str(expression)}
+    classifiers = [one.removeprefix(_CLASSIFIER) for one in fields.get("classifier", ()) if _CLASSIFIER in one]
     # The field of before 2024 may hold a name or the whole text.
-    name = next((one for one in (*classifiers, found.get("License") or "") if one and "\n" not in one), None)
-    return {"license": {"name": name}} if name else None
+    names = [one for one in (*classifiers, str(fields.get("license") or "")) if one and "\n" not in one]
+    return {"license": {"name": names[0]}} if names else None

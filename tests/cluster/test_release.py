@@ -50,7 +50,8 @@ def version(printed: str, out: Path) -> str:
 
 
 def test_every_file_is_summed_and_there_are_no_others(printed: str, out: Path) -> None:
-    sums = dict(reversed(line.split("  ")) for line in (out / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split("  ") for line in (out / "SHA256SUMS").read_text().splitlines()]
+    sums = {name: digest for digest, name in lines}
     assert sums == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in out.iterdir()
