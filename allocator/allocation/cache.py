@@ -61,6 +61,7 @@ class ClaimCache:
         namespace: str,
         order: PriorityOrder = PriorityOrder.LOWEST_FIRST,
         on_change: Listener = lambda _: None,
+        on_rewound: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.RLock()
@@ -84,11 +85,19 @@ class ClaimCache:
         A tuple is replaced whole, so readers need no lock."""
         self._looked_at = 0.0
         self._cluster = cluster
-        self._namespaces = Reflector(cluster, resource.NAMESPACES, metadata_only=True, on_change=on_change)
-        self._pool_documents = Reflector(
-            cluster, names.IP_ADDRESS_POOLS, namespace=namespace, on_change=self._take_pool
+        self._namespaces = Reflector(
+            cluster, resource.NAMESPACES, metadata_only=True, on_change=on_change, on_rewound=on_rewound
         )
-        self._allocations = Reflector(cluster, names.IP_ALLOCATIONS, on_change=self._take_claim)
+        self._pool_documents = Reflector(
+            cluster,
+            names.IP_ADDRESS_POOLS,
+            namespace=namespace,
+            on_change=self._take_pool,
+            on_rewound=on_rewound,
+        )
+        self._allocations = Reflector(
+            cluster, names.IP_ALLOCATIONS, on_change=self._take_claim, on_rewound=on_rewound
+        )
         self._reflectors = (self._namespaces, self._pool_documents, self._allocations)
 
     def start(self) -> None:
@@ -122,6 +131,10 @@ class ClaimCache:
     def problems(self) -> list[str]:
         """Say what of the cache is not there yet; empty when it can be decided upon."""
         return [f"{mirror.resource.plural} are not listed yet" for mirror in self._reflectors if not mirror.synced]
+
+    def mirrors(self) -> tuple[Reflector, ...]:
+        """Return what mirrors namespaces, pools and claims."""
+        return self._reflectors
 
     def dead_threads(self) -> list[str]:
         """Name the mirrors whose thread has ended though nobody stopped it."""

@@ -135,6 +135,8 @@ class Place:
     """Why it may not hold the address, or must give it up."""
     displaced: tuple[Obstacle, ...] = ()
     """Younger holders that could stay so far and must give way to what it needs now."""
+    leaving: tuple[Holder, ...] = ()
+    """Younger holders that have to give way and are listed still: their Services may show the address."""
     without_consent: tuple[Holder, ...] = ()
     """Holders of other namespaces beside which it may hold the address because nobody says anything of namespaces."""
 
@@ -153,7 +155,8 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
     if mine is None or request.joins_anew(mine):
         older = request.others_in(claim)
         found = obstacle(older, me, pool_allows=pool_allows)
-        return Place(found, (), _without_consent(older[0], me, older[:1], pool_allows) if older and not found else ())
+        consent = _without_consent(older[0], me, older[:1], pool_allows) if older and not found else ()
+        return Place(found, without_consent=consent)
     at = claim.holders.index(mine)
     before = giving_way(claim.holders, pool_allows=pool_allows)
     changed = (*claim.holders[:at], me, *claim.holders[at + 1 :])
@@ -161,10 +164,11 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
     displaced = tuple(
         now for index, now in enumerate(after) if now is not None and before[index] is None and index > at
     )
+    leaving = tuple(holder for holder, why in list(zip(changed, after, strict=True))[at + 1 :] if why is not None)
     staying = [holder for holder, why in zip(changed, after, strict=True) if why is None]
     beside = staying[:1] if staying[0] is not me else staying[1:]
     without_consent = () if after[at] else _without_consent(staying[0], me, beside, pool_allows)
-    return Place(after[at], displaced, without_consent)
+    return Place(after[at], displaced, leaving, without_consent)
 
 
 def _without_consent(

@@ -46,6 +46,10 @@ class NotLeading(Exception):
     """A write was asked for by a process that does not hold the lease (any more)."""
 
 
+class NotCurrent(NotLeading):
+    """A write was asked for by a leader whose copies of what it decides upon may be old: it leads on, and waits."""
+
+
 class Leadership:
     """Runs the election in a thread of its own and says whether this process may act now.
 

@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 
 from allocator.kube.client import ApiError, Cluster, Expired, Object, Silent
 from allocator.kube.resource import Resource
+from allocator.kube.rewind import History, Rewound
 from allocator.kube.watch_stream import Interrupt
 from allocator.process.logs import EventLog
 
@@ -85,7 +86,13 @@ class Reflector:
         kept: Callable[[Object], Object] | None = None,
         on_change: Callable[[Change], None] = lambda _: None,
         on_listed: Callable[[], None] = lambda: None,
+        on_rewound: Callable[[str], None] | None = None,
     ) -> None:
+        """`on_rewound`, where given, is called with how it shows that etcd was restored from an older snapshot.
+
+        That is looked for, at the cost of one short request, whenever a watch is begun after a failure; the copy is
+        listed anew then.
+        """
         self._metadata_only = metadata_only
         self._label_selector = label_selector
         self._kept = kept
@@ -94,9 +101,11 @@ class Reflector:
         self._namespace = namespace
         self._on_change = on_change
         self._on_listed = on_listed
+        self._on_rewound = on_rewound
         self._objects: dict[Key, bytes] = {}
         self._lock = threading.Lock()
         self._synced = threading.Event()
+        self._following = threading.Event()
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._anew = threading.Event()
@@ -122,6 +131,7 @@ class Reflector:
         A connection that outlived the cut would deliver what it missed with the next retransmission only: after a
         cut as long as that again, for TCP doubles its pauses.
         """
+        self._following.clear()
         self._woken.set()
         with self._lock:
             interrupt = self._interrupt
@@ -144,6 +154,14 @@ class Reflector:
     def synced(self) -> bool:
         """Whether the first full list has been taken in."""
         return self._synced.is_set()
+
+    @property
+    def following(self) -> bool:
+        """Whether changes arrive as they are made: listed, and the watch has not failed since it was last begun.
+
+        The copy is as late as the API server delivers then, milliseconds; else as old as the failure, or older.
+        """
+        return self._following.is_set()
 
     @property
     def alive(self) -> bool:
@@ -184,15 +202,20 @@ class Reflector:
                 self._anew.clear()
                 version = None
             try:
+                if version is not None and self._is_rewound(version):
+                    version = None
                 if version is None:
                     version = self._list()
                 version = self._follow(version)
             except Expired:
+                self._following.clear()
                 log.info("watch.expired", resource=self.resource.plural)
                 version = None
             except Silent as error:
+                self._following.clear()
                 log.debug("watch.silent", resource=self.resource.plural, error=error)
             except ApiError as error:
+                self._following.clear()
                 # The version is kept: a server that comes back may still serve the watch from it.
                 if setbacks == 0:
                     log.warning("watch.interrupted", resource=self.resource.plural, error=error)
@@ -203,6 +226,19 @@ class Reflector:
             else:
                 woken = self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
                 setbacks = 0 if woken else setbacks + 1
+
+    def _is_rewound(self, version: str) -> bool:
+        """Whether the API server has not reached the version at which the watch failed: silent till then."""
+        if self._on_rewound is None or self._following.is_set():
+            return False
+        history = History()
+        history.note(version)
+        try:
+            history.check(next(self._cluster.pages(self.resource, self._namespace, size=1, metadata_only=True)))
+        except Rewound as error:
+            self._on_rewound(str(error))
+            return True
+        return False
 
     def _list(self) -> str:
         if self._kept is not None:
@@ -279,6 +315,7 @@ class Reflector:
             interrupt=interrupt,
         )
         self._heard_at = time.monotonic()
+        self._following.set()
         for kind, obj in events:
             self._heard_at = time.monotonic()
             version = _version(obj)

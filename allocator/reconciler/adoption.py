@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from allocator.allocation.claim_writer import LostRace
 from allocator.kube.client import ApiError, Object, Unavailable
-from allocator.kube.lease import NotLeading
+from allocator.kube.lease import NotCurrent, NotLeading
 from allocator.process.logs import EventLog
 
 log = EventLog("adoption")
@@ -66,6 +66,9 @@ class Adoption:
             try:
                 self._secure(service)
                 break
+            except NotCurrent as error:
+                self._note(label, str(error))
+                self._stopping.wait(_RETRY_SECONDS[1])
             except NotLeading:
                 self._stopping.set()
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.events import EventRecorder
-from allocator.kube.lease import NotLeading
+from allocator.kube.lease import NotCurrent, NotLeading
 from allocator.kube.reflector import Change, Reflector
 from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
@@ -40,6 +41,10 @@ log = EventLog("reconciler")
 _WORKERS = 4
 _SWEEP_SECONDS = 1.0
 _RENEWAL_SECONDS = 1.0
+_BEHIND_SECONDS = 0.1
+"""Between two looks whether a watch is back."""
+_RETRY_SECONDS = 0.5
+"""Between two tries of a watch that is not."""
 _SAME_EVENT_AGAIN_SECONDS = 600.0
 """A repeated try is not recorded again."""
 
@@ -76,14 +81,24 @@ class Controller:
         self._settings = settings
         self._require_leadership = require_leadership
         self._queue: WorkQueue[Key] = WorkQueue()
+        self._retried_at = 0.0
+        """When watches were last tried again; any thread may set it: one try too many does no harm."""
         self.stopping = threading.Event()
         """Set for good by `stop_working`."""
         self._accepting = threading.Event()
         """Set once keys are queued: on a standby nobody would take them out again."""
         self._leading = threading.Event()
-        self._services = Reflector(cluster, resource.SERVICES, on_change=self._service_changed)
+        self.rewound = ""
+        """How it shows that etcd was restored from an older snapshot, or empty. Set by a mirror's thread."""
+        self._services = Reflector(
+            cluster, resource.SERVICES, on_change=self._service_changed, on_rewound=self._set_rewound
+        )
         self._cache = ClaimCache(
-            cluster, namespace=settings.namespace, order=settings.order, on_change=self._cache_changed
+            cluster,
+            namespace=settings.namespace,
+            order=settings.order,
+            on_change=self._cache_changed,
+            on_rewound=self._set_rewound,
         )
         self._affected = AffectedServices(self._cache, self._queue)
         self._claims = Allocator(cluster, self._cache)
@@ -103,13 +118,13 @@ class Controller:
             self._claims,
             self._shown,
             find_service=self._services.get,
-            require_leadership=require_leadership,
+            require_leadership=self._require_current,
             lb_class=settings.lb_class,
         )
         self._collection = Collection(
             self._cache,
             self._claims,
-            require_leadership=require_leadership,
+            require_leadership=self._require_current,
             hand_over=self._securing.hand_over,
             tentative_age=settings.tentative_age,
         )
@@ -121,7 +136,7 @@ class Controller:
             self._collection,
             self._securing,
             find_service=self._services.get,
-            require_leadership=require_leadership,
+            require_leadership=self._require_current,
             lb_class=settings.lb_class,
             take_over_foreign=settings.take_over_foreign,
         )
@@ -165,8 +180,9 @@ class Controller:
         self._cache.stop()
 
     def problems(self) -> list[str]:
-        """Say what is not listed yet, and what is not adopted; empty when Services can be served."""
-        return self.unlisted() + self._adoption.problems()
+        """Say what is not listed or watched, and what is not adopted; empty when Services can be served."""
+        behind = [] if self.unlisted() else [f"{mirror.resource.plural} are not watched" for mirror in self._behind()]
+        return self.unlisted() + behind + self._adoption.problems()
 
     def unlisted(self) -> list[str]:
         """Say what is not listed yet; empty when this replica may lead."""
@@ -218,6 +234,7 @@ class Controller:
         """
         if missing := self.unlisted():
             raise ListsMissing("; ".join(missing))
+        self._wait_current()
         self._accepting.set()
         services = sorted(self._services.items(), key=age_of)
         if unclaimed := sum(1 for service in services if self._securing.is_unclaimed(service)):
@@ -239,8 +256,45 @@ class Controller:
 
     def adopt(self) -> None:
         """Claim everything that Services show, and return once that is done. Raises NotLeading."""
+        self._wait_current()
         services = sorted(self._services.items(), key=age_of)
         self._adoption.run([service for service in services if addresses_in_status(service)])
+
+    def _set_rewound(self, why: str) -> None:
+        log.error("cluster.rewound", error=why)
+        self.rewound = why
+
+    def _behind(self) -> list[Reflector]:
+        """Which copies may be old, because their watch has failed and is not back.
+
+        Who shares what with whom, and what is free, is decided upon them: a change that was stored before an outage
+        and is not seen yet would be decided over. Writes that are not compare-and-swap would make that true.
+        """
+        return [mirror for mirror in (self._services, *self._cache.mirrors()) if not mirror.following]
+
+    def _require_current(self) -> None:
+        """Raise NotLeading unless this process may act now, and NotCurrent unless it sees what it acts upon."""
+        self._require_leadership()
+        if self.rewound:
+            # What else is remembered here is of the state that is lost.
+            raise NotLeading(self.rewound)
+        behind = self._behind()
+        if behind and time.monotonic() - self._retried_at >= _RETRY_SECONDS:
+            self._retried_at = time.monotonic()
+            for mirror in behind:
+                # The Lease was renewed: the way to the API server is there.
+                mirror.retry()
+        if behind:
+            raise NotCurrent(f"{', '.join(mirror.resource.plural for mirror in behind)} are not watched")
+
+    def _wait_current(self) -> None:
+        """Return once every copy is current. Raises NotLeading, also when stopped."""
+        while True:
+            try:
+                return self._require_current()
+            except NotCurrent as error:
+                if self.stopping.wait(_BEHIND_SECONDS):
+                    raise NotLeading(str(error)) from error
 
     def _take_over(self, service: Object) -> None:
         """Claim what the Service shows; one that wants no address any more gives it up.
@@ -275,6 +329,9 @@ class Controller:
         while (key := self._queue.take()) is not None:
             try:
                 self._attempt(key)
+            except NotCurrent:
+                self.stopping.wait(_BEHIND_SECONDS)
+                self._queue.add(key)
             except NotLeading:
                 # A renewal that came late may still come; if it does not, the process ends.
                 self._queue.add_after(key, _RENEWAL_SECONDS)

@@ -122,7 +122,7 @@ def _run(
         return 0
     if page is not None:
         moves.begin()
-    failure, contending = "", False
+    failure, rewound, contending = "", "", False
     while not stopping.wait(_SUPERVISION_SECONDS if contending else _LISTING_SECONDS):
         if not contending and not controller.unlisted():
             # Not earlier: a leader that lacks a list can do nothing, and keeps from leading whoever has them all.
@@ -131,7 +131,8 @@ def _run(
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         dead += [] if page is None or page.alive else ["status-page"]
         dead += [] if log_thread.alive else ["log"]
-        failure = _failure(dead, leadership if contending else None, failed)
+        rewound = controller.rewound or leadership.rewound
+        failure = rewound or _failure(dead, leadership if contending else None, failed)
         if failure:
             # Start afresh: the restarted process reads everything anew and contends for the Lease again.
             log.error("reconciler.failed", why=failure)
@@ -139,8 +140,8 @@ def _run(
     controller.stop_working()
     # At once: what is left to stop takes seconds, in which another replica can lead already.
     leadership.resign()
-    if leadership.rewound:
-        AdoptionMark(cluster, namespace=settings.namespace).try_to_revoke(why=leadership.rewound)
+    if rewound:
+        AdoptionMark(cluster, namespace=settings.namespace).try_to_revoke(why=rewound)
     controller.stop()
     monitor.stop()
     if page is not None:
@@ -152,8 +153,6 @@ def _failure(dead: list[str], leadership: Leadership | None, failed: threading.E
     """Say why the process must start afresh; empty when it need not. `leadership` is None before that."""
     if dead:
         return f"threads ended: {', '.join(dead)}"
-    if leadership is not None and leadership.rewound:
-        return leadership.rewound
     if leadership is not None and leadership.ended:
         return "leadership ended"
     return "could not take up the lead" if failed.is_set() else ""

@@ -28,7 +28,8 @@ What a Service and a claim that names it can be to each other, and what is done:
       claim without uid                 once aged: ask the API server itself, then delete
 
 What is reserved for the Service already is shown in its status first and bound then: that is what the Service waits
-for, and its claim is stored. Everything else is claimed first and shown then.
+for, and its claim is stored. Everything else is claimed first and shown then. An address that a younger sharer has to
+give up is shown once that one has left the claim, and so shows it no more.
 
 A release keeps the address cooling for the pool's reuse delay; where another Service shows the address, that one has
 it at once. Claims are read before their Services are, and the Service is looked up live before anything is taken from
@@ -57,16 +58,22 @@ from allocator.objects.service import (
     shown_by_another_class,
     wants_address,
 )
+from allocator.process.logs import EventLog
 from allocator.reconciler.collection import Collection
 from allocator.reconciler.securing import Securing
 from allocator.reconciler.service_outcome import ServiceOutcome
 from allocator.reconciler.waiting import ANY_PIN, Interest, interests_of
 from allocator.rules.foreign_status import left_alone
 
+log = EventLog("reconciler")
+
 Key = tuple[str, str]
 
 _READ_OF_STATUS = 2
 """More than these nobody has assigned who is to be believed."""
+
+_AWAITED_SECONDS = 1.0
+"""After which a Service is tried again whose address another still has to give up."""
 
 _LOOK_AGAIN_SECONDS = 300.0
 """After which a Service that waits is tried again though nothing is known to have changed."""
@@ -159,6 +166,8 @@ class Repair:
         try:
             decision = self._claims.bind(request, show=show)
             if not pauses:
+                if self._awaits(request, decision):
+                    return Repaired(again_seconds=_AWAITED_SECONDS)
                 show(decision)
         except _ServiceChanged:
             # Changed, deleted or recreated since it was mirrored: the change is on its way and brings us back here.
@@ -174,6 +183,16 @@ class Repair:
         if decision.is_complete:
             return Repaired(again_seconds=pause)
         return Repaired(True, pause or _LOOK_AGAIN_SECONDS, interests_of(request, self._cache.pools()))
+
+    def _awaits(self, request: ServiceRequest, decision: Decision) -> bool:
+        """Whether an address may be shown only once younger sharers have given it up.
+
+        They are repaired by the same change of the claim, and their leaving it brings the Service back here.
+        """
+        awaited = self._claims.awaited(request, decision)
+        for address, holder in awaited:
+            log.info("address.awaits-withdrawal", ip=address, service=request.label, holder=holder)
+        return bool(awaited)
 
     def _beside(self, key: Key, decision: Decision) -> list[Claim]:
         """What the Service holds beside what was decided."""

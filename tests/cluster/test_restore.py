@@ -149,6 +149,28 @@ def test_a_snapshot_from_before_adoption_stops_the_webhook_until_the_leader_has_
     assert cluster.admitlb.claims()["192.0.2.10"]["holders"][0]["name"] == "old"
 
 
+def test_a_standby_notices_a_restore_though_nobody_wrote_the_lease_meanwhile(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    admitlb = cluster.admitlb
+    leader = admitlb.start("leader")
+    leader.wait_leading()
+    standby = admitlb.start("standby")
+    unsure = (OSError, http.client.HTTPException)
+    wait_until(lambda: "not listed" not in standby.readiness(), 20, "it has every list", retry_on=unsure)
+    leader.process.sigkill()
+    admitlb.control_plane.back_up(tmp_path / "snapshot")
+    for number in range(6):
+        cluster.api.create(SERVICES, service(f"later-{number}"), "default")
+    threading.Event().wait(1)
+
+    admitlb.control_plane.restore(tmp_path / "snapshot")
+
+    wait_until(lambda: "event=cluster.rewound" in standby.log(), 30, "it notices")
+    wait_until(lambda: not standby.process.alive, 10, "it starts afresh, and has written nothing")
+    assert "event=address.assigned" not in standby.log()
+
+
 def test_a_mark_taken_away_is_made_again_after_another_adoption(cluster: Cluster) -> None:
     cluster.start()
     before = cluster.mark()
