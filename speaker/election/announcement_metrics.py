@@ -33,13 +33,13 @@ class AnnouncementMetrics:
         group_of: Callable[[Address], Candidates | None],
         last_claims: Callable[[Address], Mapping[str, Claim]],
     ) -> None:
-        """Count what of these was not announced `before`, and show what is.
+        """Count what of these was not announced `before`, and show what is. What is only probed for is neither.
 
         `last_claims` returns what others were last heard to claim of an address, the dead included.
         """
-        taken = {address for address in addresses if address in state.scopes and address not in before.scopes}
+        taken = {address for address in addresses if address in state.claims and address not in before.claims}
         if taken:
-            held = taken - state.probing
+            held = taken - before.probing
             lost = sum(_is_lost(last_claims(address), liveness) for address in held)
             self._metrics.takeovers.labels("new").inc(len(taken) - len(held))
             self._metrics.takeovers.labels("lost").inc(lost)

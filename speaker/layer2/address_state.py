@@ -86,11 +86,12 @@ class AddressStates:
         """
         before, self.wanted = self.wanted, wanted
         changed = sorted(changed_keys(before, wanted))
-        released = [address for address in changed if address not in wanted]
-        for address in released:
+        gone = [address for address in changed if address not in wanted]
+        released = [address for address in gone if address not in self._held_back]
+        for address in gone:
             self._schedule.release(address)
             self._probation.end(address)
-        self._held_back.difference_update(released)
+        self._held_back.difference_update(gone)
         taken = []
         for address in changed:
             if address not in wanted:
@@ -101,7 +102,7 @@ class AddressStates:
             elif address not in self._held_back:
                 self._schedule.start(address, Reason.TAKEN)
                 taken.append(address)
-        settled = [address for address in released if self._conflicts.over(address)]
+        settled = [address for address in gone if self._conflicts.over(address)]
         transition = Transition(taken=tuple(taken), released=tuple(released), settled=tuple(settled))
         return changed, transition
 

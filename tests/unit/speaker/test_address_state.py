@@ -153,8 +153,15 @@ def test_a_withdrawn_address_ends_its_conflict_and_its_probes() -> None:
     want(held, {VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
     held.claimed(claim(), 0.0)
     turn = want(held, {OTHER: EVERYWHERE}, unheld=NONE, now=1.0)
-    assert (turn.released, turn.settled, held.conflicts()) == ((VIP,), (VIP,), ())
+    assert (turn.released, turn.settled, held.conflicts()) == ((), (VIP,), ())
     assert all(not (isinstance(what, Timer) and what.address == VIP) for what in settle(held, 100.0))
+
+
+def test_an_address_given_up_before_it_was_answered_is_not_reported_as_withdrawn() -> None:
+    held = address_states()
+    want(held, {VIP: EVERYWHERE, OTHER: EVERYWHERE}, unheld=frozenset({VIP}), now=0.0)
+    held.pop(0.0)
+    assert want(held, {}, unheld=NONE, now=PROBE_SECONDS) == Transition(released=(OTHER,))
 
 
 def test_our_own_speakers_may_both_claim_while_an_address_moves_and_are_reported_when_it_lasts() -> None:
@@ -193,12 +200,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.held = address_states()
         self.now = 0.0
         self.foreign: dict[Address, float] = {}
+        self.reported: set[Address] = set()
+        """What is answered, as far as the transitions say."""
 
     @rule(wanted=st.sets(addresses), unheld=st.sets(addresses))
     def want(self, wanted: set[Address], unheld: set[Address]) -> None:
-        released = self.held.wanted.keys() - wanted
-        want(self.held, dict.fromkeys(wanted, EVERYWHERE), unheld=frozenset(unheld), now=self.now)
-        for address in released:
+        gone = self.held.wanted.keys() - wanted
+        transition = want(self.held, dict.fromkeys(wanted, EVERYWHERE), unheld=frozenset(unheld), now=self.now)
+        assert self.reported.issuperset(transition.released)
+        self.reported = (self.reported - set(transition.released)).union(transition.taken)
+        for address in gone:
             self.foreign.pop(address, None)
 
     @rule(address=addresses)
@@ -212,7 +223,9 @@ class AnyOrder(RuleBasedStateMachine):
         end = self.now + passed
         while (due := self.held.next_timer()) is not None and due <= end:
             self.now = max(self.now, due)
-            self.held.pop(self.now)
+            step = self.held.pop(self.now)
+            if isinstance(step, Transition):
+                self.reported.update(step.taken)
         self.now = end
         self.foreign = {
             address: at for address, at in self.foreign.items() if self.now < at + RETRY + PROBES * PROBE_SECONDS
@@ -223,6 +236,10 @@ class AnyOrder(RuleBasedStateMachine):
         assert not self.held.answered() & self.foreign.keys()
         assert self.held.answered() <= self.held.wanted.keys()
         assert {conflict.address for conflict in self.held.conflicts()} <= self.held.wanted.keys()
+
+    @invariant()
+    def what_is_said_is_so(self) -> None:
+        assert self.reported == self.held.answered()
 
 
 AnyOrder.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

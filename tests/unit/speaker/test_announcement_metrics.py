@@ -85,7 +85,7 @@ def test_a_takeover_is_counted_by_what_became_of_the_last_holder(
 def test_what_nobody_had_is_new_and_shown_once_it_is_claimed(counted: Counted) -> None:
     alone = Liveness(alive=frozenset({"node-1"}))
     counted.take(alone, HolderState(scopes={VIP: EVERYWHERE}, probing=frozenset({VIP})))
-    assert (counted.reasons()["new"], counted.shown()) == (1.0, None)
+    assert (counted.reasons()["new"], counted.shown()) == (0.0, None)
     counted.take(alone, HELD)
     assert (counted.reasons()["new"], counted.shown()) == (1.0, 1.0)
     assert counted.registry.get_sample_value("admitlb_announced_addresses") == 1.0
