@@ -164,9 +164,11 @@ class Announcer:
                 return
             returned = [address for address in self._helped if address in wanted and address not in helped]
             self._helped = dict(helped)
+            # Of thousands of addresses few are new: the others are not to be looked at.
+            new = frozenset(address for address in unheld if address in wanted and address not in before)
             changed, transition = self._states.want(
                 wanted,
-                unheld=self._to_ask(unheld & wanted.keys() - before.keys()) if self._probe else _NONE,
+                unheld=self._to_ask(new) if self._probe else _NONE,
                 now=time.monotonic(),
                 asks_from=self._endpoints.asks_from,
             )

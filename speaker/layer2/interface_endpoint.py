@@ -49,24 +49,30 @@ class InterfaceEndpoint:
         What is `helped` is answered with that hardware address instead of the interface's, and not announced. Return
         what the kernel refused: `works` says for which addresses.
         """
-        touched = set()
+        watches: set[Family] = set()
+        answers: set[Family] = set()
         for address, watched, answered in changes:
             family = address.family
-            touched.add(family)
+            responder = self.responders.get(family)
+            # A filter is made of all addresses of its family: only where it has to be another, or was refused.
+            if self.watches[family].watches(address) != watched:
+                watches.add(family)
+            if responder is not None and responder.answers(address) != answered:
+                answers.add(family)
             _set(self._watched[family], address, member=watched)
             _set(self._answered[family], address, member=answered)
         refusals = []
         for family in Family:
             # First the watch: what nobody listens for is not to be found free.
             try:
-                if family in touched:
+                if family in watches:
                     self.watches[family].watch_for(frozenset(self._watched[family]))
             except Refused as error:
                 refusals.append(error)
             if (responder := self.responders.get(family)) is None:
                 continue
             try:
-                if family in touched:
+                if family in answers:
                     responder.answer_for(frozenset(self._answered[family]))
             except Refused as error:
                 refusals.append(error)

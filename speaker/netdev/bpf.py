@@ -72,7 +72,7 @@ def cover(addresses: Iterable[Address], *, limit: int = RANGE_LIMIT) -> tuple[tu
     Exact while the addresses form at most `limit` runs of neighbours; beyond that the smallest gaps are closed,
     so that the fewest foreign addresses pass: the reader must still check each frame.
     """
-    return cover_values((address.value for address in addresses), limit=limit)
+    return cover_values([address.value for address in addresses], limit=limit)
 
 
 def cover_values(numbers: Iterable[int], *, limit: int = RANGE_LIMIT) -> tuple[tuple[int, int], ...]:
@@ -98,10 +98,9 @@ def _joined(firsts: Sequence[int], lasts: Sequence[int], limit: int) -> tuple[tu
     """Join ascending ranges that do not overlap to at most `limit`."""
     if not firsts:
         return ()
-    gaps = [(gap, index) for index, gap in enumerate(map(operator.sub, firsts[1:], lasts))]
     # The widest gaps separate the ranges; neighbours (a gap of one) never do.
-    widest = sorted((gap for gap in gaps if gap[0] > 1), reverse=True)[: limit - 1]
-    cuts = sorted(index for _, index in widest)
+    gaps = [(gap, index) for index, gap in enumerate(map(operator.sub, firsts[1:], lasts)) if gap > 1]
+    cuts = sorted(index for _, index in sorted(gaps, reverse=True)[: limit - 1])
     begins = [firsts[0], *(firsts[index + 1] for index in cuts)]
     ends = [*(lasts[index] for index in cuts), lasts[-1]]
     return tuple(zip(begins, ends, strict=True))

@@ -9,6 +9,7 @@ import itertools
 import socket
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 
 from allocator.core.addresses import Address, Family
 from speaker.membership.link import Subnet
@@ -16,6 +17,8 @@ from speaker.netdev import bpf
 from speaker.netdev.bpf import PacketType, Program
 from speaker.netdev.netlink import Kind
 
+_KEPT = 2
+"""How many programs of each kind are kept: mostly the same addresses are answered for on every interface."""
 _PREFIX_LIMIT = 8
 """How many different upper 96 bits of IPv6 addresses one program tells apart; each takes the room of four ranges."""
 
@@ -43,7 +46,8 @@ _ICMPV6 = 58
 _SOLICITATION, _ADVERTISEMENT = 135 << 8, 136 << 8
 
 
-def arp_requests_for(addresses: Iterable[Address]) -> Program:
+@lru_cache(maxsize=_KEPT)
+def arp_requests_for(addresses: frozenset[Address]) -> Program:
     """Accept ARP requests for IPv4 over Ethernet, addressed to this host or broadcast, that ask for an address."""
     ranges = bpf.cover(addresses)
     if not ranges:
@@ -56,7 +60,8 @@ def arp_requests_for(addresses: Iterable[Address]) -> Program:
     )
 
 
-def arp_claims_of(addresses: Iterable[Address]) -> Program:
+@lru_cache(maxsize=_KEPT)
+def arp_claims_of(addresses: frozenset[Address]) -> Program:
     """Accept ARP of either operation that calls an address the sender's own."""
     ranges = bpf.cover(addresses)
     if not ranges:
@@ -67,7 +72,8 @@ def arp_claims_of(addresses: Iterable[Address]) -> Program:
     )
 
 
-def solicitations_for(addresses: Iterable[Address]) -> Program:
+@lru_cache(maxsize=_KEPT)
+def solicitations_for(addresses: frozenset[Address]) -> Program:
     """Accept neighbour solicitations whose target is an address, sent to this host or to a group.
 
     Those behind extension headers are not seen: no implementation sends them, and RFC 6980 forbids the fragment
@@ -76,7 +82,8 @@ def solicitations_for(addresses: Iterable[Address]) -> Program:
     return _ndp_about(addresses, _SOLICITATION)
 
 
-def ndp_claims_of(addresses: Iterable[Address]) -> Program:
+@lru_cache(maxsize=_KEPT)
+def ndp_claims_of(addresses: frozenset[Address]) -> Program:
     """Accept neighbour advertisements whose target is an address."""
     return _ndp_about(addresses, _ADVERTISEMENT)
 

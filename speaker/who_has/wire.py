@@ -40,7 +40,7 @@ class Wire:
         """Open one for claims of these addresses, all of one family. Raises OSError."""
         family = addresses[0].family
         program = filters.arp_claims_of if family is Family.IPV4 else filters.ndp_claims_of
-        return cls(interface, family, program(addresses))
+        return cls(interface, family, program(frozenset(addresses)))
 
     @classmethod
     def for_all(cls, interface: Interface, family: Family) -> Self:

@@ -100,9 +100,9 @@ def test_nothing_but_arp_requests_for_ipv4_over_ethernet_passes() -> None:
 
 def test_without_addresses_nothing_passes() -> None:
     for no_addresses in (filters.arp_requests_for, filters.arp_claims_of):
-        assert let_through(no_addresses(()), map(request, range(5))) == []
+        assert let_through(no_addresses(frozenset()), map(request, range(5))) == []
     for no_addresses in (filters.solicitations_for, filters.ndp_claims_of):
-        assert let_through(no_addresses(()), map(solicitation, range(5))) == []
+        assert let_through(no_addresses(frozenset()), map(solicitation, range(5))) == []
 
 
 def test_the_largest_program_is_accepted_by_the_kernel() -> None:
