@@ -1,16 +1,15 @@
 """A storm: Services created as fast as the API server takes them, on the cores that the speakers run on, too.
 
 The same again with a writer in our place that makes MetalLB's writes and nothing else: what is left of the difference
-is ours.
+is ours. Both have the same three kube-proxies, whose iptables-restore takes what processor time it can get.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.bench.figures import Figure
 from tests.bench.processor_time import processor_seconds
+from tests.bench.storm_cost import ProgramTimes, WritesByUser
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.processes import Process
@@ -39,21 +39,24 @@ _LOOK_SECONDS = 5.0
 """Between two lists of all of them, which cost the API server as much as many writes."""
 _LONGEST_SECONDS = 1800.0
 _USERS = tuple(f"system:serviceaccount:{DEFAULT_NAMESPACE}:{name}" for name in ("controller", "speaker"))
-_WRITES = frozenset({"create", "update", "patch", "delete"})
+_WRITER = "metallb-writes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """What it came to: `seconds` until the last Service showed its address."""
+    """What it came to: `seconds` until the last Service showed its address; `times` and `writes` until all of them
+    were announced, too."""
 
     seconds: float
     creates_per_second: float
+    times: ProgramTimes
+    writes: WritesByUser
 
 
 def measure(*, runs: int) -> Iterator[Figure]:
     """Have the storm once with the yardstick's writer, once with AdmitLB."""
     services = runs * SERVICES_A_RUN
-    with Lab(nodes=3, node_ports=_NODE_PORTS) as lab:
+    with Lab(nodes=3, audited_users=[_WRITER], node_ports=_NODE_PORTS) as lab:
         lab.kubectl("apply", "-f", str(PROJECT / "manifests/namespace.yaml"))
         lab.kubectl("apply", "-f", str(PROJECT / "manifests/crds"))
         lab.deploy_http("web")
@@ -64,11 +67,11 @@ def measure(*, runs: int) -> Iterator[Figure]:
 
 def _with_metallb_writes(lab: Lab, services: int) -> Storm:
     first = _POOL.split("/", maxsplit=1)[0]
-    kubeconfig = str(lab.control_plane.kubeconfig())
+    kubeconfig = str(lab.control_plane.kubeconfig(_WRITER, ("system:masters",)))
     command = [sys.executable, "-m", "tests.bench.metallb_writes", kubeconfig, first]
     writer = Process(command, log=lab.directory / "metallb-writes.log", cwd=PROJECT)
     try:
-        return _storm(lab, services)
+        return _storm(lab, services, {_WRITER: writer})
     finally:
         writer.terminate()
 
@@ -79,10 +82,8 @@ def _with_admitlb(lab: Lab, services: int, floor: Storm) -> Iterator[Figure]:
     _create(lab.cluster(), IP_ADDRESS_POOLS.kind, "storm", {"addresses": [_POOL]})
     _create(lab.cluster(), L2_ADVERTISEMENTS.kind, "storm", {})
     wait_until(lambda: all(_logged(lab, "speaker.serving").values()), 30, "every speaker serves")
-    storm = _storm(lab, services)
-    announced = _seconds_until(lambda: _announced(lab.cluster()) >= services)
+    storm = _storm(lab, services, {}, also=lambda: _announced(lab.cluster()) >= services)
     logged = {event: sum(_logged(lab, event).values()) for event in ("peer.dead", "address.withdrawn")}
-    writes = _writes(lab)
     yield _figure(
         f"{services} Services by {_CLIENTS} clients, until the last one shows its address",
         storm.seconds / floor.seconds,
@@ -90,12 +91,26 @@ def _with_admitlb(lab: Lab, services: int, floor: Storm) -> Iterator[Figure]:
         target=1.3,
         baseline="seconds with a writer that only makes MetalLB's writes",
         baseline_value=floor.seconds,
-        remark=f"{storm.creates_per_second:.0f} creates a second ({floor.creates_per_second:.0f} there); "
-        f"all of them announced {announced:.1f} s later",
+        remark=f"{storm.creates_per_second:.0f} creates a second ({floor.creates_per_second:.0f} there)",
+    )
+    yield _figure(
+        "processor time a Service, kube-proxy apart",
+        1000 * storm.times.without_proxies / services,
+        "ms",
+        baseline="with the writer",
+        baseline_value=1000 * floor.times.without_proxies / services,
+        remark=f"{storm.times.each(services)}; there {floor.times.each(services)}",
     )
     yield _figure("peers given up", logged["peer.dead"], "", target=0)
     yield _figure("addresses withdrawn", logged["address.withdrawn"], "", target=0)
-    yield _figure("API writes a Service, controller and speakers", writes / services, "")
+    yield _figure(
+        "API writes a Service, controller and speakers",
+        storm.writes.total() / services,
+        "",
+        baseline="MetalLB's",
+        baseline_value=floor.writes.total() / services,
+        remark=f"{storm.writes.each(services)}; there {floor.writes.each(services)}",
+    )
     yield _one_more(lab, services)
 
 
@@ -124,7 +139,11 @@ def _one_more(lab: Lab, services: int) -> Figure:
     )
 
 
-def _storm(lab: Lab, services: int) -> Storm:
+def _storm(
+    lab: Lab, services: int, beside: Mapping[str, Process], *, also: Callable[[], bool] = lambda: True
+) -> Storm:
+    """Have it; `beside` are programs that are not the lab's, `also` what has to be for it to be over."""
+    before = _program_times(lab, beside)
     clients = [Cluster.from_environment(str(lab.control_plane.kubeconfig())) for _ in range(_CLIENTS)]
 
     def create(client: Cluster, numbers: range) -> None:
@@ -136,7 +155,14 @@ def _storm(lab: Lab, services: int) -> Storm:
         list(pool.map(create, clients, [range(first, services, _CLIENTS) for first in range(_CLIENTS)]))
     created = time.monotonic() - began
     _seconds_until(lambda: _showing(lab.cluster()) >= services)
-    return Storm(seconds=time.monotonic() - began, creates_per_second=services / created)
+    seconds = time.monotonic() - began
+    _seconds_until(also)
+    times = _program_times(lab, beside) - before
+    return Storm(seconds=seconds, creates_per_second=services / created, times=times, writes=_writes(lab))
+
+
+def _program_times(lab: Lab, beside: Mapping[str, Process]) -> ProgramTimes:
+    return ProgramTimes.of((name, process.pid) for name, process in {**lab.processes(), **beside}.items())
 
 
 def _persistently(client: Cluster, document: Object) -> None:
@@ -175,16 +201,13 @@ def _announced(cluster: Cluster) -> int:
 def _quiet(lab: Lab) -> None:
     """Wait until the speakers have written what they had to."""
     known = -1
-    while (written := _writes(lab)) != known:
+    while (written := _writes(lab).total()) != known:
         known = written
         time.sleep(_LULL_SECONDS)
 
 
-def _writes(lab: Lab) -> int:
-    """Count what controller and speakers have written so far, Leases apart."""
-    events = map(json.loads, (lab.directory / "audit.jsonl").read_text().splitlines())
-    done = (event for event in events if event["stage"] == "ResponseComplete" and event["verb"] in _WRITES)
-    return sum(1 for event in done if event.get("objectRef", {}).get("resource") != "leases")
+def _writes(lab: Lab) -> WritesByUser:
+    return WritesByUser.logged(lab.directory / "audit.jsonl")
 
 
 def _speakers(lab: Lab) -> dict[str, Process]:
