@@ -19,6 +19,7 @@ table { border-collapse: collapse; width: 100%; } th { text-align: left; font-we
 th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { overflow-wrap: anywhere; }
 code { font-size: .93em; } code, .use { white-space: nowrap; font-variant-numeric: tabular-nums; }
+code.range { white-space: normal; } .good { white-space: nowrap; }
 meter { width: 9rem; height: .9rem; vertical-align: -.1rem; } .dim { color: var(--dim); }
 .bad { color: var(--bad); } .warn { color: var(--warn); } .good { color: var(--good); }
 form { margin: .8rem 0; } input { font: inherit; max-width: 100%; box-sizing: border-box; }
