@@ -79,7 +79,6 @@ def test_nothing_is_wider_than_the_screen_and_the_alarm_is_on_top(base: str, wid
     assert 0 <= float(top) < 100
 
 
-
 def test_the_measure_would_notice(base: str) -> None:
     """The check above can fail: at 60 pixels something of the page is too wide."""
     found = re.search(r'<p id="measured">([^<]*)</p>', visit(f"{base}/60").dom)

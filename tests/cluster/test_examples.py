@@ -1,0 +1,36 @@
+"""Every file of `examples/` applies to a real API server as it is, and gives the addresses that it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.installation import Installation, ingress
+from tests.lab.binaries import find
+from tests.lab.control_plane import ControlPlane
+from tests.lab.waiting import wait_until
+from tests.unit.reference.examples import EXAMPLES, POOL, gives
+
+
+@pytest.fixture(scope="module")
+def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """AdmitLB on a control plane of this module's own, with the pool that the examples share."""
+    with ControlPlane(find(), tmp_path_factory.mktemp("examples")) as control_plane:
+        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19983)
+        control_plane.kubectl("apply", "-f", str(POOL))
+        yield installation
+        installation.stop()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_applies_and_gives_what_it_says(admitlb: Installation, path: Path) -> None:
+    admitlb.control_plane.kubectl("apply", "-f", str(path))
+    for service, addresses in gives(path).items():
+        namespace, _, name = service.partition("/")
+
+        def has(namespace: str = namespace, name: str = name, addresses: list[str] = addresses) -> bool:
+            return ingress(admitlb.service(namespace, name)) == addresses
+
+        wait_until(has, 20, f"{service} has {addresses}")
