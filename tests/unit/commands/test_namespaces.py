@@ -17,6 +17,8 @@ COMPONENTS = {"reconciler", "speaker", "webhook"}
 WITHOUT_CLUSTER = {"completion"}
 ABOUT_SERVICES = {"explain", "lint", "plan"}
 """Those that name a Service, or read documents that may name no namespace."""
+ABOUT_OURS = {"install"}
+"""There it is the same namespace, by either name: as with `helm install -n`, where to install."""
 OURS = "ADMITLB_NAMESPACE"
 
 
@@ -32,7 +34,9 @@ def commands(command: click.Command, context: click.Context, path: str = "") -> 
 
 
 COMMANDS = dict(commands(main, click.Context(main)))
-OF_PEOPLE = {path: one for path, one in COMMANDS.items() if path not in COMPONENTS | WITHOUT_CLUSTER}
+OF_PEOPLE = {
+    path: one for path, one in COMMANDS.items() if path not in COMPONENTS | WITHOUT_CLUSTER | ABOUT_OURS
+}
 
 
 def option(command: click.Command, flag: str) -> click.Option | None:
@@ -62,6 +66,13 @@ def test_a_persons_namespace_option_is_kubectls(path: str) -> None:
     short = option(OF_PEOPLE[path], "-n")
     assert theirs is short, "-n and --namespace are one option, or neither is there"
     assert (theirs is not None) == (path in ABOUT_SERVICES)
+
+
+@pytest.mark.parametrize("path", sorted(ABOUT_OURS))
+def test_where_both_are_one_it_goes_by_either_name(path: str) -> None:
+    ours = option(COMMANDS[path], "--admitlb-namespace")
+    assert ours is not None
+    assert {"-n", "--namespace", "--admitlb-namespace"} <= set(ours.opts)
 
 
 @pytest.mark.parametrize("path", sorted(COMPONENTS))
