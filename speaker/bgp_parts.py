@@ -93,7 +93,7 @@ class BgpParts:
             self.announcer.on_listed(resource)
 
     def relist(self) -> None:
-        """List all anew, because the API server has lost the state they stand on."""
+        """List all anew, because the API server has lost the state they are of."""
         for reflector in (*self._reflectors, self._stored):
             reflector.relist()
 

@@ -94,7 +94,7 @@ class ClusterWatches:
             self._follower.retry()
 
     def relist(self) -> None:
-        """List all anew, because the API server has lost the state they stand on."""
+        """List all anew, because the API server has lost the state they are of."""
         for reflector in (*self.waited_for, self._moves):
             reflector.relist()
         if self._follower is not None:

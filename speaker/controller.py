@@ -41,7 +41,7 @@ _Seen = tuple[Observation | None, NextChange | None]
 
 
 class _Budget:
-    """Tells whether there is time left for more; at least one thing is always done, however late it is asked."""
+    """Whether there is time left for more; at least one thing is always done, however late it is asked."""
 
     def __init__(self) -> None:
         self._until = time.monotonic() + _AT_ONCE_SECONDS
@@ -144,7 +144,7 @@ class Controller:
         return self._book.services_of(address)
 
     def wait_given_away(self, timeout_seconds: float) -> bool:
-        """Wait until nothing is announced here any more; tell whether that came to be."""
+        """Wait until nothing is announced here any more; return whether that came to be."""
         return self._given_away.wait(timeout_seconds)
 
     def on_change(self, change: Change) -> None:
@@ -263,7 +263,7 @@ class Controller:
     def _report_who_is_left_out(self) -> bool:
         """Have who is left out reported anew of some that are announced here, where that may have changed.
 
-        Nothing else is to be decided about those; tell whether there are any.
+        Nothing else is to be decided about those; return whether there are any.
         """
         if self._view.take_left_out_changed():
             self._to_report_anew.update(dict.fromkeys(self._state.claims))

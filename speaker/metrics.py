@@ -72,7 +72,7 @@ class SpeakerMetrics:
         )
         self.frames_dropped = Counter(
             "admitlb_layer2_frames_dropped",
-            "Frames the kernel's filter let through that deserved nothing, and frames lost to a full queue",
+            "Frames the kernel's filter let through that need no answer, and frames lost to a full queue",
             ["interface", "reason"],
             registry=registry,
         )

@@ -1,4 +1,4 @@
-"""Those who are told what was decided, and what the controller asks of them."""
+"""Those who carry out what was decided, and what the controller asks of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Announces(Protocol):
 
         Where it is a PersistentMap, that costs as much as what differs from the last one.
 
-        What is `helped` is answered with another's hardware address, by interface, and not announced unasked.
+        What is `helped` is answered with another's hardware address, by interface, without gratuitous ARP.
         """
         ...
 
@@ -44,7 +44,7 @@ class Announces(Protocol):
 
 
 class Peers(Protocol):
-    """What the other speakers are told and asked through."""
+    """What sends to the other speakers, and asks them."""
 
     def set_peers(
         self, addresses: Mapping[str, Sequence[str]], *, hosts: Mapping[str, Sequence[str]] | None = None
@@ -102,7 +102,7 @@ class Routes(Protocol):
 
 
 class Reports(Protocol):
-    """What tells people."""
+    """What reports to people."""
 
     def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
         """This is to be said from now on, of these; None takes back what was said. Returns at once.

@@ -93,7 +93,7 @@ class Synced(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a speaker is told."""
+    """What a speaker is configured with."""
 
     node: str
     namespace: str
@@ -115,7 +115,7 @@ class Settings:
 
 
 class Stopped(Exception):
-    """The speaker was told to stop before it had started."""
+    """The speaker was to stop before it had started."""
 
 
 class Speaker:
@@ -272,7 +272,7 @@ class Speaker:
         self._waiting_for = "the other speakers' heartbeats"
 
     def not_ready(self) -> list[str]:
-        """Tell why this node cannot announce yet; empty when it can."""
+        """Return why this node cannot announce yet; empty when it can."""
         if self._heartbeats is not None and self._heartbeats.serving:
             return self.dead()
         return [f"waiting for {self._waiting_for}", *self.dead()]
@@ -290,7 +290,7 @@ class Speaker:
     def stop(self) -> None:
         """Hand the addresses over, then end every part: no question goes unanswered in between.
 
-        The others are told first; what is announced here stays so until its successor is heard to announce it.
+        The others are notified first; what is announced here stays so until its successor is heard to announce it.
         """
         self._stopping.set()
         if self._heartbeats is not None and self._controller is not None and self._heartbeats.serving:

@@ -138,7 +138,7 @@ def _renewed(
     lifetimes: Lifetimes,
     settled: bool,
 ) -> tuple[Credentials, str | None]:
-    """Take the next step, if one is due, of what never needs to be done in a hurry."""
+    """Take the next step, if one is due, of what is never urgent."""
     signer = x509.load_pem_x509_certificate(authority.certificate)
     certificate = pem.certificates(sound.serving.certificate)[0]
     served_by_signer = pem.issued(certificate, by=signer)

@@ -1,6 +1,6 @@
 """Admission of our own kinds and of Namespaces: the common reviews, fed with what the API server holds now.
 
-Where a pool's ranges change, pools are read afresh: that is rare, and a mirror that is a moment old would let two
+Where a pool's ranges change, pools are read afresh: that is rare, and a cache that is a moment old would let two
 overlapping ones of one `kubectl apply` in.
 """
 
@@ -81,7 +81,7 @@ class ConfigAdmission:
 
 
 class _LiveContext(ClusterContext):
-    """What an object is checked against, for one review: claims and namespaces as mirrored, the rest as it is now."""
+    """What an object is checked against, for one review: claims and namespaces as cached, the rest as it is now."""
 
     def __init__(self, cluster: Cluster, cache: ClaimCache, namespace: str) -> None:
         self._cluster = cluster

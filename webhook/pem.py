@@ -95,7 +95,7 @@ def issued(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
 
 
 def short_serial(certificate: x509.Certificate) -> str:
-    """Return enough of the serial number to tell certificates apart in a log."""
+    """Return enough of the serial number to distinguish certificates in a log."""
     return f"{certificate.serial_number:x}"[:8]
 
 

@@ -36,7 +36,7 @@ _OVERTAKEN = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class Registration:
-    """Mirrors both configurations called `name` and writes our paths into them, and the bundle of an `authority`.
+    """Caches both configurations called `name` and writes our paths into them, and the bundle of an `authority`.
 
     One thread writes; the reflectors' threads and `wake` only make it look again. `on_change` runs on the
     reflectors' threads. Whatever is not said otherwise belongs to the writing thread.
@@ -194,7 +194,7 @@ class Registration:
     def _write(self, resource: Resource) -> None:
         """Bring a configuration in line with the Secret.
 
-        Neither the mirror nor what is known here will do: another replica may be a step ahead. Read in this order,
+        Neither the cache nor what is known here will do: another replica may be a step ahead. Read in this order,
         and written only to the copy that was read, nothing newer is undone.
         """
         try:

@@ -54,7 +54,7 @@ class SelfCheck(Background):
         self._work = threading.Event()
 
     def wake(self) -> None:
-        """Ask again now; the verdict of before stands until the answer."""
+        """Ask again now; the former verdict holds until the answer."""
         self._work.set()
 
     def stop(self) -> None:
@@ -117,7 +117,7 @@ class SelfCheck(Background):
         except NotFound:
             return "does not exist"
         except ApiError as error:
-            # Who does not answer us does not ask us either; what was known of the Service stands.
+            # Who does not answer us does not ask us either; what was known of the Service holds.
             log.debug("self_check.service_unknown", error=error)
             return ""
         return next((wrong for port in sorted(ports) if (wrong := wrong_with_port(service, port, self._port))), "")

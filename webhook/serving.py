@@ -143,7 +143,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def _tls_context(self, _config: object, _default_factory: object) -> ssl.SSLContext:
         if self.component is None:
-            raise RuntimeError("TLS is spoken by workers only")
+            raise RuntimeError("only workers do TLS")
         return self.component.tls_context()
 
 
@@ -153,7 +153,7 @@ class ReviewWorker(PatientWorker):
     _drained_at: float | None = None
 
     def notify(self) -> None:
-        """Tell the parent that the main loop runs, and look after the component; about once a second."""
+        """Let the parent know that the main loop runs, and look after the component; about once a second."""
         super().notify()
         component = self.app.component
         if component is None or not self.alive:

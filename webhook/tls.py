@@ -69,7 +69,7 @@ class TimedSocket(ssl.SSLSocket):
     """A socket whose "blocking" has an end.
 
     The server makes its sockets blocking without a timeout, so a client that stops in the middle of a request would
-    hold one of the few threads forever. Running out of time looks like a reset connection, which the server takes
+    hold one of the few threads without end. Running out of time looks like a reset connection, which the server takes
     for what it is: a client that went away.
     """
 

@@ -139,7 +139,7 @@ class Trust:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether the path secret has been read: before that, nobody can be told from anybody."""
+        """Whether the path secret has been read: before that, nobody can be distinguished."""
         return self._gate.has_tokens
 
     def serving_certificate(self) -> bytes | None:

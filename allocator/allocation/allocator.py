@@ -126,7 +126,7 @@ class Allocator:
     def bind(self, request: ServiceRequest, *, show: Callable[[Decision], None] = lambda _: None) -> Decision:
         """Decide and claim for a Service that exists, so that every claim carries its uid. Raises LostRace, ApiError.
 
-        What a denied Service keeps is bound as well: it must not stay a reservation forever. `show` is called with a
+        What a denied Service keeps is bound as well: it must not stay a reservation. `show` is called with a
         decision that only has to be bound, before that is written: what the Service waits for comes first. It is
         called once. A race that is lost afterwards is run again where nothing but the claims' status has changed
         (speakers write it as soon as the Service shows the address, and a Service that is deleted now must leave no

@@ -1,4 +1,4 @@
-"""What this process knows of pools, namespaces and claims: mirrors of the API server, and its own last writes.
+"""What this process knows of pools, namespaces and claims: informers' caches, and its own last writes.
 
 The cache is a hint. What may not go wrong is decided by the API server when a claim is created or swapped.
 """
@@ -137,7 +137,7 @@ class ClaimCache:
         return self._reflectors
 
     def dead_threads(self) -> list[str]:
-        """Name the mirrors whose thread has ended though nobody stopped it."""
+        """Name the reflectors whose thread has ended though nobody stopped it."""
         return [mirror.resource.plural for mirror in self._reflectors if not mirror.alive]
 
     def pools(self) -> list[Pool]:
@@ -155,23 +155,23 @@ class ClaimCache:
         return self._configuration
 
     def pool_documents(self) -> list[Object]:
-        """Return the stored pools as mirrored, invalid ones included."""
+        """Return the stored pools as cached, invalid ones included."""
         return self._pool_documents.items()
 
     def claim_documents(self) -> list[Object]:
-        """Return the stored IPAllocations as mirrored; this process's own last writes may not be in it yet."""
+        """Return the stored IPAllocations as cached; this process's own last writes may not be in it yet."""
         return self._allocations.items()
 
     def claim_document(self, name: str) -> Object | None:
-        """Return a stored IPAllocation by its name as mirrored, or None."""
+        """Return a stored IPAllocation by its name as cached, or None."""
         return self._allocations.get("", name)
 
     def namespace(self, name: str) -> Object | None:
-        """Return a Namespace as mirrored, None when it is not known."""
+        """Return a Namespace as cached, None when it is not known."""
         return self._namespaces.get("", name)
 
     def namespaces(self) -> list[Object]:
-        """Return every Namespace as mirrored."""
+        """Return every Namespace as cached."""
         return self._namespaces.items()
 
     def claims(self) -> list[Claim]:
@@ -205,7 +205,7 @@ class ClaimCache:
             return self._usage.of(pool)
 
     def claim_at(self, address: Address) -> Claim | None:
-        """Return the claim known to stand on an address."""
+        """Return the claim known on an address."""
         with self._lock:
             return self._ledger.at(address)
 
@@ -275,7 +275,7 @@ class ClaimCache:
         return claim
 
     def forget(self, claim: Claim) -> None:
-        """Drop a claim that is known to be gone, or that was marked and not created, unless a newer one stands."""
+        """Drop a claim that is known to be gone, or that was marked and not created, unless there is a newer one."""
         with self._lock:
             known = self._ledger.at(claim.address)
             if known is not None and known.version == claim.version:

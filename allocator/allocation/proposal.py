@@ -97,7 +97,7 @@ def propose(
                 "stored yet, and may not have more; this one is assigned an address as soon as it is stored"
             )
             decision = left_to_the_reconciler(request, ledger, why)
-    # What a denied Service keeps is bound as well: it must not stay a reservation forever.
+    # What a denied Service keeps is bound as well: it must not stay a reservation.
     counts = decision.outcome is Outcome.ASSIGNED or occasion is Occasion.SEEN
     writes = [Write(place.claim, _wanted(place, request, occasion, now)) for place in decision.placements if counts]
     needed, kept = _parted(writes)

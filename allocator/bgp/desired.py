@@ -142,7 +142,7 @@ class DesiredState:
         return self._prefixes.announced
 
     def class_of(self, names: Iterable[str]) -> RouteClass:
-        """Return what a prefix is told by the advertisements of these names alone."""
+        """Return the attributes that the advertisements of these names alone give a prefix."""
         return self._prefixes.class_of(frozenset(names))
 
     def take_services_changed(self) -> frozenset[str]:
@@ -252,7 +252,7 @@ class DesiredState:
         self._prefixes.set_contributions(contributions, changed)
         labels_asked = any(each.advertisement.service_selectors for each in self._here.values())
         if labels_asked != self._labels_asked:
-            # Groups are told apart by something else now.
+            # Groups differ by something else now.
             self._labels_asked = labels_asked
             self._selections.clear()
             self._members.clear()
@@ -332,7 +332,7 @@ class DesiredState:
 
 
 def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
-    """Tell whether a change of an advertisement may select other addresses, or give them other prefixes."""
+    """Return whether a change of an advertisement may select other addresses, or give them other prefixes."""
     if before is None or now is None or (before.contribution is None) != (now.contribution is None):
         return True
     one, other = before.advertisement, now.advertisement

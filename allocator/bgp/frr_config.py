@@ -5,8 +5,8 @@ route-map CLASS`; often changed, each by itself. There are no lists of prefixes 
 same whatever others there are.
 
 A class is a route-map named by its content: an edit makes another class and moves prefixes to it, so that no
-route-map in use is ever edited, for which FRR would wait (`bgp route-map delay-timer`). It sets what all peers are
-told alike, and a tag; each neighbour lets tags through by its own map `to:VRF:NEIGHBOR`, which sets what is for that
+route-map in use is ever edited, for which FRR would wait (`bgp route-map delay-timer`). It sets what all peers get
+alike, and a tag; each neighbour lets tags through by its own map `to:VRF:NEIGHBOR`, which sets what is for that
 peer alone. A tag stands for what differs between peers (`mark`), which mostly is nothing: one tag, one entry a
 neighbour. Entries are worth saving: FRR 8.4 takes 1.4 s for the first 100 of a route-map, 80 s for the next 400.
 """
@@ -98,7 +98,7 @@ class Config:
 
 @lru_cache(maxsize=4096)
 def split(route_class: RouteClass) -> tuple[Attributes, RouteClass]:
-    """Divide a class into what all peers are told alike, and the mark: what is for some alone.
+    """Divide a class into what all peers get alike, and the mark: what is for some alone.
 
     Prepending is always for some: it depends on the session's own ASN and would loop on iBGP.
     """

@@ -98,7 +98,7 @@ def _not_advertised(inputs: Inputs, service: Service, address: Address, peer: st
 
 
 def _not_told(here: Iterable[Readable], address: Address, peer: str) -> Obstacle | None:
-    """Say why advertisements that select all but the peer do not tell it."""
+    """Say why advertisements that select all but the peer do not reach it."""
     here = list(here)
     known = [each.advertisement for each in here if each.contribution is not None]
     if not known:

@@ -1,4 +1,4 @@
-"""What routers are told of a prefix: its attributes for each peer, merged from all advertisements that name it."""
+"""What is advertised with a prefix: its attributes for each peer, merged from all advertisements that name it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RouteClass:
     named: tuple[tuple[str, Attributes], ...] = ()
 
     def for_peer(self, name: str) -> Attributes | None:
-        """Return what this peer is told; None when it does not get the prefix."""
+        """Return what this peer gets; None when it does not get the prefix."""
         for peer, attributes in self.named:
             if peer == name:
                 return attributes

@@ -15,7 +15,7 @@ from allocator.objects.bgp_community import CommunityValue
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A prefix that a peer gets because of one address of a Service, and what it is told of it."""
+    """A prefix that a peer gets because of one address of a Service, and with which attributes."""
 
     service: str
     address: Address

@@ -79,7 +79,7 @@ class BgpOutcome:
 
     @property
     def reaches(self) -> bool:
-        """Whether the router has it, as far as the node can tell."""
+        """Whether the router has it, as far as the node knows."""
         return self.obstacle is None
 
     def as_json(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def documents_in(
 ) -> list[InputDocument]:
     """Read the input. What cannot be read is reported on stderr and to `on_unreadable`, and ends the program.
 
-    Where it is somebody else's document it only goes to stderr and to `on_passed_over`.
+    Where it is another's document it only goes to stderr and to `on_passed_over`.
     """
 
     def pass_over(note: Unreadable) -> None:

@@ -123,7 +123,7 @@ def _both_ways(low: str, high: str) -> Iterator[str]:
 
 
 def _amid_text(written: str) -> Iterator[str]:
-    """What stands between the first and the last address, if all around it is without numbers but a port or zone."""
+    """What is between the first and the last address, if all around it is without numbers but a port or zone."""
     found = _matches(written)
     if not found:
         return

@@ -1,6 +1,6 @@
 """Claims: who holds which address.
 
-A claim mirrors one IPAllocation object. Its life:
+A claim is the value of one IPAllocation object. Its life:
 
     (none) -> Tentative   reserved at admission; the Service may still never appear
     Tentative -> Bound    the Service was seen, its uid is recorded

@@ -33,7 +33,7 @@ class Ledger:
         self._taken = {family: _Intervals() for family in Family}
 
     def put(self, claim: Claim) -> None:
-        """Add the claim, or replace what stood at its address."""
+        """Add the claim, or replace what was at its address."""
         address, in_use = claim.address, claim.in_use
         if self._claims.get(address) == claim:
             # Only its version is another, as when what was planned has been stored.

@@ -34,7 +34,7 @@ def one_line(text: str) -> str:
 
 
 def cut(message: str, *, limit: int = MESSAGE_CHARACTERS) -> str:
-    """Return the message, shortened in the middle where it is too long: who and the remedy stand at the ends."""
+    """Return the message, shortened in the middle where it is too long: who and the remedy are at the ends."""
     if len(message) <= limit:
         return message
     tail = limit // 4

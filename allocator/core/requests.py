@@ -39,7 +39,7 @@ class ServiceRequest:
     pool_name: str | None = None
     status_addresses: tuple[Address, ...] = ()
     """What the Service's status lists now. Held addresses among these win over others it holds, and those no
-    claim stands on are adopted."""
+    claim is on are adopted."""
     annotated_addresses: tuple[Address, ...] = field(default=(), compare=False)
     """What the Service says it was admitted with. Anybody can write that, and gains nothing beyond the reservations
     of the namespace: of several addresses it holds and does not show, these win; and an unnamed reservation there is

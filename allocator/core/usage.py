@@ -75,7 +75,7 @@ class UsageIndex:
         """For each claim: the pool it is counted for, and as what."""
 
     def put(self, claim: Claim) -> None:
-        """Count the claim instead of what stood at its address."""
+        """Count the claim instead of what was at its address."""
         address = claim.address
         name, count = self._counted_for(claim)
         if self._counted.get(address) != (name, count):
@@ -104,7 +104,7 @@ class UsageIndex:
         return pool.name, _Count.OFFERED if offered else _Count.ON_REQUEST
 
     def discard(self, address: Address) -> None:
-        """Count what stands at an address no more."""
+        """Count what is at an address no more."""
         if address not in self._counted:
             return
         name, count = self._counted.pop(address)

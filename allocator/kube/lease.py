@@ -5,7 +5,7 @@ Two replicas may never write at once, whatever the network, the scheduler and th
     the leader      may write for RENEW_DEADLINE_SECONDS from the moment before it sent its last renewal that the
                     API server took; a request not answered in REQUEST_SECONDS is given up and tried again
     a follower      takes the Lease only when it has seen it unchanged for LEASE_SECONDS, which is longer; times in
-                    the record come from somebody else's wall clock and are for people to read
+                    the record come from another's wall clock and are for people to read
     the API server  takes a write only for the version it was made from, so that a request that was stuck in the
                     network and arrives late changes nothing
 
@@ -39,7 +39,7 @@ FOLLOW_SECONDS = 0.5
 _AGAIN_SECONDS = 0.25
 """After a renewal that failed: several must fit into the deadline."""
 _REMEMBERED = 64
-"""More renewals than a leader can send within its deadline; one that may not write the Lease sends them for ever."""
+"""More renewals than a leader can send within its deadline; one that may not write the Lease goes on sending."""
 
 
 class NotLeading(Exception):
@@ -260,7 +260,7 @@ class Leadership:
         now = datetime.now(UTC)
         renewed = current.get("renewTime")
         if renewed and read_time(renewed) == now:
-            # A wall clock that stands still must not make a renewal a write that changes nothing.
+            # A wall clock that does not advance must not make a renewal a write that changes nothing.
             now += timedelta(microseconds=1)
         same = current.get("holderIdentity") == self._identity
         transitions = int(current.get("leaseTransitions") or 0)

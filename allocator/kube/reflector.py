@@ -4,7 +4,7 @@ Copies are hints: whatever must be right is decided by the API server (create, c
 
 They are kept encoded. A Service is 4 to 10 KB as dictionaries, each of which the garbage collector visits, and 1 KB
 encoded; what is asked for is decoded in microseconds, and belongs to whoever asked. For a listener that keeps what it
-needs by itself nothing is kept but what tells one version from another (`kept=identity`).
+needs by itself nothing is kept but what distinguishes one version from another (`kept=identity`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def identity(obj: Object) -> Object:
 
 
 class Reflector:
-    """Mirrors `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for what
+    """Caches `resource` in memory from a thread of its own; readers get the API server's plain dicts, but for what
     nobody here reads and can be most of an object: metadata.managedFields and kubectl's copy of what was applied.
     With `metadata_only` the API server sends nothing but the metadata, with `label_selector` only what it selects.
     `kept` returns what is kept of an object, for readers and for `Change.old`; the listener gets the whole one, once.
@@ -126,7 +126,7 @@ class Reflector:
             self._thread.join(timeout=5)
 
     def refresh(self) -> None:
-        """Watch anew from where the watch stands, because the way to the API server was cut and is back.
+        """Watch anew from the last version seen, because the way to the API server was cut and is back.
 
         A connection that outlived the cut would deliver what it missed with the next retransmission only: after a
         cut as long as that again, for TCP doubles its pauses.
@@ -142,7 +142,7 @@ class Reflector:
         self._woken.set()
 
     def relist(self) -> None:
-        """List anew, because what the watch stands on is of a state that the API server has lost (`rewind`)."""
+        """List anew, because what the watch has seen is of a state that the API server has lost (`rewind`)."""
         self._anew.set()
         self.refresh()
 
@@ -178,13 +178,13 @@ class Reflector:
         return time.monotonic() - self._heard_at
 
     def get(self, namespace: str, name: str) -> Object | None:
-        """Return the mirrored object, or None."""
+        """Return the cached object, or None."""
         with self._lock:
             encoded = self._objects.get((namespace, name))
         return _decoded(encoded)
 
     def items(self) -> list[Object]:
-        """Return all mirrored objects, in no particular order."""
+        """Return all cached objects, in no particular order."""
         with self._lock:
             encoded = list(self._objects.values())
         return [marshal.loads(one) for one in encoded]  # noqa: S302  what this process encoded
@@ -344,7 +344,7 @@ class Reflector:
         try:
             self._on_change(Change(self.resource, key, old, new, version))
         except Exception:
-            # One object that its listener cannot digest must not stop the others from being mirrored.
+            # One object that its listener cannot digest must not stop the others from being cached.
             log.exception("change.failed", resource=self.resource.plural, namespace=key[0], name=key[1])
 
 

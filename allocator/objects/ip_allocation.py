@@ -111,7 +111,7 @@ def cool_until(document: Document) -> datetime | None:
 
 
 def moment_of(text: str) -> datetime:
-    """Read a moment somebody wrote; unreadable ones are long ago, so that what carries them is not kept forever."""
+    """Read a moment somebody wrote; unreadable ones are long ago, so that what carries them is released."""
     try:
         moment = read_time(text)
     except ValueError:

@@ -154,7 +154,7 @@ def addresses_in_status(service: Document | None) -> tuple[Address, ...]:
 def shown_of_its_own(service: Document, *, lb_class: str, held: Collection[Address]) -> tuple[Address, ...]:
     """Return which addresses in its status are claimed for the Service, whatever it asks for; `held` are its claims'.
 
-    One of another class is secured too, or a newcomer would be given the address it shows; but for what we assigned
+    One of another class is secured too, or another would be given the address it shows; but for what we assigned
     it ourselves while it was ours, which is taken back.
     """
     if (service.get("spec") or {}).get("type") != "LoadBalancer":

@@ -1,6 +1,6 @@
 """As much of the shape of Kubernetes' own kinds as is read here, in the schema language of CRDs.
 
-The API server checks these kinds itself, and far more of them; what stands here keeps a document that it would not
+The API server checks these kinds itself, and far more of them; what is here keeps a document that it would not
 even decode from being decided upon.
 """
 

@@ -99,7 +99,7 @@ class ChangeEffects:
 
 
 def outcomes(replay: Replay, *, lb_class: str) -> dict[Key, Outcome]:
-    """Return how every Service of the replay stands now."""
+    """Return the state of every Service of the replay."""
     pools = {pool.name: pool for pool in replay.pools()}
     advertisements = [*replay.objects(names.L2_ADVERTISEMENTS), *replay.objects(names.BGP_ADVERTISEMENTS)]
     stored = {key: state.stored for key, state in replay.services if state.stored is not None}

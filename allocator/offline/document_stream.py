@@ -1,7 +1,7 @@
 """A YAML stream taken apart, so that one document that cannot be read costs nobody else.
 
 Values come out as kubectl reads them: YAML's timestamps stay text, `65000:1` is no number, `=` is text, tags that
-are somebody's own (`!reference`) are passed over and what they stand before is read.
+are somebody's own (`!reference`) are passed over and the value behind them is read.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return within_reach(int(super().construct_yaml_int(node)))
 
     def construct_untagged(self, _tag: str, node: yaml.Node) -> Any:
-        """What stands behind a tag of somebody's own."""
+        """What follows a tag of somebody's own."""
         if isinstance(node, yaml.ScalarNode):
             return self.construct_scalar(node)
         if isinstance(node, yaml.SequenceNode):

@@ -76,7 +76,7 @@ def read(
 ) -> list[InputDocument]:
     """Read every document of the files, folders (deep, sorted by name) and `-`. Raises UnreadableInput.
 
-    A document of somebody else's that cannot be read, a chart's template for one, is reported to `on_passed_over`.
+    A document of another's that cannot be read, a chart's template for one, is reported to `on_passed_over`.
     """
     found: list[InputDocument] = []
     faults: list[Unreadable] = []

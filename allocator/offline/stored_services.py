@@ -29,7 +29,7 @@ def updated(old: Document, new: Document) -> Document:
 
 
 def named(service: Document, key: tuple[str, str]) -> Document:
-    """Return the Service as stored: with its name, and a uid, which tells it from one that is only asked about."""
+    """Return the Service as stored: with its name, and a uid, which one that is only asked about does not have."""
     metadata = service["metadata"]
     uid = metadata.get("uid") or "/".join(key)
     return {**service, "metadata": {**metadata, "namespace": key[0], "name": key[1], "uid": uid}}

@@ -1,6 +1,6 @@
 """How many connections to a port may wait for their request to come.
 
-Whoever reaches a port can open connections. Newcomers are let in, and the oldest of whoever holds most goes for them:
+Whoever reaches a port can open connections. New ones are let in, and the oldest of whoever holds most goes for them:
 a client in good order is done in milliseconds, one that waits is not. What a port asks for before it stops counting a
 connection (a path with a token, an answer taken) is its own affair.
 """

@@ -3,7 +3,7 @@
 One thread polls all connections, two make the answers that take time, and every connection has a deadline, so that
 nobody who opens many, or sends or reads slowly, keeps others from being answered. The standard library's server
 starts a thread for each connection, and waitress stops accepting at a number of connections that slow clients can
-hold forever. One request a connection, GET and HEAD only; no body is read.
+hold without end. One request a connection, GET and HEAD only; no body is read.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class Collection:
     def _moment(self, document: Object) -> datetime | None:
         """When the claim is next due; None when nothing but a change makes it so."""
         if document["metadata"].get("deletionTimestamp"):
-            # Only a finalizer of somebody else's keeps it.
+            # Only a finalizer of another's keeps it.
             return None
         spec = document["spec"]
         if (until := cool_until(document)) is not None:

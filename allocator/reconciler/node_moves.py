@@ -41,7 +41,7 @@ class NodeMoves:
         on_failed: Callable[[str, str, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`find_claim` returns an IPAllocation as mirrored, by its name.
+        """`find_claim` returns an IPAllocation as cached, by its name.
 
         `on_failed` is called with namespace and name of each Service of an address that did not move, and why.
         """
@@ -79,7 +79,7 @@ class NodeMoves:
             try:
                 self._advance(document, target, overdue=self._clock() - since >= MOVE_SECONDS)
             except (Conflict, NotFound):
-                # It changed since it was mirrored: the change is on its way.
+                # It changed since it was cached: the change is on its way.
                 continue
             except ApiError as error:
                 log.warning("move.not-written", claim=name, node=target, error=error)

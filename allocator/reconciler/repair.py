@@ -1,7 +1,7 @@
 """Makes one Service and its claims agree.
 
 Every repair begins by securing (`securing.py`): what the Service's status shows is claimed for it, unless another
-Service's claim stands there, whatever the Service asks for. Only then is its request judged, which may be malformed
+Service's claim is there, whatever the Service asks for. Only then is its request judged, which may be malformed
 or denied.
 
 What a Service and a claim that names it can be to each other, and what is done:
@@ -12,7 +12,7 @@ What a Service and a claim that names it can be to each other, and what is done:
                                         by now, unless the Service has gone and the reservation is its successor's
       claim with the uid                nothing, or follow changed ports
       claim with another uid            the Service was recreated under its name: bind anew
-      status of somebody else's         leave it alone: another controller serves the Service, until an annotation
+      status of another's         leave it alone: another controller serves the Service, until an annotation
                                         or the installation says to take it over
       claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
                                         belong to an update that is being admitted right now
@@ -33,7 +33,7 @@ give up is shown once that one has left the claim, and so shows it no more.
 
 A release keeps the address cooling for the pool's reuse delay; where another Service shows the address, that one has
 it at once. Claims are read before their Services are, and the Service is looked up live before anything is taken from
-it: the mirror may simply be late.
+it: the cache may simply be late.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Repair:
         if wanted:
             self._catch_up(key, service)
             if self._succeeded(key, service):
-                # What was reserved is another's of its name; the mirror is about to show that one.
+                # What was reserved is another's of its name; the cache is about to show that one.
                 return Repaired()
         self._securing.secure(service)
         if not wanted:
@@ -170,7 +170,7 @@ class Repair:
                     return Repaired(again_seconds=_AWAITED_SECONDS)
                 show(decision)
         except _ServiceChanged:
-            # Changed, deleted or recreated since it was mirrored: the change is on its way and brings us back here.
+            # Changed, deleted or recreated since it was cached: the change is on its way and brings us back here.
             return Repaired()
         extra, pause = self._beside(key, decision), pauses[0]
         if not pause:
@@ -235,10 +235,10 @@ class Repair:
         return lost
 
     def _catch_up(self, key: Key, service: Object) -> None:
-        """Read what the Service was admitted with, or shows, where the mirror does not have it yet: two watches, two
+        """Read what the Service was admitted with, or shows, where the cache does not have it yet: two watches, two
         speeds.
 
-        Of a shared address the mirror has the claim, and yet may not know that the Service has joined it; of one that
+        Of a shared address the cache has the claim, and yet may not know that the Service has joined it; of one that
         has changed hands under the last leader, it may have the claim of whoever held it before.
         """
         for address in dict.fromkeys(
@@ -250,7 +250,7 @@ class Repair:
                     self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, address.claim_name))
 
     def _succeeded(self, key: Key, service: Object) -> bool:
-        """Whether the Service has gone, and one of its name been admitted, since it was mirrored.
+        """Whether the Service has gone, and one of its name been admitted, since it was cached.
 
         Bound to the one that is gone, the reservation would be released with it while the other is being stored.
         Versions mostly show it: what was written after the reservation was there after it. They need not be
@@ -278,7 +278,7 @@ class Repair:
     def _not_shown(self, key: Key, claims: Sequence[Claim]) -> list[Claim]:
         """Those whose address the Service does not show, as it is stored now.
 
-        Where nothing had to be written, nothing has proved that the mirror is not late: a new leader's may show the
+        Where nothing had to be written, nothing has proved that the cache is not late: a new leader's may show the
         Service as it was before the last leader moved it. What it shows now is on its way and brings us back here.
         """
         if not claims:

@@ -105,7 +105,7 @@ class Reporter:
             mirror.stop()
 
     def dead_threads(self) -> list[str]:
-        """Name the mirrors, and once it was started the thread, that have ended though nobody stopped them."""
+        """Name the reflectors, and once it was started the thread, that have ended though nobody stopped them."""
         dead = [mirror.resource.plural for mirror in self._mirrors if not mirror.alive]
         return dead + (["reporter"] if self._thread.ident is not None and not self._thread.is_alive() else [])
 

@@ -48,7 +48,7 @@ class ServiceOutcome:
         """Who has had its event, by uid; whoever repairs a Service owns its entry."""
 
     def latest(self, mirrored: Object) -> Object:
-        """Return the Service as mirrored, or as our own last write left it where the mirror is behind that."""
+        """Return the Service as cached, or as our own last write left it where the cache is behind that."""
         return self._status.latest(mirrored)
 
     def forget(self, key: Key) -> None:
@@ -112,7 +112,7 @@ class ServiceOutcome:
             self._status.clear(service, ours, None)
 
     def _live(self, service: Object) -> Object:
-        """The Service with its field managers, which mirrors leave out; as mirrored where it cannot be read."""
+        """The Service with its field managers, which caches leave out; as cached where it cannot be read."""
         metadata = service["metadata"]
         try:
             return self._cluster.get(resource.SERVICES, metadata["name"], metadata["namespace"])

@@ -23,9 +23,9 @@ class ServiceStatus:
     """Writes to Services what differs from what they show; safe to call from several threads.
 
     Some API servers have no status.conditions (Kubernetes 1.20 to 1.23 drop them unless a feature gate is open).
-    Their answers show it; from then on no write is made for the condition alone, or it would be made forever.
+    Their answers show it; from then on no write is made for the condition alone, or it would be made without end.
     `_keeps_conditions` is a flag that any of the threads may set: whoever is last has the newest answer.
-    `_answers` has the API server's answers to our writes that the mirror may not show yet; whoever repairs a
+    `_answers` has the API server's answers to our writes that the cache may not show yet; whoever repairs a
     Service owns its entry.
     """
 
@@ -35,7 +35,7 @@ class ServiceStatus:
         self._answers: dict[tuple[str, str], Object] = {}
 
     def latest(self, mirrored: Object) -> Object:
-        """Return the Service as mirrored, or as our own last write left it where the mirror is behind that.
+        """Return the Service as cached, or as our own last write left it where the cache is behind that.
 
         Without it every write would be made a second time, by whatever comes before its echo.
         """
@@ -106,7 +106,7 @@ class ServiceStatus:
             body,
             metadata["namespace"],
             subresource="status",
-            # Conditions of others are merged with by type instead of overwritten from a mirror.
+            # Conditions of others are merged with by type instead of overwritten from a cache.
             content_type=STRATEGIC_MERGE_PATCH,
             field_manager=FIELD_MANAGER,
         )

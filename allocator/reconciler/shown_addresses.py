@@ -14,7 +14,7 @@ Key = tuple[str, str]
 
 
 class ShownAddresses:
-    """An index over the mirrored Services. `_lock` owns it: the reflector's thread writes, workers read."""
+    """An index over the cached Services. `_lock` owns it: the reflector's thread writes, workers read."""
 
     def __init__(self) -> None:
         self._by_address: dict[Address, dict[Key, str]] = {}

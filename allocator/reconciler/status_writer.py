@@ -24,7 +24,7 @@ class StatusWriter:
         """Make the object's status show `wanted`, and return whether that took a write. Raises ApiError.
 
         Fields that `wanted` does not name stay. No precondition on the version: a status describes the generation
-        it names, and a label edited meanwhile must not make it fail forever.
+        it names, and a label edited meanwhile must not make it fail without end.
         """
         metadata = document["metadata"]
         uid = metadata["uid"]
@@ -36,7 +36,7 @@ class StatusWriter:
                 resource, metadata["name"], body, metadata.get("namespace"), subresource="status"
             )
         except (NotFound, Conflict):
-            # Deleted or made anew since it was mirrored.
+            # Deleted or made anew since it was cached.
             return False
         if _shows(stored, wanted):
             self._refused.pop(uid, None)

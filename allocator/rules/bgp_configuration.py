@@ -1,6 +1,6 @@
 """What is wrong with stored BGP objects: admission refuses it, and it came in while nothing checked it.
 
-Of two that contradict one another the one created later is at fault, as with pools.
+Of two that contradict one another the one created later is invalid, as with pools.
 """
 
 from __future__ import annotations

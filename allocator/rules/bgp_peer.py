@@ -119,7 +119,7 @@ def _effects(peer: Peer, profile: BfdProfile | None) -> Iterator[str]:
     held = peer.timers.hold_seconds
     hold = DEFAULT_HOLD_SECONDS if held is None else held
     if not peer.bfd_profile and (hold > _SLOW_SECONDS or not hold):
-        lasts = f"for holdTime {hold}s" if hold else "for ever"
+        lasts = f"for holdTime {hold}s" if hold else "without end"
         yield f"spec.bfdProfile: without one a dead node's routes stay {lasts}; name a BFDProfile, or lower holdTime"
     if peer.graceful_restart and not peer.bfd_profile:
         yield (

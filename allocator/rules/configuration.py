@@ -96,7 +96,7 @@ def read(
 ) -> Configuration:
     """Read all of it: `others` are the objects of the other kinds in KINDS that are known, `nodes` the labels of all.
 
-    Of two pools that overlap the one created later is at fault.
+    Of two pools that overlap the one created later is invalid.
     """
     found = of_pools((document["metadata"]["name"], parse(document)) for document in sorted(pools, key=age))
     add_others(found, others, nodes)
@@ -148,6 +148,6 @@ def add_others(
 
 
 def age(document: Document) -> tuple[str, str]:
-    """Return what sorts pools by age: of two that overlap the younger is at fault."""
+    """Return what sorts pools by age: of two that overlap the younger is invalid."""
     metadata = document["metadata"]
     return metadata.get("creationTimestamp") or "", metadata["name"]

@@ -10,7 +10,7 @@ from allocator.rules.verdict import Verdict, denied
 def review_namespace(new: Document, old: Document | None = None) -> Verdict:
     """Answer the creation or change of a Namespace: a quota that is written now must be a number.
 
-    One that stands there already is a warning, so that it is in the way of no other change.
+    One that is there already is a warning, so that it is in the way of no other change.
     """
     fault = quota_fault(new)
     if fault is None:

@@ -1,4 +1,4 @@
-"""What admission answers for an IPAddressPool: form, overlaps, and who stands in the way of a change."""
+"""What admission answers for an IPAddressPool: form, overlaps, and which Services prevent a change."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def judge(
 
 
 def _refusals(decision: Decision, rules: Rules) -> tuple[Refusal, ...]:
-    """What speaks against admission: under `strict` also what time can heal, and sharing that ends."""
+    """What speaks against admission: under `strict` also what cannot be met yet, and sharing that ends."""
     if not rules.strict:
         return (decision.refusal,) if decision.refusal is not None and decision.outcome is Outcome.DENIED else ()
     refusals = (decision.refusal, decision.lost_share, decision.displaced)
@@ -113,7 +113,7 @@ def _refusals(decision: Decision, rules: Rules) -> tuple[Refusal, ...]:
 def assignment_of(service: Document | None, rules: Rules) -> Mapping[str, str | None]:
     """What a stored Service says it has: an update that drops it, as a replace does, gets it back.
 
-    Nothing where it was not ours to serve: whatever stands there was written by hand, and nobody took it away.
+    Nothing where it was not ours to serve: whatever is there was written by hand, and nobody took it away.
     """
     annotations = annotations_of(service) if wants_address(service, lb_class=rules.lb_class) else {}
     return {key: annotations.get(key) for key in names.OUTPUT_ANNOTATIONS}

@@ -60,7 +60,7 @@ class Moves:
         self._begun.set()
 
     def note(self, change: Change) -> None:
-        """Take in a change of any mirrored object."""
+        """Take in a change of any cached object."""
         if change.resource is not names.IP_ALLOCATIONS or not self._begun.is_set():
             return
         try:

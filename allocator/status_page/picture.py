@@ -122,7 +122,7 @@ def picture_of(
     bgp_advertisements: Sequence[Object] = (),
     nodes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Picture:
-    """Put the picture together from mirrored objects; what cannot be read of them is left out.
+    """Put the picture together from cached objects; what cannot be read of them is left out.
 
     `l2_advertisements` and `nodes` (the labels of each) are None until they are listed.
     """

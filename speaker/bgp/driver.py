@@ -139,7 +139,7 @@ class Driver:
             self._wake_in.close()
 
     def _go_on(self) -> bool:
-        """Act upon what there is, and wait for more; return False when told to stop.
+        """Act upon what there is, and wait for more; return False when it is to stop.
 
         What nobody foresaw ends no thread, as layer 2 would end with it: all is read from FRR again, and sent anew,
         with the differences that were not taken in.
@@ -161,7 +161,7 @@ class Driver:
         return True
 
     def _take_in(self) -> bool:
-        """Act upon what others left; return False when told to stop."""
+        """Act upon what others left; return False when it is to stop."""
         with self._lock:
             if self._stopping:
                 return False

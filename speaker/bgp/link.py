@@ -13,7 +13,7 @@ from speaker.bgp.running_config import read
 from speaker.bgp.vty import ANSWER_SECONDS, UNKNOWN_COMMAND, Reply, Vty
 
 _CONNECT_SECONDS = 2.0
-"""A daemon that stands still takes connections and answers nothing; the other one waits for as long."""
+"""A daemon that hangs takes connections and answers nothing; the other one waits for as long."""
 
 _READ_SECONDS = 60.0
 """10,000 prefixes take FRR 8.4 some seconds to print."""

@@ -1,4 +1,4 @@
-"""What is counted of BGP: MetalLB's metrics by MetalLB's names and labels, and what those do not tell.
+"""What is counted of BGP: MetalLB's metrics by MetalLB's names and labels, and what those lack.
 
 MetalLB frr-tools/metrics/collector/bgp.go and bfd.go. A session that is configured and that FRR does not know has its
 series all the same, at 0: an alert on it must not end because FRR did.

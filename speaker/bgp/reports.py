@@ -142,13 +142,13 @@ class BgpReader(Protocol):
         ...
 
     def prefixes(self) -> Mapping[Prefix, RouteClass]:
-        """Return all that is to be announced, with what each peer is told (`RouteClass.for_peer`); a copy."""
+        """Return all that is to be announced, with what each peer gets (`RouteClass.for_peer`); a copy."""
         ...
 
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         """Ask a daemon a `show` command, in turn with the changes; the future may raise VtyError (an OSError).
 
-        Wait for the result with a timeout: FRR may stand still.
+        Wait for the result with a timeout: FRR may hang.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What the BGP of a node is told, and what it has to know before it begins."""
+"""What the BGP of a node is configured with, and what it has to know before it begins."""
 
 from __future__ import annotations
 

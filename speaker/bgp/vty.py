@@ -37,7 +37,7 @@ class Judgement(Enum):
 
     DONE = "done"
     UNSURE = "unsure"
-    """Only the running configuration can tell: FRR reports failures as success, and successes as failure."""
+    """Only the running configuration shows it: FRR reports failures as success, and successes as failure."""
     REFUSED = "refused"
 
 
@@ -87,7 +87,7 @@ class Vty:
 
     @property
     def ended(self) -> bool:
-        """Whether the daemon has closed the connection, or said something unasked; asked between commands."""
+        """Whether the daemon has closed the connection, or sent what no command asked for; asked between two."""
         with suppress(BlockingIOError):
             self._socket.setblocking(False)
             try:
@@ -107,7 +107,7 @@ class Vty:
     def run_together(self, first: str, second: str, *, timeout_seconds: float = ANSWER_SECONDS) -> list[Reply]:
         """Send two commands at once, so that the daemon does nothing between them; return both answers.
 
-        The server takes all of one read of 512 bytes before it goes on; it does not promise to.
+        The server takes all of one read of 512 bytes before it goes on; it need not.
         """
         deadline = time.monotonic() + timeout_seconds
         return self._exchange(_bytes(first) + _bytes(second), deadline, 2)

@@ -25,15 +25,15 @@ class Advertisement:
     scope: Scope = EVERYWHERE
 
     def covers_pools(self, origin: Origin) -> bool:
-        """Tell whether an address of these pools is covered."""
+        """Return whether an address of these pools is covered."""
         return self.pools.covers_origin(origin)
 
     def covers_service(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether a Service with these labels is covered."""
+        """Return whether a Service with these labels is covered."""
         return covers(self.service_selectors, labels)
 
     def covers_node(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether a node with these labels may announce."""
+        """Return whether a node with these labels may announce."""
         return covers(self.node_selectors, labels)
 
     def weight_of(self, labels: Mapping[str, str]) -> int:

@@ -34,7 +34,7 @@ NOT_READY_HANDICAP = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How one node stands: on which interfaces it would announce, what speaks for it and what against it."""
+    """How one node is placed: on which interfaces it would announce, what speaks for it and what against it."""
 
     scope: Scope
     weight: int = 0

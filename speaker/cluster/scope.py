@@ -12,7 +12,7 @@ class Scope:
     interfaces: frozenset[str] | None = None
 
     def includes(self, interface_name: str) -> bool:
-        """Tell whether the address is announced on the interface."""
+        """Return whether the address is announced on the interface."""
         return self.interfaces is None or interface_name in self.interfaces
 
     def __str__(self) -> str:

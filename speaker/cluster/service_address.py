@@ -26,5 +26,5 @@ class ServiceAddress:
 
     @property
     def nodes(self) -> Mapping[str, Standing]:
-        """How each node stands that may announce it."""
+        """How each node is placed that may announce it."""
         return {} if self.eligible is None else self.eligible.nodes

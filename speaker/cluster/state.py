@@ -166,7 +166,7 @@ class View:
         return () if eligible is None else self._index.left_out(eligible)
 
     def take_left_out_changed(self) -> bool:
-        """Tell whether `left_out` may say something else of any address than at the last call."""
+        """Return whether `left_out` may say something else of any address than at the last call."""
         changed, self._index.left_out_changed = self._index.left_out_changed, False
         return changed
 
@@ -176,12 +176,12 @@ class View:
         return "" if service is None else service.uid
 
     def take_peers_changed(self) -> bool:
-        """Tell whether `peers` or `hosts` may be others than at the last call."""
+        """Return whether `peers` or `hosts` may be others than at the last call."""
         changed, self._peers_changed = self._peers_changed, False
         return changed
 
     def take_staying_changed(self) -> bool:
-        """Tell whether `staying` may be others than at the last call."""
+        """Return whether `staying` may be others than at the last call."""
         changed, self._staying_changed = self._staying_changed, False
         return changed
 
@@ -295,7 +295,7 @@ class View:
             self._given_from.setdefault(name, {})[key] = None
 
     def _recompute(self, key: Key) -> bool:
-        """Find out who may announce a Service's addresses; tell whether that is anything new."""
+        """Find out who may announce a Service's addresses; return whether that is anything new."""
         before = self._addresses.get(key, ())
         self._note_users(key, before)
         fresh = self._judge(key)
@@ -383,7 +383,7 @@ def _selection(advertisement: Advertisement) -> object:
 
 
 def _put(values: dict[_Key, _Value], key: _Key, value: _Value | None) -> bool:
-    """Store or, for None, remove; tell whether that made a difference."""
+    """Store or, for None, remove; return whether that made a difference."""
     before = values.get(key)
     if value is None:
         values.pop(key, None)

@@ -12,7 +12,7 @@ The rules, which every speaker follows by itself, from what it hears and what ot
    whose term is lower, which is the holder before the cut; then the rank. A side counts who has been on it for five
    seconds, so that for five seconds after a cut both sides count as they did during it. Once the other has stopped,
    the holder announces again.
-4. **A restarted process claims nothing**, and one that stood still for so long that others may have taken over counts
+4. **A restarted process claims nothing**, and one that paused for so long that others may have taken over counts
    for nothing where its claims meet others.
 5. **Who is cut off holds nothing that another can serve**: a node that hears nobody while the Leases of others are
    renewed and say that those hear each other; and a node that hears others that do not hear it, if theirs is no

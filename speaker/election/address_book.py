@@ -11,7 +11,7 @@ from speaker.membership.state_sync import AdvertisedState
 
 
 class AddressBook:
-    """Tells who announces with a hardware address, and for which Services this node announces.
+    """Knows who announces with a hardware address, and for which Services this node announces.
 
     `_nodes` is replaced whole and `_services` changed entry by entry by the thread that decides; any thread looks up.
     """

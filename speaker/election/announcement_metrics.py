@@ -68,6 +68,6 @@ _NONE: frozenset[Key] = frozenset()
 
 
 def _is_lost(claims: Mapping[str, Claim], liveness: Liveness) -> bool:
-    """Tell whether the last holder fell silent without having said that it leaves."""
+    """Return whether the last holder fell silent without having said that it leaves."""
     _, last = max(((claim.term, node) for node, claim in claims.items()), default=(0, ""))
     return bool(last) and last not in liveness.alive and last not in liveness.leaving

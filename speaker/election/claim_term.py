@@ -57,11 +57,11 @@ class ClaimTerms:
         return min(known + 1, MAXIMUM_TERM)
 
     def had_holder(self, address: Address) -> bool:
-        """Tell whether one of ours is known to have held the address since a Service has it."""
+        """Return whether one of ours is known to have held the address since a Service has it."""
         return address in self._terms
 
     def vouches_for(self, address: Address, now: float) -> bool:
-        """Tell whether one of ours announced the address until just now, so that no other host can have it."""
+        """Return whether one of ours announced the address until just now, so that no other host can have it."""
         if address in self._claimed:
             return True
         last = self._last_claimed.get(address)

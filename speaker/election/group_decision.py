@@ -53,7 +53,7 @@ class Moment:
 @dataclass(slots=True)
 class Outcome:
     """What a decision about a group comes to: `held` are the addresses announced now, `since` and `deadline` what the
-    group is to remember. `holder` tells under whom nothing is left to decide as things are (`ElectedGroup`)."""
+    group is to remember. `holder` names under whom nothing is left to decide as things are (`ElectedGroup`)."""
 
     states: dict[Address, State] = field(default_factory=dict)
     held: dict[Address, Held] = field(default_factory=dict)
@@ -271,7 +271,7 @@ class GroupDecision:
             held.offered_until = self._now + self._moment.handover_seconds
 
     def _settle(self) -> None:
-        """Tell whether nothing is left to decide until its claims, its holder's merit or this node's change."""
+        """Return whether nothing is left to decide until its claims, its holder's merit or this node's change."""
         out, standings, claims = self._out, self._standings, self._moment.claims
         inputs = self._moment.inputs
         if inputs.by_lease or standings.rumoured or standings.probed or not inputs.refused.isdisjoint(out.states):

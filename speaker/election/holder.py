@@ -45,7 +45,7 @@ class Holder:
     - of which this node has begun or ceased to claim something, or ceased to ask for it, the last time;
     - about which something was left to decide, when something has changed among the speakers.
 
-    All others would come to the same again (`GroupDecision` tells which those are).
+    All others would come to the same again (`GroupDecision` has which those are).
     """
 
     def __init__(self, node: str, *, handover_seconds: float = HANDOVER_SECONDS, by_subnet: bool = True) -> None:
@@ -180,7 +180,7 @@ class Holder:
                 self._dirty.update(live.settled[holder])
 
     def _look(self, touched: Iterable[Address], renewed: Iterable[str], now: float) -> None:
-        """Take note of who claimed what until now, for the addresses of which that may be news."""
+        """Take note of who claimed what until now, for the addresses of which that may be new."""
         claims = self._claims
         for node in renewed:
             state = claims.states.get(node)

@@ -52,7 +52,7 @@ class LiveCandidates:
     def refresh(
         self, nodes: Collection[str] | None, inputs: Inputs, alive: frozenset[str], *, by_subnet: bool
     ) -> bool:
-        """Look at these nodes, or at all, again; tell whether this node's own candidacy is another.
+        """Look at these nodes, or at all, again; return whether this node's own candidate is another.
 
         Wakes nobody: `woken` says which groups are to be decided about anew.
         """
@@ -118,7 +118,7 @@ class LiveCandidates:
         return handicap, -candidate.weight
 
     def _reach(self, node: str, address: Address, scope: Scope, inputs: Inputs) -> Reach:
-        """How the node reaches those who ask; as far as its Lease tells where that is all there is, else at best."""
+        """How the node reaches those who ask; as far as its Lease shows where that is all there is, else at best."""
         if node == self.node:
             return reach(address, scope, inputs.links)
         state = inputs.liveness.states.get(node, NOTHING)

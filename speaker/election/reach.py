@@ -24,7 +24,7 @@ class Reach:
 
 
 def reach(address: Address, scope: Scope, links: Iterable[Link]) -> Reach:
-    """Tell how a node with these links reaches those who ask for the address.
+    """Return how a node with these links reaches those who ask for the address.
 
     Only an interface that could carry the address has a say: one with a subnet that contains it; where there is none,
     those that the advertisement names; where it names none, those with the default route. The node still answers on

@@ -204,6 +204,6 @@ class Standings:
 
 
 def counts_no_less(inputs: Inputs, node: str, other: str) -> bool:
-    """Tell whether a node's side counts no less than another's."""
+    """Return whether a node's side counts no less than another's."""
     sides = inputs.liveness.sides
     return sides.get(node, 0) >= sides.get(other, 0)

@@ -34,5 +34,5 @@ def mac_bytes(text: str) -> bytes:
 
 
 def is_group(mac: bytes) -> bool:
-    """Tell whether the address names a group (multicast or broadcast) rather than one interface."""
+    """Return whether the address names a group (multicast or broadcast) rather than one interface."""
     return bool(mac[0] & 1)

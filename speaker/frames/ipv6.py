@@ -81,7 +81,7 @@ class Icmpv6Packet:
 
 
 def is_multicast(address: Address) -> bool:
-    """Tell whether the address names a group (ff00::/8)."""
+    """Return whether the address names a group (ff00::/8)."""
     return address.value >> 120 == 0xFF
 
 

@@ -153,7 +153,7 @@ def unsolicited(address: Address, mac: bytes) -> Advertisement:
 
 
 def probe(address: Address, mac: bytes) -> Solicitation:
-    """The question whether anyone has `address` already (RFC 4862 5.4.2); whoever has it tells everyone."""
+    """The question whether anyone has `address` already (RFC 4862 5.4.2); whoever has it answers to everyone."""
     group = solicited_node(address)
     return Solicitation(
         destination=group_mac(group),

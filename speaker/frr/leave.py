@@ -87,7 +87,7 @@ class Leave:
         self._configure([(router, ["no bgp graceful-shutdown"]) for router in self._routers])
 
     def end_sessions(self, *, settle_seconds: float) -> None:
-        """Tell every router that the session ends on purpose, and why."""
+        """Notify every router that the session ends on purpose, and why."""
         if not any(router.neighbors for router in self._routers):
             return
         self._configure(

@@ -66,7 +66,7 @@ class SpeakerPresence:
         """When a speaker was last there, or the start; monotonic seconds."""
 
     def look(self, table: str, now: float) -> bool:
-        """Take in a fresh table; tell whether a speaker is there."""
+        """Take in a fresh table; return whether a speaker is there."""
         seen = connections(table, self._path)
         present = bool(seen & self._seen)
         self._seen = seen

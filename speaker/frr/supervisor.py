@@ -43,11 +43,11 @@ _MANY = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the supervisor is told."""
+    """What the supervisor is configured with."""
 
     sockets: Path
     orphan_after_seconds: float
-    """For how long FRR announces what it last knew without a speaker; 0 for ever."""
+    """For how long FRR announces what it last knew without a speaker; 0 without end."""
 
     leave_wait_seconds: float
     """How long routers have to prefer other nodes before the routes are withdrawn (RFC 8326)."""
@@ -113,7 +113,7 @@ class Supervisor:
         self._stopping = True
 
     def _stopped(self) -> bool:
-        """Wait for the next look, or a signal; tell whether one has come that ends all."""
+        """Wait for the next look, or a signal; return whether one has come that ends all."""
         due = min([self._clock() + LOOK_SECONDS, *(at for at, _ in self._retries.values())])
         if not self._stopping and select.select([self._wake_in], [], [], max(0.0, due - self._clock()))[0]:
             os.read(self._wake_in, _MANY)
@@ -134,7 +134,7 @@ class Supervisor:
                 self._start_again(daemon)
 
     def _is_stuck(self, daemon: Daemon) -> bool:
-        """Ask a daemon that runs, and tell whether it has been silent for too long."""
+        """Ask a daemon that runs, and return whether it has been silent for too long."""
         asked_at = self._clock()
         if daemon.exit_code is not None or daemon.answers():
             self._unanswered.pop(daemon.name, None)
@@ -179,7 +179,7 @@ class Supervisor:
                 leave.unmark()
             self._withdrawn = True
         except VtyError as error:
-            _log.error("no speaker for %.0f s, and bgpd cannot be told to withdraw: %s", allowed, error)
+            _log.error("no speaker for %.0f s, and bgpd cannot be made to withdraw: %s", allowed, error)
 
     def _leave(self) -> None:
         """Leave as planned; a bgpd that does not listen any more is simply ended."""

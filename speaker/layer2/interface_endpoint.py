@@ -85,7 +85,7 @@ class InterfaceEndpoint:
         return self.watches[family].watches(address) and (not answered or self.responders[family].answers(address))
 
     def announce(self, address: Address) -> bool:
-        """Announce the address to the LAN, unasked; return whether anything went out. Raises Refused."""
+        """Send the gratuitous announcement to the LAN; return whether anything went out. Raises Refused."""
         return self.responders[address.family].announce(address)
 
     def probe(self, address: Address) -> bool:

@@ -50,7 +50,7 @@ class InterfaceEndpoints:
     ) -> None:
         """`on_heard` gets the name of an interface on which, after its link came up, a first frame arrived.
 
-        `quiet` where somebody else's log says which interfaces there are.
+        `quiet` where another's log says which interfaces there are.
         """
         self._log = log.debug if quiet else log.info
         self._packets = packets
@@ -162,7 +162,7 @@ class InterfaceEndpoints:
         for interface, endpoint in self._present.items():
             if not self._carries(interface, address, scope):
                 continue
-            # A refresh also asks: a host that took the address silently would stay unnoticed for ever.
+            # A refresh also asks: a host that took the address silently would stay unnoticed without end.
             if reason in (None, Reason.REFRESH):
                 endpoint.probe(address)
             try:

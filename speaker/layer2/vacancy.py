@@ -24,7 +24,7 @@ FRESH_LOOKS = 1.5
 
 
 class Finding(StrEnum):
-    """What a look, or a frame that came unasked, has shown."""
+    """What a look, or a frame that answers no question, has shown."""
 
     VACANT = "vacant"
     """Nobody answered."""

@@ -29,7 +29,7 @@ class Boot:
         return self._serving_since + BOOT_SECONDS
 
     def look(self, alive: Iterable[AdvertisedState], now: float) -> bool:
-        """Take note of what those alive advertise; tell whether that ends it."""
+        """Take note of what those alive advertise; return whether that ends it."""
         if not self.under_way:
             return False
         ends_at = self.ends_at

@@ -1,4 +1,4 @@
-"""The two durations that a speaker is told, what follows from them, and which pairs of them work."""
+"""The two durations that a speaker is configured with, what follows from them, and which pairs of them work."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def check_durations(interval_seconds: float, dead_after_seconds: float) -> None:
     if dead_after_seconds < least:
         raise UnfitDurations(
             f"--dead-after {dead_after_seconds:g} is too short for --heartbeat-interval {interval_seconds:g}: a node "
-            f"that is well would be given up, or stop answering, between two heartbeats; use at least {least:g}"
+            f"that is healthy would be given up, or stop answering, between two heartbeats; use at least {least:g}"
         )

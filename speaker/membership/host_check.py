@@ -19,7 +19,7 @@ GONE_AFTER_SECONDS = 0.5
 
 
 class HostWatch:
-    """Knocks at a closed TCP port of each node and tells `on_gone` of those whose kernel no longer refuses.
+    """Knocks at a closed TCP port of each node and calls `on_gone` with those whose kernel no longer refuses.
 
     A refused connection is as good a sign of life as an accepted one, and needs nobody to listen. A firewall that
     swallows it makes a node look gone, which costs no more than its connections. `_hosts` is guarded by `_wake`; the

@@ -1,6 +1,6 @@
 """Who hears whom on each LAN that nodes have addresses in: an interface may be dead beyond its cable.
 
-Regular heartbeats go to each node's first address and tell whether it lives. On every other LAN that two nodes share,
+Regular heartbeats go to each node's first address and show whether it lives. On every other LAN that two nodes share,
 each sends a few others one at a slower pace, which counts for that LAN alone. Each node advertises whom it hears on
 each LAN. The nodes linked there by hearing both ways, also through others, are a side of the LAN; a node on a side
 smaller than another is cut off there, and says so of its interface (`Link.cut_off`). Where nobody hears anybody, all
@@ -103,7 +103,7 @@ class Lans:
             lan.heard.pop(node, None)
 
     def tick(self, now: float) -> bool:
-        """Take note of whom this node hears; tell whether sides are to be judged anew or are about to differ."""
+        """Take note of whom this node hears; return whether sides are to be judged anew or are about to differ."""
         self._listened += min(now - self._ticked_at, self._turn)
         self._ticked_at = now
         if self._listened < self._judge_at:
@@ -120,7 +120,7 @@ class Lans:
         self._stale = True
 
     def judge(self, states: Mapping[str, AdvertisedState]) -> bool:
-        """Judge by what all on this node's side advertise to hear; tell whether `cut_off` changed."""
+        """Judge by what all on this node's side advertise to hear; return whether `cut_off` changed."""
         if self._stale:
             self._stale = False
             for subnet, lan in self._lans.items():

@@ -81,7 +81,7 @@ class LeaseKeeper:
     """Writes this node's Lease from a thread of its own: at the start, on every change, and every ten seconds.
 
     It is written at once, too, when this node comes to hear nobody or hears somebody again, and more often while it
-    hears nobody: that tells others that hear nobody either what to make of it. What the setters set is guarded by
+    hears nobody: others that hear nobody either go by that. What the setters set is guarded by
     `_wake`. The Lease goes with its Node (owner reference); a speaker that stops only takes its name off.
     """
 

@@ -1,4 +1,4 @@
-"""The other speakers' Leases, read now and then: heartbeats tell who lives, Leases who is gone for good.
+"""The other speakers' Leases, read now and then: heartbeats show who lives, Leases who is gone for good.
 
 Nobody watches them: a thousand Leases renewed every ten seconds would reach each of a thousand speakers, a hundred
 events a second. All are listed once a minute. A node that hears nobody lists them all the time, for they may say that
@@ -36,7 +36,7 @@ _JITTER = 0.2
 
 
 class HearsOfRenewals(Protocol):
-    """Who is told of renewals, and what is in doubt there."""
+    """Who is notified of renewals, and what is in doubt there."""
 
     @property
     def doubt(self) -> Doubt:
@@ -54,7 +54,7 @@ class HearsOfRenewals(Protocol):
 class LeaseList(Background):
     """Reads the Leases from a thread of its own, passes on what changed, and who was seen to renew.
 
-    All state belongs to the thread. `_read_at` tells when each was last read: only what changed since a look shortly
+    All state belongs to the thread. `_read_at` has when each was last read: only what changed since a look shortly
     before is a renewal now, and not one of long ago.
     """
 
@@ -70,7 +70,7 @@ class LeaseList(Background):
     ) -> None:
         """`wait_written` waits so long for this node's own Lease: of two that start at once, one is to see the other.
 
-        `on_change` is told of each that appeared, went or says something else; a renewal alone is no change.
+        `on_change` is called with each that appeared, went or says something else; a renewal alone is no change.
         """
         super().__init__("leases")
         self._cluster = cluster

@@ -40,7 +40,7 @@ class Subnet:
 class Link:
     """An interface that can announce, or (`lost`) that could until its carrier or the link went.
 
-    `addresses` are those it has, `subnets` theirs; `default_route` tells that a default route leads out of it, `ipv6`
+    `addresses` are those it has, `subnets` theirs; `default_route` says that a default route leads out of it, `ipv6`
     that IPv6 is enabled on it. One that is `cut_off` has its carrier, but on its LAN other nodes hear each other and
     not this one (`lans`).
     """

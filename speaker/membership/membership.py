@@ -39,7 +39,7 @@ class PeerChange:
 
 
 class Membership:
-    """Tells which speakers can announce, from this node's point of view. Every method takes the time it is.
+    """Knows which speakers can announce, from this node's point of view. Every method takes the time it is.
 
     Invariants:
     - hearing is mutual: a peer is linked to this node while its heartbeats arrive, each later than any taken from the
@@ -54,7 +54,7 @@ class Membership:
       would be to take what it has taken since;
     - a peer that says it leaves is not alive;
     - after a standstill in which the others may have given this node up, `fenced` holds until every peer that was
-      heard hears this node again and has told its present state, for as long as silence is death at most: until then
+      heard hears this node again and has sent its present state, for as long as silence is death at most: until then
       nothing may be answered.
 
     Not safe for several threads; its owner serialises.
@@ -181,7 +181,7 @@ class Membership:
     def tick(self, now: float) -> tuple[float, list[PeerChange]]:
         """Give up silent peers; call it after everything received was taken in.
 
-        Returns for how long this loop stood still, if others may have given this node up meanwhile (else 0), and the
+        Returns for how long this loop paused, if others may have given this node up meanwhile (else 0), and the
         changes.
         """
         since = now - self._ticked_at
@@ -267,11 +267,11 @@ class Membership:
         return len(self._reached)
 
     def in_trouble(self, node: str) -> bool:
-        """Tell whether the peer has lost one of its interfaces, by its own word."""
+        """Return whether the peer has lost one of its interfaces, by its own word."""
         return any(link.lost for link in self._table.peers[node].received.state.links)
 
     def met(self, node: str) -> bool:
-        """Tell whether the peer was ever heard."""
+        """Return whether the peer was ever heard."""
         return self._table.peers[node].incarnation is not None
 
     @property
@@ -280,7 +280,7 @@ class Membership:
         return self._table.crowded
 
     def settled(self, now: float) -> bool:
-        """Tell whether every peer was heard out, or has had the time to be since the peers are known.
+        """Return whether every peer was heard out, or has had the time to be since the peers are known.
 
         A speaker that announced before would take every address from speakers it has merely not heard yet.
         """
@@ -302,7 +302,7 @@ class Membership:
     ) -> Iterator[tuple[str, str, Heartbeat]]:
         """Return the heartbeats due over LANs, each with its node and IP address.
 
-        `usual` tells at which address a node gets its regular heartbeats: those count for that LAN as well.
+        `usual` says at which address a node gets its regular heartbeats: those count for that LAN as well.
         """
         for node, address in self._lans.due(now):
             to, peer = str(address), self._table.peers.get(node)

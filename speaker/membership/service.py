@@ -38,7 +38,7 @@ BATCH_SECONDS = 0.05
 
 
 class Heartbeats:
-    """Sends the heartbeats that are due, listens for others', and tells its listener who is alive.
+    """Sends the heartbeats that are due, listens for others', and notifies its listener of who is alive.
 
     One thread runs it all and alone owns `_membership` and `_socket`. Other threads only put what they ask for into
     `_requests` and wake it: however busy they are, they never keep it from hearing or being heard. It publishes
@@ -158,7 +158,7 @@ class Heartbeats:
         self._ask(lambda now: self._membership.announces(node, now))
 
     def serve(self) -> None:
-        """Count this node as able to announce, once settled, and tell the others so."""
+        """Count this node as able to announce, once settled, and advertise that."""
 
         def serve(_: float) -> None:
             self._ready = True
@@ -187,7 +187,7 @@ class Heartbeats:
         self._ask(unfence)
 
     def leave(self) -> None:
-        """Tell the others at once to take over, and keep telling them until `stop`."""
+        """Have the others take over at once: advertise it until `stop`."""
         self._ask(lambda now: self._membership.enter(Phase.LEAVING, now))
 
     def _ask(self, request: Callable[[float], object]) -> None:
@@ -247,7 +247,7 @@ class Heartbeats:
         self._poll_until(self._poll, deadline)
 
     def _poll_until(self, poll: select.poll, deadline: float) -> bool:
-        """Tell whether this process itself asked for a turn."""
+        """Return whether this process itself asked for a turn."""
         # Rounded up to poll's milliseconds: a wait that ends too early would spin until the deadline.
         remaining = max(0.0, deadline - clock())
         woken = any(descriptor == self._wake for descriptor, _ in poll.poll(int(remaining * 1000) + 1))

@@ -21,7 +21,7 @@ class Side:
         self._since = {node: self._since.get(node, now) for node in nodes}
 
     def forget(self, now: float) -> None:
-        """This node stood still for so long that others may have taken what it claims: it counts for nothing.
+        """This node paused for so long that others may have taken what it claims: it counts for nothing.
 
         Not even its own vote counts until the others' have had the time to be compared.
         """

@@ -108,7 +108,7 @@ class SentState:
         self._chunks: dict[int, list[Chunk]] = {}
 
     def advertise(self, state: AdvertisedState) -> bool:
-        """Make this the present state; tell whether it differs from the one before."""
+        """Make this the present state; return whether it differs from the one before."""
         if state == self.state:
             return False
         before, self.state = self.state, state
@@ -162,7 +162,7 @@ class ReceivedState:
         self._pieces: dict[int, bytes] = {}
 
     def take(self, chunk: Chunk) -> bool:
-        """Take in a chunk; tell whether that completed a newer version. Raises MalformedState."""
+        """Take in a chunk; return whether that completed a newer version. Raises MalformedState."""
         if chunk.version <= self.version or chunk.base not in (0, self.version):
             return False
         head = (chunk.base, chunk.version, chunk.count)

@@ -56,7 +56,7 @@ class Responder(Listener, Protocol):
         ...
 
     def announce(self, address: Address) -> bool:
-        """Announce the address to the LAN, unasked; return whether anything went out. Raises Refused."""
+        """Send the gratuitous announcement to the LAN; return whether anything went out. Raises Refused."""
         ...
 
 

@@ -20,7 +20,7 @@ from speaker.netdev.netlink import Kind
 _KEPT = 2
 """How many programs of each kind are kept: mostly the same addresses are answered for on every interface."""
 _PREFIX_LIMIT = 8
-"""How many different upper 96 bits of IPv6 addresses one program tells apart; each takes the room of four ranges."""
+"""How many different upper 96 bits of IPv6 addresses one program compares; each takes the room of four ranges."""
 
 # Offsets from the Ethernet header on.
 _ARP_HARDWARE_AND_PROTOCOL, _ARP_SIZES_AND_OPERATION = 14, 18
@@ -146,7 +146,7 @@ def datagrams_from(subnets: Iterable[Subnet]) -> Program:
 
 
 def restrict(sock: socket.socket, subnets: Iterable[Subnet]) -> None:
-    """Have a UDP socket receive only what comes from these subnets, as far as its filter can tell. Raises OSError."""
+    """Have a UDP socket receive only what comes from these subnets, as far as its filter can see. Raises OSError."""
     bpf.attach(sock, datagrams_from(subnets))
 
 
@@ -193,7 +193,7 @@ def _accept_targets(addresses: Iterable[Address]) -> Program:
         by_prefix.setdefault(address.value >> 32, []).append(address.value & 0xFFFF_FFFF)
     last_word = _NDP_TARGET + 12
     if len(by_prefix) > _PREFIX_LIMIT:
-        # Only the last word is compared: foreign addresses that share it with one of ours pass, too.
+        # Only the last 32 bits are compared: foreign addresses that share them with one of ours pass, too.
         return bpf.accept_words(last_word, bpf.cover_values(itertools.chain.from_iterable(by_prefix.values())))
     program: Program = ()
     for prefix, values in by_prefix.items():

@@ -95,7 +95,7 @@ def rebalance(
 
 
 def _make(cluster: Cluster, moves: Sequence[Move]) -> bool:
-    """Make one move after the other; tell whether all succeeded."""
+    """Make one move after the other; return whether all succeeded."""
     failed = 0
     for number, move in enumerate(moves, start=1):
         began = time.monotonic()
@@ -110,7 +110,7 @@ def _make(cluster: Cluster, moves: Sequence[Move]) -> bool:
 
 
 def _await(cluster: Cluster, move: Move) -> bool:
-    """Wait until the target announces all of it, or a request has been ended; tell which."""
+    """Wait until the target announces all of it, or a request has been ended; return which."""
     end = time.monotonic() + _LONGEST_SECONDS
     while time.monotonic() < end:
         try:

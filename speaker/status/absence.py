@@ -1,4 +1,4 @@
-"""Whether a node that is not heard has gone: its Lease tells, however the clocks of the two differ."""
+"""Whether a node that is not heard has gone: its Lease shows it, however the clocks of the two differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AbsentNodes:
         self._looked: dict[str, float] = {}
 
     def is_gone(self, node: str) -> bool:
-        """Tell whether its speaker has ended or has not renewed its Lease for long. Raises ApiError."""
+        """Return whether its speaker has ended or has not renewed its Lease for long. Raises ApiError."""
         now = self._now()
         if now - self._looked.get(node, -_LOOK_SECONDS) >= _LOOK_SECONDS:
             renewed = self._renewal(node)

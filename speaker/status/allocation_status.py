@@ -27,7 +27,7 @@ _INVALID = 422
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What telling has come to: the node that was named before, and whether users are to hear of another reason."""
+    """What reporting has come to: the node that was named before, and whether users are to hear of another reason."""
 
     replaced: str = ""
     reason_changed: bool = False
@@ -81,7 +81,7 @@ class AllocationStatuses:
         return told
 
     def _is_gone(self, other: str, address: Address, stored: Object, heard: AbstractSet[str]) -> bool:
-        """Tell whether another node that is named announces the address no more, by all that is known here.
+        """Return whether another node that is named announces the address no more, by all that is known here.
 
         One that is heard does not claim it, and puts right itself what it has said; unless that was before it
         restarted, and then it stays as it is.
@@ -99,7 +99,7 @@ class AllocationStatuses:
         return True
 
     def _tell_unsaid(self, address: Address, say: Statement) -> bool:
-        """Write a status where there is none; tell whether there was none."""
+        """Write a status where there is none; return whether there was none."""
         fields = amended({}, say, node=self._node, is_gone=lambda _: True, now=datetime.now(UTC))
         operations: list[Object] = [
             {"op": "test", "path": "/status", "value": None},
@@ -118,7 +118,7 @@ class AllocationStatuses:
 
 
 def _gives_another_reason(status: Object, say: Statement) -> bool:
-    """Tell whether nobody announces the address for another reason than the status says."""
+    """Return whether nobody announces the address for another reason than the status says."""
     if not isinstance(say.announcement, NoHolder):
         return False
     said = [

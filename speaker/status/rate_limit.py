@@ -35,7 +35,7 @@ class WritePace:
             return 0.0 if self._bucket.take(now) else self._bucket.wait_seconds(now)
 
     def wait_turn(self, stopping: threading.Event) -> bool:
-        """Wait until a write is due; False when told to stop before."""
+        """Wait until a write is due; False when it is to stop before."""
         while not stopping.is_set():
             wait_seconds = self.take()
             if wait_seconds == 0.0:

@@ -50,7 +50,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressReport:
-    """What to tell of an address: as of `edits`; `unannounced` are the Services whose users are to hear of it."""
+    """What to report of an address: as of `edits`; `unannounced` are the Services whose users are to hear of it."""
 
     entry: ReportedAddress
     say: Statement
@@ -103,7 +103,7 @@ class ReportState:
                 self._backlog.put(Item(Order.SERVICE, service), after_seconds=OTHERS_SECONDS)
 
     def doubt_all(self) -> None:
-        """What was told may be lost: look at every address and Service anew.
+        """What was reported may be lost: look at every address and Service anew.
 
         What was made just before may be lost without a change that would report it.
         """
@@ -125,7 +125,7 @@ class ReportState:
                 self._backlog.put(Item(Order.ADDRESS, address))
 
     def address_report(self, address: Address) -> AddressReport | None:
-        """Return what to tell of the address; None where there is nothing. Whatever comes of it may be told."""
+        """Return what to report of the address; None where there is nothing. Whatever comes of it may be reported."""
         with self._lock:
             entry = self._addresses.get(address)
             if entry is None or not entry.is_to_tell(speaks_for_all=lambda: self._speaks_for_all(address)):
@@ -141,7 +141,7 @@ class ReportState:
             )
 
     def note_told(self, address: Address, report: AddressReport, told: Told) -> None:
-        """The report was told; a node that it replaced and that is gone has left its ServiceL2Status, too."""
+        """The report was written; a node that it replaced and that is gone has left its ServiceL2Status, too."""
         with self._lock:
             report.entry.note_told(report.say, edits=report.edits)
             if report.entry.over and self._addresses.get(address) is report.entry:

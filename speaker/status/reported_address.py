@@ -15,7 +15,7 @@ class ReportedAddress:
     """The facts about an address, one for each Service that has it. Guarded by its owner's lock.
 
     `told` is what its IPAllocation says as far as is known: None as soon as another node may have said otherwise.
-    `named` is whether this node may stand there as the one that announces it. `new` is whether the address was asked
+    `named` is whether this node may be named there as its announcer. `new` is whether the address was asked
     for before it was announced: then nobody announced it before. `edits` counts what was taken in.
     """
 
@@ -84,7 +84,7 @@ class ReportedAddress:
         return {key: fact for key, fact in self.facts.items() if isinstance(fact, Unannounced) and not fact.own}
 
     def is_to_tell(self, *, speaks_for_all: Callable[[], bool]) -> bool:
-        """Tell whether the API is to be asked. What all nodes know is for who is named, or who `speaks_for_all`."""
+        """Return whether the API is to be asked. What all nodes know is for who is named, or who `speaks_for_all`."""
         say = self.statement
         if say in (self.told, Statement()):
             return False

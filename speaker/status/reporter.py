@@ -1,4 +1,4 @@
-"""What people are told about announcements: Events, ServiceL2Status objects and the node shown on an IPAllocation.
+"""What is reported about announcements: Events, ServiceL2Status objects and the node shown on an IPAllocation.
 
 All of it is written by threads of their own: nothing that moves an address waits for the API server.
 """

@@ -166,12 +166,12 @@ def _status(node: str, service: Key, announced: Mapping[Address, Announcement]) 
 
 
 def _differs(status: Object, said: Object) -> bool:
-    """Tell whether they say different things; an empty list says nothing."""
+    """Return whether they say different things; an empty list says nothing."""
     return any((status.get(name) or None) != (said.get(name) or None) for name in status.keys() | said.keys())
 
 
 def _refuses(document: Object, said: Object) -> bool:
-    """Tell whether the API server has dropped fields: its CRD is MetalLB's own."""
+    """Return whether the API server has dropped fields: its CRD is MetalLB's own."""
     kept = document.get("status") or {}
     return bool(kept) and all(kept.get(name) == said[name] for name in kept) and "addresses" not in kept
 

@@ -2,7 +2,7 @@
 
 Several speakers write one status, each from what it knows. Every write is a compare-and-swap from the status as just
 read, and what is written is always whole: that nobody announces an address is said with its reason, not by removing
-what was there. The rules here keep a late loser from undoing what the rightful holder has said:
+what was there. The rules here keep the late report of a former holder from undoing what the rightful holder has said:
 
 - Who announces the address says so whatever is there.
 - Who announced it and knows who does now says that in its place, if it is still named itself.
@@ -108,7 +108,7 @@ def amended(
 ) -> Object | None:
     """Return the fields of the status to write, as a merge patch has them; None where it says all of it.
 
-    `is_gone` tells whether another node that is named can be known to announce nothing. Raises Occupied.
+    `is_gone` returns whether another node that is named can be known to announce nothing. Raises Occupied.
     """
     named = named_in(status)
     conditions = list(status.get("conditions") or ())

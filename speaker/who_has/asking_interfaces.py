@@ -49,7 +49,7 @@ def asking_interfaces(
 
 
 def has_itself(target: Address, interface: Interface) -> bool:
-    """Tell whether the address is one of the interface's own."""
+    """Return whether the address is one of the interface's own."""
     return str(target) in interface.addresses
 
 

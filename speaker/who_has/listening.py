@@ -70,7 +70,7 @@ class Listener:
     def announcements(
         self, ranges: Sequence[AddressRange], who: Identities, *, seconds: float | None
     ) -> Iterator[Announcement]:
-        """Yield announcements of addresses in the ranges for so long, or for ever. Raises OSError."""
+        """Yield announcements of addresses in the ranges for so long, or without end. Raises OSError."""
         last: dict[tuple[str, object], str] = {}
         until = None if seconds is None else time.monotonic() + seconds
         for _, wire, claimed in heard(self._wires, until=until):

@@ -1,6 +1,6 @@
 """Questions and claims on the wire: bytes and values. No sockets.
 
-Questions are built by scapy. Claims are read by the speaker's own codecs, which raise one error whatever a stranger
+Questions are built by scapy. Claims are read by the speaker's own codecs, which raise one error whatever another host
 sends; scapy's dissectors raise several, of their implementation.
 """
 
@@ -31,8 +31,8 @@ _NO_SENDER = Address(Family.IPV4, 0)
 class Claimed:
     """A frame that says `address` is at `mac` (`aa:bb:cc:dd:ee:ff`).
 
-    `gratuitous` means that it is sent unasked, to everyone: a gratuitous ARP, an unsolicited neighbour advertisement.
-    `kind` names it for people.
+    `gratuitous` means that it answers no question and goes to everyone: gratuitous ARP, or an unsolicited neighbour
+    advertisement. `kind` names it for people.
     """
 
     address: Address

@@ -73,7 +73,7 @@ class Wire:
 
 
 def heard(wires: Iterable[Wire], *, until: float | None) -> Iterator[tuple[float, Wire, Claimed]]:
-    """Yield claims as they come, each with its moment, until this moment of `time.monotonic`, or for ever.
+    """Yield claims as they come, each with its moment, until this moment of `time.monotonic`, or without end.
 
     Raises OSError, where an interface went down or away.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -24,32 +25,38 @@ BANNED: Final = {
     r"deserve[sd]?": "say what is the case",
     r"unasked": "gratuitous, unsolicited",
     r"for ever|forever": "immutable, without end, until …",
-    r"takes? stock": "initial sync",
+    r"tak(?:es?|ing) stock": "initial sync",
     r"time (?:can|will) heal|can heal": "cannot be met yet",
     r"itself well|is well|are well|be well": "healthy",
-    r"in the wrong": "invalid",
-    r"at fault": "invalid",
+    r"at fault|in the wrong": "invalid",
     r"hearsay|rumou?rs?": "reported",
     r"newcomers?": "new node, new Service",
     r"strangers?": "foreign host, other",
     r"promise[sd]?": "annotated address",
     r"tidings|news": "event, report",
     r"twin(?:s|ned)?": "second, duplicate",
-    r"neighbourly|courteous|polite(?:ly)?|shy": "say what it does",
-    r"betters?|worse off": "higher rank",
     r"mends? itself": "is repaired",
-    r"dawns?|twilight|slumber|asleep": "say what it does",
     r"somebody else's": "another's",
+    r"tells?|told|telling": "report, return, distinguish",
+    r"mirrors?|mirrored": "cache, informer",
+    r"definitions?": "CRD",
+    r"(?:stands?|stood|standing) still": "pause",
+    r"stands?(?! (?:in|for|by)\b)|stood(?! (?:in|for|by)\b)|stands? in the way": "is, is listed, prevents",
+    r"hurry|losers?|spoken": "urgent; affected Service; sent",
 }
 """By pattern of whole words, without regard to case."""
 
-ALLOWED: Final[dict[str, str]] = {}
-"""Lines that may have such a word, by file and pattern: with the reason."""
+ALLOWED: Final = {
+    ("speaker/metrics.py", "stranger"): "a value of a metric's label, which dashboards name",
+    ("speaker/membership/service.py", "stranger"): "the same",
+}
+"""Words that stay, by file, each with the reason."""
 
+_LATER = {"bgp.md", "migration.md"}
 PROSE: Final = (
     *ROOT.glob("*.md"),
-    *(ROOT / "docs").rglob("*.md"),
-    *(ROOT / "examples").glob("*"),
+    *(path for path in (ROOT / "docs").rglob("*.md") if path.name not in _LATER),
+    *(ROOT / "examples").glob("*.*"),
     *(ROOT / "kustomize").rglob("*.md"),
     *(ROOT / "kustomize").rglob("*.yaml"),
     *(ROOT / "manifests").rglob("*.yaml"),
@@ -64,18 +71,24 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
         yield from enumerate(text.splitlines(), 1)
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type in _READ:
-            for offset, line in enumerate(token.string.splitlines()):
-                yield token.start[0] + offset, line
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for offset, line in enumerate(node.value.splitlines()):
+                yield node.lineno + offset, line
 
 
-_READ = {tokenize.COMMENT, tokenize.STRING, *((tokenize.FSTRING_MIDDLE,) if hasattr(tokenize, "FSTRING_MIDDLE") else ())}
-_PATTERN = re.compile("|".join(rf"\b(?P<_{n}>{words})\b" for n, words in enumerate(BANNED)), re.IGNORECASE)
+_QUOTED = re.compile(r"`[^`]*`")
+_NAMED = (rf"(?<![\w./-])(?P<_{number}>{words})(?![\w/-])" for number, words in enumerate(BANNED))
+_PATTERN = re.compile("|".join(_NAMED), re.IGNORECASE)
 
 
 def banned_words(path: Path) -> Iterator[str]:
-    """Yield each banned word with its line, and what to write in its place."""
+    """Yield each banned word with its line, and what to write in its place; names in backticks are none."""
+    name = str(path.relative_to(ROOT))
     for number, line in texts(path):
-        for found in _PATTERN.finditer(line):
-            words = list(BANNED)[int(str(found.lastgroup).removeprefix("_"))]
-            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r}: {BANNED[words]}"
+        for found in _PATTERN.finditer(_QUOTED.sub("", line)):
+            if (name, found[0].lower()) not in ALLOWED:
+                words = list(BANNED)[int(str(found.lastgroup).removeprefix("_"))]
+                yield f"{name}:{number}: {found[0]!r}: {BANNED[words]}"
