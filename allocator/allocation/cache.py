@@ -133,7 +133,7 @@ class ClaimCache:
         return [f"{mirror.resource.plural} are not listed yet" for mirror in self._reflectors if not mirror.synced]
 
     def mirrors(self) -> tuple[Reflector, ...]:
-        """Return what mirrors namespaces, pools and claims."""
+        """Return what caches namespaces, pools and claims."""
         return self._reflectors
 
     def dead_threads(self) -> list[str]:

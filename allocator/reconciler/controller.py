@@ -89,7 +89,7 @@ class Controller:
         """Set once keys are queued: on a standby nobody would take them out again."""
         self._leading = threading.Event()
         self.rewound = ""
-        """How it shows that etcd was restored from an older snapshot, or empty. Set by a mirror's thread."""
+        """How it shows that etcd was restored from an older snapshot, or empty. Set by a reflector's thread."""
         self._services = Reflector(
             cluster, resource.SERVICES, on_change=self._service_changed, on_rewound=self._set_rewound
         )

@@ -34,9 +34,7 @@ def commands(command: click.Command, context: click.Context, path: str = "") -> 
 
 
 COMMANDS = dict(commands(main, click.Context(main)))
-OF_PEOPLE = {
-    path: one for path, one in COMMANDS.items() if path not in COMPONENTS | WITHOUT_CLUSTER | ABOUT_OURS
-}
+OF_PEOPLE = {path: one for path, one in COMMANDS.items() if path not in COMPONENTS | WITHOUT_CLUSTER | ABOUT_OURS}
 
 
 def option(command: click.Command, flag: str) -> click.Option | None:
