@@ -37,6 +37,9 @@ _SHOWN_UNBOUND = timedelta(seconds=5)
 _WIDEST_STEP = 256
 """Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's cache."""
 
+_SPARED = 3
+"""How many reservations whose Services are stored are passed over for one that may be evicted; each costs a GET."""
+
 _NONE = timedelta()
 
 
@@ -87,20 +90,34 @@ class Allocator:
         """
         if occasion is not Occasion.SEEN:
             self._catch_up(request)
-        proposal = self._cache.plan(
-            lambda pools, ledger, order: propose(
-                request,
-                decide(request, pools=pools, ledger=ledger, order=order, pass_over=pass_over),
-                ledger,
-                occasion=occasion,
-                now=self._now(),
-                max_unbound=self._max_unbound,
-            )
-        )
+        proposal = self._propose(request, occasion, pass_over)
         try:
             yield proposal
         finally:
             self._cache.unmark(proposal.writes)
+
+    def _propose(self, request: ServiceRequest, occasion: Occasion, pass_over: int) -> Proposal:
+        """Propose; nothing is evicted for it whose Service is stored: its author was told the address."""
+        stored: set[str] | None = set()
+        while True:
+            spared = stored
+            proposal = self._cache.plan(
+                lambda pools, ledger, order: propose(
+                    request,
+                    decide(request, pools=pools, ledger=ledger, order=order, pass_over=pass_over),
+                    ledger,
+                    occasion=occasion,
+                    now=self._now(),
+                    max_unbound=self._max_unbound,
+                    stored=spared,  # noqa: B023  called at once
+                )
+            )
+            names = {one.holder.name for one in proposal.evictions if one.holder.name}
+            found = {name for name in names if self._exists(request.namespace, name)}
+            if not found or stored is None:
+                return proposal
+            self._cache.unmark(proposal.writes)
+            stored = stored | found if len(stored) < _SPARED else None
 
     def commit(self, proposal: Proposal) -> None:
         """Make a proposal true, all of it or nothing. Raises LostRace (propose again) and ApiError.
@@ -108,7 +125,7 @@ class Allocator:
         What the Service held before keeps what was written. Nothing is written for the creation of a Service that
         exists: it will be refused.
         """
-        if proposal.recreated and self._exists(proposal.request):
+        if proposal.recreated and self._exists(proposal.request.namespace, proposal.request.name):
             return
         for eviction in proposal.evictions:
             self.drop(eviction.claim, (eviction.holder,), why="the namespace has too many reservations")
@@ -270,9 +287,9 @@ class Allocator:
             if claim is None or request.holder_in(claim) is None:
                 self._writer.refresh(address)
 
-    def _exists(self, request: ServiceRequest) -> bool:
+    def _exists(self, namespace: str, name: str) -> bool:
         try:
-            self._cluster.get(resource.SERVICES, request.name, request.namespace)
+            self._cluster.get(resource.SERVICES, name, namespace)
         except NotFound:
             return False
         return True

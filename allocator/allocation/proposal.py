@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -83,14 +83,20 @@ def propose(
     occasion: Occasion,
     now: datetime,
     max_unbound: int,
+    stored: Collection[str] | None = (),
 ) -> Proposal:
-    """Return the writes for a decision; `max_unbound` is how many reservations its namespace may have."""
+    """Return the writes for a decision; `max_unbound` is how many reservations its namespace may have.
+
+    No reservation of a Service that is `stored`, by name, is evicted for it; none of any where that is None.
+    """
     evictions: tuple[Eviction, ...] | None = ()
     if occasion is not Occasion.SEEN and decision.outcome is Outcome.ASSIGNED:
         excess = excess_of(request, decision, ledger, limit=max_unbound)
         if excess:
             before = write_time(now - _EVICTABLE_AFTER)
-            evictions = evictions_for(request, ledger, excess=excess, evictable_before=before)
+            evictions = None
+            if stored is not None:
+                evictions = evictions_for(request, ledger, excess=excess, evictable_before=before, stored=stored)
         if evictions is None:
             why = (
                 f"namespace {request.namespace} has {max_unbound} addresses reserved for Services that are not "

@@ -6,6 +6,7 @@ behind until it ages. Without a bound, whoever makes such creates in a loop empt
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,18 +34,25 @@ def excess_of(request: ServiceRequest, decision: Decision, ledger: Ledger, *, li
 
 
 def evictions_for(
-    request: ServiceRequest, ledger: Ledger, *, excess: int, evictable_before: str
+    request: ServiceRequest, ledger: Ledger, *, excess: int, evictable_before: str, stored: Collection[str]
 ) -> tuple[Eviction, ...] | None:
-    """Return what must go, the oldest first, where the namespace would have too many reservations.
+    """Return what must go where the namespace would have too many reservations: named ones first, the oldest first.
 
-    Only reservations of the request's namespace that began before the moment go, never the request's own. None when
-    these are too few: then nothing is to be reserved.
+    Only reservations of the request's namespace that began before the moment go, never the request's own, nor those
+    of Services known to be `stored`, by name, which were told their address. None when these are too few: then
+    nothing is to be reserved.
     """
-    reserved = sorted(ledger.unbound_in(request.namespace), key=lambda one: (one[0].since, one[1].address))
+    # Whether the Service of an unnamed one is stored cannot be asked.
+    reserved = sorted(
+        ledger.unbound_in(request.namespace), key=lambda one: (not one[0].name, one[0].since, one[1].address)
+    )
     old = [
         Eviction(claim, holder)
         for holder, claim in reserved
-        if holder.since < evictable_before and claim.version and request.holder_in(claim) is not holder
+        if holder.since < evictable_before
+        and claim.version
+        and request.holder_in(claim) is not holder
+        and (not holder.name or holder.name not in stored)
     ]
     return tuple(old[:excess]) if len(old) >= excess else None
 

@@ -282,3 +282,24 @@ def test_after_a_lost_race_ever_more_addresses_may_be_passed_over() -> None:
     steps = [list(attempts()) for _ in range(50)]
     assert all(one[0] == 0 for one in steps)
     assert max(max(one) for one in steps) > 100
+
+
+@pytest.mark.parametrize("stored_services", range(5))
+def test_no_reservation_of_a_service_that_is_stored_is_evicted(
+    stored: StoredClaims, clock: Clock, stored_services: int
+) -> None:
+    replica = Replica(stored, POOL, now=clock, max_unbound=5)
+    for number in range(5):
+        admit(replica, ask(f"old-{number}"))
+        clock.pass_by(1)
+    clock.pass_by(10)
+    stored.services.update(("prod", f"old-{number}") for number in range(stored_services))
+
+    decision = admit(replica, ask("new"))
+
+    reserved = {name for names in holders(stored).values() for name in names}
+    assert {f"old-{number}" for number in range(stored_services)} <= reserved
+    given_one = stored_services < 4
+    assert decision.outcome is (Outcome.ASSIGNED if given_one else Outcome.PENDING)
+    assert len(reserved) == 5
+    assert f"old-{stored_services}" not in reserved or not given_one

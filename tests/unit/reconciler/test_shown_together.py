@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from allocator.allocation.claim_writer import LostRace
 from allocator.allocation.proposal import Occasion
 from allocator.kube import resource
-from allocator.kube.client import Cluster, Conflict, NotFound, Object
+from allocator.kube.client import Cluster, Conflict, NotFound, Object, Unavailable
 from allocator.kube.events import EventRecorder
 from allocator.kube.reflector import Change
 from allocator.kube.resource import Resource
@@ -219,7 +219,7 @@ class Sharers(RuleBasedStateMachine):
         looked_at = len(self.needs[name]) - 1
         try:
             self.repairs.service(("prod", name))
-        except LostRace:
+        except (LostRace, Unavailable):
             return
         self.looked_at[name] = looked_at
 
@@ -237,8 +237,23 @@ class Sharers(RuleBasedStateMachine):
         self.repair(name)
         self.stored.between = None
 
+    @rule(name=NAMES, deleted=st.booleans())
+    def repair_while_the_server_fails(self, name: str, deleted: bool) -> None:
+        """One write is not answered, and was not made; by the next repair the Service may have gone."""
+
+        def between() -> None:
+            raise Unavailable(0, "Unavailable", "connection reset")
+
+        self.stored.between = between
+        self.repair(name)
+        self.stored.between = None
+        if deleted:
+            self.delete(name)
+
     def teardown(self) -> None:
         """Left alone, every Service comes to show an address, and nobody waits for another without end."""
+        # Reservations whose Services never came are not waited for any longer.
+        self.now += timedelta(seconds=10)
         for _ in range(_ROUNDS):
             for name in ("a", "b", "c"):
                 self.repair(name)
@@ -247,6 +262,11 @@ class Sharers(RuleBasedStateMachine):
         for one, other in combinations(shown, 2):
             if shown[one] == shown[other]:
                 assert may_share(self.needs[one][-1], self.needs[other][-1])
+        self.now += timedelta(hours=1)
+        for name in ("a", "b", "c"):
+            self.delete(name)
+            self.repair(name)
+        assert not [one for one in self.stored.allocations.values() if one["spec"]["state"] != "Cooling"]
 
 
 TestSharers = Sharers.TestCase
