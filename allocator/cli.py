@@ -34,7 +34,7 @@ _OWN = {
 _SUMMARIES = {
     "bgp": "Show the sessions with routers, and renew what keeps them.",
     "completion": "Print the completion script for a shell.",
-    "doctor": "Look for what is wrong in a live cluster, and what mends it.",
+    "doctor": "Look for what is wrong in a live cluster, and what fixes it.",
     "explain": "Say why a Service is pending, or who announces its addresses.",
     "install": "Print, apply or remove the manifests, without a clone.",
     "lint": "Check manifests against every rule of admission.",

@@ -32,7 +32,7 @@ def service_dns_names(service: str, namespace: str) -> tuple[str, ...]:
 class CertificateManager(Background):
     """Owns one replica's view of the Secret; several replicas agree through create and compare-and-swap.
 
-    Whoever notices a flaw (no Secret yet, a certificate near its end, a damaged field) mends it; whoever loses
+    Whoever notices a flaw (no Secret yet, a certificate near its end, a damaged field) repairs it; whoever loses
     that race adopts the winner's. The Secret is asked for several times while a change settles, so all replicas serve
     with what it holds before the next change. A Secret that vanishes is written again with what is in use, so that no
     API server loses its trust.
@@ -93,7 +93,7 @@ class CertificateManager(Background):
         return [f"certificate: {self._secret}: {self._problem}"]
 
     def check(self) -> Credentials:
-        """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
+        """Read the Secret, repair it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
         with self._checking:
             credentials, why = self._secret.mended(CREDENTIAL_FIELDS, self._judge)
             if why is not None:

@@ -1,4 +1,4 @@
-"""What the certificate Secret holds, judged and mended: authority, serving certificate, their keys.
+"""What the certificate Secret holds, judged and repaired: authority, serving certificate, their keys.
 
 The fields are those of MetalLB's own Secret of the same name, so an installation that moves over keeps its
 authority. Everything here is a pure function of the Secret's content and the time.

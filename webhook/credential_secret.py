@@ -37,7 +37,7 @@ class CredentialSecret:
     def mended(
         self, names: Sequence[str], judge: Callable[[Mapping[str, str]], tuple[Value, str | None]]
     ) -> tuple[Value, str | None]:
-        """Return what these fields hold, mended, and why they were written; None where they were not.
+        """Return what these fields hold, repaired, and why they were written; None where they were not.
 
         `judge` gets the fields that there are, and returns what they should hold and why that differs (None: it does
         not). Whoever loses a race judges what the winner wrote. Raises ApiError, Conflict after many lost races.

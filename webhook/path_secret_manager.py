@@ -78,7 +78,7 @@ class PathSecretManager(Background):
         return [f"path secret: {self._secret}: {self._problem}"]
 
     def check(self) -> PathSecrets:
-        """Read the Secret, mend it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
+        """Read the Secret, repair it if it needs that, adopt what it holds; from any thread. Raises ApiError."""
         with self._checking:
             secrets, why = self._secret.mended(_FIELDS, self._judge)
             if why is not None:

@@ -62,7 +62,7 @@ def doctor(
     admitlb_namespace: str,
     kubeconfig: str | None,
 ) -> None:
-    """Look for what is wrong in a live cluster, and say which command mends it.
+    """Look for what is wrong in a live cluster, and say which command fixes it.
 
     It reads and never writes, and reads no Secret; a check that may not list what it needs is a warning. Exit code
     0: nothing found; 1: something found; 2: the cluster cannot be asked, no check could be made, or FILE of --bundle

@@ -20,7 +20,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One finding: about what (`Deployment controller`), what is wrong, and the command that mends or shows it."""
+    """One finding: about what (`Deployment controller`), what is wrong, and the command that fixes or shows it."""
 
     check: str = ""
     """The check's name; whoever runs it fills it in."""

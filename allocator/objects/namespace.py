@@ -14,7 +14,7 @@ def quota_of(namespace: Document | None) -> int | None:
     """Read how many addresses a namespace may hold; None when it does not say, or says what is no number.
 
     A malformed quota limits nobody: it came in while nothing checked it, and those who create Services cannot
-    mend it. `check_quota` says so.
+    fix it. `check_quota` says so.
     """
     try:
         return _read(quota_text(namespace))

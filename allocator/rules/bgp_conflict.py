@@ -1,7 +1,7 @@
 """A conflict between two objects of one kind, and which conflicts a change brings.
 
 An update is judged by what it changes: where several objects contradict one another, which came in while nothing
-checked them, each can be mended by itself.
+checked them, each can be fixed by itself.
 """
 
 from __future__ import annotations

@@ -9,7 +9,14 @@ from tests.endtoend.transcripts import PROJECT, play
 from tests.lab.lab import Lab
 
 DOCS = PROJECT / "docs"
-INSTALLED = ("operations.md", "upgrading.md")
+INSTALLED = (
+    "request-an-address.md",
+    "share-an-address.md",
+    "external-traffic-policy.md",
+    "ipv6.md",
+    "operations.md",
+    "upgrading.md",
+)
 
 
 @pytest.mark.timeout(300)

@@ -17,7 +17,7 @@ from allocator.objects.names import IP_ALLOCATIONS, SERVICE_L2_STATUSES, SPEAKER
 from allocator.rules.conditions import READY
 
 _OF_THE_SERVICE = frozenset({"NoEndpoint", "NoLocalEndpoint", "NoService"})
-"""Reasons that are for the Service's owner to mend."""
+"""Reasons that are for the Service's owner to fix."""
 _A_ROUTER = 3
 """A host with so many addresses of pools does not have them: it answers for others."""
 _EVEN_WITHIN = 3

@@ -35,7 +35,7 @@ BANNED: Final = {
     r"promise[sd]?": "annotated address",
     r"tidings|news": "event, report",
     r"twin(?:s|ned)?": "second, duplicate",
-    r"mends? itself": "is repaired",
+    r"mend(?:s|ed|ing)?": "fix, repair",
     r"somebody else's": "another's",
     r"tells?|told|telling": "report, return, distinguish",
     r"mirrors?|mirrored": "cache, informer",
@@ -43,6 +43,12 @@ BANNED: Final = {
     r"(?:stands?|stood|standing) still": "pause",
     r"stands?(?! (?:in|for|by)\b)|stood(?! (?:in|for|by)\b)|stands? in the way": "is, is listed, prevents",
     r"hurry|losers?|spoken": "urgent; affected Service; sent",
+    r"neglect(?:s|ed)?|suspects?": "unresponsive winner",
+    r"presences?": "interface endpoint",
+    r"tall(?:y|ies)|audiences?|inbox(?:es)?": "announcement metrics, ports, event queue",
+    r"surroundings?": "cluster context",
+    r"outlooks?|concessions?": "plan result, lost share",
+    r"ripe|stirred": "releasable; capacity changed",
 }
 """By pattern of whole words, without regard to case."""
 
