@@ -97,7 +97,7 @@ class Allocator:
             self._cache.unmark(proposal.writes)
 
     def _propose(self, request: ServiceRequest, occasion: Occasion, pass_over: int) -> Proposal:
-        """Propose; nothing is evicted for it whose Service is stored: its author was told the address."""
+        """Propose; nothing is evicted for it whose Service is stored: its author has the address."""
         stored: set[str] | None = set()
         while True:
             spared = stored

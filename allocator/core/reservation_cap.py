@@ -39,7 +39,7 @@ def evictions_for(
     """Return what must go where the namespace would have too many reservations: named ones first, the oldest first.
 
     Only reservations of the request's namespace that began before the moment go, never the request's own, nor those
-    of Services known to be `stored`, by name, which were told their address. None when these are too few: then
+    of Services known to be `stored`, by name, whose authors have their address. None when these are too few: then
     nothing is to be reserved.
     """
     # Whether the Service of an unnamed one is stored cannot be asked.
