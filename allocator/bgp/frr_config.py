@@ -135,8 +135,13 @@ def class_name(route_class: RouteClass) -> str:
 
 
 def out_map(peer: Peer) -> str:
-    """Name the route-map towards a peer. No VRF or interface has a colon in its name."""
-    return f"{OUT_PREFIX}{peer.vrf}:{peer.id}"
+    """Name the route-map towards a peer."""
+    return out_map_name(peer.vrf, peer.id)
+
+
+def out_map_name(vrf: str, neighbor: str) -> str:
+    """Name the route-map towards a neighbour. No VRF or interface has a colon in its name."""
+    return f"{OUT_PREFIX}{vrf}:{neighbor}"
 
 
 def numbers(present: Config, marks: Iterable[str]) -> dict[str, int]:

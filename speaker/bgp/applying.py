@@ -8,10 +8,11 @@ from pathlib import Path
 
 from allocator.bgp.changes import changes
 from allocator.bgp.command import Command, Daemon, Reset, apply
-from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
+from allocator.bgp.frr_config import Config, Key, TooManyMarks
 from allocator.bgp.inputs import Peer
 from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
+from allocator.bgp.withholding import permitted_changes
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
 from speaker.bgp.events import Applied, Disconnected, Event, Rejected, Resetting, Withheld
 from speaker.bgp.link import Link, connected
@@ -118,7 +119,10 @@ class Applying:
         commands = changes(self.present, wanted, look_at)
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
-            commands = self._permitted(commands, wanted, look_at)
+            commands, withheld = permitted_changes(self.present, wanted, look_at, self._may_reset)
+            if withheld != self._withheld:
+                self._report(Withheld(withheld))
+            self._withheld = withheld
         elif self._withheld:
             self._withheld = ()
         self._all_networks = False
@@ -156,25 +160,6 @@ class Applying:
             wanted.leave(self.present, ("bfd",))
         self._refusals.leave_out(wanted, self.present)
         return wanted
-
-    def _permitted(self, commands: list[Command], wanted: Config, look_at: set[NetworkKey] | None) -> list[Command]:
-        """Leave sessions as they are, in `wanted`, whose reset nobody has permitted; return what remains to do."""
-        withheld: dict[Reset, None] = {}
-        while refused := [
-            (command, reset) for command in commands for reset in command.resets if not self._may_reset(reset)
-        ]:
-            for command, reset in refused:
-                withheld[reset] = None
-                of_router = command.key[0] == "router"
-                key = ("router", reset.vrf) if of_router else ("neighbor", reset.vrf, reset.neighbor)
-                wanted.leave(self.present, key)
-            commands = changes(self.present, wanted, look_at)
-        if tuple(withheld) != self._withheld:
-            self._withheld = tuple(withheld)
-            self._report(Withheld(self._withheld))
-        # What waits in a router that is left as it is includes prefixes.
-        self._all_networks = True
-        return commands
 
     def _send(self, commands: list[Command], wanted: Config) -> bool:
         """Run the commands; return whether all daemons stayed."""

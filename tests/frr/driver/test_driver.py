@@ -21,7 +21,7 @@ from tests.frr.driver.bed import Bed, bird_peer, numbered_peer, router_peer
 from tests.frr.driver.test_configuration import running
 from tests.lab.waiting import wait_until
 
-PREFIX = prefix_of(Address.parse("198.51.100.1"), 32)
+PREFIX, OTHER_PREFIX = (prefix_of(Address.parse(each), 32) for each in ("198.51.100.1", "198.51.100.2"))
 PLAIN = merged([Contribution(Attributes())])
 SECONDS = 20.0
 
@@ -117,21 +117,28 @@ def test_reset_that_nobody_permits_waits_and_all_else_goes_on(site: Bed) -> None
     assert ("neighbor", "", peer.id, "password") in running(here).lines
 
 
-def test_changed_asn_waits_with_all_of_its_router(site: Bed) -> None:
+@pytest.mark.parametrize("edit", [{"my_asn": 64999}, {"router_id": "10.0.1.9"}], ids=lambda edit: next(iter(edit)))
+def test_prefixes_go_out_while_what_resets_all_sessions_of_a_router_waits(site: Bed, edit: dict[str, Any]) -> None:
     here = site.applying
     peer = numbered_peer(34)
     here.rendering.update(Difference(by_name(peer), {}, {PREFIX: PLAIN}))
     here.applying.apply()
     here.wait_established([peer.id])
+    drops = here.drops()
+    before = running(here)
     here.may_reset = lambda _: False
-    here.rendering.update(Difference(by_name(replace(peer, my_asn=64999))))
+    here.rendering.update(Difference(by_name(replace(peer, **edit)), None, {OTHER_PREFIX: PLAIN}))
     here.applying.apply()
+    assert running(here).lines == before.lines
+    assert set(running(here).networks) == {("", PREFIX), ("", OTHER_PREFIX)}
     assert here.neighbors()[peer.id]["bgpState"] == "Established"
-    assert running(here).lines["router", ""] == "router bgp 64500"
+    assert here.drops() == drops
     here.may_reset = lambda _: True
     here.applying.apply()
-    assert running(here).lines["router", ""] == "router bgp 64999"
-    assert set(running(here).networks) == {("", PREFIX)}
+    after = running(here)
+    changed = {"my_asn": ("router", ""), "router_id": ("router", "", "bgp router-id")}[next(iter(edit))]
+    assert str(next(iter(edit.values()))) in str(after.lines[changed])
+    assert set(after.networks) == {("", PREFIX), ("", OTHER_PREFIX)}
 
 
 @pytest.fixture
