@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from allocator.bgp.route_class import Contribution, Prefix, RouteClass, merged
@@ -51,7 +52,7 @@ class AnnouncedPrefixes:
             known = self._classes[names] = merged(each for each in contributions if each is not None)
         return known
 
-    def set_contributions(self, contributions: Mapping[str, Contribution], changed: set[str]) -> None:
+    def set_contributions(self, contributions: Mapping[str, Contribution], changed: AbstractSet[str]) -> None:
         """Take in what advertisements say, of which those of the names in `changed` say something else now."""
         self._contributions = contributions
         for names in [names for names in self._classes if not changed.isdisjoint(names)]:

@@ -7,6 +7,7 @@ it was given, and recomputes only what each of them touches.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 from allocator.bgp.announced_prefixes import AnnouncedPrefixes
 from allocator.bgp.eligibility import Readable, Reason, Selection, endpoint_reason, node_reason, readable, selection
 from allocator.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
+from allocator.bgp.kept_routes import KeptRoutes
 from allocator.bgp.route_class import Prefix, RouteClass, prefix_of
 from allocator.bgp.sessions import Sessions, sessions
 from allocator.core.addresses import Address, Family
@@ -90,6 +92,8 @@ class DesiredState:
         self._node = node
         self._peers: dict[str, Peer] = {}
         self._peers_in_use: frozenset[str] = frozenset()
+        self._router_ids: Mapping[str, str] = {}
+        self._kept = KeptRoutes()
         self._profiles: dict[str, BFDProfile] = {}
         self._pools: dict[str, Mapping[str, str]] = {}
         self._aliases: Mapping[str, CommunityValue] = {}
@@ -199,6 +203,20 @@ class DesiredState:
             self._peers_in_use = names
             self._choose_sessions()
 
+    def set_router_ids(self, ids: Mapping[str, str]) -> None:
+        """Take in the router IDs, by VRF, that count before the node's own where no BGPPeer sets one."""
+        if ids != self._router_ids:
+            self._router_ids = ids
+            self._choose_sessions()
+
+    def set_kept(self, kept: KeptRoutes) -> None:
+        """Take in prefixes that go on as they are in place of advertisements that cannot be read."""
+        changed = self._kept.contributions.keys() | kept.contributions.keys()
+        self._kept = kept
+        self._contribute(changed)
+        if changed:
+            self._announce(self._services)
+
     def set_profile(self, name: str, profile: BFDProfile | None) -> None:
         """Take in a BFDProfile, or that it is gone."""
         self._profiles_changed |= _put(self._profiles, name, profile)
@@ -229,7 +247,10 @@ class DesiredState:
         self._announce([key])
 
     def _choose_sessions(self) -> None:
-        before, self._sessions = self._sessions, sessions(self._peers.values(), self._node, in_use=self._peers_in_use)
+        before, self._sessions = (
+            self._sessions,
+            sessions(self._peers.values(), self._node, in_use=self._peers_in_use, router_ids=self._router_ids),
+        )
         self._sessions_changed |= before.running != self._sessions.running
 
     def _cover(self, names: Iterable[str]) -> None:
@@ -246,10 +267,7 @@ class DesiredState:
                 reselect |= _selects_differently(before, now)
         if not changed:
             return
-        contributions = {
-            name: each.contribution for name, each in self._here.items() if each.contribution is not None
-        }
-        self._prefixes.set_contributions(contributions, changed)
+        self._contribute(changed)
         labels_asked = any(each.advertisement.service_selectors for each in self._here.values())
         if labels_asked != self._labels_asked:
             # Groups differ by something else now.
@@ -259,6 +277,10 @@ class DesiredState:
             self._announce(self._services)
         elif reselect:
             self._select_again(lambda _: True)
+
+    def _contribute(self, changed: AbstractSet[str]) -> None:
+        own = {name: each.contribution for name, each in self._here.items() if each.contribution is not None}
+        self._prefixes.set_contributions(own | self._kept.contributions, changed)
 
     def _select_again(self, concerned: Callable[[_Group], bool]) -> None:
         services: set[str] = set()
@@ -292,11 +314,12 @@ class DesiredState:
             group = self._group(address, pools, service)
             self._members.setdefault(group, set()).add(key)
             chosen = self._select(group)
-            if reason := chosen.reason or node or endpoint_reason(service, self._node):
+            kept = self._kept.of(address)
+            if reason := (None if kept else chosen.reason) or node or endpoint_reason(service, self._node):
                 announcements[address] = Announcement(reason=reason, detail=chosen.detail)
                 continue
             prefixes: dict[Prefix, tuple[str, ...]] = {}
-            for name, length in chosen.advertisements:
+            for name, length in (*chosen.advertisements, *kept):
                 prefix = prefix_of(address, length)
                 prefixes[prefix] = _shared((*prefixes.get(prefix, ()), name))
             announcements[address] = Announcement(prefixes)

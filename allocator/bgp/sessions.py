@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from allocator.bgp.inputs import LocalNode, Peer
 
@@ -42,15 +43,23 @@ class Sessions:
     refused: Mapping[str, Refused]
 
 
-def sessions(peers: Iterable[Peer], node: LocalNode, *, in_use: Container[str] = ()) -> Sessions:
+def sessions(
+    peers: Iterable[Peer],
+    node: LocalNode,
+    *,
+    in_use: Container[str] = (),
+    router_ids: Mapping[str, str] = MappingProxyType({}),
+) -> Sessions:
     """Choose the sessions of a node; `in_use` are the peers to which another program of the node has one.
+
+    The router ID is the one that BGPPeers set, else of `router_ids`, by VRF, what runs already, else the node's own.
 
     FRR has one ASN and one router ID a VRF and one neighbour an address. Admission refuses peers that contradict each
     other; where two got past it, the older one keeps its session, and only the younger goes without.
     """
     running: dict[str, Peer] = {}
     refused: dict[str, Refused] = {}
-    router_id = node.ipv4 or hashed_router_id(node.name)
+    own = node.ipv4 or hashed_router_id(node.name)
     for peer in sorted(peers, key=lambda each: (each.created, each.name)):
         problem = _problem(peer, node, running)
         if problem is None and peer.name in in_use:
@@ -60,7 +69,11 @@ def sessions(peers: Iterable[Peer], node: LocalNode, *, in_use: Container[str] =
         else:
             refused[peer.name] = problem
     return Sessions(
-        {name: replace(peer, router_id=peer.router_id or router_id) for name, peer in running.items()}, refused
+        {
+            name: replace(peer, router_id=peer.router_id or router_ids.get(peer.vrf) or own)
+            for name, peer in running.items()
+        },
+        refused,
     )
 
 

@@ -201,6 +201,8 @@ class BgpAnnouncer(Background):
         with self._lock:
             self._decision.follow_node(node)
         if readiness.begun and not begun:
+            with self._lock:
+                self._decision.begin()
             self._hand_on()
             self._driver.set_complete()
 

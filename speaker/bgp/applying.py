@@ -14,8 +14,8 @@ from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
 from allocator.bgp.withholding import permitted_changes
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
-from speaker.bgp.events import Applied, Disconnected, Event, Rejected, Resetting, Withheld
-from speaker.bgp.link import Link, connected
+from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
+from speaker.bgp.link import Link
 from speaker.bgp.refusals import Refusals
 from speaker.bgp.socket_folder import problem
 from speaker.bgp.undialled import Undialled
@@ -60,7 +60,8 @@ class Applying:
             link = None
             try:
                 link = Link(daemon, self._sockets)
-                self._adopt(daemon, link.running_config())
+                running = link.running_config()
+                self._adopt(daemon, running)
             except VtyError as error:
                 if link is not None:
                     link.close()
@@ -71,7 +72,7 @@ class Applying:
                 continue
             self._failed.pop(daemon, None)
             self.links[daemon] = link
-            self._report(connected(link, self.present))
+            self._report(Connected(daemon, link.pid, link.version, running))
         return self.connected
 
     def check(self) -> None:
@@ -140,7 +141,7 @@ class Applying:
             return (key[0] == "bfd") == (daemon is Daemon.BFDD)
 
         others = {key: line for key, line in self.present.lines.items() if not concerned(key)}
-        networks = running.networks if daemon is Daemon.BGPD else self.present.networks
+        networks = dict(running.networks) if daemon is Daemon.BGPD else self.present.networks
         self.present = Config(others | running.lines, networks)
         self._refusals.forget(concerned)
         self._all_networks = True

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from allocator.bgp.command import Daemon
 from allocator.bgp.desired import DesiredState, Difference
+from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import LocalNode, Password, Service
+from allocator.bgp.running_values import router_ids
 from allocator.kube.reflector import Key
 from allocator.kube.resource import NODES
 from allocator.objects.node import Node
@@ -43,6 +46,8 @@ class Decision:
         )
         self.peers_in_use = PeersInUse()
         self.frr = FrrReports()
+        self._running = Config()
+        """What FRR runs that nobody has changed yet; empty once that may be."""
 
     def take_object(self, seen: Observed) -> None:
         """Take in an object for BGP, a pool, or this Node; or that it is gone."""
@@ -70,7 +75,7 @@ class Decision:
         """Take in what the driver reports."""
         self.frr.take(event)
         if isinstance(event, Connected):
-            self._table.adopt_passwords(event.passwords)
+            self._take_running(event)
         elif isinstance(event, PeerInUse):
             # Not as the driver has it, which knows the router ID as well: what is edited later is compared with this.
             if (peer := self.state.peers.get(event.peer.name)) is not None:
@@ -93,16 +98,41 @@ class Decision:
         self.state.set_node(node)
         self.state.set_peers_in_use(self.peers_in_use.names)
 
+    def begin(self) -> None:
+        """All that there is has been seen, and FRR is changed from now on: what nobody can read stays as it runs."""
+        self._table.adopt(self._running)
+        self._running = Config()
+        self._keep_router_ids()
+
     def take_difference(self) -> Difference:
         """Return what became different since the last call."""
         difference = self.state.take_difference()
         if difference:
             self.frr.expect(difference)
+        if difference.sessions is not None and self.readiness.begun:
+            self._keep_router_ids()
         return difference
 
     def routes_of(self, service: str) -> ServiceRoutes:
         """Return what is announced of a Service (`namespace/name`)."""
         return ServiceRoutes(self.state.announcements(service), self.state.peers_of(service))
+
+    def _take_running(self, event: Connected) -> None:
+        self._table.adopt_passwords(event.running)
+        if self.readiness.begun:
+            return
+        self._running = Config(
+            self._running.lines | event.running.lines, event.running.networks or self._running.networks
+        )
+        self.state.set_router_ids(router_ids(self._running))
+        if event.daemon is Daemon.BGPD:
+            self.readiness.set_connected()
+
+    def _keep_router_ids(self) -> None:
+        """Have FRR keep the router IDs that it runs with where no BGPPeer sets one, whatever the Node says."""
+        sessions = self.state.sessions.running
+        unset = [peer for name, peer in sessions.items() if not self.state.peers[name].router_id]
+        self.state.set_router_ids({peer.vrf: peer.router_id for peer in unset})
 
     def snapshot(self) -> Snapshot:
         """Return how things are."""

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from allocator.bgp.command import Daemon, Reset
-from allocator.bgp.frr_config import Key, NetworkKey
-from allocator.bgp.inputs import Password, Peer
+from allocator.bgp.frr_config import Config, Key, NetworkKey
+from allocator.bgp.inputs import Peer
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A daemon took a connection and its running configuration was read, which has so many `prefixes` of ours.
-
-    `passwords` are those it has of sessions, by VRF and neighbour.
-    """
+    """A daemon took a connection; `running` is what of its configuration is ours, and is not to be changed."""
 
     daemon: Daemon
     pid: int
     version: str
-    prefixes: int = 0
-    passwords: Mapping[tuple[str, str], Password] = field(default_factory=dict)
+    running: Config = field(default_factory=Config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,12 @@ class FrrReports:
     def take(self, event: Event) -> None:
         """Take in what the driver reports."""
         match event:
-            case Connected(daemon, pid, version, prefixes):
+            case Connected(daemon, pid, version, running):
                 self._daemons[daemon] = DaemonState(connected=True, pid=pid, version=version)
                 self._forget(lambda each: (each.profile != "") == (daemon is Daemon.BFDD))
                 if daemon is Daemon.BGPD and not self._known:
                     self._known = True
-                    self.adopted_prefixes = prefixes
+                    self.adopted_prefixes = len(running.networks)
             case Disconnected(daemon, error):
                 self._daemons[daemon] = DaemonState(connected=False, error=error)
                 if daemon is Daemon.BGPD:

@@ -45,8 +45,16 @@ class Leaving:
         self._gone = node is None
         self._last = node or self._last
 
+    @property
+    def node(self) -> LocalNode:
+        """The node as it is to be announced from; before it was ever seen, from nowhere."""
+        if self._last is None:
+            return LocalNode(name=self._name, leaving=True)
+        leaving, marked = self.stage is not Leave.NO, self.stage is Leave.MARKED
+        return replace(node_value(self._last), leaving=leaving, marked=marked)
+
     def advance(self, now: float, *, announcing: bool, may_return: Callable[[], bool] = lambda: True) -> LocalNode:
-        """Return the node as it is to be announced from at this time; before it was ever seen, from nowhere.
+        """Go on as far as it is time to, and return the node as it is now.
 
         `announcing` says whether anything may have been announced already; where not, nothing is to be marked.
         """
@@ -59,10 +67,7 @@ class Leaving:
                 self.stage, self.deadline = Leave.LEFT, None
         elif self.stage is not Leave.LEFT or may_return():
             self.stage, self.deadline = Leave.NO, None
-        node = self._last
-        if node is None:
-            return LocalNode(name=self._name, leaving=True)
-        return replace(node_value(node), leaving=self.stage is not Leave.NO, marked=self.stage is Leave.MARKED)
+        return self.node
 
     def _why(self) -> str:
         if self._gone:

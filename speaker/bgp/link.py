@@ -7,8 +7,6 @@ from pathlib import Path
 
 from allocator.bgp.command import Command, Daemon
 from allocator.bgp.frr_config import Config
-from allocator.bgp.inputs import Password
-from speaker.bgp.events import Connected
 from speaker.bgp.running_config import read
 from speaker.bgp.vty import ANSWER_SECONDS, UNKNOWN_COMMAND, Reply, Vty
 
@@ -101,14 +99,6 @@ class Link:
                 return reply
         self._context = context
         return None
-
-
-def connected(link: Link, present: Config) -> Connected:
-    """Return the event for a new connection; of bgpd with what was found in its configuration."""
-    if link.daemon is not Daemon.BGPD:
-        return Connected(link.daemon, link.pid, link.version)
-    passwords = {(key[1], key[2]): line for key, line in present.lines.items() if isinstance(line, Password)}
-    return Connected(link.daemon, link.pid, link.version, len(present.networks), passwords)
 
 
 _OUTSIDE = ("",)

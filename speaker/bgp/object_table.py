@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from allocator.bgp.desired import DesiredState
+from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Advertisement, BFDProfile, Password
+from allocator.bgp.kept_routes import KeptRoutes, unaccounted
 from allocator.bgp.object_values import peer_value
+from allocator.bgp.running_values import neighbors, passwords, peer_of, profile_of
 from allocator.objects.bgp_community import CommunityValue
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, COMMUNITIES, IP_ADDRESS_POOLS
-from speaker.bgp.observed import Aliases, Observed, PeerObject, PoolLabels
+from speaker.bgp.observed import Aliases, Observed, PeerObject, PoolLabels, Unreadable
 
 
 class ObjectTable:
-    """Keeps a desired state in step with the objects and the passwords. Belongs to one thread; does no I/O."""
+    """Keeps a desired state in step with the objects and the passwords. Belongs to one thread; does no I/O.
+
+    An object that cannot be read counts as it last could. One that this process never could read counts as what FRR
+    runs of it (`adopt`): a speaker that restarts, or is of a release with stricter rules, changes nothing.
+    """
 
     def __init__(self, state: DesiredState) -> None:
         self._state = state
         self._peers: dict[str, PeerObject] = {}
         self._communities: dict[str, Aliases] = {}
         self._passwords: Mapping[str, Password] = {}
-        self._adopted: Mapping[tuple[str, str], Password] = {}
+        self._running_passwords: Mapping[tuple[str, str], Password] = {}
+        self._readable: set[tuple[str, str]] = set()
+        """Those that could be read, by plural and name."""
+        self._unreadable: dict[tuple[str, str], Unreadable] = {}
+        """Those that never could."""
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -30,6 +41,13 @@ class ObjectTable:
     def take(self, seen: Observed) -> None:
         """Take in an object, or that it is gone."""
         name, value = seen.name, seen.value
+        key = (seen.plural, name)
+        if isinstance(value, Unreadable):
+            if key not in self._readable:
+                self._unreadable[key] = value
+            return
+        (self._readable.discard if value is None else self._readable.add)(key)
+        healed = self._unreadable.pop(key, None) is not None
         match seen.plural:
             case BGP_PEERS.plural:
                 if isinstance(value, PeerObject):
@@ -49,6 +67,8 @@ class ObjectTable:
                 self._state.set_aliases(self._aliases())
             case IP_ADDRESS_POOLS.plural:
                 self._state.set_pool(name, value.labels if isinstance(value, PoolLabels) else None)
+        if healed and not self._routes_unread:
+            self._state.set_kept(KeptRoutes())
 
     def set_passwords(self, passwords: Mapping[str, Password]) -> None:
         """Take in the passwords by the name of their Secret; those are missing that nobody could read."""
@@ -58,15 +78,46 @@ class ObjectTable:
             if secret and before.get(secret) != passwords.get(secret):
                 self._put_peer(name)
 
-    def adopt_passwords(self, passwords: Mapping[tuple[str, str], Password]) -> None:
-        """Take in the passwords that FRR has, by VRF and neighbour: they count until a Secret has been read.
+    def adopt_passwords(self, running: Config) -> None:
+        """Take in the passwords that FRR has: they count until a Secret has been read.
 
         Where a Secret was deleted, a speaker that restarts would otherwise end a session that runs.
         """
-        self._adopted = {**self._adopted, **passwords}
+        self._running_passwords = {**self._running_passwords, **passwords(running)}
         for name, each in self._peers.items():
             if each.peer.password_secret and each.peer.password_secret not in self._passwords:
                 self._put_peer(name)
+
+    def adopt(self, running: Config) -> None:
+        """Have objects that cannot be read count as what FRR runs of them; once, when all have been seen."""
+        for name in self._unread(BFD_PROFILES.plural):
+            self._state.set_profile(name, profile_of(running, name))
+        for name, neighbor in self._unread_neighbors(running).items():
+            seen = self._unreadable[BGP_PEERS.plural, name]
+            peer = peer_of(running, neighbor, name=name, created=seen.created, router_id=seen.router_id)
+            self._state.set_peer(name, peer)
+        if self._routes_unread:
+            sessions = self._state.sessions.running.values()
+            self._state.set_kept(unaccounted(running, sessions, self._state.prefixes))
+
+    @property
+    def _routes_unread(self) -> bool:
+        """Whether there may be more advertisements than those that can be read."""
+        return bool(self._unread(BGP_ADVERTISEMENTS.plural) or self._unread(COMMUNITIES.plural))
+
+    def _unread(self, plural: str) -> list[str]:
+        return sorted(name for kind, name in self._unreadable if kind == plural)
+
+    def _unread_neighbors(self, running: Config) -> dict[str, tuple[str, str]]:
+        """Return the neighbour of each BGPPeer that cannot be read; of no more than FRR has and nobody else is."""
+        found = {}
+        free = neighbors(running) - {(peer.vrf, peer.id) for peer in self._state.peers.values()}
+        unread = {name: self._unreadable[BGP_PEERS.plural, name].neighbor for name in self._unread(BGP_PEERS.plural)}
+        for name, neighbor in unread.items():
+            if neighbor in free:
+                found[name] = neighbor
+        unknown = (name for name, neighbor in unread.items() if neighbor is None)
+        return found | dict(zip(unknown, sorted(free - set(found.values())), strict=False))
 
     def _put_peer(self, name: str) -> None:
         known = self._peers.get(name)
@@ -75,7 +126,8 @@ class ObjectTable:
             return
         value = peer_value(known.peer, created=known.created)
         if known.peer.password_secret:
-            secret = self._passwords.get(known.peer.password_secret) or self._adopted.get((value.vrf, value.id))
+            running = self._running_passwords.get((value.vrf, value.id))
+            secret = self._passwords.get(known.peer.password_secret) or running
             value = peer_value(known.peer, created=known.created, secret=secret)
         self._state.set_peer(name, value)
 

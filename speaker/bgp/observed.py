@@ -11,7 +11,8 @@ from allocator.kube.reflector import Change
 from allocator.kube.resource import NODES
 from allocator.objects import bgp_advertisement, bgp_bfd_profile, bgp_peer, node
 from allocator.objects.bgp_community import CommunityValue, aliases_from
-from allocator.objects.document import Document, InvalidDocument, labels_of
+from allocator.objects.bgp_peer_fields import address_from, device_from, router_id_from, vrf_from
+from allocator.objects.document import Document, InvalidDocument, Problems, labels_of
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, COMMUNITIES, IP_ADDRESS_POOLS
 from allocator.process.logs import EventLog
 
@@ -41,7 +42,19 @@ class Aliases:
     values: Mapping[str, CommunityValue] = field(default_factory=dict)
 
 
-Value = PeerObject | Advertisement | BFDProfile | Aliases | PoolLabels | node.Node
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object of BGP that is stored, and invalid: of a BGPPeer what of it can be read still.
+
+    `neighbor` is its VRF and its address or interface, None where these are what is wrong.
+    """
+
+    created: str
+    neighbor: tuple[str, str] | None = None
+    router_id: str = ""
+
+
+Value = Unreadable | PeerObject | Advertisement | BFDProfile | Aliases | PoolLabels | node.Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ class Observed:
 
 
 def observe(change: Change) -> Observed | None:
-    """Read a watch event; None where it changes nothing, as for an object that cannot be read. Any thread may."""
+    """Read a watch event; None where it concerns nobody here. Any thread may."""
     plural, name = change.resource.plural, change.key[1]
     if plural not in _READERS:
         return None
@@ -65,11 +78,24 @@ def observe(change: Change) -> Observed | None:
     except InvalidDocument as error:
         # Admission refuses these, but may not have been there. What is announced must not go down for it.
         log.warning("object.invalid", kind=change.resource.kind, name=name, error=error)
-        return None
+        return Observed(plural, name, _unreadable(plural, change.new))
 
 
 def _created(document: Document) -> str:
     return document["metadata"].get("creationTimestamp") or ""
+
+
+def _unreadable(plural: str, document: Document) -> Unreadable:
+    created = _created(document)
+    if plural != BGP_PEERS.plural:
+        return Unreadable(created)
+    problems, spec = Problems(), document.get("spec") or {}
+    address = address_from(spec, "peerAddress", problems)
+    vrf = vrf_from(spec, problems)
+    neighbor = str(address) if address is not None else device_from(spec, "interface", problems)
+    found = bool(neighbor) and not problems.count
+    router_id = router_id_from(spec, Problems())
+    return Unreadable(created, (vrf, neighbor) if found else None, str(router_id or ""))
 
 
 _READERS: dict[str, Callable[[Document], Value]] = {

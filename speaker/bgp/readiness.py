@@ -25,6 +25,7 @@ class Readiness:
         self._leaving = leaving
         self._unlisted = set(lists)
         self._unread: frozenset[str] = frozenset()
+        self._connected = False
         self._kube_proxy_url = kube_proxy_url
         self._gate = KubeProxyGate(kube_proxy_url)
         self._returning: KubeProxyGate | None = None
@@ -50,7 +51,9 @@ class Readiness:
         """Why FRR is not changed yet; empty once it may be."""
         if self.begun:
             return ""
-        return f"the API server's lists of {', '.join(self._missing)}" if self._missing else self._gate.said
+        if self._missing:
+            return f"the API server's lists of {', '.join(self._missing)}"
+        return self._gate.said if self._connected else "bgpd, whose configuration has not been read yet"
 
     @property
     def leave_reason(self) -> str:
@@ -65,6 +68,10 @@ class Readiness:
         """All objects of a kind are known."""
         self._unlisted.discard(kind)
 
+    def set_connected(self) -> None:
+        """What bgpd runs is known: before that it cannot be changed, nor be left as it is."""
+        self._connected = True
+
     def set_unread(self, secrets: frozenset[str]) -> None:
         """These Secrets are needed, and have not been asked for yet."""
         self._unread = secrets
@@ -72,18 +79,21 @@ class Readiness:
     def advance(self, *, serving: bool) -> LocalNode:
         """See how far things are, and return the node as it is to be announced from.
 
-        `serving` says that FRR announces what was found there: such a node has never stopped to serve.
+        `serving` says that FRR announces what was found there: such a node has never stopped to serve, and where it
+        is to leave it is marked first, as if the speaker had been there all the time.
         """
+        announcing = self.begun or serving
+        if not self.begun and not self._missing and (serving or self._gate.open) and self._connected:
+            self.begun = True
+            log.info("bgp.begun", serving_already=serving)
+        if not self.begun:
+            return self._leaving.node
         before = self._leaving.stage
-        now = time.monotonic()
-        node = self._leaving.advance(now, announcing=self.begun, may_return=self._may_return)
+        node = self._leaving.advance(time.monotonic(), announcing=announcing, may_return=self._may_return)
         if self._leaving.stage is not before:
             log.info("bgp.leave", stage=self._leaving.stage, reason=self._leaving.reason)
         if self._leaving.reason or self._leaving.stage is Leave.NO:
             self._returning = None
-        if not self.begun and not self._missing and (serving or self._gate.open):
-            self.begun = True
-            log.info("bgp.begun", serving_already=serving)
         return node
 
     @property

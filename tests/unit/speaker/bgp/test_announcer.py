@@ -20,6 +20,7 @@ from speaker.bgp.events import Event
 from speaker.bgp.reports import Snapshot
 from speaker.bgp.settings import LISTED, BgpSettings
 from tests.lab.waiting import wait_until
+from tests.unit.speaker.bgp.vty_daemons import VtyDaemons, vty_daemons
 from tests.unit.speaker.objects import node
 
 VIP, MORE = Address.parse("198.51.100.1"), Address.parse("198.51.100.3")
@@ -60,6 +61,13 @@ def secrets() -> list[frozenset[str]]:
 
 
 @pytest.fixture
+def frr(tmp_path: Path) -> Iterator[VtyDaemons]:
+    """For those that need it, before `announcer`."""
+    with vty_daemons(tmp_path) as daemons:
+        yield daemons
+
+
+@pytest.fixture
 def announcer(tmp_path: Path, notes: Notes, secrets: list[frozenset[str]]) -> Iterator[BgpAnnouncer]:
     settings = BgpSettings(node="node-a", sockets=tmp_path, kube_proxy_url="", marked_seconds=0.1)
     part = BgpAnnouncer(settings, on_secrets=secrets.append)
@@ -84,7 +92,9 @@ def put_lists(part: BgpAnnouncer) -> None:
         part.on_listed(resource)
 
 
-def test_nothing_is_sent_before_all_is_known_and_the_snapshot_says_what_is_missing(announcer: BgpAnnouncer) -> None:
+def test_nothing_is_sent_before_all_is_known_and_the_snapshot_says_what_is_missing(
+    frr: VtyDaemons, announcer: BgpAnnouncer
+) -> None:
     put_cluster(announcer)
     wait_until(lambda: announcer.snapshot().prefix_count == 1, SECONDS, "the Service is decided about")
     waiting_for = announcer.snapshot().waiting_for
@@ -93,6 +103,12 @@ def test_nothing_is_sent_before_all_is_known_and_the_snapshot_says_what_is_missi
     put_lists(announcer)
     wait_until(lambda: announcer.snapshot().waiting_for == "", SECONDS, "all is known")
     assert set(announcer.snapshot().sessions) == {"tor"}
+
+
+def test_what_bgpd_runs_is_read_before_anything_is_changed(announcer: BgpAnnouncer) -> None:
+    put_cluster(announcer)
+    put_lists(announcer)
+    wait_until(lambda: "bgpd" in announcer.snapshot().waiting_for, SECONDS, "the lists are known")
 
 
 def test_services_and_their_peers_are_read_from_any_thread(announcer: BgpAnnouncer, notes: Notes) -> None:
@@ -109,7 +125,9 @@ def test_services_and_their_peers_are_read_from_any_thread(announcer: BgpAnnounc
     assert announcer.service("default/web").announcements == {}
 
 
-def test_secret_of_a_peer_is_asked_for_and_waited_for(announcer: BgpAnnouncer, secrets: list[frozenset[str]]) -> None:
+def test_secret_of_a_peer_is_asked_for_and_waited_for(
+    frr: VtyDaemons, announcer: BgpAnnouncer, secrets: list[frozenset[str]]
+) -> None:
     put_cluster(announcer)
     spec = {"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.2", "passwordSecret": {"name": "tor-2"}}
     announcer.on_change(change(BGP_PEERS, "tor-2", spec))
@@ -129,8 +147,9 @@ def test_frr_that_is_not_there_is_reported(announcer: BgpAnnouncer, notes: Notes
     assert state.error
 
 
-def test_node_with_the_exclude_label_announces_nothing_and_says_why(announcer: BgpAnnouncer) -> None:
+def test_node_with_the_exclude_label_announces_nothing_and_says_why(frr: VtyDaemons, announcer: BgpAnnouncer) -> None:
     put_cluster(announcer)
+    put_lists(announcer)
     label = "node.kubernetes.io/exclude-from-external-load-balancers"
     announcer.on_change(Change(NODES, ("", "node-a"), None, node("node-a", labels={label: ""}), "2"))
     wait_until(lambda: label in announcer.snapshot().leave_reason, SECONDS, "it leaves")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from allocator.bgp.desired import DesiredState
+from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import LocalNode, Password
 from allocator.bgp.sessions import NoSession
 from allocator.kube.reflector import Change
@@ -42,6 +43,8 @@ def table() -> Table:
     return Table()
 
 
+RUNNING = Config({("neighbor", "", "192.0.2.1", "password"): Password("old")})
+
 SECRET_PEER: dict[str, Any] = {
     "myASN": 64512,
     "peerASN": 64513,
@@ -61,7 +64,7 @@ def test_session_waits_for_its_secret(table: Table) -> None:
 
 
 def test_password_that_frr_has_keeps_a_session_whose_secret_is_gone(table: Table) -> None:
-    table.table.adopt_passwords({("", "192.0.2.1"): Password("old")})
+    table.table.adopt_passwords(RUNNING)
     table.put(BGP_PEERS, "tor", **SECRET_PEER)
     assert table.state.sessions.running["tor"].password == Password("old")
     table.table.set_passwords({"tor": Password("new")})
@@ -70,7 +73,7 @@ def test_password_that_frr_has_keeps_a_session_whose_secret_is_gone(table: Table
 
 def test_password_that_frr_has_is_for_nobody_who_names_no_secret(table: Table) -> None:
     table.put(BGP_PEERS, "tor", myASN=64512, peerASN=64513, peerAddress="192.0.2.1")
-    table.table.adopt_passwords({("", "192.0.2.1"): Password("old")})
+    table.table.adopt_passwords(RUNNING)
     assert table.state.sessions.running["tor"].password is None
 
 
