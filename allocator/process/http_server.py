@@ -58,7 +58,8 @@ class _Connection:
     peer: str
     deadline: float
     received: bytearray = field(default_factory=bytearray)
-    to_send: memoryview | None = None
+    to_send: list[memoryview] | None = None
+    """Header and body apart, so that answers with one body need its memory once, however slowly they are read."""
     with_body: bool = True
     asked: bool = False
 
@@ -85,7 +86,7 @@ class HttpServer:
         self._given: Counter[str] = Counter()
         """Requests that workers have not answered yet, by peer; of connections that are gone, too."""
         self._requests: queue.Queue[tuple[_Connection, SplitResult] | None] = queue.Queue(_QUEUE)
-        self._answers: queue.SimpleQueue[tuple[_Connection, bytes]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[_Connection, Response]] = queue.SimpleQueue()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -214,7 +215,7 @@ class HttpServer:
             if request is None:
                 return
             connection, url = request
-            self._answers.put((connection, _rendered(self._answered(url), with_body=connection.with_body)))
+            self._answers.put((connection, self._answered(url)))
             self._wake()
 
     def _wake(self) -> None:
@@ -230,18 +231,20 @@ class HttpServer:
             if not self._given[connection.peer]:
                 del self._given[connection.peer]
             if connection in self._connections:
-                self._begin_to_send(connection, answer)
+                self._give(connection, answer)
 
     def _give(self, connection: _Connection, response: Response) -> None:
-        self._begin_to_send(connection, _rendered(response, with_body=connection.with_body))
-
-    def _begin_to_send(self, connection: _Connection, answer: bytes) -> None:
-        connection.to_send = memoryview(answer)
+        connection.to_send = [memoryview(_head(response))]
+        if connection.with_body and response.body:
+            connection.to_send.append(memoryview(response.body))
         self._poller.modify(connection.sock, selectors.EVENT_WRITE, connection)
 
-    def _send(self, connection: _Connection, rest: memoryview) -> None:
-        connection.to_send = rest[connection.sock.send(rest) :]
-        if connection.to_send:
+    def _send(self, connection: _Connection, rest: list[memoryview]) -> None:
+        sent = connection.sock.sendmsg(rest)
+        while rest and sent >= len(rest[0]):
+            sent -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][sent:]
             return
         # Closed now, with something of the client's unread, it would be reset and the answer lost.
         connection.to_send = None
@@ -268,7 +271,7 @@ def _plain(status: HTTPStatus) -> Response:
     return Response(status, status.phrase.lower().encode() + b"\n")
 
 
-def _rendered(response: Response, *, with_body: bool) -> bytes:
+def _head(response: Response) -> bytes:
     fields = {
         "Server": "AdmitLB",
         "Connection": "close",
@@ -278,7 +281,7 @@ def _rendered(response: Response, *, with_body: bool) -> bytes:
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     start = f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n"
-    return f"{start}{head}\r\n".encode("latin-1") + (response.body if with_body else b"")
+    return f"{start}{head}\r\n".encode("latin-1")
 
 
 def _listen(address: str, port: int) -> socket.socket:

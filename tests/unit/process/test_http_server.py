@@ -6,12 +6,16 @@ import http.client
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from allocator.process.connection_limits import TOTAL
 from allocator.process.http_server import HttpServer, Response
@@ -66,6 +70,52 @@ def get(server: HttpServer | Monitor, path: str, method: str = "GET") -> tuple[i
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def test_slow_readers_of_one_answer_need_its_memory_once(server: HttpServer) -> None:
+    tracemalloc.start()
+    readers = [connect(server) for _ in range(12)]
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for reader in readers:
+            reader.sendall(b"GET /large HTTP/1.0\n\n")
+        for reader in readers:
+            assert reader.recv(12) == b"HTTP/1.1 200"
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        for reader in readers:
+            reader.close()
+    assert now - before < len(LARGE)
+
+
+def test_answer_that_is_read_slowly_arrives_whole(server: HttpServer) -> None:
+    with connect(server) as reader:
+        reader.sendall(b"GET /large HTTP/1.0\n\n")
+        received = b"".join(iter(lambda: reader.recv(60_000), b""))
+    assert received.partition(b"\r\n\r\n")[2] == LARGE
+
+
+def test_many_who_ask_for_metrics_at_once_have_them_made_once() -> None:
+    class Slow(Collector):
+        made = 0
+
+        def collect(self) -> Iterator[Metric]:
+            Slow.made += 1
+            time.sleep(0.2)
+            yield Metric("slow", "", "gauge")
+
+    registry = CollectorRegistry()
+    registry.register(Slow())
+    made = Slow.made
+    monitor = Monitor(0, registry=registry)
+    url = urlsplit("/metrics")
+    first = monitor.response(url)
+    assert all(monitor.response(url).body is first.body for _ in range(10))
+    assert Slow.made - made == 1
+    time.sleep(1.0)
+    assert monitor.response(url).body is not first.body
+    monitor.stop()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
