@@ -273,7 +273,7 @@ def _neighbor_lines(peer: Peer) -> dict[Key, Line]:
         "description": f"description {peer.description}" if peer.description else None,
         "local-as": f"local-as {peer.local_asn} no-prepend replace-as" if peer.local_asn else None,
         "port": f"port {peer.port}" if peer.port != DEFAULT_PORT else None,
-        "timers": f"timers {peer.keepalive_seconds} {peer.hold_seconds}" if peer.hold_seconds is not None else None,
+        "timers": _timers(peer),
         "timers connect": f"timers connect {peer.connect_seconds or DEFAULT_CONNECT_SECONDS}",
         "password": peer.password,
         "update-source": f"update-source {peer.source_address}" if peer.source_address is not None else None,
@@ -296,6 +296,14 @@ def _neighbor_lines(peer: Peer) -> dict[Key, Line]:
             (*there, "activate"): "activate",
         }
     return lines
+
+
+def _timers(peer: Peer) -> str | None:
+    """FRR's own are written as well where BFD is used: 10.4 and 10.5 take a session without any for one with a hold
+    time of zero, which they end only 30 s after BFD went down (`frr_versions`)."""
+    if peer.hold_seconds is not None:
+        return f"timers {peer.keepalive_seconds} {peer.hold_seconds}"
+    return "timers 60 180" if peer.bfd_profile else None
 
 
 def _skips_connected_check(peer: Peer) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from allocator.bgp import frr_versions
 from allocator.bgp.command import Daemon
 from allocator.bgp.inputs import Peer
 from allocator.bgp.sessions import NoSession, Refused
@@ -52,6 +53,9 @@ def _message(snapshot: Snapshot) -> str:
         for daemon, state in sorted(snapshot.daemons.items())
         if not state.connected
     ]
+    bgpd = snapshot.daemons.get(Daemon.BGPD)
+    if bgpd is not None and (old := frr_versions.too_old(bgpd.version)):
+        said.append(old)
     if snapshot.waiting_for:
         said.append(f"FRR is left as it is: waiting for {snapshot.waiting_for}")
     if snapshot.leave_reason:
@@ -91,6 +95,9 @@ def _remarks(snapshot: Snapshot, peer: Peer, state: SessionState | None) -> list
         for each in snapshot.withheld
         if (each.vrf, each.neighbor) == (peer.vrf, peer.id)
     ]
+    bgpd = snapshot.daemons.get(Daemon.BGPD)
+    if bgpd is not None and (late := frr_versions.late_bfd(bgpd.version, peer)):
+        remarks.append(late)
     if state is not None and not state.up and not peer.shutdown:
         remarks.append(_why_down(state))
     elif state is None and not remarks and not peer.shutdown:

@@ -12,7 +12,13 @@ import pytest
 from allocator.bgp.changes import changes
 from allocator.bgp.sessions import NoSession
 from allocator.kube.resource import ENDPOINT_SLICES_V1, NODES, SERVICES
-from allocator.objects.names import BGP_PEERS, EXCLUDE_FROM_LB_LABEL, OUT_OF_SERVICE_TAINT
+from allocator.objects.names import (
+    BGP_ADVERTISEMENTS,
+    BGP_PEERS,
+    EXCLUDE_FROM_LB_LABEL,
+    IP_ADDRESS_POOLS,
+    OUT_OF_SERVICE_TAINT,
+)
 from speaker.bgp import peers_in_use
 from speaker.bgp.events import Connected, Resetting
 from speaker.bgp.reports import Leave
@@ -26,12 +32,12 @@ from tests.frr.driver.routes import (
     settled_messages,
     wait_for_routes,
 )
-from tests.frr.driver.speaking import NODE_NAME, Speaking, name_of, peer
+from tests.frr.driver.speaking import NODE_NAME, POOL, Speaking, advertisement, name_of, peer
 from tests.lab.bird import Bird
 from tests.lab.frr_programs import find_bird
 from tests.lab.route_monitor import RouteMonitor
 from tests.lab.waiting import wait_until
-from tests.unit.speaker.objects import endpoint, endpoint_slice, node, service
+from tests.unit.speaker.objects import endpoint, endpoint_slice, node, pool, service
 
 VIP, OTHER = "198.51.100.1", "198.51.100.2"
 
@@ -68,7 +74,8 @@ def test_endpoint_that_ends_and_still_serves_keeps_its_route(site: Bed) -> None:
             assert {change.prefix.partition("/")[0] for change in monitor.changes} == {OTHER}
 
 
-def test_restarted_speaker_says_nothing_to_the_routers(site: Bed) -> None:
+def test_restarted_speaker_says_nothing_to_the_routers_whatever_it_cannot_read(site: Bed) -> None:
+    """Of a stricter release, say; and the Node shows another address than the one that the router ID is from."""
     with Speaking(site) as speaker:
         speaker.begin(VIP, OTHER)
         wait_for_routes(site, VIP, OTHER)
@@ -81,7 +88,11 @@ def test_restarted_speaker_says_nothing_to_the_routers(site: Bed) -> None:
         wait_until(lambda: len(speaker.notes.events) == 2, SECONDS, "both daemons are adopted")
         time.sleep(0.5)
         speaker.serve(OTHER)
-        speaker.begin()
+        speaker.put(NODES, node(NODE_NAME, address="10.0.1.99"))
+        speaker.put(IP_ADDRESS_POOLS, pool("public", addresses=[POOL]))
+        speaker.put(BGP_ADVERTISEMENTS, advertisement("public", aggregationLength=99))
+        speaker.put(BGP_PEERS, peer("bird", myASN=0), peer("router"))
+        speaker.know()
         wait_until(lambda: set(speaker.part.snapshot().states) == {"bird", "router"}, SECONDS, "it reads sessions")
         assert speaker.part.snapshot().waiting_for == ""
         time.sleep(1.0)
@@ -112,7 +123,7 @@ def test_frr_that_comes_later_is_driven_then(site: Bed) -> None:
     with Speaking(site) as speaker:
         speaker.begin(VIP)
         wait_until(
-            lambda: speaker.part.snapshot().prefix_count == 1 and speaker.part.snapshot().waiting_for == "",
+            lambda: speaker.part.snapshot().prefix_count == 1 and "bgpd" in speaker.part.snapshot().waiting_for,
             SECONDS,
             "it decides without FRR",
         )

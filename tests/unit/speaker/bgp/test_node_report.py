@@ -19,6 +19,13 @@ from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, TOR, session
 EPOCH, MOMENT = 1767225600.7, "2026-01-01T00:00:00Z"
 
 
+WITHOUT_HOLD_TIME = replace(TOR, bfd_profile="fast", keepalive_seconds=0, hold_seconds=0)
+
+
+def of_version(version: str) -> dict[Daemon, DaemonState]:
+    return {daemon: replace(state, version=version) for daemon, state in CONNECTED.items()}
+
+
 def snapshot(*states: SessionState, peers: tuple[Peer, ...] = (TOR,), **fields: Any) -> Snapshot:
     given = {"daemons": CONNECTED, "sessions": {peer.name: peer for peer in peers}, **fields}
     return Snapshot(node="node-1", states={state.peer: state for state in states}, **given)
@@ -61,6 +68,11 @@ def test_frrs_ways_of_being_down_are_one_so_that_a_router_that_is_away_costs_no_
         (snapshot(session(TOR, "Idle", last_reset="Hold Timer Expired", drops=1)), "Down", "Hold Timer Expired"),
         (snapshot(session(TOR, "Idle", bfd="Down", drops=1)), "Down", "its BFD session is Down"),
         (snapshot(), "Down", "FRR does not have it yet"),
+        (
+            snapshot(session(TOR), peers=(WITHOUT_HOLD_TIME,), daemons=of_version("10.5.3")),
+            "Established",
+            "FRR 10.5.3 ends a session with holdTime 0s only 30 s after BFD went down",
+        ),
         (snapshot(peers=(replace(TOR, shutdown=True),)), "Shutdown", ""),
         (snapshot(session(TOR, "Idle"), peers=(replace(TOR, shutdown=True),)), "Shutdown", ""),
         (
@@ -106,6 +118,7 @@ def test_node_says_what_keeps_frr_from_having_all() -> None:
     for said in ("bgpd is not reached: no such file", "waiting for the Services", "the node leaves: SIGTERM", "% no"):
         assert said in message
     assert node_report(snapshot(), {}, down_since={}).message == ""
+    assert "older than 8.4" in node_report(snapshot(daemons=of_version("8.1")), {}, down_since={}).message
 
 
 def test_established_counts_those_that_are_to_be() -> None:
