@@ -51,11 +51,14 @@ class Decision:
 
     def take_object(self, seen: Observed) -> None:
         """Take in an object for BGP, a pool, or this Node; or that it is gone."""
-        if seen.plural == NODES.plural:
-            self.readiness.set_node(seen.value if isinstance(seen.value, Node) else None)
-            return
         secrets = self._table.secrets
-        self._table.take(seen)
+        if seen.plural == NODES.plural:
+            node = seen.value if isinstance(seen.value, Node) else None
+            self.readiness.set_node(node)
+            if node is not None:
+                self._table.set_node_labels(node.labels)
+        else:
+            self._table.take(seen)
         if self._table.secrets != secrets:
             self._on_secrets(self._table.secrets)
             self.readiness.set_unread(self._table.secrets - self._asked)

@@ -10,6 +10,7 @@ from allocator.bgp.inputs import Advertisement, BFDProfile, Password
 from allocator.bgp.kept_routes import KeptRoutes, unaccounted
 from allocator.bgp.object_values import peer_value
 from allocator.bgp.running_values import neighbors, passwords, peer_of, profile_of
+from allocator.core.selectors import matches_any
 from allocator.objects.bgp_community import CommunityValue
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, COMMUNITIES, IP_ADDRESS_POOLS
 from speaker.bgp.observed import Aliases, Observed, PeerObject, PoolLabels, Unreadable
@@ -26,6 +27,7 @@ class ObjectTable:
         self._state = state
         self._peers: dict[str, PeerObject] = {}
         self._communities: dict[str, Aliases] = {}
+        self._node_labels: Mapping[str, str] = {}
         self._passwords: Mapping[str, Password] = {}
         self._running_passwords: Mapping[tuple[str, str], Password] = {}
         self._readable: set[tuple[str, str]] = set()
@@ -35,8 +37,17 @@ class ObjectTable:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The names of the Secrets that BGPPeers name."""
-        return frozenset(each.peer.password_secret for each in self._peers.values() if each.peer.password_secret)
+        """The names of the Secrets that BGPPeers name which select this node."""
+        named = [each.peer for each in self._peers.values() if each.peer.password_secret]
+        return frozenset(
+            peer.password_secret
+            for peer in named
+            if not peer.node_selectors or matches_any(peer.node_selectors, self._node_labels)
+        )
+
+    def set_node_labels(self, labels: Mapping[str, str]) -> None:
+        """Take in the labels of this node."""
+        self._node_labels = labels
 
     def take(self, seen: Observed) -> None:
         """Take in an object, or that it is gone."""

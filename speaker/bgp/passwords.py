@@ -1,8 +1,9 @@
 """The passwords of sessions, read from the Secrets that BGPPeers name.
 
-Each is asked for by its name, so that the right to list Secrets is not needed. As in MetalLB it is of the type
-kubernetes.io/basic-auth, has the key `password`, and is in the installation's namespace (internal/config/config.go
-passwordFromSecretForPeer).
+Each is asked for by its name, so that the right to list Secrets is not needed, and only those of BGPPeers that select
+this node: a Secret that was read costs a node two requests a minute, one that is missing six. As in MetalLB it is of
+the type kubernetes.io/basic-auth, has the key `password`, and is in the installation's namespace
+(internal/config/config.go passwordFromSecretForPeer).
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from allocator.process.logs import EventLog
 
 log = EventLog("bgp")
 
-REREAD_SECONDS = 10.0
-"""How long a new password, or a Secret that comes later, waits at most."""
+REREAD_SECONDS = 30.0
+"""How long a new password waits at most: the router gets it as well, and a session bears that for its hold time."""
+MISSING_SECONDS = 10.0
+"""How long a Secret waits at most that comes later, or could not be read."""
 UNREAD_SECONDS = 30.0
 """A Secret that cannot be read for so long counts as asked for: one must not keep a node from beginning."""
 _TYPE = "kubernetes.io/basic-auth"
@@ -35,10 +38,10 @@ _FORBIDDEN = 403
 class PasswordWatch(Background):
     """Reads the Secrets that are needed, again and again, and passes on what has changed.
 
-    `need` replaces which those are; any thread. `on_read` is called with all passwords and with the names that were
-    asked for so far, on the watch's thread. The last password of a Secret that is deleted, or made unreadable, stays:
-    a session that runs loses nothing. A Secret for which the API server fails (5xx, no answer) counts as asked for
-    after UNREAD_SECONDS; a session that FRR has a password for goes on with that.
+    `need` replaces which those are, and new ones are read at once; any thread. `on_read` is called with all passwords
+    and with the names that were asked for so far, on the watch's thread. The last password of a Secret that is
+    deleted, or made unreadable, stays: a session that runs loses nothing. A Secret for which the API server fails
+    (5xx, no answer) counts as asked for after UNREAD_SECONDS; a session goes on with the password that FRR has for it.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class PasswordWatch(Background):
         """Replaced whole by whoever needs; read whole."""
         self._passwords: dict[str, Password] = {}
         self._asked: frozenset[str] = frozenset()
+        self._due: dict[str, float] = {}
+        """When to read each again."""
         self._unread_since: dict[str, float] = {}
         self._said: dict[str, str] = {}
 
@@ -77,19 +82,23 @@ class PasswordWatch(Background):
         while not self._stopping.is_set():
             self._wake.clear()
             self._read(self._needed)
-            self._wake.wait(REREAD_SECONDS if self._needed else None)
+            self._wake.wait(max(0.0, min(self._due.values()) - self._clock()) if self._due else None)
 
     def _read(self, names: frozenset[str]) -> None:
         before = dict(self._passwords), self._asked
         self._passwords = {name: each for name, each in self._passwords.items() if name in names}
         self._asked &= names
         self._unread_since = {name: since for name, since in self._unread_since.items() if name in names}
-        for name in sorted(names):
+        now = self._clock()
+        self._due = {name: due for name, due in self._due.items() if name in names}
+        for name in sorted(name for name in names if self._due.get(name, now) <= now):
             if self._stopping.is_set():
                 return
             problem = ""
+            self._due[name] = now + MISSING_SECONDS
             try:
                 self._passwords[name] = _password(self._cluster.get(SECRETS, name, self._namespace))
+                self._due[name] = now + REREAD_SECONDS
             except InvalidDocument as error:
                 problem = str(error)
             except ApiError as error:

@@ -117,7 +117,8 @@ class Read:
 
 @pytest.fixture
 def read(cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PasswordWatch, Read]]:
-    monkeypatch.setattr(passwords, "REREAD_SECONDS", 0.1)
+    for seconds in ("REREAD_SECONDS", "MISSING_SECONDS"):
+        monkeypatch.setattr(passwords, seconds, 0.1)
     read = Read()
     watch = PasswordWatch(cluster, namespace=namespace, on_read=read)
     watch.start()

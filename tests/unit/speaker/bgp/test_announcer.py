@@ -140,6 +140,21 @@ def test_secret_of_a_peer_is_asked_for_and_waited_for(
     assert "hunter2" not in repr(announcer.snapshot())
 
 
+def test_only_secrets_of_peers_that_select_this_node_are_asked_for(
+    frr: VtyDaemons, announcer: BgpAnnouncer, secrets: list[frozenset[str]]
+) -> None:
+    for rack in ("a", "b"):
+        spec = {"myASN": 64512, "peerASN": 64513, "peerAddress": f"192.0.2.{ord(rack)}"}
+        chosen = {"passwordSecret": {"name": f"tor-{rack}"}, "nodeSelectors": [{"matchLabels": {"rack": rack}}]}
+        announcer.on_change(change(BGP_PEERS, f"tor-{rack}", spec | chosen))
+    announcer.on_change(Change(NODES, ("", "node-a"), None, node("node-a", labels={"rack": "a"}), "1"))
+    put_lists(announcer)
+    wait_until(lambda: announcer.snapshot().waiting_for.endswith("of Secret"), SECONDS, "it is waited for")
+    assert secrets == [frozenset({"tor-a"})]
+    announcer.on_change(Change(NODES, ("", "node-a"), None, node("node-a", labels={"rack": "b"}), "2"))
+    wait_until(lambda: secrets[1:] == [frozenset({"tor-b"})], SECONDS, "the other is asked for instead")
+
+
 def test_frr_that_is_not_there_is_reported(announcer: BgpAnnouncer, notes: Notes) -> None:
     wait_until(lambda: Daemon.BGPD in announcer.snapshot().daemons, SECONDS, "the driver has tried")
     state = announcer.snapshot().daemons[Daemon.BGPD]

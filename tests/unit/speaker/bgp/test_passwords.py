@@ -23,6 +23,7 @@ class ApiServer(ThreadingHTTPServer):
     """Answers with the status set for the Secret that is asked for; 200 comes with a password."""
 
     statuses: Mapping[str, int] = {}
+    asked: list[str] = []
 
 
 class Secrets(BaseHTTPRequestHandler):
@@ -30,6 +31,7 @@ class Secrets(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.rpartition("/")[2]
+        self.server.asked.append(name)
         status = self.server.statuses[name]
         body: dict[str, Any] = {"kind": "Status", "code": status, "message": "etcd is not there"}
         if status == 200:
@@ -89,7 +91,7 @@ def test_secret_that_cannot_be_read_holds_nothing_up_for_longer_than_half_a_minu
         watch._read(needed)
     assert told == [({"good": Password("hunter2")}, frozenset({"good"}))]
     assert "bad" not in caplog.text
-    for now[0] in (100.0 + UNREAD_SECONDS, 200.0):
+    for now[0] in (100.0 + UNREAD_SECONDS, 170.0):
         watch._read(needed)
     assert told[1:] == [({"good": Password("hunter2")}, needed)]
     warnings = [
@@ -97,5 +99,23 @@ def test_secret_that_cannot_be_read_holds_nothing_up_for_longer_than_half_a_minu
     ]
     assert len(warnings) == 1
     server.statuses = {"bad": 200, "good": status}
+    now[0] = 200.0
     watch._read(needed)
     assert told[2:] == [({"good": Password("hunter2"), "bad": Password("hunter2")}, needed)]
+
+
+def test_a_secret_that_was_read_costs_two_requests_a_minute_and_a_missing_one_six(
+    server: ApiServer, cluster: Cluster
+) -> None:
+    now = [0.0]
+    watch = PasswordWatch(cluster, namespace=NAMESPACE, on_read=lambda *_: None, clock=lambda: now[0])
+    server.statuses = {"there": 200, "missing": 404}
+    server.asked = []
+    for second in range(120):
+        now[0] = float(second)
+        watch._read(frozenset({"there", "missing"}))
+    assert (server.asked.count("there"), server.asked.count("missing")) == (4, 12)
+    # Named by a BGPPeer only now: at once.
+    server.statuses = {**server.statuses, "new": 200}
+    watch._read(frozenset({"there", "missing", "new"}))
+    assert server.asked[-1] == "new"
