@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import signal
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speaker.bgp.vty import Vty, VtyError
+
+_log = logging.getLogger("frr")
 
 PROGRAMS = Path("/usr/lib/frr")
 STATE = Path("/run/frr")
@@ -103,6 +106,25 @@ class Daemon:
             return False
         return True
 
+    def socket_inodes(self) -> frozenset[int] | None:
+        """Return the inodes of the sockets that it has open; None where that cannot be read."""
+        if self._process is None:
+            return frozenset()
+        folder, links = Path(f"/proc/{self._process.pid}/fd"), []
+        user = pwd.getpwnam(_USER).pw_uid
+        try:
+            # Without the capability SYS_PTRACE only who has its user and group may read them.
+            with _as_user(user, self._group if user != os.geteuid() else None):
+                for each in folder.iterdir():
+                    with suppress(FileNotFoundError):
+                        links.append(str(each.readlink()))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            _log.debug("the sockets of %s cannot be read: %s", self.name, error)
+            return None
+        return frozenset(int(link[8:-1]) for link in links if link.startswith("socket:["))
+
     def end(self, within_seconds: float) -> None:
         """SIGTERM it, and after a time SIGKILL."""
         if self._process is None:
@@ -129,10 +151,13 @@ class Daemon:
 
 
 @contextmanager
-def _as_user(user: int) -> Iterator[None]:
-    own = os.geteuid()
-    os.seteuid(user)
+def _as_user(user: int, group: int | None = None) -> Iterator[None]:
+    own, own_group = os.geteuid(), os.getegid()
     try:
+        if group is not None:
+            os.setegid(group)
+        os.seteuid(user)
         yield
     finally:
         os.seteuid(own)
+        os.setegid(own_group)

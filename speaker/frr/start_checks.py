@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 from speaker.frr.daemons import CannotStart
-from speaker.frr.presence import other_frr, read_table
+from speaker.frr.presence import other_frr
+from speaker.frr.unix_sockets import read_sockets
 
 GROUP = "frrvty"
 _MODE = 0o770
@@ -63,7 +64,7 @@ def socket_folder(folder: Path) -> int:
 
 def nothing_of_frr(sockets: Path) -> None:
     """Make sure that no other FRR runs here, and that zebra would remove no route. Raises CannotStart."""
-    if others := other_frr(read_table(), sockets):
+    if others := other_frr(read_sockets(), sockets):
         raise CannotStart(
             f"another FRR runs on this node: {', '.join(others)}. Two cannot share the kernel's routes: remove it "
             f"(MetalLB's speaker in FRR mode and frr-k8s bring one), exclude the node, or set {OVERRIDE}"

@@ -14,8 +14,9 @@ from pathlib import Path
 from speaker.bgp.vty import Vty, VtyError
 from speaker.frr.daemons import PLANS, PROGRAMS, CannotStart, Daemon
 from speaker.frr.leave import Leave
-from speaker.frr.presence import SpeakerPresence, read_table
+from speaker.frr.presence import SpeakerPresence, connections
 from speaker.frr.start_checks import nothing_of_frr, socket_folder
+from speaker.frr.unix_sockets import read_sockets
 
 _log = logging.getLogger("frr")
 
@@ -67,7 +68,7 @@ class Supervisor:
         """By daemon: when the first question was asked of those in a row that it did not answer, and their number."""
         self._retries: dict[str, tuple[float, float]] = {}
         """By daemon that has ended: when to start it again, and how long to wait after the next end."""
-        self._presence = SpeakerPresence(settings.sockets / "bgpd.vty", clock())
+        self._presence = SpeakerPresence(clock())
         self._withdrawn = False
         self._stopping = False
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -165,8 +166,10 @@ class Supervisor:
 
     def _look_for_speaker(self) -> None:
         """Withdraw everything once there has been no speaker for too long: nobody knows any more what is true."""
-        present = self._presence.look(read_table(), self._clock())
-        if present:
+        bgpd = self._daemons.get("bgpd")
+        path = self._settings.sockets / "bgpd.vty"
+        seen = connections(read_sockets(), path, bgpd.socket_inodes() if bgpd is not None else None)
+        if self._presence.look(seen, self._clock()):
             self._withdrawn = False
         allowed = self._settings.orphan_after_seconds
         if self._withdrawn or not allowed or self._clock() - self._presence.since <= allowed:

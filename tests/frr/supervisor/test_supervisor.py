@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,6 +99,7 @@ def test_a_daemon_that_is_killed_runs_again(here: Site) -> None:
 
 
 def test_without_a_speaker_prefixes_are_withdrawn_and_sessions_stay(here: Site) -> None:
+    """Also while another Pod of the node's network has a connection of its own at a path that reads the same."""
     pod, bird = here.pod, here.bird
     pod.start_and_wait(ADMITLB_FRR_ORPHAN_AFTER="6", ADMITLB_FRR_LEAVE_WAIT="0.1")
     speaker = pod.connect()
@@ -103,9 +108,10 @@ def test_without_a_speaker_prefixes_are_withdrawn_and_sessions_stay(here: Site) 
     time.sleep(10)
     assert bird.route_count() == 1, "a speaker is there"
 
-    speaker.close()
-    gone_at = time.monotonic()
-    wait_until(lambda: bird.route_count() == 0, SECONDS, "the prefixes are withdrawn")
+    with socket_of_another_pod(pod.host):
+        speaker.close()
+        gone_at = time.monotonic()
+        wait_until(lambda: bird.route_count() == 0, SECONDS, "the prefixes are withdrawn")
 
     assert time.monotonic() - gone_at > 3
     wait_until(lambda: "until one is there" in pod.log(), SECONDS, "the log says so")
@@ -167,6 +173,30 @@ def test_what_an_earlier_pod_left_is_used_again(here: Site) -> None:
     wait_until(lambda: pod.answers("bgpd"), SECONDS, "bgpd answers")
 
     assert pod.sockets.stat().st_ino == inode
+
+
+@contextmanager
+def socket_of_another_pod(host: Host) -> Iterator[None]:
+    """A process in the node's network, with a file system of its own, listens at bgpd's path and connects there."""
+    program = """
+import socket, sys
+path = "/run/admitlb/metallb-system/bgpd.vty"
+with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+    listener.bind(path)
+    listener.listen()
+    client.connect(path)
+    with listener.accept()[0]:
+        print("connected", flush=True)
+        sys.stdin.read()
+"""
+    script = 'mount -t tmpfs none /run && mkdir -p /run/admitlb/metallb-system && exec "$0" -c "$1"'
+    words = host.argv("unshare", "--mount", "sh", "-c", script, sys.executable, program)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "connected\n"
+        yield
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def kernel_settings(host: Host) -> dict[str, str]:

@@ -117,7 +117,7 @@ def test_supervisor_that_fails_takes_the_routes_back_as_in_any_leave(
     def fail() -> str:
         raise error
 
-    monkeypatch.setattr(supervisor_module, "read_table", fail)
+    monkeypatch.setattr(supervisor_module, "read_sockets", fail)
     monkeypatch.setattr(supervisor_module, "LOOK_SECONDS", 0.0)
     with vty_daemons(tmp_path) as played:
         played.answers["show running-config"] = SERVING
