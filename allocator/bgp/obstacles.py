@@ -5,7 +5,8 @@ The steps are the ones that `DesiredState` takes, looked at one by one; a proper
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -78,6 +79,22 @@ def obstacle(inputs: Inputs, state: DesiredState, service: str, address: Address
         or _no_session(inputs, state, peer)
         or _not_carried(inputs, state, service, address, peer)
     )
+
+
+def reasons_everywhere(
+    service: str, address: Address, states: Iterable[tuple[Inputs, DesiredState, Sequence[str]]]
+) -> dict[str, tuple[str, ...]]:
+    """Return what keeps an address from all peers, and on which nodes; nothing where it is not meant for BGP.
+
+    `states` are those of nodes that are `alike`, with the names of all such.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for inputs, state, nodes in states:
+        for peer in inputs.peers:
+            keeps = obstacle(inputs, state, service, address, peer)
+            if keeps is not None and keeps.step != Step.POOL:
+                found[f"to BGPPeer {peer}: {keeps.why}"] += nodes
+    return {why: tuple(where) for why, where in found.items()}
 
 
 def _not_advertised(inputs: Inputs, service: Service, address: Address, peer: str) -> Obstacle | None:

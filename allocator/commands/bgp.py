@@ -64,7 +64,7 @@ def _statuses(cluster: Cluster, namespace: str) -> list[BgpNodeStatus]:
 def _routes(cluster: Cluster, statuses: list[BgpNodeStatus], namespace: str, lb_class: str) -> list[LiveRoute]:
     from allocator.bgp.configured import configured  # noqa: PLC0415
     from allocator.bgp.object_values import node_value  # noqa: PLC0415
-    from allocator.commands.bgp_explanation import services_of  # noqa: PLC0415
+    from allocator.bgp.served_services import services_of  # noqa: PLC0415
     from allocator.commands.bgp_facts import listed, slices_kind  # noqa: PLC0415
     from allocator.commands.bgp_live import live_routes  # noqa: PLC0415
     from allocator.commands.explanation import pools_from  # noqa: PLC0415

@@ -13,17 +13,16 @@ from typing import Any
 from allocator.bgp.configured import Configured, configured
 from allocator.bgp.desired import desired_state
 from allocator.bgp.inputs import Inputs, Service
-from allocator.bgp.object_values import node_value, service_value
+from allocator.bgp.object_values import node_value
 from allocator.bgp.obstacles import Obstacle, obstacle
 from allocator.bgp.route_class import Prefix, prefix_of
 from allocator.bgp.routes import Route, routes_of
+from allocator.bgp.served_services import services_of
 from allocator.core.addresses import Address, Family
 from allocator.core.pools import Pool
 from allocator.kube.resource import Resource
-from allocator.objects.announced_service import service_from
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus, node_status_from
 from allocator.objects.document import Document
-from allocator.objects.endpoint_slice import Slice, serving, slice_from
 from allocator.objects.node import node_from
 
 
@@ -171,25 +170,6 @@ def on_node(inputs: Inputs, key: str, statuses: Mapping[str, BgpNodeStatus]) -> 
             )
             for each in routes.get((address, peer), (None,)):
                 yield replace(outcome, route=each)
-
-
-def services_of(
-    documents: Sequence[Document], slices: Sequence[Document], pools: Mapping[str, Pool], lb_class: str
-) -> dict[str, Service]:
-    """Return the Services that have addresses and are ours to serve, by `namespace/name`, with their endpoints."""
-    by_owner: dict[str, list[Slice]] = {}
-    for one in slices:
-        read = slice_from(one)
-        if read is not None:
-            by_owner.setdefault("/".join(read.owner), []).append(read)
-    found = {}
-    for document in documents:
-        service = service_from(document, lb_class=lb_class)
-        if service is not None:
-            key = "/".join(service.key)
-            served = serving(by_owner.get(key, ()), service.ports)
-            found[key] = service_value(service, pools=pools, serving=served)
-    return found
 
 
 def _beside(key: str, services: Mapping[str, Service], objects: Configured) -> dict[str, Service]:

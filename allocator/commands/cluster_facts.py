@@ -67,7 +67,9 @@ def read_facts(cluster: Cluster, *, namespace: str, lb_class: str, take_over_for
         keep(kind, lambda kind=kind: _listed(cluster, kind, None))  # type: ignore[misc]
     for kind in _INSTALLED:
         keep(kind, lambda kind=kind: _listed(cluster, kind, namespace))  # type: ignore[misc]
-    keep(ENDPOINT_SLICES_V1, lambda: _endpoint_slices(cluster, namespace))
+    # Where nobody announces by BGP only our own are looked at, and others may be many.
+    within = None if objects.get(names.BGP_NODE_STATUSES) else namespace
+    keep(ENDPOINT_SLICES_V1, lambda: _endpoint_slices(cluster, within))
     keep(STATIC_PODS, lambda: _static_pods(cluster))
     keep(CONFIG_MAPS, lambda: _config_maps(cluster))
     return Facts(
@@ -87,7 +89,7 @@ def _listed(cluster: Cluster, kind: Resource, namespace: str | None) -> Iterator
         yield from page.get("items") or ()
 
 
-def _endpoint_slices(cluster: Cluster, namespace: str) -> Iterator[dict[str, Any]]:
+def _endpoint_slices(cluster: Cluster, namespace: str | None) -> Iterator[dict[str, Any]]:
     kind = ENDPOINT_SLICES_V1 if cluster.serves(ENDPOINT_SLICES_V1) else ENDPOINT_SLICES_V1BETA1
     yield from _listed(cluster, kind, namespace)
 

@@ -214,6 +214,6 @@ def _concerns(facts: Facts, kind: Resource, document: Document) -> bool:
         return (document.get("spec") or {}).get("type") == "LoadBalancer"
     if kind in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS):
         return bool(metadata["name"] == names.WEBHOOK_CONFIGURATION)
-    if kind in (DAEMON_SETS, DEPLOYMENTS, PODS):
+    if kind in (DAEMON_SETS, DEPLOYMENTS, PODS, ENDPOINT_SLICES_V1):
         return bool(metadata.get("namespace") == facts.namespace)
     return True

@@ -15,7 +15,8 @@ from allocator.doctor.checks.announcements import (
     check_foreign_hosts,
     check_spread,
 )
-from allocator.doctor.checks.bgp_sessions import check_bgp_sessions
+from allocator.doctor.checks.bgp_routes import check_bgp_routes
+from allocator.doctor.checks.bgp_sessions import check_bgp_sessions, check_bgp_versions
 from allocator.doctor.checks.configuration import (
     check_address_ranges,
     check_advertising_nodes,
@@ -64,7 +65,9 @@ CHECKS: Final = (
         needs=(DEPLOYMENTS, DAEMON_SETS, PODS),
         find=check_workloads,
     ),
-    Check(name="versions", looks_at="all Pods run one image", needs=(PODS,), find=check_versions),
+    Check(
+        name="versions", looks_at="all Pods run one image, and of that one build", needs=(PODS,), find=check_versions
+    ),
     Check(
         name="leadership",
         looks_at="a reconciler renews the Lease it leads by",
@@ -132,6 +135,25 @@ CHECKS: Final = (
         looks_at="FRR runs on its nodes, and every session with a router is up",
         needs=(names.BGP_NODE_STATUSES, DAEMON_SETS),
         find=check_bgp_sessions,
+    ),
+    Check(
+        name="bgp-routes",
+        looks_at="every address for BGP goes to a router, and each node announces and has sent what objects say",
+        needs=(
+            names.BGP_NODE_STATUSES,
+            *names.BGP_KINDS,
+            names.IP_ADDRESS_POOLS,
+            SERVICES,
+            ENDPOINT_SLICES_V1,
+            NODES,
+        ),
+        find=check_bgp_routes,
+    ),
+    Check(
+        name="bgp-versions",
+        looks_at="all nodes run one release of FRR",
+        needs=(names.BGP_NODE_STATUSES,),
+        find=check_bgp_versions,
     ),
     Check(
         name="spread",

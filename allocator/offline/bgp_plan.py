@@ -14,10 +14,10 @@ from typing import Any
 from allocator.bgp.alike import alike
 from allocator.bgp.changes import changes
 from allocator.bgp.configured import Configured, configured
-from allocator.bgp.desired import Desired, DesiredState, desired_state
-from allocator.bgp.inputs import Inputs, LocalNode, Peer, Service
+from allocator.bgp.desired import Desired, desired_state
+from allocator.bgp.inputs import LocalNode, Peer, Service
 from allocator.bgp.object_values import node_value, service_value
-from allocator.bgp.obstacles import Step, obstacle
+from allocator.bgp.obstacles import reasons_everywhere
 from allocator.bgp.rendering import render
 from allocator.bgp.routes import Route, routes_of
 from allocator.bgp.sessions import sessions
@@ -117,7 +117,7 @@ def bgp_plan(replayed: ReplayedBgp, nodes: Sequence[LocalNode]) -> BgpPlan:
         not_announced=tuple(
             NotAnnounced(key, address, reasons)
             for key, address in lacking
-            if (reasons := _reasons(key, address, states))
+            if (reasons := reasons_everywhere(key, address, states))
         ),
     )
 
@@ -144,19 +144,6 @@ def nodes_for(*replayed: ReplayedBgp) -> list[LocalNode]:
     """Return the nodes to plan for."""
     known = {node.name: node for each in replayed for node in each.nodes}
     return list(known.values()) or sample_nodes(*(each.objects for each in replayed))
-
-
-def _reasons(
-    service: str, address: Address, states: Iterable[tuple[Inputs, DesiredState, Sequence[str]]]
-) -> dict[str, Nodes]:
-    """Return what keeps an address from all peers, and on which nodes; nothing where it is not meant for BGP."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for inputs, state, nodes in states:
-        for peer in inputs.peers:
-            keeps = obstacle(inputs, state, service, address, peer)
-            if keeps is not None and keeps.step != Step.POOL:
-                found[f"to BGPPeer {peer}: {keeps.why}"] += nodes
-    return {why: tuple(where) for why, where in found.items()}
 
 
 def _served_on(node: LocalNode, services: Mapping[str, Service]) -> Mapping[str, Service]:

@@ -34,6 +34,17 @@ def check_bgp_sessions(facts: Facts) -> Iterator[Finding]:
         yield error(f"BGPPeer {peer}", f"{why}, on {listed(sorted(on))}", shown)
 
 
+def check_bgp_versions(facts: Facts) -> Iterator[Finding]:
+    """Find nodes whose FRR is of another release than that of most: what was tested with one may not be with two."""
+    nodes: dict[str, list[str]] = {}
+    for status in map(node_status_from, facts.installed(BGP_NODE_STATUSES)):
+        if status.frr_version:
+            nodes.setdefault(status.frr_version, []).append(status.node)
+    if len(nodes) > 1:
+        said = "; ".join(f"{version} on {listed(sorted(on))}" for version, on in sorted(nodes.items()))
+        yield note("FRR", f"nodes run different releases: {said}", "kubectl admitlb bgp roll")
+
+
 def _workload(facts: Facts) -> Iterator[Finding]:
     found = facts.named(DAEMON_SETS, _FRR)
     status = (found or {}).get("status") or {}

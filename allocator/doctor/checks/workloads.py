@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from allocator.doctor.facts import DAEMON_SETS, DEPLOYMENTS, PODS, Facts
-from allocator.doctor.finding import Finding, error, warning
+from allocator.doctor.finding import Finding, error, note, warning
 from allocator.objects.document import Document
 
 _RESTARTS = 5
@@ -44,18 +44,32 @@ def check_workloads(facts: Facts) -> Iterator[Finding]:
 
 
 def check_versions(facts: Facts) -> Iterator[Finding]:
-    """Find Pods that run another image than the others, or than their workload says."""
+    """Find Pods that run another image than the others, or another build of it."""
     images: dict[str, set[str]] = {}
+    builds: dict[str, set[str]] = {}
     for pod in _ours(facts):
+        ids = {
+            one.get("name"): one.get("imageID") for one in (pod.get("status") or {}).get("containerStatuses") or ()
+        }
         for container in (pod.get("spec") or {}).get("containers") or ():
             if "admitlb" in (container.get("command") or ()):
                 images.setdefault(str(container.get("image")), set()).add(pod["metadata"]["name"])
+                if build := ids.get(container.get("name")):
+                    builds.setdefault(str(build), set()).add(pod["metadata"]["name"])
     if len(images) > 1:
         listed = "; ".join(f"{image}: {', '.join(sorted(pods))}" for image, pods in sorted(images.items()))
         yield warning(
             "images",
             f"Pods run different images: {listed}",
             f"kubectl rollout status -n {facts.namespace} daemonset/speaker deployment/controller",
+        )
+    elif len(builds) > 1:
+        # Nodes of several architectures show a build for each.
+        listed = "; ".join(f"{build}: {', '.join(sorted(pods))}" for build, pods in sorted(builds.items()))
+        yield note(
+            "images",
+            f"Pods run different builds of {next(iter(images))}: {listed}",
+            "kubectl rollout restart the older ones; a tag that moves is a different image on each node",
         )
 
 

@@ -21,7 +21,7 @@ from allocator.kube.resource import (
     Resource,
 )
 from allocator.objects import names
-from tests.unit.commands import manifests
+from tests.unit.commands import bgp_manifests, manifests
 from tests.unit.doctor.clusters import (
     HOME,
     NOW,
@@ -130,6 +130,38 @@ def frr(*, ready: int = 2, updated: int = 2) -> dict[str, Any]:
 
 
 PILED_UP = [allocation(f"192.0.2.{number}", "web", "node-1") for number in range(10, 20)]
+
+
+def announced(*, wanted: int = 2, sent: int = 2, **fault: Any) -> Change:
+    """Both Services of the pool go to a router from both nodes; `fault` are the fields of the advertisement."""
+
+    def change(objects: Objects) -> None:
+        objects[names.BGP_PEERS].append(bgp_manifests.peer(peerAddress="192.0.2.254"))
+        objects[names.BGP_ADVERTISEMENTS].append(bgp_manifests.bgp_advertisement(**fault))
+        for node_name in ("node-1", "node-2"):
+            objects[names.BGP_NODE_STATUSES].append(bgp_status(node_name, wanted=wanted, sent=sent))
+        objects[ENDPOINT_SLICES_V1] += [endpoints("web"), endpoints("api")]
+
+    return change
+
+
+def endpoints(service: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": service, "namespace": "prod", "labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [{"addresses": ["10.244.0.9"], "nodeName": "node-1", "conditions": {"ready": True}}],
+        "ports": [{"port": 80, "protocol": "TCP"}],
+    }
+
+
+def other_build(objects: Objects) -> None:
+    for number, one in enumerate(objects[PODS]):
+        one["status"]["containerStatuses"][0]["imageID"] = f"admitlb@sha256:{number % 2}"
+
+
+def of_version(node_name: str, version: str) -> dict[str, Any]:
+    found = bgp_status(node_name)
+    found["status"]["frrVersion"] = version
+    return found
 
 
 def no_config_map(objects: Objects) -> None:
@@ -397,6 +429,27 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         [("bgp-sessions", "note", "DaemonSet frr")],
     ),
     (
+        "a node that announces fewer prefixes than objects say",
+        announced(wanted=1, sent=1),
+        [("bgp-routes", "warning", "BGPPeer tor")],
+    ),
+    (
+        "prefixes that were not sent",
+        announced(sent=1),
+        [("bgp-routes", "warning", "BGPPeer tor")],
+    ),
+    (
+        "an advertisement for a peer that is not there",
+        announced(wanted=0, sent=0, peers=["spine"]),
+        [("bgp-routes", "error", "Service prod/web"), ("bgp-routes", "error", "Service prod/api")],
+    ),
+    (
+        "two releases of FRR",
+        lambda o: o[names.BGP_NODE_STATUSES].extend([of_version("node-1", "10.3"), of_version("node-2", "8.4.4")]),
+        [("bgp-versions", "note", "FRR")],
+    ),
+    ("two builds of one image", other_build, [("versions", "note", "images")]),
+    (
         "addresses on one node",
         lambda o: o.update({names.IP_ALLOCATIONS: [*PILED_UP], SERVICES: []}),
         [("spread", "note", "node node-1")],
@@ -500,6 +553,7 @@ def test_every_check_has_a_case() -> None:
         kube_proxy("mode: ''\n"),
         kube_proxy("mode: ipvs\nipvs: {strictARP: true}\n"),
         no_config_map,
+        announced(),
         lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1")),
         lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-1", state="Shutdown", message="by hand")),
         lambda o: o[names.BGP_NODE_STATUSES].append(bgp_status("node-that-went", state="Down")),
