@@ -41,7 +41,7 @@ class PasswordWatch(Background):
     `need` replaces which those are, and new ones are read at once; any thread. `on_read` is called with all passwords
     and with the names that were asked for so far, on the watch's thread. The last password of a Secret that is
     deleted, or made unreadable, stays: a session that runs loses nothing. A Secret for which the API server fails
-    (5xx, no answer) counts as asked for after UNREAD_SECONDS; a session goes on with the password that FRR has for it.
+    (5xx, no answer) counts as asked for after UNREAD_SECONDS; a session goes on with the password that FRR has.
     """
 
     def __init__(
