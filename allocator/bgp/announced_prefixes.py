@@ -1,4 +1,4 @@
-"""The prefixes that Services contribute to by their advertisements, and the class of each, kept up to date."""
+"""The prefixes that addresses of Services are announced by, and the class of each, kept up to date."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from allocator.bgp.route_class import Contribution, Prefix, RouteClass, merged
-from allocator.core.addresses import Address
 
-Contributor = tuple[str, Address]
-"""A Service (`namespace/name`) and one of its addresses."""
+Names = tuple[str, ...]
+"""The advertisements that announce an address by a prefix."""
 
 
 @lru_cache(maxsize=4096)
@@ -20,7 +19,7 @@ def _shared(names: frozenset[str]) -> frozenset[str]:
 
 
 class AnnouncedPrefixes:
-    """Prefixes counted by who contributes, so that an aggregate stays until the last of its Services goes.
+    """Prefixes counted by the addresses in them, so that an aggregate stays until the last of these goes.
 
     The class of a prefix follows from the names of the advertisements that contribute to it: prefixes are filed
     under that set of names, so that the change of an advertisement is looked for set by set, not prefix by prefix.
@@ -28,7 +27,8 @@ class AnnouncedPrefixes:
 
     def __init__(self) -> None:
         self._contributions: Mapping[str, Contribution] = {}
-        self._contributors: dict[Prefix, dict[Contributor, tuple[str, ...]]] = {}
+        self._counted: dict[Prefix, Names | dict[Names, int]] = {}
+        """By how many addresses; of one alone, as nearly all are, only the names."""
         self._names_of: dict[Prefix, frozenset[str]] = {}
         self._prefixes_of: dict[frozenset[str], set[Prefix]] = {}
         self._classes: dict[frozenset[str], RouteClass] = {}
@@ -61,16 +61,13 @@ class AnnouncedPrefixes:
             if not changed.isdisjoint(names):
                 self._settle(prefixes)
 
-    def contribute(
-        self, who: Contributor, old: Iterable[Prefix], new: Mapping[Prefix, tuple[str, ...]]
-    ) -> set[Prefix]:
-        """Replace the prefixes of an address by `new`, with the advertisements of each. Returns what to `settle`."""
-        touched = set(old)
-        for prefix in touched - new.keys():
-            del self._contributors[prefix][who]
+    def contribute(self, old: Mapping[Prefix, Names], new: Mapping[Prefix, Names]) -> set[Prefix]:
+        """Replace the prefixes of an address, with the advertisements of each. Returns what to `settle`."""
+        for prefix, names in old.items():
+            self._count(prefix, names, -1)
         for prefix, names in new.items():
-            self._contributors.setdefault(prefix, {})[who] = names
-        return touched | new.keys()
+            self._count(prefix, names, 1)
+        return old.keys() | new.keys()
 
     def settle(self, touched: set[Prefix]) -> None:
         """Note what has become of prefixes whose contributors changed."""
@@ -78,9 +75,22 @@ class AnnouncedPrefixes:
             self._file(prefix)
         self._settle(touched)
 
+    def _count(self, prefix: Prefix, names: Names, change: int) -> None:
+        known = self._counted.pop(prefix, {})
+        counts = {known: 1} if isinstance(known, tuple) else known
+        counts[names] = counts.get(names, 0) + change
+        if not counts[names]:
+            del counts[names]
+        if len(counts) == 1 and counts.get(names) == 1:
+            self._counted[prefix] = names
+        elif counts:
+            self._counted[prefix] = counts
+
     def _file(self, prefix: Prefix) -> None:
-        contributors = self._contributors[prefix]
-        names = _shared(frozenset(name for each in set(contributors.values()) for name in each))
+        counted = self._counted.get(prefix, ())
+        names = _shared(
+            frozenset(counted if isinstance(counted, tuple) else (name for each in counted for name in each))
+        )
         before = self._names_of.pop(prefix, frozenset())
         if before and names != before:
             self._prefixes_of[before].discard(prefix)
@@ -89,8 +99,6 @@ class AnnouncedPrefixes:
         if names:
             self._names_of[prefix] = names
             self._prefixes_of.setdefault(names, set()).add(prefix)
-        else:
-            del self._contributors[prefix]
 
     def _settle(self, prefixes: Iterable[Prefix]) -> None:
         for prefix in prefixes:

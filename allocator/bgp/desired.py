@@ -6,19 +6,20 @@ it was given, and recomputes only what each of them touches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
+from allocator.bgp.address_groups import AddressGroups
 from allocator.bgp.announced_prefixes import AnnouncedPrefixes
-from allocator.bgp.eligibility import Readable, Reason, Selection, endpoint_reason, node_reason, readable, selection
+from allocator.bgp.eligibility import Readable, Reason, endpoint_reason, node_reason, readable
 from allocator.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
 from allocator.bgp.kept_routes import KeptRoutes
 from allocator.bgp.route_class import Prefix, RouteClass, prefix_of
 from allocator.bgp.sessions import Sessions, sessions
-from allocator.core.addresses import Address, Family
+from allocator.core.addresses import Address
 from allocator.objects.bgp_community import CommunityValue
 
 Key = TypeVar("Key")
@@ -77,15 +78,25 @@ def desired_state(inputs: Inputs) -> DesiredState:
     return state
 
 
-_Group = tuple[Family, tuple[str, ...], frozenset[tuple[str, str]]]
-"""Addresses that the same advertisements select: their family, pools, and the Service's labels where any asks."""
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What is announced of an address, whichever it is: one value for most of them."""
+
+    lengths: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """The length of each prefix, and the advertisements that it is of."""
+    reason: Reason | None = None
+    detail: str = ""
+
+    def prefixes(self, address: Address) -> dict[Prefix, tuple[str, ...]]:
+        """Return the prefixes of an address, with the advertisements of each."""
+        return {prefix_of(address, length): names for length, names in self.lengths}
+
+
+_NOTHING = _Choice()
 
 
 class DesiredState:
-    """The desired state of one node. Belongs to one thread; does no I/O.
-
-    Addresses with equal family, pools and labels are a group, for which advertisements are selected once.
-    """
+    """The desired state of one node. Belongs to one thread; does no I/O."""
 
     def __init__(self, node: LocalNode, *, ignore_exclude_label: bool = False) -> None:
         self._ignore_exclude_label = ignore_exclude_label
@@ -100,10 +111,8 @@ class DesiredState:
         self._advertisements: dict[str, Advertisement] = {}
         self._services: dict[str, Service] = {}
         self._here: dict[str, Readable] = {}
-        self._labels_asked = False
-        self._selections: dict[_Group, Selection] = {}
-        self._members: dict[_Group, set[str]] = {}
-        self._announcements: dict[str, dict[Address, Announcement]] = {}
+        self._groups = AddressGroups(self._here, self._pools)
+        self._choices: dict[str, tuple[tuple[Address, _Choice], ...]] = {}
         self._prefixes = AnnouncedPrefixes()
         self._sessions = Sessions({}, {})
         self._sessions_changed = False
@@ -146,7 +155,7 @@ class DesiredState:
         return self._prefixes.announced
 
     def class_of(self, names: Iterable[str]) -> RouteClass:
-        """Return the attributes that the advertisements of these names alone give a prefix."""
+        """Return what a prefix is told by the advertisements of these names alone."""
         return self._prefixes.class_of(frozenset(names))
 
     def take_services_changed(self) -> frozenset[str]:
@@ -166,8 +175,7 @@ class DesiredState:
 
     def announcements(self, service: str) -> Mapping[Address, Announcement]:
         """Return what is announced of each address of a Service, or why it is not."""
-        announced = self._announcements.get(service, {})
-        return {address: self._judged(announcement) for address, announcement in announced.items()}
+        return {address: self._judged(address, choice) for address, choice in self._choices.get(service, ())}
 
     def peers_of(self, service: str) -> frozenset[str]:
         """Return the peers that a Service is configured to be announced to, by its own advertisements."""
@@ -224,7 +232,7 @@ class DesiredState:
     def set_pool(self, name: str, labels: Mapping[str, str] | None) -> None:
         """Take in the labels of an IPAddressPool, or that it is gone."""
         if _put(self._pools, name, labels):
-            self._select_again(lambda group: name in group[1])
+            self._announce(self._groups.reselect(lambda group: name in group[1]))
 
     def set_aliases(self, aliases: Mapping[str, CommunityValue]) -> None:
         """Take in the aliases of all Community objects."""
@@ -243,7 +251,7 @@ class DesiredState:
         if not _put(self._services, key, service):
             return
         if before is not None and (service is None or _place(service) != _place(before)):
-            self._leave_groups(key, before)
+            self._groups.leave(key, before)
         self._announce([key])
 
     def _choose_sessions(self) -> None:
@@ -268,94 +276,69 @@ class DesiredState:
         if not changed:
             return
         self._contribute(changed)
-        labels_asked = any(each.advertisement.service_selectors for each in self._here.values())
-        if labels_asked != self._labels_asked:
-            # Groups differ by something else now.
-            self._labels_asked = labels_asked
-            self._selections.clear()
-            self._members.clear()
+        if self._groups.regroup():
             self._announce(self._services)
         elif reselect:
-            self._select_again(lambda _: True)
+            self._announce(self._groups.reselect())
 
     def _contribute(self, changed: AbstractSet[str]) -> None:
         own = {name: each.contribution for name, each in self._here.items() if each.contribution is not None}
         self._prefixes.set_contributions(own | self._kept.contributions, changed)
 
-    def _select_again(self, concerned: Callable[[_Group], bool]) -> None:
-        services: set[str] = set()
-        for group in [group for group in self._selections if concerned(group)]:
-            before = self._selections.pop(group)
-            if self._select(group) != before:
-                services |= self._members[group]
-        self._announce(services)
-
     def _announce(self, keys: Iterable[str]) -> None:
         touched: set[Prefix] = set()
         node = node_reason(self._node, ignore_exclude_label=self._ignore_exclude_label)
         for key in keys:
-            before = self._announcements.pop(key, {})
+            before = self._choices.pop(key, ())
             service = self._services.get(key)
-            now = self._announcements_of(key, service, node) if service is not None else {}
+            now = self._choices_for(key, service, node) if service is not None else ()
             if now:
-                self._announcements[key] = now
-            if now != before:
-                self._services_changed.add(key)
-            for address in before.keys() | now.keys():
-                old = before[address].prefixes if address in before else {}
-                new = now[address].prefixes if address in now else {}
-                if old != new:
-                    touched |= self._prefixes.contribute((key, address), old, new)
+                self._choices[key] = now
+            if now == before:
+                continue
+            self._services_changed.add(key)
+            old, new = dict(before), dict(now)
+            for address in old.keys() | new.keys():
+                was, will = (each.get(address, _NOTHING).prefixes(address) for each in (old, new))
+                if was != will:
+                    touched |= self._prefixes.contribute(was, will)
         self._prefixes.settle(touched)
 
-    def _announcements_of(self, key: str, service: Service, node: Reason | None) -> dict[Address, Announcement]:
-        announcements = {}
+    def _choices_for(self, key: str, service: Service, node: Reason | None) -> tuple[tuple[Address, _Choice], ...]:
+        choices = []
         for address, pools in service.addresses.items():
-            group = self._group(address, pools, service)
-            self._members.setdefault(group, set()).add(key)
-            chosen = self._select(group)
+            chosen = self._groups.join(key, address, pools, service)
             kept = self._kept.of(address)
             if reason := (None if kept else chosen.reason) or node or endpoint_reason(service, self._node):
-                announcements[address] = Announcement(reason=reason, detail=chosen.detail)
-                continue
-            prefixes: dict[Prefix, tuple[str, ...]] = {}
-            for name, length in (*chosen.advertisements, *kept):
-                prefix = prefix_of(address, length)
-                prefixes[prefix] = _shared((*prefixes.get(prefix, ()), name))
-            announcements[address] = Announcement(prefixes)
-        return announcements
+                choices.append((address, _refusal(reason, chosen.detail)))
+            else:
+                choices.append((address, _choice((*chosen.advertisements, *kept))))
+        return tuple(choices)
 
-    def _group(self, address: Address, pools: tuple[str, ...], service: Service) -> _Group:
-        return address.family, pools, frozenset(service.labels.items() if self._labels_asked else ())
+    def _judged(self, address: Address, choice: _Choice) -> Announcement:
+        """Return what is announced of an address, or why none of its prefixes can be."""
+        prefixes = choice.prefixes(address)
+        if not prefixes or any(prefix in self._prefixes.announced for prefix in prefixes):
+            return Announcement(prefixes, choice.reason, choice.detail)
+        return Announcement(reason=Reason.TOO_MANY_COMMUNITIES, detail=str(next(iter(prefixes))))
 
-    def _select(self, group: _Group) -> Selection:
-        if (known := self._selections.get(group)) is None:
-            family, pools, labels = group
-            known = self._selections[group] = selection(
-                self._here.values(),
-                family=family,
-                pools=pools,
-                pool_labels=self._pools,
-                service_labels=dict(labels),
-            )
-        return known
 
-    def _leave_groups(self, key: str, service: Service) -> None:
-        for group in {self._group(address, pools, service) for address, pools in service.addresses.items()}:
-            self._members[group].discard(key)
-            if not self._members[group]:
-                del self._members[group]
-                del self._selections[group]
+@lru_cache(maxsize=4096)
+def _choice(advertisements: tuple[tuple[str, int], ...]) -> _Choice:
+    """Return what announces an address by these advertisements, each with the length of its prefix."""
+    lengths: dict[int, tuple[str, ...]] = {}
+    for name, length in advertisements:
+        lengths[length] = (*lengths.get(length, ()), name)
+    return _Choice(tuple(lengths.items()))
 
-    def _judged(self, announcement: Announcement) -> Announcement:
-        """Return the announcement, or why none of its prefixes can be announced."""
-        if not announcement.prefixes or any(prefix in self._prefixes.announced for prefix in announcement.prefixes):
-            return announcement
-        return Announcement(reason=Reason.TOO_MANY_COMMUNITIES, detail=str(next(iter(announcement.prefixes))))
+
+@lru_cache(maxsize=4096)
+def _refusal(reason: Reason, detail: str) -> _Choice:
+    return _Choice(reason=reason, detail=detail)
 
 
 def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
-    """Return whether a change of an advertisement may select other addresses, or give them other prefixes."""
+    """Tell whether a change of an advertisement may select other addresses, or give them other prefixes."""
     if before is None or now is None or (before.contribution is None) != (now.contribution is None):
         return True
     one, other = before.advertisement, now.advertisement
@@ -367,12 +350,6 @@ def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
         or (one.local_pref or 0) != (other.local_pref or 0)
         or one.peers != other.peers
     )
-
-
-@lru_cache(maxsize=4096)
-def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Most prefixes are announced by the same few advertisements: one value for each."""
-    return names
 
 
 def _place(service: Service) -> tuple[object, ...]:

@@ -24,7 +24,9 @@ class Prefix(NamedTuple):
 def prefix_of(address: Address, length: int) -> Prefix:
     """Return the prefix of that length that contains the address."""
     host_bits = address.family.bits - length
-    return Prefix(address.family, address.value >> host_bits << host_bits, length)
+    # Of a whole address the number itself: an equal one beside it would be memory for each.
+    value = address.value >> host_bits << host_bits if host_bits else address.value
+    return Prefix(address.family, value, length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -497,3 +498,31 @@ def test_peers_that_contradict_each_other_cost_the_younger_one_only() -> None:
         "e": (NoSession.NO_SECRET, ""),
         "f": (NoSession.NOT_SELECTED, ""),
     }
+
+
+def test_a_service_takes_half_a_kilobyte() -> None:
+    """What most are: one address, of one pool, announced by one advertisement."""
+
+    def memory(count: int) -> int:
+        state = DesiredState(LocalNode(name="node-a"))
+        state.set_pool("public", {})
+        state.set_peer("tor", Peer(name="tor", my_asn=1, peer_asn=2, address=Address.parse("192.0.2.1")))
+        state.set_advertisement("all", Advertisement(name="all"))
+        first = Address.parse("10.0.0.0").value
+        services = {
+            f"prod/{number}": Service(
+                addresses={Address(Family.IPV4, first + number): ("public",)}, has_endpoints=True
+            )
+            for number in range(count)
+        }
+        tracemalloc.start()
+        for key, service in services.items():
+            state.set_service(key, service)
+        state.take_difference()
+        state.take_services_changed()
+        used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert state.prefix_count == count
+        return used
+
+    assert (memory(3000) - memory(1000)) / 2000 < 700
