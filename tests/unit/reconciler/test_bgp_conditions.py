@@ -16,7 +16,7 @@ from allocator.rules import bgp_status
 from allocator.rules.configuration import Configuration
 from tests.unit.commands.bgp_manifests import bgp_advertisement, peer
 
-NODES = {f"n{number}": {} for number in range(200)}
+NODES: dict[str, dict[str, str]] = {f"n{number}": {} for number in range(200)}
 PEERS = [f"tor-{number}" for number in range(40)]
 
 
@@ -121,7 +121,7 @@ def test_any_order_of_reports_shows_what_judging_everything_anew_shows(condition
         ("n1", report("n1")),
         ("n2", report("n2", tor_2={"state": "Down"})),
     ]
-    last = {node: report(node) for node in NODES}
+    last: dict[str, Object | None] = {node: report(node) for node in NODES}
     shown = fresh(last)
     for node, document in reports:
         conditions.take_report(node, document)
@@ -130,7 +130,7 @@ def test_any_order_of_reports_shows_what_judging_everything_anew_shows(condition
         assert shown == fresh(last)
 
 
-def fresh(reports: dict[str, Any]) -> dict[str, str]:
+def fresh(reports: dict[str, Object | None]) -> dict[str, str]:
     anew = BgpConditions()
     for node, document in reports.items():
         anew.take_report(node, document)

@@ -58,7 +58,13 @@ def test_the_kernel_shows_a_connection_by_the_listeners_path_for_as_long_as_it_l
                 of_others = connections(read(), path, {1})
         after = connections(read(), path, None)
 
-    assert (before, during, of_us, of_others, after) == (set(), {inode}, {inode}, set(), set())
+    assert [set(each) for each in (before, during, of_us, of_others, after)] == [
+        set(),
+        {inode},
+        {inode},
+        set(),
+        set(),
+    ]
 
 
 def test_a_connection_seen_twice_is_a_speaker() -> None:
