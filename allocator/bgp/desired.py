@@ -155,7 +155,7 @@ class DesiredState:
         return self._prefixes.announced
 
     def class_of(self, names: Iterable[str]) -> RouteClass:
-        """Return what a prefix is told by the advertisements of these names alone."""
+        """Return the attributes that the advertisements of these names alone give a prefix."""
         return self._prefixes.class_of(frozenset(names))
 
     def take_services_changed(self) -> frozenset[str]:
@@ -338,7 +338,7 @@ def _refusal(reason: Reason, detail: str) -> _Choice:
 
 
 def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
-    """Tell whether a change of an advertisement may select other addresses, or give them other prefixes."""
+    """Return whether a change of an advertisement may select other addresses, or give them other prefixes."""
     if before is None or now is None or (before.contribution is None) != (now.contribution is None):
         return True
     one, other = before.advertisement, now.advertisement

@@ -19,7 +19,7 @@ class KeptRoutes:
 
     def __init__(self, routes: Mapping[Prefix, RouteClass] | None = None) -> None:
         self.contributions: dict[str, Contribution] = {}
-        """What is told of the prefixes, and whom, by name."""
+        """What is advertised with the prefixes, and to whom, by name."""
         self._names: dict[Prefix, tuple[str, ...]] = {}
         named: dict[RouteClass, tuple[str, ...]] = {}
         for prefix, route_class in (routes or {}).items():
@@ -55,8 +55,8 @@ def unaccounted(running: Config, peers: Iterable[Peer], announced: Mapping[Prefi
 
 
 def _parts(route_class: RouteClass) -> list[Contribution]:
-    told: dict[Attributes, set[str]] = {}
+    given: dict[Attributes, set[str]] = {}
     for peer, attributes in route_class.named:
-        told.setdefault(attributes, set()).add(peer)
+        given.setdefault(attributes, set()).add(peer)
     everyone = [Contribution(route_class.default)] if route_class.default is not None else []
-    return [*everyone, *(Contribution(attributes, frozenset(peers)) for attributes, peers in told.items())]
+    return [*everyone, *(Contribution(attributes, frozenset(peers)) for attributes, peers in given.items())]

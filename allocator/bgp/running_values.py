@@ -113,7 +113,7 @@ def profile_of(running: Config, name: str) -> BFDProfile | None:
 
 
 def routes_of(running: Config, peers: Iterable[Peer]) -> dict[Prefix, RouteClass]:
-    """Return the prefixes with what each of these peers is told; a prefix that none of them gets is left out."""
+    """Return the prefixes with what each of these peers gets; a prefix that none of them gets is left out."""
     known = list(peers)
     classes: dict[str, RouteClass | None] = {}
     routes = {}
@@ -131,21 +131,21 @@ def _class_of(running: Config, name: str, peers: Iterable[Peer]) -> RouteClass |
     if not tag:
         return None
     common = _attributes(running, name, "1")
-    told = {}
+    given = {}
     for peer in peers:
         out = out_map_name(peer.vrf, peer.id)
         if running.lines.get(("route-map", out, tag[-1])) == "permit":
             own = _attributes(running, out, tag[-1])
-            told[peer.name] = Attributes(
+            given[peer.name] = Attributes(
                 communities=common.communities | own.communities,
                 local_pref=own.local_pref if own.local_pref is not None else common.local_pref,
                 med=own.med if own.med is not None else common.med,
                 prepend=own.prepend,
             )
-    if not told:
+    if not given:
         return None
-    everyone = RouteClass(next(iter(told.values())))
-    return everyone if class_name(everyone) == name else RouteClass(named=tuple(sorted(told.items())))
+    everyone = RouteClass(next(iter(given.values())))
+    return everyone if class_name(everyone) == name else RouteClass(named=tuple(sorted(given.items())))
 
 
 def _attributes(running: Config, route_map: str, sequence: str) -> Attributes:

@@ -48,11 +48,11 @@ class BgpConditions:
         if announcing is not bool(self._statuses):
             self._read_from = None
         elif before is None or now is None or (before.node, before.message) != (now.node, now.message):
-            # Each peer's conditions tell how many nodes report, and why one has not got that far.
+            # Each peer's conditions say how many nodes report, and why one has not got that far.
             self._unsettle_peers(None)
         else:
-            told, tells = _told(before), _told(now)
-            self._unsettle_peers({peer for peer in told.keys() | tells.keys() if told.get(peer) != tells.get(peer)})
+            was, now_is = _shown(before), _shown(now)
+            self._unsettle_peers({peer for peer in was.keys() | now_is.keys() if was.get(peer) != now_is.get(peer)})
 
     def pending(
         self, found: Configuration, objects: Objects, nodes: Labels, absent_secrets: frozenset[str]
@@ -83,13 +83,13 @@ def sound(found: Configuration, objects: Objects, kind: Resource) -> list[Object
     return [one for one in objects[kind] if found.fault(kind, name_of(one)) is None]
 
 
-def _told(status: BgpNodeStatus) -> dict[str, tuple[object, ...]]:
-    """Return, by BGPPeer, what of a node's report its conditions tell; the counters of prefixes are not in it."""
+def _shown(status: BgpNodeStatus) -> dict[str, tuple[object, ...]]:
+    """Return, by BGPPeer, what of a node's report its conditions show; the counters of prefixes are not in it."""
 
-    def tells(entry: SessionEntry) -> tuple[object, ...]:
+    def shown(entry: SessionEntry) -> tuple[object, ...]:
         return entry.up, entry.message, entry.rejected
 
-    return {entry.peer: tells(entry) for entry in status.sessions}
+    return {entry.peer: shown(entry) for entry in status.sessions}
 
 
 def _judges(

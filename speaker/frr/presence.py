@@ -47,7 +47,7 @@ class SpeakerPresence:
         """When a speaker was last there, or the start; monotonic seconds."""
 
     def look(self, seen: frozenset[int], now: float) -> bool:
-        """Take in the connections that there are; tell whether one is a speaker's."""
+        """Take in the connections that there are; return whether one is a speaker's."""
         present = bool(seen & self._seen)
         self._seen = seen
         if present:

@@ -79,8 +79,8 @@ def _wanted(state: DesiredState) -> dict[str, int]:
     """Return, for each session, how many prefixes it is to carry."""
     return {
         name: sum(
-            prefix.family in peer.families and told.for_peer(name) is not None
-            for prefix, told in state.prefixes.items()
+            prefix.family in peer.families and route_class.for_peer(name) is not None
+            for prefix, route_class in state.prefixes.items()
         )
         for name, peer in state.sessions.running.items()
     }
@@ -96,7 +96,9 @@ def _unannounced(states: _States, services: Mapping[str, Service]) -> Iterator[F
             if (key, address) in announced:
                 continue
             if reasons := reasons_everywhere(key, address, states):
-                said = "; ".join(f"{why}, on {listed(sorted(on))}" for why, on in islice(sorted(reasons.items()), 2))
+                why_not = "; ".join(
+                    f"{why}, on {listed(sorted(on))}" for why, on in islice(sorted(reasons.items()), 2)
+                )
                 yield error(
-                    f"Service {key}", f"{address} goes to no router: {said}", f"kubectl admitlb explain {key}"
+                    f"Service {key}", f"{address} goes to no router: {why_not}", f"kubectl admitlb explain {key}"
                 )

@@ -41,8 +41,8 @@ def check_bgp_versions(facts: Facts) -> Iterator[Finding]:
         if status.frr_version:
             nodes.setdefault(status.frr_version, []).append(status.node)
     if len(nodes) > 1:
-        said = "; ".join(f"{version} on {listed(sorted(on))}" for version, on in sorted(nodes.items()))
-        yield note("FRR", f"nodes run different releases: {said}", "kubectl admitlb bgp roll")
+        found = "; ".join(f"{version} on {listed(sorted(on))}" for version, on in sorted(nodes.items()))
+        yield note("FRR", f"nodes run different releases: {found}", "kubectl admitlb bgp roll")
 
 
 def _workload(facts: Facts) -> Iterator[Finding]:
