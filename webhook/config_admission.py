@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from allocator.allocation.cache import ClaimCache
 from allocator.allocation.cluster_families import known_service_cidrs
@@ -20,7 +21,8 @@ from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import Resource
 from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
-from allocator.objects.document import InvalidDocument, labels_of
+from allocator.objects.document import InvalidDocument, in_deletion, labels_of
+from allocator.objects.field_managers import has_applied, managers_of
 from allocator.objects.pool import pool_from
 from allocator.process.logs import EventLog
 from allocator.rules.cluster_context import ClusterContext, ServiceKey
@@ -48,7 +50,7 @@ class ConfigAdmission:
         """Admit what its kind's rules allow; an object on its way out passes, it can only lose finalizers."""
         kind = BY_KIND[review.group, review.kind]
         document = review.object
-        if document is not None and (document.get("metadata") or {}).get("deletionTimestamp"):
+        if in_deletion(document):
             return Answer()
         try:
             verdict = self._deletion(kind, review) if document is None else self._change(kind, review, document)
@@ -66,27 +68,43 @@ class ConfigAdmission:
             context=self._context,
             pool_names=lambda: {pool["metadata"]["name"] for pool in self._cache.pool_documents()},
         )
-        return kind.answer(change, namespace=review.namespace)
+        verdict = kind.answer(change, namespace=review.namespace)
+        manager = review.field_manager
+        if verdict.allowed or not (review.dry_run and manager and has_applied(document, manager)):
+            return verdict
+        # A tool applies a set of objects and dry-runs them one by one: what this one contradicts may change with it.
+        others = replace(change, context=lambda: self._context(apart_from=manager))
+        alone = kind.answer(others, namespace=review.namespace)
+        if not alone.allowed:
+            return verdict
+        warning = (
+            f"dry run: refused when applied, unless {manager} changes in the same set what it contradicts: "
+            f"{verdict.message}"
+        )
+        return replace(alone, warnings=(*alone.warnings, warning))
 
     def _deletion(self, kind: KindRules, review: AdmissionRequest) -> Verdict:
         installed = self._cache.namespace(self._rules.namespace) or {}
-        going = (installed.get("metadata") or {}).get("deletionTimestamp")
-        if review.old_object is None or going:
+        if review.old_object is None or in_deletion(installed):
             # With the namespace goes the whole installation: nothing is left whose addresses could be lost.
             return Verdict()
         return kind.answer_deletion(review.old_object, self._context, namespace=review.namespace, rules=self._rules)
 
-    def _context(self) -> ClusterContext:
-        return _LiveContext(self._cluster, self._cache, self._rules.namespace)
+    def _context(self, *, apart_from: str = "") -> ClusterContext:
+        return _LiveContext(self._cluster, self._cache, self._rules.namespace, apart_from=apart_from)
 
 
 class _LiveContext(ClusterContext):
-    """What an object is checked against, for one review: claims and namespaces as cached, the rest as it is now."""
+    """What an object is checked against, for one review: claims and namespaces as cached, the rest as it is now.
 
-    def __init__(self, cluster: Cluster, cache: ClaimCache, namespace: str) -> None:
+    `apart_from` names a field manager: objects whose spec it wrote can be referred to, and contradict nothing.
+    """
+
+    def __init__(self, cluster: Cluster, cache: ClaimCache, namespace: str, *, apart_from: str = "") -> None:
         self._cluster = cluster
         self._cache = cache
         self._namespace = namespace
+        self._apart_from = apart_from
         self._pools: list[Pool] | None = None
         self._objects: dict[Resource, list[Object]] = {}
 
@@ -130,12 +148,14 @@ class _LiveContext(ClusterContext):
         return foreign_ranges(nodes, known_service_cidrs(self._cluster))
 
     def objects(self, kind: Resource) -> list[Object]:
+        if not self._apart_from:
+            return self.expected(kind)
+        return [one for one in self.expected(kind) if self._apart_from not in managers_of(one, "spec")]
+
+    def expected(self, kind: Resource) -> list[Object]:
         if kind not in self._objects:
             self._objects[kind] = list(self._cluster.list(kind, self._namespace).get("items") or ())
         return self._objects[kind]
-
-    def expected(self, kind: Resource) -> list[Object]:
-        return self.objects(kind)
 
     def nodes(self) -> dict[str, Mapping[str, str]]:
         pages = self._cluster.pages(resource.NODES, metadata_only=True)
@@ -147,6 +167,8 @@ class _LiveContext(ClusterContext):
 
 def _readable(documents: Iterable[Object]) -> Iterator[Pool]:
     for document in documents:
+        if in_deletion(document):
+            continue
         try:
             yield pool_from(document)
         except InvalidDocument as error:

@@ -63,6 +63,8 @@ class AdmissionRequest:
     old_object: Object | None = None
     dry_run: bool = False
     username: str = ""
+    field_manager: str = ""
+    """Who the client says it is in `metadata.managedFields`; empty where it does not."""
     received_at: float | None = field(default=None, compare=False)
     """When it was here as a whole, monotonic: it may have waited for a thread since. None where nobody noted it."""
 
@@ -133,6 +135,7 @@ def _request(request: Object) -> AdmissionRequest:
     if operation not in OPERATIONS:
         raise MalformedReview("request.operation", f"{operation!r} is none of {', '.join(OPERATIONS)}")
     user = _optional_mapping(request, "userInfo", "request.userInfo") or {}
+    options = _optional_mapping(request, "options", "request.options") or {}
     parsed = AdmissionRequest(
         uid=_text(request, "uid", "request.uid", required=True),
         operation=operation,
@@ -146,6 +149,7 @@ def _request(request: Object) -> AdmissionRequest:
         old_object=_optional_mapping(request, "oldObject", "request.oldObject"),
         dry_run=_flag(request, "dryRun", "request.dryRun"),
         username=_text(user, "username", "request.userInfo.username"),
+        field_manager=_text(options, "fieldManager", "request.options.fieldManager"),
     )
     if operation in ("CREATE", "UPDATE") and parsed.object is None:
         raise MalformedReview("request.object", f"missing, but {operation} needs it")

@@ -27,7 +27,7 @@ from allocator.kube import resource
 from allocator.kube.client import ApiError, Cluster, Object
 from allocator.kube.reflector import Change, Reflector
 from allocator.objects import names
-from allocator.objects.document import InvalidDocument
+from allocator.objects.document import InvalidDocument, in_deletion
 from allocator.objects.ip_allocation import claim_from
 from allocator.process.logs import EventLog
 from allocator.rules import configuration
@@ -155,8 +155,8 @@ class ClaimCache:
         return self._configuration
 
     def pool_documents(self) -> list[Object]:
-        """Return the stored pools as cached, invalid ones included."""
-        return self._pool_documents.items()
+        """Return the stored pools as cached, invalid ones included, without those in deletion: they count as gone."""
+        return [document for document in self._pool_documents.items() if not in_deletion(document)]
 
     def claim_documents(self) -> list[Object]:
         """Return the stored IPAllocations as cached; this process's own last writes may not be in it yet."""
@@ -317,7 +317,7 @@ class ClaimCache:
     def _take_pool(self, change: Change) -> None:
         # Admission refuses unsound pools; these came in while nothing checked them.
         name = change.key[1]
-        if change.new is None:
+        if change.new is None or in_deletion(change.new):
             self._parsed.pop(name, None)
         else:
             self._parsed[name] = configuration.age(change.new), configuration.parse(change.new)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -69,6 +69,8 @@ class Pool:
     allow_cross_namespace_sharing: bool | None = None
     """Whether Services of several namespaces may share one address; None where it does not say."""
     shrink_policy: ShrinkPolicy = ShrinkPolicy.REJECT
+    addresses_from: frozenset[str] = frozenset()
+    """Pools whose addresses this one is to have: it may overlap them, and has not what they still have."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -242,6 +244,29 @@ def disjoint(pools: Iterable[Pool]) -> bool:
     """Return whether no two ranges, of one pool or of two, share an address."""
     stretches = sorted((owned.family, owned.first, owned.last) for pool in pools for owned in pool.ranges)
     return all(one[0] is not two[0] or one[2] < two[1] for one, two in pairwise(stretches))
+
+
+def usable_beside(pool: Pool, others: Iterable[Pool]) -> Pool:
+    """Return the pool without the addresses that pools it takes them from still have."""
+    held = [
+        theirs
+        for other in others
+        if other.name in pool.addresses_from and other.name != pool.name
+        for theirs in other.ranges
+    ]
+    if not any(mine.overlaps(theirs) for mine in pool.ranges for theirs in held):
+        return pool
+    return replace(pool, ranges=tuple(part for owned in pool.ranges for part in _rest(owned, held)))
+
+
+def _rest(owned: AddressRange, held: Sequence[AddressRange]) -> Iterator[AddressRange]:
+    if not any(owned.overlaps(theirs) for theirs in held):
+        yield owned
+        return
+    for first, last in _gaps(owned, held):
+        ends = dict.fromkeys(str(Address(owned.family, value)) for value in (first, last))
+        anycast = owned.anycast if owned.anycast is not None and first <= owned.anycast <= last else None
+        yield AddressRange(owned.family, first, last, "-".join(ends), anycast)
 
 
 def overlaps(pool: Pool, others: Iterable[Pool]) -> list[Overlap]:

@@ -78,6 +78,11 @@ def in_order_of_age(documents: Iterable[Document]) -> list[Document]:
     return sorted(documents, key=lambda one: (one["metadata"].get("creationTimestamp") or "", name_of(one)))
 
 
+def in_deletion(document: Document | None) -> bool:
+    """Return whether the object is deleted but for the finalizers that somebody has put on it."""
+    return bool(((document or {}).get("metadata") or {}).get("deletionTimestamp"))
+
+
 def labels_of(document: Document | None) -> Mapping[str, str]:
     """Return metadata.labels, empty when absent."""
     labels: Mapping[str, str] = ((document or {}).get("metadata") or {}).get("labels") or {}

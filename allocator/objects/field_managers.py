@@ -16,6 +16,12 @@ def managers_of(document: Document | None, *path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry.get("manager") or "unknown") for entry in owners))
 
 
+def has_applied(document: Document, manager: str) -> bool:
+    """Return whether the manager has applied the object server-side, so that it declares all it wants of it."""
+    entries: Iterable[Document] = (document.get("metadata") or {}).get("managedFields") or ()
+    return any(entry.get("manager") == manager and entry.get("operation") == "Apply" for entry in entries)
+
+
 def _owns(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
     for name in path:
         if f"f:{name}" not in fields:

@@ -23,6 +23,10 @@ def pool_from(document: Document) -> Pool:
         problems.add("spec.addresses", "the pool has no addresses; list a CIDR, a range or an address")
     excluded = _ranges_from(spec.get("excludeAddresses"), "spec.excludeAddresses", problems)
     allocation = _allocation_from(spec.get("serviceAllocation"), problems)
+    name = document["metadata"]["name"]
+    sources = names_from(spec.get("addressesFrom"), "spec.addressesFrom", problems)
+    if name in sources:
+        problems.add(f"spec.addressesFrom[{sources.index(name)}]", f"{name} is this pool; name another")
     policy = spec.get("shrinkPolicy", str(ShrinkPolicy.REJECT))
     delay = spec.get("reuseDelaySeconds", DEFAULT_REUSE_DELAY_SECONDS)
     if not 0 <= delay <= _LONGEST_DELAY_SECONDS:
@@ -31,7 +35,7 @@ def pool_from(document: Document) -> Pool:
         problems.add("spec.shrinkPolicy", f"{policy!r} is unknown; use one of {', '.join(ShrinkPolicy)}")
     problems.raise_if_any()
     return Pool(
-        name=document["metadata"]["name"],
+        name=name,
         ranges=ranges,
         excluded=excluded,
         auto_assign=spec.get("autoAssign", True),
@@ -40,6 +44,7 @@ def pool_from(document: Document) -> Pool:
         reuse_delay_seconds=delay,
         allow_cross_namespace_sharing=spec.get("allowCrossNamespaceSharing"),
         shrink_policy=ShrinkPolicy(policy),
+        addresses_from=frozenset(sources),
         labels=labels_of(document),
     )
 
@@ -90,6 +95,14 @@ def pool_overlaps(pool: Pool, others: Iterable[Pool]) -> list[Problem]:
     return [
         Problem(f"spec.addresses[{found.mine_index}]", _overlap_text(pool, found)) for found in overlaps(pool, others)
     ]
+
+
+def not_yet_given_up(pool: Pool, others: Iterable[Pool]) -> str:
+    """Say which of its ranges other pools have that it takes addresses from; empty where none has any more."""
+    sources = [other for other in others if other.name in pool.addresses_from]
+    found = [one for one in overlaps(pool, sources) if one.other_pool != pool.name]
+    listed = "; ".join(f"{one.mine} overlaps {one.other} of pool {one.other_pool}" for one in found)
+    return f"{listed}, which has them until it is narrowed or deleted (spec.addressesFrom)" if found else ""
 
 
 def _overlap_text(pool: Pool, found: Overlap) -> str:

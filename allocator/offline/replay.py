@@ -9,7 +9,7 @@ that comes with addresses in its status was there before the first document: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,7 +23,7 @@ from allocator.objects.node import Node, node_from
 from allocator.objects.pool import pool_from
 from allocator.objects.service import addresses_in_status
 from allocator.offline.input_documents import InputDocument
-from allocator.offline.live_cluster import LiveCluster, pools_of
+from allocator.offline.live_cluster import LiveCluster
 from allocator.offline.manifests import Manifest, Manifests
 from allocator.offline.replayed_context import ReplayedContext
 from allocator.offline.schemas import Schemas
@@ -56,18 +56,20 @@ class Replay:
         self._rules = rules
         self._manifests = Manifests(schemas, namespace=rules.namespace, default_namespace=default_namespace)
         self._pools: dict[str, Pool] = {}
+        """Every pool as stored; what may be used of them is in `_usable`."""
+        self._usable: dict[str, Pool] = {}
         self._stored: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
         self._named: dict[Resource, dict[Key, Document]] = {kind.resource: {} for kind in KINDS}
         """Every object of the input by its first document: what one names may come after it."""
         self._nodes: dict[str, Node] = {}
         """Those in the input, as its last document has each: nothing in the input makes or changes nodes."""
-        self.services = SimulatedServices(rules, pools=self._pools.values, namespace=self._namespace)
+        self.services = SimulatedServices(rules, pools=self._usable_pools, namespace=self._namespace)
 
     def start_from(self, live: LiveCluster) -> None:
         """Be where a live cluster is, whatever admission would say of its objects today. For a fresh replay."""
-        sound = configuration.read(pools_of(live)).sound_pools()
         for kind, documents in live.objects.items():
-            for document in documents:
+            in_order = sorted(documents, key=configuration.age) if kind is names.IP_ADDRESS_POOLS else documents
+            for document in in_order:
                 metadata = document["metadata"]
                 key = (metadata.get("namespace") or "", metadata["name"])
                 if kind is resource.NODES:
@@ -75,8 +77,9 @@ class Replay:
                 if kind not in self._stored:
                     continue
                 self._stored[kind][key] = self._named[kind][key] = document
-                if kind is names.IP_ADDRESS_POOLS and metadata["name"] in sound:
-                    self._pools[metadata["name"]] = sound[metadata["name"]]
+                if kind is names.IP_ADDRESS_POOLS and isinstance(pool := configuration.parse(document), Pool):
+                    self._pools[metadata["name"]] = pool
+        self._settle_pools()
         self.services.begin(live.objects.get(resource.SERVICES, ()), live.claims)
 
     def run(self, documents: Sequence[InputDocument]) -> list[Answer]:
@@ -117,8 +120,21 @@ class Replay:
         return answers
 
     def pools(self) -> list[Pool]:
-        """Return the pools there are, in the order of their first documents."""
+        """Return the pools there are, as far as they may be used, in the order of their first documents."""
+        return list(self._usable.values())
+
+    def stored_pools(self) -> list[Pool]:
+        """Return the same as they are stored."""
         return [self._pools[name] for _, name in self._stored[names.IP_ADDRESS_POOLS] if name in self._pools]
+
+    def _usable_pools(self) -> Iterable[Pool]:
+        return self._usable.values()
+
+    def _settle_pools(self) -> Iterable[str]:
+        """Find out anew what may be used of each pool; return of which it is something else than before."""
+        before = self._usable
+        self._usable = configuration.of_pools((pool.name, pool) for pool in self.stored_pools()).sound_pools()
+        return [name for name, pool in self._usable.items() if before.get(name) != pool]
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -175,7 +191,7 @@ class Replay:
         name = manifest.key[1]
         if kind is names.IP_ADDRESS_POOLS:
             self._pools[name] = pool_from(manifest.content)
-            self.services.pool_changed(name)
+            self._pool_changed(name)
         elif kind is resource.NAMESPACES:
             self.services.namespace_changed(name)
 
@@ -188,7 +204,11 @@ class Replay:
     def _drop_pool(self, key: Key) -> None:
         del self._stored[names.IP_ADDRESS_POOLS][key]
         self._pools.pop(key[1], None)
-        self.services.pool_changed(key[1])
+        self._pool_changed(key[1])
+
+    def _pool_changed(self, name: str) -> None:
+        for affected in dict.fromkeys((name, *self._settle_pools())):
+            self.services.pool_changed(affected)
 
     def _service(self, manifest: Manifest) -> Verdict:
         if manifest.going:

@@ -26,7 +26,7 @@ class ReplayedContext(ClusterContext):
     replay: Replay
 
     def pools(self) -> list[Pool]:
-        return self.replay.pools()
+        return self.replay.stored_pools()
 
     def namespaces(self) -> dict[str, Mapping[str, str]]:
         return self.replay.namespaces()

@@ -11,7 +11,7 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
-from allocator.objects.document import annotations_of, labels_of
+from allocator.objects.document import annotations_of, in_deletion, labels_of
 from allocator.objects.pool import ranges_of
 from allocator.reconciler.waiting import ANY_PIN, ANY_POOL, Interest, Waiting, freed_by
 
@@ -84,7 +84,8 @@ class AffectedServices:
             # All that wait say which pools there are.
             self._try(self._waiting.everybody())
         else:
-            self._try(self._waiting.concerned(frozenset({("pool", name), ANY_POOL, ANY_PIN})))
+            takers = {("pool", pool.name) for pool in self._cache.pools() if name in pool.addresses_from}
+            self._try(self._waiting.concerned(frozenset({("pool", name), ANY_POOL, ANY_PIN, *takers})))
 
     def _try(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -96,6 +97,6 @@ def _rules_changed(change: Change) -> bool:
 
     def read(obj: Object | None) -> object:
         annotations = [annotations_of(obj).get(key) for key in (names.QUOTA_ANNOTATION, names.TAKE_OVER_ANNOTATION)]
-        return (obj or {}).get("spec"), labels_of(obj), annotations
+        return (obj or {}).get("spec"), labels_of(obj), annotations, in_deletion(obj)
 
     return change.old is None or change.new is None or read(change.old) != read(change.new)

@@ -232,7 +232,8 @@ class Reporter:
         fault = found.pool_faults.get(name)
         # Before the advertisements are listed, none is missing.
         lacks = found.not_announced(name) if self._advertisements.synced else ""
-        about = (document["metadata"]["uid"], document["metadata"]["resourceVersion"], fault, lacks)
+        awaited = found.awaited.get(name, "")
+        about = (document["metadata"]["uid"], document["metadata"]["resourceVersion"], fault, awaited, lacks)
         if self._reported.get(name) == (*about, used, used.changes):
             return
         lan = Judgement()
@@ -241,7 +242,7 @@ class Reporter:
             lan = self._foreign_hosts.review(document, pool, announced=not lacks)
             # As it is now: what was marked is none of those that come next.
             used, coming = self._cache.usage_of(name), self._cache.next_addresses(pool)
-        conditions = pool_status.conditions(pool, fault, used, not_announced=lacks, lan=lan)
+        conditions = pool_status.conditions(pool, fault, used, awaited=awaited, not_announced=lacks, lan=lan)
         fields: dict[str, int | str | list[str]] = {
             **pool_status.counters(pool, used),
             **pool_status.conflict_counters(used),

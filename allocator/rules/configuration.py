@@ -11,12 +11,12 @@ from itertools import chain
 from types import MappingProxyType
 
 from allocator.core.pool_selection import PoolSelection
-from allocator.core.pools import Pool, disjoint
+from allocator.core.pools import Pool, disjoint, usable_beside
 from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.objects import names
-from allocator.objects.document import Document, InvalidDocument
-from allocator.objects.pool import pool_from, pool_overlaps
+from allocator.objects.document import Document, InvalidDocument, in_deletion
+from allocator.objects.pool import not_yet_given_up, pool_from, pool_overlaps
 from allocator.rules import bgp_configuration
 from allocator.rules.bgp_nodes import Labels, Nodes
 from allocator.rules.kinds import BY_KIND
@@ -40,6 +40,8 @@ class Configuration:
     pools: dict[str, Pool] = field(default_factory=dict)
     faults: dict[str, dict[str, Fault]] = field(default_factory=dict)
     """By kind and name."""
+    awaited: dict[str, str] = field(default_factory=dict)
+    """Pools that take addresses from others which still have them, and what that is; `pools` has them without it."""
     selections: tuple[PoolSelection, ...] | None = None
     """What each advertisement selects; None where they are not known."""
 
@@ -82,7 +84,8 @@ class Configuration:
 
     def copy(self) -> Configuration:
         """Return one that faults can be added to without changing this."""
-        return Configuration(dict(self.pools), {kind: dict(faults) for kind, faults in self.faults.items()})
+        faults = {kind: dict(of_kind) for kind, of_kind in self.faults.items()}
+        return Configuration(dict(self.pools), faults, dict(self.awaited))
 
     def add_fault(self, kind: str, name: str, fault: Fault) -> None:
         """Note what is wrong with an object."""
@@ -98,7 +101,8 @@ def read(
 
     Of two pools that overlap the one created later is invalid.
     """
-    found = of_pools((document["metadata"]["name"], parse(document)) for document in sorted(pools, key=age))
+    there = sorted((document for document in pools if not in_deletion(document)), key=age)
+    found = of_pools((document["metadata"]["name"], parse(document)) for document in there)
     add_others(found, others, nodes)
     return found
 
@@ -116,17 +120,33 @@ def of_pools(parsed: Iterable[tuple[str, Pool | InvalidDocument]]) -> Configurat
     found = Configuration()
     listed = list(parsed)
     # As a rule none overlap, which is quickly known; two hundred compared with one another take a while.
-    apart = disjoint(pool for _, pool in listed if isinstance(pool, Pool))
+    readable = [pool for _, pool in listed if isinstance(pool, Pool)]
+    apart = disjoint(readable)
     for name, pool in listed:
         if isinstance(pool, InvalidDocument):
             found.add_fault(names.IP_ADDRESS_POOLS.kind, name, Fault("Invalid", str(pool)))
             continue
-        overlaps = [] if apart else pool_overlaps(pool, found.sound_pools().values())
-        if overlaps:
-            overlap = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
-            found.add_fault(names.IP_ADDRESS_POOLS.kind, name, overlap)
-        found.pools[name] = pool
+        found.pools[name] = pool if apart else _beside(pool, readable, found)
     return found
+
+
+def _beside(pool: Pool, pools: Iterable[Pool], found: Configuration) -> Pool:
+    """Return what may be used of a pool beside all pools, and note its overlaps with those found sound before it."""
+    others = [
+        other
+        for other in found.sound_pools().values()
+        if other.name not in pool.addresses_from and pool.name not in other.addresses_from
+    ]
+    overlaps = pool_overlaps(pool, others)
+    if overlaps:
+        overlap = Fault("Overlap", "; ".join(str(overlap) for overlap in overlaps))
+        found.add_fault(names.IP_ADDRESS_POOLS.kind, pool.name, overlap)
+    # Of two that name each other, as a pool renamed to and fro, the older one has the addresses.
+    sources = [other for other in pools if pool.name not in other.addresses_from or other.name in found.pools]
+    waits = not_yet_given_up(pool, sources)
+    if waits:
+        found.awaited[pool.name] = waits
+    return usable_beside(pool, sources)
 
 
 def add_others(

@@ -6,14 +6,20 @@ from collections.abc import Iterable
 
 from allocator.core.addresses import Family
 from allocator.core.listing import listed
-from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, shared_namespaces
+from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, overlaps, shared_namespaces
 from allocator.objects.document import Document, InvalidDocument
-from allocator.objects.pool import SELECTORS, pool_from, pool_overlaps
+from allocator.objects.pool import SELECTORS, not_yet_given_up, pool_from, pool_overlaps
 from allocator.objects.selectors import repeated_in
 from allocator.rules.bgp_pool import broken_advertisements
 from allocator.rules.cluster_context import ClusterContext
-from allocator.rules.foreign_ranges import overlaps
-from allocator.rules.pool_losses import Affected, affected_by_change, affected_by_deletion, silenced_by_deletion
+from allocator.rules.foreign_ranges import overlaps as foreign_overlaps
+from allocator.rules.pool_losses import (
+    Affected,
+    affected_by_change,
+    affected_by_deletion,
+    passed_on_by_deletion,
+    silenced_by_deletion,
+)
 from allocator.rules.verdict import Rules, Verdict, denied
 
 _LISTED = 20
@@ -26,37 +32,43 @@ def review_pool(new: Document, old: Document | None, *, context: ClusterContext,
     """
     name = new["metadata"]["name"]
     before = _stored(old)
+    remedy = ""
     try:
         pool = pool_from(new)
         repeated_in(new, SELECTORS).raise_if_any()
         moved = before is None or _area(before) != _area(pool)
-        problems = pool_overlaps(pool, context.pools()) if moved else []
+        others = _not_named(pool, context.pools()) if moved else []
+        problems = pool_overlaps(pool, others) if moved else []
+        remedy = _how_to_take_over(pool, others) if problems else ""
         if before is None or moved or before.labels != pool.labels:
             problems += broken_advertisements(before, pool, context)
         if problems:
             raise InvalidDocument(problems)
     except InvalidDocument as error:
-        return denied(422, f"IPAddressPool {name}: {error}")
+        return denied(422, f"IPAddressPool {name}: {error}{remedy}")
     if old is not None and pool.shrink_policy is ShrinkPolicy.REJECT:
         affected = affected_by_change(name, before, pool, context)
         if affected:
             return denied(409, f"IPAddressPool {name}: the change takes away {_listed(affected)}; {_REMEDY}")
     competes = before is None or moved or before.allocation != pool.allocation
     warnings = _competition(pool, context, rules) if competes else []
-    return Verdict(warnings=(*warnings, *(_foreign(pool, context) if moved else ())))
+    awaited = _awaited(before, pool, context)
+    return Verdict(warnings=(*warnings, *(_foreign(pool, context) if moved else ()), *awaited))
 
 
 def review_pool_deletion(old: Document, *, context: ClusterContext) -> Verdict:
     """Answer the deletion of a pool: refused while it is in use, unless its shrinkPolicy says otherwise."""
     name = old["metadata"]["name"]
     pool = _stored(old)
-    # What was never valid was never used.
-    affected = affected_by_deletion(pool, context) if pool is not None else []
-    if pool is None or not affected:
+    if pool is None:
+        # What was never valid was never used.
         return Verdict()
-    if pool.shrink_policy is ShrinkPolicy.REJECT:
-        return denied(409, f"IPAddressPool {name}: its deletion takes away {_listed(affected)}; {_REMEDY}")
-    silent = silenced_by_deletion(pool, affected, context)
+    affected = affected_by_deletion(pool, context)
+    if affected and pool.shrink_policy is ShrinkPolicy.REJECT:
+        remedy = f"{_REMEDY}; to rename the pool, create the new one with spec.addressesFrom: [{name}] first"
+        return denied(409, f"IPAddressPool {name}: its deletion takes away {_listed(affected)}; {remedy}")
+    holders = [*affected, *passed_on_by_deletion(pool, context)]
+    silent = silenced_by_deletion(pool, holders, context) if holders else []
     if not silent:
         return Verdict()
     warning = (
@@ -70,7 +82,27 @@ _REMEDY = "release them first, or set spec.shrinkPolicy to Drain (they keep it u
 
 
 def _area(pool: Pool) -> tuple[object, ...]:
-    return pool.ranges, pool.excluded
+    return pool.ranges, pool.excluded, pool.addresses_from
+
+
+def _not_named(pool: Pool, others: Iterable[Pool]) -> list[Pool]:
+    return [other for other in others if other.name not in pool.addresses_from]
+
+
+def _how_to_take_over(pool: Pool, others: Iterable[Pool]) -> str:
+    found = sorted({one.other_pool for one in overlaps(pool, others)} - {pool.name})
+    return (
+        f"; to take them over from {listed(found)}, write spec.addressesFrom: [{', '.join(found)}]" if found else ""
+    )
+
+
+def _awaited(before: Pool | None, pool: Pool, context: ClusterContext) -> list[str]:
+    """Warn of what other pools have yet to give up; of two that name each other the older one waits for nothing."""
+    others = context.pools() if pool.addresses_from else ()
+    waits = not_yet_given_up(
+        pool, [other for other in others if before is None or pool.name not in other.addresses_from]
+    )
+    return [f"IPAddressPool {pool.name}: {waits}"] if waits else []
 
 
 def _stored(document: Document | None) -> Pool | None:
@@ -120,4 +152,4 @@ def _common_family(one: Pool, two: Pool) -> bool:
 
 
 def _foreign(pool: Pool, context: ClusterContext) -> list[str]:
-    return [f"IPAddressPool {pool.name}: {overlap}" for overlap in overlaps(pool, context.foreign())]
+    return [f"IPAddressPool {pool.name}: {overlap}" for overlap in foreign_overlaps(pool, context.foreign())]

@@ -48,6 +48,13 @@ def affected_by_deletion(pool: Pool, context: ClusterContext) -> list[Affected]:
     return [(claim, holder) for claim in found.values() if claim.in_use for holder in claim.holders]
 
 
+def passed_on_by_deletion(pool: Pool, context: ClusterContext) -> list[Affected]:
+    """List who has an address of the pool that lies in another pool as well, which has it then."""
+    claims = [claim for owned in pool.ranges for claim in context.claims_within(owned) if claim.in_use]
+    kept = {claim.address for claim in _in_no_other(claims, pool, context)}
+    return [(claim, holder) for claim in claims if claim.address not in kept for holder in claim.holders]
+
+
 def _in_no_other(claims: Collection[Claim], pool: Pool, context: ClusterContext) -> list[Claim]:
     """Of claims on addresses of the pool, return those that no other pool has, too."""
     if not claims:
@@ -86,6 +93,7 @@ def _shut_out(before: Pool, after: Pool, context: ClusterContext) -> list[Affect
         for owned in before.ranges
         for claim in context.claims_within(owned)
         if claim.in_use and before.contains(claim.address) and after.contains(claim.address)
+        if _is_of(claim, before, context)
         for holder in claim.holders
         if holder.uid is not None or claim.state is not ClaimState.TENTATIVE
     ]
@@ -112,6 +120,14 @@ def _shut_out(before: Pool, after: Pool, context: ClusterContext) -> list[Affect
             if before.refuses(applicant) is None and after.refuses(applicant) is not None:
                 affected.append((claim, holder))
     return affected
+
+
+def _is_of(claim: Claim, pool: Pool, context: ClusterContext) -> bool:
+    """Whether the address is the pool's, and not that of another that has it, too."""
+    if claim.pool == pool.name:
+        return True
+    owner = owning_pool(claim.address, context.pools(), recorded=claim.pool)
+    return owner is None or owner.name == pool.name
 
 
 def _selectors(pool: Pool) -> tuple[Selector, ...]:

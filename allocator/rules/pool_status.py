@@ -35,15 +35,25 @@ def conflict_counters(usage: Usage) -> dict[str, int]:
 
 
 def conditions(
-    pool: Pool | None, fault: Fault | None, usage: Usage, *, not_announced: str = "", lan: Judgement | None = None
+    pool: Pool | None,
+    fault: Fault | None,
+    usage: Usage,
+    *,
+    awaited: str = "",
+    not_announced: str = "",
+    lan: Judgement | None = None,
 ) -> tuple[Condition, ...]:
     """Say whether the pool works, and what of it is on the move; `not_announced` that no advertisement covers it.
 
+    `awaited` names what other pools have yet to give up to it.
     That is no fault of the pool: it is Ready, its addresses are assigned, and an advertisement may come. Nor is what
     other hosts answer for, of which `lan` knows more than the claims.
     """
     if fault is not None:
         return stalled(fault.reason, fault.message)
+    if awaited:
+        # Ready all the same: a tool that waits for Ready before it prunes would never prune the other pool.
+        return ready("AddressesAwaited", f"the other addresses of the pool are assigned, but {awaited}")
     conflicts = _conflicts(usage.conflicted, lan or Judgement())
     if pool is not None and usage.strays:
         strays = "; ".join(said for said in (_listed(usage.strays.values()), not_announced, conflicts) if said)

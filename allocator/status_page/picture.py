@@ -193,7 +193,11 @@ def _pool(document: Object, configuration: Configuration, usage: dict[str, Usage
         for family in Family
     )
     reported = conditions(
-        pool, configuration.pool_faults.get(name), used, not_announced=configuration.not_announced(name)
+        pool,
+        configuration.pool_faults.get(name),
+        used,
+        awaited=configuration.awaited.get(name, ""),
+        not_announced=configuration.not_announced(name),
     )
     sound = any(one.type == "Ready" and one.status == "True" and one.reason == "Valid" for one in reported)
     return PoolLine(

@@ -95,12 +95,29 @@ def split(lab: Lab) -> None:
     _create(lab, {"addresses": FIRST})
 
 
+def renamed_by_the_recipe(lab: Lab) -> None:
+    """As the refusal says: the new pool takes the addresses over, and then the old one may go."""
+    _change(lab, {"shrinkPolicy": "Reject"})
+    with pytest.raises(Conflict, match=r"create the new one with spec\.addressesFrom: \[lan\] first"):
+        deleted(lab)
+    _create(lab, {"addresses": RANGES, "addressesFrom": ["lan"]})
+    deleted(lab)
+
+
+def split_by_the_recipe(lab: Lab) -> None:
+    _change(lab, {"shrinkPolicy": "Reject"})
+    _create(lab, {"addresses": FIRST, "addressesFrom": ["lan"]})
+    _change(lab, {"addresses": LAST})
+
+
 CHANGES: dict[str, Callable[[Lab], None]] = {
     "range narrowed": changed(addresses=LAST),
     "address excluded": changed(excludeAddresses=FIRST),
     "pool deleted": deleted,
     "pool split": split,
     "pool renamed": renamed,
+    "pool renamed, the new one first": renamed_by_the_recipe,
+    "pool split, the new one first": split_by_the_recipe,
     "autoAssign off": changed(autoAssign=False),
     "serviceAllocation narrowed": changed(serviceAllocation={"namespaces": ["elsewhere"]}),
     "Reassign with nothing else free": changed(

@@ -55,6 +55,10 @@ class SyncFailed(Exception):
     """Why a sync operation failed; Argo CD tries again as `retry` says."""
 
 
+class ComparisonFailed(Exception):
+    """Why an Application's sync status is Unknown: automated sync waits until it is known again."""
+
+
 class Application:
     """What one Argo CD Application does; `server_side` is the sync option ServerSideApply=true."""
 
@@ -94,12 +98,16 @@ class Application:
         return said
 
     def drift(self, objects: Iterable[Object]) -> list[str]:
-        """Say what is OutOfSync: what is missing, and in what the live objects differ."""
+        """Say what is OutOfSync: what is missing, and in what the live objects differ.
+
+        Raises ComparisonFailed. Server-side diff asks nothing about objects that do not exist yet.
+        """
         wanted = [self._tracked(obj) for obj in objects]
-        missing = [f"{key_of(obj)} is missing" for obj in wanted if self._live(obj) is None]
-        if missing:
-            return missing
-        return list(self._predicted_drift(wanted)) if self._server_side else self._three_way_drift(wanted)
+        missing = [obj for obj in wanted if self._live(obj) is None]
+        said = [f"{key_of(obj)} is missing" for obj in missing]
+        if self._server_side:
+            return [*said, *self._predicted_drift([obj for obj in wanted if obj not in missing])]
+        return said or self._three_way_drift(wanted)
 
     def prunable(self, objects: Iterable[Object]) -> list[Key]:
         """Return what is tracked as the Application's and not in Git any more."""
@@ -188,11 +196,12 @@ class Application:
             raise SyncFailed(f"{error}; {self.health(wave)}") from error
 
     def _three_way_drift(self, wanted: Sequence[Object]) -> list[str]:
-        """What `kubectl diff` finds: last applied, wanted and live."""
+        """What `kubectl diff` finds: last applied, wanted and live.
+
+        It asks the API server, as Argo CD does not: what would be refused differs.
+        """
         done = self._site.control_plane.kubectl("diff", "-f", "-", stdin=yaml.safe_dump_all(wanted), check=False)
-        if done.returncode > 1:
-            raise SyncFailed(done.stderr)
-        return done.stdout.splitlines()
+        return (done.stderr if done.returncode > 1 else done.stdout).splitlines()
 
     def _predicted_drift(self, wanted: Sequence[Object]) -> Iterator[str]:
         """Server-side diff, with what webhooks make of the dry run left in (IncludeMutationWebhook=true)."""
@@ -200,8 +209,7 @@ class Application:
             try:
                 predicted = self._api.apply(obj, manager=FIELD_MANAGER, dry_run=True)
             except ApiError as error:
-                yield f"{key_of(obj)}: {error.message}"
-                continue
+                raise ComparisonFailed(f"{key_of(obj)}: {error.message}") from error
             for difference in differences(_normalised(self._live(obj)), _normalised(predicted)):
                 yield f"{key_of(obj)}{difference}"
 

@@ -50,6 +50,13 @@ metadata: {name: greedy, namespace: metallb-system}
 spec: {addresses: [192.0.2.19-192.0.2.40]}
 """
 
+_MALFORMED_POOL = """
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: odd, namespace: metallb-system}
+spec: {addresses: [192.0.2.40-192.0.2.31]}
+"""
+
 _LATE_SERVICE = """
 apiVersion: v1
 kind: Service
@@ -87,6 +94,11 @@ def users_part() -> list[Object]:
 def greedy_pool() -> list[Object]:
     """A pool that overlaps the first."""
     return documents(_GREEDY_POOL)
+
+
+def malformed_pool() -> list[Object]:
+    """A pool that is wrong whatever else there is."""
+    return documents(_MALFORMED_POOL)
 
 
 def open_another_port(service: Object) -> None:

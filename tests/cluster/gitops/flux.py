@@ -154,8 +154,8 @@ class Kustomization:
         wait_until(current, _ESTABLISHED_SECONDS, "definitions and namespaces are there")
 
     def _prune(self, objects: Sequence[Object]) -> list[Change]:
-        """Delete only what still carries our labels and nothing that says otherwise."""
-        pruned = []
+        """Delete only what still carries our labels and nothing that says otherwise; a refusal stops no other."""
+        pruned, refused = [], []
         for obj in sorted(objects, key=_rank, reverse=True):
             live = self._api.live(obj)
             if live is None or not self._labels.items() <= live["metadata"].get("labels", {}).items():
@@ -165,8 +165,11 @@ class Kustomization:
             try:
                 self._api.remove(obj)
             except ApiError as error:
-                raise ReconciliationFailed(f"{key_of(obj)} delete failed: {error.message}") from error
+                refused.append(f"{key_of(obj)} delete failed: {error.message}")
+                continue
             pruned.append(Change(key_of(obj), Action.DELETED))
+        if refused:
+            raise ReconciliationFailed("; ".join(refused))
         return pruned
 
 

@@ -61,6 +61,15 @@ class ControllerPods:
         log = self._directory / f"{container}.log"
         self.processes[container] = Process(argv, name=container, log=log, env=env)
 
+    def replace(self) -> None:
+        """End what runs, take its pods away as a kubelet does at the end of one, and start over with the next."""
+        self.stop()
+        self.processes.clear()
+        for pod in self._cluster.list(PODS, DEFAULT_NAMESPACE, label_selector=_SELECTOR)["items"]:
+            name = pod["metadata"]["name"]
+            command = ("delete", "pod", name, "-n", DEFAULT_NAMESPACE, "--force", "--grace-period=0")
+            self._control_plane.kubectl(*command, check=False)
+
     def _start(self, pod: Object) -> None:
         kubeconfig = self._control_plane.kubeconfig_for(DEFAULT_NAMESPACE, pod["spec"]["serviceAccountName"])
         for container in pod["spec"]["containers"]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from allocator.kube.client import Object
+from allocator.kube.client import Conflict, Object
 from allocator.kube.resource import SERVICES, Resource
-from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS, WEBHOOK_SERVICE
+from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, WEBHOOK_SERVICE
 from tests.cluster.gitops.api import Api
 from tests.cluster.gitops.objects import Key, key_of
 from tests.cluster.gitops.pods import ControllerPods
@@ -84,6 +84,20 @@ class Site:
             for address, claim in self.claims().items()
             if claim["state"] == "Bound"
         }
+
+    def remove_users_part(self) -> None:
+        """Delete every Service of type LoadBalancer and every pool, and wait until nothing is held."""
+        for service in self.cluster.list(SERVICES)["items"]:
+            if service["spec"].get("type") == "LoadBalancer":
+                self.cluster.delete(SERVICES, service["metadata"]["name"], service["metadata"]["namespace"])
+        self.wait(lambda: not self.claims(), 60, "every claim is gone after its Service")
+        # Admission knows of a release a moment after it, and until then protects the pool.
+        self.wait(self._delete_pools, 10, "every pool is deleted", retry_on=(Conflict,))
+
+    def _delete_pools(self) -> bool:
+        for pool in self.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
+            self.cluster.delete(IP_ADDRESS_POOLS, pool["metadata"]["name"], DEFAULT_NAMESPACE)
+        return True
 
     def versions(self) -> dict[Key, str]:
         """Return the version of everything but what lives by being rewritten: leases and events."""

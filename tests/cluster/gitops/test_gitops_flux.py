@@ -14,6 +14,7 @@ from tests.cluster.gitops.commits import (
     ask_for_two_of_one_family,
     greedy_pool,
     late_service,
+    malformed_pool,
     open_another_port,
     paths_in_git,
     users_part,
@@ -174,15 +175,22 @@ class TestEditsInGit:
 
 
 class TestRefusals:
-    """What cannot work is told at the dry run, in the Kustomization's own status, and nothing of it is applied."""
+    """What cannot work is told in the Kustomization's own status."""
 
-    def test_an_overlapping_pool_fails_the_sync_before_anything_is_applied(
+    def test_a_malformed_pool_fails_the_sync_before_anything_is_applied(
         self, site: Site, running: Kustomization, git: list[Object]
     ) -> None:
-        commit = edited([*git, *greedy_pool()], "Service", "web", open_another_port)
+        commit = edited([*git, *malformed_pool()], "Service", "web", open_another_port)
         told = refusal(running, commit)
         assert told in " ".join(PAGE.read_text().split())
         assert _ports(site, "web") == [80]
+
+    def test_an_overlapping_pool_fails_the_sync_when_it_is_applied(
+        self, site: Site, running: Kustomization, git: list[Object]
+    ) -> None:
+        told = refusal(running, [*git, *greedy_pool()])
+        assert told in " ".join(PAGE.read_text().split())
+        assert site.api.live(greedy_pool()[0]) is None
 
     def test_a_service_that_contradicts_itself_fails_the_sync(
         self, site: Site, running: Kustomization, git: list[Object]

@@ -28,7 +28,7 @@ def test_the_comment_of_a_change() -> None:
     )
     why = (
         "spec.addresses&#91;0&#93;: 192.0.2.0/24 overlaps 192.0.2.10-192.0.2.13 of pool lan; every address belongs "
-        "to one range of one pool"
+        "to one range of one pool; to take them over from lan, write spec.addressesFrom: &#91;lan&#93;"
     )
     assert (
         as_markdown(plan)

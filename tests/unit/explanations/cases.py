@@ -259,6 +259,12 @@ CONFIGURATION = {
         case("unspecified", pool("p", "0.0.0.0/0")),
         case("overlap within the pool", pool("p", "192.0.2.0/28", "192.0.2.8-192.0.2.20")),
         case("overlap with another pool", FOUR, pool("p", "192.0.2.0/24")),
+        case(
+            "overlap with a pool that addresses are taken from (a warning)",
+            FOUR,
+            pool("p", "192.0.2.0/24", addressesFrom=["four"]),
+        ),
+        case("addresses taken from itself", pool("p", "192.0.2.0/28", addressesFrom=["p"])),
         case("an excluded address that is none", pool("p", "192.0.2.0/28", excludeAddresses=["x"])),
     ),
     "IPAddressPool: who may have them": (

@@ -132,10 +132,15 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
         ("a sound pool", sound),
         ("a pool that cannot be read", pool("odd", "192.0.2.9-192.0.2.1", "nonsense")),
         ("a pool that overlaps an older one", pool("wide", "192.0.2.0/24")),
+        ("a pool that takes addresses from one that has them", pool("new", "192.0.2.8/29", addressesFrom=["four"])),
     ):
         found = configuration.read([_aged(sound, 1), _aged(document, 2)])
         name = document["metadata"]["name"]
-        yield title, pool_status.conditions(found.pools.get(name), found.pool_faults.get(name), Usage())
+        awaited = found.awaited.get(name, "")
+        yield (
+            title,
+            pool_status.conditions(found.pools.get(name), found.pool_faults.get(name), Usage(), awaited=awaited),
+        )
     pools: advertisement_status.Labels = {"four": {}}
     nowhere = [{"matchLabels": {"zone": "edge"}}]
     for title, document in (

@@ -14,6 +14,7 @@ from allocator.kube.workqueue import WorkQueue
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from allocator.reconciler.affected_services import AffectedServices
 from allocator.reconciler.waiting import ANY_PIN, ANY_POOL
+from allocator.rules.configuration import read
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -73,6 +74,26 @@ class Site:
 @pytest.fixture
 def site() -> Site:
     return Site()
+
+
+def test_a_pool_in_deletion_is_gone_and_its_holders_are_looked_at(site: Site) -> None:
+    site.change_claim(None, claim(1))
+    going = pool("lan", "192.0.2.0/28", version=2)
+    going["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/hold"]}
+    assert ("prod", "web") in site.change_pool(pool("lan", "192.0.2.0/28"), going)
+    assert site.cache.pools() == []
+    assert read([going]).pools == {}
+
+
+def test_who_waits_for_a_pool_is_looked_at_when_the_one_it_takes_from_is_narrowed(site: Site) -> None:
+    site.change_pool(None, pool("new", "192.0.2.8/29", addressesFrom=["lan"]))
+    site.affected.note(
+        ("shop", "late"), frozenset({("pool", "new")}), service={"metadata": {"creationTimestamp": ""}}
+    )
+    site.looked_at()
+    before, after = pool("lan", "192.0.2.0/28"), pool("lan", "192.0.2.0/29", version=2)
+    assert ("shop", "late") in site.change_pool(before, after)
+    assert [str(owned) for one in site.cache.pools() if one.name == "new" for owned in one.ranges] == ["192.0.2.8/29"]
 
 
 def test_a_new_service_has_nobody_else_looked_at(site: Site) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from allocator.core.addresses import Family
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
 from allocator.rules import l2_advertisement_status as advertisement_status
 from allocator.rules.configuration import read
@@ -27,6 +30,47 @@ def test_the_older_of_two_overlapping_pools_is_sound_whatever_the_order() -> Non
         found = read(documents)
         assert list(found.pool_faults) == ["a"]
         assert found.pool_faults["a"].reason == "Overlap"
+
+
+def taking(name: str, *addresses: str, source: str, created: str) -> dict[str, Any]:
+    document = pool(name, *addresses, created=created)
+    document["spec"]["addressesFrom"] = [source]
+    return document
+
+
+def ranges(documents: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {name: [str(owned) for owned in one.ranges] for name, one in read(documents).sound_pools().items()}
+
+
+@pytest.mark.parametrize("created", ["2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"], ids=["older", "younger"])
+def test_a_pool_has_not_what_the_pool_it_takes_from_still_has(created: str) -> None:
+    source = pool("main", "192.0.2.4/30", "2001:db8::4-2001:db8::7")
+    new = taking("new", "192.0.2.0/28", "198.51.100.1", "2001:db8::/124", source="main", created=created)
+    mine = ["192.0.2.0-192.0.2.3", "192.0.2.8-192.0.2.15", "198.51.100.1", "2001:db8::-2001:db8::3"]
+    mine.append("2001:db8::8-2001:db8::f")
+    assert ranges([source, new]) == {"main": ["192.0.2.4/30", "2001:db8::4-2001:db8::7"], "new": mine}
+    found = read([source, new])
+    assert not found.errors()
+    assert found.awaited["new"].startswith("192.0.2.0/28 overlaps 192.0.2.4/30 of pool main; 2001:db8::/124 overlaps")
+    # The first address of an IPv6 CIDR is not assigned by itself, in what is left of it either.
+    assert found.pools["new"].capacity(Family.IPV6) == 11
+    narrowed = pool("main", "192.0.2.64/30")
+    assert ranges([narrowed, new])["new"] == ["192.0.2.0/28", "198.51.100.1", "2001:db8::/124"]
+    assert read([narrowed, new]).awaited == {}
+
+
+def test_of_two_that_take_from_each_other_the_older_one_has_the_addresses() -> None:
+    older = taking("b", "192.0.2.0/28", source="a", created="2026-01-01T00:00:00Z")
+    younger = taking("a", "192.0.2.8/28", source="b", created="2026-01-02T00:00:00Z")
+    for documents in ([older, younger], [younger, older]):
+        assert ranges(documents) == {"b": ["192.0.2.0/28"], "a": []}
+        assert list(read(documents).awaited) == ["a"]
+
+
+def test_what_one_takes_from_another_excuses_no_overlap_with_a_third() -> None:
+    new = taking("new", "192.0.2.0/24", source="main", created="2026-01-03T00:00:00Z")
+    found = read([pool("main", "192.0.2.0/28"), pool("third", "192.0.2.128/25"), new])
+    assert found.pool_faults["new"].message.startswith("spec.addresses[0]: 192.0.2.0/24 overlaps 192.0.2.128/25")
 
 
 def test_who_overlaps_only_a_faulty_pool_is_sound() -> None:

@@ -121,6 +121,53 @@ def test_an_overlapping_pool_can_be_removed_while_the_other_has_the_addresses_to
     assert review_pool(narrowed, TWIN, context=cluster, rules=Rules()).code == 409
 
 
+RENAMED = {**document({"addressesFrom": ["main"]}), "metadata": {"name": "renamed"}}
+
+
+def test_a_pool_is_renamed_by_one_that_takes_its_addresses_and_the_refusal_of_its_deletion_says_so(
+    cluster: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = {**RENAMED, "spec": document({})["spec"]}
+    refused = review_pool(without, None, context=cluster, rules=Rules())
+    assert (refused.code, refused.message.endswith("write spec.addressesFrom: [main]")) == (422, True)
+    assert (
+        "create the new one with spec.addressesFrom: [main]"
+        in review_pool_deletion(document({}), context=cluster).message
+    )
+    created = review_pool(RENAMED, None, context=cluster, rules=Rules())
+    assert created.allowed
+    assert created.warnings[-1] == (
+        "IPAddressPool renamed: 10.0.0.0/16 overlaps 10.0.0.0/16 of pool main, which has them until it is narrowed "
+        "or deleted (spec.addressesFrom)"
+    )
+    monkeypatch.setattr(cluster, "stored", [pool_from(document({})), pool_from(RENAMED)])
+    assert review_pool_deletion(document({}), context=cluster) == Verdict()
+    monkeypatch.setattr(cluster, "stored", [pool_from(RENAMED)])
+    assert review_pool(without, RENAMED, context=cluster, rules=Rules()) == Verdict()
+
+
+@pytest.mark.parametrize("names", [{"main"}, {"main", "renamed"}])
+def test_a_renamed_pool_whose_new_name_is_announced_by_nobody_is_warned_of(
+    cluster: Counted, monkeypatch: pytest.MonkeyPatch, names: set[str]
+) -> None:
+    labelled = document({"labels": {"tier": "public"}})
+    by_label = PoolSelection(selectors=(selector_from({"matchLabels": {"tier": "public"}}, ""),))
+    others = [PoolSelection(names=frozenset({"renamed"}))] if "renamed" in names else []
+    monkeypatch.setattr(cluster, "advertisements", [by_label, *others])
+    monkeypatch.setattr(cluster, "stored", [pool_from(labelled), pool_from(RENAMED)])
+    verdict = review_pool_deletion(labelled, context=cluster)
+    assert verdict.allowed
+    assert bool(verdict.warnings) == ("renamed" not in names)
+
+
+def test_who_is_shut_out_of_a_pool_that_has_not_the_address_yet_loses_nothing(
+    cluster: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "stored", [pool_from(document({})), pool_from(RENAMED)])
+    closed = {**RENAMED, "spec": {**RENAMED["spec"], "serviceAllocation": {"namespaces": ["elsewhere"]}}}
+    assert review_pool(closed, RENAMED, context=cluster, rules=Rules()).allowed
+
+
 @pytest.mark.parametrize(("namespace", "code"), [("metallb-system", 409), ("elsewhere", 200)])
 def test_a_pool_in_a_namespace_that_nobody_reads_takes_nothing_away(
     cluster: Counted, namespace: str, code: int
