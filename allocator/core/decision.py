@@ -108,6 +108,12 @@ class _Case:
         if isinstance(pool, Refusal):
             return pool
         owner = next((candidate for candidate in self.pools if candidate.spans(pin)), None)
+        if pool is not None and owner is not pool and any(pin in part for part in pool.awaited):
+            return self.reasons.refusal(
+                RefusalKind.NOT_IN_POOL,
+                f"{pin} of pool {pool.name} is still in the pool that it takes it over from",
+                "narrow or delete that one",
+            )
         if pool is not None and owner is not pool:
             return self.reasons.refusal(
                 RefusalKind.MALFORMED,

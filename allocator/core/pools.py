@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -71,6 +71,8 @@ class Pool:
     shrink_policy: ShrinkPolicy = ShrinkPolicy.REJECT
     addresses_from: frozenset[str] = frozenset()
     """Pools whose addresses this one is to have: it may overlap them, and has not what they still have."""
+    awaited: tuple[AddressRange, ...] = ()
+    """What those pools still have of this one's addresses: none of it is in `ranges`."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -130,8 +132,8 @@ class Pool:
         return count
 
     def has_family(self, family: Family) -> bool:
-        """Return whether any range is of the family."""
-        return any(owned.family is family for owned in self.ranges)
+        """Return whether any range is of the family, that of another pool still included."""
+        return any(owned.family is family for owned in (*self.ranges, *self.awaited))
 
     def refuses(self, applicant: Applicant) -> str | None:
         """Say why the pool is not open to the applicant, or None when it is open."""
@@ -247,26 +249,35 @@ def disjoint(pools: Iterable[Pool]) -> bool:
 
 
 def usable_beside(pool: Pool, others: Iterable[Pool]) -> Pool:
-    """Return the pool without the addresses that pools it takes them from still have."""
+    """Return the pool with `ranges` and `awaited` as they are while pools it takes addresses from have some."""
     held = [
         theirs
         for other in others
         if other.name in pool.addresses_from and other.name != pool.name
         for theirs in other.ranges
     ]
-    if not any(mine.overlaps(theirs) for mine in pool.ranges for theirs in held):
+    awaited = tuple(
+        _stretch(mine, max(mine.first, theirs.first), min(mine.last, theirs.last))
+        for mine in pool.ranges
+        for theirs in held
+        if mine.overlaps(theirs)
+    )
+    if not awaited:
         return pool
-    return replace(pool, ranges=tuple(part for owned in pool.ranges for part in _rest(owned, held)))
+    left = tuple(part for owned in pool.ranges for part in _without(owned, awaited))
+    return replace(pool, ranges=left, awaited=awaited)
 
 
-def _rest(owned: AddressRange, held: Sequence[AddressRange]) -> Iterator[AddressRange]:
-    if not any(owned.overlaps(theirs) for theirs in held):
-        yield owned
-        return
-    for first, last in _gaps(owned, held):
-        ends = dict.fromkeys(str(Address(owned.family, value)) for value in (first, last))
-        anycast = owned.anycast if owned.anycast is not None and first <= owned.anycast <= last else None
-        yield AddressRange(owned.family, first, last, "-".join(ends), anycast)
+def _without(owned: AddressRange, awaited: Iterable[AddressRange]) -> list[AddressRange]:
+    if not any(owned.overlaps(one) for one in awaited):
+        return [owned]
+    return [_stretch(owned, first, last) for first, last in _gaps(owned, awaited)]
+
+
+def _stretch(owned: AddressRange, first: int, last: int) -> AddressRange:
+    ends = dict.fromkeys(str(Address(owned.family, value)) for value in (first, last))
+    anycast = owned.anycast if owned.anycast is not None and first <= owned.anycast <= last else None
+    return AddressRange(owned.family, first, last, "-".join(ends), anycast)
 
 
 def overlaps(pool: Pool, others: Iterable[Pool]) -> list[Overlap]:

@@ -32,7 +32,7 @@ class Reasons:
 
     def of_each_pool(self) -> list[tuple[str, str]]:
         """Name every pool and why it said no."""
-        return [(pool.name, self._reason(pool)) for pool in self.pools if pool.ranges]
+        return [(pool.name, self._reason(pool)) for pool in self.pools if pool.ranges or pool.awaited]
 
     def nothing_left(self, open_pools: Sequence[Pool]) -> Refusal:
         """Refuse because no pool has what is wanted; `open_pools` are those that might have had it."""
@@ -80,7 +80,10 @@ class Reasons:
         full = [family for family in present if self._is_full(pool, family)]
         lacks = [f"has no {' and '.join(missing)}"] if missing else []
         if full:
-            lacks.append(f"{'' if full == list(request.families) else f'{full[0]} '}full{self._conflicts(pool)}")
+            waits = f", another pool still has {listed(pool.awaited)} of it" if pool.awaited else ""
+            lacks.append(
+                f"{'' if full == list(request.families) else f'{full[0]} '}full{waits}{self._conflicts(pool)}"
+            )
         return ", ".join(lacks)
 
     def _is_full(self, pool: Pool, family: Family) -> bool:
@@ -102,8 +105,9 @@ class Reasons:
 
 
 def ranges_text(pool: Pool) -> str:
-    """Return what a pool owns as its author may have written it."""
-    return listed(pool.ranges)
+    """Return what a pool owns as its author may have written it, and what it is yet to have."""
+    owned = [str(one) for one in pool.ranges]
+    return listed([*owned, *(f"{one} once another pool has given it up" for one in pool.awaited)])
 
 
 def _any_has(pools: Sequence[Pool], family: Family) -> bool:

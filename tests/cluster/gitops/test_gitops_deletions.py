@@ -11,7 +11,7 @@ from allocator.kube.client import ApiError, NotFound, Object
 from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.gitops.flux import Kustomization, ReconciliationFailed
-from tests.cluster.gitops.objects import documents, find, render
+from tests.cluster.gitops.objects import documents, render
 from tests.cluster.gitops.site import OVERLAYS, Site
 from tests.cluster.webhook_replica import PODS
 
@@ -248,7 +248,8 @@ class TestKinds:
         kubectl(site, "delete", "crd", name, "--timeout=60s")
         late = {**WEB, "metadata": {"name": "late", "namespace": "shop"}}
         site.cluster.create(SERVICES, late, "shop")
-        assert site.addresses("shop", "web") == [VIP]
+        site.wait_settled()
+        assert (site.addresses("shop", "web"), site.addresses("shop", "late")) == ([VIP], [])
 
         def back() -> bool:
             admitlb.reconcile(git)
@@ -256,7 +257,7 @@ class TestKinds:
             return True
 
         site.wait(back, 60, "both Kustomizations reconcile", retry_on=(ReconciliationFailed,))
-        (address,) = site.wait(lambda: site.wait_assigned("shop", "late"), 60, "late has an address")
+        (address,) = site.wait_assigned("shop", "late")
         assert site.addresses("shop", "web") == [VIP]
         site.wait(lambda: site.holders() == {VIP: "shop/web", address: "shop/late"}, 30, "each has a claim")
 
@@ -284,7 +285,6 @@ class TestInstallNamespace:
         site.wait(lambda: _freed(site, free), 30, "the API server has seen that nobody is asked")
         site.wait(lambda: _gone(site, DEFAULT_NAMESPACE), 60, "the namespace is gone")
         assert kept(site, claim)
-        find(git, "Namespace", DEFAULT_NAMESPACE)
         admitlb.reconcile(git)
         admitlb.wait_ready(site.pods.attend)
         users.reconcile(USERS)

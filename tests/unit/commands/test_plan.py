@@ -404,3 +404,40 @@ def test_counters_do_not_overflow() -> None:
         "availableIPv4": 16,
         "availableIPv6": 2**63 - 1,
     }
+
+
+TAKER = pool("taker", "192.0.2.12-192.0.2.13", addressesFrom=["four"])
+IN_TAKER = {"metallb.io/address-pool": "taker"}
+AT_13 = IN_TAKER | {"metallb.io/loadBalancerIPs": "192.0.2.13"}
+NARROWED = pool("four", "192.0.2.10-192.0.2.11")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        (IN_TAKER, "taker: full, another pool still has 192.0.2.12-192.0.2.13 of it"),
+        (
+            AT_13,
+            "192.0.2.13 of pool taker is still in the pool that it takes it over from; narrow or delete that one",
+        ),
+    ],
+    ids=["any address", "one address"],
+)
+def test_who_asks_a_pool_for_what_another_still_has_waits_until_it_is_given_up(
+    annotations: dict[str, str], said: str
+) -> None:
+    def outcome(*more: Object) -> Any:
+        return plan(FOUR, TAKER, service("web", annotations=annotations), *more).told["services"][0]
+
+    assert (outcome()["state"], said in outcome()["message"]) == ("Pending", True)
+    for heals in (NARROWED, deleted(FOUR)):
+        assert (outcome(heals)["state"], outcome(heals)["pool"]) == ("Assigned", "taker")
+
+
+def test_what_the_source_has_is_assigned_from_it_until_then() -> None:
+    ran = plan(FOUR, TAKER, service("web", annotations={"loadBalancerIPs": "192.0.2.13"}), deleted(FOUR))
+    assert [one["allowed"] for one in ran.told["documents"]] == [True] * 4
+    assert [(one["ips"], one["pool"]) for one in ran.told["services"]] == [(["192.0.2.13"], "taker")]
+    assert [(one["name"], one["assignedIPv4"], one["availableIPv4"]) for one in ran.told["pools"]] == [
+        ("taker", 1, 1)
+    ]
