@@ -132,11 +132,11 @@ class SimulatedServices:
     def pool_changed(self, name: str) -> None:
         """Claim what statuses show and the pool contains, and ask its holders whether they may stay."""
         self.secure()
-        before = list(self._holding(lambda claim, _: claim.pool == name))
         self._rehome()
         pool = next((pool for pool in self._pools() if pool.name == name), None)
-        within = self._holding(lambda claim, _: pool is not None and pool.spans(claim.address))
-        self._reconsider(dict.fromkeys((*before, *within)))
+        self._reconsider(
+            self._holding(lambda claim, _: claim.pool == name or (pool is not None and pool.spans(claim.address)))
+        )
         self._claims.capacity_changed = True
 
     def _rehome(self) -> None:
