@@ -14,7 +14,7 @@ from allocator.objects.names import FROM_POOL_ANNOTATION, IP_ALLOCATIONS
 from tests.cluster.gitops.argocd import Application, SyncFailed
 from tests.cluster.gitops.argocd_health import HealthChecks
 from tests.cluster.gitops.flux import FIELD_MANAGER, Action, Kustomization, ReconciliationFailed
-from tests.cluster.gitops.objects import render
+from tests.cluster.gitops.objects import documents, render
 from tests.cluster.gitops.site import OVERLAYS, Site
 
 WEB, API = "198.51.100.10", "198.51.100.15"
