@@ -85,6 +85,23 @@ def test_any_text_is_read_or_refused_and_never_breaks(text: str) -> None:
         assert str(error)
 
 
+parts = st.one_of(
+    st.integers(0, 300).map(str),
+    st.sampled_from(["", "00", "01", "0x1", "+1", "1_0", " 1", "1 ", "\u00b2", "\u0663", "-1", "1e1"]),
+)
+
+
+@given(st.lists(parts, min_size=3, max_size=5).map(".".join))
+def test_four_decimal_parts_are_read_as_python_reads_them(text: str) -> None:
+    try:
+        expected = ipaddress.IPv4Address(text.strip())
+    except ValueError:
+        with pytest.raises(AddressError):
+            Address.parse(text)
+    else:
+        assert Address.parse(text) == Address(Family.IPV4, int(expected))
+
+
 @given(V4, V4, V4, V4)
 def test_overlap_is_exact(a: int, b: int, c: int, d: int) -> None:
     one = AddressRange(Family.IPV4, min(a, b), max(a, b), "one")
