@@ -26,6 +26,9 @@ SKEW_SECONDS = 0.2
 _TURNS_AHEAD = 8
 """How many candidates before this one are looked for at a time: their turns take so long that one of them has the
 address by then, nearly always."""
+_NOTICE_TURNS = 2
+"""For how many turns a candidate that is not the first says that it is about to ask the LAN, before it does: the
+first may have begun, too, and where every processor is busy the two hear of each other late."""
 _LISTEN_TURNS = 6
 """For how many turns a node that hears nobody takes nothing after it has got a link back. Kernels ask for hardware
 addresses once a second, and what is asked before the switch passes anything is lost."""
@@ -119,6 +122,8 @@ class GroupDecision:
     def _walk(self, address: Address, held: Held, own: Candidate | None, may_take: bool) -> None:
         """Make every transition that is due."""
         self._note_contested(address, held)
+        if held.waits and held.until is not None and self._now >= held.until:
+            held.until = None
         while True:
             case = self._case(address, held, own, may_take)
             if held.state is State.HANDING_OVER and not case.runs:
@@ -182,6 +187,8 @@ class GroupDecision:
                 fresh = liveness.booting and not self._moment.terms.had_holder(address)
                 held.provisional = held.provisional or (fresh and standings.misses_a_better())
                 held.term = self._term(address)
+            if to is State.PROBING and standings.beaten:
+                held.until = self._now + _NOTICE_TURNS * SKEW_SECONDS
             held.help = None
         if to not in ANNOUNCED:
             held.help = None

@@ -270,7 +270,9 @@ class Holder:
         pending = self._electorate.stale or bool(self._dirty)
         return HolderState(
             states=_updated(before.states, states, gone),
-            scopes=_updated(before.scopes, {address: one.scope for address, one in held.items()}, touched),
+            scopes=_updated(
+                before.scopes, {address: one.scope for address, one in held.items() if not one.waits}, touched
+            ),
             probing=_replaced_set(before.probing, probing, touched),
             claims=_updated(before.claims, claims, touched),
             help=_replaced(before.help, helped, touched),

@@ -203,6 +203,8 @@ class Cluster:
         self.loss = loss
         self.burst_share = 0.0
         """On this share of the ways from one node to another nothing passes for `BURST_SECONDS`, then on others."""
+        self.slowest = 0.001
+        """How many seconds a heartbeat takes at most, from the decision that it tells of to those that follow."""
         self.now = 0.0
         self.sent = 0
         self.members: dict[str, Member] = {}
@@ -550,7 +552,7 @@ class Cluster:
         probing = member.state.probing
         member.answered = set(member.state.scopes) - probing
         member.asking = {address: since for address, since in member.asking.items() if address in probing}
-        for address in probing - member.asking.keys():
+        for address in (probing & member.state.scopes.keys()) - member.asking.keys():
             member.asking[address] = self.now
             self.at(self.now + PROBES * PROBE_SECONDS, self._verdict(member, address, self.now))
 
@@ -574,12 +576,12 @@ class Cluster:
             lost = self.random.random() < max(self.loss, self._lossy.get(way, 0.0)) or self._in_burst(*way)
             if lost or way in self._udp or not self.reaches(*way):
                 continue
-            self.at(self.now + self.random.uniform(0.0001, 0.001), self._delivery(node, heartbeat))
+            self.at(self.now + self.random.uniform(0.0001, self.slowest), self._delivery(node, heartbeat))
         for node, _, heartbeat in member.membership.outgoing_on_lans(self.now, lambda _: None):
             self.sent += 1
             if self.random.random() >= self.loss and not self.lan_out & {member.name, node}:
                 source = str(member.links[-1].addresses[0])
-                self.at(self.now + self.random.uniform(0.0001, 0.001), self._delivery(node, heartbeat, source))
+                self.at(self.now + self.random.uniform(0.0001, self.slowest), self._delivery(node, heartbeat, source))
 
     def _delivery(self, node: str, heartbeat: Heartbeat, source: str = "") -> Callable[[], None]:
         def deliver() -> None:

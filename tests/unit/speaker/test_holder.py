@@ -100,7 +100,12 @@ def test_each_takes_what_nobody_claims_a_moment_after_the_one_before_it() -> Non
         assert before.deadline == (None if place == 0 else pytest.approx(place * SKEW_SECONDS))
         early = decide(holder, inputs(*NODES), place * SKEW_SECONDS - 0.01)
         assert (VIP in early.scopes) == (place == 0)
-        assert VIP in decide(holder, inputs(*NODES), place * SKEW_SECONDS + 0.01).scopes
+        due = decide(holder, inputs(*NODES), place * SKEW_SECONDS + 0.01)
+        assert VIP in due.probing
+        assert (VIP in due.scopes) == (place == 0), "the others are told first"
+        if place:
+            assert due.deadline == pytest.approx((place + 2) * SKEW_SECONDS + 0.01)
+            assert VIP in decide(holder, inputs(*NODES), due.deadline or 0.0).scopes
 
 
 def test_whom_only_others_hear_may_have_taken_it_and_is_waited_for() -> None:
