@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
 from speaker.election.candidates import Candidate
 from speaker.election.case import Case
-from speaker.election.claim_index import ClaimIndex
-from speaker.election.claim_term import ClaimTerms
 from speaker.election.elected_group import ElectedGroup
 from speaker.election.graceful_restart import help_for
 from speaker.election.holder_state import Held
-from speaker.election.inputs import Inputs
+from speaker.election.moment import Moment
+from speaker.election.outcome import Outcome
 from speaker.election.reach import reach
 from speaker.election.standings import Standings
 from speaker.election.transitions import ANNOUNCED, HELD, State, next_state
@@ -34,38 +32,6 @@ _LISTEN_TURNS = 6
 addresses once a second, and what is asked before the switch passes anything is lost."""
 _UNLINKED, _LINKED = "without a link", "with a link again"
 _NOWHERE = Scope(frozenset())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """What is the same for all groups that are decided about at one moment.
-
-    `unready_at` is when this node was last seen not to be Ready.
-    """
-
-    node: str
-    now: float
-    inputs: Inputs
-    alive: frozenset[str]
-    claims: ClaimIndex
-    terms: ClaimTerms
-    handover_seconds: float
-    unready_at: float | None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a decision about a group comes to: `held` are the addresses announced now, `since` and `deadline` what the
-    group is to remember. `holder` names under whom nothing is left to decide as things are (`ElectedGroup`)."""
-
-    states: dict[Address, State] = field(default_factory=dict)
-    held: dict[Address, Held] = field(default_factory=dict)
-    contested: dict[Address, str] = field(default_factory=dict)
-    unable: bool = False
-    since: dict[str, float] = field(default_factory=dict)
-    deadline: float | None = None
-    settled: bool = False
-    holder: str | None = None
 
 
 class GroupDecision:

@@ -13,10 +13,12 @@ from speaker.election.claim_index import ClaimIndex
 from speaker.election.claim_term import ClaimTerms
 from speaker.election.elected_group import ElectedGroup
 from speaker.election.electorate import Electorate
-from speaker.election.group_decision import SKEW_SECONDS, GroupDecision, Moment, Outcome
+from speaker.election.group_decision import SKEW_SECONDS, GroupDecision
 from speaker.election.groups import GroupChanges
 from speaker.election.holder_state import Held, HolderState
 from speaker.election.inputs import Inputs
+from speaker.election.moment import Moment
+from speaker.election.outcome import Outcome
 from speaker.election.transitions import HELD, State
 from speaker.membership.state_sync import Claim
 from speaker.persistent_map import PersistentMap
