@@ -61,7 +61,7 @@ class Held:
 
     @property
     def waits(self) -> bool:
-        """Whether the other candidates are only told yet that this node is about to ask the LAN for it."""
+        """Whether this node only advertises as yet that it is about to ask the LAN for it."""
         return self.state is State.PROBING and self.until is not None
 
     @property

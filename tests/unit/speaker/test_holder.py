@@ -102,7 +102,7 @@ def test_each_takes_what_nobody_claims_a_moment_after_the_one_before_it() -> Non
         assert (VIP in early.scopes) == (place == 0)
         due = decide(holder, inputs(*NODES), place * SKEW_SECONDS + 0.01)
         assert VIP in due.probing
-        assert (VIP in due.scopes) == (place == 0), "the others are told first"
+        assert (VIP in due.scopes) == (place == 0), "the others hear of it first"
         if place:
             assert due.deadline == pytest.approx((place + 2) * SKEW_SECONDS + 0.01)
             assert VIP in decide(holder, inputs(*NODES), due.deadline or 0.0).scopes
