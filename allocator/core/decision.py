@@ -273,7 +273,7 @@ class _Case:
 _DISPLACED = "change this Service back to let it stay"
 
 _KEYS = "release it or add the same metallb.io/allow-shared-ip key to both, with different ports"
-_ALIKE = "share it under one key, with different ports and a like traffic policy, or ask for another address"
+_ALIKE = "share it under one key, with different ports and the same externalTrafficPolicy, or ask for another address"
 _NAMESPACES = "have it allowed by its holder or the pool, or ask for another address"
 _REMEDY_BY_OBSTACLE = {
     ObstacleKind.NO_KEY: _KEYS,
