@@ -31,12 +31,22 @@ metadata:
 spec:
   type: LoadBalancer
   ports: [{port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: without-pods
+  namespace: production
+spec:
+  type: LoadBalancer
+  selector: {app: nothing}
+  ports: [{port: 80}]
 """
 
 
 @pytest.fixture(scope="module")
 def url(lab: Lab) -> Iterator[str]:
-    """The page of the replica that leads: three Services are served, one waits, and one address has moved."""
+    """The page of the replica that leads: three Services are served, one waits, one has no Pods, and one address has moved."""
     lab.install()
     variable = f"ADMITLB_STATUS_PAGE_PORT={PORT}"
     lab.kubectl("set", "env", "deployment/controller", "-n", DEFAULT_NAMESPACE, "--containers=reconciler", variable)
@@ -71,9 +81,12 @@ def leading(lab: Lab) -> str:
 
 def test_a_browser_shows_the_whole_page_and_has_nothing_to_complain_of(url: str, tmp_path: Path) -> None:
     seen = wait_until(
-        lambda: visited if "announced by" in (visited := visit(url)).dom else None, 60, "the page tells of the move"
+        lambda: visited if 'class="alarm"' in (visited := visit(url)).dom else None, 60, "the page has the alarm"
     )
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", seen.dom))
+    assert "1 address is announced by no node" in text.partition("AdmitLB")[2].partition("AdmitLB")[0]
+    assert "production/without-pods no endpoint of the Service serves" in text
+    assert re.search(r"announced by node-\d, before by node-\d", text)
     assert "1 waiting" in text
     assert "external-production" in text
     assert "development/late" in text
