@@ -46,7 +46,7 @@ spec:
 
 @pytest.fixture(scope="module")
 def url(lab: Lab) -> Iterator[str]:
-    """The page of the replica that leads: three Services are served, one waits, one has no Pods, and one address has moved."""
+    """The page of the replica that leads: three Services served, one waits, one has no Pods; an address has moved."""
     lab.install()
     variable = f"ADMITLB_STATUS_PAGE_PORT={PORT}"
     lab.kubectl("set", "env", "deployment/controller", "-n", DEFAULT_NAMESPACE, "--containers=reconciler", variable)
