@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -54,6 +55,23 @@ def test_components_combine_in_any_order_before_those_that_change_what_there_is(
     other = render(compose(tmp_path / "other", *shuffled, *ANNOTATING))
 
     assert {key(obj): settled(obj) for obj in one} == {key(obj): settled(obj) for obj in other}
+
+
+def test_the_remote_overlay_that_install_md_shows_renders_with_its_image(tmp_path: Path) -> None:
+    """From a repository of git's own, in place of the one on the web that the page names."""
+    page = (KUSTOMIZE.parent / "docs" / "install.md").read_text()
+    shown = re.search(r"  ```yaml\n(  resources:.*?)  ```\n", page, re.S)
+    assert shown is not None
+    text, replaced = re.subn(r"https://\S+?(?=//kustomize)", f"file://{KUSTOMIZE.parent}", dedent(shown[1]))
+    assert replaced == 1
+    (tmp_path / "kustomization.yaml").write_text(re.sub(r"(?<=\?ref=)\S+", "HEAD", text))
+    images = {
+        container["image"]
+        for obj in render(tmp_path)
+        if obj["kind"] in {"Deployment", "DaemonSet"}
+        for container in obj["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {"registry.example.com/admitlb:0.1.0"}
 
 
 def test_no_rendered_registration_carries_a_certificate(tmp_path: Path) -> None:
