@@ -12,7 +12,7 @@ OLDEST = (8, 4)
 _LATE_BFD = {(10, 4): 4, (10, 5): 4}
 """By release, the last patch release whose bgpd waits 30 s after BFD went down where a session's hold time is zero.
 
-FRR's pull request 18901 brought it, 20223 mends it: in 10.6.0, and in the patch releases that come next."""
+FRR's pull request 18901 brought it, 20223 fixes it: in 10.6.0, and in the patch releases that come next."""
 
 _NUMBERS = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 

@@ -91,7 +91,7 @@ def _unannounced(states: _States, services: Mapping[str, Service]) -> Iterator[F
     for _, state, _ in states:
         announced |= {(key, route.address) for key in services for route in routes_of(state, key)}
     for key, service in services.items():
-        # Without endpoints there is nothing to announce, which is for the Service's owner to mend.
+        # Without endpoints there is nothing to announce, which is for the Service's owner to fix.
         for address in service.addresses if service.has_endpoints else ():
             if (key, address) in announced:
                 continue
