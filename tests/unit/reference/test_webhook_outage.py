@@ -29,7 +29,7 @@ def policies() -> dict[tuple[str, str], str]:
 
 def rows() -> dict[str, tuple[str, str]]:
     """What the table says of each resource: of creating and changing it, and of deleting it."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for resources, change, delete in re.findall(r"^\| (`[^|]*) \| ([^|]*) \| ([^|]*) \|$", SECTION, re.M):
         found |= {resource: (change, delete) for resource in re.findall(r"`(\w+)`", resources)}
     return {resource: said for resource, said in found.items() if said[0] in SAID.values()}
