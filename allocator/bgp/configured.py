@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from allocator.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Password, Peer, Service
-from allocator.bgp.object_values import advertisement_value, peer_value, profile_value
+from allocator.bgp.object_values import advertisement_value, peer_value
 from allocator.core.pools import Pool
 from allocator.kube.resource import Resource
 from allocator.objects import names
@@ -71,7 +71,7 @@ def configured(documents: Mapping[Resource, Sequence[Document]], pools: Iterable
     profiles = (_readable(document, bfd_profile_from) for document in documents.get(names.BFD_PROFILES, ()))
     return Configured(
         peers=peers,
-        profiles={each.name: profile_value(each) for each in profiles if each is not None},
+        profiles={each.name: each for each in profiles if each is not None},
         advertisements={each.name: advertisement_value(each) for each in advertisements if each is not None},
         aliases=all_aliases(in_order_of_age(documents.get(names.COMMUNITIES, ()))),
         pools={pool.name: pool.labels for pool in pools},

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from allocator.core.addresses import Address, Family
 from allocator.core.pool_selection import ALL_POOLS, PoolSelection
 from allocator.core.selectors import Selector, matches_any
+from allocator.objects.bgp_bfd_profile import BfdProfile
 from allocator.objects.bgp_community import CommunityValue
 from allocator.objects.bgp_peer import DEFAULT_PORT, DynamicAsn
 
@@ -93,18 +94,8 @@ class Peer:
         return not self.node_selectors or matches_any(self.node_selectors, node_labels)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BFDProfile:
-    """One BFDProfile; None is FRR's default (300 ms, 300 ms, x 3, echo 50 ms, TTL 254)."""
-
-    name: str
-    receive_milliseconds: int | None = None
-    transmit_milliseconds: int | None = None
-    detect_multiplier: int | None = None
-    echo_milliseconds: int | None = None
-    echo_mode: bool = False
-    passive_mode: bool = False
-    minimum_ttl: int | None = None
+BFDProfile = BfdProfile
+"""As it is read: nothing of one depends on other objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from allocator.bgp.inputs import Advertisement, BFDProfile, LocalNode, Password, Peer, Service
+from allocator.bgp.inputs import Advertisement, LocalNode, Password, Peer, Service
 from allocator.core.addresses import Family
 from allocator.core.pool_selection import origin_of
 from allocator.core.pools import Pool
-from allocator.objects import announced_service, bgp_advertisement, bgp_bfd_profile, bgp_peer
+from allocator.objects import announced_service, bgp_advertisement, bgp_peer
 from allocator.objects.endpoint_slice import Serving
 from allocator.objects.node import Node
 
@@ -59,20 +59,6 @@ def advertisement_value(advertisement: bgp_advertisement.Advertisement) -> Adver
         prepend=advertisement.attributes.as_path_prepend or None,
         aggregation_v4=advertisement.length(Family.IPV4),
         aggregation_v6=advertisement.length(Family.IPV6),
-    )
-
-
-def profile_value(profile: bgp_bfd_profile.BfdProfile) -> BFDProfile:
-    """Return a BFDProfile."""
-    return BFDProfile(
-        name=profile.name,
-        receive_milliseconds=profile.receive_milliseconds,
-        transmit_milliseconds=profile.transmit_milliseconds,
-        detect_multiplier=profile.detect_multiplier,
-        echo_milliseconds=profile.echo_milliseconds,
-        echo_mode=profile.echo,
-        passive_mode=profile.passive,
-        minimum_ttl=profile.minimum_ttl,
     )
 
 

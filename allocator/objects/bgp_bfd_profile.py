@@ -20,7 +20,7 @@ _RANGES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BfdProfile:
-    """Intervals in milliseconds; None where FRR's default applies (300, 300, times 3; echo 50)."""
+    """Intervals in milliseconds; None where FRR's default applies (300, 300, times 3; echo 50; TTL 254)."""
 
     name: str
     receive_milliseconds: int | None = None
@@ -28,8 +28,8 @@ class BfdProfile:
     echo_milliseconds: int | None = None
     detect_multiplier: int | None = None
     minimum_ttl: int | None = None
-    echo: bool = False
-    passive: bool = False
+    echo_mode: bool = False
+    passive_mode: bool = False
 
 
 def bfd_profile_from(document: Document) -> BfdProfile:
@@ -53,6 +53,6 @@ def bfd_profile_from(document: Document) -> BfdProfile:
         echo_milliseconds=spec.get("echoInterval"),
         detect_multiplier=spec.get("detectMultiplier"),
         minimum_ttl=spec.get("minimumTtl"),
-        echo=bool(spec.get("echoMode")),
-        passive=bool(spec.get("passiveMode")),
+        echo_mode=bool(spec.get("echoMode")),
+        passive_mode=bool(spec.get("passiveMode")),
     )

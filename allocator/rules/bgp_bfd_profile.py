@@ -18,7 +18,7 @@ def review_bfd_profile(new: Document, *, context: ClusterContext) -> Verdict:
         profile = bfd_profile_from(new)
     except InvalidDocument as error:
         return denied(422, f"{label}: {error}")
-    if not profile.echo:
+    if not profile.echo_mode:
         return Verdict()
     users = [peer for peer in peers_of(context.objects(names.BGP_PEERS)) if peer.bfd_profile == profile.name]
     return Verdict(

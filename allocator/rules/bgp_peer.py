@@ -76,7 +76,7 @@ def profiles_of(context: ClusterContext) -> list[BfdProfile]:
 
 def echo_problem(peer: Peer, profile: BfdProfile) -> str:
     """Say why echo packets cannot work between a node and the peer; empty where they can."""
-    if not profile.echo:
+    if not profile.echo_mode:
         return ""
     if peer.multi_hop or (peer.ttl_security_hops or 1) > 1:
         return "the peer is several hops away, and echo packets go over one"

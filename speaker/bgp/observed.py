@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from allocator.bgp.inputs import Advertisement, BFDProfile
-from allocator.bgp.object_values import advertisement_value, profile_value
+from allocator.bgp.object_values import advertisement_value
 from allocator.kube.reflector import Change
 from allocator.kube.resource import NODES
 from allocator.objects import bgp_advertisement, bgp_bfd_profile, bgp_peer, node
@@ -101,7 +101,7 @@ def _unreadable(plural: str, document: Document) -> Unreadable:
 _READERS: dict[str, Callable[[Document], Value]] = {
     BGP_PEERS.plural: lambda one: PeerObject(bgp_peer.peer_from(one), _created(one)),
     BGP_ADVERTISEMENTS.plural: lambda one: advertisement_value(bgp_advertisement.advertisement_from(one)),
-    BFD_PROFILES.plural: lambda one: profile_value(bgp_bfd_profile.bfd_profile_from(one)),
+    BFD_PROFILES.plural: bgp_bfd_profile.bfd_profile_from,
     COMMUNITIES.plural: lambda one: Aliases(_created(one), aliases_from(one)),
     IP_ADDRESS_POOLS.plural: lambda one: PoolLabels(dict(labels_of(one))),
     NODES.plural: node.node_from,

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from allocator.bgp.desired import DesiredState, Difference
 from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Peer, Service
-from allocator.bgp.object_values import advertisement_value, peer_value, profile_value
+from allocator.bgp.object_values import advertisement_value, peer_value
 from allocator.bgp.route_class import Prefix, RouteClass
 from allocator.core.addresses import Address
 from allocator.objects.bgp_advertisement import advertisement_from
@@ -159,7 +159,7 @@ def test_what_admission_takes_frr_takes(
         peer = peer_value(peer_from(document))
         state.set_peer(peer.name, peer)
     for document in _admitted(profiles):
-        profile = profile_value(bfd_profile_from(document))
+        profile = bfd_profile_from(document)
         state.set_profile(profile.name, profile)
     for document in _admitted(advertisements):
         advertisement = advertisement_value(advertisement_from(document))
