@@ -6,13 +6,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import click
 
 from allocator import options
 from allocator.commands.live import connected
+from allocator.commands.silent_speakers import silent_since
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
-from allocator.kube.resource import Resource
+from allocator.kube.resource import LEASES, Resource
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, node_status_from
 from allocator.objects.names import BGP_NODE_STATUSES
 
@@ -124,11 +126,22 @@ def _back(since: str, entry: SessionEntry | None) -> bool:
     return entry is not None and entry.up and entry.since != since and entry.sent >= entry.wanted
 
 
+def kept_back(node: str, silent_since: str | None) -> str:
+    """Say why a node is not renewed: nobody would configure its new FRR, or know whether it is as before."""
+    if silent_since is None:
+        return "its sessions are not known (there is no BGPNodeStatus of it): not renewed"
+    return (
+        f"its speaker has not renewed its Lease since {silent_since}, and a new FRR would announce nothing without "
+        f"one: not renewed; see kubectl logs of the speaker on {node}"
+    )
+
+
 def _renew(cluster: Cluster, namespace: str, node: Node, timeout_seconds: float) -> str:
     """Renew one node; return what went wrong, empty for nothing."""
     before = _status(cluster, node.name, namespace)
-    if before is None:
-        return "its sessions are not known (there is no BGPNodeStatus of it): not renewed"
+    silent = silent_since(cluster.list(LEASES, namespace).get("items") or (), datetime.now(UTC))
+    if before is None or node.name in silent:
+        return kept_back(node.name, silent.get(node.name))
     cluster.delete(_PODS, node.pod, namespace, uid=node.uid)
     end = time.monotonic() + timeout_seconds
     waiting = "its new Pod is not ready"

@@ -143,6 +143,7 @@ class Decision:
             Snapshot(
                 node=self._node,
                 waiting_for=self.readiness.waiting_for,
+                known=self.readiness.known,
                 sessions=self.state.sessions.running,
                 profiles=self.state.profiles,
                 refused=self.state.sessions.refused,

@@ -56,7 +56,7 @@ def _message(snapshot: Snapshot) -> str:
     bgpd = snapshot.daemons.get(Daemon.BGPD)
     if bgpd is not None and (old := frr_versions.too_old(bgpd.version)):
         said.append(old)
-    if snapshot.waiting_for:
+    if snapshot.waiting_for and not (snapshot.known and snapshot.lacks(Daemon.BGPD)):
         said.append(f"FRR is left as it is: waiting for {snapshot.waiting_for}")
     if snapshot.leave_reason:
         said.append(f"the node leaves: {snapshot.leave_reason}")
@@ -95,14 +95,13 @@ def _remarks(snapshot: Snapshot, peer: Peer, state: SessionState | None) -> list
         for each in snapshot.withheld
         if (each.vrf, each.neighbor) == (peer.vrf, peer.id)
     ]
-    bgpd = snapshot.daemons.get(Daemon.BGPD)
-    if bgpd is not None and (late := frr_versions.late_bfd(bgpd.version, peer)):
-        remarks.append(late)
     if state is not None and not state.up and not peer.shutdown:
         remarks.append(_why_down(state))
     elif state is None and not remarks and not peer.shutdown:
         remarks.append("FRR does not have it yet")
-    return remarks
+    bgpd = snapshot.daemons.get(Daemon.BGPD)
+    version = bgpd.version if bgpd is not None else ""
+    return [*remarks, *filter(None, (frr_versions.too_old(version), frr_versions.late_bfd(version, peer)))]
 
 
 def _why_down(state: SessionState) -> str:

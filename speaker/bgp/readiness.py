@@ -47,6 +47,11 @@ class Readiness:
         return min(due, default=None)
 
     @property
+    def known(self) -> bool:
+        """Whether all that decides about Services has been read from the API server."""
+        return self.begun or not self._missing
+
+    @property
     def waiting_for(self) -> str:
         """Why FRR is not changed yet; empty once it may be."""
         if self.begun:

@@ -91,6 +91,8 @@ class Snapshot:
     node: str
     waiting_for: str = ""
     """Why FRR is not changed yet, in words; empty once it is. FRR goes on with what it had until then."""
+    known: bool = True
+    """Whether all that decides about Services has been read from the API server."""
     daemons: Mapping[Daemon, DaemonState] = field(default_factory=dict)
     sessions: Mapping[str, Peer] = field(default_factory=dict)
     profiles: Mapping[str, BFDProfile] = field(default_factory=dict)
@@ -109,6 +111,11 @@ class Snapshot:
     leave: Leave = Leave.NO
     leave_reason: str = ""
     """Why the node leaves, in words; empty while it does not."""
+
+    def lacks(self, daemon: Daemon) -> bool:
+        """Return whether a daemon of FRR is known not to be there; before it was tried, nothing is known."""
+        state = self.daemons.get(daemon)
+        return state is not None and not state.connected
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
+from allocator.bgp.command import Daemon
 from allocator.kube.client import ApiError, Cluster, Conflict, Unavailable
 from allocator.kube.reflector import Change, Key
 from allocator.objects.names import SERVICE_BGP_STATUSES
@@ -183,7 +184,9 @@ class BgpStatusWriter(Background):
     def _settling(self) -> float:
         """Return how long nothing can be said of Services yet: what was said before this speaker began stays."""
         now = time.monotonic()
-        if self._reader.snapshot().waiting_for:
+        snapshot = self._reader.snapshot()
+        # Where FRR is not there, nothing that this node announced is announced any more.
+        if not snapshot.known or (snapshot.waiting_for and not snapshot.lacks(Daemon.BGPD)):
             self._known_at = None
             return START_SECONDS
         if self._known_at is None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from allocator.commands import bgp_roll
 from allocator.commands.bgp_roll import missing, outdated
+from allocator.kube.resource import LEASES, Resource
+from allocator.kube.timestamps import write_time
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 
 UP, DOWN = SessionStatus.ESTABLISHED, SessionStatus.DOWN
@@ -60,3 +66,33 @@ def test_a_session_that_was_down_before_is_not_waited_for() -> None:
 
 def test_a_session_whose_peer_has_gone_is_missed() -> None:
     assert missing(status(session("one")), status()) == ["one"]
+
+
+class OneNode:
+    """An API server with one node, whose speaker renewed its Lease so many seconds ago."""
+
+    def __init__(self, seconds: float) -> None:
+        renewed = datetime.now(UTC) - timedelta(seconds=seconds)
+        name, spec = "speaker-node-1", {"renewTime": write_time(renewed), "leaseDurationSeconds": 30}
+        other = {"renewTime": write_time(datetime.now(UTC)), "leaseDurationSeconds": 30}
+        self.leases = [{"metadata": {"name": name}, "spec": spec}, {"metadata": {"name": "other"}, "spec": other}]
+        self.deleted: list[str] = []
+
+    def get(self, *_: object) -> dict[str, Any]:
+        return {"metadata": {"name": "node-1"}, "status": status(session("tor")).as_status()}
+
+    def list(self, kind: Resource, *_: object, **__: object) -> dict[str, Any]:
+        return {"items": self.leases if kind == LEASES else []}
+
+    def delete(self, _: object, name: str, *__: object, **___: object) -> None:
+        self.deleted.append(name)
+
+
+@pytest.mark.parametrize(("seconds", "deleted"), [(5, ["frr-node-1"]), (40, [])])
+def test_node_whose_speaker_is_not_there_keeps_its_frr(seconds: float, deleted: list[str]) -> None:
+    """Nobody would configure the new one, and all of the node's routes would go."""
+    cluster = OneNode(seconds)
+    (node,) = outdated([pod("node-1", "a")], [revision(1, "b")])
+    problem = bgp_roll._renew(cluster, "metallb-system", node, timeout_seconds=0.0)  # type: ignore[arg-type]
+    assert cluster.deleted == deleted
+    assert ("has not renewed its Lease since" in problem) is not bool(deleted)

@@ -68,6 +68,7 @@ def test_frrs_ways_of_being_down_are_one_so_that_a_router_that_is_away_costs_no_
         (snapshot(session(TOR, "Idle", last_reset="Hold Timer Expired", drops=1)), "Down", "Hold Timer Expired"),
         (snapshot(session(TOR, "Idle", bfd="Down", drops=1)), "Down", "its BFD session is Down"),
         (snapshot(), "Down", "FRR does not have it yet"),
+        (snapshot(session(TOR), daemons=of_version("8.1")), "Established", "FRR 8.1 is older than 8.4"),
         (
             snapshot(session(TOR), peers=(WITHOUT_HOLD_TIME,), daemons=of_version("10.5.3")),
             "Established",
@@ -111,6 +112,7 @@ def test_node_says_what_keeps_frr_from_having_all() -> None:
             Daemon.BFDD: CONNECTED[Daemon.BFDD],
         },
         waiting_for="the Services and Nodes",
+        known=False,
         leave_reason="SIGTERM",
         rejected=(Rejected("profile p", "% no", profile="fast"),),
     )

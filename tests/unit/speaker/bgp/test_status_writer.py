@@ -13,13 +13,14 @@ from typing import Any, cast
 
 import pytest
 
+from allocator.bgp.command import Daemon
 from allocator.bgp.desired import Announcement
 from allocator.core.addresses import Address
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import LEASES, Resource
 from allocator.objects.names import BGP_NODE_STATUSES, SERVICE_BGP_STATUSES
-from speaker.bgp.reports import ServiceRoutes, Snapshot
+from speaker.bgp.reports import DaemonState, ServiceRoutes, Snapshot
 from speaker.status import bgp_writer
 from speaker.status.bgp_writer import MOST_OBJECTS, BgpStatusWriter
 from tests.lab.waiting import wait_until
@@ -29,6 +30,7 @@ SECONDS = 20.0
 VIP = Address.parse("198.51.100.1")
 WEB, API = "default/web", "default/api"
 UP = session(TOR, established_at=1767225600.0, sent_prefixes=1, families=("IPv4",))
+WITHOUT_FRR = {Daemon.BGPD: DaemonState(connected=False, error="no such file")}
 DOWN = session(TOR, "Active", last_reset="Hold Timer Expired", drops=1)
 
 
@@ -215,12 +217,23 @@ def test_nothing_is_said_of_services_while_the_cluster_is_not_known(rig: Rig) ->
     rig.say(UP)
     wait_until(lambda: WEB in rig.services, SECONDS, "the Service has a status")
     rig.said.routes = {}
-    rig.say(waiting_for="the Services and Nodes")
-    rig.writer.on_services(None)
-    time.sleep(1.0)
-    assert WEB in rig.services
+    waits: list[dict[str, Any]] = [{"known": False}, {"known": False, "daemons": WITHOUT_FRR}, {"known": True}]
+    for waiting in waits:
+        rig.say(waiting_for="the Services and Nodes", **waiting)
+        rig.writer.on_services(None)
+        time.sleep(0.6)
+        assert WEB in rig.services, waiting
     rig.say(UP)
     wait_until(lambda: rig.services == {}, SECONDS, "now it is known to go nowhere")
+
+
+def test_node_whose_frr_is_not_there_says_of_services_that_nobody_has_them(rig: Rig) -> None:
+    rig.announce(WEB)
+    rig.say(UP)
+    wait_until(lambda: WEB in rig.services, SECONDS, "the Service has a status")
+    rig.said.routes = {}
+    rig.say(waiting_for="bgpd", daemons=WITHOUT_FRR)
+    wait_until(lambda: rig.services == {}, SECONDS, "what was so before does not stay")
 
 
 def test_beyond_the_limit_there_are_no_statuses_of_services() -> None:
