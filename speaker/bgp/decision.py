@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from allocator.bgp.command import Daemon
 from allocator.bgp.desired import DesiredState, Difference
 from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import LocalNode, Password, Service
@@ -77,6 +76,8 @@ class Decision:
     def take_event(self, event: Event) -> None:
         """Take in what the driver reports."""
         self.frr.take(event)
+        if self.frr.read:
+            self.readiness.set_connected()
         if isinstance(event, Connected):
             self._take_running(event)
         elif isinstance(event, PeerInUse):
@@ -128,8 +129,6 @@ class Decision:
             self._running.lines | event.running.lines, event.running.networks or self._running.networks
         )
         self.state.set_router_ids(router_ids(self._running))
-        if event.daemon is Daemon.BGPD:
-            self.readiness.set_connected()
 
     def _keep_router_ids(self) -> None:
         """Have FRR keep the router IDs that it runs with where no BGPPeer sets one, whatever the Node says."""

@@ -35,6 +35,11 @@ class FrrReports:
         state = self._daemons.get(daemon)
         return state is not None and state.connected
 
+    @property
+    def read(self) -> bool:
+        """Whether it is known what all daemons run that are there, bgpd at least."""
+        return self.connected(Daemon.BGPD) and self._daemons.keys() == set(Daemon)
+
     def take(self, event: Event) -> None:
         """Take in what the driver reports."""
         match event:

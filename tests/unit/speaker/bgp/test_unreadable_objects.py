@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +18,11 @@ from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.kube.resource import Resource
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, COMMUNITIES
+from speaker.bgp.decision import SERVICES as SERVICES_KIND
 from speaker.bgp.decision import Decision
-from speaker.bgp.events import Connected
+from speaker.bgp.events import Connected, Disconnected, Event
 from speaker.bgp.observed import observe
-from speaker.bgp.settings import BgpSettings
+from speaker.bgp.settings import LISTED, BgpSettings
 
 Objects = dict[tuple[Resource, str], dict[str, Any]]
 
@@ -146,3 +148,18 @@ def test_session_of_a_peer_that_is_gone_is_not_kept_for_another_that_cannot_be_r
     del objects[BGP_PEERS, "tor-1"]
     here = Speaker(objects, BEFORE)
     assert {key[2] for key in here.config().under("neighbor")} == {"192.0.2.2", "2001:db8::1"}
+
+
+@pytest.mark.parametrize("second", [Connected(Daemon.BFDD, 1, "10.3"), Disconnected(Daemon.BFDD, "no such file")])
+def test_both_daemons_are_tried_before_anything_is_changed(second: Event) -> None:
+    """A profile that cannot be read would otherwise be removed from a bfdd that comes a moment after bgpd."""
+    settings = BgpSettings(node="node-a", sockets=None, kube_proxy_url="", marked_seconds=0)  # type: ignore[arg-type]
+    decision = Decision(settings, turn=None, on_secrets=lambda _: None)
+    for kind in (SERVICES_KIND, *(each.kind for each in LISTED)):
+        decision.readiness.set_listed(kind)
+    decision.take_event(Connected(Daemon.BGPD, 1, "10.3"))
+    decision.readiness.advance(serving=True)
+    assert not decision.readiness.begun
+    decision.take_event(second)
+    decision.readiness.advance(serving=True)
+    assert decision.readiness.begun
