@@ -90,8 +90,8 @@ def _absent(peer: Peer, context: ClusterContext) -> Iterator[str]:
     profiles = {name_of(one) for one in context.expected(names.BFD_PROFILES)}
     if peer.bfd_profile and peer.bfd_profile not in profiles:
         yield (
-            f"spec.bfdProfile: there is no BFDProfile {peer.bfd_profile} (yet), and no node connects without it; "
-            "create it, or remove the field"
+            f"spec.bfdProfile: there is no BFDProfile {peer.bfd_profile} (yet), and BFD goes by FRR's own timers "
+            "(300 ms, times 3) without it; create it, or remove the field"
         )
     if peer.password_secret and context.lacks_secret(peer.password_secret):
         yield (
