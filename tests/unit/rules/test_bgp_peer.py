@@ -143,7 +143,7 @@ def test_what_frr_takes_and_means_something_is_admitted(spec: dict[str, Any]) ->
         ({"peerASN": 65535}, "spec.peerASN: 65535 is reserved"),
         ({"localASN": 4294967295}, "spec.localASN: 4294967295 is reserved"),
         ({"holdTime": None}, "a dead node's routes stay for holdTime 180s"),
-        ({"holdTime": "0s"}, "a dead node's routes stay for ever"),
+        ({"holdTime": "0s"}, "a dead node's routes stay without end"),
         ({"enableGracefulRestart": True}, "spec.enableGracefulRestart: without bfdProfile the router keeps"),
         ({"restartTime": "30s"}, "spec.restartTime: has no effect without enableGracefulRestart"),
     ],
