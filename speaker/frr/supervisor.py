@@ -36,6 +36,8 @@ _STEADY_SECONDS = 30.0
 _SETTLE_SECONDS = 1.0
 """For withdrawals to be sent and followed; bgpd collects for 50 ms."""
 
+_OWN_CONNECTIONS = 1
+"""Of a leave, to bgpd."""
 _CEASED_SECONDS = 0.3
 _END_SECONDS = 3.0
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -166,23 +168,45 @@ class Supervisor:
 
     def _look_for_speaker(self) -> None:
         """Withdraw everything once there has been no speaker for too long: nobody knows any more what is true."""
-        bgpd = self._daemons.get("bgpd")
-        path = self._settings.sockets / "bgpd.vty"
-        seen = connections(read_sockets(), path, bgpd.socket_inodes() if bgpd is not None else None)
-        if self._presence.look(seen, self._clock()):
+        if self._presence.look(self._connections(), self._clock()):
             self._withdrawn = False
         allowed = self._settings.orphan_after_seconds
         if self._withdrawn or not allowed or self._clock() - self._presence.since <= allowed:
             return
         try:
             leave = self._open_leave()
-            if leave.announces:
-                _log.error("no speaker for %.0f s: all prefixes are withdrawn until one is there", allowed)
-                leave.withdraw(mark_seconds=self._settings.leave_wait_seconds, settle_seconds=_SETTLE_SECONDS)
-                leave.unmark()
-            self._withdrawn = True
+            if not leave.announces or self._withdraw_without_speaker(leave, allowed):
+                self._withdrawn = True
         except VtyError as error:
-            _log.error("no speaker for %.0f s, and bgpd cannot be made to withdraw: %s", allowed, error)
+            _log.error("no speaker for %.0f s, and bgpd does not take the withdrawal: %s", allowed, error)
+
+    def _withdraw_without_speaker(self, leave: Leave, allowed: float) -> bool:
+        """Withdraw everything, unless somebody connects meanwhile; return whether it is withdrawn.
+
+        A speaker reads what bgpd runs when it connects, and does not notice that it is withdrawn after that: where
+        one came in that very moment, bgpd is started anew, and gets everything again.
+        """
+        _log.error("no speaker for %.0f s: all prefixes are withdrawn until one is there", allowed)
+
+        def alone() -> bool:
+            return len(self._connections()) <= _OWN_CONNECTIONS
+
+        withdrawn = leave.withdraw(
+            mark_seconds=self._settings.leave_wait_seconds, settle_seconds=_SETTLE_SECONDS, goes_on=alone
+        )
+        leave.unmark()
+        if not withdrawn:
+            _log.info("somebody has connected to bgpd: nothing is withdrawn yet")
+        elif not alone():
+            _log.info("somebody has connected to bgpd while it was withdrawing, and it is started anew")
+            self._daemons["bgpd"].kill()
+        return withdrawn
+
+    def _connections(self) -> frozenset[int]:
+        """Return who is connected to bgpd, by inode."""
+        bgpd = self._daemons.get("bgpd")
+        owned = bgpd.socket_inodes() if bgpd is not None else None
+        return connections(read_sockets(), self._settings.sockets / "bgpd.vty", owned)
 
     def _leave(self) -> None:
         """Leave as planned; a bgpd that does not listen any more is simply ended."""

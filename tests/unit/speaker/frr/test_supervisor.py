@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from speaker.bgp.vty import Vty
 from speaker.frr import daemons as daemons_module
 from speaker.frr import supervisor as supervisor_module
 from speaker.frr.daemons import CannotStart, Daemon, Plan
+from speaker.frr.leave import Leave
 from speaker.frr.supervisor import Settings, Supervisor
 from tests.unit.speaker.bgp.vty_daemons import vty_daemons
 
@@ -138,3 +140,30 @@ def test_a_program_that_cannot_be_executed_is_tried_again_and_ends_nothing(
         supervisor._start_again(daemon)
         assert supervisor._retries["bgpd"][1] == 2.0
     assert "next attempt in 2.0 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("connected", "withdrawn", "killed"),
+    [([1, 1], True, 0), ([2], False, 0), ([1, 2], True, 1)],
+    ids=["nobody", "while the routes are marked", "while they are withdrawn"],
+)
+def test_speaker_that_connects_while_prefixes_are_withdrawn_does_not_miss_that(
+    watched: tuple[Supervisor, Sleeper, Clock],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    connected: list[int],
+    withdrawn: bool,
+    killed: int,
+) -> None:
+    """It has read that they are announced. Of the connections one is the supervisor's own."""
+    supervisor, bgpd, _ = watched
+    counts = iter(connected)
+    monkeypatch.setattr(supervisor_module, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "_connections", lambda: frozenset(range(next(counts))))
+    with vty_daemons(tmp_path) as played:
+        played.answers["show running-config"] = SERVING
+        leave = Leave(Vty(tmp_path / "bgpd.vty"), sleep=lambda _: None)
+        assert supervisor._withdraw_without_speaker(leave, 60.0) is withdrawn
+    assert ("no network 198.51.100.1/32" in played.commands) is withdrawn
+    assert played.commands.count("no bgp graceful-shutdown") == 1
+    assert bgpd.killed == killed
