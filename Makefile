@@ -73,12 +73,16 @@ prometheus: $(INSTALLED)
 frr: $(INSTALLED)
 	$(PY) -m tests.lab.frr_programs
 
+.PHONY: frr-reload
+frr-reload: $(INSTALLED)
+	$(PY) -m tests.lab.frr_programs reload
+
 .PHONY: chromium
 chromium: $(INSTALLED)
 	$(PY) -m tests.walkthroughs.chromium
 
 .PHONY: bench
-bench: setup ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
+bench: setup frr-reload ## Measure what it costs, each figure beside a baseline (minutes; best on an idle machine)
 	$(LAB) $(PY) -m tests.bench $(BENCH_ARGS)
 
 .PHONY: chaos
@@ -88,6 +92,10 @@ chaos: setup ## Let 50 clients change Services for five minutes while components
 .PHONY: soak
 soak: setup ## Let nodes, cables, speakers and the API server fail for MINUTES=5 and watch the wire
 	$(LAB) $(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(SOAK_ARGS)
+
+.PHONY: soak-bgp
+soak-bgp: setup frr ## Let peers, Services, routers, cables, FRR and speakers fail for MINUTES=10 and watch the routers
+	$(LAB) $(PY) -m tests.soak.bgp $(if $(MINUTES),--minutes $(MINUTES)) $(SOAK_ARGS)
 
 # Any tool with Docker's `build` will do. Layers get the time of the last commit, so that a build can be repeated.
 IMAGE_TOOL ?= $(firstword $(foreach tool,buildah podman docker,$(if $(shell command -v $(tool)),$(tool))))

@@ -12,7 +12,11 @@ import click
 from rich.console import Console
 
 from tests.bench import (
+    bgp_change,
+    bgp_cut,
     bgp_desired,
+    bgp_hold,
+    bgp_leave,
     bgp_wire,
     core,
     creation,
@@ -92,6 +96,16 @@ def _undisturbed(measure: Callable[[], Iterable[Figure]]) -> Callable[[Run], Ite
     return without_lab
 
 
+def _repeated(measure: Callable[[int], Iterable[Figure]]) -> Callable[[Run], Iterable[Figure]]:
+    """The same for what is done `--runs` times."""
+
+    def without_lab(run: Run) -> Iterable[Figure]:
+        run.venue.leave()
+        return measure(run.runs)
+
+    return without_lab
+
+
 _ALLOCATION: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "core": _undisturbed(core.measure),
     "pools": _undisturbed(pool_review.measure),
@@ -121,7 +135,11 @@ _SPEAKER: dict[str, Callable[[Run], Iterable[Figure]]] = {
 }
 _BGP: dict[str, Callable[[Run], Iterable[Figure]]] = {
     "bgp-desired": _undisturbed(bgp_desired.measure),
-    "bgp-wire": _undisturbed(bgp_wire.measure),
+    "bgp-change": _repeated(bgp_change.measure),
+    "bgp-wire": _repeated(bgp_wire.measure),
+    "bgp-hold": _repeated(bgp_hold.measure),
+    "bgp-cut": _repeated(bgp_cut.measure),
+    "bgp-leave": _repeated(bgp_leave.measure),
 }
 _PARTS = _ALLOCATION | _SPEAKER | _BGP
 _GROUPS = {"allocation": tuple(_ALLOCATION), "speaker": tuple(_SPEAKER), "bgp": tuple(_BGP)}

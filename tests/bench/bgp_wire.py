@@ -1,37 +1,91 @@
-"""From a change handed to the driver to routes at BIRD and at FRR, with 10,000 prefixes announced."""
+"""From a change handed to the driver to routes at BIRD and at FRR, with 10,000 prefixes announced, of each family.
+
+Beside it, for IPv4, MetalLB's way on the same daemons: `bgp_reload.py`.
+"""
 
 from __future__ import annotations
 
 import random
+import re
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import Peer
 from allocator.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
 from allocator.core.addresses import Address, Family
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Applied, Event
-from tests.bench.figures import Figure
+from tests.bench import bgp_reload
+from tests.bench.bgp_reload import MANY, Reloads
+from tests.bench.figures import Figure, quantile
 from tests.frr.driver.bed import Bed, bed, bird_peer, router_peer
 from tests.lab.frr_programs import SUITES, find_bird, find_frr
 from tests.lab.route_monitor import RouteMonitor
 from tests.lab.waiting import wait_until
 
 SECTION = "BGP: changes at routers"
-_COUNT = 10_000
 _SECONDS = 60.0
-_DEBOUNCE_MILLISECONDS = 3000.0
-_METALLB = "MetalLB's debounce alone; its reload comes on top"
+_LEAST_RUNS = 40
 _PLAIN = merged([Contribution(Attributes())])
 _MARKED = merged([Contribution(Attributes(communities=frozenset({(64500, 7)})))])
-_FIRST = Address.parse("10.128.0.0").value
+_DISPLAYED = re.compile(r"Displayed\s+(\d+) routes")
 
 
-def measure() -> Iterator[Figure]:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is announced over which sessions: a family's prefixes over sessions of that family."""
+
+    family: Family
+    first: str
+    bird: Peer
+    router: Peer
+    node_at_router: str
+    bird_session: str
+    bird_table: str
+
+    def prefix(self, number: int) -> Prefix:
+        """Every second address, so that others sort between them."""
+        bits = 32 if self.family is Family.IPV4 else 128
+        return prefix_of(Address(self.family, Address.parse(self.first).value + number), bits)
+
+    def many(self, route_class: RouteClass) -> dict[Prefix, RouteClass | None]:
+        return {self.prefix(2 * number): route_class for number in range(MANY)}
+
+    @property
+    def word(self) -> str:
+        return "ipv4" if self.family is Family.IPV4 else "ipv6"
+
+
+def _kinds() -> tuple[_Kind, _Kind]:
+    return (
+        _Kind(
+            Family.IPV4,
+            "10.128.0.0",
+            bird_peer(graceful_restart=True),
+            router_peer(graceful_restart=True),
+            "10.0.2.1",
+            "node",
+            "master4",
+        ),
+        _Kind(
+            Family.IPV6,
+            "2001:db8:f::",
+            bird_peer(graceful_restart=True, address=Address.parse("2001:db8:a::2")),
+            router_peer(graceful_restart=True, address=Address.parse("2001:db8:b::2")),
+            "2001:db8:b::1",
+            "node6",
+            "master6",
+        ),
+    )
+
+
+def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch."""
     bird = find_bird()
     for number, release in enumerate(SUITES):
@@ -39,66 +93,88 @@ def measure() -> Iterator[Figure]:
         if root is None or bird is None:
             continue
         with ExitStack() as running:
-            logs = Path(running.enter_context(tempfile.TemporaryDirectory()))
-            site = running.enter_context(bed(release, root, bird, logs, number))
-            yield from _Measuring(site, release).all()
+            folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="admitlb-bench-")))
+            site = running.enter_context(bed(release, root, bird, folder / "bed", number))
+            theirs = bgp_reload.measure(release, site, folder / "metallb")
+            for kind in _kinds():
+                site.frr.restart()
+                yield from _Measuring(site, release, kind, theirs).all(runs)
 
 
 class _Measuring:
-    """One bed with a driver on it."""
+    """One bed with a driver on it, whose FRR knows nothing yet."""
 
-    def __init__(self, site: Bed, release: str) -> None:
+    def __init__(self, site: Bed, release: str, kind: _Kind, theirs: Reloads) -> None:
         self._site = site
         self._release = release
+        self._kind = kind
+        self._theirs = theirs
         self._events: list[Event] = []
         self._driver = Driver(site.frr.sockets, report=self._events.append)
 
-    def all(self) -> Iterator[Figure]:
+    def all(self, runs: int) -> Iterator[Figure]:
         self._driver.start()
         try:
-            peers = (bird_peer(graceful_restart=True), router_peer(graceful_restart=True))
+            peers = (self._kind.bird, self._kind.router)
             self._driver.update(Difference({peer.name: peer for peer in peers}, {}, {}))
             self._driver.set_complete()
-            self._site.bird.wait_established("node", _SECONDS)
+            self._site.bird.wait_established(self._kind.bird_session, _SECONDS)
             self._wait_for_routes(0)
-            yield self._all_prefixes()
-            self._site.wait_for_kernel_routes(_COUNT)
-            yield from self._one_more(runs=40)
-            yield self._other_attributes()
-            yield self._killed()
+            yield self._all_prefixes(runs)
+            yield from self._one_more(max(runs, _LEAST_RUNS))
+            yield from self._other_attributes(runs)
+            yield self._killed(runs)
             yield self._memory()
         finally:
             self._driver.stop()
 
     def _figure(
-        self, what: str, value: float, target: float, samples: list[float] | None = None, remark: str = ""
+        self,
+        what: str,
+        samples: list[float],
+        target: float | None,
+        *,
+        baseline: tuple[str, float] = ("", 0.0),
+        remark: str = "",
     ) -> Figure:
+        value = statistics.median(samples)
+        which, other = baseline
+        ratio = f", {other / value:.1f} times" if which else ""
+        told = f"median of {len(samples)}, longest {max(samples):.0f} ms"
         return Figure(
-            section=f"{SECTION}, FRR {self._release}",
+            section=f"{SECTION}, FRR {self._release}, {self._kind.word}",
             what=what,
             value=value,
             unit="ms",
-            baseline=_METALLB,
-            baseline_value=_DEBOUNCE_MILLISECONDS,
+            baseline=f"{which}{ratio}",
+            baseline_value=other,
             target=target,
-            remark=remark,
-            samples=tuple(samples or ()),
+            remark=f"{told}; {remark}" if remark else told,
+            samples=tuple(samples),
         )
 
-    def _all_prefixes(self) -> Figure:
-        started = time.monotonic()
-        self._driver.update(Difference(prefixes=_many(_PLAIN)))
-        self._wait_for_routes(_COUNT)
-        taken = 1000 * (time.monotonic() - started)
-        return self._figure(f"{_COUNT:,} prefixes at both routers", taken, 1500.0, remark="one run")
+    def _all_prefixes(self, runs: int) -> Figure:
+        taken = []
+        for number in range(runs):
+            if number:
+                self._driver.update(Difference(prefixes=dict.fromkeys(self._kind.many(_PLAIN))))
+                self._wait_for_routes(0)
+            self._site.wait_for_kernel_routes(0, self._kind.family)
+            started = time.monotonic()
+            self._driver.update(Difference(prefixes=self._kind.many(_PLAIN)))
+            self._wait_for_routes(MANY)
+            taken.append(1000 * (time.monotonic() - started))
+        self._site.wait_for_kernel_routes(MANY, self._kind.family)
+        return self._figure(f"{MANY:,} prefixes, both routers have all", taken, 1500.0, baseline=self._theirs.fill)
 
     def _one_more(self, runs: int) -> Iterator[Figure]:
         taken: dict[str, list[float]] = {"BIRD": [], "FRR": []}
         chosen = random.Random(1)
+        updates = self._site.bird.updates_received(self._kind.bird_session)
         with RouteMonitor(self._site.bird_host) as at_bird, RouteMonitor(self._site.router_host) as at_router:
             monitors = {"BIRD": at_bird, "FRR": at_router}
             for _ in range(runs):
-                extra = prefix_of(Address(Family.IPV4, _FIRST + 1 + 2 * chosen.randrange(_COUNT)), 32)
+                extra = self._kind.prefix(1 + 2 * chosen.randrange(MANY))
                 for route_class in (_PLAIN, None):
                     started = time.monotonic()
                     self._driver.update(Difference(prefixes={extra: route_class}))
@@ -106,69 +182,98 @@ class _Measuring:
                         changes = monitor.wait_since(started, _SECONDS)
                         assert {change.prefix for change in changes} == {str(extra)}, changes
                         taken[router].append(1000 * (changes[0].at - started))
+        assert self._site.bird.updates_received(self._kind.bird_session) == updates + runs, "others were sent again"
         for router, samples in taken.items():
-            ordered = sorted(samples)
-            remark = f"{runs} prefixes added and removed; 95th percentile {ordered[int(0.95 * len(ordered))]:.0f} ms"
-            what = f"one prefix more or less than {_COUNT:,}, at {router}, median"
-            yield self._figure(what, statistics.median(ordered), 100.0, samples, remark)
+            yield self._figure(
+                f"one prefix more or less than {MANY:,}, at {router}",
+                samples,
+                100.0,
+                baseline=self._theirs.one_more,
+                remark=f"any sort position; 95 %: {quantile(samples, 0.95):.0f} ms; no other route touched or sent",
+            )
 
-    def _other_attributes(self) -> Figure:
-        withdrawn = self._site.bird.withdrawals_received("node")
-        self._site.wait_for_kernel_routes(_COUNT)
-        started = time.monotonic()
-        self._driver.update(Difference(prefixes=_many(_MARKED)))
+    def _other_attributes(self, runs: int) -> Iterator[Figure]:
+        taken: dict[str, list[float]] = {"BIRD": [], "FRR": []}
+        withdrawn = self._site.bird.withdrawals_received(self._kind.bird_session)
+        with RouteMonitor(self._site.bird_host) as at_bird, RouteMonitor(self._site.router_host) as at_router:
+            for _ in range(runs):
+                for route_class, count in ((_MARKED, MANY), (_PLAIN, 0)):
+                    started = time.monotonic()
+                    self._driver.update(Difference(prefixes=self._kind.many(route_class)))
+                    for router, asked in (("BIRD", self._marked_at_bird), ("FRR", self._marked_at_router)):
+                        wait_until(lambda a=asked, c=count: a() == c, _SECONDS, f"all at {router}")  # type: ignore[misc]
+                        taken[router].append(1000 * (time.monotonic() - started))
+            gone = [change for monitor in (at_bird, at_router) for change in monitor.changes if not change.added]
+        assert self._site.bird.withdrawals_received(self._kind.bird_session) == withdrawn
+        assert gone == []
+        for router, samples in taken.items():
+            yield self._figure(
+                f"a community added to or taken from {MANY:,} prefixes, at {router}",
+                samples,
+                1000.0,
+                baseline=self._theirs.attributes,
+                remark="no route withdrawn" + ("; asked after BIRD had all" if router == "FRR" else ""),
+            )
 
-        def all_marked() -> bool:
-            answer = self._site.bird.ask("show route table master4 where (64500,7) ~ bgp_community count")
-            return f"{_COUNT} of" in answer
-
-        wait_until(all_marked, _SECONDS, "all routes have the community")
-        taken = 1000 * (time.monotonic() - started)
-        assert self._site.bird.withdrawals_received("node") == withdrawn
+    def _killed(self, runs: int) -> Figure:
+        taken, replayed, touched = [], [], 0
+        for _ in range(runs):
+            self._events.clear()
+            with RouteMonitor(self._site.bird_host) as at_bird, RouteMonitor(self._site.router_host) as at_router:
+                started = time.monotonic()
+                self._site.frr.kill("bgpd")
+                self._site.frr.start("bgpd")
+                wait_until(
+                    lambda: any(isinstance(each, Applied) for each in self._events), _SECONDS, "all is sent again"
+                )
+                replayed.append(1000 * (time.monotonic() - started))
+                self._site.bird.wait_established(self._kind.bird_session, _SECONDS)
+                self._wait_for_routes(MANY)
+                taken.append(1000 * (time.monotonic() - started))
+                # What is not confirmed in time goes at the end of the restart.
+                time.sleep(1.0)
+                touched += len(at_bird.changes) + len(at_router.changes)
+        remark = f"graceful restart; sent again after {statistics.median(replayed):.0f} ms; {touched} route events"
         return self._figure(
-            f"a community added to {_COUNT:,} prefixes, at BIRD", taken, 1000.0, remark="one run, none withdrawn"
+            f"bgpd killed with {MANY:,} prefixes: sessions and all back", taken, 3000.0, remark=remark
         )
-
-    def _killed(self) -> Figure:
-        self._site.wait_for_kernel_routes(_COUNT)
-        self._events.clear()
-        with RouteMonitor(self._site.bird_host) as monitor:
-            started = time.monotonic()
-            self._site.frr.kill("bgpd")
-            self._site.frr.start("bgpd")
-            wait_until(lambda: any(isinstance(each, Applied) for each in self._events), _SECONDS, "all is sent again")
-            replayed = 1000 * (time.monotonic() - started)
-            self._site.bird.wait_established("node", _SECONDS)
-            self._wait_for_routes(_COUNT)
-            taken = 1000 * (time.monotonic() - started)
-            touched = len(monitor.changes)
-        remark = f"one run; sent again after {replayed:.0f} ms; {touched} route events at BIRD"
-        return self._figure(f"bgpd killed with {_COUNT:,} prefixes: sessions back", taken, 3000.0, remark=remark)
 
     def _memory(self) -> Figure:
-        kibibytes = 0
-        for process in self._site.frr.processes.values():
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            kibibytes += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        each = {name: _resident_mebibytes(process.pid) for name, process in self._site.frr.processes.items()}
         return Figure(
-            section=f"{SECTION}, FRR {self._release}",
-            what=f"memory of the node's daemons with {_COUNT:,} prefixes",
-            value=kibibytes / 1024,
+            section=f"{SECTION}, FRR {self._release}, {self._kind.word}",
+            what=f"memory of the node's daemons with {MANY:,} prefixes",
+            value=sum(each.values()),
             unit="MiB",
-            baseline="10.3 with MetalLB's prefix lists",
-            baseline_value=200.0,
+            baseline=f"with MetalLB's prefix lists, {self._theirs.prefixes:,} prefixes"
+            if self._theirs.memory
+            else "",
+            baseline_value=self._theirs.memory,
             target=80.0,
+            remark=", ".join(f"{name} {size:.0f}" for name, size in each.items()),
         )
+
+    def _marked_at_bird(self) -> int:
+        answer = self._site.bird.ask(
+            f"show route table {self._kind.bird_table} where (64500,7) ~ bgp_community count"
+        )
+        return int(answer.split(" of ")[0].split()[-1].rpartition("-")[2])
+
+    def _marked_at_router(self) -> int:
+        answer = self._site.router_text(f"show bgp {self._kind.word} unicast community 64500:7")
+        found = _DISPLAYED.search(answer)
+        return int(found.group(1)) if found else 0
 
     def _wait_for_routes(self, count: int) -> None:
         def both_have() -> bool:
-            answer = self._site.router_show("show bgp ipv4 unicast summary json")
-            peer = answer["peers"]["10.0.2.1"]
+            answer = self._site.router_show(f"show bgp {self._kind.word} unicast summary json")
+            peer = answer["peers"][self._kind.node_at_router]
             at_router = peer["state"] == "Established" and peer["pfxRcd"] == count
-            return at_router and self._site.bird.route_count() == count
+            return at_router and self._site.bird.route_count(self._kind.bird_table) == count
 
         wait_until(both_have, _SECONDS, f"both routers have {count} routes")
 
 
-def _many(route_class: RouteClass) -> dict[Prefix, RouteClass | None]:
-    return {prefix_of(Address(Family.IPV4, _FIRST + 2 * number), 32): route_class for number in range(_COUNT)}
+def _resident_mebibytes(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

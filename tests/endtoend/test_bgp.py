@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from allocator.kube.client import ApiError, Object
 from allocator.kube.resource import SERVICES
@@ -17,11 +17,13 @@ from tests.endtoend.removal import remove
 from tests.lab.frr_image import NAME
 from tests.lab.lab import Lab
 from tests.lab.outage import OutageMeter
-from tests.lab.pod_status import PODS
+from tests.lab.planned_leaves import BY_SIGN, delete_frr, roll
 from tests.lab.route_monitor import RouteMonitor
 from tests.lab.routers import BIRD, FRR, NoRouters, Routers, lost
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
+from tests.soak.bgp.__main__ import show
+from tests.soak.bgp.run import Plan, run
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -32,6 +34,17 @@ URL = f"http://{ADDRESS}/"
 ROUTE_SECONDS = 30.0
 SESSION_SECONDS = 60.0
 REQUESTS_PER_SECOND = 100.0
+SOAK_SECONDS = float(os.environ.get("ADMITLB_SOAK_SECONDS", "30"))
+QUICK = (
+    "speaker killed",
+    "all speakers killed",
+    "node excluded",
+    "mgmtd of a node's FRR killed",
+    "daemon of a node's FRR killed",
+    "FRR router restarted",
+    "API server frozen",
+)
+"""Half of what `make soak-bgp` has: what is over in seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -119,33 +132,34 @@ def test_nodes_are_renewed_one_after_the_other(lab: Lab, routers: Routers) -> No
     assert "on all of 3 nodes" in roll(lab, "--apply").stdout
 
 
-def roll(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `admitlb bgp roll` as an administrator."""
-    program = Path(sys.prefix) / "bin" / "admitlb"
-    kubeconfig = f"--kubeconfig={lab.control_plane.kubeconfig()}"
-    return subprocess.run(
-        [program, "bgp", "roll", kubeconfig, *arguments], capture_output=True, text=True, timeout=180, check=False
-    )
-
-
 def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab: Lab, routers: Routers) -> None:
     wait_routes(routers, nodes(lab), SESSION_SECONDS)
-    (pod,) = (
-        each
-        for each in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=frr")
-        if each["spec"]["nodeName"] == "node-1"
-    )
     others = nodes(lab) - set(lab.node("node-1").addresses)
 
     with RouteMonitor(routers.hosts[BIRD]) as bird, RouteMonitor(routers.hosts[FRR]) as frr, outage(routers) as meter:
-        lab.cluster().delete(PODS, pod["metadata"]["name"], DEFAULT_NAMESPACE)
+        pod = delete_frr(lab, lab.node("node-1"))
         wait_routes(routers, others)
         wait_routes(routers, nodes(lab), SESSION_SECONDS)
 
     print(f"a client behind the routers: {meter.report.summary()}")
     assert lost(meter.report, (bird, frr)) == [], meter.report.summary()
-    log = lab.logs(pod["metadata"]["name"], "frr")
+    log = lab.logs(pod, "frr")
     assert "left within" in log
+
+
+def test_a_node_leaves_for_any_reason_and_no_request_fails(lab: Lab, routers: Routers) -> None:
+    """Its FRR stays; the two kinds in which it goes are above. `make bench` has 200 requests a second, and cordons."""
+    wait_routes(routers, nodes(lab), SESSION_SECONDS)
+    node = lab.node("node-1")
+
+    with RouteMonitor(routers.hosts[BIRD]) as bird, RouteMonitor(routers.hosts[FRR]) as frr, outage(routers) as meter:
+        for leave in BY_SIGN.values():
+            leave.begin(lab, node)
+            wait_routes(routers, nodes(lab) - set(node.addresses))
+            leave.end(lab, node)
+            wait_routes(routers, nodes(lab))
+
+    assert lost(meter.report, (bird, frr)) == [], meter.report.summary()
 
 
 def test_a_speaker_that_restarts_changes_no_route(lab: Lab, routers: Routers) -> None:
@@ -180,3 +194,15 @@ def speakers_ready(lab: Lab) -> bool:
 def updates(lab: Lab, routers: Routers) -> list[int]:
     """How many routes BIRD has been sent by each node, repetitions included."""
     return [routers.bird.updates_received(f"node{number}") for number in range(1, len(lab.nodes) + 1)]
+
+
+def test_half_a_minute_of_edits_and_failures(lab: Lab, routers: Routers) -> None:
+    """`make soak-bgp` is longer, has BFD, and edits that reset sessions. The last of this file: it removes the peers."""
+    plan = Plan(seconds=SOAK_SECONDS, seed=7, kinds=QUICK, resets=False, bfd=False, patience=2.0)
+
+    outcome = run(plan, lab, routers)
+
+    show(outcome, Console(width=160))
+    assert outcome.findings == []
+    assert sum(outcome.misfortunes.values()) >= 3, "hardly anything happened, so nothing was tested"
+    assert sum(outcome.edits.values()) >= 5

@@ -50,10 +50,11 @@ class Bird:
         text = CONFIGURATION.format(router_id=router_id, sessions=sessions)
         (self._folder / "bird.conf").write_text(text)
         arguments = ["-f", "-c", f"{_RUN}/bird.conf", "-s", f"{_RUN}/bird.ctl", "-P", f"{_RUN}/bird.pid"]
-        command = root.command("/usr/sbin/bird", *arguments, binds={self._folder: _RUN})
-        self.process = Process(command, log=logs / "bird.log", name="bird", netns=netns)
+        self._command = root.command("/usr/sbin/bird", *arguments, binds={self._folder: _RUN})
+        self._log = logs / "bird.log"
+        self._netns = netns
         try:
-            self.process.wait_until((self._folder / "bird.ctl").exists, _SECONDS, "its control socket is there")
+            self.start()
         except BaseException:
             self.close()
             raise
@@ -66,9 +67,20 @@ class Bird:
     ) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start it, after `stop` as well."""
+        socket_path = self._folder / "bird.ctl"
+        socket_path.unlink(missing_ok=True)
+        self.process = Process(self._command, log=self._log, name="bird", netns=self._netns)
+        self.process.wait_until(socket_path.exists, _SECONDS, "its control socket is there")
+
+    def stop(self) -> None:
+        """Kill it; the routes that it entered stay in the kernel."""
+        self.process.sigkill()
+
     def close(self) -> None:
         """Kill it and remove its socket."""
-        self.process.sigkill()
+        self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def ask(self, command: str) -> str:

@@ -83,6 +83,12 @@ class FrrDaemons:
             if daemon not in self.processes:
                 self.start(daemon)
 
+    def restart(self) -> None:
+        """Kill all daemons and start them again, without any configuration."""
+        for daemon in list(self.processes):
+            self.kill(daemon)
+        self.start_missing()
+
     def kill(self, daemon: str) -> None:
         """SIGKILL a daemon."""
         self.processes.pop(daemon).sigkill()

@@ -1,7 +1,8 @@
 """FRR's daemons for tests, in the releases of Debian 12 and 13, and BIRD as another vendor's router.
 
 `python -m tests.lab.frr_programs` has them there before the lab starts, which has no network. It succeeds also where
-they are not to be had: the tests that need them then skip, and say why.
+they are not to be had: the tests that need them then skip, and say why. With the word `reload` it fetches what the
+bench compares with as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from tests.lab.progress import Reporter
 
 SUITES = {"8.4": "bookworm", "10.3": "trixie"}
 """The Debian suite of each release of FRR."""
+
+RELOAD_PACKAGES = ("frr", "frr-pythontools")
+"""With frr-reload.py, by which MetalLB configures FRR: what our way is compared with."""
 
 _PACKAGES = ("frr",)
 _GROUPS = ("frr", "frrvty")
@@ -35,6 +39,8 @@ def main() -> int:
     with Reporter() as progress:
         for release, suite in SUITES.items():
             _fetch(f"FRR {release}", suite, _PACKAGES, _GROUPS, progress)
+            if "reload" in sys.argv[1:]:
+                _fetch(f"frr-reload.py {release}", suite, RELOAD_PACKAGES, _GROUPS, progress)
         _fetch("FRR's image", frr_image.SUITE, frr_image.PACKAGES, _GROUPS, progress)
         _fetch("BIRD 2", _BIRD_SUITE, _BIRD_PACKAGES, ("bird",), progress)
     return 0

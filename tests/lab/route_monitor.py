@@ -75,6 +75,15 @@ class RouteMonitor:
         """Wait until something has changed since a time, and return that. Raises NeverHappened."""
         return wait_until(lambda: self.since(at), seconds, f"a route changes ({self._thread.name})")
 
+    def wait_for_route(self, prefix: str, at: float, seconds: float) -> RouteChange:
+        """Wait until a prefix has changed since a time, and return how at first. Raises NeverHappened."""
+        return wait_until(
+            lambda: next((each for each in self.since(at) if each.prefix == prefix), None),
+            seconds,
+            f"the route to {prefix} changes ({self._thread.name})",
+            interval_seconds=0.005,
+        )
+
     def since(self, at: float) -> list[RouteChange]:
         """What has changed since a time."""
         return [change for change in self.changes if change.at >= at]

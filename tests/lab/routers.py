@@ -7,7 +7,7 @@ in the network beyond sends half of its connections through each router.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +35,8 @@ _CLIENT = ("192.0.2.10/24", "2001:db8:be::10/64")
 _RELEASE = "10.3"
 _REHASH_SECONDS = 0.1
 _BFD = 'protocol bfd {\n  interface "*" { min rx interval 50 ms; min tx interval 50 ms; multiplier 3; };\n}\n'
+_PROFILE = "quick"
+_PROFILE_LINES = ("receive-interval 50", "transmit-interval 50", "detect-multiplier 3")
 _HASH_POLICY = tuple(Path("/proc/sys/net", family, "fib_multipath_hash_policy") for family in ("ipv4", "ipv6"))
 
 
@@ -50,6 +52,7 @@ class Routers:
         if bird_root is None or frr_root is None:
             raise NoRouters("FRR or BIRD is not here; `python -m tests.lab.frr_programs` fetches them from Debian")
         self._lab = lab
+        self._bfd = bfd
         self._running = ExitStack()
         try:
             self.hosts = self._make_hosts()
@@ -78,7 +81,7 @@ class Routers:
             self.frr = self._running.enter_context(
                 FrrDaemons(frr_root, netns=self.hosts[FRR].name, logs=lab.directory / "router-frr", daemons=ROUTER)
             )
-            self._configure_frr(nodes, bfd=bfd)
+            self._configure_frr()
         except BaseException:
             self._running.close()
             raise
@@ -90,6 +93,11 @@ class Routers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.close()
+
+    def start_frr(self) -> None:
+        """Start the daemons of the FRR router that were killed, configured as before."""
+        self.frr.start_missing()
+        self._configure_frr()
 
     def route_back(self, *nodes: Host) -> None:
         """Give nodes the way back to the network beyond, through both routers; new ones have none."""
@@ -164,12 +172,18 @@ class Routers:
         )
         return client
 
-    def _configure_frr(self, nodes: list[str], *, bfd: bool) -> None:
+    def _configure_frr(self) -> None:
+        nodes = [node.addresses[0] for node in self._lab.nodes.values()]
         lines = ["configure terminal", f"router bgp {ROUTER_ASN}", f"bgp router-id {FRR}"]
         lines += ["no bgp ebgp-requires-policy"]
+        if self._bfd:
+            # As often as BIRD: what the nodes ask for decides.
+            with closing(Vty(self.frr.sockets / "bfdd.vty")) as bfdd:
+                for line in ("configure terminal", "bfd", f"profile {_PROFILE}", *_PROFILE_LINES, "end"):
+                    bfdd.run(line)
         for node in nodes:
             lines += [f"neighbor {node} remote-as {NODE_ASN}", f"neighbor {node} passive"]
-            lines += [f"neighbor {node} bfd"] if bfd else []
+            lines += [f"neighbor {node} bfd", f"neighbor {node} bfd profile {_PROFILE}"] if self._bfd else []
         lines += ["address-family ipv4 unicast", "maximum-paths 16", "exit-address-family"]
         lines += ["address-family ipv6 unicast", "maximum-paths 16"]
         lines += [f"neighbor {node} activate" for node in nodes]

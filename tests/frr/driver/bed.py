@@ -12,7 +12,7 @@ from typing import Any
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.inputs import Peer
 from allocator.bgp.rendering import Rendering
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, Family
 from speaker.bgp.applying import Applying
 from speaker.bgp.events import Event
 from speaker.bgp.vty import Vty
@@ -85,13 +85,17 @@ class Bed:
 
     def router_show(self, command: str) -> Any:
         """Return the FRR router's answer to a `show ... json`."""
-        return json.loads(vtysh(self.router, command))
+        return json.loads(self.router_text(command))
 
-    def wait_for_kernel_routes(self, count: int) -> None:
-        """Wait until both routers' kernels have so many routes from BGP and nothing moves any more."""
+    def router_text(self, command: str) -> str:
+        """Return the FRR router's answer to a `show`."""
+        return vtysh(self.router, command)
+
+    def wait_for_kernel_routes(self, count: int, family: Family = Family.IPV4) -> None:
+        """Wait until both routers' kernels have so many routes of a family from BGP."""
         for host, origin in ((self.bird_host, "bird"), (self.router_host, "bgp")):
             wait_until(
-                lambda host=host, origin=origin: _kernel_routes(host, origin) == count,  # type: ignore[misc]
+                lambda host=host, origin=origin: _kernel_routes(host, origin, family) == count,  # type: ignore[misc]
                 SECONDS,
                 f"{count} routes are in the kernel of {host.name}",
             )
@@ -113,8 +117,9 @@ def vtysh(daemons: FrrDaemons, *commands: str) -> str:
     return replies[-1].text
 
 
-def _kernel_routes(host: Host, origin: str) -> int:
-    return len(host.run("ip", "route", "show", "proto", origin).stdout.splitlines())
+def _kernel_routes(host: Host, origin: str, family: Family) -> int:
+    which = "-4" if family is Family.IPV4 else "-6"
+    return len(host.run("ip", which, "route", "show", "proto", origin).stdout.splitlines())
 
 
 BIRD_ADDRESS, ROUTER_ADDRESS = "10.0.1.2", "10.0.2.2"

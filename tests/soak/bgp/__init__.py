@@ -1,0 +1,1 @@
+"""BGP whose peers, Services, routers, cables, daemons and speakers change and fail at random: `make soak-bgp`."""

@@ -1,0 +1,202 @@
+"""Edits of peers, advertisements, pools and Services: none of them may touch what it is not about."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from allocator.kube.client import Object
+from tests.lab.waiting import wait_until
+from tests.soak.bgp.objects import PoolState, ServiceState
+from tests.soak.bgp.place import CHURNED, PEERS, Place
+
+_SERVICES = 8
+_RESET_SECONDS = 150.0
+"""Nodes reset sessions in turns."""
+
+
+class Churn:
+    """One thread; `counts` and `failure` are read after `stop`."""
+
+    def __init__(self, place: Place, *, seed: int, with_resets: bool) -> None:
+        self._place = place
+        self._chance = random.Random(seed)
+        self._kinds = {**_HAPPENS, **(_RESETTING if with_resets else {})}
+        self._stopping = threading.Event()
+        self.counts: Counter[str] = Counter()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="bgp-churn", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End. Raises what kept an edit from being made."""
+        self._stopping.set()
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        weighted = [*self._kinds, *_OFTEN, *_OFTEN]
+        try:
+            while not self._stopping.wait(self._chance.uniform(0.1, 1.2)):
+                kind = self._chance.choice(weighted)
+                if self._kinds[kind](self):
+                    self.counts[kind] += 1
+        except BaseException as error:  # told to whoever stops it
+            self.failure = error
+
+    def _create_service(self) -> bool:
+        pool = self._chance.choice([*self._place.state.pools])
+        taken = self._place.state.pools[pool].services
+        free = [number for number in range(3, _SERVICES) if f"{pool}-{number}" not in taken]
+        if not free:
+            return False
+        number = self._chance.choice(free)
+        both = self._place.addresses(pool, number)
+        self._place.add_service(pool, number, self._service(self._chance.choice([both, both[:1], both[1:]])))
+        return True
+
+    def _change_service(self) -> bool:
+        pool, name, service = self._a_service()
+        if name:
+            self._place.change_service(pool, name, self._service(service.addresses))
+        return bool(name)
+
+    def _delete_service(self) -> bool:
+        pool, name, _ = self._a_service()
+        if name:
+            self._place.remove_service(pool, name)
+        return bool(name)
+
+    def _add_pool(self) -> bool:
+        if CHURNED in self._place.state.pools:
+            return False
+        self._place.add_pool(CHURNED)
+        return True
+
+    def _remove_pool(self) -> bool:
+        pool = self._place.state.pools.get(CHURNED)
+        if pool is None:
+            return False
+        for name in pool.services:
+            self._place.remove_service(CHURNED, name)
+        self._place.remove_pool(CHURNED)
+        return True
+
+    def _select_nodes(self) -> bool:
+        name, pool = self._a_pool()
+        chosen = self._chance.choice([None, *(frozenset(self._some(self._place.nodes)) for _ in range(3))])
+        names = {"key": "kubernetes.io/hostname", "operator": "In", "values": sorted(chosen or ())}
+        selectors = None if chosen is None else [{"matchExpressions": [names]}]
+        self._place.change_advertisement(name, replace(pool, nodes=chosen), {"nodeSelectors": selectors})
+        return True
+
+    def _select_peers(self) -> bool:
+        name, pool = self._a_pool()
+        chosen = self._chance.choice([None, frozenset(self._some(tuple(PEERS)))])
+        self._place.change_advertisement(
+            name, replace(pool, peers=chosen), {"peers": None if chosen is None else sorted(chosen)}
+        )
+        return True
+
+    def _change_attributes(self) -> bool:
+        name, pool = self._a_pool()
+        communities = [self._place.community(name), f"64501:{self._chance.randrange(100)}"]
+        med = self._chance.choice([None, 0, self._chance.randrange(1000)])
+        self._place.change_advertisement(
+            name, pool, {"communities": communities, "med": med, "asPathPrepend": self._chance.choice([None, 1, 3])}
+        )
+        return True
+
+    def _edit_peer(self) -> bool:
+        """No session may end of it: timers count from its next life on."""
+        peer = self._chance.choice([*PEERS])
+        spec: Object = self._chance.choice(
+            [
+                {"description": f"edited {self._chance.randrange(100)} times"},
+                {"connectTime": f"{self._chance.choice([1, 2])}s"},
+                {"holdTime": f"{self._chance.choice([9, 12])}s"},
+            ]
+        )
+        self._place.change_peer(peer, spec)
+        return True
+
+    def _reset_peer(self) -> bool:
+        """The sessions of one router end and come back, those of the other do not."""
+        name = self._chance.choice([*PEERS])
+        scope = self._place.of_router(PEERS[name])
+        spec: Object = self._chance.choice([{"ebgpMultiHop": True}, {"ebgpMultiHop": False}, {"ebgpMultiHop": None}])
+        with self._place.expectation.befalling(scope):
+            self._place.change_peer(name, spec)
+            # Turn by turn: each node's session may be up and not have ended yet.
+            self._stopping.wait(30.0)
+            wait_until(
+                lambda: self._place.established(scope), _RESET_SECONDS, f"{name} is back", interval_seconds=0.5
+            )
+        return True
+
+    def _shut_down_peer(self) -> bool:
+        name = self._chance.choice([*PEERS])
+        scope = self._place.of_router(PEERS[name])
+        with self._place.expectation.befalling(scope):
+            self._place.change_peer(name, {"shutdown": True})
+            self._stopping.wait(self._chance.uniform(1, 4))
+            self._place.change_peer(name, {"shutdown": None})
+            wait_until(
+                lambda: self._place.established(scope), _RESET_SECONDS, f"{name} is back", interval_seconds=0.5
+            )
+        return True
+
+    def _service(self, addresses: tuple[str, ...]) -> ServiceState:
+        every = frozenset(self._place.nodes)
+        endpoints = self._chance.choice(
+            [every, every, frozenset({self._chance.choice(self._place.nodes)}), frozenset[str]()]
+        )
+        return ServiceState(addresses, endpoints, local=self._chance.random() < 0.5)
+
+    def _a_service(self) -> tuple[str, str, ServiceState]:
+        """One of those that come and go; with an empty name if there is none."""
+        found = [
+            (pool, name, service)
+            for pool, present in self._place.state.pools.items()
+            for name, service in present.services.items()
+            if pool == CHURNED or int(name.rpartition("-")[2]) >= 3
+        ]
+        return self._chance.choice(found) if found else ("", "", ServiceState((), frozenset()))
+
+    def _a_pool(self) -> tuple[str, PoolState]:
+        pools = self._place.state.pools
+        name = self._chance.choice([*pools])
+        return name, pools[name]
+
+    def _some(self, names: tuple[str, ...]) -> list[str]:
+        return self._chance.sample(names, self._chance.randint(1, len(names)))
+
+
+_OFTEN = ("Service created", "Service changed", "Service deleted")
+_HAPPENS: dict[str, Callable[[Churn], bool]] = {
+    "Service created": Churn._create_service,
+    "Service changed": Churn._change_service,
+    "Service deleted": Churn._delete_service,
+    "pool created": Churn._add_pool,
+    "pool deleted": Churn._remove_pool,
+    "advertisement to other nodes": Churn._select_nodes,
+    "advertisement to other peers": Churn._select_peers,
+    "advertisement with other attributes": Churn._change_attributes,
+    "BGPPeer edited, sessions stay": Churn._edit_peer,
+}
+_RESETTING: dict[str, Callable[[Churn], bool]] = {
+    "BGPPeer edited, its sessions reset": Churn._reset_peer,
+    "BGPPeer shut down and not": Churn._shut_down_peer,
+}

@@ -1,0 +1,153 @@
+"""Which router is to send which address to which node, and from when on it has to be so. Times are handed in."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+CHANGE_SECONDS = 8.0
+"""A planned leave marks routes for two seconds before it withdraws them."""
+RETURN_SECONDS = 25.0
+"""Sessions that ended are dialled anew, and a node that returns waits for kube-proxy."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hop:
+    """A router sends what is for an address to a node."""
+
+    router: str
+    node: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Some routers' sessions with some nodes."""
+
+    routers: frozenset[str]
+    nodes: frozenset[str]
+
+    def has(self, router: str, node: str) -> bool:
+        """Whether the session is one of them."""
+        return router in self.routers and node in self.nodes
+
+
+@dataclass
+class Expectation:
+    """What has to be, for any thread; `_lock` guards all of it.
+
+    A hop that changes may be either until `CHANGE_SECONDS` after the change is made. While something befalls a
+    session, its hops may be anything, and for `RETURN_SECONDS` longer. While a node is slow to follow, its changes
+    have that time from its end on, and what does not change has to stay.
+    """
+
+    clock: Callable[[], float]
+    patience: float = 1.0
+    wanted: set[Hop] = field(default_factory=set)
+    _due: dict[Hop, float] = field(default_factory=dict)
+    _sessions_due: dict[tuple[str, str], float] = field(default_factory=dict)
+    _befallen: list[Scope] = field(default_factory=list)
+    _slow: list[Scope] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def changing(self, after: Callable[[], Iterable[Hop]]) -> Iterator[None]:
+        """Make a change in the block; `after` returns what is wanted once it is made, and is called before it."""
+        hops = set(after())
+        with self._lock:
+            changed = self.wanted ^ hops
+            for hop in changed:
+                self._due[hop] = math.inf
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.wanted = hops
+                for hop in changed:
+                    self._set_due(hop, CHANGE_SECONDS)
+
+    @contextmanager
+    def befalling(self, scope: Scope) -> Iterator[None]:
+        """What happens in the block may end these sessions and take their routes away."""
+        with self._lock:
+            self._befallen.append(scope)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._befallen.remove(scope)
+                until = self.clock() + RETURN_SECONDS * self.patience
+                for hop in {*self.wanted, *self._due}:
+                    if scope.has(hop.router, hop.node):
+                        self._due[hop] = max(until, self._due.get(hop, 0.0))
+                for router in scope.routers:
+                    for node in scope.nodes:
+                        self._sessions_due[router, node] = until
+
+    @contextmanager
+    def slow(self, scope: Scope) -> Iterator[None]:
+        """What happens in the block keeps changes from arriving; what is there stays."""
+        with self._lock:
+            now = self.clock()
+            self._slow.append(scope)
+            for hop, due in self._due.items():
+                if due > now and scope.has(hop.router, hop.node):
+                    self._due[hop] = math.inf
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._slow.remove(scope)
+                for hop, due in self._due.items():
+                    if due == math.inf and scope.has(hop.router, hop.node):
+                        self._set_due(hop, RETURN_SECONDS)
+
+    def wrong(self, router: str, seen: Iterable[Hop], at: float) -> set[Hop]:
+        """Return the hops of a router that are there and may not be, or are not and have to."""
+        there = set(seen)
+        with self._lock:
+            wanted = {hop for hop in self.wanted if hop.router == router}
+            return {hop for hop in there ^ wanted if not self._may_be_anything(hop, at)}
+
+    def may_move(self, router: str, address: str, at: float) -> bool:
+        """Whether a router may change how it sends what is for an address."""
+        with self._lock:
+            hops = {hop for hop in (*self.wanted, *self._due) if (hop.router, hop.address) == (router, address)}
+            return any(self._may_be_anything(hop, at) for hop in hops)
+
+    def may_reset(self, router: str, node: str, at: float) -> bool:
+        """Whether a session may end or be down."""
+        with self._lock:
+            if any(scope.has(router, node) for scope in self._befallen):
+                return True
+            return at < self._sessions_due.get((router, node), 0.0)
+
+    def is_wanted(self, hop: Hop) -> bool:
+        """Whether the hop has to be there once all has settled."""
+        with self._lock:
+            return hop in self.wanted
+
+    def settled_at(self) -> float:
+        """When the last of what may still be anything has to be as it is wanted; infinite while something lasts."""
+        with self._lock:
+            if self._befallen or self._slow:
+                return math.inf
+            return max((*self._due.values(), *self._sessions_due.values()), default=0.0)
+
+    def _may_be_anything(self, hop: Hop, at: float) -> bool:
+        if any(scope.has(hop.router, hop.node) for scope in self._befallen):
+            return True
+        return at < self._due.get(hop, 0.0)
+
+    def _set_due(self, hop: Hop, seconds: float) -> None:
+        if any(scope.has(hop.router, hop.node) for scope in self._slow):
+            self._due[hop] = math.inf
+        else:
+            self._due[hop] = max(self.clock() + seconds * self.patience, _finite(self._due.get(hop, 0.0)))
+
+
+def _finite(due: float) -> float:
+    return 0.0 if due == math.inf else due

@@ -1,0 +1,169 @@
+"""What both routers have, looked at again and again, and every change of their kernels' routes."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tests.lab.network import Host
+from tests.lab.route_monitor import RouteMonitor
+from tests.lab.routers import BIRD, FRR
+from tests.soak.bgp.expectation import Hop
+from tests.soak.bgp.place import Place
+
+_LOOK_SECONDS = 0.25
+_ADDRESSES = ("198.51.101.", "2001:db8:101::")
+_BIRD_SESSION = re.compile(r"^\s?(?:1002-)?\s*node(\d+)\s+BGP\s+\S+\s+\S+\s+(\S+)\s+(\S*)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A hop was there and might not be, or was not and had to be, from when it was seen to when it was seen last."""
+
+    hop: Hop
+    missing: bool
+    begun: float
+    ended: float
+
+
+class Witness:
+    """One thread for all; `findings`, `spells` and `looks` are read once it has ended."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._expectation = place.expectation
+        self._names: dict[str, str] = {}
+        self.findings: list[str] = []
+        self.spells: list[Spell] = []
+        self.looks = 0
+        self.events: Counter[str] = Counter()
+        self._open: dict[Hop, Spell] = {}
+        self._sessions: dict[tuple[str, str], str] = {}
+        self._running = ExitStack()
+        self._monitors: dict[str, RouteMonitor] = {}
+        self._read: Counter[str] = Counter()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bgp-witness", daemon=True)
+
+    def __enter__(self) -> Self:
+        for router, host in self._place.routers.hosts.items():
+            self._monitors[router] = self._running.enter_context(RouteMonitor(host))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._running.close()
+        self.spells += self._open.values()
+
+    def hops(self, router: str) -> set[Hop]:
+        """Return what a router's kernel has of the soak's addresses."""
+        host = self._place.routers.hosts[router]
+        found = set()
+        for family in ("-4", "-6"):
+            for route in host.ip_json(family, "route", "show"):
+                address = str(route["dst"]).partition("/")[0]
+                if not address.startswith(_ADDRESSES):
+                    continue
+                for hop in route.get("nexthops") or [route]:
+                    gateway = str(hop.get("gateway") or hop.get("via", {}).get("host", ""))
+                    found.add(Hop(router, self._node(gateway), address))
+        return found
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.wait(_LOOK_SECONDS):
+                for router in self._place.routers.hosts:
+                    self._look(router)
+                    self._read_events(router)
+                self._look_at_sessions()
+                self.looks += 1
+        except Exception as error:
+            self.findings.append(f"the witness failed: {error!r}")
+
+    def _look(self, router: str) -> None:
+        at = time.monotonic()
+        seen = self.hops(router)
+        # What became due while the tables were read is looked at the next time.
+        wrong = self._expectation.wrong(router, seen, at)
+        for hop in wrong:
+            spell = self._open.get(hop)
+            begun = spell.begun if spell else at
+            self._open[hop] = Spell(hop, hop not in seen, begun, at)
+        for hop in [hop for hop in self._open if hop.router == router and hop not in wrong]:
+            self.spells.append(self._open.pop(hop))
+
+    def _read_events(self, router: str) -> None:
+        changes = self._monitors[router].changes[self._read[router] :]
+        self._read[router] += len(changes)
+        for change in changes:
+            address = change.prefix.partition("/")[0]
+            if not address.startswith(_ADDRESSES):
+                continue
+            self.events[router] += 1
+            if not self._expectation.may_move(router, address, change.at):
+                what = "came or changed" if change.added else "went"
+                self._find(change.at, f"the route to {address} {what} at {router} without a reason")
+
+    def _look_at_sessions(self) -> None:
+        at = time.monotonic()
+        for (router, node), session in self._established().items():
+            before = self._sessions.get((router, node))
+            if session:
+                self._sessions[router, node] = session
+            if session == before or self._expectation.may_reset(router, node, at):
+                continue
+            if before is not None and not session:
+                self._find(at, f"the session of {router} with {node} is down without a reason")
+            elif before is not None:
+                change = f"{before} -> {session}"
+                self._find(at, f"the session of {router} with {node} was reset without a reason: {change}")
+
+    def _established(self) -> dict[tuple[str, str], str]:
+        """What marks each session's present life; empty where it is down."""
+        found = dict.fromkeys(((router, node) for router in (BIRD, FRR) for node in self._place.nodes), "")
+        try:
+            answer = self._place.routers.bird.ask("show protocols")
+            peers = json.loads(self._place.routers.ask_frr("show bgp ipv4 unicast summary json"))["peers"]
+        except (OSError, ValueError, KeyError):
+            # A router that is being restarted.
+            return found
+        for number, since, state in _BIRD_SESSION.findall(answer):
+            if state == "Established":
+                found[BIRD, self._place.nodes[int(number) - 1]] = since
+        for node in self._place.nodes:
+            peer = peers.get(self._place.lab.node(node).addresses[0], {})
+            if peer.get("state") == "Established":
+                found[FRR, node] = f"number {peer['connectionsEstablished']}"
+        return found
+
+    def _find(self, at: float, what: str) -> None:
+        self.findings.append(f"{clock(at)} {what}")
+
+    def _node(self, gateway: str) -> str:
+        if gateway not in self._names:
+            for name, node in self._place.lab.nodes.items():
+                for address in (*node.addresses, *_link_local(node.host)):
+                    self._names[address] = name
+        return self._names.get(gateway, gateway)
+
+
+def clock(instant: float) -> str:
+    """Return the time of day, which the logs carry, at an instant of CLOCK_MONOTONIC."""
+    seconds = instant + time.time() - time.monotonic()
+    return time.strftime("%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}"
+
+
+def _link_local(host: Host) -> list[str]:
+    interfaces = host.ip_json("-6", "address", "show", "scope", "link")
+    return [str(each["local"]) for interface in interfaces for each in interface.get("addr_info", ())]

@@ -1,0 +1,103 @@
+"""What the soak of BGP takes for wrong: what lasts too long, and what moves though nobody has changed it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.soak.bgp.expectation import CHANGE_SECONDS, RETURN_SECONDS, Expectation, Hop, Scope
+from tests.soak.bgp.objects import ClusterState, PoolState, ServiceState
+
+ONE, TWO = Hop("r1", "a", "192.0.2.1"), Hop("r1", "b", "192.0.2.1")
+OTHER = Hop("r2", "a", "192.0.2.1")
+OF_A = Scope(frozenset({"r1", "r2"}), frozenset({"a"}))
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def expectation(clock: Clock) -> Expectation:
+    found = Expectation(clock)
+    with found.changing(lambda: [ONE, TWO, OTHER]):
+        pass
+    clock.now += CHANGE_SECONDS
+    return found
+
+
+def test_what_is_there_and_what_is_missing_is_wrong_once_its_time_is_over(
+    expectation: Expectation, clock: Clock
+) -> None:
+    with expectation.changing(lambda: [TWO, OTHER]):
+        clock.now += 1000
+        assert expectation.wrong("r1", {ONE}, clock.now) == {TWO}, "what does not change has to stay"
+    assert expectation.wrong("r1", {ONE, TWO}, clock.now + CHANGE_SECONDS - 1) == set()
+    assert expectation.wrong("r1", {ONE, TWO}, clock.now + CHANGE_SECONDS) == {ONE}
+    assert expectation.wrong("r1", {TWO}, clock.now + CHANGE_SECONDS) == set()
+    assert expectation.wrong("r2", set(), clock.now + CHANGE_SECONDS) == {OTHER}
+
+
+def test_what_befalls_a_node_excuses_its_sessions_alone(expectation: Expectation, clock: Clock) -> None:
+    with expectation.befalling(OF_A):
+        assert expectation.wrong("r1", set(), clock.now) == {TWO}
+        assert expectation.may_reset("r1", "a", clock.now)
+        assert not expectation.may_reset("r1", "b", clock.now)
+        assert expectation.settled_at() > clock.now + 1e9
+    later = clock.now + RETURN_SECONDS
+    assert expectation.wrong("r1", {TWO}, later - 1) == set()
+    assert expectation.wrong("r1", {TWO}, later) == {ONE}
+    assert not expectation.may_reset("r1", "a", later)
+    assert expectation.settled_at() == later
+
+
+def test_slow_node_keeps_what_it_has_and_changes_late(expectation: Expectation, clock: Clock) -> None:
+    with expectation.slow(OF_A):
+        with expectation.changing(lambda: [TWO, OTHER]):
+            pass
+        clock.now += 1000
+        assert expectation.wrong("r1", {ONE, TWO}, clock.now) == set()
+        assert expectation.wrong("r2", set(), clock.now) == {OTHER}
+        assert not expectation.may_reset("r1", "a", clock.now)
+    assert expectation.wrong("r1", {ONE, TWO}, clock.now + RETURN_SECONDS) == {ONE}
+
+
+def test_route_moves_without_a_reason_unless_one_of_its_hops_changes(expectation: Expectation, clock: Clock) -> None:
+    assert not expectation.may_move("r1", "192.0.2.1", clock.now)
+    with expectation.changing(lambda: [ONE, OTHER]):
+        assert expectation.may_move("r1", "192.0.2.1", clock.now)
+        assert not expectation.may_move("r2", "192.0.2.1", clock.now)
+
+
+def test_address_that_nobody_has_is_wrong_at_once(expectation: Expectation, clock: Clock) -> None:
+    stray = Hop("r1", "a", "192.0.2.9")
+    assert expectation.wrong("r1", {ONE, TWO, stray}, clock.now) == {stray}
+
+
+def test_who_has_to_have_what() -> None:
+    every = frozenset({"a", "b", "c"})
+    state = ClusterState(every, {"p1": "r1", "p2": "r2"}).with_pool("pool", PoolState())
+    cluster = ServiceState(("192.0.2.1",), frozenset({"b"}))
+    state = state.with_service("pool", "web", cluster)
+    assert nodes(state, "r1") == nodes(state, "r2") == every
+    assert nodes(state.with_service("pool", "web", replace(cluster, local=True)), "r1") == {"b"}
+    assert nodes(state.with_service("pool", "web", replace(cluster, endpoints=frozenset())), "r1") == set()
+    assert nodes(replace(state, leaving=frozenset({"b"})), "r1") == {"a", "c"}
+    chosen = replace(state.pools["pool"], nodes=frozenset({"a"}), peers=frozenset({"p2"}))
+    assert nodes(state.with_pool("pool", chosen), "r1") == set()
+    assert nodes(state.with_pool("pool", chosen), "r2") == {"a"}
+    assert nodes(state.with_service("pool", "web", None), "r1") == set()
+
+
+def nodes(state: ClusterState, router: str) -> set[str]:
+    return {hop.node for hop in state.hops() if hop.router == router}
