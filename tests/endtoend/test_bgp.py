@@ -148,7 +148,7 @@ def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab:
 
 
 def test_a_node_leaves_for_any_reason_and_no_request_fails(lab: Lab, routers: Routers) -> None:
-    """Its FRR stays; the two kinds in which it goes are above. `make bench` has 200 requests a second, and cordons."""
+    """Its FRR stays; above it goes. `make bench BENCH_ARGS=bgp-leave` has 200 requests a second, and cordons."""
     wait_routes(routers, nodes(lab), SESSION_SECONDS)
     node = lab.node("node-1")
 
@@ -197,7 +197,7 @@ def updates(lab: Lab, routers: Routers) -> list[int]:
 
 
 def test_half_a_minute_of_edits_and_failures(lab: Lab, routers: Routers) -> None:
-    """`make soak-bgp` is longer, has BFD, and edits that reset sessions. The last of this file: it removes the peers."""
+    """`make soak-bgp` is longer, with BFD and edits that reset sessions. Runs last here: it removes the peers."""
     plan = Plan(seconds=SOAK_SECONDS, seed=7, kinds=QUICK, resets=False, bfd=False, patience=2.0)
 
     outcome = run(plan, lab, routers)
