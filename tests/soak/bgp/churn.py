@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from allocator.kube.client import Object
 from tests.lab.waiting import wait_until
-from tests.soak.bgp.objects import PoolState, ServiceState
+from tests.soak.bgp.expectation import Scope
+from tests.soak.bgp.objects import ServiceState
 from tests.soak.bgp.place import CHURNED, PEERS, Place
 
 _SERVICES = 8
@@ -95,28 +96,31 @@ class Churn:
         return True
 
     def _select_nodes(self) -> bool:
-        name, pool = self._a_pool()
+        name = self._a_pool()
         chosen = self._chance.choice([None, *(frozenset(self._some(self._place.nodes)) for _ in range(3))])
         names = {"key": "kubernetes.io/hostname", "operator": "In", "values": sorted(chosen or ())}
-        selectors = None if chosen is None else [{"matchExpressions": [names]}]
-        self._place.change_advertisement(name, replace(pool, nodes=chosen), {"nodeSelectors": selectors})
+        spec = {"nodeSelectors": None if chosen is None else [{"matchExpressions": [names]}]}
+        self._place.change_advertisement(name, lambda pool: replace(pool, nodes=chosen), spec)
         return True
 
     def _select_peers(self) -> bool:
-        name, pool = self._a_pool()
+        name = self._a_pool()
         chosen = self._chance.choice([None, frozenset(self._some(tuple(PEERS)))])
-        self._place.change_advertisement(
-            name, replace(pool, peers=chosen), {"peers": None if chosen is None else sorted(chosen)}
-        )
+        spec = {"peers": None if chosen is None else sorted(chosen)}
+        self._place.change_advertisement(name, lambda pool: replace(pool, peers=chosen), spec)
         return True
 
-    def _change_attributes(self) -> bool:
-        name, pool = self._a_pool()
+    def _change_communities(self) -> bool:
+        """No route may change of it."""
+        name = self._a_pool()
         communities = [self._place.community(name), f"64501:{self._chance.randrange(100)}"]
-        med = self._chance.choice([None, 0, self._chance.randrange(1000)])
-        self._place.change_advertisement(
-            name, pool, {"communities": communities, "med": med, "asPathPrepend": self._chance.choice([None, 1, 3])}
-        )
+        self._place.change_advertisement(name, lambda pool: pool, {"communities": communities})
+        return True
+
+    def _change_preferences(self) -> bool:
+        name = self._a_pool()
+        spec = {"med": self._chance.choice([None, 0, 50]), "asPathPrepend": self._chance.choice([None, 1, 3])}
+        self._place.change_advertisement(name, lambda pool: pool, spec, preferences=True)
         return True
 
     def _edit_peer(self) -> bool:
@@ -158,6 +162,15 @@ class Churn:
             )
         return True
 
+    def _wait_back(self, name: str, scope: Scope) -> None:
+        wait_until(
+            lambda: self._place.established(scope),
+            _RESET_SECONDS,
+            f"the sessions of {name} are back",
+            interval_seconds=0.5,
+            retry_on=(OSError,),
+        )
+
     def _service(self, addresses: tuple[str, ...]) -> ServiceState:
         every = frozenset(self._place.nodes)
         endpoints = self._chance.choice(
@@ -175,10 +188,8 @@ class Churn:
         ]
         return self._chance.choice(found) if found else ("", "", ServiceState((), frozenset()))
 
-    def _a_pool(self) -> tuple[str, PoolState]:
-        pools = self._place.state.pools
-        name = self._chance.choice([*pools])
-        return name, pools[name]
+    def _a_pool(self) -> str:
+        return self._chance.choice([*self._place.state.pools])
 
     def _some(self, names: tuple[str, ...]) -> list[str]:
         return self._chance.sample(names, self._chance.randint(1, len(names)))
@@ -193,7 +204,8 @@ _HAPPENS: dict[str, Callable[[Churn], bool]] = {
     "pool deleted": Churn._remove_pool,
     "advertisement to other nodes": Churn._select_nodes,
     "advertisement to other peers": Churn._select_peers,
-    "advertisement with other attributes": Churn._change_attributes,
+    "advertisement with other communities": Churn._change_communities,
+    "advertisement with other MED and path": Churn._change_preferences,
     "BGPPeer edited, sessions stay": Churn._edit_peer,
 }
 _RESETTING: dict[str, Callable[[Churn], bool]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -54,11 +54,14 @@ class Expectation:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def changing(self, after: Callable[[], Iterable[Hop]]) -> Iterator[None]:
-        """Make a change in the block; `after` returns what is wanted once it is made, and is called before it."""
+    def changing(self, after: Callable[[], Iterable[Hop]], touched: Collection[Hop] = ()) -> Iterator[None]:
+        """Make a change in the block; `after` returns what is wanted once it is made, and is called before it.
+
+        `touched` are hops that stay, and that routers may leave out while only some nodes have changed.
+        """
         hops = set(after())
         with self._lock:
-            changed = self.wanted ^ hops
+            changed = (self.wanted ^ hops).union(touched)
             for hop in changed:
                 self._due[hop] = math.inf
         try:

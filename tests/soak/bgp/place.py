@@ -115,11 +115,17 @@ class Place:
         return (f"198.51.101.{part}", f"2001:db8:101::{part:x}")
 
     @contextmanager
-    def edit(self, after: Callable[[ClusterState], ClusterState]) -> Iterator[None]:
-        """Change the cluster in the block; what is expected is taken from the state that `after` returns."""
+    def edit(self, after: Callable[[ClusterState], ClusterState], *, preferences_of: str = "") -> Iterator[None]:
+        """Change the cluster in the block; what is expected is taken from the state that `after` returns.
+
+        Until every node has it, routers may prefer some nodes for the addresses of the pool `preferences_of`.
+        """
         with self._editing:
             state = after(self._state)
-            with self.expectation.changing(state.hops):
+            pool = state.pools.get(preferences_of)
+            addresses = {each for service in pool.services.values() for each in service.addresses} if pool else set()
+            touched = {hop for hop in state.hops() if hop.address in addresses}
+            with self.expectation.changing(state.hops, touched):
                 yield
             self._state = state
 
@@ -140,9 +146,13 @@ class Place:
         """The community that a pool's prefixes have, whatever else they get."""
         return f"{_COMMUNITY}:{_FIRST[pool]}"
 
-    def change_advertisement(self, pool: str, changed: PoolState, spec: Object) -> None:
-        """Change the pool's advertisement so that it is as `changed` says."""
-        with self.edit(lambda state: state.with_pool(pool, changed)):
+    def change_advertisement(
+        self, pool: str, change: Callable[[PoolState], PoolState], spec: Object, *, preferences: bool = False
+    ) -> None:
+        """Change the pool's advertisement; `preferences` says that routers choose among nodes by what changes."""
+        with self.edit(
+            lambda state: state.with_pool(pool, change(state.pools[pool])), preferences_of=pool if preferences else ""
+        ):
             self._patch(BGP_ADVERTISEMENTS, pool, spec)
 
     def change_peer(self, name: str, spec: Object) -> None:
