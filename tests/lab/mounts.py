@@ -10,6 +10,7 @@ import errno
 import os
 import struct
 import tempfile
+import threading
 from pathlib import Path
 
 from tests.lab.namespaces import MS_BIND, MS_REC, mount
@@ -28,6 +29,9 @@ _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _ATTR_RDONLY = 1
+
+_covering = threading.Lock()
+"""Held while a folder is covered by a copy: of two made at once, by Pods that start, one hides the other."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -86,14 +90,15 @@ def writable_copy(directory: Path, *, without: frozenset[str] = frozenset()) -> 
 
 def ensure_mount_point(path: Path, *, file: bool = False) -> None:
     """Make sure something can be mounted on `path`, covering its nearest existing parent where need be."""
-    if path.exists():
-        return
-    parent = next(candidate for candidate in path.parents if candidate.is_dir())
-    if not str(path).startswith("/run/"):
-        writable_copy(parent)
-    (path.parent if file else path).mkdir(parents=True, exist_ok=True)
-    if file:
-        path.touch()
+    with _covering:
+        if path.exists():
+            return
+        parent = next(candidate for candidate in path.parents if candidate.is_dir())
+        if not str(path).startswith("/run/"):
+            writable_copy(parent)
+        (path.parent if file else path).mkdir(parents=True, exist_ok=True)
+        if file:
+            path.touch()
 
 
 def _set_attributes(path: Path, *, flags: int, set_bits: int = 0, clear_bits: int = 0) -> bool:
