@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -15,6 +16,7 @@ from tests.lab.workloads import DAEMON_SETS
 
 SECTION = "BGP: requests lost at 200 a second, externalTrafficPolicy Cluster"
 _ROLLOUT_SECONDS = 180.0
+_UNDISTURBED_SECONDS = 2.0
 
 
 def measure(runs: int) -> Iterator[Figure]:
@@ -59,6 +61,7 @@ def _quiet(site: BgpSite, name: str, work: Callable[[], None], runs: int) -> Fig
             monitors = [watching.enter_context(RouteMonitor(site.routers.hosts[each])) for each in ROUTERS.values()]
             with site.outage() as meter:
                 work()
+                time.sleep(_UNDISTURBED_SECONDS)
             events += sum(len(monitor.changes) for monitor in monitors)
         failed.append(float(len(meter.report.failures)))
         requests += meter.report.requests
@@ -68,6 +71,8 @@ def _quiet(site: BgpSite, name: str, work: Callable[[], None], runs: int) -> Fig
 def _kill_speakers(site: BgpSite) -> None:
     for pod in site.lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=speaker"):
         site.lab.kill_component(pod["metadata"]["name"], "speaker")
+    # Until the nodes have said that they are gone.
+    time.sleep(_UNDISTURBED_SECONDS)
     site.lab.wait_rolled_out(DAEMON_SETS, "speaker", timeout_seconds=_ROLLOUT_SECONDS)
 
 

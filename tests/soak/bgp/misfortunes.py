@@ -129,7 +129,7 @@ class Misfortunes:
             for name in names:
                 if (speaker := self._place.speaker(name)) is not None:
                     speaker.sigkill()
-            self._wait(0.5, 1)
+            self._wait(2, 3)
             self._place.wait_speakers()
 
     def _exclude_node(self) -> None:
