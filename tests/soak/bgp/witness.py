@@ -166,4 +166,6 @@ def clock(instant: float) -> str:
 
 def _link_local(host: Host) -> list[str]:
     interfaces = host.ip_json("-6", "address", "show", "scope", "link")
-    return [str(each["local"]) for interface in interfaces for each in interface.get("addr_info", ())]
+    found = [each.get("local") for interface in interfaces for each in interface.get("addr_info", ())]
+    # Interfaces without one are listed as empty.
+    return [str(address) for address in found if address]
