@@ -50,7 +50,6 @@ class Place:
         self.expectation = Expectation(time.monotonic, patience)
         self._state = ClusterState(frozenset(lab.nodes), dict(PEERS))
         self._editing = threading.RLock()
-        self.creating = threading.Lock()
 
     @property
     def state(self) -> ClusterState:
@@ -175,13 +174,12 @@ class Place:
             },
         }
         with self.edit(lambda state: state.with_service(pool, name, service)):
-            with self.creating:
-                wait_until(
-                    lambda: self.lab.cluster().create(SERVICES, document, "default"),
-                    _SECONDS,
-                    f"{name} is admitted",
-                    retry_on=(ApiError,),
-                )
+            wait_until(
+                lambda: self.lab.cluster().create(SERVICES, document, "default"),
+                _SECONDS,
+                f"{name} is admitted",
+                retry_on=(ApiError,),
+            )
             wait_until(lambda: self._shown(name) == set(service.addresses), _SECONDS, f"{name} shows its addresses")
 
     def change_service(self, pool: str, name: str, service: ServiceState) -> None:
