@@ -1,4 +1,4 @@
-"""The baseline has the form that MetalLB gives frr.conf: a prefix that sorts first gives all others another number."""
+"""The baseline has the form that MetalLB gives frr.conf: a prefix that sorts first renumbers all others."""
 
 from __future__ import annotations
 
