@@ -19,7 +19,7 @@ from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 from tests.soak.bgp.place import Place
 
-_BACK_SECONDS = 60.0
+_BACK_SECONDS = 120.0
 
 
 class Misfortunes:
