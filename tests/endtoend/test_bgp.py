@@ -147,6 +147,20 @@ def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab:
     assert "left within" in log
 
 
+def test_a_speaker_that_restarts_changes_no_route(lab: Lab, routers: Routers) -> None:
+    wait_routes(routers, nodes(lab), SESSION_SECONDS)
+    before = updates(lab, routers)
+
+    with outage(routers) as meter:
+        for pod in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=speaker"):
+            lab.kill_component(pod["metadata"]["name"], "speaker")
+        wait_until(lambda: speakers_ready(lab), SESSION_SECONDS, "the speakers are back", retry_on=(ApiError,))
+
+    assert meter.report.failures == (), meter.report.summary()
+    wait_routes(routers, nodes(lab))
+    assert updates(lab, routers) == before
+
+
 def test_a_node_leaves_for_any_reason_and_no_request_fails(lab: Lab, routers: Routers) -> None:
     """Its FRR stays; above it goes. `make bench BENCH_ARGS=bgp-leave` has 200 requests a second, and cordons."""
     wait_routes(routers, nodes(lab), SESSION_SECONDS)
@@ -160,20 +174,6 @@ def test_a_node_leaves_for_any_reason_and_no_request_fails(lab: Lab, routers: Ro
             wait_routes(routers, nodes(lab))
 
     assert lost(meter.report, (bird, frr)) == [], meter.report.summary()
-
-
-def test_a_speaker_that_restarts_changes_no_route(lab: Lab, routers: Routers) -> None:
-    wait_routes(routers, nodes(lab), SESSION_SECONDS)
-    before = updates(lab, routers)
-
-    with outage(routers) as meter:
-        for pod in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=speaker"):
-            lab.kill_component(pod["metadata"]["name"], "speaker")
-        wait_until(lambda: speakers_ready(lab), SESSION_SECONDS, "the speakers are back", retry_on=(ApiError,))
-
-    assert meter.report.failures == (), meter.report.summary()
-    wait_routes(routers, nodes(lab))
-    assert updates(lab, routers) == before
 
 
 def outage(routers: Routers) -> OutageMeter:
