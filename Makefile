@@ -13,9 +13,10 @@ INSTALLED := $(VENV)/.installed
 # Everything that starts control-plane processes runs in namespaces of its own, and vanishes with them.
 LAB := $(PY) -m tests.lab.enter --
 PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
-# How many test files run side by side, each in a lab of its own; those that measure time run alone.
-WORKERS ?= 2
-# The quick ones first. The wire comes before the whole lab, whose hosts stay until the session ends.
+# How many test files run side by side, each in a lab of its own: one more than there are cores, for what mostly waits.
+CORES := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
+WORKERS ?= $(shell echo $$(($(CORES) + 1)))
+# tests/side_by_side.py says in which order.
 TIERS := tests/unit tests/wire tests/frr tests/cluster tests/chaos tests/soak tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
 
@@ -32,13 +33,19 @@ demo-bgp: setup frr ## The same with BGP: two routers, a client behind them, a n
 	$(LAB) $(PY) -m tests.demo.bgp
 
 .PHONY: test
-test: setup prometheus frr ## Run all tests, WORKERS=2 files side by side
+test: outlook setup prometheus frr ## Run all tests, WORKERS=3 files side by side; says first how long it takes
 	@$(LAB) true
-	$(PYTEST) -p tests.side_by_side --workers $(WORKERS) $(TIERS)
+	$(PYTEST) -p tests.durations -p tests.side_by_side --workers $(WORKERS) $(TIERS)
 
+# Of a whole run: PYTEST_ARGS may choose tests.
+.PHONY: outlook
+outlook:
+	@$(if $(PYTEST_ARGS),true,tests/outlook.sh $(WORKERS))
+
+# Fewer random examples than `make test` takes.
 .PHONY: test-fast
-test-fast: $(INSTALLED) ## Run the tests that need no processes, side by side (a minute or two)
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile tests/unit
+test-fast: $(INSTALLED) ## Run the tests that need no processes, side by side (90 s on two idle cores)
+	ADMITLB_EXAMPLES_PERCENT=20 $(PYTEST) --numprocesses $(CORES) --dist loadfile tests/unit
 
 .PHONY: test-cluster
 test-cluster: setup ## Run the tests against a real API server

@@ -1,32 +1,71 @@
 """A pytest plugin: runs test files side by side, each worker in a lab of its own; files that measure time run alone.
 
 Used by `make test` together with pytest-xdist, whose workers it places behind `tests.lab.enter`: ports, interfaces
-and processes of one are invisible to the others.
+and processes of one are invisible to the others. Within each `Part` of a run the longest files start first, by what
+`tests.durations` wrote down.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Mapping
+from enum import IntEnum
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.durations import UNKNOWN_SECONDS, file_of, known
+
 ALONE = (
-    "tests/chaos/",
+    "tests/endtoend/test_holder_stays.py",
+    "tests/soak/",
+    "tests/wire/test_membership.py",
+)
+"""Files, and folders, whose tests judge fractions of a second, or load every core on purpose."""
+WAITING = (
+    "tests/endtoend/test_conflicts.py",
+    "tests/endtoend/test_container_limits.py",
+    "tests/endtoend/test_guide_commands.py",
+    "tests/endtoend/test_lab_by_hand.py",
+    "tests/endtoend/test_migration.py",
+    "tests/endtoend/test_monitoring.py",
+    "tests/endtoend/test_rbac.py",
+    "tests/frr/driver/",
+    "tests/frr/supervisor/",
+    "tests/wire/test_black_hole.py",
+    "tests/wire/test_refusals.py",
+    "tests/wire/test_speaker_process.py",
+    "tests/wire/test_who_has.py",
+)
+"""Those that mostly wait for timers and judge none: a worker more than there are cores runs them meanwhile."""
+MEASURING = (
     "tests/cluster/test_handover.py",
     "tests/cluster/test_webhook_serving.py",
     "tests/demo/",
     "tests/endtoend/",
-    "tests/frr/driver/",
-    "tests/frr/supervisor/",
-    "tests/soak/",
     "tests/wire/",
 )
-"""Files, and folders, whose tests judge how long something takes, or that use the lab, of which a worker has one."""
-FIRST = ("tests/cluster/",)
-"""What takes longest begins first, so that the workers end together."""
+"""All others whose tests look at what happens within seconds: beside each other, after what computes."""
+
+
+class Part(IntEnum):
+    """When a file runs: the parts of a run, in their order."""
+
+    COMPUTING = 0
+    WAITING = 1
+    MEASURING = 2
+    ALONE = 3
+
+
+def part_of(nodeid: str) -> Part:
+    """Return the part of the run that a test, or a file, belongs to."""
+    for part, paths in ((Part.ALONE, ALONE), (Part.WAITING, WAITING), (Part.MEASURING, MEASURING)):
+        if nodeid.startswith(paths):
+            return part
+    return Part.COMPUTING
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,9 +85,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort what runs alone to the end, and within each part what takes longest to the front."""
-    items.sort(key=lambda item: (is_alone(item.nodeid), not item.nodeid.startswith(FIRST)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the tests into their order; those of a file stay together."""
+    seconds = known(config.rootpath)
+    items.sort(key=lambda item: order(item.nodeid, seconds))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySide:
@@ -56,20 +96,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySid
     return SideBySide(config, log)
 
 
+def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Part, bool, float]:
+    """Return what to sort a test by, given the seconds of each file: by part, and the longest files first.
+
+    The wire comes before the lab, whose hosts stay until its worker ends.
+    """
+    return part_of(nodeid), not nodeid.startswith("tests/wire/"), -seconds.get(file_of(nodeid), UNKNOWN_SECONDS)
+
+
 def is_alone(nodeid: str) -> bool:
     """Tell whether the test runs while no other does."""
-    return nodeid.startswith(ALONE)
+    return part_of(nodeid) is Part.ALONE
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types for it
     """Hands out test files; once only those are left that run alone, one worker runs them after the others ended.
 
     A worker runs its last test only when it is given another one or is told to end: those that get no more files
-    are told so at once, the one that stays waits for them.
+    are told so at once, the one that stays waits for them. Workers beyond the number of cores begin with what waits.
     """
 
+    cores = os.cpu_count() or 1
+
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.split("::", 1)[0]
+        return file_of(nodeid)
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         """Take note of a test that has ended, which may be what the files that run alone waited for."""
@@ -92,7 +142,16 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
         others_run = any(self._pending_of(self.assigned_work[one]) for one in self.nodes if one is not node)
         if self._only_alone_left and (others_run or node is not self._staying):
             return
+        if self._is_beyond_the_cores(node):
+            waiting = (file for file in self.workqueue if part_of(file) is Part.WAITING)
+            if (file := next(waiting, None)) is not None:
+                self.workqueue.move_to_end(file, last=False)
         super()._assign_work_unit(node)
+
+    def _is_beyond_the_cores(self, node: WorkerController) -> bool:
+        """Whether as many workers as there are cores compute without this one; xdist counts on for a replacement."""
+        number, workers = int(node.gateway.id.removeprefix("gw")), int(self.numnodes)
+        return number % workers >= self.cores
 
     @property
     def _staying(self) -> WorkerController | None:

@@ -12,7 +12,7 @@ from allocator.kube.resource import SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import pool, service
 
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.25
 
 
 class Admissions:

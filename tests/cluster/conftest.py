@@ -1,4 +1,4 @@
-"""One real API server for the whole tier, and a namespace of its own for every test."""
+"""What the files of the tier share: an API server, and another one with AdmitLB as it is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from allocator.kube.client import Cluster
-from allocator.kube.resource import NAMESPACES
+from allocator.kube.resource import EVENTS, NAMESPACES
+from tests.cluster.installation import Installation
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 
@@ -43,3 +44,21 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.create(NAMESPACES, {"metadata": {"name": name}})
     yield name
     cluster.delete(NAMESPACES, name)
+
+
+@pytest.fixture(scope="session")
+def lasting_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """AdmitLB on a control plane of its own, where no other kinds and webhooks come and go."""
+    with ControlPlane(find(), tmp_path_factory.mktemp("installation")) as control_plane:
+        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"))
+        yield installation
+        installation.stop()
+
+
+@pytest.fixture(scope="module")
+def installed(lasting_installation: Installation) -> Installation:
+    """AdmitLB with nothing held and no pools, for files that leave both webhooks and both reconcilers running."""
+    lasting_installation.clean()
+    for event in lasting_installation.cluster.list(EVENTS, "default")["items"]:
+        lasting_installation.cluster.delete(EVENTS, event["metadata"]["name"], "default")
+    return lasting_installation

@@ -110,8 +110,13 @@ def replicas(installed: ControlPlane, tmp_path: Path) -> Iterator[Replicas]:
 
 
 @pytest.fixture
-def pair(installed: ControlPlane, replicas: Replicas, cluster: Cluster) -> tuple[Replica, Replica]:
+def pair(installed: ControlPlane, replicas: Replicas) -> tuple[Replica, Replica]:
     """Two replicas of this release, registered and asked by the API server."""
+    return start_pair(installed, replicas)
+
+
+def start_pair(installed: ControlPlane, replicas: Replicas) -> tuple[Replica, Replica]:
+    cluster = installed.cluster()
     installed.kubectl("apply", "-f", NEW_FILE)
     first, second = replicas.add(Replica, FIRST_PORT), replicas.add(Replica, SECOND_PORT)
     wait_until(lambda: registered_with(cluster) == {"token"}, 20, "tokens are registered")
@@ -218,42 +223,51 @@ def test_a_failing_webhook_shows_a_path_that_opens_no_other(
             assert pair[0].post(f"{route}/{token}", creation("forged"), trust=trust(cluster))[0] == 403
 
 
-@pytest.mark.parametrize(
-    "commands",
-    [
-        [("delete", "-f"), ("apply", "-f")],
-        [("delete", "-f"), ("create", "-f")],
-        [("replace", "-f")],
-        [("replace", "--force", "-f")],
-        [("apply", "-f")],
-        [("apply", "--server-side", "--force-conflicts", "--field-manager=flux", "-f")],
-    ],
-    ids=lambda commands: "-".join(command[0] for command in commands),
-)
-@pytest.mark.parametrize("which", ["new", "legacy then new"])
-def test_configurations_are_in_order_within_a_second_of_whatever_is_applied(
-    installed: ControlPlane,
-    pair: tuple[Replica, Replica],
-    cluster: Cluster,
-    commands: list[tuple[str, ...]],
-    which: str,
-) -> None:
-    if which == "legacy then new":
-        installed.kubectl("apply", "-f", LEGACY_FILE)
-    for command in commands:
-        installed.kubectl(*command, NEW_FILE)
-    done = time.monotonic()
-    wait_until(lambda: in_order(cluster), 10, "both configurations are in order", interval_seconds=0.02)
-    took = time.monotonic() - done
-    print(f"{took:.2f} s")
-    assert took < 1
-    wait_asked(cluster)
-    # And that is the end of it: no two replicas write against each other.
-    versions = [cluster.get(kind, WEBHOOK_CONFIGURATION)["metadata"]["resourceVersion"] for kind in CONFIGURATIONS]
-    time.sleep(1)
-    assert versions == [
-        cluster.get(kind, WEBHOOK_CONFIGURATION)["metadata"]["resourceVersion"] for kind in CONFIGURATIONS
-    ]
+@pytest.fixture(scope="class")
+def lasting_pair(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One pair for all tests of a class: what is applied stops no process."""
+    replicas = Replicas(installed, tmp_path_factory.mktemp("pair"))
+    start_pair(installed, replicas)
+    yield
+    replicas.stop()
+
+
+@pytest.mark.usefixtures("lasting_pair")
+class TestWhateverIsApplied:
+    @pytest.mark.parametrize(
+        "commands",
+        [
+            [("delete", "-f"), ("apply", "-f")],
+            [("delete", "-f"), ("create", "-f")],
+            [("replace", "-f")],
+            [("replace", "--force", "-f")],
+            [("apply", "-f")],
+            [("apply", "--server-side", "--force-conflicts", "--field-manager=flux", "-f")],
+        ],
+        ids=lambda commands: "-".join(command[0] for command in commands),
+    )
+    @pytest.mark.parametrize("which", ["new", "legacy then new"])
+    def test_configurations_are_in_order_within_a_second_of_whatever_is_applied(
+        self, installed: ControlPlane, cluster: Cluster, commands: list[tuple[str, ...]], which: str
+    ) -> None:
+        if which == "legacy then new":
+            installed.kubectl("apply", "-f", LEGACY_FILE)
+        for command in commands:
+            installed.kubectl(*command, NEW_FILE)
+        done = time.monotonic()
+        wait_until(lambda: in_order(cluster), 10, "both configurations are in order", interval_seconds=0.02)
+        took = time.monotonic() - done
+        print(f"{took:.2f} s")
+        assert took < 1
+        wait_asked(cluster)
+        # And that is the end of it: no two replicas write against each other.
+        versions = [
+            cluster.get(kind, WEBHOOK_CONFIGURATION)["metadata"]["resourceVersion"] for kind in CONFIGURATIONS
+        ]
+        time.sleep(1)
+        assert versions == [
+            cluster.get(kind, WEBHOOK_CONFIGURATION)["metadata"]["resourceVersion"] for kind in CONFIGURATIONS
+        ]
 
 
 def test_a_key_taken_out_is_followed_without_one_failed_admission(
@@ -288,6 +302,7 @@ def secret_has(cluster: Cluster, field: str) -> bool:
     return bool(data.get(field))
 
 
+@pytest.mark.timeout(240)
 def test_upgrade_and_rollback_refuse_nothing_but_in_the_documented_gap(
     installed: ControlPlane, replicas: Replicas, cluster: Cluster
 ) -> None:

@@ -18,20 +18,10 @@ from allocator.objects.names import (
 )
 from tests.cluster.installation import OVERLAY, TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
 from tests.cluster.webhook_replica import Replica, mark_adopted, route_webhook_service
-from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 FIRST, LAST = "192.0.2.10", "192.0.2.13"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("assignment")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"))
-        yield installation
-        installation.stop()
 
 
 @pytest.fixture

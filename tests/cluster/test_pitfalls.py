@@ -25,21 +25,10 @@ from allocator.kube.client import AlreadyExists, ApiError, Conflict
 from allocator.kube.resource import EVENTS, SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import TENTATIVE_AGE_SECONDS, Installation, ingress, pool, service
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 FIRST, SECOND = "192.0.2.10", "192.0.2.11"
 COLLECTED_SECONDS = TENTATIVE_AGE_SECONDS + 10
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("pitfalls")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=20043)
-        yield installation
-        installation.stop()
 
 
 @pytest.fixture

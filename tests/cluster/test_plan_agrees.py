@@ -12,8 +12,6 @@ from allocator.kube.client import ApiError, Cluster, Conflict, NotFound
 from allocator.kube.resource import NAMESPACES, SERVICES, Resource
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import Installation, ingress
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 from tests.unit.commands.manifests import deleted, namespace, plan, pool, service
 
@@ -93,14 +91,12 @@ SCENARIOS: dict[str, list[Object]] = {
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("plan")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=20043)
-        for name in HOMES:
-            installation.cluster.create(NAMESPACES, namespace(name))
-        yield installation
-        installation.stop()
+def admitlb(installed: Installation) -> Iterator[Installation]:
+    for name in HOMES:
+        installed.cluster.create(NAMESPACES, namespace(name))
+    yield installed
+    for name in HOMES:
+        installed.cluster.delete(NAMESPACES, name)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -10,18 +10,7 @@ from allocator.kube.client import ApiError
 from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.objects.names import ASSIGNED_IPS_ANNOTATION, DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import Installation, ingress, pool, service
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("pool-changes")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19843)
-        yield installation
-        installation.stop()
 
 
 @pytest.fixture

@@ -17,21 +17,10 @@ from allocator.objects.names import (
 )
 from allocator.rules.service_report import stored_condition
 from tests.cluster.installation import Installation, ingress, pool, service
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 VIP = "192.0.2.10"
 RANGE = "192.0.2.10-192.0.2.11"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("pool-renames")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=20243)
-        yield installation
-        installation.stop()
 
 
 @pytest.fixture

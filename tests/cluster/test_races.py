@@ -23,7 +23,7 @@ from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 CLIENTS = 30
-SECONDS = float(os.environ.get("ADMITLB_CHURN_SECONDS", "60"))
+SECONDS = float(os.environ.get("ADMITLB_CHURN_SECONDS", "30"))
 SIZE = 40
 
 

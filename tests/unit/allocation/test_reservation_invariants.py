@@ -28,6 +28,7 @@ from allocator.kube.timestamps import write_time
 from allocator.objects.ip_allocation import claim_from
 from tests.unit.allocation.stored_claims import Replica, StoredClaims, pool
 from tests.unit.core.builders import HTTP
+from tests.unit.effort import examples
 
 LIMIT = 2
 SIZE = 10
@@ -292,5 +293,5 @@ class Reservations(RuleBasedStateMachine):
         }
 
 
-Reservations.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Reservations.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 TestReservations = Reservations.TestCase

@@ -15,6 +15,7 @@ from allocator.kube import lease as lease_module
 from allocator.kube.client import ApiError, Cluster
 from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS, Leadership, NotLeading
 from tests.unit.allocator.simulated_lease import ApiServer, Replica, Simulation
+from tests.unit.effort import examples
 
 REPLICAS = 3
 
@@ -105,7 +106,7 @@ def calm(there: Group) -> None:
         replica.connection.trouble = replica.connection.pauses = 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32))
 def test_there_are_never_two_that_may_write_and_in_the_end_there_is_one(seed: int) -> None:
     with group(seed) as there:
@@ -120,7 +121,7 @@ def test_there_are_never_two_that_may_write_and_in_the_end_there_is_one(seed: in
         assert len(there.leaders()) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_lease_that_is_deleted_while_it_is_held_does_not_make_two_leaders(seed: int) -> None:
     with group(seed) as there:

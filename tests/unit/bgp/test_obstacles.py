@@ -19,6 +19,7 @@ from allocator.core.selectors import Operator, Requirement, Selector
 from allocator.objects.bgp_community import CommunityValue
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
 from tests.unit.bgp import random_inputs as drawn
+from tests.unit.effort import examples
 
 ADDRESS = Address.parse("198.51.100.1")
 SIX = Address.parse("2001:db8:1::1")
@@ -110,7 +111,7 @@ def test_every_step_is_produced_by_one_of_these_tests() -> None:
     assert named | {Step.FAMILY} == {None, *Step}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_a_step_fails_if_and_only_if_the_peer_gets_nothing(data: st.DataObject) -> None:
     def some(names: tuple[str, ...], values: st.SearchStrategy[Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tests.unit.bgp import random_inputs as drawn
 from tests.unit.commands.bgp_manifests import bgp_advertisement, peer
 from tests.unit.commands.manifests import Object, advertisement, node, pool, service
 from tests.unit.commands.test_explanation import allocation
+from tests.unit.effort import examples
 
 FOUR = pool("four", "192.0.2.10-192.0.2.13")
 WEB = service("web", shows=("192.0.2.10",))
@@ -244,7 +245,7 @@ def test_cluster_without_bgp_is_explained_as_before() -> None:
     assert held.not_announced.startswith("no L2Advertisement or BGPAdvertisement covers")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_what_is_explained_is_what_the_node_announces(data: st.DataObject) -> None:
     """Of a whole cluster: the peers for which no step fails are those that the node's desired state has it tell."""

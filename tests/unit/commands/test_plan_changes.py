@@ -12,6 +12,7 @@ from allocator.core.addresses import Address, Family
 from allocator.core.claims import Claim, ClaimState
 from tests.unit.commands.live_clusters import change, effects, live_cluster
 from tests.unit.commands.manifests import Object, advertisement, deleted, namespace, pool, service
+from tests.unit.effort import examples
 
 LAN = pool("lan", "192.0.2.10-192.0.2.13")
 OTHER = pool("other", "198.51.100.10-198.51.100.13")
@@ -216,7 +217,7 @@ def test_another_controllers_service_is_served_once_the_change_takes_it_over() -
     assert effects(change(live, taken)) == {"theirs": ("Gains", [], ["192.0.2.10"])}
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     services=st.lists(
         st.builds(

@@ -27,6 +27,7 @@ from allocator.core.usage import usage_of
 from allocator.core.verdicts import NoteKind, Outcome
 from tests.unit.core.builders import apply, ask, claim, ledger, pool
 from tests.unit.core.builders import given as placed
+from tests.unit.effort import examples
 
 P = pool("p", "10.0.0.1-10.0.0.40", reuse_delay_seconds=60)
 
@@ -197,7 +198,7 @@ ADDRESSES = st.integers(1, 60).map(lambda number: ip(f"10.0.0.{number}"))
 REPORTS = st.dictionaries(ADDRESSES, st.integers(0, 30).map(host), max_size=60)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(REPORTS, st.booleans(), st.booleans()), max_size=12))
 def test_whatever_is_reported_no_marked_address_is_given_and_no_more_than_the_bound_marked(
     steps: list[tuple[dict[Address, ForeignHost], bool, bool]],

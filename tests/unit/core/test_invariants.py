@@ -14,6 +14,7 @@ from allocator.core.pools import Pool, ServiceAllocation
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.verdicts import Outcome, RefusalKind
 from tests.unit.core.builders import DUAL, apply, ask, pool, release
+from tests.unit.effort import examples
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 NAMESPACES = st.sampled_from(["prod", "dev"])
@@ -118,5 +119,5 @@ class Allocation(RuleBasedStateMachine):
                 assert not free, "a free address is never reported as exhausted"
 
 
-Allocation.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Allocation.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=25, deadline=None)
 TestAllocation = Allocation.TestCase

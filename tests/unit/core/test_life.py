@@ -26,6 +26,7 @@ from allocator.core.securing import secured
 from allocator.core.verdicts import Decision, How, Outcome
 from tests.unit.core.builders import DUAL, pool
 from tests.unit.core.sharing_rule import allowed
+from tests.unit.effort import examples
 
 Key = tuple[str, str]
 
@@ -443,5 +444,5 @@ class Life(RuleBasedStateMachine):
         return frozenset(claims), {key: service.status for key, service in self.services.items()}
 
 
-Life.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+Life.TestCase.settings = settings(max_examples=examples(120), stateful_step_count=30, deadline=None)
 TestLife = Life.TestCase

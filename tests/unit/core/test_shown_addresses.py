@@ -21,6 +21,7 @@ from allocator.core.securing import age, secured
 from allocator.core.sharing import place_among
 from allocator.core.verdicts import Outcome
 from tests.unit.core.builders import ask, pool
+from tests.unit.effort import examples
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 NAMESPACES = st.sampled_from(["prod", "dev"])
@@ -186,4 +187,4 @@ class Shown(RuleBasedStateMachine):
 
 
 TestShown = Shown.TestCase
-TestShown.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestShown.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)

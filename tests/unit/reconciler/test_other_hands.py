@@ -23,6 +23,7 @@ from allocator.objects import names
 from allocator.objects.service import request_from
 from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.unit.allocation.stored_claims import Replica, StoredClaims, pool
+from tests.unit.effort import examples
 from tests.unit.reconciler.collecting import collecting
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -160,4 +161,4 @@ def _addresses(service: Object) -> list[str]:
 
 
 TestOtherHands = OtherHands.TestCase
-TestOtherHands.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestOtherHands.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)

@@ -15,6 +15,7 @@ from speaker.layer2.address_state import AddressStates, Timer, Transition
 from speaker.layer2.conflicts import HANDOVER_SECONDS, REPORT_SECONDS, Claim
 from speaker.layer2.gratuitous import Reason
 from speaker.layer2.probing import PROBE_SECONDS, PROBES
+from tests.unit.effort import examples
 
 VIP, OTHER = Address.parse("192.0.2.100"), Address.parse("192.0.2.101")
 MAC, MAC2 = b"\x02\x00\x00\x00\x00\x77", b"\x02\x00\x00\x00\x00\x78"
@@ -242,7 +243,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.reported == self.held.answered()
 
 
-AnyOrder.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=examples(50), stateful_step_count=30, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
 
 

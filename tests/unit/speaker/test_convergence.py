@@ -21,6 +21,7 @@ from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link
 from speaker.membership.membership import STEADY_SECONDS
 from speaker.membership.ring import Ring
+from tests.unit.effort import examples
 from tests.unit.speaker.simulated import Cluster, candidates
 
 NODES = ("node-1", "node-2", "node-3", "node-4")
@@ -391,7 +392,7 @@ def apply(cluster: Cluster, step: Step) -> None:
         ACTIONS[step.what](cluster, step.node)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(walk=st.lists(steps, max_size=14), seed=st.integers(0, 2**16), loss=st.sampled_from([0.0, 0.01, 0.1]))
 def test_whatever_happened_one_node_answers_once_it_is_over(walk: list[Step], seed: int, loss: float) -> None:
     cluster = Cluster(NODES, ADDRESSES, seed=seed, loss=loss)
@@ -411,7 +412,7 @@ def test_whatever_happened_one_node_answers_once_it_is_over(walk: list[Step], se
     assert_one_holder_on_every_side(cluster)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(walk=st.lists(st.sampled_from(NODES), max_size=8), seed=st.integers(0, 2**16))
 def test_however_nodes_come_and_leave_there_is_always_an_answer(walk: list[str], seed: int) -> None:
     cluster = Cluster(NODES, ADDRESSES, seed=seed)

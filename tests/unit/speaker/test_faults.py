@@ -12,11 +12,12 @@ from speaker.election.election import rank
 from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link, Subnet
 from speaker.membership.membership import STEADY_SECONDS
+from tests.unit.effort import examples
 from tests.unit.speaker.simulated import Cluster, candidates, lan_links
 from tests.unit.speaker.walker import BOUND_SECONDS, LEASE_BOUND_SECONDS, walk_many_faults, walk_one_fault
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 21))
-SEEDS = 100
+SEEDS = examples(100)
 CALM_SECONDS = STEADY_SECONDS + 2.0
 
 

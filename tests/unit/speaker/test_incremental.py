@@ -23,6 +23,7 @@ from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import AdvertisedState, Claim
 from speaker.persistent_map import PersistentMap, changed_keys
+from tests.unit.effort import examples
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
 from tests.unit.speaker.simulated import LINKS, differences
 
@@ -257,7 +258,7 @@ class AnyOrder(RuleBasedStateMachine):
             view.apply(seen)
 
 
-AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
 
 
@@ -291,5 +292,5 @@ class AnyMap(RuleBasedStateMachine):
             assert (known == last) == (plain == last_plain)
 
 
-AnyMap.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+AnyMap.TestCase.settings = settings(max_examples=examples(30), stateful_step_count=20, deadline=None)
 TestAnyMap = AnyMap.TestCase

@@ -20,6 +20,7 @@ from allocator.kube.client import Object
 from speaker.status.facts import Announced, Elsewhere, Fact, Unannounced
 from speaker.status.reported_address import ReportedAddress
 from speaker.status.statement import Occupied, Statement, amended, named_in
+from tests.unit.effort import examples
 
 WEB = ("default", "web")
 NODES = ("a", "b", "c")
@@ -192,7 +193,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, str]]:
     return history
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(histories(), st.sampled_from([*NODES, None]))
 def test_in_the_end_the_status_says_the_truth(history: list[tuple[str, str]], holder: str | None) -> None:
     api, writers = cluster()

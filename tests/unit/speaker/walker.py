@@ -127,7 +127,7 @@ class Walk:
 
     def _look(self) -> None:
         """Look at every address after every event."""
-        cluster = self.cluster
+        cluster, sides = self.cluster, self._sides()
         wrong: set[tuple[Address, str]] = set()
         for address in ADDRESSES:
             holders = cluster.holders(address)
@@ -136,7 +136,7 @@ class Walk:
                     wrong.add((address, f"{one} and {other}"))
             if not holders and any(_can_answer(member) for member in cluster.members.values()):
                 wrong.add((address, "nobody"))
-            for side in self._sides():
+            for side in sides:
                 if len(side) > 1 and not holders & side:
                     wrong.add((address, f"nobody of {sorted(side)}"))
         for key in self._wrong_since.keys() - wrong:

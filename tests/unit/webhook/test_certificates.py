@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.effort import examples
 from webhook.certificate_authority import AUTHORITY_LIFETIME, SERVING_LIFETIME, issue, new_authority
 from webhook.certificates import Credentials, mend
 from webhook.tls import client_context, server_context
@@ -134,7 +135,7 @@ def test_a_second_trusted_certificate_in_the_bundle_is_kept() -> None:
     assert mend(two.secret_data(), dns_names=NAMES, now=NOW) == (two, None)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.dictionaries(st.sampled_from(FIELDS), st.binary(max_size=60) | st.sampled_from(FIELDS).map(str.encode)))
 def test_any_damage_is_mended_and_mending_settles(damage: dict[str, bytes]) -> None:
     stored = dict(SOUND.secret_data())
@@ -159,7 +160,7 @@ def test_junk_in_the_bundle_goes_while_its_sound_certificates_stay() -> None:
     handshake(client_context(mended.ca_bundle), server_context(SOUND.serving), NAMES[0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @example(field="ca.crt", position=109, noise=b"/")
 @given(
     field=st.sampled_from(FIELDS),

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Says what `make test` is about to do and how long it takes, before there is a virtual environment to say it with.
+# usage: tests/outlook.sh WORKERS
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+workers=$1
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/admitlb
+
+once() { echo "  once:  $1"; }
+
+echo "make test:"
+[[ -e .venv/.installed ]] || once "a virtual environment in .venv, with what pyproject.toml names: a minute"
+if [[ -z ${KUBEBUILDER_ASSETS:-} ]] && ! compgen -G "$cache/control-plane/*/kube-apiserver" >/dev/null; then
+    once "Kubernetes' servers into $cache: a minute where the release can be downloaded, else a build of 4 to 10"
+fi
+[[ -e $cache/companions/prometheus ]] || once "Prometheus: a minute"
+compgen -G "$cache/roots/*frr" >/dev/null || once "FRR of two Debian releases, and BIRD: a minute or two (left out where Debian's archive is not reached)"
+
+# Seconds by file, as an idle machine of two cores took them; what runs alone is in tests/side_by_side.py.
+alone=$(sed -n '/^ALONE = (/,/^)/s/^ *"\(.*\)",$/\1/p' tests/side_by_side.py | tr '\n' ' ')
+awk -v alone="$alone" -v workers="$workers" '
+    BEGIN { count = split(alone, prefixes, " ") }
+    { in_turn = 0; for (i = 1; i <= count; i++) if (index($2, prefixes[i]) == 1) in_turn = 1
+      if (in_turn) { last += $1; lasts++ } else { first += $1; files++ } }
+    END {
+        printf "  tests: %d files, %d side by side, each in namespaces of its own: about %d min on two idle cores;\n", files, workers, first / workers / 60 + 0.5
+        printf "         then %d that measure time, one after the other: about %d min\n", lasts, last / 60 + 0.5
+    }' tests/durations.txt
+echo "  ends with the tests that took longest, and pytest's summary; what fails is repeated by: make test PYTEST_ARGS=--last-failed"
