@@ -12,7 +12,6 @@ from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import ClaimWriter, LostRace
 from allocator.allocation.proposal import Occasion, Proposal, Write, propose, to_secure
 from allocator.core import lifecycle
-from allocator.core.addresses import Address
 from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder
 from allocator.core.decision import decide
 from allocator.core.requests import ServiceRequest
@@ -153,8 +152,7 @@ class Allocator:
         for pass_over in attempts():
             with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal:
                 claims = [_without_version(place.claim) for place in proposal.decision.placements]
-                reserved = proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND)
-                if shown is None and reserved and not self.awaited(request, proposal.decision):
+                if shown is None and proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND):
                     show(proposal.decision)
                     shown = claims
                 elif shown is not None and claims != shown:
@@ -165,19 +163,6 @@ class Allocator:
                     continue
                 return proposal.decision
         raise LostRace(f"{request.label} lost {_ATTEMPTS} addresses in a row")
-
-    def awaited(self, request: ServiceRequest, decision: Decision) -> list[tuple[Address, Holder]]:
-        """Return which addresses are not to be shown yet, and whose Services may show them until they give way.
-
-        A younger holder that may not share an address any more is shown another one first, then leaves the claim.
-        What the Service shows already is not awaited, nor a reservation that is too old to be shown unbound.
-        """
-        since = write_time(self._now() - _SHOWN_UNBOUND)
-        return [
-            (address, holder)
-            for address, holder in decision.awaited
-            if address not in request.status_addresses and (holder.uid is not None or holder.since > since)
-        ]
 
     def secure(self, request: ServiceRequest) -> None:
         """Claim what the Service's status shows, whatever it asks for. Raises LostRace, ApiError.

@@ -55,10 +55,16 @@ class ClaimWriter:
         self._cache.forget(claim)
 
     def confirm(self, claim: Claim) -> None:
-        """Look whether a claim is still as known: the cache may be behind, by as long as a pause. Raises LostRace."""
-        self.refresh(claim.address)
-        known = self._cache.claim_at(claim.address)
-        if known is None or known.version != claim.version:
+        """Look whether a claim is stored as known here. Raises LostRace.
+
+        The cache may be behind, by as long as a pause; or ahead: another thread plans to write it so.
+        """
+        try:
+            stored = self._cache.record(self._cluster.get(names.IP_ALLOCATIONS, claim.address.claim_name))
+        except NotFound:
+            self.refresh(claim.address)
+            raise LostRace(claim.address) from None
+        if stored.version != claim.version or stored != claim:
             raise LostRace(claim.address)
 
     def refresh(self, address: Address) -> None:

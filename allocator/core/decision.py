@@ -253,7 +253,6 @@ class _Case:
             refusal,
             lost_share=self._lost_share() if self.holdings.lost else None,
             displaced=self._displaced(placements) if self.holdings.displaced else None,
-            awaited=tuple(self.holdings.awaited),
             notes=(*(Note(NoteKind.FAMILY_MISSING, cut) for cut in self.cuts), *notes),
             considered=tuple(self.reasons.of_each_pool()) if refusal is not None and refusal.kind.asks_pools else (),
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, Family
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim
 from allocator.core.ledger import Ledger
 from allocator.core.pools import Applicant, Pool, owning_pool
 from allocator.core.quota import exceeds_quota
@@ -30,8 +30,6 @@ class Holdings:
     """Shared addresses that it must give up, and why."""
     displaced: list[tuple[Address, Obstacle]] = field(default_factory=list)
     """Younger holders that must give way on what it keeps, because of what it needs now."""
-    awaited: list[tuple[Address, Holder]] = field(default_factory=list)
-    """Younger holders that are to give up what it keeps and have not done so yet."""
 
     def in_order(self, request: ServiceRequest) -> list[Placement]:
         """Return all that it may go on holding, in the order in which its status shows it."""
@@ -65,7 +63,6 @@ def holdings_of(request: ServiceRequest, *, pools: Sequence[Pool], ledger: Ledge
             continue
         if _keep(found, placement, pool, request.applicant):
             found.displaced += [(claim.address, displaced) for displaced in place.displaced]
-            found.awaited += [(claim.address, holder) for holder in place.leaving]
     for placement in secured(request, pools=pools, ledger=ledger):
         if placement.how is not How.KEPT:
             pool = owning_pool(placement.address, pools, recorded=placement.pool)

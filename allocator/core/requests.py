@@ -40,6 +40,9 @@ class ServiceRequest:
     status_addresses: tuple[Address, ...] = ()
     """What the Service's status lists now. Held addresses among these win over others it holds, and those no
     claim is on are adopted."""
+    yields_to: frozenset[tuple[Address, str, str]] = field(default=frozenset(), compare=False)
+    """Addresses that this Service holds and does not show, with the namespaces and names of sharers that do: it does
+    not come to show one beside a younger sharer that it may not share it with."""
     annotated_addresses: tuple[Address, ...] = field(default=(), compare=False)
     """What the Service says it was admitted with. Anybody can write that, and gains nothing beyond the reservations
     of the namespace: of several addresses it holds and does not show, these win; and an unnamed reservation there is

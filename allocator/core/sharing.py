@@ -1,4 +1,4 @@
-"""Sharing: which Services may hold one address together. The older holder's needs win.
+"""Sharing: which Services may hold one address together. The older holder's needs win, once it shows the address.
 
 A claim lists its holders in the order in which they joined, and that order is all that decides. Who joined later
 gives way to whoever stays before it; nobody gives way to a younger one. So the result depends on age and needs, never
@@ -135,8 +135,6 @@ class Place:
     """Why it may not hold the address, or must give it up."""
     displaced: tuple[Obstacle, ...] = ()
     """Younger holders that could stay so far and must give way to what it needs now."""
-    leaving: tuple[Holder, ...] = ()
-    """Younger holders that have to give way and are listed still: their Services may show the address."""
     without_consent: tuple[Holder, ...] = ()
     """Holders of other namespaces beside which it may hold the address because nobody says anything of namespaces."""
 
@@ -146,7 +144,8 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
 
     One recreated under a holder's name, or that needs what its reservation was not made for, joins last too: that
     costs no sharer its address. One that joins must get on with all holders, those that are about to give way
-    included: they are still announced.
+    included: they are still announced. One that does not show the address must get on with all that do, younger ones
+    too (`yields_to`).
     """
     pool_allows = pool.allow_cross_namespace_sharing if pool is not None else None
     me, mine = request.as_holder(), request.holder_in(claim)
@@ -158,17 +157,32 @@ def place_among(request: ServiceRequest, claim: Claim, pool: Pool | None) -> Pla
         consent = _without_consent(older[0], me, older[:1], pool_allows) if older and not found else ()
         return Place(found, without_consent=consent)
     at = claim.holders.index(mine)
+    if found := _against_younger(request, claim, at, pool_allows):
+        return Place(found)
     before = giving_way(claim.holders, pool_allows=pool_allows)
     changed = (*claim.holders[:at], me, *claim.holders[at + 1 :])
     after = giving_way(changed, pool_allows=pool_allows)
     displaced = tuple(
         now for index, now in enumerate(after) if now is not None and before[index] is None and index > at
     )
-    leaving = tuple(holder for holder, why in list(zip(changed, after, strict=True))[at + 1 :] if why is not None)
     staying = [holder for holder, why in zip(changed, after, strict=True) if why is None]
     beside = staying[:1] if staying[0] is not me else staying[1:]
     without_consent = () if after[at] else _without_consent(staying[0], me, beside, pool_allows)
-    return Place(after[at], displaced, leaving, without_consent)
+    return Place(after[at], displaced, without_consent)
+
+
+def _against_younger(request: ServiceRequest, claim: Claim, at: int, pool_allows: bool | None) -> Obstacle | None:
+    """What the Service at that place needs now that a younger one, which alone shows the address, has no room for."""
+    me = request.as_holder()
+    for younger in claim.holders[at + 1 :]:
+        if (claim.address, younger.namespace, younger.name) not in request.yields_to:
+            continue
+        kind = _kind_of_needs(me, younger) if at else _kind_to_first(me, younger, pool_allows)
+        if kind is None and not me.ports.isdisjoint(younger.ports):
+            kind = ObstacleKind.PORTS
+        if kind is not None:
+            return Obstacle(kind, younger, me)
+    return None
 
 
 def _without_consent(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim, Holder
+from allocator.core.claims import Claim
 
 
 class RefusalKind(StrEnum):
@@ -133,8 +133,6 @@ class Decision:
     """Set when the Service can no longer share an address with older holders and gives it up to them."""
     displaced: Refusal | None = None
     """Set when younger holders can no longer share an address with the Service and give it up."""
-    awaited: tuple[tuple[Address, Holder], ...] = ()
-    """Younger holders that have to give an address up to the Service and have not done so yet."""
     notes: tuple[Note, ...] = ()
     """What the author should know of the placements."""
     considered: tuple[tuple[str, str], ...] = ()

@@ -47,7 +47,10 @@ class NotLeading(Exception):
 
 
 class NotCurrent(NotLeading):
-    """A write was asked for by a leader whose copies of what it decides upon may be old: it leads on, and waits."""
+    """A write was asked for by a leader that has to wait, and leads on.
+
+    It has not renewed the Lease yet since the API server failed to answer, or its copies may be older than that.
+    """
 
 
 class Leadership:
@@ -114,11 +117,11 @@ class Leadership:
         return self._rewound
 
     def require(self) -> None:
-        """Raise NotLeading unless this process may act now."""
+        """Raise NotLeading unless this process may act now, NotCurrent where it soon may again."""
         if not self.holds:
             raise NotLeading(f"{self._identity} does not hold {self._name}")
         if self._interrupted:
-            raise NotLeading(f"{self._identity} has not renewed {self._name} since the API server was away")
+            raise NotCurrent(f"{self._identity} has not renewed {self._name} since the API server was away")
 
     def resign(self) -> None:
         """Give the lease up, so that another replica takes over at its next try."""

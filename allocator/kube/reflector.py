@@ -12,7 +12,7 @@ from __future__ import annotations
 import marshal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Gauge
@@ -37,6 +37,12 @@ _APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 LAST_EVENT_AGE = Gauge(
     "admitlb_watch_last_event_age_seconds",
     "Seconds since the API server last answered a watch of the resource; bookmarks, about one a minute, count",
+    ["resource"],
+)
+
+CURRENT = Gauge(
+    "admitlb_watch_current",
+    "1 while changes of the resource arrive as they are made, 0 while its watch is down",
     ["resource"],
 )
 
@@ -90,8 +96,7 @@ class Reflector:
     ) -> None:
         """`on_rewound`, where given, is called with how it shows that etcd was restored from an older snapshot.
 
-        That is looked for, at the cost of one short request, whenever a watch is begun after a failure; the copy is
-        listed anew then.
+        After a failure the copy is listed anew then, so that it is whole, and compared, before `following` is set.
         """
         self._metadata_only = metadata_only
         self._label_selector = label_selector
@@ -106,6 +111,10 @@ class Reflector:
         self._lock = threading.Lock()
         self._synced = threading.Event()
         self._following = threading.Event()
+        self._soon = threading.Event()
+        self._seen = "0"
+        self._interrupted = False
+        """Whether the watch failed since it was last begun. As `_seen`, the newest version, the thread's own."""
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._anew = threading.Event()
@@ -116,6 +125,7 @@ class Reflector:
     def start(self) -> None:
         """Begin listing and watching."""
         LAST_EVENT_AGE.labels(self.resource.plural).set_function(self.silent_seconds)
+        CURRENT.labels(self.resource.plural).set_function(lambda: float(self.following))
         self._thread.start()
 
     def stop(self) -> None:
@@ -139,6 +149,11 @@ class Reflector:
 
     def retry(self) -> None:
         """Try again at once, if the API server could not be reached, and then soon: the way there may be back."""
+        self._soon.set()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Try again at once, and then as late as before."""
         self._woken.set()
 
     def relist(self) -> None:
@@ -157,9 +172,9 @@ class Reflector:
 
     @property
     def following(self) -> bool:
-        """Whether changes arrive as they are made: listed, and the watch has not failed since it was last begun.
+        """Whether changes arrive as they are made: a watch is open. The copy is milliseconds old then, else older.
 
-        The copy is as late as the API server delivers then, milliseconds; else as old as the failure, or older.
+        Of a connection that died without a word that is known after 25 to 90 s.
         """
         return self._following.is_set()
 
@@ -202,43 +217,52 @@ class Reflector:
                 self._anew.clear()
                 version = None
             try:
-                if version is not None and self._is_rewound(version):
-                    version = None
                 if version is None:
                     version = self._list()
                 version = self._follow(version)
             except Expired:
-                self._following.clear()
                 log.info("watch.expired", resource=self.resource.plural)
                 version = None
             except Silent as error:
-                self._following.clear()
                 log.debug("watch.silent", resource=self.resource.plural, error=error)
+                version = self._version_after_failure(version)
             except ApiError as error:
-                self._following.clear()
-                # The version is kept: a server that comes back may still serve the watch from it.
-                if setbacks == 0:
+                if not self._interrupted:
                     log.warning("watch.interrupted", resource=self.resource.plural, error=error)
+                self._interrupted = True
+                version = self._version_after_failure(version)
+            self._following.clear()
             self._tried_at = time.monotonic()
             # A server that ends every watch at once must not be asked again at once, whatever it says.
             if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
                 setbacks = 0
             else:
-                woken = self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
-                setbacks = 0 if woken else setbacks + 1
+                self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
+                setbacks = 0 if self._soon.is_set() else setbacks + 1
+                self._soon.clear()
 
-    def _is_rewound(self, version: str) -> bool:
-        """Whether the API server has not reached the version at which the watch failed: silent till then."""
-        if self._on_rewound is None or self._following.is_set():
-            return False
+    def _version_after_failure(self, version: str | None) -> str | None:
+        """Where to watch from: a server that comes back may still serve it; None to list anew.
+
+        What a watch has missed comes at some time after it was begun. Only a list is complete when it is there.
+        """
+        return version if self._on_rewound is None else None
+
+    def _check_history(self, version: str, stale: Mapping[Key, bytes], fresh: Mapping[Key, bytes]) -> None:
+        """Call `on_rewound` where a list, or an object in it, is older than what was seen before."""
+        if self._on_rewound is None:
+            return
         history = History()
-        history.note(version)
         try:
-            history.check(next(self._cluster.pages(self.resource, self._namespace, size=1, metadata_only=True)))
+            history.check({"kind": f"list of {self.resource.plural}", "metadata": {"resourceVersion": self._seen}})
+            history.check({"kind": f"list of {self.resource.plural}", "metadata": {"resourceVersion": version}})
+            for key, encoded in fresh.items():
+                if (before := _decoded(stale.get(key))) is not None:
+                    one = History()
+                    one.check(before)
+                    one.check(marshal.loads(encoded))  # noqa: S302  what this process encoded
         except Rewound as error:
             self._on_rewound(str(error))
-            return True
-        return False
 
     def _list(self) -> str:
         if self._kept is not None:
@@ -258,6 +282,8 @@ class Reflector:
         with self._lock:
             stale = self._objects
             self._objects = dict(fresh)
+        self._check_history(version, stale, fresh)
+        self._seen = version
         for key, gone in stale.items():
             if key not in fresh:
                 self._report(key, _decoded(gone), None, version)
@@ -315,10 +341,11 @@ class Reflector:
             interrupt=interrupt,
         )
         self._heard_at = time.monotonic()
+        self._interrupted = False
         self._following.set()
         for kind, obj in events:
             self._heard_at = time.monotonic()
-            version = _version(obj)
+            self._seen = version = _version(obj)
             if kind != "BOOKMARK":
                 self._take(obj, gone=kind == "DELETED")
             if self._stopping.is_set():

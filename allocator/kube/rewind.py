@@ -25,10 +25,6 @@ class History:
     def __init__(self) -> None:
         self._newest = 0
 
-    def note(self, version: str) -> None:
-        """Take in a version that was seen before."""
-        self._newest = max(self._newest, int(version))
-
     def check(self, stored: Object) -> None:
         """Take in the object or the list as just read or written. Raises Rewound."""
         version = int(stored["metadata"]["resourceVersion"])

@@ -43,8 +43,6 @@ _SWEEP_SECONDS = 1.0
 _RENEWAL_SECONDS = 1.0
 _BEHIND_SECONDS = 0.1
 """Between two looks whether a watch is back."""
-_RETRY_SECONDS = 0.5
-"""Between two tries of a watch that is not."""
 _SAME_EVENT_AGAIN_SECONDS = 600.0
 """A repeated try is not recorded again."""
 
@@ -81,13 +79,13 @@ class Controller:
         self._settings = settings
         self._require_leadership = require_leadership
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._retried_at = 0.0
-        """When watches were last tried again; any thread may set it: one try too many does no harm."""
         self.stopping = threading.Event()
         """Set for good by `stop_working`."""
         self._accepting = threading.Event()
         """Set once keys are queued: on a standby nobody would take them out again."""
         self._leading = threading.Event()
+        self._current_at = time.monotonic()
+        """When all was watched last; belongs to the thread that calls `try_watches`."""
         self.rewound = ""
         """How it shows that etcd was restored from an older snapshot, or empty. Set by a reflector's thread."""
         self._services = Reflector(
@@ -179,10 +177,27 @@ class Controller:
         self._services.stop()
         self._cache.stop()
 
+    def wait_current(self) -> None:
+        """Return once this process may act and sees what it acts upon. Raises NotLeading, also when stopped."""
+        while True:
+            try:
+                return self._require_current()
+            except NotCurrent as error:
+                if self.stopping.wait(_BEHIND_SECONDS):
+                    raise NotLeading(str(error)) from error
+
+    def try_watches(self) -> float:
+        """Try again at once to watch what is not watched; return for how many seconds something has not been."""
+        behind = self._behind()
+        for one in behind:
+            one.wake()
+        now = time.monotonic()
+        self._current_at = self._current_at if behind else now
+        return now - self._current_at
+
     def problems(self) -> list[str]:
-        """Say what is not listed or watched, and what is not adopted; empty when Services can be served."""
-        behind = [] if self.unlisted() else [f"{mirror.resource.plural} are not watched" for mirror in self._behind()]
-        return self.unlisted() + behind + self._adoption.problems()
+        """Say what is not listed yet, and what is not adopted; empty when Services can be served."""
+        return self.unlisted() + self._adoption.problems()
 
     def unlisted(self) -> list[str]:
         """Say what is not listed yet; empty when this replica may lead."""
@@ -234,7 +249,7 @@ class Controller:
         """
         if missing := self.unlisted():
             raise ListsMissing("; ".join(missing))
-        self._wait_current()
+        self.wait_current()
         self._accepting.set()
         services = sorted(self._services.items(), key=age_of)
         if unclaimed := sum(1 for service in services if self._securing.is_unclaimed(service)):
@@ -256,7 +271,7 @@ class Controller:
 
     def adopt(self) -> None:
         """Claim everything that Services show, and return once that is done. Raises NotLeading."""
-        self._wait_current()
+        self.wait_current()
         services = sorted(self._services.items(), key=age_of)
         self._adoption.run([service for service in services if addresses_in_status(service)])
 
@@ -278,23 +293,8 @@ class Controller:
         if self.rewound:
             # What else is remembered here is of the state that is lost.
             raise NotLeading(self.rewound)
-        behind = self._behind()
-        if behind and time.monotonic() - self._retried_at >= _RETRY_SECONDS:
-            self._retried_at = time.monotonic()
-            for mirror in behind:
-                # The Lease was renewed: the way to the API server is there.
-                mirror.retry()
-        if behind:
-            raise NotCurrent(f"{', '.join(mirror.resource.plural for mirror in behind)} are not watched")
-
-    def _wait_current(self) -> None:
-        """Return once every copy is current. Raises NotLeading, also when stopped."""
-        while True:
-            try:
-                return self._require_current()
-            except NotCurrent as error:
-                if self.stopping.wait(_BEHIND_SECONDS):
-                    raise NotLeading(str(error)) from error
+        if behind := self._behind():
+            raise NotCurrent(f"{', '.join(one.resource.plural for one in behind)} are not watched")
 
     def _take_over(self, service: Object) -> None:
         """Claim what the Service shows; one that wants no address any more gives it up.
@@ -328,19 +328,24 @@ class Controller:
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
             try:
-                self._attempt(key)
-            except NotCurrent:
-                self.stopping.wait(_BEHIND_SECONDS)
-                self._queue.add(key)
+                self._attempt_when_current(key)
             except NotLeading:
                 # A renewal that came late may still come; if it does not, the process ends.
                 self._queue.add_after(key, _RENEWAL_SECONDS)
             finally:
                 self._queue.done(key)
 
+    def _attempt_when_current(self, key: Key) -> None:
+        """As `_attempt`, as soon as this process may act. The key stays in its turn. Raises NotLeading."""
+        UPDATES.inc()
+        while True:
+            try:
+                return self._attempt(key)
+            except NotCurrent:
+                self.wait_current()
+
     def _attempt(self, key: Key) -> None:
         """Repair the Service once, and again later where that fails. Raises NotLeading."""
-        UPDATES.inc()
         try:
             repaired = self._repair.service(key)
         except NotLeading:

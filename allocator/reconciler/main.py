@@ -33,6 +33,8 @@ log = logs.EventLog("reconciler")
 
 _SUPERVISION_SECONDS = 0.5
 _LISTING_SECONDS = 0.05
+_BEHIND_SECONDS = 30.0
+"""How long a leader may lack a watch before it lets another replica try."""
 _MARK_SECONDS = 1.0
 _START_RETRY_SECONDS = 1.0
 
@@ -106,7 +108,7 @@ def _run(
         namespace=settings.namespace,
         lease=names.RECONCILER_LEASE,
         identity=identity,
-        on_started=lambda: _lead(cluster, settings, controller, leadership, failed),
+        on_started=lambda: _lead(cluster, settings, controller, failed),
     )
     failed = threading.Event()
     moves = Moves()
@@ -131,8 +133,12 @@ def _run(
         dead = controller.dead_threads() + ([] if monitor.alive else ["monitor"])
         dead += [] if page is None or page.alive else ["status-page"]
         dead += [] if log_thread.alive else ["log"]
+        behind_seconds = controller.try_watches() if contending else 0.0
         rewound = controller.rewound or leadership.rewound
         failure = rewound or _failure(dead, leadership if contending else None, failed)
+        if not failure and leadership.holds and behind_seconds > _BEHIND_SECONDS:
+            # Alone it repairs nothing; another replica, or this one after a restart, may see more.
+            failure = f"has not been able to watch for {_BEHIND_SECONDS:g} s"
         if failure:
             # Start afresh: the restarted process reads everything anew and contends for the Lease again.
             log.error("reconciler.failed", why=failure)
@@ -173,18 +179,16 @@ def _start(controller: Controller, stopping: threading.Event) -> bool:
     return False
 
 
-def _lead(
-    cluster: Cluster, settings: Settings, controller: Controller, leadership: Leadership, failed: threading.Event
-) -> None:
+def _lead(cluster: Cluster, settings: Settings, controller: Controller, failed: threading.Event) -> None:
     """Take up the lead, or set `failed`: a leader that does nothing would keep everybody else from leading."""
     try:
         _ensure_speaker_key(cluster, settings.namespace)
         mark = AdoptionMark(cluster, namespace=settings.namespace)
         controller.lead(on_unclaimed=lambda count: mark.revoke(why=f"{count} Services show unclaimed addresses"))
-        leadership.require()
+        controller.wait_current()
         # Only now may admission hand out addresses: any of them might have been shown by a Service all along.
         mark.write()
-        _keep_marked(mark, controller, leadership)
+        _keep_marked(mark, controller)
     except (ApiError, ListsMissing, NotLeading) as error:
         log.warning("reconciler.not-leading", error=error)
         failed.set()
@@ -193,10 +197,10 @@ def _lead(
         failed.set()
 
 
-def _keep_marked(mark: AdoptionMark, controller: Controller, leadership: Leadership) -> None:
+def _keep_marked(mark: AdoptionMark, controller: Controller) -> None:
     """Adopt again whenever the mark is gone; returns when the controller stops. Raises NotLeading."""
     while not controller.stopping.wait(_MARK_SECONDS):
-        leadership.require()
+        controller.wait_current()
         try:
             if mark_of(mark.lease()):
                 continue
@@ -207,7 +211,7 @@ def _keep_marked(mark: AdoptionMark, controller: Controller, leadership: Leaders
             continue
         try:
             controller.adopt()
-            leadership.require()
+            controller.wait_current()
             mark.write()
         except ApiError as error:
             log.warning("adoption.not-marked", error=error)

@@ -12,7 +12,7 @@ What a Service and a claim that names it can be to each other, and what is done:
                                         by now, unless the Service has gone and the reservation is its successor's
       claim with the uid                nothing, or follow changed ports
       claim with another uid            the Service was recreated under its name: bind anew
-      status of another's         leave it alone: another controller serves the Service, until an annotation
+      status of another's               leave it alone: another controller serves the Service, until an annotation
                                         or the installation says to take it over
       claim beside the decided ones     release it; one without uid is left alone until it has aged, because it may
                                         belong to an update that is being admitted right now
@@ -28,8 +28,7 @@ What a Service and a claim that names it can be to each other, and what is done:
       claim without uid                 once aged: ask the API server itself, then delete
 
 What is reserved for the Service already is shown in its status first and bound then: that is what the Service waits
-for, and its claim is stored. Everything else is claimed first and shown then. An address that a younger sharer has to
-give up is shown once that one has left the claim, and so shows it no more.
+for, and its claim is stored. Everything else is claimed first and shown then.
 
 A release keeps the address cooling for the pool's reuse delay; where another Service shows the address, that one has
 it at once. Claims are read before their Services are, and the Service is looked up live before anything is taken from
@@ -40,12 +39,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.core.addresses import Address
-from allocator.core.claims import Claim
+from allocator.core.claims import Claim, Holder
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision, RefusalKind
 from allocator.kube import resource
@@ -58,22 +57,16 @@ from allocator.objects.service import (
     shown_by_another_class,
     wants_address,
 )
-from allocator.process.logs import EventLog
 from allocator.reconciler.collection import Collection
 from allocator.reconciler.securing import Securing
 from allocator.reconciler.service_outcome import ServiceOutcome
 from allocator.reconciler.waiting import ANY_PIN, Interest, interests_of
 from allocator.rules.foreign_status import left_alone
 
-log = EventLog("reconciler")
-
 Key = tuple[str, str]
 
 _READ_OF_STATUS = 2
 """More than these nobody has assigned who is to be believed."""
-
-_AWAITED_SECONDS = 1.0
-"""After which a Service is tried again whose address another still has to give up."""
 
 _LOOK_AGAIN_SECONDS = 300.0
 """After which a Service that waits is tried again though nothing is known to have changed."""
@@ -150,7 +143,7 @@ class Repair:
         if self._is_left_alone(key, service):
             self._outcome.leave_alone(service)
             return Repaired(waits=True, interests=frozenset({ANY_PIN}))
-        request = self._request(service)
+        request = replace(self._request(service), yields_to=self._showing_alone(key, service))
         others = self._held_by_others(key, service)
         ours = {claim.address for claim in self._cache.held_by(*key)} | others.keys()
         pauses: list[float] = []
@@ -166,8 +159,6 @@ class Repair:
         try:
             decision = self._claims.bind(request, show=show)
             if not pauses:
-                if self._awaits(request, decision):
-                    return Repaired(again_seconds=_AWAITED_SECONDS)
                 show(decision)
         except _ServiceChanged:
             # Changed, deleted or recreated since it was cached: the change is on its way and brings us back here.
@@ -184,15 +175,20 @@ class Repair:
             return Repaired(again_seconds=pause)
         return Repaired(True, pause or _LOOK_AGAIN_SECONDS, interests_of(request, self._cache.pools()))
 
-    def _awaits(self, request: ServiceRequest, decision: Decision) -> bool:
-        """Whether an address may be shown only once younger sharers have given it up.
+    def _showing_alone(self, key: Key, service: Object) -> frozenset[tuple[Address, str, str]]:
+        """Which addresses this Service shares and does not show, and who shows them."""
+        shown = addresses_in_status(service)
+        return frozenset(
+            (claim.address, holder.namespace, holder.name)
+            for claim in self._cache.held_by(*key)
+            if len(claim.holders) > 1 and claim.address not in shown
+            for holder in claim.holders
+            if holder.name and (holder.namespace, holder.name) != key and self._shows(holder, claim.address)
+        )
 
-        They are repaired by the same change of the claim, and their leaving it brings the Service back here.
-        """
-        awaited = self._claims.awaited(request, decision)
-        for address, holder in awaited:
-            log.info("address.awaits-withdrawal", ip=address, service=request.label, holder=holder)
-        return bool(awaited)
+    def _shows(self, holder: Holder, address: Address) -> bool:
+        service = self._find_service(holder.namespace, holder.name)
+        return service is not None and address in addresses_in_status(self._outcome.written(service))
 
     def _beside(self, key: Key, decision: Decision) -> list[Claim]:
         """What the Service holds beside what was decided."""

@@ -51,6 +51,10 @@ class ServiceOutcome:
         """Return the Service as cached, or as our own last write left it where the cache is behind that."""
         return self._status.latest(mirrored)
 
+    def written(self, cached: Object) -> Object:
+        """As `latest`, for whoever does not repair the Service."""
+        return self._status.written(cached)
+
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a Service that is gone."""
         self._events.forget(key)

@@ -34,6 +34,11 @@ class ServiceStatus:
         self._keeps_conditions = True
         self._answers: dict[tuple[str, str], Object] = {}
 
+    def written(self, cached: Object) -> Object:
+        """As `latest`; nothing is dropped, so that any thread may ask."""
+        answer = self._answers.get(_key(cached))
+        return answer if answer is not None and _version(answer) > _version(cached) else cached
+
     def latest(self, mirrored: Object) -> Object:
         """Return the Service as cached, or as our own last write left it where the cache is behind that.
 

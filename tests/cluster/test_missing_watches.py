@@ -48,9 +48,10 @@ def test_nothing_is_assigned_until_the_watch_is_back(admitlb: Reconciling, plura
         if not reconcilers[-1].process.alive:
             # The API server was away for longer than a Lease lasts: a process that starts anew lacks the list.
             reconcilers.append(admitlb.start("restarted"))
-        return f"{plural} are not" in reconcilers[-1].readiness()
+        watched = reconcilers[-1].metrics().get(f'admitlb_watch_current{{resource="{plural}"}}')
+        return watched == 0 or f"{plural} are not listed" in reconcilers[-1].readiness()
 
-    wait_until(says_so, 40, "readiness says it", retry_on=(OSError, http.client.HTTPException))
+    wait_until(says_so, 40, "it says so", retry_on=(OSError, http.client.HTTPException))
     cluster.patch(IP_ADDRESS_POOLS, "p", LARGER, DEFAULT_NAMESPACE)
     threading.Event().wait(2)
     assert ingress(cluster.get(SERVICES, "waits", "default")) == []

@@ -303,3 +303,13 @@ def test_no_reservation_of_a_service_that_is_stored_is_evicted(
     assert decision.outcome is (Outcome.ASSIGNED if given_one else Outcome.PENDING)
     assert len(reserved) == 5
     assert f"old-{stored_services}" not in reserved or not given_one
+
+
+def test_what_another_call_only_plans_to_write_is_not_told(replica: Replica, stored: StoredClaims) -> None:
+    replica.claims.bind(ask("first", uid="f", sharing_key="k"))
+    call = ask("web", sharing_key="k", ports=HTTPS)
+    with replica.claims.propose(call, Occasion.CREATION) as planned:
+        assert given(planned.decision) == ["10.0.0.0"]
+        with replica.claims.propose(call, Occasion.CREATION) as repeated, pytest.raises(LostRace):
+            replica.claims.commit(repeated)
+    assert holders(stored) == {"10.0.0.0": ["first"]}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from allocator.kube import lease as lease_module
 from allocator.kube.client import ApiError, Cluster
-from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS, Leadership, NotLeading
+from allocator.kube.lease import FOLLOW_SECONDS, LEASE_SECONDS, REQUEST_SECONDS, Leadership, NotCurrent, NotLeading
 from tests.unit.allocator.simulated_lease import ApiServer, Replica, Simulation
 from tests.unit.effort import examples
 
@@ -248,7 +248,7 @@ def test_after_an_outage_that_changed_nothing_the_leader_goes_on() -> None:
         (leader,) = there.leaders()
         leader.connection.refused = True
         there.run(2.0)
-        with pytest.raises(NotLeading, match="away"):
+        with pytest.raises(NotCurrent, match="away"):
             leader.leadership.require()
         leader.connection.refused = False
         there.run(2)

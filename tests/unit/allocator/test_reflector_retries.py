@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -12,6 +14,7 @@ from allocator.kube import reflector
 from allocator.kube.client import Cluster, Object, Unavailable
 from allocator.kube.reflector import Reflector
 from allocator.kube.resource import SERVICES
+from allocator.kube.watch_stream import Interrupt
 from tests.lab.waiting import wait_until
 
 _FIRST_PAUSES = 4
@@ -45,44 +48,81 @@ def test_a_way_that_may_be_back_is_tried_at_once_and_soon_again() -> None:
 
 
 class Restored:
-    """An API server of one object whose watch fails at once; `version` is what its lists are at."""
+    """An API server of one Service; its watches last until a test ends them or has them fail."""
 
     def __init__(self) -> None:
         self.version = 100
-        self.name = "before"
-        self.failing = threading.Event()
+        self.object_version = 90
+        self.note = "before"
         self.lists = 0
+        self.refuses = False
+        self._watch: queue.Queue[bool] = queue.Queue()
 
-    def pages(self, *_: object, size: int = 500, **__: object) -> Iterator[Object]:
-        self.lists += size > 1
-        metadata = {"namespace": "default", "name": self.name, "resourceVersion": str(self.version)}
-        yield {
-            "kind": "ServiceList",
-            "metadata": {"resourceVersion": str(self.version)},
-            "items": [{"metadata": metadata}],
-        }
+    def fail(self) -> None:
+        """Cut the open watch."""
+        self._watch.put(True)
 
-    def watch(self, *_: object, **__: object) -> Iterator[tuple[str, Object]]:
-        self.failing.wait()
-        raise Unavailable(0, "Unavailable", "connection reset")
+    def ends(self) -> None:
+        """End the open watch as at its timeout."""
+        self._watch.put(False)
+
+    def pages(self, *_: object, **__: object) -> Iterator[Object]:
+        self.lists += 1
+        metadata = {"namespace": "default", "name": "web", "resourceVersion": str(self.object_version)}
+        item = {"metadata": metadata, "note": self.note}
+        yield {"kind": "ServiceList", "metadata": {"resourceVersion": str(self.version)}, "items": [item]}
+
+    def watch(self, *_: object, interrupt: Interrupt, **__: object) -> Iterator[tuple[str, Object]]:
+        if self.refuses:
+            raise Unavailable(0, "Unavailable", "connection refused")
+        return self._events(interrupt)
+
+    def _events(self, interrupt: Interrupt) -> Iterator[tuple[str, Object]]:
+        while not interrupt.requested:
+            with suppress(queue.Empty):
+                if self._watch.get(timeout=0.02):
+                    raise Unavailable(0, "Unavailable", "connection reset")
+                return
+        yield from ()
 
 
-@pytest.mark.parametrize(("version", "rewound"), [(99, True), (100, False), (101, False)])
-def test_a_server_that_is_behind_what_was_seen_is_told_of_and_listed_anew(version: int, rewound: bool) -> None:
+@pytest.mark.parametrize(
+    ("version", "object_version", "rewound"), [(99, 90, True), (100, 90, False), (200, 90, False), (200, 80, True)]
+)
+def test_what_comes_back_after_a_failure_is_listed_anew_and_compared(
+    version: int, object_version: int, rewound: bool
+) -> None:
     server = Restored()
-    told: list[str] = []
-    mirror = Reflector(cast(Cluster, server), SERVICES, on_rewound=told.append)
-    mirror.start()
+    reported: list[str] = []
+    cached = Reflector(cast(Cluster, server), SERVICES, on_rewound=reported.append)
+    cached.start()
     try:
-        wait_until(lambda: mirror.synced, 10, "it is listed")
-        server.version, server.name = version, "after"
-        server.failing.set()
-        if rewound:
-            wait_until(lambda: mirror.get("default", "after"), 10, "it is listed anew")
-        else:
-            threading.Event().wait(0.5)
-        assert bool(told) is rewound
-        assert server.lists == 1 + rewound
-        assert not mirror.following
+        wait_until(lambda: cached.following, 10, "it is listed and watched")
+        server.version, server.object_version, server.note = version, object_version, "after"
+        server.fail()
+        wait_until(lambda: server.lists == 2, 10, "it is listed anew")
+        wait_until(lambda: cached.following, 10, "it is watched again")
+        found = cached.get("default", "web")
+        assert found is not None
+        assert found["note"] == "after", "it is whole before it is followed"
+        assert bool(reported) is rewound
     finally:
-        mirror.stop()
+        cached.stop()
+
+
+def test_it_does_not_follow_while_no_watch_is_open() -> None:
+    server = Restored()
+    server.refuses = True
+    cached = Reflector(cast(Cluster, server), SERVICES)
+    cached.start()
+    try:
+        wait_until(lambda: cached.synced, 10, "it is listed")
+        assert not cached.following
+        server.refuses = False
+        cached.wake()
+        wait_until(lambda: cached.following, 10, "it is watched")
+        server.ends()
+        server.refuses = True
+        wait_until(lambda: not cached.following, 1, "a watch that ended without an error counts as well")
+    finally:
+        cached.stop()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from allocator.core import lifecycle
+from allocator.core.addresses import Address
 from allocator.core.claims import Claim
 from allocator.core.decision import decide
 from allocator.core.ledger import Ledger
@@ -101,3 +102,16 @@ def test_who_is_bound_and_changes_keeps_its_place() -> None:
     changed = replace(FORMER, ports=HTTPS)
 
     assert given(decided(changed, ledger(shared(FORMER, SHARER)))) == [ADDRESS]
+
+
+@pytest.mark.parametrize(("changed", "stays"), NEEDS.values(), ids=NEEDS)
+@pytest.mark.parametrize("shows", [True, False])
+def test_who_does_not_show_the_address_does_not_come_to_beside_a_younger_one_at_odds(
+    changed: dict[str, Any], stays: bool, shows: bool
+) -> None:
+    older = replace(FORMER, **changed, status_addresses=(Address.parse(ADDRESS),) if shows else ())
+    yields_to = frozenset() if shows else frozenset({(Address.parse(ADDRESS), *SHARER.key)})
+
+    decision = decided(replace(older, yields_to=yields_to), ledger(shared(FORMER, SHARER)))
+
+    assert given(decision) == ([ADDRESS] if stays or shows else ["10.0.0.8"])

@@ -6,7 +6,7 @@ import pytest
 
 from allocator.allocation.claim_writer import LostRace
 from allocator.kube.client import ApiError, Conflict, Object, Unavailable
-from allocator.kube.lease import NotLeading
+from allocator.kube.lease import NotCurrent, NotLeading
 from allocator.reconciler import adoption
 from allocator.reconciler.adoption import Adoption
 
@@ -82,3 +82,9 @@ def test_once_stopped_nothing_is_said_to_be_claimed() -> None:
     adopting.stop()
     with pytest.raises(NotLeading, match="before all"):
         adopting.run([])
+
+
+def test_an_adoption_waits_where_the_leader_has_to() -> None:
+    secure = Secure(NotCurrent("services are not watched"), times=2)
+    Adoption(secure).run([SERVICE])
+    assert (secure.left, secure.secured) == (0, ["web"])
