@@ -17,7 +17,7 @@ h1 { font-size: 1.35rem; margin: 0; } h2 { font-size: 1.05rem; margin: 1.6rem 0 
 header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline; justify-content: space-between; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: var(--dim); }
 th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; } td[data-label="Service"], td[data-label="Pool"] { min-width: 11rem; }
 code { font-size: .93em; } code, .use { white-space: nowrap; font-variant-numeric: tabular-nums; }
 code.range { white-space: normal; } .good { white-space: nowrap; }
 meter { width: 9rem; height: .9rem; vertical-align: -.1rem; } .dim { color: var(--dim); }
