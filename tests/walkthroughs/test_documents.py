@@ -10,13 +10,14 @@ from tests.lab.lab import Lab
 
 DOCS = PROJECT / "docs"
 INSTALLED = (
+    "operations.md",
+    "upgrading.md",
     "request-an-address.md",
     "share-an-address.md",
     "external-traffic-policy.md",
     "ipv6.md",
-    "operations.md",
-    "upgrading.md",
 )
+"""Those before list all IPAllocations, and what the others release cools for a minute."""
 
 
 @pytest.mark.timeout(300)
