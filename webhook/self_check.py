@@ -30,7 +30,7 @@ class SelfCheck(Background):
     """Holds what was wrong with the way from the API server to our `port` when it was last walked.
 
     Walked again whenever the certificate or a configuration changes (`wake`), and every few seconds, for a Service
-    may change and a certificate end without a word.
+    may change and a certificate end unnoticed.
     """
 
     def __init__(

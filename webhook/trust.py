@@ -1,4 +1,4 @@
-"""What makes the API server and us believe each other: certificate, path secret, registration, and a proof of all."""
+"""What makes the API server and the webhook trust each other: certificate, path secret, registration, and a proof of all."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Trust:
         }
 
     def problems(self) -> list[str]:
-        """Say why the API server could not reach us, or would not believe us."""
+        """Say why the API server could not reach us, or would not trust us."""
         return [
             *self._source.problems(),
             *self._path_secrets.problems(),

@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\ud800-\udfff]")
 _BLANK_OR_CONTROL = re.compile(rf"\s|{_CONTROL.pattern}")
 _NO_BROADCAST = AddressRange.parse("255.255.255.255")
 LONGEST_PROFILE_NAME: Final = 63
-"""What bgpd keeps of a name, without a word; bfdd takes one more (FRR lib/bfd.h BFD_PROFILE_NAME_LEN)."""
+"""What bgpd keeps of a name, silently; bfdd takes one more (FRR lib/bfd.h BFD_PROFILE_NAME_LEN)."""
 
 
 def number_from(spec: Document, name: str, least: int, most: int, problems: Problems) -> int | None:

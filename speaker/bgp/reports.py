@@ -36,7 +36,7 @@ class SessionState:
     """One session as bgpd says it is (`show bgp neighbors json`), read every two seconds.
 
     `peer` names the BGPPeer, `neighbor` is its address or interface as FRR has it, `vrf` is empty for the default
-    one. `state` is FRR's word: Idle, Connect, Active, OpenSent, OpenConfirm, Established, Clearing, Deleted.
+    one. `state` is FRR's term: Idle, Connect, Active, OpenSent, OpenConfirm, Established, Clearing, Deleted.
     """
 
     peer: str
@@ -59,7 +59,7 @@ class SessionState:
     families: tuple[str, ...] = ()
     """The families that both sides agreed on: IPv4, IPv6."""
     bfd: str = ""
-    """The state of its BFD session in FRR's word (Up, Down, Init, ...); empty where it has none."""
+    """The state of its BFD session in FRR's terms (Up, Down, Init, ...); empty where it has none."""
     message_counts: Mapping[str, int] = field(default_factory=dict)
     """bgpd's `messageStats`, by its own names: opensSent, updatesRecv, notificationsSent, ..."""
 

@@ -51,7 +51,7 @@ class Solicitation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advertisement:
-    """The word that `target` is at `link_address`."""
+    """The advertisement that `target` is at `link_address`."""
 
     option: ClassVar[int] = _TARGET_LINK_ADDRESS
 
@@ -138,7 +138,7 @@ def reply_to(solicitation: Solicitation, mac: bytes) -> Advertisement:
 
 
 def unsolicited(address: Address, mac: bytes) -> Advertisement:
-    """The word to everyone that `address` is at `mac` now (RFC 4861 7.2.6)."""
+    """The advertisement to everyone that `address` is at `mac` now (RFC 4861 7.2.6)."""
     return Advertisement(
         destination=group_mac(ALL_NODES),
         source=mac,

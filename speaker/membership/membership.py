@@ -267,7 +267,7 @@ class Membership:
         return len(self._reached)
 
     def in_trouble(self, node: str) -> bool:
-        """Return whether the peer has lost one of its interfaces, by its own word."""
+        """Return whether the peer has lost one of its interfaces, by its own report."""
         return any(link.lost for link in self._table.peers[node].received.state.links)
 
     def met(self, node: str) -> bool:

@@ -42,6 +42,7 @@ BANNED: Final = {
     r"definitions?": "CRD",
     r"(?:stands?|stood|standing) still": "pause",
     r"stands?(?! (?:in|for|by)\b)|stood(?! (?:in|for|by)\b)|stands? in the way": "is, is listed, prevents",
+    r"without a word|the word (?:that|to)|own word": "silently; report, message",
     r"hurry|losers?|spoken": "urgent; affected Service; sent",
     r"neglect(?:s|ed)?|suspects?": "unresponsive winner",
     r"presences?": "interface endpoint",
