@@ -1,4 +1,4 @@
-"""What makes the API server and the webhook trust each other: certificate, path secret, registration, and a proof of all."""
+"""What makes the API server and the webhook trust each other: certificate, path secret, registration; and a proof."""
 
 from __future__ import annotations
 
