@@ -91,8 +91,9 @@ class Site:
             if service["spec"].get("type") == "LoadBalancer":
                 self.cluster.delete(SERVICES, service["metadata"]["name"], service["metadata"]["namespace"])
         self.wait(lambda: not self.claims(), 60, "every claim is gone after its Service")
-        # Admission knows of a release a moment after it, and until then protects the pool.
-        self.wait(self._delete_pools, 10, "every pool is deleted", retry_on=(Conflict,))
+        # Admission knows of a release a moment after it, and until then protects the pool. A claim that went while
+        # its watch was interrupted might have been deleted by hand: for a minute the address stays its holder's.
+        self.wait(self._delete_pools, 75, "every pool is deleted", retry_on=(Conflict,))
 
     def _delete_pools(self) -> bool:
         for pool in self.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:

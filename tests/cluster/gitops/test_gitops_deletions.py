@@ -117,7 +117,7 @@ class TestHelmHook:
         drain(site)
         for _ in range(2):
             self.upgrade(site, pool(shrinkPolicy="Drain"))
-            site.wait_settled()
+            site.wait_settled(quiet_seconds=0.8)
             assert kept(site, claim)
         assert users.inventory
 
@@ -130,7 +130,7 @@ class TestHelmHook:
         site.api.remove(pool())
         late = {**WEB, "metadata": {"name": "late", "namespace": "shop"}}
         site.cluster.create(SERVICES, late, "shop")
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         assert kept(site, claim)
         assert site.addresses("shop", "late") == []
         users.reconcile(USERS)
@@ -156,7 +156,7 @@ class TestReplaceForce:
         drain(site)
         assert "lan replaced" in kubectl(site, "replace", "--force", obj=pool(autoAssign=False))
         assert "lan replaced" in kubectl(site, "replace", "--force", obj=ADVERTISEMENT)
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         assert kept(site, claim)
         assert users.inventory
 
@@ -175,7 +175,7 @@ class TestStuckNamespaces:
             30,
             "the Service is in deletion",
         )
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         assert kept(site, claim)
         site.cluster.patch(SERVICES, "web", {"metadata": {"finalizers": None}}, "shop")
         site.wait(lambda: VIP not in site.holders(), 30, "the address is released")
@@ -189,10 +189,10 @@ class TestStuckNamespaces:
         hold = {"metadata": {"finalizers": [FINALIZER]}}
         site.cluster.patch(IP_ADDRESS_POOLS, "lan", hold, DEFAULT_NAMESPACE)
         site.cluster.delete(IP_ADDRESS_POOLS, "lan", DEFAULT_NAMESPACE)
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         late = {**WEB, "metadata": {"name": "late", "namespace": "shop"}}
         site.cluster.create(SERVICES, late, "shop")
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         assert kept(site, claim)
         assert site.addresses("shop", "late") == []
         site.cluster.patch(IP_ADDRESS_POOLS, "lan", {"metadata": {"finalizers": None}}, DEFAULT_NAMESPACE)
@@ -248,7 +248,7 @@ class TestKinds:
         kubectl(site, "delete", "crd", name, "--timeout=60s")
         late = {**WEB, "metadata": {"name": "late", "namespace": "shop"}}
         site.cluster.create(SERVICES, late, "shop")
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         assert (site.addresses("shop", "web"), site.addresses("shop", "late")) == ([VIP], [])
 
         def back() -> bool:
@@ -288,7 +288,7 @@ class TestInstallNamespace:
         admitlb.reconcile(git)
         admitlb.wait_ready(site.pods.attend)
         users.reconcile(USERS)
-        site.wait_settled()
+        site.wait_settled(quiet_seconds=0.8)
         assert kept(site, claim)
 
 
