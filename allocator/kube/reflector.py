@@ -174,7 +174,7 @@ class Reflector:
     def following(self) -> bool:
         """Whether changes arrive as they are made: a watch is open. The copy is milliseconds old then, else older.
 
-        Of a connection that died without a word that is known after 25 to 90 s.
+        Of a connection that died silently that is known after 25 to 90 s.
         """
         return self._following.is_set()
 
