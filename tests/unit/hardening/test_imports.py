@@ -35,7 +35,7 @@ def imported(*folders: str) -> dict[str, str]:
         for path in sorted((ROOT / folder).rglob("*.py")):
             for module in modules_of(ast.parse(path.read_text())):
                 top = module.partition(".")[0]
-                if top not in sys.stdlib_module_names and top not in (*PACKAGES, "tests"):
+                if top not in sys.stdlib_module_names and top not in (*PACKAGES, "tests", "release"):
                     found.setdefault(top, str(path.relative_to(ROOT)))
     return found
 
