@@ -10,7 +10,7 @@ import click
 from allocator.core.pools import PriorityOrder
 from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
 from allocator.objects import names
-from allocator.process import logs
+from allocator.process.log_levels import LEVELS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]
@@ -62,7 +62,7 @@ max_unbound_reservations: Option[Any] = click.option(
 log_level: Option[Any] = click.option(
     "--log-level",
     envvar="ADMITLB_LOG_LEVEL",
-    type=click.Choice(logs.LEVEL_NAMES),
+    type=click.Choice(list(LEVELS)),
     default="info",
     show_default=True,
     help="Log from this level on.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from allocator.core import limits
@@ -71,7 +70,12 @@ def backend_key(selector: Mapping[str, str] | None) -> str:
 
 def fitting(text: str, most: int) -> str:
     """Return the text, or its digest where it is too long; both are only ever compared."""
-    return text if len(text) <= most else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    if len(text) <= most:
+        return text
+    # Brings OpenSSL, for what hardly any Service has.
+    import hashlib  # noqa: PLC0415
+
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def fitting_ports(ports: Iterable[Port]) -> frozenset[Port]:

@@ -5,7 +5,6 @@ MetalLB: website/content/release-notes (0.13: objects instead of a ConfigMap; 0.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 
@@ -49,6 +48,8 @@ def _successor(kind: str, kinds: Collection[str]) -> str:
     if named is not None:
         return named
     by_name = {known.lower(): known for known in kinds}
+    import difflib  # noqa: PLC0415  only for what is misspelt
+
     close = difflib.get_close_matches(kind.lower(), list(by_name), n=1)
     return f"did you mean {by_name[close[0]]}?" if close else f"there are {', '.join(sorted(kinds))}"
 

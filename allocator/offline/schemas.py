@@ -5,7 +5,6 @@ They are those of `manifests/crds`, as `allocator.shipped` finds them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -149,6 +148,8 @@ def _pruned(value: Any, schema: Schema, path: str, unknown: list[Problem]) -> An
 
 
 def _meant(key: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415  only for what is misspelt
+
     close = difflib.get_close_matches(key, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

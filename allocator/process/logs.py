@@ -5,19 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 
+from allocator.process.log_levels import LEVELS
 from allocator.process.log_line import LogLine
 from allocator.process.log_thread import LogThread, log_exceptions
-
-_LEVELS = {
-    "all": logging.DEBUG,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-    "none": logging.CRITICAL + 1,
-}
-LEVEL_NAMES = tuple(_LEVELS)
-"""What `--log-level` takes: MetalLB's own names."""
 
 
 def configure(level: str = "info", *, as_json: bool = False) -> None:
@@ -29,7 +19,7 @@ def configure(level: str = "info", *, as_json: bool = False) -> None:
     handler.setFormatter(_Formatter(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(_LEVELS[level])
+    root.setLevel(LEVELS[level])
     # The transport logs each retried connection; our own line says what it means for us.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from allocator.core.listing import LISTED, cut
@@ -54,6 +53,8 @@ def nearest_annotation(key: str) -> str | None:
     """Return the known key that is meant: by the same name in other case, under another prefix, or much like it."""
     _, _, name = key.partition("/")
     by_name = {known.partition("/")[2].lower(): known for known in (*_ADVISED, *names.OUTPUT_ANNOTATIONS)}
+    import difflib  # noqa: PLC0415  only for what is misspelt
+
     close = difflib.get_close_matches(name.lower(), list(by_name), n=1)
     return by_name[close[0]] if close else None
 

@@ -24,6 +24,8 @@ SLOW = {
     "pydantic",
     "urllib3",
 }
+UNNEEDED_BY_LINT = {"logging", "hashlib", "jsonschema", "difflib", "subprocess", "ssl", "asyncio", "multiprocessing"}
+"""Each is a millisecond or more, of some hundred; jsonschema is loaded for what the fast checks do not pass."""
 _SCRIPT = """\
 import atexit, sys
 atexit.register(lambda: print(*sorted({module.split('.')[0] for module in sys.modules})))
@@ -55,6 +57,13 @@ def test_a_command_imports_nothing_slow_that_it_does_not_use(words: list[str], t
     imported = set(done.stdout.splitlines()[-1].split())
     assert "click" in imported, done.stderr
     assert imported & SLOW == set()
+
+
+def test_lint_imports_nothing_that_it_can_do_without() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, "lint", "--help"], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert set(done.stdout.splitlines()[-1].split()) & UNNEEDED_BY_LINT == set()
 
 
 def test_completing_a_command_loads_none() -> None:
