@@ -163,7 +163,8 @@ CHECKS: Final = (
     ),
     Check(
         name="services",
-        looks_at="what Services show is held for them; none shows another controller's address; which wait",
+        looks_at="what Services show is held for them; none shows another controller's address; which wait, "
+        "and which a finalizer keeps from being deleted",
         needs=(SERVICES, names.IP_ALLOCATIONS, names.IP_ADDRESS_POOLS),
         find=check_services,
     ),

@@ -17,7 +17,10 @@ _SERVES: Final = "svc_enable"
 _ARGUMENT: Final = "--services"
 _TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 """As Go's strconv.ParseBool has it."""
-_ALONE: Final = "have it leave Services alone (svc_enable=false, no --services), or give it a loadBalancerClass"
+_ALONE: Final = (
+    "have it leave Services alone (svc_enable=false, no --services), or give it a loadBalancerClass; "
+    "docs/taking-over.md"
+)
 _IMAGES: Final = {
     "kube-vip": (_KUBE_VIP, _ALONE),
     "metallb/controller": ("MetalLB", "docs/migration.md"),
@@ -36,7 +39,7 @@ def check_load_balancers(facts: Facts) -> Iterator[Finding]:
                 yield error(
                     subject,
                     f"is k3s' ServiceLB for Service {labels_of(workload)[_SERVICELB_LABEL]}",
-                    "start k3s with --disable=servicelb; then docs/migration.md",
+                    "start k3s with --disable=servicelb; then docs/taking-over.md",
                 )
                 continue
             known = next((found for one in _containers(workload) if (found := _known(one))), None)
@@ -47,8 +50,8 @@ def check_load_balancers(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "Cilium",
             f"hands out load balancer addresses itself, from CiliumLoadBalancerIPPool {listed}",
-            f"kubectl delete ciliumloadbalancerippools {listed.replace(', ', ' ')}, or give one of the two a "
-            "loadBalancerClass",
+            "set enableLBIPAM=false in Cilium's values, or give one of the two a loadBalancerClass; a pool that is "
+            "deleted while Cilium's operator runs takes its addresses off all Services (docs/taking-over.md)",
         )
     configuration = (facts.named(CONFIG_MAPS, CILIUM_CONFIG, NAMESPACE) or {}).get("data") or {}
     if configuration.get("enable-l2-announcements") == "true":

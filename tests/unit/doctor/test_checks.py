@@ -112,6 +112,18 @@ def static(workload: dict[str, Any]) -> dict[str, Any]:
     return {**workload, "spec": workload["spec"]["template"]["spec"]}
 
 
+def of_pool(address: str, pool: str) -> dict[str, Any]:
+    found: dict[str, Any] = allocation(address, "web")
+    found["spec"]["pool"] = pool
+    return found
+
+
+def deleted(at: str) -> dict[str, Any]:
+    found: dict[str, Any] = manifests.service("old")
+    found["metadata"] |= {"deletionTimestamp": at, "finalizers": ["service.kubernetes.io/load-balancer-cleanup"]}
+    return found
+
+
 def conflicted(address: str) -> dict[str, Any]:
     spec = {
         "address": address,
@@ -458,6 +470,28 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         "a Service that shows what it does not hold",
         lambda o: o[SERVICES].append(manifests.service("old", shows=("192.0.2.12",))),
         [("services", "error", "Service prod/old")],
+    ),
+    (
+        "an address of a pool that is gone",
+        lambda o: o.update({names.IP_ALLOCATIONS: [of_pool("198.51.100.9", "gone")], SERVICES: []}),
+        [("services", "note", "IPAllocation 198.51.100.9")],
+    ),
+    (
+        "an address that its pool does not have any more, and one that another has",
+        lambda o: o.update(
+            {names.IP_ALLOCATIONS: [of_pool("198.51.100.9", "lan"), of_pool("192.0.2.10", "gone")], SERVICES: []}
+        ),
+        [],
+    ),
+    (
+        "a Service that a finalizer keeps",
+        lambda o: o[SERVICES].append(deleted("2026-01-01T11:00:00Z")),
+        [("services", "warning", "Service prod/old")],
+    ),
+    (
+        "a Service that is going",
+        lambda o: o[SERVICES].append(deleted("2026-01-01T11:59:30Z")),
+        [],
     ),
     (
         "another controller's Service",
