@@ -106,10 +106,11 @@ def events_of_losses(request: ServiceRequest, decision: Decision, lost: Mapping[
 
 
 def events_of_addresses(service: Object, addresses: Sequence[Address]) -> list[ServiceEvent]:
-    """Return the addresses that the Service did not show before."""
+    """Return the addresses that the Service did not show before, and those beyond one a family that it showed."""
     before = addresses_in_status(service)
     if tuple(addresses) == before:
         return []
+    surplus = _beyond_one_a_family(before, addresses)
     added = [address for address in addresses if address not in before]
     if before and set(before) < set(addresses):
         shown = [ServiceEvent("IPAllocated", f'Assigned additional IP "{address}"') for address in added]
@@ -117,12 +118,27 @@ def events_of_addresses(service: Object, addresses: Sequence[Address]) -> list[S
         quoted = " ".join(f'"{address}"' for address in addresses)
         shown = [ServiceEvent("IPAllocated", f"Assigned IP [{quoted}]")]
     else:
-        return []
+        return surplus
     deprecated = deprecated_annotations(service)
-    return shown + [
-        ServiceEvent("deprecatedAnnotation", f"Service uses deprecated annotation {key}", normal=False)
-        for key in deprecated
-    ]
+    return (
+        surplus
+        + shown
+        + [
+            ServiceEvent("deprecatedAnnotation", f"Service uses deprecated annotation {key}", normal=False)
+            for key in deprecated
+        ]
+    )
+
+
+def _beyond_one_a_family(before: Sequence[Address], after: Sequence[Address]) -> list[ServiceEvent]:
+    """Other load balancers give a Service several addresses of one family (Cilium by request, kube-vip by UPnP)."""
+    kept = {address.family: address for address in after if address in before}
+    dropped = [address for address in before if address not in after and address.family in kept]
+    if not dropped:
+        return []
+    gone, stays = (", ".join(map(str, each)) for each in (dropped, kept.values()))
+    said = f"no longer shows {gone}: a Service has one address of each family, and this one keeps {stays}"
+    return [ServiceEvent("ClearAssignment", said, normal=False)]
 
 
 def _event_of_note(kind: NoteKind, text: str) -> ServiceEvent:
