@@ -137,17 +137,17 @@ class Churn:
         return True
 
     def _reset_peer(self) -> bool:
-        """The sessions of one router end and come back, those of the other do not."""
+        """Its sessions get another family, or lose it: they end and come back, those of the other router do not."""
         name = self._chance.choice([*PEERS])
-        scope = self._place.of_router(PEERS[name])
-        spec: Object = self._chance.choice([{"ebgpMultiHop": True}, {"ebgpMultiHop": False}, {"ebgpMultiHop": None}])
+        router = PEERS[name]
+        scope = self._place.of_router(router)
+        dual = router in self._place.state.ipv4_only
         with self._place.expectation.befalling(scope):
-            self._place.change_peer(name, spec)
-            # Turn by turn: each node's session may be up and not have ended yet.
+            with self._place.edit(lambda state: replace(state, ipv4_only=state.ipv4_only ^ {router})):
+                self._place.change_peer(name, {"dualStackAddressFamily": dual})
+            # Turn by turn: a node's session may be up and not have ended yet.
             self._stopping.wait(30.0)
-            wait_until(
-                lambda: self._place.established(scope), _RESET_SECONDS, f"{name} is back", interval_seconds=0.5
-            )
+            self._wait_back(name, scope)
         return True
 
     def _shut_down_peer(self) -> bool:

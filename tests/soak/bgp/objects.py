@@ -34,6 +34,8 @@ class ClusterState:
     peers: dict[str, str]
     pools: dict[str, PoolState] = field(default_factory=dict)
     leaving: frozenset[str] = frozenset()
+    ipv4_only: frozenset[str] = frozenset()
+    """Routers whose sessions have no IPv6."""
 
     def hops(self) -> Iterator[Hop]:
         """Yield what each router is to have."""
@@ -46,7 +48,8 @@ class ClusterState:
                 serving = service.endpoints if service.local else self.nodes
                 for node in (chosen & serving) - self.leaving:
                     for address in service.addresses:
-                        yield from (Hop(router, node, address) for router in routers)
+                        to = routers - self.ipv4_only if ":" in address else routers
+                        yield from (Hop(router, node, address) for router in to)
 
     def with_pool(self, name: str, pool: PoolState | None) -> ClusterState:
         """Return it with another pool, or without."""

@@ -20,7 +20,10 @@ from tests.soak.bgp.place import Place
 
 _LOOK_SECONDS = 0.25
 _ADDRESSES = ("198.51.101.", "2001:db8:101::")
-_BIRD_SESSION = re.compile(r"^\s?(?:1002-)?\s*node(\d+)\s+BGP\s+\S+\s+\S+\s+(\S+)\s+(\S*)", re.MULTILINE)
+BIRD_SESSION = re.compile(
+    r"^\s?(?:1002-)?\s*node(\d+)\s+BGP\s+\S+\s+up\s+(\d+):(\d+):([\d.]+)\s+Established", re.MULTILINE
+)
+_SAME_LIFE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Witness:
         self.looks = 0
         self.events: Counter[str] = Counter()
         self._open: dict[Hop, Spell] = {}
-        self._sessions: dict[tuple[str, str], str] = {}
+        self._sessions: dict[tuple[str, str], float | None] = {}
         self._running = ExitStack()
         self._monitors: dict[str, RouteMonitor] = {}
         self._read: Counter[str] = Counter()
@@ -117,34 +120,45 @@ class Witness:
 
     def _look_at_sessions(self) -> None:
         at = time.monotonic()
-        for (router, node), session in self._established().items():
-            before = self._sessions.get((router, node))
-            if session:
-                self._sessions[router, node] = session
-            if session == before or self._expectation.may_reset(router, node, at):
+        for key, life in self._lives().items():
+            before = self._sessions.get(key)
+            self._sessions[key] = life
+            if self._expectation.may_reset(*key, at):
                 continue
-            if before is not None and not session:
-                self._find(at, f"the session of {router} with {node} is down without a reason")
-            elif before is not None:
-                change = f"{before} -> {session}"
-                self._find(at, f"the session of {router} with {node} was reset without a reason: {change}")
+            router, node = key
+            if life is None and before is not None:
+                self._find(at, f"the session of {router} with {node} ended without a reason")
+            elif life is not None and before is not None and abs(life - before) > _SAME_LIFE_SECONDS:
+                self._find(at, f"the session of {router} with {node} was reset without a reason")
 
-    def _established(self) -> dict[tuple[str, str], str]:
-        """What marks each session's present life; empty where it is down."""
-        found = dict.fromkeys(((router, node) for router in (BIRD, FRR) for node in self._place.nodes), "")
-        try:
-            answer = self._place.routers.bird.ask("show protocols")
-            peers = json.loads(self._place.routers.ask_frr("show bgp ipv4 unicast summary json"))["peers"]
-        except (OSError, ValueError, KeyError):
-            # A router that is being restarted.
-            return found
-        for number, since, state in _BIRD_SESSION.findall(answer):
-            if state == "Established":
-                found[BIRD, self._place.nodes[int(number) - 1]] = since
+    def _lives(self) -> dict[tuple[str, str], float | None]:
+        """What tells each session's present life from another, None where it is down."""
+        found: dict[tuple[str, str], float | None] = {}
+        for router, ask in ((BIRD, self._lives_at_bird), (FRR, self._lives_at_frr)):
+            try:
+                up = ask()
+            except (OSError, ValueError, KeyError):
+                # It is being restarted.
+                up = {}
+            found |= {(router, node): up.get(node) for node in self._place.nodes}
+        return found
+
+    def _lives_at_bird(self) -> dict[str, float]:
+        """Since when; BIRD works it out anew each time, and is a millisecond off."""
+        answer = self._place.routers.bird.ask("show protocols")
+        return {
+            self._place.nodes[int(number) - 1]: 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+            for number, hours, minutes, seconds in BIRD_SESSION.findall(answer)
+        }
+
+    def _lives_at_frr(self) -> dict[str, float]:
+        """How often each has been established."""
+        peers = json.loads(self._place.routers.ask_frr("show bgp ipv4 unicast summary json"))["peers"]
+        found = {}
         for node in self._place.nodes:
-            peer = peers.get(self._place.lab.node(node).addresses[0], {})
-            if peer.get("state") == "Established":
-                found[FRR, node] = f"number {peer['connectionsEstablished']}"
+            peer = peers[self._place.lab.node(node).addresses[0]]
+            if peer["state"] == "Established":
+                found[node] = float(peer["connectionsEstablished"])
         return found
 
     def _find(self, at: float, what: str) -> None:
