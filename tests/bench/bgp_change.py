@@ -38,7 +38,7 @@ Samples = dict[str, list[float]]
 def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch; `runs` of MetalLB's way, at least."""
     bird = find_bird()
-    for number, release in enumerate(SUITES):
+    for number, release in enumerate(reversed(SUITES)):
         root = find_frr(release)
         if root is None or bird is None:
             continue

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allocator.bgp.desired import Difference
@@ -76,8 +76,8 @@ def _kinds() -> tuple[_Kind, _Kind]:
         _Kind(
             Family.IPV6,
             "2001:db8:f::",
-            bird_peer(graceful_restart=True, address=Address.parse("2001:db8:a::2")),
-            router_peer(graceful_restart=True, address=Address.parse("2001:db8:b::2")),
+            replace(bird_peer(graceful_restart=True), address=Address.parse("2001:db8:a::2")),
+            replace(router_peer(graceful_restart=True), address=Address.parse("2001:db8:b::2")),
             "2001:db8:b::1",
             "node6",
             "master6",
@@ -88,7 +88,7 @@ def _kinds() -> tuple[_Kind, _Kind]:
 def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch."""
     bird = find_bird()
-    for number, release in enumerate(SUITES):
+    for number, release in enumerate(reversed(SUITES)):
         root = find_frr(release)
         if root is None or bird is None:
             continue
