@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
@@ -48,7 +49,7 @@ def main(minutes: float, seed: int | None, kinds: tuple[str, ...], patience: flo
         with Lab(images={NAME: image}, directory=directory / "lab") as lab, Routers(lab, bfd=True) as routers:
             lab.install(OVERLAY)
             lab.wait_rolled_out(DAEMON_SETS, "frr")
-            outcome = run(plan, lab, routers)
+            outcome = run(plan, lab, routers, on_finding=partial(click.echo, err=True))
     except NoRouters as error:
         click.echo(str(error), err=True)
         sys.exit(_NOT_HERE)

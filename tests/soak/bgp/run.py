@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Outcome:
     settled_after: float = 0.0
 
 
-def run(plan: Plan, lab: Lab, routers: Routers) -> Outcome:
+def run(plan: Plan, lab: Lab, routers: Routers, *, on_finding: Callable[[str], None] = lambda _: None) -> Outcome:
     """Soak the installation of a lab with BGP, and look whether all is well; its objects are gone afterwards."""
     outcome = Outcome()
     place = Place(lab, routers, bfd=plan.bfd, patience=plan.patience)
@@ -59,7 +60,7 @@ def run(plan: Plan, lab: Lab, routers: Routers) -> Outcome:
     try:
         with place.expectation.befalling(place.everything):
             wait_until(lambda: place.established(place.everything), _SETTLE_SECONDS, "all sessions are up")
-        witness = Witness(place)
+        witness = Witness(place, on_finding=on_finding)
         begun = time.monotonic()
         with witness:
             _settle(place, witness)

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -39,8 +40,10 @@ class Spell:
 class Witness:
     """One thread for all; `findings`, `spells` and `looks` are read once it has ended."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, on_finding: Callable[[str], None] = lambda _: None) -> None:
+        """`on_finding` is called on the witness's thread as each finding is made: a soak may not live to its end."""
         self._place = place
+        self._on_finding = on_finding
         self._expectation = place.expectation
         self._names: dict[str, str] = {}
         self.findings: list[str] = []
@@ -89,7 +92,7 @@ class Witness:
                 for router in self._place.routers.hosts:
                     self._look(router)
                     self._read_events(router)
-                self._look_at_sessions()
+                self.look_at_sessions()
                 self.looks += 1
         except Exception as error:
             self.findings.append(f"the witness failed: {error!r}")
@@ -118,7 +121,8 @@ class Witness:
                 what = "came or changed" if change.added else "went"
                 self._find(change.at, f"the route to {address} {what} at {router} without a reason")
 
-    def _look_at_sessions(self) -> None:
+    def look_at_sessions(self) -> None:
+        """Find sessions that have ended since the last look, though nothing has happened to them."""
         at = time.monotonic()
         for key, life in self._lives().items():
             before = self._sessions.get(key)
@@ -163,6 +167,7 @@ class Witness:
 
     def _find(self, at: float, what: str) -> None:
         self.findings.append(f"{clock(at)} {what}")
+        self._on_finding(self.findings[-1])
 
     def _node(self, gateway: str) -> str:
         if gateway not in self._names:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.soak.bgp.expectation import CHANGE_SECONDS, RETURN_SECONDS, Expectation, Hop, Scope
 from tests.soak.bgp.objects import ClusterState, PoolState, ServiceState
-from tests.soak.bgp.witness import BIRD_SESSION
 
 ONE, TWO = Hop("r1", "a", "192.0.2.1"), Hop("r1", "b", "192.0.2.1")
 OTHER = Hop("r2", "a", "192.0.2.1")
@@ -105,17 +104,3 @@ def test_who_has_to_have_what() -> None:
 
 def nodes(state: ClusterState, router: str) -> set[str]:
     return {hop.node for hop in state.hops() if hop.router == router}
-
-
-ANSWER = """2002-Name       Proto      Table      State  Since         Info
-1002-device1    Device     ---        up     10:03:00.100
- kernel1    Kernel     master4    up     10:03:00.100
- node1      BGP        ---        up     10:03:01.562  Established
- node2      BGP        ---        start  10:04:01.562  Passive
- node3      BGP        ---        up     10:53:23.001  Established
-0000
-"""
-
-
-def test_bird_says_which_sessions_are_up_and_since_when() -> None:
-    assert BIRD_SESSION.findall(ANSWER) == [("1", "10", "03", "01.562"), ("3", "10", "53", "23.001")]
