@@ -11,6 +11,7 @@ from pathlib import Path
 from allocator.kube.lease import LEASE_SECONDS
 from tests.chaos.clients import Clients
 from tests.chaos.pools import Pools
+from tests.chaos.witness import Quotas
 from tests.cluster.installation import Installation
 from tests.lab.control_plane import API_SERVER
 from tests.lab.processes import Process
@@ -32,13 +33,14 @@ class Disturbances:
         clients: Clients,
         *,
         watch_anew: Callable[[], None],
+        quotas: Quotas,
         directory: Path,
         pause_seconds: tuple[float, float],
         seed: int,
     ) -> None:
         """`watch_anew` is called while no client asks for anything, when what was seen before is no longer true.
 
-        Backups lie in `directory`.
+        `quotas` is told when one is in force. Backups lie in `directory`.
         """
         self._installation = installation
         self._watch_anew = watch_anew
@@ -46,6 +48,7 @@ class Disturbances:
         self._backups = 0
         self._clients = clients
         self._pause_seconds = pause_seconds
+        self._quotas = quotas
         self._chance = random.Random(seed)
         self._pools = Pools(installation.cluster)
         self._stopping = threading.Event()
@@ -162,11 +165,13 @@ class Disturbances:
 
     def _change_quota(self) -> None:
         with self._clients.under_quota():
+            self._quotas.begin()
             self._pools.set_quota(str(self._chance.randrange(1, 30)))
             self._wait(1, 4)
             self._pools.set_quota(None)
             # Until every webhook has seen that it is gone.
             self._wait(2, 2)
+            self._quotas.end()
 
     def _restore_etcd(self) -> None:
         """Take etcd back by some seconds; webhooks and reconcilers notice, end, and are started again."""

@@ -118,6 +118,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation, di
         installation,
         clients,
         watch_anew=watch.begin_anew,
+        quotas=watch.quotas,
         directory=directory,
         pause_seconds=plan.pause_seconds,
         seed=plan.seed,

@@ -10,7 +10,7 @@ from allocator.kube.reflector import Reflector
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import IP_ALLOCATIONS
 from tests.chaos.clients import NAMESPACE
-from tests.chaos.witness import ClaimWitness, Witness
+from tests.chaos.witness import ClaimWitness, Quotas, Witness
 
 _SYNC_SECONDS = 30
 
@@ -20,7 +20,8 @@ class Watch:
 
     def __init__(self, connect: Callable[[], Cluster]) -> None:
         self._connect = connect
-        self._witness, self._claim_witness = Witness(), ClaimWitness()
+        self.quotas = Quotas()
+        self._witness, self._claim_witness = Witness(quotas=self.quotas), ClaimWitness()
         self._mirrors: tuple[Reflector, ...] = ()
         self._counts: Counter[str] = Counter()
         self.duplicates: list[str] = []
@@ -28,7 +29,7 @@ class Watch:
 
     def begin(self) -> None:
         """Begin to watch; what is there now is where everything starts from."""
-        self._witness, self._claim_witness = Witness(), ClaimWitness()
+        self._witness, self._claim_witness = Witness(quotas=self.quotas), ClaimWitness()
         self._mirrors = (
             Reflector(self._connect(), SERVICES, namespace=NAMESPACE, on_change=self._witness.see),
             Reflector(self._connect(), IP_ALLOCATIONS, on_change=self._claim_witness.see),

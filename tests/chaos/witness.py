@@ -45,6 +45,8 @@ class _Seen:
     """What its creation was answered with."""
     first: int
     """The version at which it was first seen."""
+    since: float
+    """The moment of that."""
     unknown_until: float = 0.0
     """It had changed before it was first seen: until then nobody knows what its claim still says that it needs."""
     shown: tuple[str, ...] = ()
@@ -82,11 +84,35 @@ class Move:
     """Which of the addresses it shows no more."""
 
 
+class Quotas:
+    """When a quota was in force: it takes reservations that exceed it, which nobody was shown yet.
+
+    Written by the thread that sets them, read by the witness's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last_moment = 0.0
+
+    def begin(self) -> None:
+        """Note that one is about to be set."""
+        self._last_moment = _FOREVER
+
+    def end(self) -> None:
+        """Note that no process goes by it any more."""
+        self._last_moment = self._clock()
+
+    def in_force_since(self, moment: float) -> bool:
+        """Whether there was one at that moment or after it."""
+        return self._last_moment >= moment
+
+
 @dataclass(slots=True)
 class Witness:
     """Written by one mirror's thread alone; read after that has stopped."""
 
     clock: Callable[[], float] = time.monotonic
+    quotas: Quotas = field(default_factory=Quotas)
     duplicates: list[str] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     assigned: int = 0
@@ -94,6 +120,8 @@ class Witness:
     shared: int = 0
     """How often it was one that another showed already, rightly."""
     moved_as_asked: int = 0
+    lost_to_quota: int = 0
+    """How often a Service was not shown what its creation was answered with, while a quota left no room."""
     gave_way: int = 0
     """How often a Service left an address because of a change of one that showed it first."""
     _seen: dict[str, _Seen] = field(default_factory=dict)
@@ -135,6 +163,7 @@ class Witness:
                 asked=CHANGED in annotations,
                 told=frozenset(filter(None, (annotations.get(_ASSIGNED) or "").split(","))),
                 first=version,
+                since=now,
                 unknown_until=now + _GIVES_WAY_SECONDS if CHANGED in annotations else 0.0,
             )
         elif needs != seen.needs:
@@ -158,6 +187,8 @@ class Witness:
         if before and set(before) != set(shown):
             if seen.asked or set(shown) == set(seen.needs.pins.split(",")):
                 self.moved_as_asked += 1
+            elif not seen.shown and self.quotas.in_force_since(seen.since):
+                self.lost_to_quota += 1
             elif all(self._gave_way(uid, seen, address, now) for address in set(before) - set(shown)):
                 self.gave_way += 1
             else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from allocator.kube.reflector import Change
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import IP_ALLOCATIONS
 from tests.chaos.service_needs import CHANGED
-from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Move, Witness
+from tests.chaos.witness import RECENT_SECONDS, ClaimWitness, Move, Quotas, Witness
 
 Object = dict[str, Any]
 
@@ -19,9 +21,12 @@ class Story:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.witness = Witness(clock=lambda: self.now)
+        self.witness = Witness(clock=self.clock, quotas=Quotas(self.clock))
         self._stored: dict[str, Object] = {}
         self._version = 1000
+
+    def clock(self) -> float:
+        return self.now
 
     def store(
         self,
@@ -138,6 +143,25 @@ def test_showing_another_address_than_the_creation_was_answered_with_is_a_move()
     story.store("b", told="192.0.2.3")
     story.store("b", "192.0.2.3", told="192.0.2.3")
     assert [move.text.split(",")[0] for move in story.witness.moves] == ["a: 192.0.2.1 -> 192.0.2.2"]
+
+
+@pytest.mark.parametrize(("shown", "moves"), [((), 0), (("192.0.2.1",), 1)], ids=["reserved", "shown"])
+def test_a_quota_takes_what_was_only_reserved(shown: tuple[str, ...], moves: int) -> None:
+    story = Story()
+    story.store("a", *shown, told="192.0.2.1")
+    story.witness.quotas.begin()
+    story.store("a", "192.0.2.2", told="192.0.2.2")
+    assert len(story.witness.moves) == moves
+
+
+def test_a_quota_that_was_lifted_before_takes_nothing() -> None:
+    story = Story()
+    story.witness.quotas.begin()
+    story.witness.quotas.end()
+    story.later()
+    story.store("a", told="192.0.2.1")
+    story.store("a", "192.0.2.2", told="192.0.2.2")
+    assert len(story.witness.moves) == 1
 
 
 def test_the_address_asked_for_may_come_at_any_time() -> None:
