@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from allocator.bgp.route_class import Contribution, Prefix, RouteClass, merged
+from allocator.core.addresses import Family
 
 Names = tuple[str, ...]
 """The advertisements that announce an address by a prefix."""
@@ -33,12 +35,18 @@ class AnnouncedPrefixes:
         self._prefixes_of: dict[frozenset[str], set[Prefix]] = {}
         self._classes: dict[frozenset[str], RouteClass] = {}
         self._announced: dict[Prefix, RouteClass] = {}
+        self._totals: Counter[tuple[Family, RouteClass]] = Counter()
         self._changed: dict[Prefix, RouteClass | None] = {}
 
     @property
     def announced(self) -> Mapping[Prefix, RouteClass]:
         """The prefixes that are announced, each with its class."""
         return self._announced
+
+    @property
+    def totals(self) -> Mapping[tuple[Family, RouteClass], int]:
+        """How many prefixes of each family and class are announced."""
+        return self._totals
 
     def take_changed(self) -> Mapping[Prefix, RouteClass | None]:
         """Return what changed since the last call; None is gone."""
@@ -106,10 +114,20 @@ class AnnouncedPrefixes:
             now = self.class_of(names) if names else None
             if now is not None and not now.announceable:
                 now = None
-            if now == self._announced.get(prefix):
+            before = self._announced.get(prefix)
+            if now == before:
                 continue
+            if before is not None:
+                self._total(prefix.family, before, -1)
+            if now is not None:
+                self._total(prefix.family, now, 1)
             if now is None:
                 del self._announced[prefix]
             else:
                 self._announced[prefix] = now
             self._changed[prefix] = now
+
+    def _total(self, family: Family, route_class: RouteClass, change: int) -> None:
+        self._totals[family, route_class] += change
+        if not self._totals[family, route_class]:
+            del self._totals[family, route_class]

@@ -139,6 +139,19 @@ class DesiredState:
         """How many prefixes are announced."""
         return len(self._prefixes.announced)
 
+    @property
+    def wanted(self) -> dict[str, int]:
+        """How many prefixes each session is to carry; costs as much as there are classes, not prefixes."""
+        totals = self._prefixes.totals
+        return {
+            name: sum(
+                count
+                for (family, route_class), count in totals.items()
+                if family in peer.families and route_class.for_peer(name) is not None
+            )
+            for name, peer in self._sessions.running.items()
+        }
+
     def take_difference(self) -> Difference:
         """Return what became different since the last call."""
         difference = Difference(

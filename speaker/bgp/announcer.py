@@ -188,7 +188,13 @@ class BgpAnnouncer(Background):
         self._events.append(event)
 
     def _put_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
-        self._put(partial(self._decision.take_states, vrf, states))
+        self._put(partial(self._take_states, vrf, states))
+
+    def _take_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
+        self._decision.take_states(vrf, states)
+        if self._decision.take_discrepancy():
+            log.warning("bgp.otherwise-than-sent", action="bgpd's configuration is read again")
+            self._driver.reread()
 
     def _judge_node(self) -> None:
         """See whether FRR may be changed by now, and whether the node leaves or comes back."""

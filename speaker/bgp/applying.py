@@ -75,6 +75,22 @@ class Applying:
             self._report(Connected(daemon, link.pid, link.version, running))
         return self.connected
 
+    def reread(self) -> None:
+        """Take what the daemons run for what is present: another may have changed it. What was refused stays so.
+
+        A router that is marked though nobody here has marked it is being taken out of its routers' tables by FRR's
+        supervisor: that is not undone.
+        """
+        for daemon, link in list(self.links.items()):
+            try:
+                running = link.running_config()
+            except VtyError as error:
+                self._drop(daemon, str(error))
+                continue
+            marked = {key for key in running.lines if key[2:] == ("bgp graceful-shutdown",)}
+            if marked <= self.present.lines.keys():
+                self._take(daemon, running)
+
     def check(self) -> None:
         """Drop the connections that have ended."""
         for daemon, link in list(self.links.items()):
@@ -136,14 +152,13 @@ class Applying:
 
     def _adopt(self, daemon: Daemon, running: Config) -> None:
         """Take what a daemon has for what is present of its part, and forget what it refused."""
+        self._take(daemon, running)
+        self._refusals.forget(lambda key: _is_of(key, daemon))
 
-        def concerned(key: Key) -> bool:
-            return (key[0] == "bfd") == (daemon is Daemon.BFDD)
-
-        others = {key: line for key, line in self.present.lines.items() if not concerned(key)}
+    def _take(self, daemon: Daemon, running: Config) -> None:
+        others = {key: line for key, line in self.present.lines.items() if not _is_of(key, daemon)}
         networks = dict(running.networks) if daemon is Daemon.BGPD else self.present.networks
         self.present = Config(others | running.lines, networks)
-        self._refusals.forget(concerned)
         self._all_networks = True
 
     def _drop(self, daemon: Daemon, error: str) -> None:
@@ -240,3 +255,8 @@ class Applying:
         if key[:1] != ("neighbor",):
             return ""
         return next((name for name, peer in self._rendering.sessions.items() if (peer.vrf, peer.id) == key[1:3]), "")
+
+
+def _is_of(key: Key, daemon: Daemon) -> bool:
+    """Whether a line is one of this daemon's."""
+    return (key[0] == "bfd") == (daemon is Daemon.BFDD)

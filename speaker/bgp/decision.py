@@ -11,6 +11,7 @@ from allocator.bgp.running_values import router_ids
 from allocator.kube.reflector import Key
 from allocator.kube.resource import NODES
 from allocator.objects.node import Node
+from speaker.bgp.discrepancies import Discrepancies
 from speaker.bgp.events import Connected, Event, PeerInUse, Resetting
 from speaker.bgp.frr_reports import FrrReports
 from speaker.bgp.leaving import Leaving
@@ -45,6 +46,7 @@ class Decision:
         )
         self.peers_in_use = PeersInUse()
         self.frr = FrrReports()
+        self._discrepancies = Discrepancies()
         self._running = Config()
         """What FRR runs that nobody has changed yet; empty once that may be."""
 
@@ -92,6 +94,10 @@ class Decision:
         self.frr.set_states(vrf, states)
         if self._turn is not None:
             self._turn.note_states(self.frr.states)
+
+    def take_discrepancy(self) -> bool:
+        """Return whether bgpd has had sessions otherwise than they are to be, and for too long; once for each."""
+        return self.readiness.begun and self._discrepancies.look(self.state.wanted, self.frr.states)
 
     def look_at_peers(self) -> None:
         """See with which peers other programs of this node have a session; changes nothing of the desired state."""

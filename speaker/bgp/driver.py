@@ -61,6 +61,7 @@ class Driver:
         self._questions: list[tuple[Daemon, str, Future[Reply]]] = []
         self._graceful_shutdown: bool | None = None
         self._complete = False
+        self._to_reread = False
         self._stopping = False
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
@@ -100,6 +101,12 @@ class Driver:
         """Say that all that is to be announced is known: from now on FRR is changed. Any thread."""
         with self._lock:
             self._complete = True
+        self._wake()
+
+    def reread(self) -> None:
+        """Read again what the daemons run, as it seems to be other than what was sent. Any thread."""
+        with self._lock:
+            self._to_reread = True
         self._wake()
 
     def retry(self) -> None:
@@ -168,10 +175,13 @@ class Driver:
             differences, self._differences = self._differences, []
             questions, self._questions = self._questions, []
             graceful_shutdown, complete = self._graceful_shutdown, self._complete
+            reread, self._to_reread = self._to_reread, False
         try:
             self._render(differences)
             if graceful_shutdown is not None:
                 self._rendering.set_graceful_shutdown(graceful_shutdown)
+            if complete and reread:
+                self._applying.reread()
             if complete:
                 self._applying.apply()
             for daemon, command, future in questions:

@@ -19,10 +19,10 @@ from allocator.objects.names import (
     IP_ADDRESS_POOLS,
     OUT_OF_SERVICE_TAINT,
 )
-from speaker.bgp import peers_in_use
+from speaker.bgp import discrepancies, peers_in_use
 from speaker.bgp.events import Connected, Resetting
 from speaker.bgp.reports import Leave
-from tests.frr.driver.bed import NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed
+from tests.frr.driver.bed import NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed, vtysh
 from tests.frr.driver.routes import (
     SECONDS,
     at_bird,
@@ -102,6 +102,22 @@ def test_restarted_speaker_says_nothing_to_the_routers_whatever_it_cannot_read(s
         assert abs(router_session(site)["bgpTimerUpEstablishedEpoch"] - since) <= 1
         speaker.put_endpoints(OTHER)
         wait_for_routes(site, VIP)
+
+
+def test_what_another_does_to_bgpd_is_undone(site: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator at vtysh, say: the speaker sees it by what the sessions have."""
+    monkeypatch.setattr(discrepancies, "LASTS_SECONDS", 3.0)
+    with Speaking(site) as speaker:
+        speaker.begin(VIP, OTHER)
+        wait_for_routes(site, VIP, OTHER)
+        here = ("enable", "configure terminal", f"router bgp {NODE_ASN}")
+        vtysh(site.frr, *here, "address-family ipv4 unicast", f"no network {OTHER}/32")
+        wait_for_routes(site, VIP)
+        wait_for_routes(site, VIP, OTHER)
+        vtysh(site.frr, *here, f"no neighbor {ROUTER_ADDRESS}")
+        wait_until(lambda: at_router(site) == set(), SECONDS, "the router has nothing")
+        wait_for_routes(site, VIP, OTHER)
+        assert not [event for event in speaker.notes.events if isinstance(event, Resetting)]
 
 
 def test_killed_bgpd_gets_all_again(site: Bed) -> None:

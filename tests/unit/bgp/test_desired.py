@@ -290,6 +290,13 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
             state.set_aliases(inputs.aliases)
         now = state.desired
         assert now == desired(inputs)
+        assert state.wanted == {
+            name: sum(
+                prefix.family in peer.families and route_class.for_peer(name) is not None
+                for prefix, route_class in now.prefixes.items()
+            )
+            for name, peer in now.sessions.items()
+        }
         assert {
             (peer, prefix): attributes
             for prefix, route_class in now.prefixes.items()
