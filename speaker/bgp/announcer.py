@@ -15,7 +15,6 @@ from queue import Empty, SimpleQueue
 
 from allocator.bgp.command import Daemon
 from allocator.bgp.inputs import Password, Service
-from allocator.bgp.route_class import Prefix, RouteClass
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import NODES, Resource
 from allocator.process.background import Background
@@ -135,10 +134,10 @@ class BgpAnnouncer(Background):
         with self._lock:
             return tuple(self._decision.state.services)
 
-    def prefixes(self) -> Mapping[Prefix, RouteClass]:
-        """Return all that is to be announced."""
+    def wanted(self) -> Mapping[str, int]:
+        """Return how many prefixes each session is to carry."""
         with self._lock:
-            return dict(self._decision.state.prefixes)
+            return self._decision.state.wanted
 
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         """Ask a daemon a `show` command, in turn with the changes."""

@@ -6,7 +6,6 @@ series all the same, at 0: an alert on it must not end because FRR did.
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -15,8 +14,6 @@ from prometheus_client.registry import Collector
 
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.inputs import Peer
-from allocator.bgp.route_class import Prefix, RouteClass
-from allocator.core.addresses import Family
 from speaker.bgp.bfd_sessions import BfdSession, bfd_sessions
 from speaker.bgp.events import Applied, Connected, Event, Rejected, Resetting
 from speaker.bgp.reports import BgpReader, Leave, SessionState, Snapshot
@@ -149,7 +146,7 @@ class BgpMetrics(Collector):
         up = {name: 1.0 for name, state in states.items() if state is not None and state.up}
         sent = {name: float(state.sent_prefixes) for name, state in states.items() if state is not None}
         drops = {name: float(state.drops) for name, state in states.items() if state is not None}
-        wanted = wanted_prefixes(self._reader.prefixes(), snapshot.sessions)
+        wanted = {name: float(count) for name, count in self._reader.wanted().items()}
         yield family("metallb_bgp_session_up", "BGP session state (1 is up, 0 is down)", up)
         yield family(
             "metallb_bgp_announced_prefixes_total",
@@ -170,23 +167,6 @@ class BgpMetrics(Collector):
             if (reset.vrf, reset.neighbor) in up:
                 self._resetting.add((reset.vrf, reset.neighbor))
             self._resets.labels("configuration", reset.reason).inc()
-
-
-def wanted_prefixes(prefixes: Mapping[Prefix, RouteClass], sessions: Mapping[str, Peer]) -> dict[str, float]:
-    """Return how many prefixes each session is to carry."""
-    classes: Tally[tuple[Family, RouteClass]] = Tally(
-        (prefix.family, route_class) for prefix, route_class in prefixes.items()
-    )
-    return {
-        name: float(
-            sum(
-                count
-                for (family, each), count in classes.items()
-                if family in peer.families and each.for_peer(name) is not None
-            )
-        )
-        for name, peer in sessions.items()
-    }
 
 
 def _ended(before: SessionState | None, now: SessionState) -> int:

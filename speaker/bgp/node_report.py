@@ -30,7 +30,7 @@ _NOTIFICATIONS = {
 """RFC 4271 section 4.5, RFC 4486, RFC 8538, with what to do where that is always the same."""
 
 
-def node_report(snapshot: Snapshot, wanted: Mapping[str, float], *, down_since: Mapping[str, str]) -> BgpNodeStatus:
+def node_report(snapshot: Snapshot, wanted: Mapping[str, int], *, down_since: Mapping[str, str]) -> BgpNodeStatus:
     """Return what to report; `wanted` has the number of prefixes for each peer, `down_since` when a session ended."""
     names = snapshot.sessions.keys() | {
         name for name, refused in snapshot.refused.items() if refused.reason is not NoSession.NOT_SELECTED
@@ -42,7 +42,7 @@ def node_report(snapshot: Snapshot, wanted: Mapping[str, float], *, down_since: 
         message=_message(snapshot),
         prefixes=snapshot.prefix_count,
         sessions=tuple(
-            _entry(snapshot, name, int(wanted.get(name, 0)), down_since.get(name, "")) for name in sorted(names)
+            _entry(snapshot, name, wanted.get(name, 0), down_since.get(name, "")) for name in sorted(names)
         ),
     )
 

@@ -14,7 +14,6 @@ from typing import Protocol
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.desired import Announcement
 from allocator.bgp.inputs import BFDProfile, Peer
-from allocator.bgp.route_class import Prefix, RouteClass
 from allocator.bgp.sessions import Refused
 from allocator.core.addresses import Address
 from speaker.bgp.events import Applied, Event, Rejected
@@ -148,8 +147,8 @@ class BgpReader(Protocol):
         """Return the Services with addresses, announced or not."""
         ...
 
-    def prefixes(self) -> Mapping[Prefix, RouteClass]:
-        """Return all that is to be announced, with what each peer gets (`RouteClass.for_peer`); a copy."""
+    def wanted(self) -> Mapping[str, int]:
+        """Return how many prefixes each session is to carry; costs as much as the classes of prefixes."""
         ...
 
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:

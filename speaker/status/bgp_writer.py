@@ -18,7 +18,6 @@ from allocator.objects.names import SERVICE_BGP_STATUSES
 from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from speaker.bgp.events import Event
-from speaker.bgp.metrics import wanted_prefixes
 from speaker.bgp.node_report import moment, node_report
 from speaker.bgp.reports import BgpReader, Snapshot
 from speaker.status.backlog import Backlog
@@ -197,8 +196,7 @@ class BgpStatusWriter(Background):
         snapshot = self._reader.snapshot()
         with self._lock:
             down_since = dict(self._down_since)
-        wanted = wanted_prefixes(self._reader.prefixes(), snapshot.sessions)
-        report = node_report(snapshot, wanted, down_since=down_since)
+        report = node_report(snapshot, self._reader.wanted(), down_since=down_since)
         now = time.monotonic()
         if now - self._read_at >= RECHECK_SECONDS:
             self._read_at = now

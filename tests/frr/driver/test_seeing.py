@@ -20,7 +20,7 @@ from allocator.objects.bgp_node_status import SessionEntry, SessionStatus
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, IP_ADDRESS_POOLS
 from speaker.bgp.announcer import BgpAnnouncer
 from speaker.bgp.listeners import Listeners
-from speaker.bgp.metrics import BgpMetrics, wanted_prefixes
+from speaker.bgp.metrics import BgpMetrics
 from speaker.bgp.node_report import node_report
 from speaker.bgp.settings import LISTED, BgpSettings
 from tests.frr.driver.bed import BIRD_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed
@@ -72,7 +72,7 @@ class Speaker:
 
     def entry(self, name: str) -> SessionEntry:
         now = self.announcer.snapshot()
-        wanted = wanted_prefixes(self.announcer.prefixes(), now.sessions)
+        wanted = self.announcer.wanted()
         found = node_report(now, wanted, down_since={}).session(name)
         return found or SessionEntry(peer=name)
 

@@ -56,8 +56,14 @@ class SaidByBgp:
     def services(self) -> tuple[str, ...]:
         return tuple(self.routes)
 
-    def prefixes(self) -> Mapping[Prefix, RouteClass]:
-        return dict(self.announced)
+    def wanted(self) -> Mapping[str, int]:
+        return {
+            name: sum(
+                prefix.family in peer.families and each.for_peer(name) is not None
+                for prefix, each in self.announced.items()
+            )
+            for name, peer in self.now.sessions.items()
+        }
 
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         answer: Future[Reply] = Future()

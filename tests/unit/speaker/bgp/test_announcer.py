@@ -118,7 +118,7 @@ def test_services_and_their_peers_are_read_from_any_thread(announcer: BgpAnnounc
     assert [str(prefix) for prefix in found.announcements[VIP].prefixes] == ["198.51.100.1/32"]
     assert found.peers == {"tor"}
     assert announcer.services() == ("default/web",)
-    assert [str(prefix) for prefix in announcer.prefixes()] == ["198.51.100.1/32"]
+    assert announcer.wanted() == {"tor": 1}
     wait_until(lambda: len(notes.services) > 0, SECONDS, "it is reported")
     announcer.follow({("default", "web"): None})
     wait_until(lambda: notes.services[-1] == frozenset({"default/web"}), SECONDS, "that it is gone is reported")
@@ -184,5 +184,5 @@ def test_what_nobody_foresaw_ends_nothing(
         patch.setattr(notes, "on_snapshot", fail)
         announcer.follow({("default", "other"): "no Service"})  # type: ignore[dict-item]
         announcer.follow({("default", "more"): Service(addresses={MORE: ("public",)}, has_endpoints=True)})
-        wait_until(lambda: len(announcer.prefixes()) == 2, SECONDS, "what comes after it is decided about")
+        wait_until(lambda: announcer.wanted() == {"tor": 2}, SECONDS, "what comes after it is decided about")
     assert announcer.alive

@@ -17,7 +17,7 @@ from allocator.core.addresses import Address
 from speaker.bgp.announced_services import AnnouncedServices
 from speaker.bgp.bfd_sessions import bfd_sessions
 from speaker.bgp.events import Applied, Connected, Rejected, Resetting
-from speaker.bgp.metrics import BgpMetrics, wanted_prefixes
+from speaker.bgp.metrics import BgpMetrics
 from speaker.bgp.reports import Leave, ServiceRoutes, Snapshot
 from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, TOR, SaidByBgp, prefix, session, told
 
@@ -145,8 +145,6 @@ def test_wanted_prefixes_are_those_of_the_session() -> None:
         prefix("198.51.100.2/32"): told("tor"),
         prefix("2001:db8:1::1/128"): told(),
     }
-    sessions = {"tor": TOR, "six": SIX, "both": replace(TOR, name="both", dual_stack=True)}
-    assert wanted_prefixes(announced, sessions) == {"tor": 2, "six": 1, "both": 2}
     scraped = Scraped(SaidByBgp(snapshot(TOR), announced=announced))
     assert scraped["admitlb_bgp_wanted_prefixes"] == {("192.0.2.1:179", "default"): 2}
 
