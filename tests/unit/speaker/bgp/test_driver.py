@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from allocator.bgp.command import Daemon
-from allocator.bgp.desired import Difference
+from allocator.bgp.desired import Desired, Difference
+from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Peer
-from allocator.bgp.rendering import Rendering
+from allocator.bgp.rendering import Rendering, render
 from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
 from allocator.core.addresses import Address
 from speaker.bgp.applying import Applying
@@ -107,3 +108,54 @@ def answered(driver: Driver) -> bool:
         return driver.ask(Daemon.BGPD, "show version").result(SECONDS).status == 0
     except VtyError:
         return False
+
+
+def shown(config: Config) -> str:
+    """What bgpd would print of a configuration with the session and the prefix, or without the latter."""
+    networks = [f"  network {prefix} route-map {name}" for (_, prefix), name in config.networks.items()]
+    lines = [f" {line}" for key, line in config.lines.items() if key[0] == "router" and len(key) == 3]
+    lines += [
+        f" neighbor {key[2]} {line}" for key, line in config.lines.items() if key[0] == "neighbor" and len(key) == 4
+    ]
+    of_family = [
+        f"  neighbor {key[2]} {line}" for key, line in config.lines.items() if key[0] == "neighbor" and len(key) == 5
+    ]
+    maps: list[str] = []
+    for key, line in config.lines.items():
+        if key[0] == "route-map":
+            maps.append(f"route-map {key[1]} {line} {key[2]}" if len(key) == 3 else f" {line}")
+    start = [
+        "router bgp 64512",
+        *lines,
+        " address-family ipv4 unicast",
+        *networks,
+        *of_family,
+        " exit-address-family",
+    ]
+    return "\n".join(["bgp route-map delay-timer 1", *start, "exit", *maps])
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_what_another_has_removed_is_sent_again_unless_the_node_is_taken_out(
+    daemons: VtyDaemons, driver: Driver, marked: bool
+) -> None:
+    driver.update(Difference(PEERS, {}, {PREFIX: PLAIN}))
+    driver.set_complete()
+    network = f"network {PREFIX} route-map"
+    wait_until(lambda: any(network in each for each in daemons.commands), SECONDS, "the prefix is announced")
+    wanted = render(Desired(PEERS, {}, {PREFIX: PLAIN}))
+    daemons.answers["show running-config"] = shown(wanted)
+    asked = len(daemons.commands)
+    driver.reread()
+    wait_until(lambda: daemons.commands[asked:].count("show running-config") == 2, SECONDS, "both are read")
+    driver.ask(Daemon.BGPD, "show version").result(SECONDS)
+    assert not [each for each in daemons.commands[asked:] if "network" in each or "neighbor" in each]
+    removed = shown(Config(wanted.lines, {}))
+    mark = " bgp graceful-shutdown\n address-family"
+    daemons.answers["show running-config"] = removed.replace(" address-family", mark, 1) if marked else removed
+    asked = len(daemons.commands)
+    driver.reread()
+    wait_until(lambda: daemons.commands[asked:].count("show running-config") == 2, SECONDS, "both are read again")
+    driver.ask(Daemon.BGPD, "show version").result(SECONDS)
+    sent = [each for each in daemons.commands[asked:] if network in each]
+    assert len(sent) == (0 if marked else 1)
