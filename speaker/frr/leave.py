@@ -67,19 +67,21 @@ class Leave:
         """Whether there is anything to take back."""
         return any(router.networks for router in self._routers)
 
-    def withdraw(
-        self, *, mark_seconds: float, settle_seconds: float, goes_on: Callable[[], bool] = lambda: True
-    ) -> bool:
-        """Mark all routes, wait, withdraw them, wait. Sessions stay.
-
-        `goes_on` is asked before anything is withdrawn; where it says no nothing is, and False is returned.
-        """
+    def withdraw(self, *, mark_seconds: float, settle_seconds: float) -> None:
+        """Mark all routes, wait, withdraw them, wait. Sessions stay."""
         if not self.announces:
-            return True
-        self._configure([(router, ["bgp graceful-shutdown"]) for router in self._routers])
+            return
+        self.mark()
         self._sleep(mark_seconds)
-        if not goes_on():
-            return False
+        self.take_back()
+        self._sleep(settle_seconds)
+
+    def mark(self) -> None:
+        """Have the routers prefer other nodes."""
+        self._configure([(router, ["bgp graceful-shutdown"]) for router in self._routers])
+
+    def take_back(self) -> None:
+        """Withdraw all routes."""
         self._configure(
             [
                 (router, [family, *(f"no network {prefix}" for prefix in prefixes), "exit-address-family"])
@@ -87,8 +89,6 @@ class Leave:
                 for family, prefixes in router.networks.items()
             ]
         )
-        self._sleep(settle_seconds)
-        return True
 
     def unmark(self) -> None:
         """Undo the mark, for a configuration that is to live on."""

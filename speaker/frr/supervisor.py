@@ -188,19 +188,25 @@ class Supervisor:
         """
         _log.error("no speaker for %.0f s: all prefixes are withdrawn until one is there", allowed)
 
-        def alone() -> bool:
-            return len(self._connections()) <= _OWN_CONNECTIONS
-
-        withdrawn = leave.withdraw(
-            mark_seconds=self._settings.leave_wait_seconds, settle_seconds=_SETTLE_SECONDS, goes_on=alone
-        )
-        leave.unmark()
-        if not withdrawn:
+        leave.mark()
+        time.sleep(self._settings.leave_wait_seconds)
+        if self._others_connected():
+            leave.unmark()
             _log.info("somebody has connected to bgpd: nothing is withdrawn yet")
-        elif not alone():
-            _log.info("somebody has connected to bgpd while it was withdrawing, and it is started anew")
+            return False
+        leave.take_back()
+        missed = self._others_connected()
+        time.sleep(_SETTLE_SECONDS)
+        leave.unmark()
+        _log.info("all prefixes are withdrawn; sessions stay")
+        if missed:
+            _log.info("somebody had connected to bgpd by then, and it is started anew")
             self._daemons["bgpd"].kill()
-        return withdrawn
+        return True
+
+    def _others_connected(self) -> bool:
+        """Return whether somebody beside this leave is connected to bgpd."""
+        return len(self._connections()) > _OWN_CONNECTIONS
 
     def _connections(self) -> frozenset[int]:
         """Return who is connected to bgpd, by inode."""

@@ -114,7 +114,8 @@ def test_without_a_speaker_prefixes_are_withdrawn_and_sessions_stay(here: Site) 
         wait_until(lambda: bird.route_count() == 0, SECONDS, "the prefixes are withdrawn")
 
     assert time.monotonic() - gone_at > 3
-    wait_until(lambda: "until one is there" in pod.log(), SECONDS, "the log says so")
+    wait_until(lambda: "all prefixes are withdrawn; sessions stay" in pod.log(), SECONDS, "that is done")
+    assert "until one is there" in pod.log()
     assert bird.established("node")
     again = pod.connect()
     wait_until(
