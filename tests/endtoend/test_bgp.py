@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def test_a_node_whose_frr_is_renewed_leaves_as_planned_and_no_request_fails(lab:
 
 def test_a_speaker_that_restarts_changes_no_route(lab: Lab, routers: Routers) -> None:
     wait_routes(routers, nodes(lab), SESSION_SECONDS)
-    before = updates(lab, routers)
+    before = settled_updates(lab, routers)
 
     with outage(routers) as meter:
         for pod in lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=speaker"):
@@ -189,6 +190,17 @@ def speakers_ready(lab: Lab) -> bool:
         for status in pod["status"]["containerStatuses"]
     ]
     return all(status["ready"] and status["restartCount"] > 0 for status in statuses)
+
+
+def settled_updates(lab: Lab, routers: Routers) -> list[int]:
+    """Return `updates` once nothing more comes: bgpd sends routes again a second after their route-map was made."""
+    seen = updates(lab, routers)
+    for _ in range(10):
+        time.sleep(1.5)
+        seen, before = updates(lab, routers), seen
+        if seen == before:
+            break
+    return seen
 
 
 def updates(lab: Lab, routers: Routers) -> list[int]:
