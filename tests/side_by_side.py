@@ -20,7 +20,7 @@ from xdist.workermanage import WorkerController
 from tests.durations import UNKNOWN_SECONDS, file_of, known
 
 ALONE = (
-    "tests/endtoend/test_holder_stays.py",
+    "tests/endtoend/test_burning_cores.py",
     "tests/soak/",
     "tests/wire/test_membership.py",
 )

@@ -1,19 +1,23 @@
-"""One cluster in a box for the whole session; tests leave it as they found it."""
+"""One cluster in a box for the whole session; tests leave it as they found it, or the next file gets another."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.frr_image import NAME, find_frr_image
+from tests.lab.images import Image
 from tests.lab.lab import Lab
 
 ACCOUNTS = {name: f"system:serviceaccount:{DEFAULT_NAMESPACE}:{name}" for name in ("controller", "speaker")}
 """Whose requests the API server writes down."""
 
+DOUBTFUL = pytest.StashKey[bool]()
+"""Of the session: whether a fixture failed that should have left the lab as it was."""
 _LOG_LINES = 25
 
 
@@ -31,6 +35,8 @@ def pytest_runtest_makereport(
     """Show, with a failure, the end of every log of the lab that was written to meanwhile."""
     report = yield
     lab = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and report.when != "call":
+        item.session.stash[DOUBTFUL] = True
     if report.failed and isinstance(lab, Lab):
         for path in lab.log_files():
             if path.stat().st_mtime >= call.start:
@@ -39,13 +45,42 @@ def pytest_runtest_makereport(
     return report
 
 
+class Labs:
+    """One lab after the other, at most one at a time."""
+
+    def __init__(self, images: Mapping[str, Image]) -> None:
+        self._images = images
+        self._running = ExitStack()
+        self._lab: Lab | None = None
+
+    def sound(self, *, doubtful: bool) -> Lab:
+        """Return the lab that runs, another one if that is in doubt."""
+        if self._lab is None or doubtful:
+            self.close()
+            lab = Lab(nodes=3, clients=1, images=self._images, audited_users=list(ACCOUNTS.values()))
+            self._lab = self._running.enter_context(lab)
+        return self._lab
+
+    def close(self) -> None:
+        """Stop the lab, if one runs."""
+        self._running.close()
+        self._lab = None
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Three nodes, one client, nothing installed; FRR's image is there if set-up could fetch it."""
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     frr = find_frr_image(tmp_path_factory.mktemp("frr-image"))
-    images = {NAME: frr} if frr is not None else {}
-    with Lab(nodes=3, clients=1, images=images, audited_users=list(ACCOUNTS.values())) as lab:
-        yield lab
+    labs = Labs({NAME: frr} if frr is not None else {})
+    yield labs
+    labs.close()
+
+
+@pytest.fixture(scope="module")
+def lab(labs: Labs, request: pytest.FixtureRequest) -> Lab:
+    """Three nodes, one client, nothing installed or what other files have; FRR's image if set-up could fetch it."""
+    doubtful = request.session.stash.get(DOUBTFUL, False)
+    request.session.stash[DOUBTFUL] = False
+    return labs.sound(doubtful=doubtful)
 
 
 @pytest.fixture(autouse=True)

@@ -2,92 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from allocator.kube.resource import SERVICES
-from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
-from speaker.membership.side import SETTLE_SECONDS
-from tests.bench.speaker_site import SpeakerSite, speaker_site
-from tests.cluster.installation import ingress, remove, service
+from allocator.objects.names import IP_ALLOCATIONS
+from tests.bench.speaker_site import SpeakerSite
+from tests.endtoend.holding import COUNT, Holders, addresses, holders, holding_site, moved, settled
 from tests.lab.lab import Lab
-from tests.lab.node import Node
 from tests.lab.waiting import wait_until
-
-COUNT = 30
-NAMES = tuple(f"held-{number}" for number in range(COUNT))
-FROM_POOL = {"metallb.io/address-pool": "held"}
-PORTS = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
-Holders = dict[str, str]
-BURNERS_A_CORE = 4
-BURNING_SECONDS = 20.0
-"""A minute in the bench."""
-TAKEN_OVER_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
 def site(lab: Lab) -> Iterator[SpeakerSite]:
-    """Thirty addresses that any of three nodes may announce, on any interface."""
-    with speaker_site(lab) as site:
-        site.create(
-            IP_ADDRESS_POOLS,
-            DEFAULT_NAMESPACE,
-            "held",
-            addresses=["203.0.113.100-203.0.113.129"],
-            autoAssign=False,
-            reuseDelaySeconds=0,
-        )
-        site.create(L2_ADVERTISEMENTS, DEFAULT_NAMESPACE, "held", ipAddressPools=["held"])
-        cluster = lab.cluster()
-        for name in NAMES:
-            cluster.create(SERVICES, service(name, FROM_POOL, selector={"app": "web"}, ports=PORTS), "default")
+    with holding_site(lab) as site:
         yield site
-        for name in NAMES:
-            remove(cluster, "default", name)
-
-
-def addresses(site: SpeakerSite) -> list[str]:
-    found = [ingress(site.lab.cluster().get(SERVICES, name, "default")) for name in NAMES]
-    assert all(found)
-    return [address for (address,) in found]
-
-
-def holders(site: SpeakerSite, *, without: Node | None = None) -> Holders:
-    """Wait until one node answers for each address, and return which, by address."""
-    wanted = wait_until(lambda: addresses(site), 30, "every Service has an address", retry_on=(AssertionError,))
-    names = {node.mac("eth0"): node.name for node in site.lab.nodes.values()}
-
-    def sole() -> Holders:
-        found = {}
-        for address in wanted:
-            (mac,) = site.asker.who_has(address, listen_seconds=0.1)
-            found[address] = names[mac]
-        assert without is None or without.name not in found.values()
-        return found
-
-    return wait_until(sole, 40, "one node answers for each", retry_on=(AssertionError, ValueError))
-
-
-def settled(site: SpeakerSite) -> Holders:
-    """The holders once every side counts everybody."""
-    site.steady()
-    site.let_it_run(SETTLE_SECONDS + 1.0)
-    return holders(site)
-
-
-def moved(before: Holders, after: Holders) -> list[str]:
-    return [
-        f"{address}: {before[address]} to {after[address]}" for address in before if before[address] != after[address]
-    ]
 
 
 def test_an_isolated_node_that_returns_takes_nothing(site: SpeakerSite) -> None:
@@ -133,38 +66,6 @@ def test_an_unrelated_bridge_that_loses_its_carrier_moves_nothing(site: SpeakerS
     finally:
         host.run("ip", "link", "delete", "app0")
         host.run("ip", "link", "delete", "br-apps")
-
-
-@contextmanager
-def burning() -> Iterator[None]:
-    """Have so many processes a core compute all the time, in a scheduling group of their own (sched_autogroup)."""
-    burn = ("sh", "-c", "for _ in $(seq $0); do while :; do :; done & done; wait")
-    count = BURNERS_A_CORE * (os.cpu_count() or 1)
-    with subprocess.Popen([*burn, str(count)], start_new_session=True) as group:
-        try:
-            yield
-        finally:
-            os.killpg(group.pid, signal.SIGKILL)
-
-
-def test_processes_that_compute_on_every_core_move_nothing_and_hide_no_death(site: SpeakerSite) -> None:
-    before = settled(site)
-    node = site.lab.nodes[before[addresses(site)[0]]]
-    with burning():
-        site.let_it_run(BURNING_SECONDS)
-        assert moved(before, holders(site)) == []
-        waiting = {address for address, name in before.items() if name == node.name}
-        killed_at = node.kill()
-        try:
-            while waiting and time.monotonic() < killed_at + 5 * TAKEN_OVER_SECONDS:
-                waiting = {each for each in waiting if not site.asker.who_has(each, listen_seconds=0.02)}
-            taken_over_seconds = time.monotonic() - killed_at
-        finally:
-            node.revive()
-    print(f"all addresses of {node.name} taken over after {taken_over_seconds:.2f} s, with every core burning")
-    assert not waiting
-    assert taken_over_seconds < TAKEN_OVER_SECONDS
-    site.steady()
 
 
 @pytest.mark.timeout(300)

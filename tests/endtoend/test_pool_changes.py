@@ -1,9 +1,14 @@
-"""On the wire: an assigned address is answered for while its pool changes, until its Service lets go of it."""
+"""On the wire: an assigned address is answered for while its pool changes, until its Service lets go of it.
+
+All changes are made at once, each to the pool of a Service of its own.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,22 +19,64 @@ from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLO
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
 
-VIPS = ("203.0.113.50", "2001:db8:1::50")
-RANGES = ["203.0.113.50-203.0.113.51", "2001:db8:1::50-2001:db8:1::51"]
-LAST = ["203.0.113.51", "2001:db8:1::51"]
-FIRST = list(VIPS)
 SECONDS_AFTER = 3.0
 """For as long is asked after a change: until reconciler and speakers have made of it what they will."""
+LABEL = "changes"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One of several Services side by side, and the pool that nothing else may take addresses from."""
+
+    lab: Lab
+    name: str
+    first: int
+
+    @property
+    def vips(self) -> tuple[str, str]:
+        return f"203.0.113.{self.first}", f"2001:db8:1::{self.first}"
+
+    @property
+    def held(self) -> list[str]:
+        return list(self.vips)
+
+    @property
+    def free(self) -> list[str]:
+        return [f"203.0.113.{self.first + 1}", f"2001:db8:1::{self.first + 1}"]
+
+    @property
+    def ranges(self) -> list[str]:
+        return [f"{held}-{free}" for held, free in zip(self.held, self.free, strict=True)]
+
+    def create_pool(self, name: str, addresses: list[str], **spec: Any) -> None:
+        """Create a pool for this Service alone."""
+        alone = {"serviceSelectors": [{"matchLabels": {LABEL: self.name}}]}
+        spec = {"addresses": addresses, "serviceAllocation": alone, "reuseDelaySeconds": 0, **spec}
+        self.lab.cluster().create(IP_ADDRESS_POOLS, _ours(IP_ADDRESS_POOLS, name, spec), DEFAULT_NAMESPACE)
+
+    def change_pool(self, **spec: Any) -> None:
+        self.lab.cluster().patch(IP_ADDRESS_POOLS, self.name, {"spec": spec}, DEFAULT_NAMESPACE)
+
+    def delete_pool(self) -> None:
+        self.lab.cluster().delete(IP_ADDRESS_POOLS, self.name, DEFAULT_NAMESPACE)
+
+    def who_has(self, vip: str) -> set[str]:
+        return self.lab.client().who_has(vip, listen_seconds=0.2)
+
+    def shown(self) -> list[str]:
+        """The addresses in the Service's status."""
+        status = self.lab.cluster().get(SERVICES, self.name, "default")["status"]
+        return [entry["ip"] for entry in status["loadBalancer"].get("ingress") or ()]
 
 
 class Questions:
     """Asks for both addresses, one question after the other, from a thread of its own while the block runs."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="questions")
-        self.answers: dict[str, list[set[str]]] = {vip: [] for vip in VIPS}
+        self._thread = threading.Thread(target=self._run, name=f"questions-{site.name}")
+        self.answers: dict[str, list[set[str]]] = {vip: [] for vip in site.vips}
 
     def __enter__(self) -> Questions:
         self._thread.start()
@@ -41,126 +88,119 @@ class Questions:
 
     def wait_more(self, count: int) -> None:
         """Wait until each address was asked for so many times more."""
-        asked = {vip: len(self.answers[vip]) + count for vip in VIPS}
-        wait_until(lambda: all(len(self.answers[vip]) >= asked[vip] for vip in VIPS), 30, "the LAN is asked")
+        asked = {vip: len(answers) + count for vip, answers in self.answers.items()}
+        wait_until(lambda: all(len(self.answers[vip]) >= asked[vip] for vip in asked), 30, "the LAN is asked")
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            for vip in VIPS:
-                self.answers[vip].append(self._lab.client().who_has(vip, listen_seconds=0.2))
+            for vip in self.answers:
+                self.answers[vip].append(self._site.who_has(vip))
 
 
-@pytest.fixture(scope="module")
-def installed(lab: Lab) -> Iterator[Lab]:
-    """The lab with AdmitLB and an application."""
-    lab.install()
-    lab.deploy_http("pools", node="node-3")
-    yield lab
-    lab.kubectl("delete", "deployment", "pools")
+def renamed(site: Site) -> None:
+    site.delete_pool()
+    site.create_pool(f"{site.name}-new", site.ranges)
 
 
-@pytest.fixture
-def announced(installed: Lab) -> Iterator[Lab]:
-    """A dual-stack Service, announced by the one advertisement there is, which names its pool."""
-    cluster = installed.cluster()
-    pool = _ours(IP_ADDRESS_POOLS, "lan", {"addresses": RANGES, "shrinkPolicy": "Drain", "reuseDelaySeconds": 0})
-    cluster.create(IP_ADDRESS_POOLS, pool, DEFAULT_NAMESPACE)
-    spec = {"ipAddressPools": ["lan"], "interfaces": ["eth0"]}
-    cluster.create(L2_ADVERTISEMENTS, _ours(L2_ADVERTISEMENTS, "lan", spec), DEFAULT_NAMESPACE)
-    cluster.create(SERVICES, _service("pools"), "default")
-    for vip in VIPS:
-        wait_until(lambda vip=vip: len(installed.client().who_has(vip)) == 1, 30, f"{vip} is announced")  # type: ignore[misc]
-    yield installed
-    cluster.delete(SERVICES, "pools", "default")
-    wait_until(lambda: not cluster.list(IP_ALLOCATIONS)["items"], 30, "the addresses are free")
-    cluster.delete(L2_ADVERTISEMENTS, "lan", DEFAULT_NAMESPACE)
-    wait_until(lambda: _pools_deleted(installed), 20, "the pools are free to go", retry_on=(Conflict,))
+def split(site: Site) -> None:
+    site.change_pool(addresses=site.free)
+    site.create_pool(f"{site.name}-new", site.held)
 
 
-def changed(**spec: Any) -> Callable[[Lab], None]:
-    return lambda lab: _change(lab, spec)
-
-
-def deleted(lab: Lab) -> None:
-    lab.cluster().delete(IP_ADDRESS_POOLS, "lan", DEFAULT_NAMESPACE)
-
-
-def renamed(lab: Lab) -> None:
-    deleted(lab)
-    _create(lab, {"addresses": RANGES})
-
-
-def split(lab: Lab) -> None:
-    _change(lab, {"addresses": LAST})
-    _create(lab, {"addresses": FIRST})
-
-
-def renamed_by_the_recipe(lab: Lab) -> None:
+def renamed_by_the_recipe(site: Site) -> None:
     """As the refusal says: the new pool takes the addresses over, and then the old one may go."""
-    _change(lab, {"shrinkPolicy": "Reject"})
-    with pytest.raises(Conflict, match=r"create the new one with spec\.addressesFrom: \[lan\] first"):
-        deleted(lab)
-    _create(lab, {"addresses": RANGES, "addressesFrom": ["lan"]})
-    deleted(lab)
+    site.change_pool(shrinkPolicy="Reject")
+    with pytest.raises(Conflict, match=rf"create the new one with spec\.addressesFrom: \[{site.name}\] first"):
+        site.delete_pool()
+    site.create_pool(f"{site.name}-new", site.ranges, addressesFrom=[site.name])
+    site.delete_pool()
 
 
-def split_by_the_recipe(lab: Lab) -> None:
-    _change(lab, {"shrinkPolicy": "Reject"})
-    _create(lab, {"addresses": FIRST, "addressesFrom": ["lan"]})
-    _change(lab, {"addresses": LAST})
+def split_by_the_recipe(site: Site) -> None:
+    site.change_pool(shrinkPolicy="Reject")
+    site.create_pool(f"{site.name}-new", site.held, addressesFrom=[site.name])
+    site.change_pool(addresses=site.free)
 
 
-CHANGES: dict[str, Callable[[Lab], None]] = {
-    "range narrowed": changed(addresses=LAST),
-    "address excluded": changed(excludeAddresses=FIRST),
-    "pool deleted": deleted,
-    "pool split": split,
-    "pool renamed": renamed,
-    "pool renamed, the new one first": renamed_by_the_recipe,
-    "pool split, the new one first": split_by_the_recipe,
-    "autoAssign off": changed(autoAssign=False),
-    "serviceAllocation narrowed": changed(serviceAllocation={"namespaces": ["elsewhere"]}),
-    "Reassign with nothing else free": changed(
-        shrinkPolicy="Reassign", serviceAllocation={"namespaces": ["elsewhere"]}
+ELSEWHERE = {"namespaces": ["elsewhere"], "serviceSelectors": None}
+CHANGES: dict[str, Callable[[Site], None]] = {
+    "range-narrowed": lambda site: site.change_pool(addresses=site.free),
+    "address-excluded": lambda site: site.change_pool(excludeAddresses=site.held),
+    "pool-deleted": Site.delete_pool,
+    "pool-split": split,
+    "pool-renamed": renamed,
+    "pool-renamed-new-one-first": renamed_by_the_recipe,
+    "pool-split-new-one-first": split_by_the_recipe,
+    "auto-assign-off": lambda site: site.change_pool(autoAssign=False),
+    "allocation-narrowed": lambda site: site.change_pool(serviceAllocation=ELSEWHERE),
+    "reassign-with-nothing-else-free": lambda site: site.change_pool(
+        shrinkPolicy="Reassign", serviceAllocation=ELSEWHERE
     ),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_an_address_is_answered_for_while_its_pool_changes(announced: Lab, change: str) -> None:
-    with Questions(announced) as questions:
-        questions.wait_more(3)
-        CHANGES[change](announced)
-        questions.wait_more(1)
+@pytest.fixture(scope="module")
+def sites(lab: Lab) -> Iterator[dict[str, Site]]:
+    """The lab with AdmitLB, an application, and a dual-stack Service for each change, all of them announced.
+
+    Each has the one advertisement that names its pool.
+    """
+    lab.install()
+    lab.deploy_http("pools", node="node-3")
+    sites = {change: Site(lab, change, 50 + 2 * number) for number, change in enumerate(CHANGES)}
+    cluster = lab.cluster()
+    for site in sites.values():
+        site.create_pool(site.name, site.ranges, shrinkPolicy="Drain")
+        spec = {"ipAddressPools": [site.name], "interfaces": ["eth0"]}
+        cluster.create(L2_ADVERTISEMENTS, _ours(L2_ADVERTISEMENTS, site.name, spec), DEFAULT_NAMESPACE)
+        cluster.create(SERVICES, _service(site), "default")
+    yield sites
+    for site in sites.values():
+        cluster.delete(SERVICES, site.name, "default")
+        cluster.delete(L2_ADVERTISEMENTS, site.name, DEFAULT_NAMESPACE)
+    wait_until(lambda: not cluster.list(IP_ALLOCATIONS)["items"], 30, "the addresses are free")
+    wait_until(lambda: _pools_deleted(lab), 20, "the pools are free to go", retry_on=(Conflict,))
+    lab.kubectl("delete", "deployment", "pools")
+
+
+@pytest.fixture(scope="module")
+def answers(sites: dict[str, Site]) -> dict[str, dict[str, list[set[str]]]]:
+    """What the LAN answered for each address before, during and after the change of its pool, by change."""
+    for site in sites.values():
+        for vip in site.vips:
+            wait_until(lambda site=site, vip=vip: len(site.who_has(vip)) == 1, 30, f"{vip} is announced")  # type: ignore[misc]
+    with ExitStack() as running:
+        asked = {change: running.enter_context(Questions(site)) for change, site in sites.items()}
+        for questions in asked.values():
+            questions.wait_more(3)
+        for change, site in sites.items():
+            CHANGES[change](site)
+        for questions in asked.values():
+            questions.wait_more(1)
         threading.Event().wait(SECONDS_AFTER)
-        questions.wait_more(3)
-    for vip, answers in questions.answers.items():
-        assert all(len(macs) == 1 for macs in answers), f"{vip}: {answers}"
-        assert len(set.union(*answers)) == 1, f"{vip} moved: {answers}"
-    assert _shown(announced) == list(VIPS)
+        for questions in asked.values():
+            questions.wait_more(3)
+    return {change: questions.answers for change, questions in asked.items()}
 
 
-def test_with_the_release_it_ends(announced: Lab) -> None:
-    deleted(announced)
-    for vip in VIPS:
-        assert len(announced.client().who_has(vip)) == 1
-    announced.cluster().patch(SERVICES, "pools", {"spec": {"type": "ClusterIP"}}, "default")
-    for vip in VIPS:
-        wait_until(lambda vip=vip: announced.client().who_has(vip) == set(), 20, f"nobody answers for {vip}")  # type: ignore[misc]
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_address_is_answered_for_while_its_pool_changes(
+    sites: dict[str, Site], answers: dict[str, dict[str, list[set[str]]]], change: str
+) -> None:
+    for vip, heard in answers[change].items():
+        assert all(len(macs) == 1 for macs in heard), f"{vip}: {heard}"
+        assert len(set.union(*heard)) == 1, f"{vip} moved: {heard}"
+    assert sites[change].shown() == sites[change].held
 
 
-def _create(lab: Lab, spec: Object) -> None:
-    pool = _ours(IP_ADDRESS_POOLS, "new", spec | {"reuseDelaySeconds": 0})
-    lab.cluster().create(IP_ADDRESS_POOLS, pool, DEFAULT_NAMESPACE)
-
-
-def _change(lab: Lab, spec: Object) -> None:
-    lab.cluster().patch(IP_ADDRESS_POOLS, "lan", {"spec": spec}, DEFAULT_NAMESPACE)
-
-
-def _shown(lab: Lab) -> list[str]:
-    status = lab.cluster().get(SERVICES, "pools", "default")["status"]
-    return [entry["ip"] for entry in status["loadBalancer"].get("ingress") or ()]
+@pytest.mark.usefixtures("answers")
+def test_with_the_release_it_ends(sites: dict[str, Site]) -> None:
+    site = sites["pool-deleted"]
+    for vip in site.vips:
+        assert len(site.who_has(vip)) == 1
+    site.lab.cluster().patch(SERVICES, site.name, {"spec": {"type": "ClusterIP"}}, "default")
+    for vip in site.vips:
+        wait_until(lambda vip=vip: site.who_has(vip) == set(), 20, f"nobody answers for {vip}")  # type: ignore[misc]
 
 
 def _pools_deleted(lab: Lab) -> bool:
@@ -174,7 +214,13 @@ def _ours(resource: Resource, name: str, spec: Object) -> Object:
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
 
 
-def _service(name: str) -> Object:
+def _service(site: Site) -> Object:
     ports = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
-    spec = {"type": "LoadBalancer", "selector": {"app": name}, "ports": ports, "ipFamilyPolicy": "RequireDualStack"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+    spec = {
+        "type": "LoadBalancer",
+        "selector": {"app": "pools"},
+        "ports": ports,
+        "ipFamilyPolicy": "RequireDualStack",
+    }
+    metadata = {"name": site.name, "labels": {LABEL: site.name}}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
