@@ -19,6 +19,8 @@ from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLO
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)
+"""The first test waits for all changes, on a busy machine for the start of a lab too."""
 SECONDS_AFTER = 3.0
 """For as long is asked after a change: until reconciler and speakers have made of it what they will."""
 LABEL = "changes"
