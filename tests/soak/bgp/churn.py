@@ -157,9 +157,7 @@ class Churn:
             self._place.change_peer(name, {"shutdown": True})
             self._stopping.wait(self._chance.uniform(1, 4))
             self._place.change_peer(name, {"shutdown": None})
-            wait_until(
-                lambda: self._place.established(scope), _RESET_SECONDS, f"{name} is back", interval_seconds=0.5
-            )
+            self._wait_back(name, scope)
         return True
 
     def _wait_back(self, name: str, scope: Scope) -> None:
