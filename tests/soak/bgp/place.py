@@ -185,7 +185,10 @@ class Place:
     def change_service(self, pool: str, name: str, service: ServiceState) -> None:
         """Change its policy or its endpoints."""
         with self.edit(lambda state: state.with_service(pool, name, service)):
-            self._patch(SERVICES, name, self._changing(service), "default")
+            spec = self._changing(service)
+            # A merge keeps what it does not name.
+            spec["selector"].setdefault("app", None)
+            self._patch(SERVICES, name, spec, "default")
 
     def remove_service(self, pool: str, name: str) -> None:
         """Delete a Service."""
