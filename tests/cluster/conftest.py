@@ -1,4 +1,4 @@
-"""What the files of the tier share: an API server, and another one with AdmitLB as it is installed."""
+"""What the files of the tier share: an API server, one with AdmitLB's kinds, one with AdmitLB as it is installed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from allocator.kube.client import Cluster
 from allocator.kube.resource import EVENTS, NAMESPACES
 from tests.cluster.installation import Installation
+from tests.cluster.reconciling import Reconciling
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 
@@ -62,3 +63,20 @@ def installed(lasting_installation: Installation) -> Installation:
     for event in lasting_installation.cluster.list(EVENTS, "default")["items"]:
         lasting_installation.cluster.delete(EVENTS, event["metadata"]["name"], "default")
     return lasting_installation
+
+
+@pytest.fixture(scope="session")
+def lasting_kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that has AdmitLB's kinds and never a webhook."""
+    with ControlPlane(find(), tmp_path_factory.mktemp("kinds")) as control_plane:
+        yield control_plane
+
+
+@pytest.fixture(scope="module")
+def reconciling(lasting_kinds: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
+    """AdmitLB's kinds and roles with nothing stored, and no process but what a file starts."""
+    reconciling = Reconciling(lasting_kinds, tmp_path_factory.mktemp("logs"))
+    reconciling.empty()
+    yield reconciling
+    reconciling.stop()
+    reconciling.wipe()

@@ -97,6 +97,11 @@ class Reconciling:
         wait_until(lambda: not self.claims(), 30, "every claim is gone")
         return reason == "NoPool"
 
+    def empty(self) -> None:
+        """Delete what another file's tests have left."""
+        self.wipe()
+        self._delete_all(CONFIGURATION_STATES, EVENTS)
+
     def wipe(self) -> None:
         """Delete what a test has left where no reconciler runs."""
         self._delete_services()

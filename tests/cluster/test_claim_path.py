@@ -16,8 +16,6 @@ from allocator.rules.verdict import Rules
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
 from tests.cluster.test_late_mirrors import repair_with
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 from webhook.review import Answer, parse
 from webhook.service_admission import ServiceAdmission
@@ -27,19 +25,12 @@ KEY = {"metallb.io/allow-shared-ip": "key"}
 TLS = [{"port": 443, "protocol": "TCP"}]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    """Our kinds on a control plane of this module's own, where neither webhook nor reconciler runs."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("claim-path")) as control_plane:
-        yield Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-
-
 @pytest.fixture
-def installed(running: Reconciling) -> Iterator[Reconciling]:
-    """The same with one pool, and nothing held."""
-    running.cluster.create(IP_ADDRESS_POOLS, pool("main", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
-    yield running
-    running.wipe()
+def installed(reconciling: Reconciling) -> Iterator[Reconciling]:
+    """Our kinds with one pool and nothing held, where neither webhook nor reconciler runs."""
+    reconciling.cluster.create(IP_ADDRESS_POOLS, pool("main", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
+    yield reconciling
+    reconciling.wipe()
 
 
 class Webhook:

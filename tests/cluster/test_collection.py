@@ -15,25 +15,17 @@ from allocator.kube.timestamps import write_time
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import TENTATIVE_AGE_SECONDS, Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("collection")) as control_plane:
-        yield Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-
-
 @pytest.fixture
-def admitlb(installed: Reconciling) -> Iterator[Reconciling]:
-    installed.cluster.create(IP_ADDRESS_POOLS, pool("p", "192.0.2.10-192.0.2.39"), DEFAULT_NAMESPACE)
-    yield installed
-    installed.stop()
-    for one in installed.cluster.list(IP_ALLOCATIONS)["items"]:
-        installed.cluster.patch(IP_ALLOCATIONS, one["metadata"]["name"], {"metadata": {"finalizers": None}})
-    installed.wipe()
+def admitlb(reconciling: Reconciling) -> Iterator[Reconciling]:
+    reconciling.cluster.create(IP_ADDRESS_POOLS, pool("p", "192.0.2.10-192.0.2.39"), DEFAULT_NAMESPACE)
+    yield reconciling
+    reconciling.stop()
+    for one in reconciling.cluster.list(IP_ALLOCATIONS)["items"]:
+        reconciling.cluster.patch(IP_ALLOCATIONS, one["metadata"]["name"], {"metadata": {"finalizers": None}})
+    reconciling.wipe()
 
 
 def reservation(address: str, *holders: dict[str, Any], finalizers: tuple[str, ...] = (), **spec: Any) -> Object:

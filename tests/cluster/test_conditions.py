@@ -19,32 +19,22 @@ from allocator.objects.names import (
 from allocator.rules.service_report import IP_ASSIGNED
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciler, Reconciling, advertisement, conditions, kstatus
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    """Our kinds and one reconciler, which leads. No webhook: anything can be stored."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("conditions")) as control_plane:
-        reconciling = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        yield reconciling
-        reconciling.stop()
-
-
-@pytest.fixture(scope="module")
-def leader(installed: Reconciling) -> Reconciler:
-    reconciler = installed.start()
+def leader(reconciling: Reconciling) -> Reconciler:
+    reconciler = reconciling.start()
     reconciler.wait_leading()
     return reconciler
 
 
 @pytest.fixture
-def admitlb(installed: Reconciling, leader: Reconciler) -> Iterator[Reconciling]:
-    yield installed
+def admitlb(reconciling: Reconciling, leader: Reconciler) -> Iterator[Reconciling]:
+    """Our kinds and one reconciler, which leads. No webhook: anything can be stored."""
+    yield reconciling
     assert leader.process.alive
-    installed.clear()
+    reconciling.clear()
 
 
 def add_pool(admitlb: Reconciling, name: str, *addresses: str, **spec: object) -> None:

@@ -13,20 +13,15 @@ from allocator.kube.resource import EVENTS, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 HOST = {"hardwareAddress": "02:00:00:00:00:01", "node": "node-1", "interface": "eth0"}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("foreign-hosts")) as control_plane:
-        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        installed.start().wait_leading()
-        yield installed
-        installed.stop()
+def installed(reconciling: Reconciling) -> Reconciling:
+    reconciling.start().wait_leading()
+    return reconciling
 
 
 @pytest.fixture

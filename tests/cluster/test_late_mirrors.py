@@ -22,20 +22,16 @@ from allocator.reconciler.shown_addresses import ShownAddresses
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
 from tests.cluster.reserving import reserve
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 SHARING = {"metallb.io/allow-shared-ip": "key"}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    """Our kinds and a pool on a control plane of this module's own, where no reconciler runs."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("late")) as control_plane:
-        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        installed.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
-        yield installed
+def installed(reconciling: Reconciling) -> Reconciling:
+    """Our kinds and a pool, where no reconciler runs."""
+    reconciling.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
+    return reconciling
 
 
 def repair_with(installed: Reconciling, cache: ClaimCache, *, mirrored: Object | None = None) -> Repair:

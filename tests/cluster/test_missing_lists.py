@@ -16,8 +16,6 @@ from allocator.kube.resource import LEASES, SERVICES, Resource
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, RECONCILER_LEASE
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
@@ -27,12 +25,11 @@ OF_NAMESPACE = (ROLES, "controller", DEFAULT_NAMESPACE)
 
 
 @pytest.fixture
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("lists")) as control_plane:
-        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        installed.cluster.create(IP_ADDRESS_POOLS, pool("p", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
-        yield installed
-        installed.stop()
+def admitlb(reconciling: Reconciling) -> Iterator[Reconciling]:
+    reconciling.cluster.create(IP_ADDRESS_POOLS, pool("p", "192.0.2.10-192.0.2.19"), DEFAULT_NAMESPACE)
+    yield reconciling
+    reconciling.stop()
+    reconciling.wipe()
 
 
 def deny(cluster: Cluster, role: tuple[Resource, str, str | None], plural: str) -> Any:

@@ -13,25 +13,17 @@ from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, TAKE_OVER_ANNOTATION
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 FOREIGN = "203.0.113.7"
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("writers")) as control_plane:
-        yield Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-
-
 @pytest.fixture
-def admitlb(installed: Reconciling) -> Iterator[Reconciling]:
-    yield installed
-    installed.stop()
-    installed.wipe()
-    installed.cluster.patch(NAMESPACES, "default", {"metadata": {"annotations": {TAKE_OVER_ANNOTATION: None}}})
+def admitlb(reconciling: Reconciling) -> Iterator[Reconciling]:
+    yield reconciling
+    reconciling.stop()
+    reconciling.wipe()
+    reconciling.cluster.patch(NAMESPACES, "default", {"metadata": {"annotations": {TAKE_OVER_ANNOTATION: None}}})
 
 
 def add_pool(admitlb: Reconciling) -> None:

@@ -18,8 +18,6 @@ from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ensure_namespace, ingress, pool, service
 from tests.cluster.reconciling import Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 SHOWN = "192.0.2.0"
@@ -28,12 +26,9 @@ QUOTA = "admitlb.io/ip-quota"
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    """Our kinds on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("securing")) as control_plane:
-        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        ensure_namespace(installed.cluster, ELSEWHERE)
-        yield installed
+def installed(reconciling: Reconciling) -> Reconciling:
+    ensure_namespace(reconciling.cluster, ELSEWHERE)
+    return reconciling
 
 
 @pytest.fixture

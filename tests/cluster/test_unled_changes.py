@@ -13,8 +13,6 @@ from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 PAIRS = 10
@@ -46,12 +44,11 @@ class Shown:
 
 
 @pytest.fixture
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("unled")) as control_plane:
-        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        installed.cluster.create(IP_ADDRESS_POOLS, pool("p", f"192.0.2.0-192.0.2.{PAIRS - 1}"), DEFAULT_NAMESPACE)
-        yield installed
-        installed.stop()
+def admitlb(reconciling: Reconciling) -> Iterator[Reconciling]:
+    reconciling.cluster.create(IP_ADDRESS_POOLS, pool("p", f"192.0.2.0-192.0.2.{PAIRS - 1}"), DEFAULT_NAMESPACE)
+    yield reconciling
+    reconciling.stop()
+    reconciling.wipe()
 
 
 @pytest.mark.parametrize("what", CHANGES)
