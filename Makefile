@@ -13,9 +13,9 @@ INSTALLED := $(VENV)/.installed
 # Everything that starts control-plane processes runs in namespaces of its own, and vanishes with them.
 LAB := $(PY) -m tests.lab.enter --
 PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
-# How many test files run side by side, each in a lab of its own: one more than there are cores, for what mostly waits.
+# How many test files run side by side, each in a lab of its own.
 CORES := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
-WORKERS ?= $(shell echo $$(($(CORES) + 1)))
+WORKERS ?= $(CORES)
 # tests/side_by_side.py says in which order.
 TIERS := tests/unit tests/wire tests/frr tests/cluster tests/chaos tests/soak tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
@@ -33,7 +33,7 @@ demo-bgp: setup frr ## The same with BGP: two routers, a client behind them, a n
 	$(LAB) $(PY) -m tests.demo.bgp
 
 .PHONY: test
-test: outlook setup prometheus frr ## Run all tests, WORKERS=3 files side by side; says first how long it takes
+test: outlook setup prometheus frr ## Run all tests, WORKERS=2 files side by side; says first how long it takes
 	@$(LAB) true
 	$(PYTEST) -p tests.durations -p tests.side_by_side --workers $(WORKERS) $(TIERS)
 

@@ -20,34 +20,25 @@ from xdist.workermanage import WorkerController
 from tests.durations import UNKNOWN_SECONDS, file_of, known
 
 ALONE = (
-    "tests/endtoend/test_burning_cores.py",
-    "tests/soak/",
-    "tests/wire/test_membership.py",
-)
-"""Files, and folders, whose tests judge fractions of a second, or load every core on purpose."""
-WAITING = (
-    "tests/endtoend/test_conflicts.py",
-    "tests/endtoend/test_container_limits.py",
-    "tests/endtoend/test_guide_commands.py",
-    "tests/endtoend/test_lab_by_hand.py",
-    "tests/endtoend/test_migration.py",
-    "tests/endtoend/test_monitoring.py",
-    "tests/endtoend/test_rbac.py",
-    "tests/frr/driver/",
-    "tests/frr/supervisor/",
-    "tests/wire/test_black_hole.py",
-    "tests/wire/test_refusals.py",
-    "tests/wire/test_speaker_process.py",
-    "tests/wire/test_who_has.py",
-)
-"""Those that mostly wait for timers and judge none: a worker more than there are cores runs them meanwhile."""
-MEASURING = (
+    "tests/chaos/",
     "tests/cluster/test_handover.py",
     "tests/cluster/test_webhook_serving.py",
     "tests/demo/",
     "tests/endtoend/",
+    "tests/frr/driver/",
+    "tests/frr/supervisor/",
+    "tests/soak/",
     "tests/wire/",
 )
+"""Files, and folders, whose tests judge how long something takes, or that use the lab, of which a worker has one.
+
+Three labs beside one another on two cores cost the API server of each its deadlines.
+"""
+BEFORE_THE_LAB = ("tests/wire/", "tests/soak/")
+"""Those with interfaces of their own, by the names of the lab's, whose hosts stay until its worker ends."""
+WAITING: tuple[str, ...] = ("tests/walkthroughs/",)
+"""Those that mostly wait for timers and judge none: a worker more than there are cores runs them meanwhile."""
+MEASURING = ("tests/observability/",)
 """All others whose tests look at what happens within seconds: beside each other, after what computes."""
 
 
@@ -99,9 +90,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySid
 def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Part, bool, float]:
     """Return what to sort a test by, given the seconds of each file: by part, and the longest files first.
 
-    The wire comes before the lab, whose hosts stay until its worker ends.
+    What has interfaces of its own comes before the lab.
     """
-    return part_of(nodeid), not nodeid.startswith("tests/wire/"), -seconds.get(file_of(nodeid), UNKNOWN_SECONDS)
+    return part_of(nodeid), not nodeid.startswith(BEFORE_THE_LAB), -seconds.get(file_of(nodeid), UNKNOWN_SECONDS)
 
 
 def is_alone(nodeid: str) -> bool:

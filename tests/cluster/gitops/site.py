@@ -93,11 +93,14 @@ class Site:
         self.wait(lambda: not self.claims(), 60, "every claim is gone after its Service")
         # Admission knows of a release a moment after it, and until then protects the pool. A claim that went while
         # its watch was interrupted might have been deleted by hand: for a minute the address stays its holder's.
-        self.wait(self._delete_pools, 75, "every pool is deleted", retry_on=(Conflict,))
+        self.wait(self._delete_pools, 30, "every pool is deleted", retry_on=(Conflict,))
 
     def _delete_pools(self) -> bool:
         for pool in self.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
-            self.cluster.delete(IP_ADDRESS_POOLS, pool["metadata"]["name"], DEFAULT_NAMESPACE)
+            name = pool["metadata"]["name"]
+            drain = {"spec": {"shrinkPolicy": "Drain"}}
+            self.cluster.patch(IP_ADDRESS_POOLS, name, drain, DEFAULT_NAMESPACE)
+            self.cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
         return True
 
     def versions(self) -> dict[Key, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from tests.side_by_side import ALONE, WAITING, Part, SideBySide, is_alone, order, part_of
+from tests.side_by_side import ALONE, MEASURING, WAITING, Part, SideBySide, is_alone, order, part_of
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Run:
 FOLDERS = {
     Part.COMPUTING: "tests/unit/",
     Part.WAITING: WAITING[0],
-    Part.MEASURING: "tests/demo/",
+    Part.MEASURING: MEASURING[0],
     Part.ALONE: ALONE[0],
 }
 FILES = st.lists(st.tuples(st.sampled_from(Part), st.integers(1, 6)), min_size=1, max_size=8)

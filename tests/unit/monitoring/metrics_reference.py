@@ -16,7 +16,7 @@ from allocator.allocation.cache import ClaimCache
 from allocator.bgp.desired import Announcement
 from allocator.core.addresses import Address
 from allocator.kube.client import Cluster
-from allocator.kube.reflector import LAST_EVENT_AGE
+from allocator.kube.reflector import CURRENT, LAST_EVENT_AGE
 from allocator.process.log_metrics import DroppedLines
 from allocator.reconciler import metrics as reconciler_metrics
 from allocator.reconciler.metrics import StateCollector
@@ -75,6 +75,7 @@ def exporters() -> tuple[Exporter, ...]:
         service_admission.UNDECIDED,
         patient_worker.REFUSED,
         WebhookState(problems=list, certificate=lambda: None),
+        CURRENT,
         LAST_EVENT_AGE,
         DroppedLines(None),
     )
@@ -82,11 +83,12 @@ def exporters() -> tuple[Exporter, ...]:
         reconciler_metrics.REPAIRS,
         reconciler_metrics.UPDATES,
         reconciler_metrics.UPDATE_ERRORS,
+        CURRENT,
         LAST_EVENT_AGE,
         DroppedLines(None),
         _state(),
     )
-    speaker = (*vars(SpeakerMetrics(CollectorRegistry())).values(), LAST_EVENT_AGE, DroppedLines(None))
+    speaker = (*vars(SpeakerMetrics(CollectorRegistry())).values(), CURRENT, LAST_EVENT_AGE, DroppedLines(None))
     return (
         Exporter("Webhook", 9120, webhook),
         Exporter("Reconciler", 9121, reconciler),
