@@ -133,7 +133,9 @@ class Pool:
 
     def has_family(self, family: Family) -> bool:
         """Return whether any range is of the family, that of another pool still included."""
-        return any(owned.family is family for owned in (*self.ranges, *self.awaited))
+        return any(owned.family is family for owned in self.ranges) or any(
+            owned.family is family for owned in self.awaited
+        )
 
     def refuses(self, applicant: Applicant) -> str | None:
         """Say why the pool is not open to the applicant, or None when it is open."""
