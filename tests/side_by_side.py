@@ -1,17 +1,14 @@
 """A pytest plugin: runs test files side by side, each worker in a lab of its own; files that measure time run alone.
 
 Used by `make test` together with pytest-xdist, whose workers it places behind `tests.lab.enter`: ports, interfaces
-and processes of one are invisible to the others. Within each `Part` of a run the longest files start first, by what
-`tests.durations` wrote down.
+and processes of one are invisible to the others. The longest files start first, by what `tests.durations` wrote down.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
-from enum import IntEnum
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -34,29 +31,6 @@ ALONE = (
 
 Three labs beside one another on two cores cost the API server of each its deadlines.
 """
-BEFORE_THE_LAB = ("tests/wire/", "tests/soak/")
-"""Those with interfaces of their own, by the names of the lab's, whose hosts stay until its worker ends."""
-WAITING: tuple[str, ...] = ("tests/walkthroughs/",)
-"""Those that mostly wait for timers and judge none: a worker more than there are cores runs them meanwhile."""
-MEASURING = ("tests/observability/",)
-"""All others whose tests look at what happens within seconds: beside each other, after what computes."""
-
-
-class Part(IntEnum):
-    """When a file runs: the parts of a run, in their order."""
-
-    COMPUTING = 0
-    WAITING = 1
-    MEASURING = 2
-    ALONE = 3
-
-
-def part_of(nodeid: str) -> Part:
-    """Return the part of the run that a test, or a file, belongs to."""
-    for part, paths in ((Part.ALONE, ALONE), (Part.WAITING, WAITING), (Part.MEASURING, MEASURING)):
-        if nodeid.startswith(paths):
-            return part
-    return Part.COMPUTING
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,27 +61,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySid
     return SideBySide(config, log)
 
 
-def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Part, bool, float]:
-    """Return what to sort a test by, given the seconds of each file: by part, and the longest files first.
+def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[bool, float]:
+    """Return what to sort a test by, given the seconds of each file: the longest first, what runs alone last.
 
-    What has interfaces of its own comes before the lab.
+    That stays in the order of the command line: what has interfaces of its own comes before the lab, whose hosts stay
+    until its worker ends.
     """
-    return part_of(nodeid), not nodeid.startswith(BEFORE_THE_LAB), -seconds.get(file_of(nodeid), UNKNOWN_SECONDS)
+    return (True, 0.0) if is_alone(nodeid) else (False, -seconds.get(file_of(nodeid), UNKNOWN_SECONDS))
 
 
 def is_alone(nodeid: str) -> bool:
-    """Tell whether the test runs while no other does."""
-    return part_of(nodeid) is Part.ALONE
+    """Return whether the test, or the file, runs while no other does."""
+    return nodeid.startswith(ALONE)
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types for it
     """Hands out test files; once only those are left that run alone, one worker runs them after the others ended.
 
     A worker runs its last test only when it is given another one or is told to end: those that get no more files
-    are told so at once, the one that stays waits for them. Workers beyond the number of cores begin with what waits.
+    are told so at once, the one that stays waits for them.
     """
-
-    cores = os.cpu_count() or 1
 
     def _split_scope(self, nodeid: str) -> str:
         return file_of(nodeid)
@@ -133,16 +106,7 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
         others_run = any(self._pending_of(self.assigned_work[one]) for one in self.nodes if one is not node)
         if self._only_alone_left and (others_run or node is not self._staying):
             return
-        if self._is_beyond_the_cores(node):
-            waiting = (file for file in self.workqueue if part_of(file) is Part.WAITING)
-            if (file := next(waiting, None)) is not None:
-                self.workqueue.move_to_end(file, last=False)
         super()._assign_work_unit(node)
-
-    def _is_beyond_the_cores(self, node: WorkerController) -> bool:
-        """Whether as many workers as there are cores compute without this one; xdist counts on for a replacement."""
-        number, workers = int(node.gateway.id.removeprefix("gw")), int(self.numnodes)
-        return number % workers >= self.cores
 
     @property
     def _staying(self) -> WorkerController | None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.durations import LATEST, known, read
 from tests.flaky import RECORD
-from tests.side_by_side import ALONE, MEASURING, WAITING, order
+from tests.side_by_side import ALONE, order
 
 ROOT = Path(__file__).parents[3]
 TESTS = """
@@ -73,10 +73,10 @@ def test_what_passes_when_repeated_is_named_and_written_down_and_the_summary_sta
 
 
 def test_the_longest_files_are_first_and_what_runs_alone_is_last() -> None:
-    seconds = {"tests/cluster/test_a.py": 3.0, "tests/cluster/test_b.py": 30.0, f"{WAITING[0]}test_c.py": 60.0}
+    seconds = {"tests/cluster/test_a.py": 3.0, "tests/cluster/test_b.py": 30.0, f"{ALONE[1]}": 60.0}
     tests = [
         f"{ALONE[0]}test_run.py::test_1",
-        f"{WAITING[0]}test_c.py::test_1",
+        f"{ALONE[1]}::test_1",
         "tests/unit/test_unknown.py::test_1",
         "tests/cluster/test_a.py::test_1",
         "tests/cluster/test_b.py::test_2",
@@ -87,10 +87,10 @@ def test_the_longest_files_are_first_and_what_runs_alone_is_last() -> None:
         "tests/cluster/test_b.py::test_1",
         "tests/unit/test_unknown.py::test_1",
         "tests/cluster/test_a.py::test_1",
-        f"{WAITING[0]}test_c.py::test_1",
         f"{ALONE[0]}test_run.py::test_1",
-    ]
+        f"{ALONE[1]}::test_1",
+    ], "what runs alone stays in the order that it is given in"
 
 
 def test_whatever_is_named_is_there() -> None:
-    assert [path for path in (*ALONE, *MEASURING, *WAITING) if not (ROOT / path).exists()] == []
+    assert [path for path in ALONE if not (ROOT / path).exists()] == []

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from tests.side_by_side import ALONE, MEASURING, WAITING, Part, SideBySide, is_alone, order, part_of
+from tests.side_by_side import ALONE, SideBySide, is_alone, order
 
 
 @dataclass(eq=False)
@@ -41,19 +41,16 @@ class Worker:
 class Run:
     """A run of so many workers over a collection, whose tests end in an order drawn by chance."""
 
-    def __init__(self, workers: int, cores: int, collection: list[str], chance: random.Random) -> None:
+    def __init__(self, workers: int, collection: list[str], chance: random.Random) -> None:
         config: Any = SimpleNamespace(
             getvalue=lambda _: ["popen"] * workers, option=SimpleNamespace(loadscopereorder=False)
         )
         self.scheduler = SideBySide(config)
         self.scheduler.numnodes = workers
-        self.scheduler.cores = cores
         self.collection = collection
         self.workers = [Worker(f"gw{number}") for number in range(workers)]
         self.chance = chance
         self.ended: list[str] = []
-        self.first: dict[str, str] = {}
-        """The first test of each worker."""
 
     def go(self) -> None:
         for worker in self.workers:
@@ -67,7 +64,6 @@ class Run:
             worker = self.chance.choice(running)
             index = worker.queue.pop(0)
             self.ended.append(self.collection[index])
-            self.first.setdefault(worker.name, self.collection[index])
             self.scheduler.mark_test_complete(worker, index)
             if self.scheduler.tests_finished:
                 for each in self.workers:
@@ -77,18 +73,14 @@ class Run:
                     self.scheduler.remove_node(each)
 
 
-FOLDERS = {
-    Part.COMPUTING: "tests/unit/",
-    Part.WAITING: WAITING[0],
-    Part.MEASURING: MEASURING[0],
-    Part.ALONE: ALONE[0],
-}
-FILES = st.lists(st.tuples(st.sampled_from(Part), st.integers(1, 6)), min_size=1, max_size=8)
+FOLDERS = {False: "tests/unit/", True: ALONE[0]}
+"""By whether what is in it runs alone."""
+FILES = st.lists(st.tuples(st.booleans(), st.integers(1, 6)), min_size=1, max_size=8)
 
 
-def collected(*files: tuple[Part, int]) -> list[str]:
-    """So many tests in a file of each part, in the order of a run."""
-    named = [(f"{FOLDERS[part]}test_{number}.py", tests) for number, (part, tests) in enumerate(files)]
+def collected(*files: tuple[bool, int]) -> list[str]:
+    """So many tests in a file of each kind, in the order of a run."""
+    named = [(f"{FOLDERS[alone]}test_{number}.py", tests) for number, (alone, tests) in enumerate(files)]
     return sorted(
         (f"{file}::test_{number}" for file, tests in named for number in range(tests)),
         key=lambda nodeid: order(nodeid, {}),
@@ -96,29 +88,13 @@ def collected(*files: tuple[Part, int]) -> list[str]:
 
 
 @settings(deadline=None)
-@given(FILES, st.integers(1, 4), st.integers(1, 3), st.randoms(use_true_random=False))
+@given(FILES, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_everything_runs_once_and_what_measures_time_alone(
-    files: list[tuple[Part, int]], workers: int, cores: int, chance: random.Random
+    files: list[tuple[bool, int]], workers: int, chance: random.Random
 ) -> None:
     collection = collected(*files)
-    run = Run(workers, cores, collection, chance)
+    run = Run(workers, collection, chance)
 
     run.go()
 
     assert sorted(run.ended) == sorted(collection)
-
-
-@given(st.randoms(use_true_random=False))
-def test_a_worker_more_than_there_are_cores_runs_what_waits_meanwhile(chance: random.Random) -> None:
-    parts = [Part.COMPUTING] * 8 + [Part.WAITING] * 2 + [Part.MEASURING] * 4
-    run = Run(3, 2, collected(*((part, 3) for part in parts)), chance)
-
-    run.go()
-
-    assert [part_of(run.first[f"gw{number}"]) for number in range(3)] == [
-        Part.COMPUTING,
-        Part.COMPUTING,
-        Part.WAITING,
-    ]
-    begun = list(dict.fromkeys(part_of(nodeid) for nodeid in run.ended))
-    assert begun.index(Part.COMPUTING) < begun.index(Part.MEASURING)
