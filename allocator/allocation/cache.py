@@ -132,7 +132,7 @@ class ClaimCache:
         """Say what of the cache is not there yet; empty when it can be decided upon."""
         return [f"{mirror.resource.plural} are not listed yet" for mirror in self._reflectors if not mirror.synced]
 
-    def mirrors(self) -> tuple[Reflector, ...]:
+    def reflectors(self) -> tuple[Reflector, ...]:
         """Return what caches namespaces, pools and claims."""
         return self._reflectors
 

@@ -1,8 +1,9 @@
-"""Sharing: which Services may hold one address together. The older holder's needs win, once it shows the address.
+"""Sharing: which Services may hold one address together. The older holder's needs win.
 
 A claim lists its holders in the order in which they joined, and that order is all that decides. Who joined later
-gives way to whoever stays before it; nobody gives way to a younger one. So the result depends on age and needs, never
-on which Service is decided on first.
+gives way to whoever stays before it; nobody that shows the address gives way to a younger one. So the result depends
+on age and needs, never on which Service is decided on first. The one exception is a Service that does not show the
+address in its status: it takes another where a younger one that does leaves no room (`ServiceRequest.yields_to`).
 """
 
 from __future__ import annotations

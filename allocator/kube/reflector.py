@@ -19,7 +19,7 @@ from prometheus_client import Gauge
 
 from allocator.kube.client import ApiError, Cluster, Expired, Object, Silent
 from allocator.kube.resource import Resource
-from allocator.kube.rewind import History, Rewound
+from allocator.kube.rewind import Rewound, check_version
 from allocator.kube.watch_stream import Interrupt
 from allocator.process.logs import EventLog
 
@@ -150,7 +150,7 @@ class Reflector:
     def retry(self) -> None:
         """Try again at once, if the API server could not be reached, and then soon: the way there may be back."""
         self._soon.set()
-        self._woken.set()
+        self.wake()
 
     def wake(self) -> None:
         """Try again at once, and then as late as before."""
@@ -252,15 +252,13 @@ class Reflector:
         """Call `on_rewound` where a list, or an object in it, is older than what was seen before."""
         if self._on_rewound is None:
             return
-        history = History()
         try:
-            history.check({"kind": f"list of {self.resource.plural}", "metadata": {"resourceVersion": self._seen}})
-            history.check({"kind": f"list of {self.resource.plural}", "metadata": {"resourceVersion": version}})
+            check_version(f"the list of {self.resource.plural}", int(version), before=int(self._seen))
             for key, encoded in fresh.items():
-                if (before := _decoded(stale.get(key))) is not None:
-                    one = History()
-                    one.check(before)
-                    one.check(marshal.loads(encoded))  # noqa: S302  what this process encoded
+                # Most have not changed: their bytes are equal.
+                if (known := stale.get(key)) is not None and known != encoded:
+                    before, now = (_version(marshal.loads(one)) for one in (known, encoded))  # noqa: S302  ours
+                    check_version("/".join(filter(None, key)), int(now), before=int(before))
         except Rewound as error:
             self._on_rewound(str(error))
 

@@ -28,10 +28,14 @@ class History:
     def check(self, stored: Object) -> None:
         """Take in the object or the list as just read or written. Raises Rewound."""
         version = int(stored["metadata"]["resourceVersion"])
-        if version < self._newest:
-            name = stored["metadata"].get("name") or stored.get("kind")
-            raise Rewound(
-                f"{name} is at resourceVersion {version}, and was at {self._newest} before: etcd was restored "
-                "from an older snapshot"
-            )
+        check_version(str(stored["metadata"].get("name") or stored.get("kind")), version, before=self._newest)
         self._newest = version
+
+
+def check_version(name: str, version: int, *, before: int) -> None:
+    """Raise Rewound where what was at `before` when it was last read is at a lower version now."""
+    if version < before:
+        raise Rewound(
+            f"{name} is at resourceVersion {version}, and was at {before} before: etcd was restored from an older "
+            "snapshot"
+        )

@@ -285,7 +285,7 @@ class Controller:
         Who shares what with whom, and what is free, is decided upon them: a change that was stored before an outage
         and is not seen yet would be decided over. Writes that are not compare-and-swap would make that true.
         """
-        return [mirror for mirror in (self._services, *self._cache.mirrors()) if not mirror.following]
+        return [one for one in (self._services, *self._cache.reflectors()) if not one.following]
 
     def _require_current(self) -> None:
         """Raise NotLeading unless this process may act now, and NotCurrent unless it sees what it acts upon."""

@@ -47,9 +47,9 @@ class ServiceOutcome:
         self._left_alone: dict[Key, str] = {}
         """Who has had its event, by uid; whoever repairs a Service owns its entry."""
 
-    def latest(self, mirrored: Object) -> Object:
+    def latest(self, cached: Object) -> Object:
         """Return the Service as cached, or as our own last write left it where the cache is behind that."""
-        return self._status.latest(mirrored)
+        return self._status.latest(cached)
 
     def written(self, cached: Object) -> Object:
         """As `latest`, for whoever does not repair the Service."""

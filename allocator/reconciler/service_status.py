@@ -39,17 +39,15 @@ class ServiceStatus:
         answer = self._answers.get(_key(cached))
         return answer if answer is not None and _version(answer) > _version(cached) else cached
 
-    def latest(self, mirrored: Object) -> Object:
+    def latest(self, cached: Object) -> Object:
         """Return the Service as cached, or as our own last write left it where the cache is behind that.
 
         Without it every write would be made a second time, by whatever comes before its echo.
         """
-        key = _key(mirrored)
-        answer = self._answers.get(key)
-        if answer is not None and _version(answer) > _version(mirrored):
-            return answer
-        self._answers.pop(key, None)
-        return mirrored
+        found = self.written(cached)
+        if found is cached:
+            self._answers.pop(_key(cached), None)
+        return found
 
     def forget(self, key: tuple[str, str]) -> None:
         """Drop what is remembered of a Service that is gone."""
