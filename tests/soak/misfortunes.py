@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Callable
 
 from allocator.objects.names import DEFAULT_NAMESPACE
@@ -13,60 +11,33 @@ from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 from tests.soak.network_misfortunes import NetworkMisfortunes
 from tests.soak.place import Place
+from tests.soak.random_acts import RandomActs
 from tests.soak.witness import Witness
 
 _HANDED_OVER_SECONDS = 20.0
 _ROLLED_OUT_SECONDS = 120.0
 
 
-class Misfortunes(NetworkMisfortunes):
-    """One thread that has something happen every few seconds, each kind before any kind a second time.
-
-    `counts` and `failure` are written by that thread alone and read after `stop`.
-    """
+class Misfortunes(NetworkMisfortunes, RandomActs):
+    """Has something happen every few seconds, each kind before any kind a second time."""
 
     def __init__(
         self, place: Place, witness: Witness, *, seed: int, kinds: tuple[str, ...] = (), rest_seconds: float = 2.0
     ) -> None:
-        super().__init__(place, witness, seed=seed)
-        self._rest_seconds = rest_seconds
-        self._only = kinds
-        self._stopping = threading.Event()
-        self.counts: Counter[str] = Counter()
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="misfortunes", daemon=True)
+        NetworkMisfortunes.__init__(self, place, witness, seed=seed)
+        RandomActs.__init__(self, "misfortunes", chance=self.chance, pause_seconds=(0.2, rest_seconds))
+        self._kinds = kinds or KINDS
+        self._due: list[str] = []
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def stop(self) -> None:
-        """End with everything whole again. Raises what kept something from being mended."""
-        self._stopping.set()
-        self._thread.join()
-        if self.failure is not None:
-            raise self.failure
-
-    def _run(self) -> None:
-        chosen = self._only or KINDS
-        due: list[str] = []
-        try:
-            while not self._stopping.wait(self.chance.uniform(0.2, self._rest_seconds)):
-                due = due or self.chance.sample(chosen, len(chosen))
-                kind = due.pop()
-                _HAPPENS[kind](self)
-                self.counts[kind] += 1
-                # Who was hurt must be whole again before another is: somebody has to be left to answer. And heard
-                # by all: until a kernel has learned where a node is, which takes up to a second, two that have lost
-                # each other anew do not find each other sooner.
-                self.place.wait_whole()
-        except BaseException as error:  # told to whoever stops it
-            self.failure = error
+    def _act(self) -> None:
+        self._due = self._due or self.chance.sample(self._kinds, len(self._kinds))
+        kind = self._due.pop()
+        _HAPPENS[kind](self)
+        self.counts[kind] += 1
+        # Who was hurt must be whole again before another is: somebody has to be left to answer. And heard by all:
+        # until a kernel has learned where a node is, which takes up to a second, two that have lost each other anew
+        # do not find each other sooner.
+        self.place.wait_whole()
 
     def _kill(self) -> None:
         node = self.victim()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,59 +11,35 @@ from tests.lab.waiting import wait_until
 from tests.soak.bgp.expectation import Scope
 from tests.soak.bgp.objects import ServiceState
 from tests.soak.bgp.place import CHURNED, PEERS, Place
+from tests.soak.random_acts import RandomActs
 
 _SERVICES = 8
 _RESET_SECONDS = 150.0
 """Nodes reset sessions in turns."""
 
 
-class Churn:
-    """One thread; `counts` and `failure` are read after `stop`."""
+class Churn(RandomActs):
+    """Edits one after the other."""
 
     def __init__(self, place: Place, *, seed: int, with_resets: bool) -> None:
+        super().__init__("bgp-churn", chance=random.Random(seed), pause_seconds=(0.1, 1.2))
         self._place = place
-        self._chance = random.Random(seed)
         self._kinds = {**_HAPPENS, **(_RESETTING if with_resets else {})}
-        self._stopping = threading.Event()
-        self.counts: Counter[str] = Counter()
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="bgp-churn", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def stop(self) -> None:
-        """End. Raises what kept an edit from being made."""
-        self._stopping.set()
-        self._thread.join()
-        if self.failure is not None:
-            raise self.failure
-
-    def _run(self) -> None:
-        weighted = [*self._kinds, *_OFTEN, *_OFTEN]
-        try:
-            while not self._stopping.wait(self._chance.uniform(0.1, 1.2)):
-                kind = self._chance.choice(weighted)
-                if self._kinds[kind](self):
-                    self.counts[kind] += 1
-        except BaseException as error:  # told to whoever stops it
-            self.failure = error
+    def _act(self) -> None:
+        kind = self.chance.choice([*self._kinds, *_OFTEN, *_OFTEN])
+        if self._kinds[kind](self):
+            self.counts[kind] += 1
 
     def _create_service(self) -> bool:
-        pool = self._chance.choice([*self._place.state.pools])
+        pool = self.chance.choice([*self._place.state.pools])
         taken = self._place.state.pools[pool].services
         free = [number for number in range(3, _SERVICES) if f"{pool}-{number}" not in taken]
         if not free:
             return False
-        number = self._chance.choice(free)
+        number = self.chance.choice(free)
         both = self._place.addresses(pool, number)
-        self._place.add_service(pool, number, self._service(self._chance.choice([both, both[:1], both[1:]])))
+        self._place.add_service(pool, number, self._service(self.chance.choice([both, both[:1], both[1:]])))
         return True
 
     def _change_service(self) -> bool:
@@ -97,7 +71,7 @@ class Churn:
 
     def _select_nodes(self) -> bool:
         name = self._a_pool()
-        chosen = self._chance.choice([None, *(frozenset(self._some(self._place.nodes)) for _ in range(3))])
+        chosen = self.chance.choice([None, *(frozenset(self._some(self._place.nodes)) for _ in range(3))])
         names = {"key": "kubernetes.io/hostname", "operator": "In", "values": sorted(chosen or ())}
         spec = {"nodeSelectors": None if chosen is None else [{"matchExpressions": [names]}]}
         self._place.change_advertisement(name, lambda pool: replace(pool, nodes=chosen), spec)
@@ -105,7 +79,7 @@ class Churn:
 
     def _select_peers(self) -> bool:
         name = self._a_pool()
-        chosen = self._chance.choice([None, frozenset(self._some(tuple(PEERS)))])
+        chosen = self.chance.choice([None, frozenset(self._some(tuple(PEERS)))])
         spec = {"peers": None if chosen is None else sorted(chosen)}
         self._place.change_advertisement(name, lambda pool: replace(pool, peers=chosen), spec)
         return True
@@ -113,24 +87,24 @@ class Churn:
     def _change_communities(self) -> bool:
         """No route may change of it."""
         name = self._a_pool()
-        communities = [self._place.community(name), f"64501:{self._chance.randrange(100)}"]
+        communities = [self._place.community(name), f"64501:{self.chance.randrange(100)}"]
         self._place.change_advertisement(name, lambda pool: pool, {"communities": communities})
         return True
 
     def _change_preferences(self) -> bool:
         name = self._a_pool()
-        spec = {"med": self._chance.choice([None, 0, 50]), "asPathPrepend": self._chance.choice([None, 1, 3])}
+        spec = {"med": self.chance.choice([None, 0, 50]), "asPathPrepend": self.chance.choice([None, 1, 3])}
         self._place.change_advertisement(name, lambda pool: pool, spec, preferences=True)
         return True
 
     def _edit_peer(self) -> bool:
         """No session may end of it: timers count from its next life on."""
-        peer = self._chance.choice([*PEERS])
-        spec: Object = self._chance.choice(
+        peer = self.chance.choice([*PEERS])
+        spec: Object = self.chance.choice(
             [
-                {"description": f"edited {self._chance.randrange(100)} times"},
-                {"connectTime": f"{self._chance.choice([1, 2])}s"},
-                {"holdTime": f"{self._chance.choice([9, 12])}s"},
+                {"description": f"edited {self.chance.randrange(100)} times"},
+                {"connectTime": f"{self.chance.choice([1, 2])}s"},
+                {"holdTime": f"{self.chance.choice([9, 12])}s"},
             ]
         )
         self._place.change_peer(peer, spec)
@@ -138,7 +112,7 @@ class Churn:
 
     def _reset_peer(self) -> bool:
         """Its sessions get another family, or lose it: they end and come back, those of the other router do not."""
-        name = self._chance.choice([*PEERS])
+        name = self.chance.choice([*PEERS])
         router = PEERS[name]
         scope = self._place.of_router(router)
         dual = router in self._place.state.ipv4_only
@@ -151,11 +125,11 @@ class Churn:
         return True
 
     def _shut_down_peer(self) -> bool:
-        name = self._chance.choice([*PEERS])
+        name = self.chance.choice([*PEERS])
         scope = self._place.of_router(PEERS[name])
         with self._place.expectation.befalling(scope):
             self._place.change_peer(name, {"shutdown": True})
-            self._stopping.wait(self._chance.uniform(1, 4))
+            self._stopping.wait(self.chance.uniform(1, 4))
             self._place.change_peer(name, {"shutdown": None})
             self._wait_back(name, scope)
         return True
@@ -171,10 +145,10 @@ class Churn:
 
     def _service(self, addresses: tuple[str, ...]) -> ServiceState:
         every = frozenset(self._place.nodes)
-        endpoints = self._chance.choice(
-            [every, every, frozenset({self._chance.choice(self._place.nodes)}), frozenset[str]()]
+        endpoints = self.chance.choice(
+            [every, every, frozenset({self.chance.choice(self._place.nodes)}), frozenset[str]()]
         )
-        return ServiceState(addresses, endpoints, local=self._chance.random() < 0.5)
+        return ServiceState(addresses, endpoints, local=self.chance.random() < 0.5)
 
     def _a_service(self) -> tuple[str, str, ServiceState]:
         """One of those that come and go; with an empty name if there is none."""
@@ -184,13 +158,13 @@ class Churn:
             for name, service in present.services.items()
             if pool == CHURNED or int(name.rpartition("-")[2]) >= 3
         ]
-        return self._chance.choice(found) if found else ("", "", ServiceState((), frozenset()))
+        return self.chance.choice(found) if found else ("", "", ServiceState((), frozenset()))
 
     def _a_pool(self) -> str:
-        return self._chance.choice([*self._place.state.pools])
+        return self.chance.choice([*self._place.state.pools])
 
     def _some(self, names: tuple[str, ...]) -> list[str]:
-        return self._chance.sample(names, self._chance.randint(1, len(names)))
+        return self.chance.sample(names, self.chance.randint(1, len(names)))
 
 
 _OFTEN = ("Service created", "Service changed", "Service deleted")

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import threading
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -18,49 +17,25 @@ from tests.lab.routers import BIRD, FRR
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 from tests.soak.bgp.place import Place
+from tests.soak.random_acts import RandomActs
 
 _BACK_SECONDS = 120.0
 
 
-class Misfortunes:
-    """One thread; `counts` and `failure` are read after `stop`."""
+class Misfortunes(RandomActs):
+    """One after the other."""
 
     def __init__(self, place: Place, *, seed: int, kinds: tuple[str, ...] = (), rest_seconds: float = 4.0) -> None:
+        super().__init__("bgp-misfortunes", chance=random.Random(seed + 1), pause_seconds=(0.5, rest_seconds))
         self._place = place
-        self._chance = random.Random(seed + 1)
         self._kinds = kinds or KINDS
-        self._rest_seconds = rest_seconds
-        self._stopping = threading.Event()
-        self.counts: Counter[str] = Counter()
-        self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="bgp-misfortunes", daemon=True)
+        self._due: list[str] = []
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def stop(self) -> None:
-        """End with everything whole again. Raises what kept something from being mended."""
-        self._stopping.set()
-        self._thread.join()
-        if self.failure is not None:
-            raise self.failure
-
-    def _run(self) -> None:
-        due: list[str] = []
-        try:
-            while not self._stopping.wait(self._chance.uniform(0.5, self._rest_seconds)):
-                due = due or self._chance.sample(self._kinds, len(self._kinds))
-                kind = due.pop()
-                _HAPPENS[kind](self)
-                self.counts[kind] += 1
-        except BaseException as error:  # told to whoever stops it
-            self.failure = error
+    def _act(self) -> None:
+        self._due = self._due or self.chance.sample(self._kinds, len(self._kinds))
+        kind = self._due.pop()
+        _HAPPENS[kind](self)
+        self.counts[kind] += 1
 
     def _restart_bird(self) -> None:
         scope = self._place.of_router(BIRD)
@@ -78,7 +53,7 @@ class Misfortunes:
             self._wait_established(FRR)
 
     def _cut_router(self) -> None:
-        router = self._chance.choice([BIRD, FRR])
+        router = self.chance.choice([BIRD, FRR])
         link = self._place.routers.hosts[router].links["eth0"]
         with self._place.expectation.befalling(self._place.of_router(router)):
             link.down()
@@ -87,7 +62,7 @@ class Misfortunes:
             self._wait_established(router)
 
     def _cut_node(self) -> None:
-        name = self._chance.choice([node for node in self._place.nodes if node != self._place.spared])
+        name = self.chance.choice([node for node in self._place.nodes if node != self._place.spared])
         node = self._place.lab.node(name)
         with self._place.expectation.befalling(self._place.of_node(name)):
             node.cut()
@@ -96,8 +71,8 @@ class Misfortunes:
             self._wait_established(BIRD, FRR)
 
     def _kill_daemon(self) -> None:
-        name = self._chance.choice(self._place.nodes)
-        daemon = self._chance.choice(("bgpd", "zebra", "bfdd"))
+        name = self.chance.choice(self._place.nodes)
+        daemon = self.chance.choice(("bgpd", "zebra", "bfdd"))
         with self._place.expectation.befalling(self._place.of_node(name)):
             self._sigkill(name, daemon)
             self._wait(2, 3)
@@ -105,10 +80,10 @@ class Misfortunes:
 
     def _kill_mgmtd(self) -> None:
         """It has a part in configuring zebra alone."""
-        self._sigkill(self._chance.choice(self._place.nodes), "mgmtd")
+        self._sigkill(self.chance.choice(self._place.nodes), "mgmtd")
 
     def _renew_frr(self) -> None:
-        name = self._chance.choice(self._place.nodes)
+        name = self.chance.choice(self._place.nodes)
         pods = self._place.lab.pods(DEFAULT_NAMESPACE, "app=metallb,component=frr")
         (pod,) = (each for each in pods if each["spec"]["nodeName"] == name)
         with self._place.expectation.befalling(self._place.of_node(name)):
@@ -118,7 +93,7 @@ class Misfortunes:
             self._wait_established(BIRD, FRR)
 
     def _kill_speaker(self) -> None:
-        self._kill_speakers(self._chance.choice(self._place.nodes))
+        self._kill_speakers(self.chance.choice(self._place.nodes))
 
     def _kill_all_speakers(self) -> None:
         self._kill_speakers(*self._place.nodes)
@@ -133,7 +108,7 @@ class Misfortunes:
             self._place.wait_speakers()
 
     def _exclude_node(self) -> None:
-        name = self._chance.choice(self._place.nodes)
+        name = self.chance.choice(self._place.nodes)
         kubectl = self._place.lab.kubectl
         with self._place.edit(lambda state: replace(state, leaving=state.leaving | {name})):
             kubectl("label", "node", name, f"{EXCLUDE_FROM_LB_LABEL}=")
@@ -142,7 +117,7 @@ class Misfortunes:
             kubectl("label", "node", name, f"{EXCLUDE_FROM_LB_LABEL}-")
 
     def _taint_node(self) -> None:
-        name = self._chance.choice(self._place.nodes)
+        name = self.chance.choice(self._place.nodes)
         kubectl = self._place.lab.kubectl
         with self._place.edit(lambda state: replace(state, leaving=state.leaving | {name})):
             kubectl("taint", "node", name, f"{OUT_OF_SERVICE_TAINT}=nodeshutdown:NoSchedule")
@@ -167,7 +142,7 @@ class Misfortunes:
                     os.kill(int(pid), signal.SIGKILL)
 
     def _wait(self, least_seconds: float, most_seconds: float) -> None:
-        threading.Event().wait(self._chance.uniform(least_seconds, most_seconds))
+        threading.Event().wait(self.chance.uniform(least_seconds, most_seconds))
 
     def _wait_established(self, *routers: str) -> None:
         scope = replace(self._place.everything, routers=frozenset(routers))
