@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from allocator.kube.client import Cluster
 from allocator.kube.resource import SERVICES
+from tests.bench.bgp_beds import beds
 from tests.bench.figures import Figure, quantile
 from tests.bench.metallb_frr import MetalLbFrr, MetalLbSession, find_reload, frr_conf
-from tests.frr.driver.bed import BIRD_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed, bed
+from tests.frr.driver.bed import BIRD_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed
 from tests.frr.driver.routes import wait_for_routes
 from tests.frr.driver.speaker_process import SERVICE, VIP, Speakers, announce, bare_cluster, put_endpoints
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
-from tests.lab.frr_programs import SUITES, find_bird, find_frr
 from tests.lab.route_monitor import RouteMonitor
 
 SECTION = "BGP: a change in the API at the routers"
@@ -37,18 +36,13 @@ Samples = dict[str, list[float]]
 
 def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch; `runs` of MetalLB's way, at least."""
-    bird = find_bird()
-    for number, release in enumerate(reversed(SUITES)):
-        root = find_frr(release)
-        if root is None or bird is None:
-            continue
-        with ExitStack() as running:
-            folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="admitlb-bench-")))
-            site = running.enter_context(bed(release, root, bird, folder / "bed", number))
-            theirs = _metallb(release, site, folder, max(runs, _RELOADS))
-            site.frr.restart()
-            control_plane = running.enter_context(ControlPlane(find(), folder / "control-plane"))
-            ours = running.enter_context(_speaking(control_plane, site, folder))
+    for release, site, folder in beds():
+        theirs = _metallb(release, site, folder, max(runs, _RELOADS))
+        site.frr.restart()
+        with (
+            ControlPlane(find(), folder / "control-plane") as control_plane,
+            _speaking(control_plane, site, folder) as ours,
+        ):
             for what, change in _KINDS.items():
                 yield from _figures(release, what, _timed(site, _CHANGES, partial(change, ours)), theirs)
 

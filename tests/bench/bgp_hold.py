@@ -7,21 +7,20 @@ that believes it keeps a dead node's routes for the restart time.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 from allocator.bgp.desired import Difference
 from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
 from allocator.core.addresses import Address
 from speaker.bgp.driver import Driver
+from tests.bench.bgp_beds import beds
 from tests.bench.figures import Figure
 from tests.bench.metallb_frr import MetalLbFrr, MetalLbSession, find_reload, frr_conf
-from tests.frr.driver.bed import BIRD_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed, bed, bird_peer, router_peer
+from tests.frr.driver.bed import BIRD_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed, bird_peer, router_peer
 from tests.frr.driver.routes import wait_for_routes
-from tests.lab.frr_programs import SUITES, find_bird, find_frr
+from tests.lab.frr_programs import SUITES
 from tests.lab.route_monitor import RouteMonitor
 
 SECTION = "BGP: a node cut off without BFD, hold time 9 s, routers with their defaults"
@@ -35,17 +34,10 @@ Samples = dict[str, list[float]]
 
 def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch; MetalLB's way once, with the newest."""
-    bird = find_bird()
-    for number, release in enumerate(reversed(SUITES)):
-        root = find_frr(release)
-        if root is None or bird is None:
-            continue
-        with ExitStack() as running:
-            folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="admitlb-bench-")))
-            site = running.enter_context(bed(release, root, bird, folder / "bed", number))
-            ours = _ours(site, runs)
-            site.frr.restart()
-            theirs = _metallb(release, site, folder) if release == [*SUITES][-1] else {}
+    for release, site, folder in beds():
+        ours = _ours(site, runs)
+        site.frr.restart()
+        theirs = _metallb(release, site, folder) if release == [*SUITES][-1] else {}
         for router, samples in ours.items():
             other = theirs.get(router, [0.0])[0]
             yield Figure(

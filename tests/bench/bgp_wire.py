@@ -8,10 +8,8 @@ from __future__ import annotations
 import random
 import re
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,10 +20,10 @@ from allocator.core.addresses import Address, Family
 from speaker.bgp.driver import Driver
 from speaker.bgp.events import Applied, Event
 from tests.bench import bgp_reload
+from tests.bench.bgp_beds import beds
 from tests.bench.bgp_reload import MANY, Reloads
 from tests.bench.figures import Figure, quantile
-from tests.frr.driver.bed import Bed, bed, bird_peer, router_peer
-from tests.lab.frr_programs import SUITES, find_bird, find_frr
+from tests.frr.driver.bed import Bed, bird_peer, router_peer
 from tests.lab.route_monitor import RouteMonitor
 from tests.lab.waiting import wait_until
 
@@ -87,18 +85,11 @@ def _kinds() -> tuple[_Kind, _Kind]:
 
 def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch."""
-    bird = find_bird()
-    for number, release in enumerate(reversed(SUITES)):
-        root = find_frr(release)
-        if root is None or bird is None:
-            continue
-        with ExitStack() as running:
-            folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="admitlb-bench-")))
-            site = running.enter_context(bed(release, root, bird, folder / "bed", number))
-            theirs = bgp_reload.measure(release, site, folder / "metallb")
-            for kind in _kinds():
-                site.frr.restart()
-                yield from _Measuring(site, release, kind, theirs).all(runs)
+    for release, site, folder in beds():
+        theirs = bgp_reload.measure(release, site, folder / "metallb")
+        for kind in _kinds():
+            site.frr.restart()
+            yield from _Measuring(site, release, kind, theirs).all(runs)
 
 
 class _Measuring:

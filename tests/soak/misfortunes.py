@@ -11,7 +11,7 @@ from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 from tests.soak.network_misfortunes import NetworkMisfortunes
 from tests.soak.place import Place
-from tests.soak.random_acts import RandomActs
+from tests.soak.random_acts import RandomActs, in_turn
 from tests.soak.witness import Witness
 
 _HANDED_OVER_SECONDS = 20.0
@@ -26,12 +26,10 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
     ) -> None:
         NetworkMisfortunes.__init__(self, place, witness, seed=seed)
         RandomActs.__init__(self, "misfortunes", chance=self.chance, pause_seconds=(0.2, rest_seconds))
-        self._kinds = kinds or KINDS
-        self._due: list[str] = []
+        self._kinds = in_turn(self.chance, kinds or KINDS)
 
     def _act(self) -> None:
-        self._due = self._due or self.chance.sample(self._kinds, len(self._kinds))
-        kind = self._due.pop()
+        kind = next(self._kinds)
         _HAPPENS[kind](self)
         self.counts[kind] += 1
         # Who was hurt must be whole again before another is: somebody has to be left to answer. And heard by all:

@@ -6,6 +6,13 @@ import random
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator, Sequence
+
+
+def in_turn(chance: random.Random, kinds: Sequence[str]) -> Iterator[str]:
+    """Yield kinds without end, each before any a second time."""
+    while True:
+        yield from chance.sample(kinds, len(kinds))
 
 
 class RandomActs(ABC):

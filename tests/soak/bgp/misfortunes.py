@@ -17,7 +17,7 @@ from tests.lab.routers import BIRD, FRR
 from tests.lab.waiting import wait_until
 from tests.lab.workloads import DAEMON_SETS
 from tests.soak.bgp.place import Place
-from tests.soak.random_acts import RandomActs
+from tests.soak.random_acts import RandomActs, in_turn
 
 _BACK_SECONDS = 120.0
 
@@ -28,12 +28,10 @@ class Misfortunes(RandomActs):
     def __init__(self, place: Place, *, seed: int, kinds: tuple[str, ...] = (), rest_seconds: float = 4.0) -> None:
         super().__init__("bgp-misfortunes", chance=random.Random(seed + 1), pause_seconds=(0.5, rest_seconds))
         self._place = place
-        self._kinds = kinds or KINDS
-        self._due: list[str] = []
+        self._kinds = in_turn(self.chance, kinds or KINDS)
 
     def _act(self) -> None:
-        self._due = self._due or self.chance.sample(self._kinds, len(self._kinds))
-        kind = self._due.pop()
+        kind = next(self._kinds)
         _HAPPENS[kind](self)
         self.counts[kind] += 1
 
