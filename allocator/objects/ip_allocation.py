@@ -104,8 +104,8 @@ def document_of(claim: Claim, *, now: datetime, reuse_delay: timedelta = timedel
 
 def cool_until(document: Document) -> datetime | None:
     """Return when a cooling IPAllocation may be deleted; None when it does not cool."""
-    spec = document["spec"]
-    if spec["state"] != ClaimState.COOLING:
+    spec = document.get("spec") or {}
+    if spec.get("state") != ClaimState.COOLING:
         return None
     return moment_of(spec.get("coolUntil") or spec.get("releasedAt") or "")
 

@@ -42,7 +42,7 @@ class AffectedServices:
     def changed(self, change: Change) -> None:
         """Queue whoever a change of a pool, a namespace or a claim concerns."""
         if change.resource is names.IP_ALLOCATIONS:
-            if change.old is not None and change.new is not None and change.old["spec"] == change.new["spec"]:
+            if change.old is not None and change.new is not None and change.old.get("spec") == change.new.get("spec"):
                 # Which node announces it: a node that fails changes thousands, and no repair reads that.
                 return
             # Whoever is listed no more, too: it may have been taken off by somebody else, and show the address still.

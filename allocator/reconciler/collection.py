@@ -170,11 +170,13 @@ class Collection:
         if document["metadata"].get("deletionTimestamp"):
             # Only a finalizer of another's keeps it.
             return None
-        spec = document["spec"]
+        spec = document.get("spec") or {}
         if (until := cool_until(document)) is not None:
             released = moment_of(spec.get("releasedAt") or "")
             return min(until, released + _WITHDRAWAL) if _announcement(document) else until
-        begun = [moment_of(holder.get("since") or "") for holder in spec["holders"] if not holder.get("uid")]
+        begun = [
+            moment_of(holder.get("since") or "") for holder in spec.get("holders") or () if not holder.get("uid")
+        ]
         return min(begun) + self._tentative_age if begun else None
 
     def _schedule(self, name: str, moment: datetime | None) -> None:
