@@ -68,6 +68,11 @@ class Reconciling:
         """Return every IPAllocation's spec by address."""
         return {item["spec"]["address"]: item["spec"] for item in self.cluster.list(IP_ALLOCATIONS)["items"]}
 
+    def held(self, address: str) -> list[str]:
+        """Return the names of those that hold an address now; nobody does while it cools."""
+        spec = self.claims().get(address)
+        return [] if spec is None or spec["state"] == "Cooling" else [one["name"] for one in spec["holders"]]
+
     def event(self, name: str, reason: str) -> str:
         """Return what the last Event of that reason says about a Service of namespace default, empty without one."""
         found = [

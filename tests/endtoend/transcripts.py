@@ -13,13 +13,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
-from tests.lab.lab import Lab
+from tests.lab.control_plane import ControlPlane
 
 PROJECT = Path(__file__).parents[2]
 
@@ -45,6 +46,15 @@ _VOLATILE = (
     r":3\d{4}/",
 )
 _SPLIT = re.compile("|".join(f"({like})" for like in (re.escape(_ANY), *_VOLATILE)))
+
+
+class Place(Protocol):
+    """Where a session is run: a lab, or a control plane without nodes."""
+
+    @property
+    def control_plane(self) -> ControlPlane: ...
+    @property
+    def directory(self) -> Path: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ def steps(path: Path) -> list[Step]:
     """Read a document's sessions."""
     found: list[Step] = []
     inside = False
-    lines = iter(enumerate(path.read_text().splitlines(), start=1))
+    lines = iter(enumerate(_dedented(path.read_text().splitlines()), start=1))
     for number, line in lines:
         if line.startswith("```"):
             inside = not inside and line == "```console"
@@ -90,20 +100,37 @@ def steps(path: Path) -> list[Step]:
     return found
 
 
-def play(lab: Lab, path: Path, **variables: str) -> None:
+def _dedented(lines: Iterable[str]) -> Iterator[str]:
+    """Take the space off that a block within a list begins with, fence and all."""
+    space = ""
+    for line in lines:
+        text = line.lstrip()
+        if text.startswith("```"):
+            space = "" if space else line[: len(line) - len(text)]
+            yield text
+        else:
+            yield line.removeprefix(space) if line.strip() else ""
+
+
+def play(place: Place, path: Path, **variables: str) -> None:
     """Run a document's sessions from top to bottom, with these environment variables.
 
     Raises AssertionError at the first command that does not do what is shown.
     """
-    for step in steps(path):
-        _run(lab, step, variables)
+    run(place, steps(path), variables)
 
 
-def _run(lab: Lab, step: Step, variables: Mapping[str, str]) -> None:
+def run(place: Place, commands: Iterable[Step], variables: Mapping[str, str] = _NONE) -> None:
+    """Run commands of a document in their order. Raises AssertionError as `play`."""
+    for step in commands:
+        _run(place, step, variables)
+
+
+def _run(place: Place, step: Step, variables: Mapping[str, str]) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         last_try = time.monotonic() >= deadline
-        done = shell(lab, step.command, variables)
+        done = shell(place, step.command, variables)
         if done.returncode == step.exit_code and step.matches(done.stdout):
             return
         if last_try or not step.asks:
@@ -116,20 +143,20 @@ def _run(lab: Lab, step: Step, variables: Mapping[str, str]) -> None:
 
 
 def shell(
-    lab: Lab, command: str, variables: Mapping[str, str] = MappingProxyType({})
+    place: Place, command: str, variables: Mapping[str, str] = MappingProxyType({})
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line in bash as somebody with the cluster's kubeconfig, in the project's folder.
 
     Standard error comes with standard output. The network is that of the LANs' gateway, a neighbour of every node.
     """
-    plane = lab.control_plane
+    plane = place.control_plane
     folders = (Path(sys.executable).parent, plane.binaries.kubectl.parent, os.environ.get("PATH", os.defpath))
     environment = {
         **os.environ,
         "KUBECONFIG": str(plane.kubeconfig()),
         "PATH": ":".join(map(str, folders)),
         # kubectl caches what an API server serves by its address, which every lab has.
-        "HOME": str(lab.directory),
+        "HOME": str(place.directory),
         **variables,
     }
     return subprocess.run(

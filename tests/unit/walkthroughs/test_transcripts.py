@@ -103,3 +103,13 @@ def test_an_ellipsis_stands_for_any_lines_and_for_none() -> None:
 def test_an_ellipsis_in_a_word_stands_for_the_rest_of_it() -> None:
     assert matches("error: l2-7xk2p was not found there", "error: l2-[...] was not found[...]")
     assert not matches("warning: l2-7xk2p was not found", "error: l2-[...] was not found[...]")
+
+
+def test_a_session_within_a_list_is_read_without_its_indentation(tmp_path: Path) -> None:
+    document = tmp_path / "doc.md"
+    document.write_text(
+        "1. Do:\n\n   ```console\n   $ cat <<'X'\n     a\n   X\n     a\n   ```\n\n```console\n$ true\n```\n"
+    )
+    (step, other) = steps(document)
+    assert (step.command, step.shown) == ("cat <<'X'\n  a\nX", ("  a",))
+    assert other.command == "true"
