@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from allocator.objects.bgp_peer_fields import LONGEST_PROFILE_NAME
+from allocator.objects.bgp_peer_fields import profile_name_problem
 from allocator.objects.document import Document, Problems, name_of
 
 _INTERVAL_MILLISECONDS: Final = (10, 60_000)
@@ -36,10 +36,8 @@ def bfd_profile_from(document: Document) -> BfdProfile:
     """Read a BFDProfile. Raises InvalidDocument."""
     problems = Problems()
     name = name_of(document)
-    if len(name) > LONGEST_PROFILE_NAME:
-        problems.add(
-            "metadata.name", f"{name} has {len(name)} characters, and FRR takes {LONGEST_PROFILE_NAME}; shorten it"
-        )
+    if document["metadata"].get("name") and (problem := profile_name_problem(name)):
+        problems.add("metadata.name", problem)
     spec = document.get("spec") or {}
     for field, (least, most) in _RANGES.items():
         number = spec.get(field)

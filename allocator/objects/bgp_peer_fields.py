@@ -18,6 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\ud800-\udfff]")
 """All but the tab, and halves of characters, which JSON can have and UTF-8 cannot."""
 _BLANK_OR_CONTROL = re.compile(rf"\s|{_CONTROL.pattern}")
 _NO_BROADCAST = AddressRange.parse("255.255.255.255")
+_OBJECT_NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 LONGEST_PROFILE_NAME: Final = 63
 """What bgpd keeps of a name, silently; bfdd takes one more (FRR lib/bfd.h BFD_PROFILE_NAME_LEN)."""
 
@@ -68,7 +69,7 @@ def router_id_from(spec: Document, problems: Problems) -> Address | None:
 
 
 def device_from(spec: Document, name: str, problems: Problems) -> str:
-    """Read the name of an interface as Linux takes it (net/core/dev.c dev_valid_name)."""
+    """Read the name of an interface as Linux (net/core/dev.c dev_valid_name) and FRR take it."""
     text: str = spec.get(name) or ""
     here = f"spec.{name}"
     if not text:
@@ -77,6 +78,9 @@ def device_from(spec: Document, name: str, problems: Problems) -> str:
         problems.add(here, f"{quoted(text)} is too long; Linux allows {_LONGEST_INTERFACE_NAME} bytes")
     elif _BLANK_OR_CONTROL.search(text) or set(text) & set("/:") or text in (".", ".."):
         problems.add(here, f"{quoted(text)} is no name of an interface; it has no blank, '/' or ':'")
+    elif "'" in text:
+        # FRR names a session's route-map after it, and puts the names of route-maps into XPath as they are.
+        problems.add(here, f"{quoted(text)} has a quote, which FRR does not take; give the interface another name")
     elif _is_address(text):
         problems.add(here, f"{quoted(text)} is an address; write it as peerAddress, or the interface's name")
     return text
@@ -107,14 +111,18 @@ def password_from(spec: Document, problems: Problems) -> str:
 def profile_from(spec: Document, problems: Problems) -> str:
     """Read the name of a BFDProfile."""
     name: str = spec.get("bfdProfile") or ""
-    if len(name) > LONGEST_PROFILE_NAME:
-        problems.add(
-            "spec.bfdProfile",
-            f"{quoted(name)} has {len(name)} characters; a BFDProfile's name has {LONGEST_PROFILE_NAME} at most",
-        )
-    elif _BLANK_OR_CONTROL.search(name) or (name and not name.isascii()):
-        problems.add("spec.bfdProfile", f"{quoted(name)} is no name of an object; write that of a BFDProfile")
+    if name and (problem := profile_name_problem(name)):
+        problems.add("spec.bfdProfile", problem)
     return name
+
+
+def profile_name_problem(name: str) -> str:
+    """Say what keeps a text from being a BFDProfile's name, with the remedy; empty where nothing does."""
+    if len(name) > LONGEST_PROFILE_NAME:
+        return f"{quoted(name)} has {len(name)} characters; a BFDProfile's name has {LONGEST_PROFILE_NAME} at most"
+    if not _OBJECT_NAME.fullmatch(name):
+        return f"{quoted(name)} is no name of an object; use lower-case letters, digits, '-' and '.'"
+    return ""
 
 
 def description_from(spec: Document, problems: Problems) -> str:

@@ -35,9 +35,11 @@ def of_peers(specs: Iterable[Spec]) -> Commands:
     sent: list[str] = []
     undone = []
     for spec in specs:
+        # Each session has a route-map that is named after it, as MetalLB's have.
+        route_map = f"route-map to:{spec.get('vrf') or ''}:{_neighbor(spec)}"
         router = f"router bgp {spec.get('myASN', 0)}{_named(' vrf', spec.get('vrf'))}"
-        undone.append(f"no {router}")
-        sent += ["exit", router, *_session(spec)] if sent else [router, *_session(spec)]
+        undone += [f"no {router}", f"no {route_map}"]
+        sent += [*(["exit"] if sent else []), f"{route_map} permit 1", "exit", router, *_session(spec)]
     return Commands(bgpd=tuple(sent), undone_by=tuple(undone))
 
 
@@ -86,12 +88,8 @@ def _session(spec: Spec) -> Iterator[str]:
     if spec.get("restartTime") is not None:
         yield f"bgp graceful-restart restart-time {_seconds(spec['restartTime'])}"
     remote = spec.get("dynamicASN") or spec.get("peerASN", 0)
-    if spec.get("interface"):
-        neighbor = f"neighbor {spec['interface']}"
-        yield f"{neighbor} interface remote-as {remote}"
-    else:
-        neighbor = f"neighbor {spec.get('peerAddress', '')}"
-        yield f"{neighbor} remote-as {remote}"
+    neighbor = f"neighbor {_neighbor(spec)}"
+    yield f"{neighbor} {'interface ' if spec.get('interface') else ''}remote-as {remote}"
     if spec.get("localASN") is not None:
         yield f"{neighbor} local-as {spec['localASN']} no-prepend replace-as"
     if spec.get("peerPort") is not None and not spec.get("interface"):
@@ -104,6 +102,10 @@ def _session(spec: Spec) -> Iterator[str]:
         yield f"address-family {family} unicast"
         yield f"{neighbor} activate"
         yield "exit-address-family"
+
+
+def _neighbor(spec: Spec) -> str:
+    return spec.get("interface") or spec.get("peerAddress") or ""
 
 
 def _options(neighbor: str, spec: Spec) -> Iterator[str]:

@@ -5,6 +5,7 @@ One table: `tests/frr/test_fields.py` asks AdmitLB's rules and real daemons of e
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ BARE = {"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1"}
 UNNUMBERED = {"myASN": 64500, "dynamicASN": "external", "interface": "eth0"}
 IBGP = {"peerASN": 64500}
 INTERNAL = {"peerASN": None, "dynamicASN": "internal"}
+PRINTABLE = [f"a{character}b" for character in string.punctuation if character not in "/:'"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,10 @@ def _named(field: str, values: Iterable[str], why: str) -> list[Row]:
 
 
 _ASN = [1, 23456, 64512, 65535, 4294967295]
-_DEVICES = ["eth0", "eth0.100", "a" * 15, "bond0@x", "1"]
-_NO_DEVICES = ["a" * 16, "a/b", "a:b", ".", ".."]
+_DEVICES = ["eth0", "eth0.100", "a" * 15, "bond0@x", "1", "é", "é" * 7, 'a"b', "Ŵ$²<ŋ", *PRINTABLE]
+_NO_DEVICES = ["a" * 16, "é" * 8, "a/b", "a:b", ".", ".."]
+_QUOTED_DEVICES = ["a'b", "'a", "a'", "a']b", "Ŵ$'²<ŋ"]
+"""FRR puts the names of route-maps into XPath as they are."""
 
 PEER: dict[str, list[Row]] = {
     "myASN": [*_rows("myASN", [0, *_ASN, 4294967296])],
@@ -64,14 +68,14 @@ PEER: dict[str, list[Row]] = {
         *_rows("peerAddress", ["fe80::1%eth0", "2001:db8::1%eth0"]),
     ],
     "interface": [
-        *_named("interface", [*_DEVICES, "é", "é" * 7], ""),
-        *_named("interface", [*_NO_DEVICES, "é" * 8], LINUX),
-        *_named("interface", ["a b", "192.0.2.1"], ""),
+        *_named("interface", _DEVICES, ""),
+        *_named("interface", _NO_DEVICES, LINUX),
+        *_named("interface", ["a b", "192.0.2.1", *_QUOTED_DEVICES], ""),
     ],
     "vrf": [
         *_named("vrf", [*_DEVICES, "default"], ""),
         *_named("vrf", _NO_DEVICES, LINUX),
-        *_named("vrf", ["a b"], ""),
+        *_named("vrf", ["a b", *_QUOTED_DEVICES], ""),
     ],
     "peerPort": [*_rows("peerPort", [1, 179, 16384, 65536]), *_rows("peerPort", [0, 16385, 65535], METALLB)],
     "sourceAddress": [
@@ -117,7 +121,8 @@ PEER: dict[str, list[Row]] = {
         *_rows("password", ["a\nb"]),
     ],
     "bfdProfile": [
-        *_rows("bfdProfile", ["fast", "p" * 63, "p" * 64, "p" * 65, "a b"]),
+        *_rows("bfdProfile", ["fast", "a.b-c", "p" * 63, "p" * 64, "p" * 65, "a b"]),
+        *_rows("bfdProfile", ["a'b", "A", "a_b", "-a", "é"], "no object has such a name"),
     ],
     "enableGracefulRestart": _rows("enableGracefulRestart", [True, False]),
     "ebgpMultiHop": [
@@ -208,7 +213,7 @@ PROFILE: dict[str, list[Row]] = {
     "echoMode": _rows("echoMode", [True, False]),
     "passiveMode": _rows("passiveMode", [True, False]),
     "metadata.name": [
-        *_rows("name", ["p", "a.b-c", "p" * 63, "p" * 65]),
+        *_rows("name", ["p", "a.b-c", "p" * 63, "p" * 65, "p'q"]),
         *_rows("name", ["p" * 64], "bgpd cuts the name of the peer's profile to 63"),
     ],
 }

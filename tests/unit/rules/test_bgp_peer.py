@@ -54,6 +54,8 @@ def test_a_plain_peer_is_admitted_without_a_word() -> None:
         ({"peerAddress": None, "interface": "192.0.2.1"}, "spec.interface: '192.0.2.1' is an address"),
         ({"vrf": "red/blue"}, "spec.vrf: 'red/blue' is no name of an interface"),
         ({"vrf": "r" * 16}, "spec.vrf: 'rrrrrrrrrrrrrrrr' is too long; Linux allows 15 bytes"),
+        ({"vrf": "r'"}, """spec.vrf: "r'" has a quote, which FRR does not take; give the interface another name"""),
+        ({"bfdProfile": "Fast"}, "spec.bfdProfile: 'Fast' is no name of an object; use lower-case letters"),
         ({"ebgpMultiHop": True, "peerASN": 64500}, "spec.ebgpMultiHop: true is for peers of another AS"),
         (
             {"ebgpMultiHop": True, "peerASN": None, "dynamicASN": "internal"},

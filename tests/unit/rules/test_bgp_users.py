@@ -47,7 +47,7 @@ def test_a_profile_with_a_name_that_frr_does_not_take_is_refused() -> None:
     ran = judge(profile("p" * 64))
     assert ran.codes == [422]
     assert "metadata.name: " in ran.messages[0]
-    assert "has 64 characters, and FRR takes 63; shorten it" in ran.messages[0]
+    assert "has 64 characters; a BFDProfile's name has 63 at most" in ran.messages[0]
 
 
 @pytest.mark.parametrize(
