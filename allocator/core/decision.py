@@ -12,14 +12,14 @@ from allocator.core.claims import ClaimState
 from allocator.core.holdings import holdings_of
 from allocator.core.ledger import Ledger
 from allocator.core.listing import listed
-from allocator.core.notes import notes_on
+from allocator.core.notes import Notes
 from allocator.core.pools import Pool, PriorityOrder, in_order_of_trial
 from allocator.core.quota import fit_quota
 from allocator.core.reasons import Reasons, ranges_text
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
 from allocator.core.sharing import ObstacleKind, place_among
-from allocator.core.verdicts import Decision, How, Note, NoteKind, Outcome, Placement, Refusal, RefusalKind
+from allocator.core.verdicts import Decision, How, Note, Outcome, Placement, Refusal, RefusalKind
 
 
 def decide(
@@ -54,7 +54,7 @@ class _Case:
         self.ledger = ledger
         self.search = Search(request, ledger, pass_over)
         self.reasons = Reasons(request, self.pools, ledger)
-        self.cuts: list[str] = []
+        self.cuts: list[Note] = []
         self.holdings = holdings_of(request, pools=self.pools, ledger=ledger)
         self.kept = self.holdings.kept
 
@@ -206,8 +206,12 @@ class _Case:
             together = self._find_in_one_pool(pools, families, kept)
             if together is not None:
                 return kept | together
-        apart = {family: place or self.holdings.leaving.get(family) for family, place in found.items()}
-        return kept | {family: place for family, place in apart.items() if place is not None}
+        placed = kept.copy()
+        for family, free in found.items():
+            place = free or self.holdings.leaving.get(family)
+            if place is not None:
+                placed[family] = place
+        return placed
 
     def _find_in_one_pool(
         self, pools: list[Pool], families: Sequence[Family], kept: dict[Family, Placement]
@@ -246,14 +250,14 @@ class _Case:
         self, outcome: Outcome, placements: Sequence[Placement], refusal: Refusal | None = None
     ) -> Decision:
         complete = refusal is None and not self.cuts
-        notes = notes_on(self.request, placements, self.pools, self.ledger, self.reasons, complete=complete)
+        notes = Notes(self.reasons).on(placements, complete=complete)
         return Decision(
             outcome,
             tuple(placements),
             refusal,
             lost_share=self._lost_share() if self.holdings.lost else None,
             displaced=self._displaced(placements) if self.holdings.displaced else None,
-            notes=(*(Note(NoteKind.FAMILY_MISSING, cut) for cut in self.cuts), *notes),
+            notes=(*self.cuts, *notes),
             considered=tuple(self.reasons.of_each_pool()) if refusal is not None and refusal.kind.asks_pools else (),
         )
 

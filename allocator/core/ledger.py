@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Set
 from typing import TypeVar
 
@@ -22,11 +23,11 @@ class Ledger:
 
     def __init__(self) -> None:
         self._claims: dict[Address, Claim] = {}
-        self._by_service: dict[tuple[str, str], set[Address]] = {}
-        self._by_namespace: dict[str, set[Address]] = {}
-        self._by_sharing_key: dict[str, set[Address]] = {}
-        self._by_pool: dict[str, set[Address]] = {}
-        self._unbound: dict[str, set[tuple[Address, int]]] = {}
+        self._by_service: dict[tuple[str, str], set[Address]] = defaultdict(set)
+        self._by_namespace: dict[str, set[Address]] = defaultdict(set)
+        self._by_sharing_key: dict[str, set[Address]] = defaultdict(set)
+        self._by_pool: dict[str, set[Address]] = defaultdict(set)
+        self._unbound: dict[str, set[tuple[Address, int]]] = defaultdict(set)
         """By namespace: holders whose Service was not seen, as the address and the place among its holders."""
         self._cooling: set[Address] = set()
         self._conflicted: set[Address] = set()
@@ -35,23 +36,24 @@ class Ledger:
     def put(self, claim: Claim) -> None:
         """Add the claim, or replace what was at its address."""
         address, in_use = claim.address, claim.in_use
-        if self._claims.get(address) == claim:
-            # Only its version is another, as when what was planned has been stored.
-            self._claims[address] = claim
-            return
-        self.discard(address)
+        before = self._claims.get(address)
         self._claims[address] = claim
+        if before is not None:
+            if before == claim:
+                # Only its version is another, as when what was planned has been stored.
+                return
+            self._unindex(before)
         self._taken[address.family].add(address.value)
-        self._by_pool.setdefault(claim.pool, set()).add(address)
+        self._by_pool[claim.pool].add(address)
         for place, holder in enumerate(claim.holders):
             if holder.name:
-                self._by_service.setdefault((holder.namespace, holder.name), set()).add(address)
+                self._by_service[holder.namespace, holder.name].add(address)
             if in_use:
-                self._by_namespace.setdefault(holder.namespace, set()).add(address)
+                self._by_namespace[holder.namespace].add(address)
                 if holder.uid is None:
-                    self._unbound.setdefault(holder.namespace, set()).add((address, place))
+                    self._unbound[holder.namespace].add((address, place))
         if claim.sharing_key and in_use:
-            self._by_sharing_key.setdefault(claim.sharing_key, set()).add(address)
+            self._by_sharing_key[claim.sharing_key].add(address)
         if claim.state is ClaimState.COOLING:
             self._cooling.add(address)
         elif claim.state is ClaimState.CONFLICTED:
@@ -60,17 +62,8 @@ class Ledger:
     def discard(self, address: Address) -> None:
         """Forget the claim at an address, if there is one."""
         claim = self._claims.pop(address, None)
-        if claim is None:
-            return
-        self._taken[address.family].remove(address.value)
-        _drop(self._by_pool, claim.pool, address)
-        for place, holder in enumerate(claim.holders):
-            _drop(self._by_service, (holder.namespace, holder.name), address)
-            _drop(self._by_namespace, holder.namespace, address)
-            _drop(self._unbound, holder.namespace, (address, place))
-        _drop(self._by_sharing_key, claim.sharing_key, address)
-        self._cooling.discard(address)
-        self._conflicted.discard(address)
+        if claim is not None:
+            self._unindex(claim)
 
     def at(self, address: Address) -> Claim | None:
         """Return the claim on an address, cooling ones included, or None."""
@@ -139,6 +132,18 @@ class Ledger:
     def _of(self, namespace: str, name: str) -> list[Claim]:
         addresses = self._by_service.get((namespace, name))
         return [self._claims[address] for address in sorted(addresses)] if addresses else []
+
+    def _unindex(self, claim: Claim) -> None:
+        address = claim.address
+        self._taken[address.family].remove(address.value)
+        _drop(self._by_pool, claim.pool, address)
+        for place, holder in enumerate(claim.holders):
+            _drop(self._by_service, (holder.namespace, holder.name), address)
+            _drop(self._by_namespace, holder.namespace, address)
+            _drop(self._unbound, holder.namespace, (address, place))
+        _drop(self._by_sharing_key, claim.sharing_key, address)
+        self._cooling.discard(address)
+        self._conflicted.discard(address)
 
 
 def _drop(index: dict[_Key, set[_Member]], key: _Key, member: _Member) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from allocator.core.claims import Claim
-from allocator.core.ledger import Ledger
 from allocator.core.pools import Pool, owning_pool
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest
@@ -14,43 +13,30 @@ from allocator.core.sharing import obstacle, place_among
 from allocator.core.verdicts import How, Note, NoteKind, Placement
 
 
-def notes_on(
-    request: ServiceRequest,
-    placements: Sequence[Placement],
-    pools: Sequence[Pool],
-    ledger: Ledger,
-    reasons: Reasons,
-    *,
-    complete: bool,
-) -> list[Note]:
-    """Say what of the placements is not as the request's author may think; each note is one line.
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Says what of an assignment is not as the author of the request may think; each note is one line."""
 
-    `complete` is set where no refusal says what is missing.
-    """
-    notes = _Notes(request, pools, ledger, reasons)
-    found: list[Note] = []
-    if complete and request.policy is FamilyPolicy.PREFER_DUAL:
-        found += notes.missing_family(placements)
-    for place in placements:
-        if place.claim is not None and place.claim.in_use:
-            found += notes.sharers_without_consent(place, place.claim)
-        elif place.how is How.CONFLICTED and place.claim is not None:
-            found.append(notes.foreign_host(place.claim))
-    if request.sharing_key and not request.pins:
-        found += notes.unshared(placements)
-    return found
-
-
-@dataclass(slots=True)
-class _Notes:
-    request: ServiceRequest
-    pools: Sequence[Pool]
-    ledger: Ledger
     reasons: Reasons
 
-    def missing_family(self, placements: Sequence[Placement]) -> Iterator[Note]:
+    def on(self, placements: Sequence[Placement], *, complete: bool) -> list[Note]:
+        """Return the notes on what is placed; `complete` is set where no refusal says what is missing."""
+        request = self.reasons.request
+        found: list[Note] = []
+        if complete and request.policy is FamilyPolicy.PREFER_DUAL:
+            found += self._missing_family(placements)
+        for place in placements:
+            if place.claim is not None and place.claim.in_use:
+                found += self._sharers_without_consent(place, place.claim)
+            elif place.how is How.CONFLICTED and place.claim is not None:
+                found.append(self._foreign_host(place.claim))
+        if request.sharing_key and not request.pins:
+            found += self._unshared(placements)
+        return found
+
+    def _missing_family(self, placements: Sequence[Placement]) -> Iterator[Note]:
         """PreferDualStack that comes to one address is served, and yet not what its author had in mind."""
-        request = self.request
+        request = self.reasons.request
         families = [place.address.family for place in placements]
         missing = [family for family in request.families if family not in families]
         if missing and families and not request.pins:
@@ -60,16 +46,16 @@ class _Notes:
                 f"left ({self.reasons.considered()}); open a pool with {missing[0]} to have both",
             )
 
-    def foreign_host(self, claim: Claim) -> Note:
+    def _foreign_host(self, claim: Claim) -> Note:
         return self._note(
             NoteKind.CONFLICTED,
             f"{claim.address} is answered for by another host, {claim.foreign_host or 'unknown'}; it is assigned as "
             "asked for, but not announced until that host gives it up: take it off that host or ask for another",
         )
 
-    def sharers_without_consent(self, place: Placement, claim: Claim) -> Iterator[Note]:
-        pool = owning_pool(place.address, self.pools, recorded=claim.pool)
-        sharers = place_among(self.request, claim, pool).without_consent
+    def _sharers_without_consent(self, place: Placement, claim: Claim) -> Iterator[Note]:
+        pool = owning_pool(place.address, self.reasons.pools, recorded=claim.pool)
+        sharers = place_among(self.reasons.request, claim, pool).without_consent
         if sharers:
             more = f" and {len(sharers) - 1} more" if len(sharers) > 1 else ""
             yield self._note(
@@ -79,9 +65,9 @@ class _Notes:
                 "admitlb.io/allow-shared-ip-namespaces, or set allowCrossNamespaceSharing on the pool",
             )
 
-    def unshared(self, placements: Sequence[Placement]) -> Iterator[Note]:
+    def _unshared(self, placements: Sequence[Placement]) -> Iterator[Note]:
         """Of a Service with a sharing key: with whom it does not share, and why; by family."""
-        request = self.request
+        request = self.reasons.request
         alone = [place for place in placements if not _shared(place, request)]
         joined = next((place for place in placements if _joined(place, request)), None)
         for place in alone:
@@ -99,13 +85,13 @@ class _Notes:
                 )
 
     def _note(self, kind: NoteKind, text: str) -> Note:
-        return Note(kind, f"{self.request.label}: {text}")
+        return Note(kind, f"{self.reasons.request.label}: {text}")
 
     def _older_under_key(self, place: Placement) -> Claim | None:
         """The first address under the key that others held before the Service got its own."""
-        request = self.request
+        request = self.reasons.request
         mine = request.holder_in(place.claim) if place.claim and place.claim.in_use else None
-        for claim in self.ledger.shared_under(request.sharing_key):
+        for claim in self.reasons.ledger.shared_under(request.sharing_key):
             if claim.address.family is not place.address.family or claim.address == place.address:
                 continue
             if not request.others_in(claim):
@@ -115,8 +101,8 @@ class _Notes:
         return None
 
     def _why_not(self, claim: Claim) -> str:
-        request = self.request
-        pool = owning_pool(claim.address, self.pools, recorded=claim.pool)
+        request = self.reasons.request
+        pool = owning_pool(claim.address, self.reasons.pools, recorded=claim.pool)
         others = request.others_in(claim)
         found = obstacle(others, request.as_holder(), pool_allows=_allows(pool))
         if found is not None:

@@ -9,7 +9,7 @@ from allocator.core.claims import Holder
 from allocator.core.ledger import Ledger
 from allocator.core.reasons import Reasons
 from allocator.core.requests import FamilyPolicy, ServiceRequest
-from allocator.core.verdicts import Placement, Refusal, RefusalKind
+from allocator.core.verdicts import Note, NoteKind, Placement, Refusal, RefusalKind
 
 
 def fit_quota(
@@ -19,22 +19,22 @@ def fit_quota(
     kept: Collection[Family],
     ledger: Ledger,
     reasons: Reasons,
-) -> tuple[list[Placement], list[str]] | Refusal:
-    """Cut what PreferDualStack can do without, with a warning for it; refuse what would exceed the quota.
+) -> tuple[list[Placement], list[Note]] | Refusal:
+    """Cut what PreferDualStack can do without, with a note on it; refuse what would exceed the quota.
 
     Moving from one address to another adds nothing, though both are held for a moment. Shared addresses count once.
     Of the families in `kept` the Service has an address: what would take its place is refused, never cut.
     """
     allowed = list(placements)
-    warnings: list[str] = []
+    cuts: list[Note] = []
     quota = request.applicant.quota
     if quota is None:
-        return allowed, warnings
+        return allowed, cuts
     while True:
         together = {place.address for place in allowed}
         over = [place for place in allowed if exceeds_quota(request, place, ledger, together=together)]
         if not over:
-            return allowed, warnings
+            return allowed, cuts
         spared = request.policy is FamilyPolicy.PREFER_DUAL and not request.pins and len(allowed) > 1
         if not spared or over[-1].address.family in kept:
             held = len(ledger.held_in(request.namespace) - {place.address for place in over})
@@ -45,10 +45,11 @@ def fit_quota(
                 "release one or raise admitlb.io/ip-quota on the namespace",
             )
         allowed.remove(over[-1])
-        warnings.append(
+        cut = (
             f"{request.label}: PreferDualStack, but the quota of {quota} in namespace {request.namespace} leaves "
             f"no room for an {over[-1].address.family} address; raise admitlb.io/ip-quota to have both"
         )
+        cuts.append(Note(NoteKind.FAMILY_MISSING, cut))
 
 
 def exceeds_quota(request: ServiceRequest, place: Placement, ledger: Ledger, *, together: Set[Address]) -> bool:

@@ -50,7 +50,7 @@ class Search:
                 if owned.family is not family:
                     continue
                 free = self._first_free(pool, owned)
-                shared = next(self._shareable(pool, owned, free), None)
+                shared = next(self._shareable(pool, owned, free), None) if self.request.sharing_key else None
                 if shared is not None:
                     return Placement(shared.address, pool.name, How.SHARED, shared, pool.reassigns)
                 if free is not None:
@@ -59,8 +59,6 @@ class Search:
 
     def _shareable(self, pool: Pool, owned: AddressRange, free: Address | None) -> Iterator[Claim]:
         """Yield the claims of a range that the Service may join, lowest first, below the first free address."""
-        if not self.request.sharing_key:
-            return
         for claim in self.ledger.shared_under(self.request.sharing_key):
             if claim.address not in owned or (free is not None and free < claim.address):
                 continue
@@ -68,8 +66,11 @@ class Search:
                 yield claim
 
     def _first_free(self, pool: Pool, owned: AddressRange) -> Address | None:
-        found = tuple(islice(_free(pool, owned, self.ledger), self.pass_over + 1))
-        return found[-1] if found else None
+        found = _lowest_free(pool, owned, self.ledger, owned.first)
+        left = self.pass_over
+        while found is not None and left > 0:
+            found, left = _lowest_free(pool, owned, self.ledger, found.value + 1) or found, left - 1
+        return found
 
 
 def next_free(pool: Pool, ledger: Ledger, family: Family, *, count: int) -> tuple[Address, ...]:
@@ -88,14 +89,18 @@ def next_free(pool: Pool, ledger: Ledger, family: Family, *, count: int) -> tupl
 
 def _free(pool: Pool, owned: AddressRange, ledger: Ledger) -> Iterator[Address]:
     """Yield the addresses of a range that no claim is on and that may be assigned without being asked for."""
-    value = ledger.next_unclaimed(owned.family, owned.first)
+    address = _lowest_free(pool, owned, ledger, owned.first)
+    while address is not None:
+        yield address
+        address = _lowest_free(pool, owned, ledger, address.value + 1)
+
+
+def _lowest_free(pool: Pool, owned: AddressRange, ledger: Ledger, value: int) -> Address | None:
+    value = ledger.next_unclaimed(owned.family, value)
     while value <= owned.last:
         address = Address(owned.family, value)
         blocked = pool.blocked_until(address)
-        if blocked is not None:
-            value = blocked + 1
-        else:
-            if value != owned.anycast:
-                yield address
-            value += 1
-        value = ledger.next_unclaimed(owned.family, value)
+        if blocked is None and value != owned.anycast:
+            return address
+        value = ledger.next_unclaimed(owned.family, (value if blocked is None else blocked) + 1)
+    return None
