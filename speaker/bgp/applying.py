@@ -13,6 +13,7 @@ from allocator.bgp.inputs import Peer
 from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
 from allocator.bgp.withholding import permitted_changes
+from speaker.bgp import pod_release
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
 from speaker.bgp.link import Link
@@ -72,7 +73,7 @@ class Applying:
                 continue
             self._failed.pop(daemon, None)
             self.links[daemon] = link
-            self._report(Connected(daemon, link.pid, link.version, running))
+            self._report(Connected(daemon, link.pid, link.version, running, pod_release.read(self._sockets)))
         return self.connected
 
     def reread(self) -> None:

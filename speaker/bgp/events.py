@@ -11,12 +11,16 @@ from allocator.bgp.inputs import Peer
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A daemon took a connection; `running` is what of its configuration is ours, and is not to be changed."""
+    """A daemon took a connection; `running` is what of its configuration is ours, and is not to be changed.
+
+    `pod_release` is of AdmitLB (`pod_release.read`).
+    """
 
     daemon: Daemon
     pid: int
     version: str
     running: Config = field(default_factory=Config)
+    pod_release: str = ""
 
 
 @dataclass(frozen=True, slots=True)

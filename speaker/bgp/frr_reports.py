@@ -43,8 +43,8 @@ class FrrReports:
     def take(self, event: Event) -> None:
         """Take in what the driver reports."""
         match event:
-            case Connected(daemon, pid, version, running):
-                self._daemons[daemon] = DaemonState(connected=True, pid=pid, version=version)
+            case Connected(daemon, pid, version, running, pod_release):
+                self._daemons[daemon] = DaemonState(connected=True, pid=pid, version=version, pod_release=pod_release)
                 self._forget(lambda each: (each.profile != "") == (daemon is Daemon.BFDD))
                 if daemon is Daemon.BGPD and not self._known:
                     self._known = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from allocator.bgp import frr_versions
+from allocator.bgp import frr_versions, pod_releases
 from allocator.bgp.command import Daemon
 from allocator.bgp.inputs import Peer
 from allocator.bgp.sessions import NoSession, Refused
@@ -53,9 +53,7 @@ def _message(snapshot: Snapshot) -> str:
         for daemon, state in sorted(snapshot.daemons.items())
         if not state.connected
     ]
-    bgpd = snapshot.daemons.get(Daemon.BGPD)
-    if bgpd is not None and (old := frr_versions.too_old(bgpd.version)):
-        said.append(old)
+    said += _unsupported(snapshot)
     if snapshot.waiting_for and not (snapshot.known and snapshot.lacks(Daemon.BGPD)):
         said.append(f"FRR is left as it is: waiting for {snapshot.waiting_for}")
     if snapshot.leave_reason:
@@ -101,7 +99,15 @@ def _remarks(snapshot: Snapshot, peer: Peer, state: SessionState | None) -> list
         remarks.append("FRR does not have it yet")
     bgpd = snapshot.daemons.get(Daemon.BGPD)
     version = bgpd.version if bgpd is not None else ""
-    return [*remarks, *filter(None, (frr_versions.too_old(version), frr_versions.late_bfd(version, peer)))]
+    return [*remarks, *_unsupported(snapshot), *filter(None, [frr_versions.late_bfd(version, peer)])]
+
+
+def _unsupported(snapshot: Snapshot) -> list[str]:
+    """Say of what release FRR or its Pod is, where these speakers are not made for it."""
+    bgpd = snapshot.daemons.get(Daemon.BGPD)
+    if bgpd is None:
+        return []
+    return [*filter(None, (frr_versions.too_old(bgpd.version), pod_releases.unsupported(bgpd.pod_release)))]
 
 
 def _why_down(state: SessionState) -> str:

@@ -26,6 +26,8 @@ class DaemonState:
 
     connected: bool
     version: str = ""
+    pod_release: str = ""
+    """The release of AdmitLB whose Pod it runs in; empty where that is not known."""
     pid: int = 0
     error: str = ""
 

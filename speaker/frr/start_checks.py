@@ -8,6 +8,7 @@ import pwd
 import subprocess
 from pathlib import Path
 
+from speaker.bgp import pod_release
 from speaker.frr.daemons import CannotStart
 from speaker.frr.presence import other_frr
 from speaker.frr.unix_sockets import read_sockets
@@ -40,6 +41,8 @@ OVERRIDE = "--allow-other-frr"
 def socket_folder(folder: Path) -> int:
     """Make the folder of sockets fit for the daemons and the speaker; return the number of their common group.
 
+    The release that this Pod is of is left in it.
+
     It is never removed, since the speaker's mount of it would go on showing the removed one. Raises CannotStart.
     """
     group = grp.getgrnam(GROUP).gr_gid
@@ -57,6 +60,7 @@ def socket_folder(folder: Path) -> int:
             os.chown(folder, os.geteuid(), -1)
             folder.chmod(_MODE)
             os.chown(folder, user, group)
+        pod_release.write(folder)
     except OSError as error:
         raise CannotStart(f"{folder} cannot be made ready for FRR's sockets: {error}") from error
     return group

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from speaker.bgp import pod_release
 from speaker.frr.daemons import PLANS
 from tests.frr.supervisor.frr_pod import SECONDS, Site
 from tests.lab.frr_daemons import FrrDaemons
@@ -34,6 +35,7 @@ def test_all_daemons_answer_no_port_is_open_and_the_kernel_stays_as_it_is(here: 
     pod.start_and_wait()
 
     assert all(pod.answers(plan.name) for plan in PLANS)
+    assert pod_release.read(pod.sockets) == pod_release.RELEASE
     assert pod.host.run("ss", "-Htln").stdout == ""
     udp = {line.split()[3].rpartition(":")[2] for line in pod.host.run("ss", "-Huln").stdout.splitlines()}
     assert udp <= {"3784", "3785", "4784", "6784", "7784"}

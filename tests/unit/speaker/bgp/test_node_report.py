@@ -13,6 +13,7 @@ from allocator.bgp.sessions import NoSession, Refused
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus, node_status_from
 from speaker.bgp.events import Rejected
 from speaker.bgp.node_report import node_report
+from speaker.bgp.pod_release import RELEASE
 from speaker.bgp.reports import DaemonState, SessionState, Snapshot
 from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, SIX, TOR, session
 
@@ -24,6 +25,10 @@ WITHOUT_HOLD_TIME = replace(TOR, bfd_profile="fast", keepalive_seconds=0, hold_s
 
 def of_version(version: str) -> dict[Daemon, DaemonState]:
     return {daemon: replace(state, version=version) for daemon, state in CONNECTED.items()}
+
+
+def of_pod(release: str) -> dict[Daemon, DaemonState]:
+    return {daemon: replace(state, pod_release=release) for daemon, state in CONNECTED.items()}
 
 
 def snapshot(*states: SessionState, peers: tuple[Peer, ...] = (TOR,), **fields: Any) -> Snapshot:
@@ -69,6 +74,8 @@ def test_frrs_ways_of_being_down_are_one_so_that_a_router_that_is_away_costs_no_
         (snapshot(session(TOR, "Idle", bfd="Down", drops=1)), "Down", "its BFD session is Down"),
         (snapshot(), "Down", "FRR does not have it yet"),
         (snapshot(session(TOR), daemons=of_version("8.1")), "Established", "FRR 8.1 is older than 8.4"),
+        (snapshot(session(TOR), daemons=of_pod("99.9")), "Established", "the Pod of frr is of AdmitLB 99.9"),
+        (snapshot(session(TOR), daemons=of_pod(RELEASE)), "Established", ""),
         (
             snapshot(session(TOR), peers=(WITHOUT_HOLD_TIME,), daemons=of_version("10.5.3")),
             "Established",
@@ -121,6 +128,7 @@ def test_node_says_what_keeps_frr_from_having_all() -> None:
         assert said in message
     assert node_report(snapshot(), {}, down_since={}).message == ""
     assert "older than 8.4" in node_report(snapshot(daemons=of_version("8.1")), {}, down_since={}).message
+    assert "of AdmitLB 99.9" in node_report(snapshot(daemons=of_pod("99.9")), {}, down_since={}).message
 
 
 def test_established_counts_those_that_are_to_be() -> None:
