@@ -132,8 +132,12 @@ def _contradictions(peer: Peer, spec: Document) -> Iterator[tuple[str, str]]:
             f"{peer.source} is {peer.source.family} and peerAddress {peer.address} is {peer.address.family}; "
             f"write an {peer.address.family} address of the node, or remove it",
         )
+    unnumbered = given == ["interface"]
+    if peer.source is not None and unnumbered:
+        why = "does not fit a peer found on an interface, to which FRR goes by that interface's own address"
+        yield "spec.sourceAddress", f"{peer.source} {why}; remove it"
     yield from _local_asn(peer)
-    yield from _hops(peer, unnumbered=given == ["interface"])
+    yield from _hops(peer, unnumbered=unnumbered)
 
 
 def _local_asn(peer: Peer) -> Iterator[tuple[str, str]]:

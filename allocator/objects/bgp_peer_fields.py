@@ -81,6 +81,9 @@ def device_from(spec: Document, name: str, problems: Problems) -> str:
     elif "'" in text:
         # FRR names a session's route-map after it, and puts the names of route-maps into XPath as they are.
         problems.add(here, f"{quoted(text)} has a quote, which FRR does not take; give the interface another name")
+    elif "|" in text:
+        # As in a description: what is behind it FRR takes for a filter, also where it is asked for a VRF's sessions.
+        problems.add(here, f"{quoted(text)} has a '|', which FRR does not keep; give the interface another name")
     elif _is_address(text):
         problems.add(here, f"{quoted(text)} is an address; write it as peerAddress, or the interface's name")
     return text

@@ -50,10 +50,13 @@ class Reply:
 
     @property
     def judgement(self) -> Judgement:
-        """Judge by status, then text: `% Failed to edit configuration.` comes with status 0, like mere remarks."""
-        if self.status in (_SUCCESS, _WARNING):
+        """Judge by status, then text: `% Failed to edit configuration.` comes with status 0, like mere remarks.
+
+        A warning may come without a word, where the command did nothing (`update-source` of an unnumbered neighbour).
+        """
+        if self.status == _SUCCESS:
             return Judgement.UNSURE if self.text.strip() else Judgement.DONE
-        return Judgement.UNSURE if self.status == _CONFIGURATION_FAILED else Judgement.REFUSED
+        return Judgement.UNSURE if self.status in (_WARNING, _CONFIGURATION_FAILED) else Judgement.REFUSED
 
     def __str__(self) -> str:
         return f"{' '.join(self.text.split()) or 'no text'} (status {self.status})"

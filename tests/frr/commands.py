@@ -92,7 +92,7 @@ def _session(spec: Spec) -> Iterator[str]:
     yield f"{neighbor} {'interface ' if spec.get('interface') else ''}remote-as {remote}"
     if spec.get("localASN") is not None:
         yield f"{neighbor} local-as {spec['localASN']} no-prepend replace-as"
-    if spec.get("peerPort") is not None and not spec.get("interface"):
+    if spec.get("peerPort") is not None:
         yield f"{neighbor} port {spec['peerPort']}"
     if spec.get("sourceAddress"):
         yield f"{neighbor} update-source {spec['sourceAddress']}"

@@ -6,8 +6,9 @@ One table: `tests/frr/test_fields.py` asks AdmitLB's rules and real daemons of e
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 LINUX = "Linux has no interface of that name"
@@ -20,7 +21,7 @@ BARE = {"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1"}
 UNNUMBERED = {"myASN": 64500, "dynamicASN": "external", "interface": "eth0"}
 IBGP = {"peerASN": 64500}
 INTERNAL = {"peerASN": None, "dynamicASN": "internal"}
-PRINTABLE = [f"a{character}b" for character in string.punctuation if character not in "/:'"]
+PRINTABLE = [f"a{character}b" for character in string.punctuation if character not in "/:'|"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ def _named(field: str, values: Iterable[str], why: str) -> list[Row]:
 _ASN = [1, 23456, 64512, 65535, 4294967295]
 _DEVICES = ["eth0", "eth0.100", "a" * 15, "bond0@x", "1", "é", "é" * 7, 'a"b', "Ŵ$²<ŋ", *PRINTABLE]
 _NO_DEVICES = ["a" * 16, "é" * 8, "a/b", "a:b", ".", ".."]
+PIPE = "FRR cuts a command at it where a blank comes next, as in a question about a VRF"
+_PIPED_DEVICES = ["a|b", "|b"]
 _QUOTED_DEVICES = ["a'b", "'a", "a'", "a']b", "Ŵ$'²<ŋ"]
 """FRR puts the names of route-maps into XPath as they are."""
 
@@ -70,12 +73,14 @@ PEER: dict[str, list[Row]] = {
     "interface": [
         *_named("interface", _DEVICES, ""),
         *_named("interface", _NO_DEVICES, LINUX),
-        *_named("interface", ["a b", "192.0.2.1", *_QUOTED_DEVICES], ""),
+        *_named("interface", ["a b", "192.0.2.1", "a|", "|", *_QUOTED_DEVICES], ""),
+        *_named("interface", _PIPED_DEVICES, PIPE),
     ],
     "vrf": [
         *_named("vrf", [*_DEVICES, "default"], ""),
         *_named("vrf", _NO_DEVICES, LINUX),
         *_named("vrf", ["a b", *_QUOTED_DEVICES], ""),
+        *_named("vrf", [*_PIPED_DEVICES, "a|"], PIPE),
     ],
     "peerPort": [*_rows("peerPort", [1, 179, 16384, 65536]), *_rows("peerPort", [0, 16385, 65535], METALLB)],
     "sourceAddress": [
@@ -84,6 +89,7 @@ PEER: dict[str, list[Row]] = {
         *_rows("sourceAddress", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "2001:db8::8", "::ffff:192.0.2.8"], SENSE),
         *_rows("sourceAddress", ["2001:db8::8"], "", {**BARE, "peerAddress": "2001:db8::1"}),
         *_rows("sourceAddress", ["fe80::8", "::1", "192.0.2.8"], SENSE, {**BARE, "peerAddress": "2001:db8::1"}),
+        *_rows("sourceAddress", ["192.0.2.8", "2001:db8::8"], base=UNNUMBERED),
     ],
     "holdTime": [
         *_rows("holdTime", ["0s", "3s", "3.9s", "180s", "65535s", "65536s", "1s", "2s", "2.9s", "-9s", "soon", ""]),
@@ -167,6 +173,45 @@ PEER_OTHERWISE = {
     "passwordSecret": "names a Secret, whose content is a password",
     "disableMP": "has no effect",
 }
+
+ENDPOINTS: list[dict[str, Any]] = [{"peerAddress": "192.0.2.1"}, {"peerAddress": "2001:db8::1"}, {"interface": "eth0"}]
+REMOTES: list[dict[str, Any]] = [
+    {"peerASN": 64501},
+    {"peerASN": 64500},
+    {"dynamicASN": "internal"},
+    {"dynamicASN": "external"},
+]
+TYPICAL: list[dict[str, Any]] = [
+    {"localASN": 65000},
+    {"sourceAddress": "192.0.2.9"},
+    {"sourceAddress": "2001:db8::9"},
+    {"peerPort": 1790},
+    {"holdTime": "9s"},
+    {"keepaliveTime": "2s"},
+    {"connectTime": "5s"},
+    {"restartTime": "60s"},
+    {"routerID": "10.0.0.1"},
+    {"password": "x"},
+    {"bfdProfile": "fast"},
+    {"enableGracefulRestart": True},
+    {"ebgpMultiHop": True},
+    {"ttlSecurityHops": 1},
+    {"ttlSecurityHops": 2},
+    {"shutdown": True},
+    {"description": "rack 4"},
+    {"dualStackAddressFamily": True},
+    {"vrf": "red"},
+]
+"""A value of each field that fits by itself: what a BGPPeer can have together is tried two by two."""
+
+
+def peers_of_two_fields() -> Iterator[dict[str, Any]]:
+    """Yield a BGPPeer for every pair of fields, at each kind of endpoint and of remote AS."""
+    for endpoint, remote in product(ENDPOINTS, REMOTES):
+        for one, other in combinations_with_replacement(TYPICAL, 2):
+            if one is other or one.keys() != other.keys():
+                yield {"myASN": 64500, **endpoint, **remote, **one, **other}
+
 
 ADVERTISEMENT: dict[str, list[Row]] = {
     "aggregationLength": [

@@ -15,10 +15,14 @@ from tests.frr.fields import (
     ADVERTISEMENT,
     ADVERTISEMENT_OTHERWISE,
     BARE,
+    ENDPOINTS,
     PEER,
     PEER_OTHERWISE,
     PROFILE,
+    REMOTES,
+    TYPICAL,
     Row,
+    peers_of_two_fields,
 )
 from tests.lab.frr_programs import SUITES
 from tests.unit.commands.bgp_manifests import bgp_advertisement, judge, peer, profile
@@ -78,6 +82,20 @@ def test_every_reason_is_of_a_row_that_some_release_takes(all_daemons: dict[str,
         if row.why and all(one.refusals(commands_of(kind, objects_of(kind, row))) for one in all_daemons.values())
     ]
     assert stale == []
+
+
+def test_any_two_fields_that_are_admitted_together_are_taken_together(daemons: Daemons) -> None:
+    refused = {}
+    for spec in peers_of_two_fields():
+        if judge(peer(**{**dict.fromkeys(("peerASN", "peerAddress", "holdTime")), **spec})).codes == [200]:
+            replies = daemons.refusals(commands.of_peers([spec]))
+            refused.update({str(spec): [str(reply) for reply in replies]} if replies else {})
+    assert refused == {}
+
+
+def test_any_two_fields_are_all_of_the_schema() -> None:
+    named = {name for fields in (*ENDPOINTS, *REMOTES, *TYPICAL) for name in fields}
+    assert named == PEER.keys() - {"of one node", "myASN"}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,10 @@ def test_a_plain_peer_is_admitted_without_a_word() -> None:
             "sourceAddress: 2001:db8::1 is IPv6 and peerAddress 192.0.2.1 is IPv4",
         ),
         ({"sourceAddress": "::"}, "spec.sourceAddress: :: is unspecified"),
+        (
+            {"peerAddress": None, "interface": "eth0", "sourceAddress": "192.0.2.9"},
+            "spec.sourceAddress: 192.0.2.9 does not fit a peer found on an interface",
+        ),
         ({"routerID": "2001:db8::1"}, "spec.routerID: 2001:db8::1 is IPv6; a router ID is written like an IPv4"),
         ({"routerID": "0.0.0.0"}, "spec.routerID: 0.0.0.0 is no router ID"),
         ({"peerAddress": None, "interface": "a" * 16}, "spec.interface: 'aaaaaaaaaaaaaaaa' is too long"),

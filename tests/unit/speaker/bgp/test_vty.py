@@ -130,7 +130,7 @@ def test_what_is_no_one_command_is_not_sent(serve: Serve, command: str) -> None:
     ("reply", "judgement"),
     [
         (Reply(0, ""), Judgement.DONE),
-        (Reply(1, "\n"), Judgement.DONE),
+        (Reply(1, "\n"), Judgement.UNSURE),
         # FRR lib/bfd.h: a name that is too long, and a remark that begins like an error.
         (Reply(0, "% Failed to edit configuration.\n"), Judgement.UNSURE),
         (Reply(0, "% Echo mode works correctly for IPv4\n"), Judgement.UNSURE),
