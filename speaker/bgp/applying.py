@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from allocator.bgp.changes import changes
@@ -15,7 +16,7 @@ from allocator.bgp.rendering import Rendering
 from allocator.bgp.withholding import permitted_changes
 from speaker.bgp import pod_release
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
-from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
+from speaker.bgp.events import Applied, Connected, Disconnected, Event, Refusing, Rejected, Resetting, Withheld
 from speaker.bgp.link import Link
 from speaker.bgp.refusals import Refusals
 from speaker.bgp.socket_folder import problem
@@ -46,6 +47,7 @@ class Applying:
         self._failed: dict[Daemon, str] = {}
         self._all_networks = True
         self._refusals = Refusals()
+        self._refusing: tuple[Rejected, ...] = ()
         self._withheld: tuple[Reset, ...] = ()
 
     @property
@@ -131,30 +133,39 @@ class Applying:
             wanted = self._wanted()
         except TooManyMarks as error:
             self._all_networks = True
-            self._report(Rejected("route-map", str(error)))
+            self._report_refusing((Rejected("route-map", str(error)),))
             return
         wanted = self._undialled.leave_out(wanted, self.present, self._rendering.sessions)
         commands = changes(self.present, wanted, look_at)
+        withheld: tuple[Reset, ...] = ()
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
             commands, withheld = permitted_changes(self.present, wanted, look_at, self._may_reset)
-            if withheld != self._withheld:
-                self._report(Withheld(withheld))
+        if withheld != self._withheld:
             self._withheld = withheld
-        elif self._withheld:
-            self._withheld = ()
+            self._report(Withheld(withheld))
         self._all_networks = False
-        if not commands:
-            return
         if resets := tuple(dict.fromkeys(reset for command in commands for reset in command.resets)):
             self._report(Resetting(resets))
-        if self._send(commands, wanted):
+        if commands and self._send(commands, wanted):
             self._report(Applied(len(commands), time.monotonic() - started))
+        self._report_refusing(self._refusals.rejected)
+
+    def _report_refusing(self, rejected: tuple[Rejected, ...]) -> None:
+        """Report what stays refused, where that is other than before: of BGPPeers by the names that they have now."""
+        rejected = tuple(replace(each, peer=self._peer_of(each.key)) for each in rejected)
+        for each in rejected:
+            if each not in self._refusing:
+                self._report(each)
+        if rejected != self._refusing:
+            self._refusing = rejected
+            self._report(Refusing(rejected))
 
     def _adopt(self, daemon: Daemon, running: Config) -> None:
         """Take what a daemon has for what is present of its part, and forget what it refused."""
         self._take(daemon, running)
         self._refusals.forget(lambda key: _is_of(key, daemon))
+        self._report_refusing(self._refusals.rejected)
 
     def _take(self, daemon: Daemon, running: Config) -> None:
         others = {key: line for key, line in self.present.lines.items() if not _is_of(key, daemon)}
@@ -232,7 +243,14 @@ class Applying:
 
     def _refuse(self, command: Command, reply: Reply, wanted: Config, before: Config, left_out: set[Key]) -> None:
         """Remember that FRR refused a command, and remove what would be half of what was asked for."""
-        thing = self._refusals.refuse(command, wanted, before)
+        rejected = Rejected(
+            command.shown,
+            without_secrets(str(reply), wanted),
+            profile=command.key[1] if command.key[:1] == ("bfd",) else "",
+            network=command.network,
+            key=command.key,
+        )
+        thing = self._refusals.refuse(command, wanted, before, rejected)
         if thing is not None:
             left_out.add(thing)
             self.present.remove(thing)
@@ -241,16 +259,6 @@ class Applying:
                     wanted, thing, {key[3:]: each for key, each in wanted.under(*thing).items()}
                 )
                 self.links[command.daemon].configure(removal)
-        self._report(
-            Rejected(
-                command.shown,
-                without_secrets(str(reply), wanted),
-                peer=self._peer_of(command.key),
-                profile=command.key[1] if command.key[:1] == ("bfd",) else "",
-                network=command.network,
-                key=command.key,
-            )
-        )
 
     def _peer_of(self, key: Key) -> str:
         if key[:1] != ("neighbor",):

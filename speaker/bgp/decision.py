@@ -117,8 +117,6 @@ class Decision:
     def take_difference(self) -> Difference:
         """Return what became different since the last call."""
         difference = self.state.take_difference()
-        if difference:
-            self.frr.expect(difference)
         if difference.sessions is not None and self.readiness.begun:
             self._keep_router_ids()
         return difference

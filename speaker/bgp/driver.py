@@ -17,7 +17,6 @@ from allocator.bgp.inputs import Peer
 from allocator.bgp.rendering import Rendering
 from speaker.bgp.applying import Applying
 from speaker.bgp.events import Event
-from speaker.bgp.link import Link
 from speaker.bgp.vty import Reply, VtyError
 
 _log = logging.getLogger(__name__)
@@ -213,9 +212,12 @@ class Driver:
 
     def _wait(self, timeout_seconds: float | None) -> None:
         """Wait for something to do, and then a moment for more."""
-        watched: list[socket.socket | Link] = [self._wake_in, *self._applying.links.values()]
-        ready, _, _ = select.select(watched, [], [], timeout_seconds)
-        if self._wake_in in ready:
+        # Not select(), which knows no number from 1,024 on: a node with many interfaces has as many sockets.
+        watched = select.poll()
+        for each in (self._wake_in, *self._applying.links.values()):
+            watched.register(each, select.POLLIN)
+        ready = dict(watched.poll(None if timeout_seconds is None else 1000 * timeout_seconds))
+        if self._wake_in.fileno() in ready:
             time.sleep(self._coalesce_seconds)
             try:
                 while self._wake_in.recv(4096):

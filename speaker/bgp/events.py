@@ -40,7 +40,7 @@ class Resetting:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Resets are wanted that nobody has permitted yet; all else has been applied."""
+    """The resets that are wanted and that nobody has permitted yet are others now; all else has been applied."""
 
     resets: tuple[Reset, ...]
 
@@ -61,6 +61,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusing:
+    """What FRR has refused and is asked for still is other than before: each as it was `Rejected`."""
+
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PeerInUse:
     """A new session was not configured, as another program of this node has one with the router; all else was."""
 
@@ -75,4 +82,4 @@ class Applied:
     seconds: float
 
 
-Event = Connected | Disconnected | Resetting | Withheld | Rejected | PeerInUse | Applied
+Event = Connected | Disconnected | Resetting | Withheld | Rejected | Refusing | PeerInUse | Applied

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from allocator.bgp.command import Daemon, Reset
-from allocator.bgp.desired import Difference
-from allocator.bgp.inputs import BFDProfile, Peer
-from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
+from speaker.bgp.events import Applied, Connected, Disconnected, Event, Refusing, Rejected, Withheld
 from speaker.bgp.reports import DaemonState, SessionState, Snapshot
 
 
@@ -20,9 +18,7 @@ class FrrReports:
         self._clock = clock
         self._daemons: dict[Daemon, DaemonState] = {}
         self._states: Mapping[str, SessionState] = {}
-        self._sessions: Mapping[str, Peer] = {}
-        self._profiles: Mapping[str, BFDProfile] = {}
-        self._rejected: dict[tuple[object, ...], Rejected] = {}
+        self._rejected: tuple[Rejected, ...] = ()
         self._withheld: tuple[Reset, ...] = ()
         self._last_apply: Applied | None = None
         self._last_apply_at: float | None = None
@@ -45,7 +41,6 @@ class FrrReports:
         match event:
             case Connected(daemon, pid, version, running, pod_release):
                 self._daemons[daemon] = DaemonState(connected=True, pid=pid, version=version, pod_release=pod_release)
-                self._forget(lambda each: (each.profile != "") == (daemon is Daemon.BFDD))
                 if daemon is Daemon.BGPD and not self._known:
                     self._known = True
                     self.adopted_prefixes = len(running.networks)
@@ -53,28 +48,12 @@ class FrrReports:
                 self._daemons[daemon] = DaemonState(connected=False, error=error)
                 if daemon is Daemon.BGPD:
                     self._states = {}
-            case Rejected():
-                self._rejected[event.peer, event.profile, event.network, event.key] = event
+            case Refusing(rejected):
+                self._rejected = rejected
             case Withheld(resets):
                 self._withheld = resets
-            case Resetting(resets):
-                self._withheld = tuple(each for each in self._withheld if each not in resets)
             case Applied():
                 self._last_apply, self._last_apply_at = event, self._clock()
-                self._forget(lambda each: not each.key and each.network is None)
-
-    def expect(self, difference: Difference) -> None:
-        """Take in what FRR is asked for next: of what has changed nothing is refused yet."""
-        if difference.sessions is not None:
-            before, self._sessions = self._sessions, difference.sessions
-            same = {name for name, peer in self._sessions.items() if before.get(name) == peer}
-            self._forget(lambda each: each.peer != "" and each.peer not in same)
-        if difference.profiles is not None:
-            before_profiles, self._profiles = self._profiles, difference.profiles
-            kept = {name for name, profile in self._profiles.items() if before_profiles.get(name) == profile}
-            self._forget(lambda each: each.profile != "" and each.profile not in kept)
-        if difference.prefixes:
-            self._forget(lambda each: each.network is not None and each.network[1] in difference.prefixes)
 
     def set_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
         """Replace what is known of the sessions of a VRF."""
@@ -93,15 +72,11 @@ class FrrReports:
             of_decision,
             daemons=dict(self._daemons),
             states={name: state for name, state in self._states.items() if name in of_decision.sessions},
-            rejected=tuple(self._rejected.values()),
+            rejected=self._rejected,
             withheld=self._withheld,
             last_apply=self._last_apply,
             last_apply_at=self._last_apply_at,
         )
-
-    def _forget(self, concerned: Callable[[Rejected], bool]) -> None:
-        for key in [key for key, each in self._rejected.items() if concerned(each)]:
-            del self._rejected[key]
 
 
 def _since_as_before(before: SessionState | None, now: SessionState) -> SessionState:

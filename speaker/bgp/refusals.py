@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from allocator.bgp.command import Command
 from allocator.bgp.frr_config import Config, Key, Line, NetworkKey
+from speaker.bgp.events import Rejected
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -20,45 +21,51 @@ class Refusals:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[Key, Line | None] = {}
-        self._things: dict[Key, Mapping[Key, Line]] = {}
-        self._networks: dict[NetworkKey, str | None] = {}
+        self._lines: dict[Key, tuple[Line | None, Rejected]] = {}
+        self._things: dict[Key, tuple[Mapping[Key, Line], Rejected]] = {}
+        self._networks: dict[NetworkKey, tuple[str | None, Rejected]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._lines or self._things or self._networks)
 
-    def refuse(self, command: Command, wanted: Config, before: Config) -> Key | None:
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """How each was refused."""
+        every = (*self._things.values(), *self._lines.values(), *self._networks.values())
+        return tuple(rejected for _, rejected in every)
+
+    def refuse(self, command: Command, wanted: Config, before: Config, rejected: Rejected) -> Key | None:
         """Note a refused command of the changes from `before`; return the thing that is left out, if one is."""
         if command.network is not None:
-            self._networks[command.network] = wanted.networks.get(command.network)
+            self._networks[command.network] = wanted.networks.get(command.network), rejected
             return None
         thing = thing_of(command.key)
         if not before.under(*thing) and wanted.under(*thing):
-            self._things[thing] = wanted.under(*thing)
+            self._things[thing] = wanted.under(*thing), rejected
             return thing
-        self._lines[command.key] = wanted.lines.get(command.key)
+        self._lines[command.key] = wanted.lines.get(command.key), rejected
         return None
 
     def forget(self, concerned: Callable[[Key], bool]) -> None:
         """Forget what was refused of a daemon that is another now; networks are bgpd's."""
-        self._lines = {key: line for key, line in self._lines.items() if not concerned(key)}
-        self._things = {key: lines for key, lines in self._things.items() if not concerned(key)}
+        self._lines = {key: refused for key, refused in self._lines.items() if not concerned(key)}
+        self._things = {key: refused for key, refused in self._things.items() if not concerned(key)}
         if concerned(("network",)):
             self._networks.clear()
 
     def leave_out(self, wanted: Config, present: Config) -> None:
         """Want at present what was refused; what reads otherwise by now is forgotten and sent again."""
-        for thing, lines in list(self._things.items()):
+        for thing, (lines, _) in list(self._things.items()):
             if wanted.under(*thing) == lines:
                 wanted.leave(present, thing)
             else:
                 del self._things[thing]
-        for key, line in list(self._lines.items()):
+        for key, (line, _) in list(self._lines.items()):
             if wanted.lines.get(key) == line and wanted.under(*thing_of(key)):
                 _leave(wanted.lines, key, present.lines)
             else:
                 del self._lines[key]
-        for network, name in list(self._networks.items()):
+        for network, (name, _) in list(self._networks.items()):
             if wanted.networks.get(network) == name:
                 _leave(wanted.networks, network, present.networks)
             else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import resource
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from tests.lab.waiting import wait_until
 from tests.unit.speaker.bgp.vty_daemons import VtyDaemons, vty_daemons
 
 SECONDS = 20.0
+SELECTABLE = 1024
+"""FD_SETSIZE."""
 PREFIX = prefix_of(Address.parse("198.51.100.1"), 32)
 PLAIN = merged([Contribution(Attributes())])
 PEERS = {"tor": Peer(name="tor", my_asn=64512, peer_asn=64513, address=Address.parse("192.0.2.1"))}
@@ -101,6 +106,35 @@ def test_question_is_answered_whatever_fails_before_its_turn(driver: Driver, mon
             with pytest.raises(VtyError, match=r"failed|no connection"):
                 question.result(SECONDS)
     wait_until(lambda: answered(driver), SECONDS, "the next question has its answer")
+
+
+def test_sockets_with_high_numbers_are_waited_for_like_any(daemons: VtyDaemons, many_open_files: None) -> None:
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    driver = Driver(daemons.sockets, report=events.put)
+    driver.start()
+    try:
+        for daemon in Daemon:
+            assert isinstance(events.get(timeout=SECONDS), Connected)
+            assert driver.ask(daemon, "show version").result(SECONDS).status == 0
+        assert events.empty()
+    finally:
+        driver.stop(SECONDS)
+
+
+@pytest.fixture
+def many_open_files() -> Iterator[None]:
+    """More than select() can tell apart."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert before[1] == resource.RLIM_INFINITY or before[1] > 2 * SELECTABLE
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * SELECTABLE, before[1]))
+    with ExitStack() as opened:
+        first = opened.enter_context(Path("/dev/null").open())
+        number = 0
+        while number < SELECTABLE:
+            number = os.dup(first.fileno())
+            opened.callback(os.close, number)
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def answered(driver: Driver) -> bool:

@@ -15,11 +15,15 @@ from allocator.bgp.command import Daemon
 
 @dataclass
 class VtyDaemons:
-    """Both daemons. An answer is text; of what `silent` names there is none for as long as it is named."""
+    """Both daemons. An answer is text; of what `silent` names there is none for as long as it is named.
+
+    What `refused` names is answered as a command that FRR does not know.
+    """
 
     sockets: Path
     answers: dict[str, str] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
 
     def start(self, stopping: threading.Event) -> list[threading.Thread]:
@@ -69,7 +73,8 @@ class VtyDaemons:
         while command in self.silent and not stopping.is_set():
             time.sleep(0.01)
         try:
-            connection.sendall(self.answers.get(command, "").encode() + b"\0\0\0\0")
+            status = b"\2" if command in self.refused else b"\0"
+            connection.sendall(self.answers.get(command, "").encode() + b"\0\0\0" + status)
         except OSError:
             return
 

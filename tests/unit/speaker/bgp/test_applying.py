@@ -1,0 +1,88 @@
+"""What stays refused or waits for its turn is reported for as long as it does, and no longer; the daemons are played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from allocator.bgp.command import Reset
+from allocator.bgp.desired import Difference
+from allocator.bgp.inputs import Password, Peer
+from allocator.bgp.rendering import Rendering
+from allocator.core.addresses import Address
+from allocator.core.selectors import Operator, Requirement, Selector
+from speaker.bgp.applying import Applying
+from speaker.bgp.events import Event, Rejected
+from speaker.bgp.frr_reports import FrrReports
+from speaker.bgp.reports import Snapshot
+from tests.unit.speaker.bgp.vty_daemons import VtyDaemons, vty_daemons
+
+TOR = Peer(name="tor", my_asn=64512, peer_asn=64513, address=Address.parse("192.0.2.1"), router_id="10.0.0.1")
+SELECTING = (Selector(frozenset({Requirement("rack", Operator.EXISTS)})),)
+REFUSED = "neighbor 192.0.2.1 description rack 4"
+
+
+class Node:
+    """What sends to FRR and what sums up its reports, driven step by step."""
+
+    def __init__(self, daemons: VtyDaemons) -> None:
+        self.reports = FrrReports()
+        self.rendering = Rendering()
+        self.events: list[Event] = []
+        self.permitted = True
+        self.applying = Applying(
+            self.rendering, daemons.sockets, report=self._take, may_reset=lambda _: self.permitted
+        )
+        assert self.applying.connect()
+
+    def want(self, *peers: Peer) -> Snapshot:
+        """Have FRR asked for these sessions; return what is reported then."""
+        self.rendering.update(Difference({peer.name: peer for peer in peers}))
+        self.applying.apply()
+        return self.reports.snapshot(Snapshot(node="node-1"))
+
+    def _take(self, event: Event) -> None:
+        self.events.append(event)
+        self.reports.take(event)
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[VtyDaemons]:
+    with vty_daemons(tmp_path) as played:
+        yield played
+
+
+@pytest.fixture
+def node(daemons: VtyDaemons) -> Iterator[Node]:
+    found = Node(daemons)
+    yield found
+    found.applying.close()
+
+
+@pytest.mark.parametrize("then", [[TOR], []], ids=["the edit is taken back", "the peer is deleted"])
+def test_reset_that_is_not_wanted_any_more_waits_no_longer(node: Node, then: list[Peer]) -> None:
+    node.want(TOR)
+    node.permitted = False
+    assert node.want(replace(TOR, password=Password("other"))).withheld == (Reset("", TOR.id, "password set"),)
+    node.permitted = not then
+    assert node.want(*then).withheld == ()
+
+
+def test_refusal_is_reported_until_something_else_is_asked_for(daemons: VtyDaemons, node: Node) -> None:
+    daemons.refused.add(REFUSED)
+    peer = replace(TOR, description="rack 4")
+    assert [each.peer for each in node.want(peer).rejected] == ["tor"]
+    # Nothing that FRR sees of it: it is not asked again, and refuses it still.
+    assert [each.peer for each in node.want(replace(peer, node_selectors=SELECTING)).rejected] == ["tor"]
+    assert [each.peer for each in node.want(replace(peer, name="rack-4")).rejected] == ["rack-4"]
+    assert node.want(replace(peer, description="rack 5")).rejected == ()
+    assert sum(isinstance(event, Rejected) for event in node.events) == 2
+
+
+def test_refused_router_of_a_session_that_is_gone_is_reported_no_longer(daemons: VtyDaemons, node: Node) -> None:
+    daemons.refused.add("router bgp 64512")
+    assert len(node.want(TOR).rejected) == 1
+    assert node.want(replace(TOR, my_asn=64500)).rejected == ()
