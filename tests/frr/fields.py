@@ -174,7 +174,11 @@ PEER_OTHERWISE = {
     "disableMP": "has no effect",
 }
 
-ENDPOINTS: list[dict[str, Any]] = [{"peerAddress": "192.0.2.1"}, {"peerAddress": "2001:db8::1"}, {"interface": "eth0"}]
+ENDPOINTS: list[dict[str, Any]] = [
+    {"peerAddress": "192.0.2.1"},
+    {"peerAddress": "2001:db8::1"},
+    {"interface": "eth0"},
+]
 REMOTES: list[dict[str, Any]] = [
     {"peerASN": 64501},
     {"peerASN": 64500},

@@ -1,4 +1,4 @@
-"""What stays refused or waits for its turn is reported for as long as it does, and no longer; the daemons are played."""
+"""What stays refused or waits for its turn is reported as long as it does, and no longer; the daemons are played."""
 
 from __future__ import annotations
 
