@@ -214,8 +214,8 @@ class Driver:
         """Wait for something to do, and then a moment for more."""
         # Not select(), which knows no number from 1,024 on: a node with many interfaces has as many sockets.
         watched = select.poll()
-        for each in (self._wake_in, *self._applying.links.values()):
-            watched.register(each, select.POLLIN)
+        for end in (self._wake_in.fileno(), *(link.fileno() for link in self._applying.links.values())):
+            watched.register(end, select.POLLIN)
         ready = dict(watched.poll(None if timeout_seconds is None else 1000 * timeout_seconds))
         if self._wake_in.fileno() in ready:
             time.sleep(self._coalesce_seconds)
