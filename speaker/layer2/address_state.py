@@ -132,9 +132,9 @@ class AddressStates:
         """
         return self.is_answered(claim.address) and self._conflicts.rivalled(claim, node, now)
 
-    def ask_from(self, asks_from: AsksFrom, now: float) -> None:
-        """Begin every round of probes before a first answer again: other interfaces are there, or heard."""
-        for address in self._held_back:
+    def ask_from(self, addresses: Iterable[Address], asks_from: AsksFrom, now: float) -> None:
+        """Begin the rounds of probes before a first answer again: other interfaces are there, or heard."""
+        for address in self._held_back.intersection(addresses):
             self._probation.begin(address, max(now, asks_from(address, self.wanted[address])))
 
     def ask_anew(self, now: float) -> None:

@@ -74,8 +74,10 @@ class Announcer:
     ) -> None:
         """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has.
 
-        Without `probe` every address is answered at once; who else claims it is reported all the same. So is what
-        `is_vacant`: the LAN was asked about it just before. That is called with the announcer's lock.
+        Without `probe` every address is answered at once, and the LAN is never asked: where a router answers for
+        every address, its answer would be a conflict each time. Who claims an address unasked is reported all the
+        same. What `is_vacant` is answered at once, too: the LAN was asked about it just before. That is called with
+        the announcer's lock.
         """
         self._is_vacant = is_vacant
         self._metrics = metrics
@@ -223,11 +225,9 @@ class Announcer:
 
     def _reach(self, names: list[str]) -> None:
         """What is sent on these interfaces reaches others than before: ask, and announce, again."""
-        here = [
-            address for address, scope in self._states.wanted.items() if any(scope.includes(name) for name in names)
-        ]
+        here = self._endpoints.concerned(names, self._states.wanted)
         if here:
-            self._states.ask_from(self._endpoints.asks_from, time.monotonic())
+            self._states.ask_from(here, self._endpoints.asks_from, time.monotonic())
             self._states.announce_again(here, Reason.INTERFACE)
         self._changed.notify_all()
 
@@ -342,7 +342,7 @@ class Announcer:
 
     def _send(self, address: Address, reason: Reason | None) -> None:
         scope = self._states.wanted[address]
-        refused = self._endpoints.send(address, scope, reason)
+        refused = self._endpoints.send(address, scope, reason, asks=self._probe)
         if refused is not None:
             self._note_refused({address: refused}, [address])
         if address in self._known_vacant:

@@ -153,17 +153,29 @@ class InterfaceEndpoints:
                     found[address] = refusals[broken[0]]
         return found
 
-    def send(self, address: Address, scope: Scope, reason: Reason | None) -> str | None:
+    def concerned(self, names: Collection[str], wanted: Mapping[Address, Scope]) -> list[Address]:
+        """Return the addresses about which an interface of these names has a say.
+
+        Another's coming and going, a container network's, is no reason to ask or to announce again.
+        """
+        return [
+            address
+            for address, scope in wanted.items()
+            if any(each.name in names for each in self._relevant(address, scope, self._present))
+        ]
+
+    def send(self, address: Address, scope: Scope, reason: Reason | None, *, asks: bool = True) -> str | None:
         """Announce the address for the reason, or ask for it (None), on every interface of the scope.
 
-        Return what the kernel refuses, if that leaves nobody who could hear of the address.
+        Nothing is asked where it is not to be (`asks`). Return what the kernel refuses, if that leaves nobody who
+        could hear of the address.
         """
         refusals: dict[Interface, str] = {}
         for interface, endpoint in self._present.items():
             if not self._carries(interface, address, scope):
                 continue
             # A refresh also asks: a host that took the address silently would stay unnoticed without end.
-            if reason in (None, Reason.REFRESH):
+            if asks and reason in (None, Reason.REFRESH):
                 endpoint.probe(address)
             try:
                 if reason is not None and endpoint.announce(address):

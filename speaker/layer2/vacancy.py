@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -103,9 +103,10 @@ class Vacancy:
         """Return of which addresses frames are to be heard, and on which interfaces."""
         return {address: look.question.scope for address, look in self._looks.items()}
 
-    def restart(self, now: float) -> None:
-        """Count nothing that was found, and ask anew: frames may have been lost."""
-        for address, look in self._looks.items():
+    def restart(self, now: float, addresses: Iterable[Address] | None = None) -> None:
+        """Count nothing that was found of these, or of any, and ask anew: frames may have been lost."""
+        for address in self._looks if addresses is None else addresses:
+            look = self._looks[address]
             look.vacant_at = None
             self._begin(address, look, now, full=True)
 

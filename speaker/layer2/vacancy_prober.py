@@ -126,19 +126,21 @@ class VacancyProber:
             return self._may_send() and not self._interrupted and self._vacancy.is_vacant(address, time.monotonic())
 
     def set_interfaces(self, interfaces: Iterable[Interface]) -> None:
-        """Follow the node's interfaces; on new ones everything is asked anew."""
+        """Follow the node's interfaces; what new ones have a say about is asked anew."""
         with self._changed:
-            if self._endpoints.follow(interfaces):
-                self._vacancy.restart(time.monotonic())
+            if names := self._endpoints.follow(interfaces):
+                self._ask_anew(names)
                 self._watch()
-                self._changed.notify_all()
 
     def _heard(self, name: str) -> None:
         """A port that has learned: what was asked through it before reached nobody."""
         with self._changed:
             if self._endpoints.heard(name):
-                self._vacancy.restart(time.monotonic())
-                self._changed.notify_all()
+                self._ask_anew([name])
+
+    def _ask_anew(self, names: list[str]) -> None:
+        self._vacancy.restart(time.monotonic(), self._endpoints.concerned(names, self._vacancy.scopes()))
+        self._changed.notify_all()
 
     def _watch(self) -> None:
         self._endpoints.answer(self._vacancy.scopes(), frozenset(), {})

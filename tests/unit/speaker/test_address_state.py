@@ -255,7 +255,7 @@ def test_a_question_waits_until_it_reaches_somebody() -> None:
     run(held, 3.0)
     assert held.answered() == {OTHER}
     reaches.clear()
-    held.ask_from(lambda address, _: reaches.get(address, 0.0), 3.0)
+    held.ask_from(held.wanted, lambda address, _: reaches.get(address, 0.0), 3.0)
     sent = [step for _, step in run(held, 3.0 + PROBES * PROBE_SECONDS) if step == Timer(VIP, None)]
     assert len(sent) == PROBES, "it is asked for now, as often as ever"
     assert held.answered() == {VIP, OTHER}
