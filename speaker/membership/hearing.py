@@ -174,6 +174,7 @@ class Hearing:
             incarnation=incarnation,
             neighbour_since=former.neighbour_since,
             reads=former.reads,
+            parted=former.heard_out or former.phase is Phase.LEAVING,
         )
         self._reasons[node] = ("restarted", None)
         self._lans.forget(node)
@@ -204,6 +205,7 @@ class Hearing:
                 peer.stated = True
                 self._states = None
                 self.stale.summary = True
+        peer.introduced = peer.parted if peer.phase is Phase.STARTING else peer.introduced and peer.hears_us
         if before != _decisive(peer):
             self.stale.side = self.stale.summary = True
 
@@ -228,7 +230,7 @@ class Hearing:
     def _give_up(self, node: str, peer: Peer, now: float) -> None:
         silence = peer.silence(now)
         self._reasons[node] = (f"silent for {silence:.3f} s", silence)
-        peer.fresh = peer.known_since_fresh = peer.hears_us = False
+        peer.fresh = peer.known_since_fresh = peer.hears_us = peer.introduced = False
         peer.challenge = self._new_number()
         # Should it live after all, its answer brings it back at once.
         self._schedule.hurry(node)

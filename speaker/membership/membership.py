@@ -105,6 +105,8 @@ class Membership:
         self._fenced_until = 0.0
         self._reached: frozenset[str] = frozenset()
         self._alive: frozenset[str] = frozenset()
+        self._returning: frozenset[str] = frozenset()
+        self._returned = False
         self._own = NOTHING
         self._dated_until: float | None = None
         self._liveness: Liveness | None = None
@@ -202,6 +204,13 @@ class Membership:
             self.fenced = False
             self._hearing.unproven.clear()
         return 0.0, changes
+
+    def take_returned(self) -> bool:
+        """Return whether, since the last call, a peer has come to this side, or back to it, that may have announced
+        something unheard. A process that was heard before it served, of a node whose former one was heard to its end,
+        has not: a speaker that is restarted makes nobody announce anything."""
+        returned, self._returned = self._returned, False
+        return returned
 
     def next_deadline(self) -> float:
         """When `tick` and `outgoing` may next have something to do, if nothing is heard or advertised."""
@@ -321,6 +330,11 @@ class Membership:
             self._alive,
             frozenset(node for node in self._reached if self._table.peers[node].can_announce),
         )
+        # What others say of it does not show what it announced: that is known once it is heard itself.
+        came = (self._returning | (self._alive - before)) & self._alive
+        heard = frozenset(node for node in came if self._table.peers[node].heard_out)
+        self._returning = came - heard
+        self._returned |= any(not self._table.peers[node].introduced for node in heard)
         self._advertise(now)
         return [
             *(PeerChange(node, False, *self._hearing.why(node)) for node in sorted(before - self._alive)),

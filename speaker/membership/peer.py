@@ -41,6 +41,11 @@ class Peer:
     """Whether the state of this process of it was known once; a newer one may be under way."""
     known_since_fresh: bool = False
     """Whether that was since it was last given up: what it claimed before may be long over."""
+    parted: bool = False
+    """Whether the node's process before this one was heard to its end: it left, or was replaced while heard."""
+    introduced: bool = False
+    """Whether that was so, and this process was heard before it served, and has heard this node since: the node has
+    announced nothing unheard."""
     acknowledged: int = 0
     """The version of our state that it says it has."""
     sent_at: float = -1.0
@@ -56,6 +61,11 @@ class Peer:
     def known(self) -> bool:
         """Whether we have its whole present state."""
         return self.received.version >= self.version
+
+    @property
+    def heard_out(self) -> bool:
+        """Whether hearing is mutual, and its state known since."""
+        return self.fresh and self.hears_us and self.known_since_fresh
 
     @property
     def linked(self) -> bool:

@@ -82,7 +82,6 @@ class Heartbeats:
         """What the Leases are to be asked about."""
         self._doubt_at = 0.0
         self._ready = False
-        self._everywhere = False
         self._changes: list[PeerChange] = []
         self._reported = Liveness()
         self._unheard: frozenset[str] = frozenset()
@@ -170,10 +169,7 @@ class Heartbeats:
 
         def advertise(now: float) -> None:
             self._membership.advertise(state, now)
-            # With a cable out, the usual way to a peer may be the one that is gone. With the cable in, a way that
-            # fails means that clients do not get through either: going round it would keep this node elected.
-            self._everywhere = any(link.lost for link in state.links)
-            self._socket.set_lans(subnet for link in state.links for subnet in link.subnets)
+            self._socket.set_links(state.links)
 
         self._ask(advertise)
 
@@ -268,8 +264,8 @@ class Heartbeats:
             log.warning("interface.cut-off", interface=name, reason=reason)
         # A peer that comes back may have had us for dead (a partition that healed), and after a stall of our own all
         # of them may have: either way the LAN may have learned another holder of what we announce.
-        served = self._membership.node in self._reported.alive
-        shaken = served and (stalled > 0 or any(change.alive for change in changes))
+        served, returned = self._membership.node in self._reported.alive, self._membership.take_returned()
+        shaken = served and (stalled > 0 or returned)
         if stalled:
             log.warning("membership.stalled", seconds=f"{stalled:.3f}", answering=not liveness.fenced)
         if liveness == self._reported and not shaken:
@@ -318,7 +314,6 @@ class Heartbeats:
             self._socket.put(
                 node,
                 heartbeat.encode(self._key),
-                everywhere=self._everywhere,
                 in_trouble=self._membership.in_trouble(node),
                 met=self._membership.met(node),
             )

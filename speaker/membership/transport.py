@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from allocator.core.addresses import Address, AddressError
 from speaker.membership.datagrams import Datagrams, socket_address
 from speaker.membership.heartbeat import MAXIMUM_BYTES
-from speaker.membership.link import Subnet
+from speaker.membership.link import Link, Subnet
 
 _SOURCES_REMEMBERED = 4096
 
@@ -24,8 +24,8 @@ def accept_all(*_: object) -> None:
 class HeartbeatSocket:
     """Sends to nodes by name over the addresses they are known by.
 
-    A node is reached at the first of them; one in trouble where it was last heard from, as long as that is one of its
-    own. `everywhere` tries all of them. Owned by one thread.
+    A node is reached at the first of them, or at all, where the interface that leads there has lost its link; one in
+    trouble where it was last heard from, as long as that is one of its own. Owned by one thread.
     """
 
     def __init__(self, port: int, address: str | None = None, restrict: Restrict = accept_all) -> None:
@@ -39,7 +39,9 @@ class HeartbeatSocket:
         self._datagrams = Datagrams(self._socket, longest_bytes=MAXIMUM_BYTES + 1)
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._restrict = restrict
+        self._links: tuple[Link, ...] = ()
         self._lans: frozenset[Subnet] = frozenset()
+        self._ways_lost: dict[str, bool] = {}
         self._sources: frozenset[Subnet] = frozenset()
         self._expected: dict[str, bool] = {}
         self._paths: dict[str, str] = {}
@@ -64,14 +66,17 @@ class HeartbeatSocket:
         self._addresses = {node: known_addresses(known) for node, known in addresses.items()}
         self._paths = {node: path for node, path in self._paths.items() if node in self._addresses}
         self._named = {}
+        self._ways_lost.clear()
         for address in {address for known in self._addresses.values() for address in known}:
             with contextlib.suppress(OSError):
                 self._named[address] = socket_address(address, self._port, self._socket.family)
         self._expect()
 
-    def set_lans(self, subnets: Iterable[Subnet]) -> None:
-        """Expect nodes in these subnets, too: those that this node has."""
-        self._lans = frozenset(subnets)
+    def set_links(self, links: Iterable[Link]) -> None:
+        """Know this node's interfaces: nodes are expected in their subnets, too, and reached over them."""
+        self._links = tuple(links)
+        self._lans = frozenset(subnet for link in self._links for subnet in link.subnets)
+        self._ways_lost.clear()
         self._expect()
 
     def expects(self, source: str) -> bool:
@@ -104,8 +109,12 @@ class HeartbeatSocket:
         if self._paths.get(node) != source and source in self._addresses.get(node, ()):
             self._paths[node] = source
 
-    def put(self, node: str, datagram: bytes, *, everywhere: bool, in_trouble: bool, met: bool) -> None:
+    def put(self, node: str, datagram: bytes, *, in_trouble: bool, met: bool) -> None:
         """Have `flush` send this to a node.
+
+        With a cable out, the usual way to it may be the one that is gone. With the cable in, a way that fails means
+        that clients do not get through either: going round it would keep this node elected. So would going round it
+        because of some other interface that is down.
 
         To one that was `met` the kernel goes on sending where it was, also while it is silent. It would come to ask
         for the hardware address, once a second, and until that is answered nothing would pass when the network is
@@ -113,12 +122,18 @@ class HeartbeatSocket:
         """
         addresses = self._addresses.get(node, ())
         path = self._paths.get(node)
-        if in_trouble and path in addresses and not everywhere:
-            addresses = (path,)
-        elif not everywhere:
-            addresses = addresses[:1]
+        if not self._way_is_lost(node):
+            addresses = (path,) if in_trouble and path in addresses else addresses[:1]
         waiting = self._waiting.setdefault(socket.MSG_CONFIRM if met else 0, [])
         waiting += [(self._named[address], datagram) for address in addresses if address in self._named]
+
+    def _way_is_lost(self, node: str) -> bool:
+        """Whether an interface that leads to the node's first address has no link."""
+        lost = self._ways_lost.get(node)
+        if lost is None:
+            usual = self.usual(node)
+            lost = self._ways_lost[node] = usual is not None and _is_lost(Address.parse(usual), self._links)
+        return lost
 
     def usual(self, node: str) -> str | None:
         """Return the address at which a node gets what is sent to it in the regular way."""
@@ -139,6 +154,13 @@ class HeartbeatSocket:
                 refused += self._datagrams.send(waiting, flags=flags)
             waiting.clear()
         return refused
+
+
+def _is_lost(address: Address, links: Iterable[Link]) -> bool:
+    """Return whether an interface to the address has no link: one in its subnet; else one with the default route."""
+    links = tuple(links)
+    leading = [link for link in links if any(address in subnet for subnet in link.subnets)]
+    return any(link.lost for link in leading or [link for link in links if link.default_route])
 
 
 def _open(address: str | None) -> tuple[socket.socket, str]:

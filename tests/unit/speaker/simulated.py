@@ -491,13 +491,14 @@ class Cluster:
         for heartbeat, source in member.inbox:
             changes += membership.heard(heartbeat, self.now, source)[1]
         member.inbox.clear()
-        changes += membership.tick(self.now)[1]
+        stalled, gone = membership.tick(self.now)
+        changes += gone
         member.changes += [(self.now, change) for change in changes]
         member.closed |= membership.fenced
         if membership.phase is Phase.STARTING and membership.settled(self.now):
             membership.enter(Phase.SERVING, self.now)
         self._decide(member)
-        if any(change.alive for change in changes):
+        if membership.take_returned() or stalled:
             # As `Heartbeats` says that this node was shaken.
             member.announced_again += [(self.now, address) for address in member.answered]
         self._send(member)

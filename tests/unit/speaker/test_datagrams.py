@@ -87,7 +87,7 @@ def test_a_turn_of_the_heartbeats_never_lets_go_of_the_interpreter() -> None:
         gate.release()
         for _ in range(50):
             for _ in range(20):
-                transport.put("me", heartbeat.encode(KEY), everywhere=False, in_trouble=False, met=True)
+                transport.put("me", heartbeat.encode(KEY), in_trouble=False, met=True)
             assert transport.flush() == []
             for datagram, _ in transport.receive(100):
                 assert Heartbeat.decode(datagram, KEY) == heartbeat

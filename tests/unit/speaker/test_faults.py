@@ -158,6 +158,44 @@ def test_the_winner_tells_the_lan_again_once_the_loser_has_stopped() -> None:
         assert told, f"{holder} did not announce {address} again"
 
 
+@pytest.mark.parametrize("crashes", [False, True], ids=["it leaves", "it crashes and is back at once"])
+def test_a_speaker_that_is_restarted_has_nobody_announce_anything_again_but_what_moves(crashes: bool) -> None:
+    """Both its processes were heard all the time: nobody can have learned of them what is not so."""
+    cluster = calm(4)
+    moving = held_by(cluster, "node-4")
+    for member in cluster.members.values():
+        member.announced_again.clear()
+    if crashes:
+        cluster.kill("node-4")
+        cluster.run(0.2)
+    else:
+        cluster.leave("node-4")
+        cluster.run(2.0)
+    cluster.start("node-4")
+    cluster.run(BOUND_SECONDS)
+    assert cluster.members["node-4"].membership.hears == 3
+    for name in ("node-1", "node-2", "node-3"):
+        again = {str(address) for _, address in cluster.members[name].announced_again}
+        assert again <= moving, name
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["it returns", "it died meanwhile, and starts anew"])
+def test_a_speaker_that_served_unheard_has_all_announce_again(ends: bool) -> None:
+    cluster = calm(3)
+    cluster.cut("node-1")
+    cluster.run(2.0)
+    if ends:
+        cluster.kill("node-1")
+        cluster.run(1.0)
+    cluster.heal()
+    if ends:
+        cluster.start("node-1")
+    cluster.run(BOUND_SECONDS)
+    for name in ("node-2", "node-3"):
+        told = {str(address) for _, address in cluster.members[name].announced_again}
+        assert told >= held_by(cluster, name)
+
+
 LAN = Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("192.0.2.0/24"),), default_route=True)
 BRIDGE = Link(name="br-1234", mac=bytes(6), subnets=(Subnet.parse("172.18.0.0/16"),))
 

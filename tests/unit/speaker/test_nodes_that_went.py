@@ -102,7 +102,7 @@ def test_by_the_socket() -> None:
         for node in NODES:
             transport.set_addresses({node: ["127.0.0.2"]})
             transport.heard(node, "127.0.0.2")
-            transport.put(node, b"", everywhere=False, in_trouble=True, met=True)
+            transport.put(node, b"", in_trouble=True, met=True)
         transport.set_addresses({})
         transport.flush()
         assert mentioned(transport) == set()

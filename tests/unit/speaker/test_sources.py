@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.core.addresses import Address, Family
-from speaker.membership.link import Subnet
+from speaker.membership.link import Link, Subnet
 from speaker.membership.transport import HeartbeatSocket
 from speaker.netdev import bpf, filters
 
@@ -53,7 +53,7 @@ def test_the_kernel_drops_what_does_not_come_from_a_node(listening: tuple[Heartb
     for source in (STRANGER, NODE, STRANGER):
         send(source, "127.0.0.1", port)
     assert received(transport) == [NODE]
-    transport.set_lans([Subnet.parse("127.0.0.0/24")])
+    transport.set_links([Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("127.0.0.0/24"),))])
     send(STRANGER, "127.0.0.1", port)
     assert received(transport) == [STRANGER], "a node may have any address of a LAN of this one's"
 
@@ -79,7 +79,7 @@ def test_the_check_of_a_source_is_exact(nodes: list[int], other: int, length: in
     with closing(transport):
         lan = Subnet.parse(f"{Address(Family.IPV4, nodes[0])}/{length}")
         transport.set_addresses({"node": [str(Address(Family.IPV4, value)) for value in nodes]})
-        transport.set_lans([lan])
+        transport.set_links([Link(name="eth0", mac=bytes(6), subnets=(lan,))])
         asked = Address(Family.IPV4, other)
         assert transport.expects(str(asked)) == (other in nodes or asked in lan)
         assert all(transport.expects(str(Address(Family.IPV4, value))) for value in nodes)

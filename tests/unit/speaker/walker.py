@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from random import Random
 
 from allocator.core.addresses import Address
+from speaker.layer2.gratuitous import BURST_SECONDS
 from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
 from speaker.membership.membership import STEADY_SECONDS
 from tests.unit.speaker.simulated import Cluster, Member, lan_links
@@ -46,7 +47,12 @@ class Walk:
             for number, name in enumerate(self.cluster.names, 1):
                 self.cluster.links(name, lan_links(number))
         self.changed_at = self.cluster.now
+        self.whole_at = 0.0
+        """When each node reached every other again, the last time that one did not."""
         self._wrong_since: dict[tuple[Address, str], float] = {}
+        self._announced: dict[tuple[Address, str], float] = {}
+        self._answering: dict[Address, set[str]] = {}
+        self._led_astray: dict[tuple[Address, str], tuple[float, frozenset[str]]] = {}
         self.cluster.watch = self._look
         self.cluster.run(CALM_SECONDS)
 
@@ -106,11 +112,23 @@ class Walk:
             if pause_seconds and out:
                 cluster.out |= out
 
+        apart = any(not cluster.reaches(*pair) for pair in permutations(cluster.names, 2))
         self.do("heal", repair, 0.0)
         for name in cluster.names:
             if name in cluster.out:
                 self.do(f"the port of {name} forwards", partial(cluster.rejoin, name), pause_seconds)
+        self.whole_at = cluster.now if apart else self.whole_at
         self.cluster.run(seconds)
+
+    def check_lan(self) -> None:
+        """Whoever learned another node for an address has been told since who holds it."""
+        for address, holders in self.holders().items():
+            (holder,) = holders
+            told_until = self._announced[Address.parse(address), holder] + BURST_SECONDS[-1]
+            for (led, node), (at, apart) in self._led_astray.items():
+                since = max(at, self.whole_at) if holder in apart else at
+                if str(led) == address and node != holder and told_until < since:
+                    self.fail(f"{holder} holds {address}; hosts know it at {node} since {at:.2f}")
 
     def holders(self) -> dict[str, set[str]]:
         """Who answers for each address."""
@@ -131,6 +149,7 @@ class Walk:
         wrong: set[tuple[Address, str]] = set()
         for address in ADDRESSES:
             holders = cluster.holders(address)
+            self._note_announced(address, holders)
             for one, other in combinations(sorted(holders), 2):
                 if self._hear_each_other(one, other):
                     wrong.add((address, f"{one} and {other}"))
@@ -145,6 +164,24 @@ class Walk:
             since = max(self._wrong_since.setdefault(key, cluster.now), self.changed_at)
             if cluster.now - since > self._bound():
                 self.fail(f"{key[0]} is answered by {key[1]} since {since:.2f}")
+
+    def _note_announced(self, address: Address, holders: set[str]) -> None:
+        """Remember when each node last announced the address, and until when it was known at its hardware address."""
+        cluster = self.cluster
+        for name, member in cluster.members.items():
+            known = self._announced.get((address, name), 0.0)
+            for at, which in reversed(member.announced_again):
+                if at <= known:
+                    break
+                if which == address:
+                    self._announced[address, name] = at
+                    break
+        for name in holders:
+            if name not in self._answering.get(address, ()):
+                self._announced[address, name] = cluster.now
+            apart = frozenset(other for other in cluster.names if not cluster.reaches(name, other))
+            self._led_astray[address, cluster.members[name].leads_to(address)] = (cluster.now, apart)
+        self._answering[address] = set(holders)
 
     def _bound(self) -> float:
         """Where nobody hears anybody, a speaker that died is known by its Lease alone."""
@@ -188,6 +225,7 @@ def walk_one_fault(seed: int) -> None:
             walk.fail(f"{address} is answered by {sorted(holder)} in the end")
         if holder != before[address] and not holder <= during[address] and during[address] != set():
             walk.fail(f"{address} moved twice: {before[address]}, {during[address]}, {holder}")
+    walk.check_lan()
 
 
 def walk_many_faults(seed: int) -> None:
@@ -205,6 +243,7 @@ def walk_many_faults(seed: int) -> None:
     walk.cluster.run(CALM_SECONDS)
     if walk.holders() != before:
         walk.fail(f"it does not come to rest: {before}, {walk.holders()}")
+    walk.check_lan()
 
 
 if __name__ == "__main__":
