@@ -15,7 +15,7 @@ from pathlib import Path
 from flask import Flask
 
 from allocator.process import logs
-from webhook import tls
+from webhook import intake, tls
 from webhook.app import create_app
 from webhook.certificates import mend
 from webhook.gate import Gate
@@ -30,6 +30,8 @@ BARE = "/bare"
 """A route that is answered without a token as well, as during an upgrade."""
 SECRET = b"s" * 64
 CLIENT_SECONDS = 1.0
+REQUEST_SECONDS = 5.0
+"""Half of what the webhook has: tests wait for it."""
 DRAIN_SECONDS = 2.0
 SLOW = "slow"
 """Objects of this name take SLOW_SECONDS to review; every answer warns of how long its review waited for a thread."""
@@ -81,5 +83,6 @@ class Nothing:
 if __name__ == "__main__":
     logs.configure("info")
     tls._CLIENT_SECONDS = CLIENT_SECONDS
+    intake.REQUEST_SECONDS = REQUEST_SECONDS
     folder = Path(sys.argv[2])
     serve(lambda: Nothing(folder), listener=listen(int(sys.argv[1])), drain_seconds=DRAIN_SECONDS)

@@ -20,11 +20,11 @@ from typing import Self
 import pytest
 
 from allocator.process.connection_limits import PER_PEER, TOTAL
-from tests.cluster.serving_program import BARE, ROUTE, SECRET, SERVER_NAME, SLOW, SLOW_SECONDS
+from tests.cluster.serving_program import BARE, REQUEST_SECONDS, ROUTE, SECRET, SERVER_NAME, SLOW, SLOW_SECONDS
 from tests.lab.processes import Process
 from tests.lab.waiting import wait_until
 from tests.unit.webhook.reviews import review
-from webhook.intake import LINE_SECONDS, REQUEST_SECONDS
+from webhook.intake import LINE_SECONDS
 from webhook.path_token import path_with_token
 from webhook.serving import THREADS
 
@@ -46,6 +46,7 @@ class Server:
         self.directory = directory
         argv = [sys.executable, "-m", "tests.cluster.serving_program", str(self.port), str(directory)]
         self.process = Process(argv, name="serving", log=directory / "log")
+        self._log_begins = 0
         self.process.wait_until(lambda: self.get(PATH) == 200, 20, "the server answers", retry_on=(OSError,))
 
     def connect(self, address: str = "127.0.0.1", *, source: str = "") -> http.client.HTTPConnection:
@@ -65,11 +66,31 @@ class Server:
             connection.close()
 
     def log(self) -> str:
-        return self.process.log.read_text()
+        """What it has logged since the test began."""
+        return self.process.log.read_text()[self._log_begins :]
+
+    def begin_log(self) -> None:
+        self._log_begins = self.process.log.stat().st_size
+
+
+@pytest.fixture(scope="module")
+def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("lasting"))
+    yield running
+    running.process.sigkill()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(lasting_server: Server) -> Server:
+    """One server for all tests that leave it running, and each its own part of the log."""
+    assert lasting_server.process.alive, "a test before this one has ended it"
+    lasting_server.begin_log()
+    return lasting_server
+
+
+@pytest.fixture
+def mortal_server(tmp_path: Path) -> Iterator[Server]:
+    """One for a test that ends it."""
     running = Server(tmp_path)
     yield running
     running.process.sigkill()
@@ -81,6 +102,11 @@ def ask(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
     answer = connection.getresponse()
     assert json.loads(answer.read())["response"]["allowed"] is True
     return answer
+
+
+def test_an_idle_server_is_silent(server: Server) -> None:
+    server.get(PATH)
+    assert server.log() == ""
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -141,27 +167,22 @@ def test_what_is_no_tls_at_all_leaves_no_trace(server: Server) -> None:
     assert "Traceback" not in server.log()
 
 
-def test_on_sigterm_it_is_unready_first_and_answers_on(server: Server) -> None:
-    kept = server.connect()
+def test_on_sigterm_it_is_unready_first_and_answers_on(mortal_server: Server) -> None:
+    kept = mortal_server.connect()
     ask(kept)
-    os.kill(server.process.pid, signal.SIGTERM)
-    wait_until((server.directory / "draining").exists, 1.5, "it drains while requests are still taken")
+    os.kill(mortal_server.process.pid, signal.SIGTERM)
+    wait_until((mortal_server.directory / "draining").exists, 1.5, "it drains while requests are still taken")
     answer = ask(kept)
     assert answer.getheader("Connection") == "close"
-    ask(server.connect())
-    assert server.process.wait(20) == 0
-    assert (server.directory / "stopped").exists()
+    ask(mortal_server.connect())
+    assert mortal_server.process.wait(20) == 0
+    assert (mortal_server.directory / "stopped").exists()
 
 
-def test_a_dead_thread_ends_the_process_with_an_error(server: Server) -> None:
-    (server.directory / "casualty").touch()
-    assert server.process.wait(10) not in (0, None)
-    assert "event=thread.died threads=thread-of-the-test" in server.log()
-
-
-def test_an_idle_server_is_silent(server: Server) -> None:
-    server.get(PATH)
-    assert server.log() == ""
+def test_a_dead_thread_ends_the_process_with_an_error(mortal_server: Server) -> None:
+    (mortal_server.directory / "casualty").touch()
+    assert mortal_server.process.wait(10) not in (0, None)
+    assert "event=thread.died threads=thread-of-the-test" in mortal_server.log()
 
 
 class Drips:

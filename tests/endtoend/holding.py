@@ -55,8 +55,8 @@ def holders(site: SpeakerSite, *, without: Node | None = None) -> Holders:
 
     def sole() -> Holders:
         found = {}
-        for address in wanted:
-            (mac,) = site.asker.who_has(address, listen_seconds=0.1)
+        for address, macs in site.asker.who_have(wanted, listen_seconds=0.5).items():
+            (mac,) = macs
             found[address] = names[mac]
         assert without is None or without.name not in found.values()
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -15,132 +16,171 @@ from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
 from tests.lab.who_has import who_has
 
-VIP, NEXT = "203.0.113.50", "203.0.113.51"
-SQUATTED = f"{VIP}/32"
+APPLICATION = "taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The lab with a pool of a few addresses for one test: the address of another's host is not free for a while."""
+
+    lab: Lab
+    name: str
+    first: int
+
+    @property
+    def vip(self) -> str:
+        """The address that comes first, which the host has."""
+        return f"203.0.113.{self.first}"
+
+    @property
+    def next(self) -> str:
+        return f"203.0.113.{self.first + 1}"
+
+    def open(self) -> None:
+        """Make the pool, and wait until its first address would be given next."""
+        spec = {"addresses": [f"{self.vip}-203.0.113.{self.first + 3}"], "reuseDelaySeconds": 0}
+        self.lab.cluster().create(IP_ADDRESS_POOLS, self._ours(IP_ADDRESS_POOLS, spec), DEFAULT_NAMESPACE)
+        spec = {"ipAddressPools": [self.name], "interfaces": ["eth0"]}
+        self.lab.cluster().create(L2_ADVERTISEMENTS, self._ours(L2_ADVERTISEMENTS, spec), DEFAULT_NAMESPACE)
+        wait_until(lambda: self.pool_status().get("nextAddresses", [""])[0] == self.vip, 60, f"{self.vip} comes next")
+
+    def close(self) -> None:
+        self.lab.cluster().delete(L2_ADVERTISEMENTS, self.name, DEFAULT_NAMESPACE)
+        wait_until(self._pool_deleted, 20, "the pool is free to go", retry_on=(Conflict,))
+
+    def create_service(self, name: str, *, pinned: bool = False) -> None:
+        """Create a Service of the application that takes an address from the pool, or asks for the first one."""
+        ports = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
+        spec = {"type": "LoadBalancer", "selector": {"app": APPLICATION}, "ports": ports}
+        asked = {"metallb.io/loadBalancerIPs": self.vip} if pinned else {"metallb.io/address-pool": self.name}
+        document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": asked}}
+        self.lab.cluster().create(SERVICES, document | {"spec": spec}, "default")
+
+    def pool_status(self) -> Object:
+        return dict(self.lab.cluster().get(IP_ADDRESS_POOLS, self.name, DEFAULT_NAMESPACE).get("status") or {})
+
+    def states(self) -> dict[str, str]:
+        """The states of the pool's claims, by address."""
+        claims = [item["spec"] for item in self.lab.cluster().list(IP_ALLOCATIONS)["items"]]
+        return {claim["address"]: claim["state"] for claim in claims if claim["pool"] == self.name}
+
+    def conflict_lines(self, pod: str) -> list[str]:
+        lines = self.lab.logs(pod, "speaker").splitlines()
+        return [line for line in lines if "event=address.conflict " in line and f"ip={self.vip}" in line]
+
+    @contextmanager
+    def squatting(self) -> Iterator[Client]:
+        """A client's kernel has the address, and says nothing of it unless it is asked."""
+        squatter = self.lab.client()
+        squatter.host.run_ip(f"address add {self.vip}/32 dev eth0")
+        try:
+            yield squatter
+        finally:
+            squatter.host.run_ip(f"address del {self.vip}/32 dev eth0")
+
+    def _pool_deleted(self) -> bool:
+        """Delete the pool; refused as long as a claim of a deleted Service is there."""
+        self.lab.cluster().delete(IP_ADDRESS_POOLS, self.name, DEFAULT_NAMESPACE)
+        return True
+
+    def _ours(self, resource: Resource, spec: Object) -> Object:
+        metadata = {"name": self.name, "namespace": DEFAULT_NAMESPACE}
+        return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
 
 
 @pytest.fixture(scope="module")
-def installed(lab: Lab) -> Iterator[Lab]:
-    """The lab with AdmitLB, a pool of a few addresses, and an application."""
+def places(lab: Lab) -> Iterator[dict[str, Place]]:
+    """The lab with AdmitLB, a pool for each test, and an application."""
     lab.install()
-    spec = {"addresses": [f"{VIP}-203.0.113.53"], "reuseDelaySeconds": 0}
-    lab.cluster().create(IP_ADDRESS_POOLS, _ours(IP_ADDRESS_POOLS, spec), DEFAULT_NAMESPACE)
-    spec = {"ipAddressPools": ["taken"], "interfaces": ["eth0"]}
-    lab.cluster().create(L2_ADVERTISEMENTS, _ours(L2_ADVERTISEMENTS, spec), DEFAULT_NAMESPACE)
-    lab.deploy_http("taken")
-    yield lab
-    lab.cluster().delete(L2_ADVERTISEMENTS, "taken", DEFAULT_NAMESPACE)
-    wait_until(lambda: _pool_deleted(lab), 20, "the pool is free to go", retry_on=(Conflict,))
-    lab.kubectl("delete", "deployment", "taken")
+    lab.deploy_http(APPLICATION)
+    places = {name: Place(lab, name, first) for name, first in (("asked-for", 50), ("late", 54), ("given", 58))}
+    for place in places.values():
+        place.open()
+    yield places
+    # One that was reported as taken is asked about twice, half a minute apart, before it counts as free again.
+    wait_until(lambda: not lab.cluster().list(IP_ALLOCATIONS)["items"], 90, "no claim is left")
+    for place in places.values():
+        place.close()
+    lab.kubectl("delete", "deployment", APPLICATION)
 
 
 @pytest.fixture
-def admitlb(installed: Lab) -> Iterator[Lab]:
-    wait_until(lambda: _pool_status(installed).get("nextAddresses", [""])[0] == VIP, 60, f"{VIP} comes next")
-    yield installed
-    for name in ("taken", "second"):
+def services(lab: Lab, places: dict[str, Place]) -> Iterator[None]:
+    """Those that a test creates are gone after it."""
+    yield
+    for name in (*places, "second"):
         with suppress(NotFound):
-            installed.cluster().delete(SERVICES, name, "default")
-    # One that was reported as taken is asked about twice, half a minute apart, before it counts as free again.
-    wait_until(lambda: not _states(installed), 90, "no claim is left")
+            lab.cluster().delete(SERVICES, name, "default")
 
 
-@contextmanager
-def squatting(lab: Lab) -> Iterator[Client]:
-    """A client's kernel has the address, and says nothing of it unless it is asked."""
-    squatter = lab.client()
-    squatter.host.run_ip(f"address add {SQUATTED} dev eth0")
-    try:
-        yield squatter
-    finally:
-        squatter.host.run_ip(f"address del {SQUATTED} dev eth0")
-
-
-def test_an_address_that_a_host_has_is_not_given_until_it_is_gone(admitlb: Lab) -> None:
-    with squatting(admitlb) as squatter:
-        wait_until(lambda: _states(admitlb) == {VIP: "Conflicted"}, 60, "the address is marked")
-        allocation = admitlb.cluster().get(IP_ALLOCATIONS, VIP)
-        assert allocation["spec"]["foreignHost"]["hardwareAddress"] == squatter.host.mac("eth0")
-        wait_until(lambda: _pool_status(admitlb).get("conflictedIPv4") == 1, 10, "the pool counts it")
-        admitlb.cluster().create(SERVICES, _service("taken"), "default")
-        wait_until(lambda: _shown(admitlb, "taken") == [NEXT], 10, "the next address is given")
-        wait_until(lambda: squatter.http_get(f"http://{NEXT}/").status == 200, 20, "it serves", retry_on=(OSError,))
-    wait_until(lambda: VIP not in _states(admitlb), 90, "the address is free again")
-    admitlb.cluster().create(SERVICES, _service("second"), "default")
-    wait_until(lambda: _shown(admitlb, "second") == [VIP], 10, "it is given")
-
-
+@pytest.mark.usefixtures("services")
 def test_whoever_asks_for_an_address_that_a_host_has_gets_it_and_the_host_keeps_it_until_it_is_gone(
-    admitlb: Lab,
+    lab: Lab, places: dict[str, Place]
 ) -> None:
-    nodes = {node.mac("eth0"): node.name for node in admitlb.nodes.values()}
-    asker = admitlb.host("node-1")
-    with squatting(admitlb) as squatter:
-        wait_until(lambda: _states(admitlb) == {VIP: "Conflicted"}, 60, "the address is marked")
-        admitlb.cluster().create(SERVICES, _service("taken", pinned=True), "default")
-        wait_until(lambda: _shown(admitlb, "taken") == [VIP], 10, "it is assigned as asked for")
+    place = places["asked-for"]
+    nodes = {node.mac("eth0"): node.name for node in lab.nodes.values()}
+    asker = lab.host("node-1")
+    with place.squatting() as squatter:
+        wait_until(lambda: place.states() == {place.vip: "Conflicted"}, 60, "the address is marked")
+        place.create_service(place.name, pinned=True)
+        wait_until(lambda: _shown(lab, place.name) == [place.vip], 10, "it is assigned as asked for")
         said = wait_until(
-            lambda: [line for pod in _speakers(admitlb) for line in _conflict_lines(admitlb, pod)],
+            lambda: [line for pod in _speakers(lab) for line in place.conflict_lines(pod)],
             20,
             "a speaker says that the address is taken",
         )
         assert squatter.host.mac("eth0") in said[0]
-        assert who_has(asker, VIP, listen_seconds=0.3) == {squatter.host.mac("eth0")}
+        assert who_has(asker, place.vip, listen_seconds=0.3) == {squatter.host.mac("eth0")}
         # Nor does the host lose it when the speaker dies that left it the address.
-        (yielding,) = {pod for pod in _speakers(admitlb) if _conflict_lines(admitlb, pod)}
-        others = _speakers(admitlb) - {yielding}
-        admitlb.kill_component(yielding, "speaker")
-        wait_until(lambda: any(_conflict_lines(admitlb, pod) for pod in others), 20, "its successor finds the host")
-        assert who_has(asker, VIP, listen_seconds=0.3) == {squatter.host.mac("eth0")}
+        (yielding,) = {pod for pod in _speakers(lab) if place.conflict_lines(pod)}
+        others = _speakers(lab) - {yielding}
+        lab.kill_component(yielding, "speaker")
+        wait_until(lambda: any(place.conflict_lines(pod) for pod in others), 20, "its successor finds the host")
+        assert who_has(asker, place.vip, listen_seconds=0.3) == {squatter.host.mac("eth0")}
     # Asked again ten seconds later.
-    wait_until(lambda: squatter.who_has(VIP, listen_seconds=0.2) & nodes.keys(), 20, "a node answers")
-    wait_until(lambda: squatter.http_get(f"http://{VIP}/").status == 200, 20, "it serves", retry_on=(OSError,))
+    wait_until(lambda: squatter.who_has(place.vip, listen_seconds=0.2) & nodes.keys(), 20, "a node answers")
+    _wait_serves(squatter, place.vip)
 
 
-def test_a_host_that_comes_between_the_look_and_the_announcement_is_reported_at_once(admitlb: Lab) -> None:
+@pytest.mark.usefixtures("services")
+def test_a_host_that_comes_between_the_look_and_the_announcement_is_reported_at_once(
+    lab: Lab, places: dict[str, Place]
+) -> None:
+    place = places["late"]
     # What nobody answers for is known within seconds of becoming the next address.
-    wait_until(lambda: admitlb.client().who_has(VIP, listen_seconds=2.0) == set(), 20, "nobody has the address")
-    with squatting(admitlb):
-        admitlb.cluster().create(SERVICES, _service("taken"), "default")
-        wait_until(lambda: _shown(admitlb, "taken"), 10, "an address is given")
-        if _shown(admitlb, "taken") == [VIP]:
-            wait_until(lambda: _event(admitlb, "addressConflict"), 10, "the Service's author is told")
+    wait_until(lambda: lab.client().who_has(place.vip, listen_seconds=2.0) == set(), 20, "nobody has the address")
+    with place.squatting():
+        place.create_service(place.name)
+        wait_until(lambda: _shown(lab, place.name), 10, "an address is given")
+        if _shown(lab, place.name) == [place.vip]:
+            wait_until(lambda: _event(lab, "addressConflict", of=place.name), 10, "the Service's author is told")
+
+
+@pytest.mark.usefixtures("services")
+def test_an_address_that_a_host_has_is_not_given_until_it_is_gone(lab: Lab, places: dict[str, Place]) -> None:
+    """Takes longest, half a minute in which the addresses of the other tests become free as well."""
+    place = places["given"]
+    with place.squatting() as squatter:
+        wait_until(lambda: place.states() == {place.vip: "Conflicted"}, 60, "the address is marked")
+        allocation = lab.cluster().get(IP_ALLOCATIONS, place.vip)
+        assert allocation["spec"]["foreignHost"]["hardwareAddress"] == squatter.host.mac("eth0")
+        wait_until(lambda: place.pool_status().get("conflictedIPv4") == 1, 10, "the pool counts it")
+        place.create_service(place.name)
+        wait_until(lambda: _shown(lab, place.name) == [place.next], 10, "the next address is given")
+        _wait_serves(squatter, place.next)
+    wait_until(lambda: place.vip not in place.states(), 90, "the address is free again")
+    place.create_service("second")
+    wait_until(lambda: _shown(lab, "second") == [place.vip], 10, "it is given")
+
+
+def _wait_serves(client: Client, address: str) -> None:
+    wait_until(
+        lambda: client.http_get(f"http://{address}/").status == 200, 20, f"{address} serves", retry_on=(OSError,)
+    )
 
 
 def _speakers(lab: Lab) -> set[str]:
     return {pod["metadata"]["name"] for pod in lab.pods(DEFAULT_NAMESPACE, "component=speaker")}
-
-
-def _conflict_lines(lab: Lab, pod: str) -> list[str]:
-    lines = lab.logs(pod, "speaker").splitlines()
-    return [line for line in lines if "event=address.conflict " in line and f"ip={VIP}" in line]
-
-
-def _pool_deleted(lab: Lab) -> bool:
-    """Delete the pool; refused as long as a claim of the deleted Service is there."""
-    lab.cluster().delete(IP_ADDRESS_POOLS, "taken", DEFAULT_NAMESPACE)
-    return True
-
-
-def _ours(resource: Resource, spec: Object) -> Object:
-    metadata = {"name": "taken", "namespace": DEFAULT_NAMESPACE}
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
-
-
-def _service(name: str, *, pinned: bool = False) -> Object:
-    ports = [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]
-    spec = {"type": "LoadBalancer", "selector": {"app": "taken"}, "ports": ports}
-    annotations = {"metallb.io/loadBalancerIPs": VIP} if pinned else {}
-    metadata = {"name": name, "annotations": annotations}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-
-
-def _pool_status(lab: Lab) -> Object:
-    return dict(lab.cluster().get(IP_ADDRESS_POOLS, "taken", DEFAULT_NAMESPACE).get("status") or {})
-
-
-def _states(lab: Lab) -> dict[str, str]:
-    return {item["metadata"]["name"]: item["spec"]["state"] for item in lab.cluster().list(IP_ALLOCATIONS)["items"]}
 
 
 def _shown(lab: Lab, name: str) -> list[str]:
@@ -148,6 +188,6 @@ def _shown(lab: Lab, name: str) -> list[str]:
     return [entry["ip"] for entry in load_balancer.get("ingress") or ()]
 
 
-def _event(lab: Lab, reason: str) -> list[str]:
+def _event(lab: Lab, reason: str, *, of: str) -> list[str]:
     items = lab.cluster().list(EVENTS, "default")["items"]
-    return [one["message"] for one in items if one["reason"] == reason and one["involvedObject"]["name"] == "taken"]
+    return [one["message"] for one in items if one["reason"] == reason and one["involvedObject"]["name"] == of]

@@ -20,7 +20,7 @@ from tests.lab.waiting import wait_until
 VIPS = ("203.0.113.40", "2001:db8:1::40")
 URLS = {VIPS[0]: f"http://{VIPS[0]}/", VIPS[1]: f"http://[{VIPS[1]}]/"}
 OUTAGE_LIMIT_MS = 2000.0
-KILLS = int(os.environ.get("ADMITLB_NODE_KILLS", "3"))
+KILLS = int(os.environ.get("ADMITLB_NODE_KILLS", "2"))
 BACKEND = "node-3"
 
 

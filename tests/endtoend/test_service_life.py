@@ -20,7 +20,8 @@ from tests.lab.waiting import wait_until
 VIP = "203.0.113.30"
 URL = f"http://{VIP}/"
 OUTAGE_LIMIT_MS = 2000.0
-KILLS = int(os.environ.get("ADMITLB_NODE_KILLS", "3"))
+KILLS = int(os.environ.get("ADMITLB_NODE_KILLS", "1"))
+"""`make bench BENCH_ARGS=speaker-kill` makes 20."""
 BACKEND = "node-3"
 
 
@@ -107,21 +108,6 @@ def test_every_component_may_be_killed_and_the_service_keeps_its_address(admitlb
     assert shown(admitlb) == [VIP]
     claim = admitlb.cluster().get(IP_ALLOCATIONS, VIP)["spec"]
     assert (claim["state"], [holder["name"] for holder in claim["holders"]]) == ("Bound", ["web"])
-
-
-def test_a_node_may_die_while_the_api_server_is_down(admitlb: Lab) -> None:
-    wait_speakers_ready(admitlb)
-    announcer = wait_announced(admitlb)
-    admitlb.control_plane.pause_api()
-    try:
-        announcer.kill()
-        wait_announced(admitlb, other_than=announcer)
-        wait_serves(admitlb.client())
-    finally:
-        admitlb.control_plane.resume_api()
-    announcer.revive()
-    wait_speakers_ready(admitlb)
-    wait_announced(admitlb)
 
 
 def wait_announced(lab: Lab, *, other_than: Node | None = None) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from tests.lab.capture import ETH_P_ALL, Capture
 from tests.lab.network import Host, Link, Network
 from tests.lab.outage import OutageMeter
 from tests.lab.topology import LANS, HostPlan, default_routes
-from tests.lab.who_has import who_has
+from tests.lab.who_has import who_has, who_have
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,12 @@ class Client:
     def who_has(self, address: str, interface: str = "eth0", *, listen_seconds: float = 0.5) -> set[str]:
         """Return every hardware address that answers for `address` on the LAN within the time."""
         return who_has(self.host, address, interface, listen_seconds=listen_seconds)
+
+    def who_have(
+        self, addresses: Collection[str], interface: str = "eth0", *, listen_seconds: float = 0.5
+    ) -> dict[str, set[str]]:
+        """Return the same for many addresses asked at once, by address."""
+        return who_have(self.host, addresses, interface, listen_seconds=listen_seconds)
 
     def capture(
         self, interface: str = "eth0", *, ethertype: int = ETH_P_ALL, keep: Callable[[bytes], bool] = lambda _: True

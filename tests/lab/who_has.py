@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import select
 import socket
 import time
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
@@ -13,6 +16,8 @@ from tests.lab.capture import ETH_P_ARP, ETH_P_IPV6
 from tests.lab.network import Host
 
 _IS_AT = 2
+_ETHERTYPES = {4: ETH_P_ARP, 6: ETH_P_IPV6}
+_DISCARD_PORT = 9
 
 
 def who_has(host: Host, address: str, interface: str = "eth0", *, listen_seconds: float = 0.5) -> set[str]:
@@ -20,38 +25,57 @@ def who_has(host: Host, address: str, interface: str = "eth0", *, listen_seconds
 
     The whole time is listened for, since only that shows that nobody else answers.
     """
-    target = ipaddress.ip_address(address)
-    ethertype = ETH_P_ARP if target.version == 4 else ETH_P_IPV6
+    return who_have(host, [address], interface, listen_seconds=listen_seconds)[address]
+
+
+def who_have(
+    host: Host, addresses: Collection[str], interface: str = "eth0", *, listen_seconds: float = 0.5
+) -> dict[str, set[str]]:
+    """Ask for many addresses at once; return by address what `who_has` returns, after the same time."""
+    versions = {ipaddress.ip_address(address).version for address in addresses}
     mac = host.mac(interface)
-    source = _own_address(host, interface, target)
-    frame = _arp_request(mac, source, address) if target.version == 4 else _solicitation(mac, source, address)
-    with host.inside():
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
-    with raw:
-        raw.bind((interface, ethertype))
-        raw.send(frame)
-        answers: set[str] = set()
+    answers: dict[str, set[str]] = {address: set() for address in addresses}
+    with ExitStack() as stack:
+        poll = select.poll()
+        raw = {version: stack.enter_context(_raw(host, interface, _ETHERTYPES[version])) for version in versions}
+        by_descriptor = {each.fileno(): each for each in raw.values()}
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLIN)
+        for address in addresses:
+            raw[ipaddress.ip_address(address).version].send(_question(host, interface, mac, address))
         deadline = time.monotonic() + listen_seconds
         while (remaining := deadline - time.monotonic()) > 0:
-            raw.settimeout(remaining)
-            try:
-                data = raw.recv(2048)
-            except TimeoutError:
-                break
-            if answer := _answer(data, address):
-                answers.add(answer)
-        return answers
+            for descriptor, _ in poll.poll(remaining * 1000):
+                if (answer := _answer(by_descriptor[descriptor].recv(2048), answers)) is not None:
+                    address, answering = answer
+                    answers[address].add(answering)
+    return answers
+
+
+def _raw(host: Host, interface: str, ethertype: int) -> socket.socket:
+    with host.inside():
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+    raw.bind((interface, ethertype))
+    return raw
+
+
+def _question(host: Host, interface: str, mac: str, address: str) -> bytes:
+    target = ipaddress.ip_address(address)
+    source = _own_address(host, interface, target)
+    return _arp_request(mac, source, address) if target.version == 4 else _solicitation(mac, source, address)
 
 
 def _own_address(host: Host, interface: str, target: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    own = [
-        (entry["local"], entry["prefixlen"])
-        for link in host.ip_json("address", "show", "dev", interface)
-        for entry in link["addr_info"]
-        if ipaddress.ip_address(entry["local"]).version == target.version
-    ]
-    same_subnet = [each for each in own if target in ipaddress.ip_network(f"{each[0]}/{each[1]}", strict=False)]
-    return str((same_subnet or own)[0][0])
+    """Return what the host's kernel would ask from; where it has no route there, the interface's first address."""
+    family = socket.AF_INET if target.version == 4 else socket.AF_INET6
+    with host.inside(), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        with suppress(OSError):
+            probe.connect((str(target), _DISCARD_PORT))
+            return str(probe.getsockname()[0])
+    shown = host.ip_json("address", "show", "dev", interface)
+    own = (str(entry["local"]) for link in shown for entry in link["addr_info"])
+    return next(local for local in own if ipaddress.ip_address(local).version == target.version)
 
 
 def _arp_request(mac: str, source: str, target: str) -> bytes:
@@ -67,13 +91,20 @@ def _solicitation(mac: str, source: str, target: str) -> bytes:
     return bytes(Ether(src=mac, dst=group_mac) / question)
 
 
-def _answer(data: bytes, address: str) -> str | None:
-    """Return the hardware address that the frame says `address` is at, or None if it says no such thing."""
+def _answer(data: bytes, asked: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return the address that the frame is an answer about, and the hardware address that it is said to be at.
+
+    None for a frame that answers no question about an address of `asked`.
+    """
     packet = Ether(data)
     if ARP in packet:
-        answered = packet[ARP].op == _IS_AT and packet[ARP].psrc == address
-        return str(packet[ARP].hwsrc).lower() if answered else None
-    if ICMPv6ND_NA in packet and ipaddress.ip_address(packet[ICMPv6ND_NA].tgt) == ipaddress.ip_address(address):
+        said, mac = packet[ARP].psrc if packet[ARP].op == _IS_AT else "", packet[ARP].hwsrc
+    elif ICMPv6ND_NA in packet:
         option = packet.getlayer(ICMPv6NDOptDstLLAddr)
-        return str(option.lladdr if option else packet.src).lower()
-    return None
+        said, mac = packet[ICMPv6ND_NA].tgt, option.lladdr if option else packet.src
+    else:
+        return None
+    address = next(
+        (each for each in asked if said and ipaddress.ip_address(each) == ipaddress.ip_address(said)), None
+    )
+    return None if address is None else (address, str(mac).lower())
