@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -37,11 +37,14 @@ class Place:
         return f"203.0.113.{self.first + 1}"
 
     def open(self) -> None:
-        """Make the pool, and wait until its first address would be given next."""
+        """Make the pool and its advertisement."""
         spec = {"addresses": [f"{self.vip}-203.0.113.{self.first + 3}"], "reuseDelaySeconds": 0}
         self.lab.cluster().create(IP_ADDRESS_POOLS, self._ours(IP_ADDRESS_POOLS, spec), DEFAULT_NAMESPACE)
         spec = {"ipAddressPools": [self.name], "interfaces": ["eth0"]}
         self.lab.cluster().create(L2_ADVERTISEMENTS, self._ours(L2_ADVERTISEMENTS, spec), DEFAULT_NAMESPACE)
+
+    def wait_next(self) -> None:
+        """Wait until the first address would be given next."""
         wait_until(lambda: self.pool_status().get("nextAddresses", [""])[0] == self.vip, 60, f"{self.vip} comes next")
 
     def close(self) -> None:
@@ -68,15 +71,14 @@ class Place:
         lines = self.lab.logs(pod, "speaker").splitlines()
         return [line for line in lines if "event=address.conflict " in line and f"ip={self.vip}" in line]
 
-    @contextmanager
-    def squatting(self) -> Iterator[Client]:
-        """A client's kernel has the address, and says nothing of it unless it is asked."""
-        squatter = self.lab.client()
-        squatter.host.run_ip(f"address add {self.vip}/32 dev eth0")
-        try:
-            yield squatter
-        finally:
-            squatter.host.run_ip(f"address del {self.vip}/32 dev eth0")
+    def squat(self) -> Client:
+        """Have a client's kernel take the address, and say nothing of it unless it is asked; return the client."""
+        self.lab.client().host.run_ip(f"address add {self.vip}/32 dev eth0")
+        return self.lab.client()
+
+    def give_way(self) -> None:
+        """Undo `squat`, if that was done."""
+        self.lab.client().host.run("ip", "address", "delete", f"{self.vip}/32", "dev", "eth0", check=False)
 
     def _pool_deleted(self) -> bool:
         """Delete the pool; refused as long as a claim of a deleted Service is there."""
@@ -90,13 +92,24 @@ class Place:
 
 @pytest.fixture(scope="module")
 def places(lab: Lab) -> Iterator[dict[str, Place]]:
-    """The lab with AdmitLB, a pool for each test, and an application."""
+    """The lab with AdmitLB, an application, and a pool for each test.
+
+    One host has its address before there is a pool. Another comes to an address that was free, which is asked about
+    twice a minute: it comes at once, for the last test.
+    """
     lab.install()
     lab.deploy_http(APPLICATION)
     places = {name: Place(lab, name, first) for name, first in (("asked-for", 50), ("late", 54), ("given", 58))}
-    for place in places.values():
-        place.open()
+    places["given"].open()
+    places["given"].wait_next()
+    places["given"].squat()
+    places["late"].open()
+    places["late"].wait_next()
+    places["asked-for"].squat()
+    places["asked-for"].open()
     yield places
+    for place in places.values():
+        place.give_way()
     # One that was reported as taken is asked about twice, half a minute apart, before it counts as free again.
     wait_until(lambda: not lab.cluster().list(IP_ALLOCATIONS)["items"], 90, "no claim is left")
     for place in places.values():
@@ -119,24 +132,24 @@ def test_whoever_asks_for_an_address_that_a_host_has_gets_it_and_the_host_keeps_
 ) -> None:
     place = places["asked-for"]
     nodes = {node.mac("eth0"): node.name for node in lab.nodes.values()}
-    asker = lab.host("node-1")
-    with place.squatting() as squatter:
-        wait_until(lambda: place.states() == {place.vip: "Conflicted"}, 60, "the address is marked")
-        place.create_service(place.name, pinned=True)
-        wait_until(lambda: _shown(lab, place.name) == [place.vip], 10, "it is assigned as asked for")
-        said = wait_until(
-            lambda: [line for pod in _speakers(lab) for line in place.conflict_lines(pod)],
-            20,
-            "a speaker says that the address is taken",
-        )
-        assert squatter.host.mac("eth0") in said[0]
-        assert who_has(asker, place.vip, listen_seconds=0.3) == {squatter.host.mac("eth0")}
-        # Nor does the host lose it when the speaker dies that left it the address.
-        (yielding,) = {pod for pod in _speakers(lab) if place.conflict_lines(pod)}
-        others = _speakers(lab) - {yielding}
-        lab.kill_component(yielding, "speaker")
-        wait_until(lambda: any(place.conflict_lines(pod) for pod in others), 20, "its successor finds the host")
-        assert who_has(asker, place.vip, listen_seconds=0.3) == {squatter.host.mac("eth0")}
+    asker, squatter = lab.host("node-1"), lab.client()
+    wait_until(lambda: place.states() == {place.vip: "Conflicted"}, 60, "the address is marked")
+    place.create_service(place.name, pinned=True)
+    wait_until(lambda: _shown(lab, place.name) == [place.vip], 10, "it is assigned as asked for")
+    said = wait_until(
+        lambda: [line for pod in _speakers(lab) for line in place.conflict_lines(pod)],
+        20,
+        "a speaker says that the address is taken",
+    )
+    assert squatter.host.mac("eth0") in said[0]
+    assert who_has(asker, place.vip, listen_seconds=0.3) == {squatter.host.mac("eth0")}
+    # Nor does the host lose it when the speaker dies that left it the address.
+    (yielding,) = {pod for pod in _speakers(lab) if place.conflict_lines(pod)}
+    others = _speakers(lab) - {yielding}
+    lab.kill_component(yielding, "speaker")
+    wait_until(lambda: any(place.conflict_lines(pod) for pod in others), 20, "its successor finds the host")
+    assert who_has(asker, place.vip, listen_seconds=0.3) == {squatter.host.mac("eth0")}
+    place.give_way()
     # Asked again ten seconds later.
     wait_until(lambda: squatter.who_has(place.vip, listen_seconds=0.2) & nodes.keys(), 20, "a node answers")
     _wait_serves(squatter, place.vip)
@@ -149,25 +162,27 @@ def test_a_host_that_comes_between_the_look_and_the_announcement_is_reported_at_
     place = places["late"]
     # What nobody answers for is known within seconds of becoming the next address.
     wait_until(lambda: lab.client().who_has(place.vip, listen_seconds=2.0) == set(), 20, "nobody has the address")
-    with place.squatting():
-        place.create_service(place.name)
-        wait_until(lambda: _shown(lab, place.name), 10, "an address is given")
-        if _shown(lab, place.name) == [place.vip]:
-            wait_until(lambda: _event(lab, "addressConflict", of=place.name), 10, "the Service's author is told")
+    place.squat()
+    place.create_service(place.name)
+    wait_until(lambda: _shown(lab, place.name), 10, "an address is given")
+    if _shown(lab, place.name) == [place.vip]:
+        wait_until(lambda: _event(lab, "addressConflict", of=place.name), 10, "the Service's author is told")
+    place.give_way()
 
 
 @pytest.mark.usefixtures("services")
 def test_an_address_that_a_host_has_is_not_given_until_it_is_gone(lab: Lab, places: dict[str, Place]) -> None:
     """Takes longest, half a minute in which the addresses of the other tests become free as well."""
     place = places["given"]
-    with place.squatting() as squatter:
-        wait_until(lambda: place.states() == {place.vip: "Conflicted"}, 60, "the address is marked")
-        allocation = lab.cluster().get(IP_ALLOCATIONS, place.vip)
-        assert allocation["spec"]["foreignHost"]["hardwareAddress"] == squatter.host.mac("eth0")
-        wait_until(lambda: place.pool_status().get("conflictedIPv4") == 1, 10, "the pool counts it")
-        place.create_service(place.name)
-        wait_until(lambda: _shown(lab, place.name) == [place.next], 10, "the next address is given")
-        _wait_serves(squatter, place.next)
+    squatter = lab.client()
+    wait_until(lambda: place.states() == {place.vip: "Conflicted"}, 60, "the address is marked")
+    allocation = lab.cluster().get(IP_ALLOCATIONS, place.vip)
+    assert allocation["spec"]["foreignHost"]["hardwareAddress"] == squatter.host.mac("eth0")
+    wait_until(lambda: place.pool_status().get("conflictedIPv4") == 1, 10, "the pool counts it")
+    place.create_service(place.name)
+    wait_until(lambda: _shown(lab, place.name) == [place.next], 10, "the next address is given")
+    _wait_serves(squatter, place.next)
+    place.give_way()
     wait_until(lambda: place.vip not in place.states(), 90, "the address is free again")
     place.create_service("second")
     wait_until(lambda: _shown(lab, "second") == [place.vip], 10, "it is given")

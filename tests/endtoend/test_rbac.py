@@ -120,11 +120,7 @@ def idle(lab: Lab) -> list[Grant]:
 def live(lab: Lab) -> None:
     """Make happen, once, whatever makes a component ask the API server for something."""
     cluster = lab.cluster()
-    pool = {"addresses": ["203.0.113.100-203.0.113.139"], "reuseDelaySeconds": 0}
-    _create(cluster, IP_ADDRESS_POOLS, "rights", pool)
-    _create(cluster, L2_ADVERTISEMENTS, "rights", {"ipAddressPools": ["rights"], "interfaces": ["eth0"]})
-    # Only half a minute after it has gone is the host's address free again: meanwhile all else happens.
-    _meet_a_foreign_host(lab)
+    _create_pool_with_a_foreign_host(lab)
     lab.deploy_http("rights")
     # Replicas that choose the same address at once, of which one has to look again.
     with ThreadPoolExecutor(SERVICES_AT_ONCE, thread_name_prefix="create") as threads:
@@ -216,11 +212,17 @@ def _end_without_withdrawing(cluster: Cluster) -> None:
     cluster.delete(IP_ALLOCATIONS, name)
 
 
-def _meet_a_foreign_host(lab: Lab) -> None:
-    """Let a client have the address that would be given next, until that is known, and no longer."""
+def _create_pool_with_a_foreign_host(lab: Lab) -> None:
+    """Let a client have the pool's first address until that is known, and no longer.
+
+    Half a minute after it has gone the address counts as free again, while all else happens.
+    """
     squatter = lab.client().host
     squatter.run_ip("address add 203.0.113.100/32 dev eth0")
     try:
+        pool = {"addresses": ["203.0.113.100-203.0.113.139"], "reuseDelaySeconds": 0}
+        _create(lab.cluster(), IP_ADDRESS_POOLS, "rights", pool)
+        _create(lab.cluster(), L2_ADVERTISEMENTS, "rights", {"ipAddressPools": ["rights"], "interfaces": ["eth0"]})
         wait_until(lambda: lab.cluster().list(IP_ALLOCATIONS)["items"], 90, "the host's address is marked")
     finally:
         squatter.run_ip("address del 203.0.113.100/32 dev eth0")
