@@ -10,7 +10,8 @@ sides are equal and nothing is said.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from allocator.core.addresses import Address, AddressError
@@ -21,7 +22,7 @@ from speaker.membership.state_sync import AdvertisedState
 LAN_INTERVALS = 3
 """In how many intervals one heartbeat goes over a LAN that is not the one of the regular ones."""
 MOST_LANS = 4
-"""How many LANs are looked after, those of the interfaces first in order."""
+"""How many subnets are looked after: one that is shared with others of each interface, before a second one of any."""
 MOST_HEARD = 32
 """How many nodes are advertised to be heard on a LAN: the neighbours, and of those cut off as many as fit."""
 
@@ -147,33 +148,32 @@ class Lans:
         """Find out anew which LANs are shared, and with whom."""
         own = {address for link in self._links for address in link.addresses}
         found: dict[Subnet, _Lan] = {}
-        for link in self._links:
-            for subnet in link.subnets:
-                if len(found) == MOST_LANS or not any(address in subnet for address in link.addresses):
-                    continue
-                members = {
-                    node: address
-                    for node, links in self._peers.items()
-                    if (address := _address_in(subnet, links, own)) is not None
-                }
-                if not members:
-                    continue
-                lan = found[subnet] = self._lans.get(subnet) or _Lan(link.name)
-                if members.keys() - lan.members.keys():
-                    # They are to hear of each other before anybody is judged by it.
-                    lan.met_at, self._due_at = self._listened, 0.0
-                lan.link, lan.members = link.name, members
-                lan.cut_off = frozenset(
-                    node
-                    for node in members
-                    if any(each.cut_off and subnet in each.subnets for each in self._peers[node])
-                )
-                # Who is cut off would break the ring for those beside it, who are not.
-                ring = Ring({self._node} | (members.keys() - lan.cut_off), everyone_up_to=2 * NEIGHBOURS_EACH_WAY)
-                lan.neighbours = ring.neighbours_of(self._node)
-                lan.heard = {node: each for node, each in lan.heard.items() if node in members}
+        shared = [[(link, *each) for each in self._shared(link, own)] for link in self._links]
+        in_turn = (each for turn in itertools.zip_longest(*shared) for each in turn if each is not None)
+        for link, subnet, members in itertools.islice(in_turn, MOST_LANS):
+            lan = found[subnet] = self._lans.get(subnet) or _Lan(link.name)
+            if members.keys() - lan.members.keys():
+                # They are to hear of each other before anybody is judged by it.
+                lan.met_at, self._due_at = self._listened, 0.0
+            lan.link, lan.members = link.name, members
+            lan.cut_off = frozenset(
+                node for node in members if any(each.cut_off and subnet in each.subnets for each in self._peers[node])
+            )
+            # Who is cut off would break the ring for those beside it, who are not.
+            ring = Ring({self._node} | (members.keys() - lan.cut_off), everyone_up_to=2 * NEIGHBOURS_EACH_WAY)
+            lan.neighbours = ring.neighbours_of(self._node)
+            lan.heard = {node: each for node, each in lan.heard.items() if node in members}
         self._lans = found
         self._stale = True
+
+    def _shared(self, link: Link, own: set[Address]) -> Iterator[tuple[Subnet, dict[str, Address]]]:
+        """Yield the link's subnets that others have addresses in, with those."""
+        for subnet in link.subnets:
+            if not any(address in subnet for address in link.addresses):
+                continue
+            found = ((node, _address_in(subnet, links, own)) for node, links in self._peers.items())
+            if members := {node: address for node, address in found if address is not None}:
+                yield subnet, members
 
     def _heard_on(self, lan: _Lan) -> frozenset[str]:
         heard = {node for node, (_, at) in lan.heard.items() if self._listened - at < self._silence}

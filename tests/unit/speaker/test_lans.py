@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocator.core.addresses import Address
-from speaker.membership.lans import LAN_INTERVALS, MOST_HEARD, Lans
+from allocator.core.addresses import Address, Family
+from speaker.membership.lans import LAN_INTERVALS, MOST_HEARD, MOST_LANS, Lans
 from speaker.membership.link import Link, Subnet
 from speaker.membership.state_sync import AdvertisedState
 from tests.unit.speaker.simulated import Cluster, lan_links
@@ -220,3 +220,24 @@ def test_so_few_are_advertised_that_it_fits() -> None:
 
 
 WIDE = Subnet.parse("10.0.0.0/16")
+
+
+def test_a_lan_of_many_subnets_leaves_room_for_the_others() -> None:
+    def links(number: int) -> list[Link]:
+        found = []
+        for lan in range(3):
+            texts = (f"10.{lan}.0.{number}", f"fd00:{lan}::{number}", f"2001:db8:{lan}::{number}")
+            addresses = tuple(map(Address.parse, texts))
+            subnets = [Subnet.parse(f"{each}/{24 if each.family is Family.IPV4 else 64}") for each in addresses]
+            alone = Subnet.parse(f"10.{lan}.0.{number}/32")
+            found.append(
+                Link(name=f"eth{lan}", mac=bytes(6), addresses=addresses, subnets=tuple(sorted([alone, *subnets])))
+            )
+        return found
+
+    lans = Lans("node-1", interval_seconds=INTERVAL, dead_after_seconds=DEAD_AFTER, turn_seconds=0.15, now=0.0)
+    lans.use(links(1))
+    lans.know({f"node-{number}": tuple(links(number)) for number in (2, 3)})
+    looked_after = [str(address) for node, address in lans.due(0.0) if node == "node-2"]
+    assert len(looked_after) == MOST_LANS
+    assert {"10.0.0.2", "10.1.0.2", "10.2.0.2"} < set(looked_after)
