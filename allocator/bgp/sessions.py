@@ -16,7 +16,7 @@ class NoSession(StrEnum):
     """Why a peer has no session here, in words for messages."""
 
     NOT_SELECTED = "no nodeSelector selects this node"
-    NO_SECRET = "the Secret with its password is missing"  # noqa: S105
+    NO_PASSWORD = "its password is missing"  # noqa: S105
     SAME_NEIGHBOR = "another BGPPeer has the same address or interface in this VRF"
     OTHER_ASN = "another BGPPeer has a different myASN in this VRF"
     OTHER_ROUTER_ID = "another BGPPeer has a different routerID in this VRF"
@@ -91,7 +91,7 @@ def _problem(peer: Peer, node: LocalNode, running: Mapping[str, Peer]) -> Refuse
     if not peer.selects(node.labels):
         return Refused(NoSession.NOT_SELECTED)
     if peer.needs_password:
-        return Refused(NoSession.NO_SECRET)
+        return Refused(NoSession.NO_PASSWORD)
     for other in running.values():
         if other.vrf != peer.vrf:
             continue

@@ -100,14 +100,14 @@ def _is_address(text: str) -> bool:
     return Problems().read("", lambda: Address.parse(text)) is not None
 
 
-def password_from(spec: Document, problems: Problems) -> str:
-    """Read a password; what is wrong with it is said without any of it."""
+def password_from(spec: Document, problems: Problems, *, path: str = "spec.password") -> str:
+    """Read a password, of a BGPPeer or a Secret; what is wrong with it is said without any of it."""
     text: str = spec.get("password") or ""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > _LONGEST_PASSWORD_BYTES:
-        problems.add("spec.password", f"has {size} bytes; use {_LONGEST_PASSWORD_BYTES} at most")
+        problems.add(path, f"has {size} bytes; use {_LONGEST_PASSWORD_BYTES} at most")
     if _BLANK_OR_CONTROL.search(text):
-        problems.add("spec.password", "has a blank, a line break or a control character; use none of them")
+        problems.add(path, "has a blank, a line break or a control character; use none of them")
     return text
 
 

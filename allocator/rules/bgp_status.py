@@ -43,7 +43,10 @@ def peer_conditions(
         why = f"there is no BFDProfile {peer.bfd_profile} (yet), or it is not sound; {effect}"
         return reconciling("BFDProfileMissing", why)
     if peer.password_secret in absent_secrets:
-        return reconciling("SecretMissing", f"there is no Secret {peer.password_secret} (yet); no node connects")
+        entries = [status.session(peer.name) for status in statuses.values()]
+        up = any(entry is not None and entry.up for entry in entries)
+        effect = "sessions that are up go on with the password that they had" if up else "no node connects"
+        return reconciling("SecretMissing", f"there is no Secret {peer.password_secret} (yet); {effect}")
     if nodes and not nodes.chosen(peer.node_selectors):
         return reconciling("NoNode", "no node's labels match nodeSelectors; no node connects")
     if not statuses:

@@ -112,9 +112,14 @@ class BgpAnnouncer(Background):
         """All objects of a kind have been put. Any thread."""
         self._put(lambda: self._decision.readiness.set_listed(resource.kind))
 
-    def set_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
-        """Take note of the passwords by Secret, all that are in those that were `asked` for. Any thread."""
-        self._put(partial(self._decision.take_passwords, passwords, asked))
+    def set_passwords(
+        self, passwords: Mapping[str, Password], asked: frozenset[str], problems: Mapping[str, str]
+    ) -> None:
+        """Take note of the passwords by Secret, all that are in those that were `asked` for. Any thread.
+
+        `problems` say what is wrong with some of these.
+        """
+        self._put(partial(self._decision.take_passwords, passwords, asked, problems))
 
     def retry_resets(self) -> None:
         """Sessions whose reset was not permitted may be asked about again. Any thread."""

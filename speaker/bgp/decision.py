@@ -37,6 +37,7 @@ class Decision:
         self._turn = turn
         self._on_secrets = on_secrets
         self._asked: frozenset[str] = frozenset()
+        self._secret_problems: Mapping[str, str] = {}
         self.state = DesiredState(LocalNode(name=settings.node, leaving=True))
         self._table = ObjectTable(self.state)
         self.readiness = Readiness(
@@ -69,9 +70,12 @@ class Decision:
         for key, service in services.items():
             self.state.set_service("/".join(key), service)
 
-    def take_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
-        """Take in the passwords by Secret, all that are in those that were asked for."""
+    def take_passwords(
+        self, passwords: Mapping[str, Password], asked: frozenset[str], problems: Mapping[str, str]
+    ) -> None:
+        """Take in the passwords by Secret, all that are in those that were asked for, and what is wrong with some."""
         self._asked = asked
+        self._secret_problems = problems
         self._table.set_passwords(passwords)
         self.readiness.set_unread(self._table.secrets - asked)
 
@@ -150,6 +154,7 @@ class Decision:
                 sessions=self.state.sessions.running,
                 profiles=self.state.profiles,
                 refused=self.state.sessions.refused,
+                password_problems=self._table.password_problems(self._secret_problems),
                 prefix_count=self.state.prefix_count,
                 leave=self.readiness.leave,
                 leave_reason=self.readiness.leave_reason,

@@ -66,7 +66,10 @@ def _entry(snapshot: Snapshot, name: str, wanted: int, down_since: str) -> Sessi
     peer = snapshot.sessions.get(name)
     if peer is None:
         refused = snapshot.refused[name]
-        return SessionEntry(peer=name, state=SessionStatus.REFUSED, message=_why(refused))
+        why = _why(refused)
+        if refused.reason is NoSession.NO_PASSWORD and name in snapshot.password_problems:
+            why = f"{why}: {snapshot.password_problems[name]}"
+        return SessionEntry(peer=name, state=SessionStatus.REFUSED, message=why)
     state = snapshot.states.get(name)
     up = state is not None and state.up
     return SessionEntry(
@@ -93,6 +96,8 @@ def _remarks(snapshot: Snapshot, peer: Peer, state: SessionState | None) -> list
         for each in snapshot.withheld
         if (each.vrf, each.neighbor) == (peer.vrf, peer.id)
     ]
+    if peer.name in snapshot.password_problems:
+        remarks.append(f"goes on with the password that it had: {snapshot.password_problems[peer.name]}")
     if state is not None and not state.up and not peer.shutdown:
         remarks.append(_why_down(state))
     elif state is None and not remarks and not peer.shutdown:

@@ -45,6 +45,13 @@ class ObjectTable:
             if not peer.node_selectors or matches_any(peer.node_selectors, self._node_labels)
         )
 
+    def password_problems(self, of_secrets: Mapping[str, str]) -> dict[str, str]:
+        """Return what is wrong with the Secret that a BGPPeer names, by the BGPPeer's name, given that by Secret."""
+        named = {name: each.peer.password_secret for name, each in self._peers.items()}
+        return {
+            name: f"Secret {secret}: {of_secrets[secret]}" for name, secret in named.items() if secret in of_secrets
+        }
+
     def set_node_labels(self, labels: Mapping[str, str]) -> None:
         """Take in the labels of this node."""
         self._node_labels = labels

@@ -38,10 +38,11 @@ _FORBIDDEN = 403
 class PasswordWatch(Background):
     """Reads the Secrets that are needed, again and again, and passes on what has changed.
 
-    `need` replaces which those are, and new ones are read at once; any thread. `on_read` is called with all passwords
-    and with the names that were asked for so far, on the watch's thread. The last password of a Secret that is
-    deleted, or made unreadable, stays: a session that runs loses nothing. A Secret for which the API server fails
-    (5xx, no answer) counts as asked for after UNREAD_SECONDS; a session goes on with the password that FRR has.
+    `need` replaces which those are, and new ones are read at once; any thread. `on_read` is called on the watch's
+    thread with all passwords, the names that were asked for so far, and what is wrong with some of these. The last
+    password of a Secret that is deleted, or made unreadable, stays: a session that runs loses nothing. A Secret for
+    which the API server fails (5xx, no answer) counts as asked for after UNREAD_SECONDS; a session goes on with the
+    password that FRR has.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class PasswordWatch(Background):
         cluster: Cluster,
         *,
         namespace: str,
-        on_read: Callable[[Mapping[str, Password], frozenset[str]], None],
+        on_read: Callable[[Mapping[str, Password], frozenset[str], Mapping[str, str]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("bgp-passwords")
@@ -65,7 +66,8 @@ class PasswordWatch(Background):
         self._due: dict[str, float] = {}
         """When to read each again."""
         self._unread_since: dict[str, float] = {}
-        self._said: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+        """What is wrong with a Secret as it was last read, in words."""
 
     def need(self, names: frozenset[str]) -> None:
         """Read these from now on; returns at once."""
@@ -85,8 +87,9 @@ class PasswordWatch(Background):
             self._wake.wait(max(0.0, min(self._due.values()) - self._clock()) if self._due else None)
 
     def _read(self, names: frozenset[str]) -> None:
-        before = dict(self._passwords), self._asked
+        before = dict(self._passwords), self._asked, dict(self._problems)
         self._passwords = {name: each for name, each in self._passwords.items() if name in names}
+        self._problems = {name: each for name, each in self._problems.items() if name in names}
         self._asked &= names
         self._unread_since = {name: since for name, since in self._unread_since.items() if name in names}
         now = self._clock()
@@ -107,16 +110,18 @@ class PasswordWatch(Background):
                     log.debug("bgp.secret-unread", secret=name, error=error)
                     if name in self._asked or self._clock() - since < UNREAD_SECONDS:
                         continue
-                problem = str(error)
+                problem = "is not there (yet)" if isinstance(error, NotFound) else str(error)
             self._asked |= {name}
-            self._complain(name, problem)
-        if (self._passwords, self._asked) != before:
-            self._on_read(dict(self._passwords), self._asked)
+            self._note(name, problem)
+        if (self._passwords, self._asked, self._problems) != before:
+            self._on_read(dict(self._passwords), self._asked, dict(self._problems))
 
-    def _complain(self, name: str, problem: str) -> None:
-        if problem and self._said.get(name) != problem:
+    def _note(self, name: str, problem: str) -> None:
+        if not problem:
+            self._problems.pop(name, None)
+        elif self._problems.get(name) != problem:
             log.warning("bgp.secret", secret=f"{self._namespace}/{name}", error=problem)
-        self._said[name] = problem
+            self._problems[name] = problem
 
 
 def _password(secret: Object) -> Password:
@@ -131,7 +136,7 @@ def _password(secret: Object) -> Password:
         problems.add(f"data.{_KEY}", "is no text")
     else:
         if text:
-            password_from({"password": text}, problems)
+            password_from({"password": text}, problems, path=f"data.{_KEY}")
         else:
             problems.add(f"data.{_KEY}", "is missing")
     problems.raise_if_any()

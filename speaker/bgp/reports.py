@@ -98,6 +98,8 @@ class Snapshot:
     sessions: Mapping[str, Peer] = field(default_factory=dict)
     profiles: Mapping[str, BFDProfile] = field(default_factory=dict)
     refused: Mapping[str, Refused] = field(default_factory=dict)
+    password_problems: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with the Secrets that BGPPeers name, in words by the name of the BGPPeer."""
     states: Mapping[str, SessionState] = field(default_factory=dict)
     prefix_count: int = 0
     """How many prefixes are to be announced, to whichever peers."""

@@ -242,7 +242,7 @@ def _judged(snapshot: Snapshot) -> object:
     """What of a snapshot is to be reported at once: no numbers."""
     states = {name: (state.up, state.bfd, state.last_reset, state.drops) for name, state in snapshot.states.items()}
     connected = {daemon: (state.connected, state.version) for daemon, state in snapshot.daemons.items()}
-    words = (snapshot.waiting_for, snapshot.leave_reason)
+    words = (snapshot.waiting_for, snapshot.leave_reason, snapshot.password_problems)
     return states, connected, words, snapshot.sessions, snapshot.refused, snapshot.rejected, snapshot.withheld
 
 

@@ -111,7 +111,7 @@ class Read:
     passwords: Mapping[str, Password] = {}
     asked: frozenset[str] = frozenset()
 
-    def __call__(self, found: Mapping[str, Password], asked: frozenset[str]) -> None:
+    def __call__(self, found: Mapping[str, Password], asked: frozenset[str], _: Mapping[str, str]) -> None:
         self.passwords, self.asked = found, asked
 
 

@@ -502,7 +502,7 @@ def test_peers_that_contradict_each_other_cost_the_younger_one_only() -> None:
         "a": (NoSession.SAME_NEIGHBOR, "z"),
         "b": (NoSession.OTHER_ASN, "z"),
         "c": (NoSession.OTHER_ROUTER_ID, "z"),
-        "e": (NoSession.NO_SECRET, ""),
+        "e": (NoSession.NO_PASSWORD, ""),
         "f": (NoSession.NOT_SELECTED, ""),
     }
 

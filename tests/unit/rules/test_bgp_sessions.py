@@ -22,13 +22,17 @@ DOWN = SessionEntry(peer="tor", message="not connected: the router does not answ
 REJECTED = SessionEntry(peer="tor", message="FRR refuses 'x': % no", rejected=True)
 
 
-def conditions(*entries: SessionEntry | None, **spec: Any) -> dict[str, Condition]:
+def conditions(
+    *entries: SessionEntry | None, absent_secrets: tuple[str, ...] = (), **spec: Any
+) -> dict[str, Condition]:
     """Of the nodes from node-1 on; the others do not report."""
     statuses = {
         f"node-{number}": BgpNodeStatus(node=f"node-{number}", sessions=(entry,) if entry is not None else ())
         for number, entry in enumerate(entries, 1)
     }
-    found = peer_conditions(peer(**spec), None, profiles=(), absent_secrets=(), nodes=NODES, statuses=statuses)
+    found = peer_conditions(
+        peer(**spec), None, profiles=(), absent_secrets=absent_secrets, nodes=NODES, statuses=statuses
+    )
     return {condition.type: condition for condition in found}
 
 
@@ -54,6 +58,19 @@ def test_nodes_whose_session_is_not_up_are_named_by_reason(entries: Any, message
     assert (found["Ready"].status, found["Ready"].reason) == ("False", "NotEstablished")
     assert found["Ready"].message == message
     assert "Reconciling" in found
+
+
+@pytest.mark.parametrize(
+    ("entries", "effect"),
+    [
+        ((DOWN, DOWN), "no node connects"),
+        ((UP, DOWN), "sessions that are up go on with the password that they had"),
+    ],
+)
+def test_secret_that_is_deleted_ends_no_session_and_that_is_said(entries: Any, effect: str) -> None:
+    found = conditions(*entries, absent_secrets=("gone",), passwordSecret={"name": "gone"})
+    assert found["Ready"].reason == "SecretMissing"
+    assert found["Ready"].message == f"there is no Secret gone (yet); {effect}"
 
 
 def test_node_without_frr_is_mentioned_and_not_waited_for() -> None:

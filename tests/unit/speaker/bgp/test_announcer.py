@@ -134,10 +134,15 @@ def test_secret_of_a_peer_is_asked_for_and_waited_for(
     put_lists(announcer)
     wait_until(lambda: secrets == [frozenset({"tor-2"})], SECONDS, "it is asked for")
     wait_until(lambda: announcer.snapshot().waiting_for.endswith("of Secret"), SECONDS, "it is waited for")
-    announcer.set_passwords({"tor-2": Password("hunter2")}, frozenset({"tor-2"}))
+    announcer.set_passwords({}, frozenset({"tor-2"}), {"tor-2": "type: Opaque"})
+    wait_until(lambda: announcer.snapshot().password_problems != {}, SECONDS, "what is wrong with it is reported")
+    assert announcer.snapshot().password_problems == {"tor-2": "Secret tor-2: type: Opaque"}
+    assert set(announcer.snapshot().sessions) == {"tor"}
+    announcer.set_passwords({"tor-2": Password("hunter2")}, frozenset({"tor-2"}), {})
     wait_until(lambda: set(announcer.snapshot().sessions) == {"tor", "tor-2"}, SECONDS, "the session is wanted")
     assert announcer.snapshot().waiting_for == ""
     assert "hunter2" not in repr(announcer.snapshot())
+    assert announcer.snapshot().password_problems == {}
 
 
 def test_only_secrets_of_peers_that_select_this_node_are_asked_for(

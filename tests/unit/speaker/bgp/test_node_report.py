@@ -94,6 +94,20 @@ def test_frrs_ways_of_being_down_are_one_so_that_a_router_that_is_away_costs_no_
             "a reset waits for this node's turn (password set)",
         ),
         (
+            snapshot(session(TOR), password_problems={"tor": "Secret a: type: Opaque"}),
+            "Established",
+            "goes on with the password that it had: Secret a: type: Opaque",
+        ),
+        (
+            snapshot(
+                peers=(),
+                refused={"tor": Refused(NoSession.NO_PASSWORD)},
+                password_problems={"tor": "Secret a: type: Opaque"},
+            ),
+            "Refused",
+            "its password is missing: Secret a: type: Opaque",
+        ),
+        (
             snapshot(peers=(), refused={"tor": Refused(NoSession.SAME_NEIGHBOR, "older")}),
             "Refused",
             "another BGPPeer has the same address or interface in this VRF (older)",
@@ -108,7 +122,7 @@ def test_each_case_is_said_in_words(now: Snapshot, state: str, said: str) -> Non
 
 
 def test_peers_that_are_for_other_nodes_are_not_listed() -> None:
-    now = snapshot(refused={"far": Refused(NoSession.NOT_SELECTED), "bad": Refused(NoSession.NO_SECRET)})
+    now = snapshot(refused={"far": Refused(NoSession.NOT_SELECTED), "bad": Refused(NoSession.NO_PASSWORD)})
     assert [one.peer for one in node_report(now, {}, down_since={}).sessions] == ["bad", "tor"]
 
 

@@ -56,7 +56,7 @@ SECRET_PEER: dict[str, Any] = {
 def test_session_waits_for_its_secret(table: Table) -> None:
     table.put(BGP_PEERS, "tor", **SECRET_PEER)
     assert table.table.secrets == {"tor"}
-    assert table.state.sessions.refused["tor"].reason is NoSession.NO_SECRET
+    assert table.state.sessions.refused["tor"].reason is NoSession.NO_PASSWORD
     table.table.set_passwords({"tor": Password("one")})
     assert table.state.sessions.running["tor"].password == Password("one")
     table.table.set_passwords({"tor": Password("two")})
