@@ -37,8 +37,8 @@ class Reconciling:
         self.cluster: Cluster = control_plane.cluster()
         self._directory = directory
         self._processes: list[Process] = []
-        for part in ("namespace.yaml", "crds", "rbac-controller.yaml"):
-            control_plane.kubectl("apply", "-f", str(MANIFESTS / part))
+        parts = [str(MANIFESTS / part) for part in ("namespace.yaml", "crds", "rbac-controller.yaml")]
+        control_plane.kubectl("apply", *(word for part in parts for word in ("-f", part)))
         wait_until(
             lambda: all(self.cluster.serves(kind) for kind in (*OURS, IP_ALLOCATIONS)), 10, "our kinds are served"
         )

@@ -15,14 +15,13 @@ import yaml
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim, ClaimState, Holder, Port
 from allocator.kube.client import ApiError, Cluster, Object
-from allocator.kube.resource import NAMESPACES, Resource
+from allocator.kube.resource import Resource
 from allocator.kube.timestamps import write_time
 from allocator.objects.ip_allocation import claim_from, document_of
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from allocator.rules.l2_advertisement_status import columns
-from tests.lab.binaries import find
+from tests.cluster.reconciling import Reconciling
 from tests.lab.control_plane import ControlPlane
-from tests.lab.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -39,14 +38,9 @@ def guide() -> list[tuple[str, Object]]:
 
 
 @pytest.fixture(scope="module")
-def control_plane_with_kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane_with_kinds(reconciling: Reconciling) -> ControlPlane:
     """A control plane with our kinds and no webhook: what is refused here, the schema refused."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("schema")) as control_plane:
-        control_plane.kubectl("apply", "-f", str(ROOT / "manifests" / "crds"))
-        cluster = control_plane.cluster()
-        cluster.create(NAMESPACES, {"metadata": {"name": DEFAULT_NAMESPACE}})
-        wait_until(lambda: all(cluster.serves(kind) for kind in KINDS), 10, "our kinds are served")
-        yield control_plane
+    return reconciling.control_plane
 
 
 @pytest.fixture

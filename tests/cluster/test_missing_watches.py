@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,24 +12,14 @@ from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling
 from tests.cluster.test_missing_lists import OF_CLUSTER, deny
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 LARGER = {"spec": {"addresses": ["192.0.2.10-192.0.2.19"]}}
 
 
-@pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    with ControlPlane(find(), tmp_path_factory.mktemp("watches")) as control_plane:
-        installed = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-        yield installed
-        installed.stop()
-
-
 @pytest.mark.parametrize("plural", ["services", "namespaces"])
-def test_nothing_is_assigned_until_the_watch_is_back(admitlb: Reconciling, plural: str) -> None:
-    cluster = admitlb.cluster
+def test_nothing_is_assigned_until_the_watch_is_back(reconciling: Reconciling, plural: str) -> None:
+    admitlb, cluster = reconciling, reconciling.cluster
     cluster.create(IP_ADDRESS_POOLS, pool("p", "192.0.2.10/32"), DEFAULT_NAMESPACE)
     cluster.create(SERVICES, service("first"), "default")
     reconciler = admitlb.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,37 +11,32 @@ from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from tests.cluster.installation import ingress, pool, service
 from tests.cluster.reconciling import Reconciling, free_port
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 Ports = dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reconciling, Ports]]:
+def running(reconciling: Reconciling) -> tuple[Reconciling, Ports]:
     """Two reconcilers that serve the page; the first one leads. One Service has the only address, one waits."""
     ports = {"leader": free_port(), "standby": free_port()}
-    # Of this module's own: elsewhere a webhook may be registered that no longer runs.
-    with ControlPlane(find(), tmp_path_factory.mktemp("control-plane")) as control_plane:
-        site = Reconciling(control_plane, tmp_path_factory.mktemp("status-page"))
-        site.start("leader", f"--status-page-port={ports['leader']}").wait_leading()
-        site.start("standby", f"--status-page-port={ports['standby']}")
-        # A pool that none covers is no pool that serves.
-        kind = L2_ADVERTISEMENTS
-        metadata = {"name": "all", "namespace": DEFAULT_NAMESPACE}
-        site.cluster.create(
-            kind,
-            {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": {}},
-            DEFAULT_NAMESPACE,
-        )
-        site.cluster.create(IP_ADDRESS_POOLS, pool("single", "192.0.2.10"), DEFAULT_NAMESPACE)
-        for name in ("web", "late"):
-            site.cluster.create(SERVICES, service(name), "default")
-            if name == "web":
-                wait_until(lambda: ingress(site.cluster.get(SERVICES, "web", "default")), 15, "it has an address")
-        yield site, ports
-        site.stop()
+    site = reconciling
+    site.start("leader", f"--status-page-port={ports['leader']}").wait_leading()
+    site.start("standby", f"--status-page-port={ports['standby']}")
+    # A pool that none covers is no pool that serves.
+    kind = L2_ADVERTISEMENTS
+    metadata = {"name": "all", "namespace": DEFAULT_NAMESPACE}
+    site.cluster.create(
+        kind,
+        {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": {}},
+        DEFAULT_NAMESPACE,
+    )
+    site.cluster.create(IP_ADDRESS_POOLS, pool("single", "192.0.2.10"), DEFAULT_NAMESPACE)
+    for name in ("web", "late"):
+        site.cluster.create(SERVICES, service(name), "default")
+        if name == "web":
+            wait_until(lambda: ingress(site.cluster.get(SERVICES, "web", "default")), 15, "it has an address")
+    return site, ports
 
 
 def page(port: int, path: str = "/") -> str:

@@ -15,27 +15,19 @@ from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from tests.cluster.installation import ingress, is_bound, pool, service
 from tests.cluster.reconciling import Reconciler, Reconciling
-from tests.lab.binaries import find
-from tests.lab.control_plane import API_SERVER, ControlPlane
+from tests.lab.control_plane import API_SERVER
 from tests.lab.waiting import wait_until
 
 LEASE_LAPSED_SECONDS = 25
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
-    """Our kinds on a control plane of this module's own."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("survival")) as control_plane:
-        yield Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
-
-
 @pytest.fixture
-def admitlb(installed: Reconciling) -> Iterator[Reconciling]:
-    """The same, with a pool of four; every test starts reconcilers of its own."""
-    installed.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.13"), DEFAULT_NAMESPACE)
-    yield installed
-    installed.stop()
-    installed.wipe()
+def admitlb(reconciling: Reconciling) -> Iterator[Reconciling]:
+    """Our kinds and a pool of four; every test starts reconcilers of its own."""
+    reconciling.cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.13"), DEFAULT_NAMESPACE)
+    yield reconciling
+    reconciling.stop()
+    reconciling.wipe()
 
 
 def create(admitlb: Reconciling, name: str) -> None:
