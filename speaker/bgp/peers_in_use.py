@@ -5,13 +5,15 @@ first, and with it the network of the node's pods. So nobody is dialled to whom 
 that is not bgpd's, nor before QUIET_SECONDS after it was last seen: programs that restart come back within that time.
 
 Whose a connection is the kernel does not say without rights over other processes. Before bgpd has a neighbour, none
-is bgpd's. Later one is not if it stays while bgpd says that its session is down.
+is bgpd's. Later one is not if it stays while bgpd says that its session is down. Nor does it say of which VRF one is:
+where a node has sessions to one address in several VRFs, nobody is looked for.
 """
 
 from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
@@ -39,6 +41,13 @@ def in_use(peers: Collection[Peer], *, look: Look = established) -> frozenset[st
     """
     connections = _connections(peers, look)
     return frozenset(peer.name for peer in peers if connections.get(peer.name))
+
+
+def told_apart(peers: Iterable[Peer], among: Collection[Peer]) -> list[Peer]:
+    """Return those of the peers whose address no other has in another VRF: its connections are theirs alone."""
+    vrfs = {(peer.address, peer.vrf) for peer in among}
+    several = {address for address, count in Counter(address for address, _ in vrfs).items() if count > 1}
+    return [peer for peer in peers if peer.address not in several]
 
 
 class PeersInUse:
@@ -72,7 +81,7 @@ class PeersInUse:
     def watch(self, peers: Mapping[str, Peer], states: Mapping[str, SessionState]) -> None:
         """Look again, if it is time: `peers` are all that there are, `states` those of bgpd's sessions."""
         for name, (peer, _) in list(self._last_seen.items()):
-            if peers.get(name) != peer:
+            if peers.get(name) != peer or not told_apart([peer], peers.values()):
                 # Another address or VRF: its own connection is looked at before it is dialled.
                 del self._last_seen[name]
         now = self._clock()
@@ -83,6 +92,7 @@ class PeersInUse:
             for name, state in states.items()
             if name in peers and name not in self._last_seen and state.state in _WITHOUT_CONNECTION
         }
+        tried = {peer.name: peer for peer in told_apart(tried.values(), peers.values())}
         waiting = {name: peer for name, (peer, _) in self._last_seen.items()}
         if not tried and not waiting:
             self._suspected = {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Peer
 from speaker.bgp.events import Event, PeerInUse
+from speaker.bgp.peers_in_use import told_apart
 
 
 class Undialled:
@@ -33,7 +34,8 @@ class Undialled:
             for name, peer in sessions.items()
             if not peer.shutdown and ("neighbor", peer.vrf, peer.id) not in neighbors
         }
-        names = self._in_use(new.values()) if new else frozenset()
+        known = told_apart(new.values(), sessions.values())
+        names = self._in_use(known) if known else frozenset()
         for name in names - self._names:
             self._report(PeerInUse(new[name]))
         self._names = names

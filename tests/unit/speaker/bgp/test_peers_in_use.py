@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
+from allocator.bgp.desired import Desired
+from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Peer
+from allocator.bgp.rendering import render
 from allocator.core.addresses import Address
+from speaker.bgp.events import Event
 from speaker.bgp.peers_in_use import LOOK_SECONDS, QUIET_SECONDS, PeersInUse, in_use
 from speaker.bgp.reports import SessionState
+from speaker.bgp.undialled import Undialled
 from speaker.netdev.tcp_connections import Connection, established
 
 LOOPBACK = Address.parse("127.0.0.1")
@@ -147,6 +152,32 @@ def test_connection_that_stays_while_our_session_is_down_is_of_another_program(
     kernel.now += LOOK_SECONDS
     peers.watch({"tor": PEER}, state("Idle"))
     assert peers.names == {"tor"}
+
+
+def test_session_to_the_same_address_in_another_vrf_takes_nobodys_place(kernel: Kernel, peers: PeersInUse) -> None:
+    """The kernel lists the connections of all VRFs, and does not say of which one each is."""
+    red = replace(PEER, name="red", vrf="red", source_address=None)
+    asked: list[str] = []
+
+    def in_use_all(found: Collection[Peer]) -> frozenset[str]:
+        asked.extend(peer.name for peer in found)
+        return frozenset(asked)
+
+    alone, both = {"red": red}, {"tor": PEER, "red": red}
+    undialled: list[bool] = []
+    events: list[Event] = []
+    for sessions in (alone, both):
+        leave_out = Undialled(in_use_all, report=events.append).leave_out
+        undialled.append(leave_out(render(Desired(sessions)), Config(), sessions) != render(Desired(sessions)))
+    assert undialled == [True, False]
+    assert asked == ["red"]
+    kernel.connections = frozenset({FOREIGN})
+    peers.note(red)
+    down = {"red": SessionState(peer="red", vrf="red", neighbor=str(ROUTER), state="Active")}
+    for _ in range(3):
+        peers.watch(both, state("Established") | down)
+        assert peers.names == frozenset()
+        kernel.now += LOOK_SECONDS
 
 
 @pytest.mark.parametrize("up", ["OpenSent", "OpenConfirm", "Established"])
