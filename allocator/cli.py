@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from allocator.process.standard_output import standard_output
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
@@ -61,6 +63,10 @@ class _Commands(click.Group):
         else:
             command = next((entry.load() for entry in _registered() if entry.name == cmd_name), None)
         return command if isinstance(command, click.Command) else super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with standard_output():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

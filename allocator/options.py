@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,6 +15,17 @@ from allocator.process.log_levels import LEVELS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]
+
+
+class Seconds(click.FloatRange):
+    """A duration within bounds: `nan`, which no bound excludes, is refused, and `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no duration; write seconds, as in 1.5", param, ctx)
+        return seconds
+
 
 namespace: Option[Any] = click.option(
     "--namespace",

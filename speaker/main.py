@@ -35,7 +35,7 @@ log = EventLog("speaker")
 
 _SUPERVISION_SECONDS = 0.5
 _PORT = click.IntRange(1, 65535)
-_DURATION_SECONDS = click.FloatRange(0.01, 60.0)
+_DURATION_SECONDS = options.Seconds(0.01, 60.0)
 
 LEAVE_WAIT_SECONDS = 2.0
 """Routers act upon a marked route within milliseconds; those with very many routes take longer."""
@@ -64,7 +64,7 @@ KUBE_PROXY_URL = "http://127.0.0.1:10256/healthz"
 )
 @click.option(
     "--announce-refresh",
-    type=click.FloatRange(0.0),
+    type=options.Seconds(0.0),
     default=REFRESH_SECONDS,
     show_default=True,
     help="Seconds, about, after which the LAN is informed again where an address is; 0 for never.",
@@ -103,7 +103,7 @@ KUBE_PROXY_URL = "http://127.0.0.1:10256/healthz"
 )
 @click.option(
     "--leave-wait",
-    type=click.FloatRange(0.0, 300.0),
+    type=options.Seconds(0.0, 300.0),
     default=LEAVE_WAIT_SECONDS,
     show_default=True,
     help="BGP: seconds that routers have to prefer other nodes before a node that leaves withdraws its routes.",

@@ -27,7 +27,7 @@ def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
     return click.option(
         name,
         envvar="ADMITLB_" + name.removeprefix("--").replace("-", "_").upper(),
-        type=click.FloatRange(min=0.1),
+        type=options.Seconds(min=0.1),
         default=default.total_seconds(),
         show_default=True,
         help=text,
@@ -90,7 +90,7 @@ def _seconds(name: str, default: timedelta, text: str) -> options.Option[Any]:
 @click.option(
     "--drain-seconds",
     envvar="ADMITLB_DRAIN_SECONDS",
-    type=click.FloatRange(0, 60),
+    type=options.Seconds(0, 60),
     default=5.0,
     show_default=True,
     help="How long to answer on, not ready any more, once asked to stop.",

@@ -43,7 +43,7 @@ class Node:
 @click.option("--node", "only", metavar="NODE", multiple=True, help="This node alone; repeatable.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(1.0),
+    type=options.Seconds(1.0),
     default=180.0,
     show_default=True,
     help="Seconds for a node's sessions to be back; after that nothing more is renewed.",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -22,7 +22,7 @@ UNREACHABLE = 2
 def connected(kubeconfig: str | None) -> Iterator[Cluster]:
     """Give a connection. When the cluster cannot be reached or refuses, say so in a line and end the program."""
     # Imported here: the cluster's client takes longer to import than `lint` takes to run.
-    from allocator.kube.client import ApiError, Cluster  # noqa: PLC0415
+    from allocator.kube.client import ApiError, Cluster, Unavailable  # noqa: PLC0415
     from allocator.kube.package import ConfigException  # noqa: PLC0415
 
     try:
@@ -30,6 +30,8 @@ def connected(kubeconfig: str | None) -> Iterator[Cluster]:
     except ConfigException as error:
         _fail(f"no cluster to ask: {error}")
     except ApiError as error:
+        if isinstance(error, Unavailable) and not error.status:
+            _fail(f"the API server does not answer: {error.message}; see whether kubectl reaches it")
         _fail(f"the API server says {error}")
 
 
@@ -49,6 +51,6 @@ def age(moment: str) -> str:
     return age_text(moment, datetime.now(UTC))
 
 
-def _fail(why: str) -> None:
+def _fail(why: str) -> NoReturn:
     click.echo(f"Error: {why}", err=True)
     sys.exit(UNREACHABLE)

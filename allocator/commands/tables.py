@@ -12,14 +12,17 @@ from allocator.commands.printable import printable
 from allocator.core.claims import Claim
 from allocator.offline.change_effects import HARMFUL, ChangeEffects
 from allocator.offline.plan_result import PoolResult, ServiceResult, State
+from allocator.process.standard_output import writes
 
 _BAR = 20
+_BLOCKS, _ASCII_BLOCKS = ("█", "░"), ("#", "-")
 _STYLES = {
     State.ASSIGNED: "green",
     State.PENDING: "yellow",
     State.DENIED: "red",
     State.IGNORED: "dim",
 }
+_WRAPPED, _LEAST_WRAPPED, _GAP = frozenset({"MESSAGE", "ADDRESSES"}), 24, 2
 _NEARLY_FULL, _FULL = 0.85, 1.0
 
 Row = Sequence[str]
@@ -93,7 +96,8 @@ def _bar(share: float) -> str:
     # Somebody is there as soon as one address is used, and room is left until the last one is.
     filled = max(round(share * _BAR), 1) if share else 0
     filled = min(filled, _BAR - 1) if share < 1 else _BAR
-    return "█" * filled + "░" * (_BAR - filled)
+    full, empty = _BLOCKS if writes("".join(_BLOCKS)) else _ASCII_BLOCKS
+    return full * filled + empty * (_BAR - filled)
 
 
 def print_table(header: Row, rows: Sequence[Row], styles: Sequence[str], *, styled: Collection[int] = (1, 4)) -> None:
@@ -120,7 +124,22 @@ def _framed(header: Row, rows: Sequence[Row], styles: Sequence[str], styled: Col
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in header:
-        table.add_column(title, no_wrap=title not in ("MESSAGE", "ADDRESSES"), overflow="fold")
+        table.add_column(title, no_wrap=title not in _WRAPPED, overflow="fold")
     for row, style in zip(rows, styles, strict=True):
         table.add_row(*(Text(cell, style=style if column in styled else "") for column, cell in enumerate(row)))
-    Console().print(table)
+    console = Console()
+    # A terminal continues a line that is too long for it; rich would leave out whole columns.
+    console.width = max(console.width, _least_width(header, rows))
+    console.print(table)
+
+
+def _least_width(header: Row, rows: Sequence[Row]) -> int:
+    """The width at which each column has room: for all of its cells where it is not wrapped, for some words else."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    longest = [max(cell_len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    least = [
+        min(width, _LEAST_WRAPPED) if title in _WRAPPED else width
+        for title, width in zip(header, longest, strict=True)
+    ]
+    return sum(least) + _GAP * (len(least) - 1)

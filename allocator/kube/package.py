@@ -6,6 +6,10 @@ So all of AdmitLB imports it from here.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from allocator.process.late_package import initialise_late
 
 initialise_late("kubernetes")
@@ -31,12 +35,28 @@ def load_kube_config(kubeconfig: str | None, *, client_configuration: Configurat
     # Only people's programs need it; it is what OAuth comes with.
     from kubernetes.config import kube_config  # noqa: PLC0415
 
-    kube_config.load_kube_config(kubeconfig, client_configuration=client_configuration)
+    with _read(kubeconfig):
+        kube_config.load_kube_config(kubeconfig, client_configuration=client_configuration)
 
 
 def context_namespace(kubeconfig: str | None) -> str:
     """Return the namespace of a kubeconfig's current context, empty where it names none. Raises ConfigException."""
     from kubernetes.config import kube_config  # noqa: PLC0415
 
-    _, current = kube_config.list_kube_config_contexts(kubeconfig)
-    return str((current.get("context") or {}).get("namespace") or "")
+    with _read(kubeconfig):
+        _, current = kube_config.list_kube_config_contexts(kubeconfig)
+        return str((current.get("context") or {}).get("namespace") or "")
+
+
+@contextmanager
+def _read(kubeconfig: str | None) -> Iterator[None]:
+    """Raise ConfigException also for what the package does not check: text, YAML, and the types of values."""
+    from yaml import YAMLError  # noqa: PLC0415  components that run in a pod do without
+
+    try:
+        yield
+    except ConfigException:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, YAMLError) as error:
+        name = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        raise ConfigException(f"{name} is no kubeconfig: {' '.join(str(error).split())}") from error

@@ -118,6 +118,10 @@ class _TimedResponse(HTTPResponse):
 class _Timed(HTTPConnection):
     response_class = _TimedResponse
 
+    def __str__(self) -> str:
+        """How errors of urllib3 name it, which people read."""
+        return f"{self.host}:{self.port}"
+
     def _new_conn(self) -> socket.socket:
         if _current.deadline is not None:
             self.timeout = _current.deadline.remaining()

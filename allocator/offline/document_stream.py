@@ -99,6 +99,8 @@ def _loaded(text: str) -> Iterator[Part]:
     try:
         while loader.check_node():
             node = loader.get_node()
+            # Refuses what an alias makes part of itself, as kubectl does; without, it becomes a list without end.
+            loader.deep_construct = True
             yield Part(loader.construct_document(node), node.start_mark.line + 1, node)
     finally:
         loader.dispose()

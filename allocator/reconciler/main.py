@@ -47,7 +47,7 @@ _START_RETRY_SECONDS = 1.0
 @click.option(
     "--tentative-age-seconds",
     envvar="ADMITLB_TENTATIVE_AGE_SECONDS",
-    type=click.FloatRange(min=1),
+    type=options.Seconds(min=1),
     default=TENTATIVE_AGE.total_seconds(),
     show_default=True,
     help="How long an address reserved at admission waits for its Service.",

@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 import click
 
 from allocator import options
-from allocator.core.addresses import Address, AddressError, AddressRange
+from allocator.core.addresses import Address, AddressError, AddressRange, unusable_part
 from allocator.objects.names import DEFAULT_NAMESPACE
 from speaker.netdev.interface_snapshot import read_interfaces
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
@@ -23,6 +23,8 @@ from speaker.who_has.results import Identities, Result, exit_code, identities, r
 Parsed = TypeVar("Parsed")
 
 CANNOT_ASK = 2
+_BROADCAST = Address.parse("255.255.255.255")
+_ARTICLE = {"unspecified": "an"}
 _ANSWER_SECONDS = 1.0
 _API_SECONDS = 3.0
 _NO_RAW_SOCKETS = (
@@ -37,7 +39,7 @@ _NO_RAW_SOCKETS = (
 @click.option("--listen", is_flag=True, help="Print who announces addresses of the pools, as it happens.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=options.Seconds(min=0.1),
     help="How long to wait for answers (1 by default), or to listen (until interrupted).",
 )
 @click.option("--no-cluster", is_flag=True, help="Do not ask the API which nodes and Services there are.")
@@ -62,7 +64,7 @@ def who_has(
     """
     if not addresses and not listen:
         raise click.UsageError("name the addresses to ask for, or add --listen")
-    wanted = () if listen else _parsed(addresses, Address.parse)
+    wanted = () if listen else _parsed(addresses, _of_a_host)
     ranges = _parsed(addresses, AddressRange.parse) if listen else ()
     facts = ClusterFacts() if no_cluster else _facts(kubeconfig, wanted, admitlb_namespace)
     try:
@@ -173,8 +175,13 @@ def _facts(kubeconfig: str | None, wanted: Sequence[Address], namespace: str) ->
         cluster = Cluster.from_environment(kubeconfig, timeout_seconds=_API_SECONDS)
         return read_facts(cluster, wanted, namespace=namespace)
     except (ConfigException, ApiError) as error:
-        click.echo(f"Note: hosts are not named, since the API cannot be asked: {error}", err=True)
+        click.echo(f"Note: hosts are not named, since the API cannot be asked: {_why(error)}", err=True)
         return ClusterFacts()
+
+
+def _why(error: Exception) -> str:
+    """Without the code and reason of the client's own, where there was no answer."""
+    return str(getattr(error, "message", error))
 
 
 def _pool_ranges(facts: ClusterFacts) -> tuple[AddressRange, ...]:
@@ -186,6 +193,19 @@ def _parsed(texts: Sequence[str], parse: Callable[[str], Parsed]) -> tuple[Parse
         return tuple(dict.fromkeys(parse(text) for text in texts))
     except AddressError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _of_a_host(text: str) -> Address:
+    address = Address.parse(text)
+    kind, _ = unusable_part(AddressRange.parse(text)) or ("", "")
+    if address == _BROADCAST:
+        kind = "broadcast"
+    # Link-local ones are asked for as any other.
+    if kind and kind != "link-local":
+        raise AddressError(
+            text, f"is {_ARTICLE.get(kind, 'a')} {kind} address", "name the address of a host on the LAN"
+        )
+    return address
 
 
 def _show(result: Result, facts: ClusterFacts) -> None:

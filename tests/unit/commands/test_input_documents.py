@@ -42,6 +42,24 @@ def test_scalars_are_what_kubectl_makes_of_them(text: str, value: object) -> Non
     assert contents(f"a: {text}") == [{"a": value}]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&a [*a]",
+        "&a {kind: *a}",
+        "kind: List\nitems: &a [*a]",
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nspec: &s {addresses: [*s]}",
+    ],
+)
+def test_what_contains_itself_is_no_document(text: str) -> None:
+    with pytest.raises(UnreadableInput, match=r"^-:\d: is not YAML: found unconstructable recursive node$"):
+        documents(text)
+
+
+def test_an_alias_may_be_used_twice() -> None:
+    assert contents("a: &a [1]\nb: *a\nc: *a\n") == [{"a": [1], "b": [1], "c": [1]}]
+
+
 def test_keys_are_text() -> None:
     assert contents("1: a\nnull: c\n") == [{"1": "a", "null": "c"}]
 
