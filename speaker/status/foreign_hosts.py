@@ -7,13 +7,14 @@ wrote it: a host that was reported by a node that is gone is reported gone by th
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from allocator.core.addresses import Address
 from allocator.core.claims import ForeignHost
-from allocator.kube.client import ApiError, Cluster, Conflict, NotFound
+from allocator.kube.client import ApiError, Cluster, Conflict, NotFound, Unavailable
 from allocator.kube.timestamps import read_time, write_time
 from allocator.objects.names import IP_ADDRESS_POOLS
 from allocator.objects.pool_status import FOREIGN_HOSTS_FIELD, Answer, answer_document, answers_in
@@ -64,7 +65,7 @@ class ForeignHostReporter:
     """Compares what was found with what the pools' status says and writes the difference, paced.
 
     `_findings`, `_asked` and `_pools` are guarded by `_wake`; prober and controller change them, the reporter's own
-    thread writes.
+    thread writes. `_refused` is that thread's: the pools that could not be written, why, and when.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ForeignHostReporter:
         self._asked: frozenset[Address] = frozenset()
         self._pools: Mapping[str, PoolReports] = {}
         self._changed = False
+        self._refused: dict[str, tuple[str, float]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreign-hosts", daemon=True)
 
@@ -146,16 +148,34 @@ class ForeignHostReporter:
         while not self._stopping.is_set():
             with self._wake:
                 confirms = any(self._findings.values())
-                self._wake.wait_for(lambda: self._changed, _LOOK_SECONDS if confirms else None)
+                look_seconds = _RETRY_SECONDS if self._refused else _LOOK_SECONDS if confirms else None
+                self._wake.wait_for(lambda: self._changed, look_seconds)
                 self._changed = False
                 pools, findings = dict(self._pools), dict(self._findings)
+            self._refused = {name: refusal for name, refusal in self._refused.items() if name in pools}
             try:
                 for name, reports in pools.items():
-                    self._write(name, changes_of(reports, findings, now=self._now()))
-            except ApiError as error:
+                    self._try(name, changes_of(reports, findings, now=self._now()))
+            except Unavailable as error:
                 log.debug("report.unwritten", error=error)
                 self._stopping.wait(_RETRY_SECONDS)
                 self._poke()
+
+    def _try(self, name: str, changes: Mapping[Address, Answer | None]) -> None:
+        """Write, unless that was just refused: a pool that cannot be written keeps no other waiting."""
+        said, refused_at = self._refused.get(name, ("", -_RETRY_SECONDS))
+        if time.monotonic() - refused_at < _RETRY_SECONDS:
+            return
+        try:
+            self._write(name, changes)
+        except Unavailable:
+            raise
+        except ApiError as error:
+            if str(error) != said:
+                log.warning("report.refused", pool=name, error=error, retry_seconds=_RETRY_SECONDS)
+            self._refused[name] = str(error), time.monotonic()
+        else:
+            self._refused.pop(name, None)
 
     def _write(self, name: str, changes: Mapping[Address, Answer | None]) -> None:
         if not changes or self._stopping.is_set():

@@ -1,0 +1,69 @@
+"""Hosts that answer for free addresses are reported to each pool, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from allocator.core.addresses import Address
+from allocator.kube.client import ApiError, Object
+from speaker.cluster.next_addresses import PoolReports
+from speaker.metrics import SpeakerMetrics
+from speaker.status.foreign_hosts import ForeignHostReporter
+from tests.lab.waiting import wait_until
+
+FIRST, SECOND = Address.parse("192.0.2.1"), Address.parse("198.51.100.1")
+MAC = bytes.fromhex("020000000009")
+
+
+class Api:
+    """Pools, of which some refuse every write."""
+
+    def __init__(self, *refusing: str) -> None:
+        self.refusing = set(refusing)
+        self.written = threading.Event()
+        self.tried: list[str] = []
+        self.pools: dict[str, Object] = {}
+
+    def patch(self, _: Any, name: str, body: Object, *__: Any, **___: Any) -> Object:
+        self.tried.append(name)
+        if name in self.refusing:
+            raise ApiError(422, "Invalid", f"IPAddressPool {name}: spec.addresses: Required value")
+        self.pools[name] = body
+        return body
+
+
+@contextmanager
+def reporting(api: Any) -> Iterator[ForeignHostReporter]:
+    reporter = ForeignHostReporter(
+        api, node="node-a", namespace="metallb-system", metrics=SpeakerMetrics(CollectorRegistry())
+    )
+    reporter.start()
+    try:
+        yield reporter
+    finally:
+        reporter.stop()
+
+
+def test_a_pool_that_cannot_be_written_keeps_no_other_waiting() -> None:
+    api = Api("a-broken")
+    with reporting(api) as reporter:
+        reporter.asked(frozenset({FIRST, SECOND}))
+        reporter.follow(
+            {
+                "a-broken": PoolReports(asked=frozenset({FIRST}), answers={}),
+                "b-sound": PoolReports(asked=frozenset({SECOND}), answers={}),
+            }
+        )
+        reporter.taken(FIRST, "eth0", MAC)
+        wait_until(lambda: "a-broken" in api.tried, 5, "the first is tried")
+        reporter.taken(SECOND, "eth0", MAC)
+        wait_until(lambda: "b-sound" in api.pools, 5, "the second is written")
+        for _ in range(20):
+            reporter.vacant(SECOND)
+        wait_until(lambda: api.pools["b-sound"]["status"]["foreignHosts"] == {str(SECOND): None}, 5, "and again")
+        assert api.tried.count("a-broken") < 3, "it is not tried again with every look at another"
