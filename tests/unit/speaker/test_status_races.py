@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator.kube.client import Object
-from speaker.status.facts import Announced, Elsewhere, Fact, Unannounced
+from speaker.status.facts import Announced, Asked, Elsewhere, Fact, Unannounced
 from speaker.status.reported_address import ReportedAddress
-from speaker.status.statement import Occupied, Statement, amended, named_in
+from speaker.status.statement import Contested, Occupied, Statement, amended, named_in
 from tests.unit.effort import examples
 
 WEB = ("default", "web")
@@ -220,3 +220,22 @@ def test_nothing_to_say_is_said_about_what_was_never_touched() -> None:
     entry = ReportedAddress(node="a")
     assert entry.statement == Statement()
     assert not entry.is_to_tell(speaks_for_all=lambda: True)
+
+
+@pytest.mark.parametrize("writer", NODES)
+@pytest.mark.parametrize("announced", [True, False], ids=["was announced all the same", "was left to the host"])
+def test_a_conflict_is_over_once_nobody_announces_the_address(writer: str, announced: bool) -> None:
+    """The node that met the host knows of no conflict about what it announces no more, and nobody else ever did."""
+    entry = ReportedAddress(node="a")
+    entry.take(WEB, Announced(uid="", interfaces=("eth0",)) if announced else Asked(uid=""), now="")
+    entry.contest(Contested(claimed=True, message="02:00:00:00:00:01 has it"))
+    status = amended({}, entry.statement, node="a", is_gone=lambda _: False, now=NOW) or {}
+    assert condition(status, "AddressConflict") == "True"
+    entry.take(WEB, IDLE, now="")
+    after = amended(status, entry.statement, node=writer, is_gone=lambda _: True, now=NOW) or {}
+    assert condition(after, "AddressConflict") == "False"
+    assert amended(after, entry.statement, node=writer, is_gone=lambda _: True, now=NOW) is None
+
+
+def condition(status: Object, kind: str) -> str:
+    return next(one["status"] for one in status.get("conditions") or () if one["type"] == kind)
