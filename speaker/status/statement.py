@@ -133,7 +133,7 @@ def amended(
             wanted.append(Condition(type=READY, status="False", reason=nobody.reason, message=message))
             if say.contested is None and _is_contested(conditions):
                 # Whoever met that host asks no more.
-                wanted.append(_conflict(Contested(claimed=False, message="no node announces it, nor asks who has it")))
+                wanted.append(_conflict(Contested(claimed=False, message="no node announces it, or asks who has it")))
     if say.contested is not None:
         wanted.append(_conflict(say.contested))
     owned = [condition.type for condition in wanted]
