@@ -14,6 +14,8 @@ _ADDRESSES_ADVERTISED = 8
 MOST_SUBNETS = 64
 MOST_ADDRESSES = 128
 """Of one interface, both: other programs may give it hundreds, and speakers count them in a byte."""
+MOST_LEASED = 256
+"""Subnets of all interfaces in a Lease: no more are read, and the API server refuses very long annotations."""
 
 
 class LinkMemory:
@@ -62,9 +64,9 @@ def _addresses(interface: Interface) -> tuple[Address, ...]:
     ]
 
 
-def _widest(subnets: Iterable[Subnet]) -> tuple[Subnet, ...]:
+def _widest(subnets: Iterable[Subnet], at_most: int = MOST_SUBNETS) -> tuple[Subnet, ...]:
     """As many as are advertised, in order: what a narrow one holds lies in a wider one, most often."""
-    return tuple(sorted(sorted(subnets, key=lambda each: (each.length, each))[:MOST_SUBNETS]))
+    return tuple(sorted(sorted(subnets, key=lambda each: (each.length, each))[:at_most]))
 
 
 def _lost(interface: Interface, before: Link) -> Link:
@@ -93,6 +95,6 @@ def reachable_at(interfaces: Iterable[Interface]) -> tuple[str, ...]:
 
 
 def subnets_of(interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Return the subnets of the interfaces that can announce, carrier or not."""
+    """Return the subnets of the interfaces that can announce, carrier or not; of very many the widest."""
     usable = (each for each in interfaces if each.may_announce)
-    return tuple(map(str, sorted({subnet for interface in usable for subnet in interface.subnets})))
+    return tuple(map(str, _widest({subnet for each in usable for subnet in each.subnets}, MOST_LEASED)))

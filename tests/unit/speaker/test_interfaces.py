@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from speaker.membership.lease import lease_from
 from speaker.membership.link import Subnet
 from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
 from speaker.netdev.interface_table import InterfaceTable
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface, announcing
+from speaker.netdev.link_state import subnets_of
 from speaker.netdev.netlink import ADDRESS, LINK, ROUTE, Kind, Message, attribute, attributes, message, messages
+from tests.unit.speaker.objects import lease
 
 MAC = bytes.fromhex("020000000001")
 UP, BROADCAST, LOOPBACK, NOARP, LOWER_UP = 0x1, 0x2, 0x8, 0x80, 0x10000
@@ -272,3 +277,42 @@ def test_a_file_that_cannot_be_followed_is_refused(tmp_path: Path, text: str, wh
     with pytest.raises(InvalidExclusions) as refused:
         excluded_interfaces(file)
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "names", "others"),
+    [
+        ("^eth[[:digit:]]+$", ["eth0", "eth12"], ["eth", "ethd"]),
+        ("^[[:alpha:]_]+-[^[:upper:]]$", ["br_a-x"], ["br_a-X", "br1-x"]),
+        (r"^tap\d+\z", ["tap7"], ["tap7x"]),
+        (r"^\Qvm.\E[]x]", ["vm.]", "vm.x"], ["vmax"]),
+        (r"^a\[[:z]", ["a[:", "a[z"], ["az"]),
+        ("(?i)^DOCKER", ["docker0"], ["eth0"]),
+    ],
+)
+def test_an_excluded_name_is_written_as_go_has_it(
+    tmp_path: Path, written: str, names: list[str], others: list[str]
+) -> None:
+    file = tmp_path / "excludel2.yaml"
+    file.write_text(yaml.safe_dump({"announcedInterfacesToExclude": [written]}))
+    (pattern,) = excluded_interfaces(file)
+    assert [name for name in [*names, *others] if re.search(pattern, name)] == names
+
+
+@pytest.mark.parametrize("written", ["[[:letters:]]", "[[:^digit:]]", r"\pL"])
+def test_what_only_go_knows_is_refused_and_not_read_as_something_else(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "excludel2.yaml"
+    file.write_text(yaml.safe_dump({"announcedInterfacesToExclude": [written]}))
+    with pytest.raises(InvalidExclusions, match="announcedInterfacesToExclude"):
+        excluded_interfaces(file)
+
+
+def test_a_lease_says_the_widest_subnets_and_no_more_than_is_read() -> None:
+    """Other programs give an interface an address for every Service."""
+    own = frozenset(Subnet.parse(f"10.0.{each >> 8}.{each & 255}/32") for each in range(600))
+    lan = Subnet.parse("192.168.0.0/16")
+    said = subnets_of([interface("eth0", subnets=own), interface("eth1", subnets=frozenset({lan}))])
+    read = lease_from(lease("node-b", subnets=said))
+    assert read is not None
+    assert lan in read.subnets
+    assert tuple(map(str, read.subnets)) == said
