@@ -238,4 +238,4 @@ def test_a_conflict_is_over_once_nobody_announces_the_address(writer: str, annou
 
 
 def condition(status: Object, kind: str) -> str:
-    return next(one["status"] for one in status.get("conditions") or () if one["type"] == kind)
+    return str(next(one["status"] for one in status.get("conditions") or () if one["type"] == kind))
