@@ -138,7 +138,7 @@ def _not_up(entry: SessionEntry, status: BgpNodeStatus) -> Obstacle:
     match entry.state:
         case SessionStatus.SHUTDOWN:
             return Obstacle(LiveStep.FRR, "spec.shutdown of the BGPPeer keeps the session from being made")
-        case SessionStatus.REFUSED:
+        case SessionStatus.REFUSED | SessionStatus.IN_USE:
             return Obstacle(LiveStep.FRR, entry.message or "there is no session")
         case _:
             bfd = f"; its BFD session is {entry.bfd}" if entry.bfd and entry.bfd.lower() != "up" else ""

@@ -16,6 +16,8 @@ class SessionStatus(StrEnum):
     DOWN = "Down"
     SHUTDOWN = "Shutdown"
     REFUSED = "Refused"
+    IN_USE = "PeerInUse"
+    """Another program of the node has a session with the router."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

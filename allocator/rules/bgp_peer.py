@@ -140,7 +140,22 @@ def _effects(peer: Peer, profile: BfdProfile | None) -> Iterator[str]:
 def _reset(peer: Peer, before: Peer | None) -> Iterator[str]:
     if before is None:
         return
-    if fields := resetting_fields(before, peer):
+    fields = resetting_fields(before, peer)
+    if fields:
         yield f"its sessions reset: spec.{', spec.'.join(fields)} changed"
+    elif not peer.shutdown and _negotiated(before) != _negotiated(peer):
+        yield (
+            "spec.holdTime, spec.keepaliveTime: sessions that are up keep what they have agreed on, until they are "
+            "established anew; set shutdown and take it back to have that now"
+        )
     if before.node_selectors != peer.node_selectors:
         yield "its sessions end on nodes that spec.nodeSelectors no longer match"
+
+
+def _negotiated(peer: Peer) -> tuple[int, int]:
+    """What both sides agree on when a session is established (RFC 4271, section 4.2), FRR's own included."""
+    hold, keepalive = peer.timers.hold_seconds, peer.timers.keepalive_seconds
+    return (
+        DEFAULT_HOLD_SECONDS if hold is None else hold,
+        DEFAULT_HOLD_SECONDS // 3 if keepalive is None else keepalive,
+    )

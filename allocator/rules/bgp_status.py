@@ -9,7 +9,7 @@ from allocator.core.listing import listed
 from allocator.core.pools import Pool
 from allocator.objects.bgp_advertisement import Advertisement, advertisement_from
 from allocator.objects.bgp_community import CommunityValue, aliases_from
-from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 from allocator.objects.bgp_peer import Peer, peer_from
 from allocator.objects.document import Document, name_of
 from allocator.rules.bgp_advertisement import selected_peers, unknown_aliases
@@ -71,7 +71,9 @@ def _session_conditions(
     down = {node: entry.message or "not connected" for node, entry in entries.items() if not entry.up}
     what = f"up on {len(entries) - len(down)} of {len(entries)} nodes"
     if down:
-        return reconciling("NotEstablished", f"{what}; {in_one_line(by_reason(down))}{without}")
+        in_use = any(entries[node].state == SessionStatus.IN_USE for node in down)
+        reason = "PeerInUse" if in_use else "NotEstablished"
+        return reconciling(reason, f"{what}; {in_one_line(by_reason(down))}{without}")
     waiting = {node: entry.message for node, entry in entries.items() if entry.message}
     remark = f"; {in_one_line(by_reason(waiting))}" if waiting else ""
     return ready("Established", f"{what}{remark}{without}")

@@ -69,7 +69,8 @@ def _entry(snapshot: Snapshot, name: str, wanted: int, down_since: str) -> Sessi
         why = _why(refused)
         if refused.reason is NoSession.NO_PASSWORD and name in snapshot.password_problems:
             why = f"{why}: {snapshot.password_problems[name]}"
-        return SessionEntry(peer=name, state=SessionStatus.REFUSED, message=why)
+        in_use = refused.reason is NoSession.PEER_IN_USE
+        return SessionEntry(peer=name, state=SessionStatus.IN_USE if in_use else SessionStatus.REFUSED, message=why)
     state = snapshot.states.get(name)
     up = state is not None and state.up
     return SessionEntry(

@@ -67,7 +67,8 @@ def _differing(states: _States, statuses: Mapping[str, BgpNodeStatus]) -> Iterat
 
 
 def _lacks(entry: SessionEntry, wanted: int | None) -> Iterator[str]:
-    if wanted is None or entry.state in (SessionStatus.REFUSED, SessionStatus.SHUTDOWN) or entry.rejected:
+    none = (SessionStatus.REFUSED, SessionStatus.IN_USE, SessionStatus.SHUTDOWN)
+    if wanted is None or entry.state in none or entry.rejected:
         return
     if entry.wanted != wanted:
         yield f"its speakers announce {entry.wanted} prefixes, and the cluster's objects come to {wanted}"

@@ -126,6 +126,7 @@ ELSEWHERE = [{"matchLabels": {"rack": "9"}}]
         (LiveStep.FRR, {"statuses": [reported(message="bgpd is not reached: no such file")]}),
         (LiveStep.FRR, {"statuses": [reported(replace(UP, state=SessionStatus.SHUTDOWN))]}),
         (LiveStep.FRR, {"statuses": [reported(replace(UP, state=SessionStatus.REFUSED, message="no password"))]}),
+        (LiveStep.FRR, {"statuses": [reported(replace(UP, state=SessionStatus.IN_USE, message="BIRD has it"))]}),
         (LiveStep.FRR, {"statuses": [reported(replace(UP, state=SessionStatus.DOWN, rejected=True))]}),
         (LiveStep.ESTABLISHED, {"statuses": [reported(replace(UP, state=SessionStatus.DOWN))]}),
         (LiveStep.AGREED, {"statuses": [reported(replace(UP, families=("IPv6",)))]}),

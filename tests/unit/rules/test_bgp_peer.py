@@ -271,6 +271,24 @@ def test_a_change_that_keeps_the_sessions_is_not(changed: dict[str, Any]) -> Non
         assert not any("reset" in warning for warning in ran.documents[3]["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"holdTime": "6s"}, True),
+        ({"keepaliveTime": "1s"}, True),
+        ({"holdTime": "9s", "keepaliveTime": "3s"}, False),
+        ({"holdTime": None}, True),
+        ({"holdTime": "6s", "password": "new"}, False),
+        ({"holdTime": "6s", "shutdown": True}, False),
+        ({"connectTime": "5s"}, False),
+    ],
+    ids=str,
+)
+def test_timers_that_count_from_the_next_establishment_on_are_said_to(changed: dict[str, Any], said: bool) -> None:
+    ran = judge(peer(), peer(**changed))
+    assert any("until they are established anew" in line for line in ran.documents[1]["warnings"]) is said
+
+
 def test_graceful_restart_may_be_turned_off_and_on_again() -> None:
     ran = judge(*(peer(enableGracefulRestart=on) for on in (True, False, True)))
     assert ran.codes == [200, 200, 200]

@@ -89,6 +89,13 @@ def test_node_without_frr_is_mentioned_and_not_waited_for() -> None:
     )
 
 
+def test_router_with_which_another_program_has_a_session_has_a_reason_of_its_own() -> None:
+    in_use = SessionEntry(peer="tor", state=SessionStatus.IN_USE, message="set sourceAddress")
+    found = conditions(UP, UP, UP, DOWN, in_use)
+    assert found["Ready"].reason == "PeerInUse"
+    assert "node-5 (set sourceAddress)" in found["Ready"].message
+
+
 def test_what_frr_refuses_has_to_be_changed_by_somebody() -> None:
     found = conditions(UP, UP, UP, DOWN, REJECTED)
     assert (found["Ready"].reason, found["Ready"].message) == ("Rejected", "node-5 (FRR refuses 'x': % no)")

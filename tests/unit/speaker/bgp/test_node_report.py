@@ -108,6 +108,11 @@ def test_frrs_ways_of_being_down_are_one_so_that_a_router_that_is_away_costs_no_
             "its password is missing: Secret a: type: Opaque",
         ),
         (
+            snapshot(peers=(), refused={"tor": Refused(NoSession.PEER_IN_USE)}),
+            "PeerInUse",
+            "set sourceAddress to another address of the node",
+        ),
+        (
             snapshot(peers=(), refused={"tor": Refused(NoSession.SAME_NEIGHBOR, "older")}),
             "Refused",
             "another BGPPeer has the same address or interface in this VRF (older)",
