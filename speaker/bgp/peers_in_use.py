@@ -31,10 +31,15 @@ _BGP_PORT = 179
 _WITHOUT_CONNECTION = frozenset({"Idle", "Connect", "Active"})
 """The states in which bgpd has no established connection (RFC 4271, section 8.2.2)."""
 
-Look = Callable[[Iterable[Address]], frozenset[Connection]]
+Look = Callable[[Collection[int]], frozenset[Connection]]
+"""Returns the established connections with one of these ports at the other end, or BGP's at this one."""
 
 
-def in_use(peers: Collection[Peer], *, look: Look = established) -> frozenset[str]:
+def _look(ports: Collection[int]) -> frozenset[Connection]:
+    return established(local_ports={_BGP_PORT}, remote_ports=ports)
+
+
+def in_use(peers: Collection[Peer], *, look: Look = _look) -> frozenset[str]:
     """Return the peers that must not be dialled, of such that bgpd does not have as neighbours. Any thread.
 
     Found on an interface, a peer has an address that nobody knows yet: of such none is returned.
@@ -53,7 +58,7 @@ def told_apart(peers: Iterable[Peer], among: Collection[Peer]) -> list[Peer]:
 class PeersInUse:
     """Remembers who is in use, and notices who comes to be while bgpd tries in vain. Belongs to one thread."""
 
-    def __init__(self, *, look: Look = established, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, look: Look = _look, clock: Callable[[], float] = time.monotonic) -> None:
         self._look = partial(_connections, look=look)
         self._clock = clock
         self._last_seen: dict[str, tuple[Peer, float]] = {}
@@ -115,7 +120,7 @@ def _connections(peers: Iterable[Peer], look: Look) -> dict[str, frozenset[Conne
     """Return the connections that take the place of a session with each peer."""
     numbered = [(peer, peer.address) for peer in peers if peer.address is not None]
     try:
-        every = look(address for _, address in numbered)
+        every = look({peer.port for peer, _ in numbered})
     except OSError as error:
         log.debug("bgp.connections-unread", error=error)
         return {}

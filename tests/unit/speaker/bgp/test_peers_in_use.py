@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from speaker.bgp.events import Event
 from speaker.bgp.peers_in_use import LOOK_SECONDS, QUIET_SECONDS, PeersInUse, in_use
 from speaker.bgp.reports import SessionState
 from speaker.bgp.undialled import Undialled
-from speaker.netdev.tcp_connections import Connection, established
+from speaker.netdev.tcp_connections import Connection, asked, established, read
 
 LOOPBACK = Address.parse("127.0.0.1")
 ROUTER = Address.parse("192.0.2.1")
@@ -43,15 +43,24 @@ def connection(request: pytest.FixtureRequest) -> Iterator[tuple[Address, int, i
         yield Address.parse(address), port, dialled.getsockname()[1]
 
 
-def test_connections_are_read_from_the_kernel(connection: tuple[Address, int, int]) -> None:
+@pytest.mark.parametrize("ask", [asked, read, established])
+def test_kernel_lists_the_connections_with_these_ports_alone(
+    connection: tuple[Address, int, int], ask: Callable[..., frozenset[Connection]]
+) -> None:
     address, listening, dialling = connection
-    found = established([address])
-    assert Connection(address, dialling, address, listening) in found
-    assert Connection(address, listening, address, dialling) in found
-    assert not any(each.local_port == listening for each in established([ROUTER]))
+    near = Connection(address, dialling, address, listening)
+    far = Connection(address, listening, address, dialling)
+    others = [port for port in (1, 179, 40_000, 65_535) if port not in (listening, dialling)]
+    assert ask(local_ports=others, remote_ports=others).isdisjoint({near, far})
+    for at in range(len(others) + 1):
+        ports = [*others[:at], listening, *others[at:]]
+        assert ask(local_ports=others, remote_ports=ports) & {near, far} == {near}
+        assert ask(local_ports=ports, remote_ports=others) & {near, far} == {far}
+    assert ask(local_ports=[], remote_ports=[listening]) == {near}
 
 
-def test_ipv4_of_a_listener_for_both_families_is_ipv4() -> None:
+@pytest.mark.parametrize("ask", [asked, read])
+def test_ipv4_of_a_listener_for_both_families_is_ipv4(ask: Callable[..., frozenset[Connection]]) -> None:
     with socket.socket(socket.AF_INET6) as listener:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(("::", 0))
@@ -61,7 +70,7 @@ def test_ipv4_of_a_listener_for_both_families_is_ipv4() -> None:
             accepted, _ = listener.accept()
             with accepted:
                 mapped = Connection(LOOPBACK, port, LOOPBACK, dialled.getsockname()[1])
-                assert mapped in established([LOOPBACK])
+                assert mapped in ask(local_ports=[port], remote_ports=[])
 
 
 def test_router_with_a_connection_to_its_port_is_in_use(connection: tuple[Address, int, int]) -> None:
@@ -97,9 +106,9 @@ class Kernel:
         self.connections: frozenset[Connection] = frozenset()
         self.looks = 0
 
-    def look(self, remotes: Iterable[Address]) -> frozenset[Connection]:
+    def look(self, ports: Collection[int]) -> frozenset[Connection]:
         self.looks += 1
-        return frozenset(each for each in self.connections if each.remote in set(remotes))
+        return frozenset(each for each in self.connections if each.local_port == 179 or each.remote_port in ports)
 
     def clock(self) -> float:
         return self.now
