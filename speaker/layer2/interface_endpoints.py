@@ -158,11 +158,21 @@ class InterfaceEndpoints:
 
         Another's coming and going, a container network's, is no reason to ask or to announce again.
         """
-        return [
-            address
-            for address, scope in wanted.items()
-            if any(each.name in names for each in self._relevant(address, scope, self._present))
-        ]
+        subnets: dict[tuple[Scope, Family], tuple[bool, list[Subnet], list[Subnet]]] = {}
+        found = []
+        for address, scope in wanted.items():
+            kind = (scope, address.family)
+            if (known := subnets.get(kind)) is None:
+                carrying = [each for each in self._present if self._carries(each, address, scope)]
+                those, others = _split(carrying, lambda each: each.name in names)
+                known = subnets[kind] = bool(those), self._subnets_of(those), self._subnets_of(others)
+            carried, own, of_others = known
+            # As `_relevant` has it, at a tenth of the cost: of thousands of addresses one interface is asked about.
+            if carried and (
+                any(address in subnet for subnet in own) or not any(address in subnet for subnet in of_others)
+            ):
+                found.append(address)
+        return found
 
     def send(self, address: Address, scope: Scope, reason: Reason | None, *, asks: bool = True) -> str | None:
         """Announce the address for the reason, or ask for it (None), on every interface of the scope.
@@ -220,6 +230,9 @@ class InterfaceEndpoints:
         no_ipv6 = address.family is Family.IPV6 and interface in self._without_ipv6
         return scope.includes(interface.name) and not no_ipv6
 
+    def _subnets_of(self, interfaces: Iterable[Interface]) -> list[Subnet]:
+        return [subnet for each in interfaces for subnet in self._subnets.get(each, ())]
+
     def _relevant(self, address: Address, scope: Scope, interfaces: Iterable[Interface]) -> list[Interface]:
         """Those of the interfaces that have the address's subnet; where none does, all that carry it."""
         carrying = [each for each in interfaces if self._carries(each, address, scope)]
@@ -271,6 +284,15 @@ class InterfaceEndpoints:
             self._packets.retire(listener)
         if interface in self._learning:
             self._packets.retire(self._learning.pop(interface)[0])
+
+
+def _split(
+    interfaces: Iterable[Interface], of: Callable[[Interface], bool]
+) -> tuple[list[Interface], list[Interface]]:
+    those, others = list[Interface](), list[Interface]()
+    for each in interfaces:
+        (those if of(each) else others).append(each)
+    return those, others
 
 
 def _identity(interface: Interface) -> Interface:

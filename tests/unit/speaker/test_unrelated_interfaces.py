@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
@@ -95,6 +98,34 @@ def test_an_interface_has_a_say_about_what_is_in_its_subnet_or_in_none() -> None
         assert endpoints.concerned(["br-1"], wanted) == [elsewhere], "nobody has its subnet"
         assert endpoints.concerned(["eth0"], wanted) == [VIP, elsewhere]
         assert endpoints.concerned(["br-1"], {VIP: Scope(frozenset({"br-1"}))}) == [VIP], "it is the only one named"
+
+
+subnets = st.lists(st.sampled_from([LAN, OTHER_LAN, Subnet.parse("2001:db8::/64")]), max_size=2, unique=True)
+scopes = st.one_of(
+    st.just(EVERYWHERE), st.sets(st.sampled_from(["i0", "i1", "i2"]), min_size=1).map(frozenset).map(Scope)
+)
+
+
+@given(st.lists(subnets, min_size=1, max_size=3), st.booleans(), scopes, st.sets(st.sampled_from(["i0", "i1", "i2"])))
+def test_an_interface_is_concerned_where_it_is_relevant(
+    of_each: list[list[Subnet]], ipv6: bool, scope: Scope, names: set[str]
+) -> None:
+    no_packets: Any = None
+    endpoints = InterfaceEndpoints(
+        packets=no_packets,
+        open_endpoint=Endpoints().open,
+        on_claim=lambda _: None,
+        metrics=SpeakerMetrics(CollectorRegistry()),
+    )
+    with closing(endpoints):
+        endpoints.follow(
+            replace(interface(2 + index, f"i{index}", *each), ipv6=ipv6 or index > 0)
+            for index, each in enumerate(of_each)
+        )
+        for text in ("192.0.2.1", "172.18.0.1", "198.51.100.1", "2001:db8::1", "2001:db8:1::1"):
+            address = Address.parse(text)
+            relevant = {each.name for each in endpoints._relevant(address, scope, endpoints._present)}
+            assert endpoints.concerned(names, {address: scope}) == [address] * bool(relevant & names)
 
 
 def test_a_bridge_that_comes_and_goes_does_not_keep_a_new_address_from_being_answered() -> None:
