@@ -8,7 +8,7 @@ The rules, which every speaker follows by itself, from what it hears and what ot
    is none, the candidates on the side take the address in their order (handicap, weight, rank), each `SKEW_SECONDS`
    after the one before it, so that one that does not know of the address delays it only for that long. Who is not
    heard directly, only by others, may have taken it and is waited for. Before it asks the LAN for what nobody had,
-   one that is not the first says for two turns that it is about to: the first may be about to as well.
+   one that is not the first says for two turns that it is about to (probe wait): the first may be about to as well.
 3. **Two claims meet: one holds** (`election.Precedence`): that of the larger side during the cut; at a tie the one
    whose term is lower, which is the holder before the cut; then the rank. A side counts who has been on it for five
    seconds, so that for five seconds after a cut both sides count as they did during it. Once the other has stopped,

@@ -11,13 +11,13 @@ from speaker.membership.state_sync import Claim
 
 @dataclass(slots=True, kw_only=True)
 class Case:
-    """Facts about one address. The guards say in a sentence what each means; all times are past or to come.
+    """Facts about one address. The guards say in a sentence what each means.
 
-    `claims` are those of others that are heard, `preceding` the nodes whose claim precedes this node's; `help` is how
-    this node would, or does, answer for a restarting one.
+    `claims` are those of others that are heard, `preceding` the nodes whose claim precedes this node's. `beaten` says
+    that a candidate comes before this node, which may take the address. `help` is how this node would, or does,
+    answer for a restarting one. `is_over` says that the time is, for states that last for some time only.
     """
 
-    now: float
     able: bool
     isolated: bool
     claims: Mapping[str, Claim]
@@ -26,10 +26,11 @@ class Case:
     is_answered: bool
     chosen: bool
     may_take: bool
+    beaten: bool
     vouched: bool
     help: Help | None
     runs: bool
-    until: float | None
+    is_over: bool
 
     def cannot_answer(self) -> bool:
         """No interface of this node can answer for it any more."""
@@ -48,12 +49,16 @@ class Case:
         return bool(self.claims)
 
     def probed_by_a_better(self) -> bool:
-        """A candidate that comes before this node asks the LAN for it too."""
+        """A candidate that comes before this node asks the LAN for it too, or is about to."""
         return not self.first_prober
 
     def outdone(self) -> bool:
         """It is for another node to hold, or this one is no candidate any more."""
         return not self.chosen
+
+    def advertised_for_long_enough(self) -> bool:
+        """The other candidates have had the time to hear of it."""
+        return self.is_over
 
     def answered(self) -> bool:
         """The probes are over, and no host has it."""
@@ -69,11 +74,15 @@ class Case:
 
     def waited_for_too_long(self) -> bool:
         """No other node was heard to claim it in the time for a hand-over."""
-        return self.until is not None and self.now >= self.until
+        return self.is_over
 
     def turn(self) -> bool:
         """It is this node's turn to take it."""
         return self.able and not self.isolated and self.may_take
+
+    def turn_after_another(self) -> bool:
+        """It is this node's turn to take it, and a candidate comes before this one, which may be about to ask too."""
+        return self.turn() and self.beaten
 
     def ours_until_now(self) -> bool:
         """It is this node's turn, and one of our nodes announced it until now."""

@@ -15,7 +15,7 @@ from speaker.election.moment import Moment
 from speaker.election.outcome import Outcome
 from speaker.election.reach import reach
 from speaker.election.standings import Standings
-from speaker.election.transitions import ANNOUNCED, HELD, State, next_state
+from speaker.election.transitions import FREE, HELD, PROBED, State, next_state
 from speaker.membership.membership import STEADY_SECONDS
 
 SKEW_SECONDS = 0.2
@@ -24,9 +24,10 @@ SKEW_SECONDS = 0.2
 _TURNS_AHEAD = 8
 """How many candidates before this one are looked for at a time: their turns take so long that one of them has the
 address by then, nearly always."""
-_NOTICE_TURNS = 2
-"""For how many turns a candidate that is not the first says that it is about to ask the LAN, before it does: the
-first may have begun, too, and where every processor is busy the two hear of each other late."""
+_PROBE_WAIT_TURNS = 2
+"""For how many turns a candidate that is not the first advertises that it is about to ask the LAN, before it does:
+the first may have begun, too, and where every processor is busy the two hear of each other late. RFC 5227 waits for a
+random time (PROBE_WAIT) instead."""
 _LISTEN_TURNS = 6
 """For how many turns a node that hears nobody takes nothing after it has got a link back. Kernels ask for hardware
 addresses once a second, and what is asked before the switch passes anything is lost."""
@@ -74,7 +75,7 @@ class GroupDecision:
                 current.scope = own.scopes[index]
             self._walk(address, current, own, may_take or standings.is_helped(address))
             out.states[address] = current.state
-            if current.state in ANNOUNCED:
+            if current.state not in FREE:
                 out.held[address] = current
                 self._settle_boot(current)
         out.unable = not standings.order and own is not None and standings.is_first_of_those_alive()
@@ -88,8 +89,6 @@ class GroupDecision:
     def _walk(self, address: Address, held: Held, own: Candidate | None, may_take: bool) -> None:
         """Make every transition that is due."""
         self._note_contested(address, held)
-        if held.waits and held.until is not None and self._now >= held.until:
-            held.until = None
         while True:
             case = self._case(address, held, own, may_take)
             if held.state is State.HANDING_OVER and not case.runs:
@@ -97,11 +96,8 @@ class GroupDecision:
             to = next_state(held.state, case)
             if to is held.state:
                 return
-            if held.state is State.PROBING and to is State.WAITING:
-                # What ended it may leave the turn with this node, and no event need follow.
-                self._ends.append(self._now + SKEW_SECONDS)
             self._enter(address, held, to, case)
-            if to not in ANNOUNCED:
+            if to in FREE:
                 return
             self._note_contested(address, held)
 
@@ -124,7 +120,6 @@ class GroupDecision:
         if claimed:
             preceding = standings.preceding(address, held.claim, helping=help_.node if help_ is not None else None)
         return Case(
-            now=self._now,
             able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
             isolated=standings.isolated,
             claims=standings.heard[address],
@@ -133,31 +128,32 @@ class GroupDecision:
             is_answered=address in inputs.answered,
             chosen=(standings.chosen and (claimed or not standings.rumoured)) or standings.is_helped(address),
             may_take=may_take,
+            beaten=not claimed and may_take and standings.beaten,
             vouched=self._moment.terms.vouches_for(address, self._now),
             help=help_,
             runs=help_ is not None and self._now < help_.until and help_.node not in inputs.unforwarding,
-            until=held.until,
+            is_over=held.until is not None and self._now >= held.until,
         )
 
     def _enter(self, address: Address, held: Held, to: State, case: Case) -> None:
         standings, liveness = self._standings, self._moment.inputs.liveness
-        was, held.state = held.state, to
-        held.until = None
+        was, held.state, held.until = held.state, to, None
         if to is State.HANDING_OVER:
             held.until = self._now + self._moment.handover_seconds
         elif to is State.HELPING:
             held.help = case.help
             held.term = case.help.term if case.help is not None else 0
-        elif to in (State.HOLDING, State.PROBING):
-            if was not in HELD:
+        elif to not in FREE:
+            if to is State.PROBE_WAIT:
+                held.until = self._now + _PROBE_WAIT_TURNS * SKEW_SECONDS
+            if was in FREE or was is State.PROBING:
                 fresh = liveness.booting and not self._moment.terms.had_holder(address)
                 held.provisional = held.provisional or (fresh and standings.misses_a_better())
                 held.term = self._term(address)
-            if to is State.PROBING and standings.beaten:
-                held.until = self._now + _NOTICE_TURNS * SKEW_SECONDS
             held.help = None
-        if to not in ANNOUNCED:
-            held.help = None
+        elif to is State.WAITING and was in PROBED:
+            # What ended it may leave the turn with this node, and no event need follow.
+            self._ends.append(self._now + SKEW_SECONDS)
 
     def _term(self, address: Address) -> int:
         """That of the claim made in this node's place, if there is one: it goes on; else the next."""

@@ -19,7 +19,7 @@ from speaker.election.holder_state import Held, HolderState
 from speaker.election.inputs import Inputs
 from speaker.election.moment import Moment
 from speaker.election.outcome import Outcome
-from speaker.election.transitions import HELD, State
+from speaker.election.transitions import HELD, PROBED, State
 from speaker.membership.state_sync import Claim
 from speaker.persistent_map import PersistentMap
 
@@ -226,7 +226,7 @@ class Holder:
             if was != (held.claim if held is not None and held.state in HELD else None):
                 self._unlooked.add(address)
                 changed = True
-            if state is State.WAITING and self._state.states.get(address) is State.PROBING:
+            if state is State.WAITING and self._state.states.get(address) in PROBED:
                 changed = True
         if changed:
             self._changed[group] = None
@@ -266,15 +266,14 @@ class Holder:
         touched = states.keys() | gone
         contested = {address: node for each in outcomes.values() for address, node in each.contested.items()}
         helped = {address: one.help for address, one in held.items() if one.help is not None and one.state in HELD}
-        probing = frozenset(address for address, one in held.items() if one.state is State.PROBING)
+        probing = frozenset(address for address, one in held.items() if one.state in PROBED)
         unable = {address for each in outcomes.values() if each.unable for address in each.states}
         regained = (address for address in before.contested.keys() & touched if address not in contested)
         pending = self._electorate.stale or bool(self._dirty)
+        scopes = {address: one.scope for address, one in held.items() if one.state is not State.PROBE_WAIT}
         return HolderState(
             states=_updated(before.states, states, gone),
-            scopes=_updated(
-                before.scopes, {address: one.scope for address, one in held.items() if not one.waits}, touched
-            ),
+            scopes=_updated(before.scopes, scopes, touched),
             probing=_replaced_set(before.probing, probing, touched),
             claims=_updated(before.claims, claims, touched),
             help=_replaced(before.help, helped, touched),

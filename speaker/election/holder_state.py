@@ -19,10 +19,10 @@ class HolderState:
     """What to announce now, with the claims to advertise.
 
     `states` are those of the transitions. What is `probing` is announced only once nobody turns out to have it, and
-    not claimed until then; what of it is not among the `scopes` is not asked for yet. `help` are those answered for a
-    restarting node. `deadline` is when to decide again though nothing happens. `contested` are those claimed by a
-    peer too, `regained` those that no longer are: they are announced to the LAN again; `unable` those this node would
-    take if it had the interfaces.
+    not claimed until then; what of it is in probe wait is not among the `scopes`, and not asked for. `help` are those
+    answered for a restarting node. `deadline` is when to decide again though nothing happens. `contested` are those
+    claimed by a peer too, `regained` those that no longer are: they are announced to the LAN again; `unable` those
+    this node would take if it had the interfaces.
 
     `touched` are the addresses that were decided about, those that are no Service's any more, and those of which
     another node says something new: of all others nothing has changed. `pending` says that there was no time for
@@ -49,7 +49,7 @@ class HolderState:
 
 @dataclass(slots=True, kw_only=True)
 class Held:
-    """An address that is announced: in which state, and since what. `until` is when something ends by itself."""
+    """An address that is not free: in which state, and since what. `until` is when something ends by itself."""
 
     state: State
     scope: Scope
@@ -58,11 +58,6 @@ class Held:
     until: float | None = None
     provisional: bool = False
     offered_until: float | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Whether this node only advertises as yet that it is about to ask the LAN for it."""
-        return self.state is State.PROBING and self.until is not None
 
     @property
     def claim(self) -> Claim:

@@ -46,7 +46,7 @@ class Standings:
         self.heard = {address: claims.claims(address) for address in self._addresses}
         """The claims of others that are heard, by address and node."""
 
-    @property
+    @cached_property
     def beaten(self) -> bool:
         """Whether some candidate comes before this node, or it is none of them."""
         return bool(self.better(at_most=1))
@@ -101,11 +101,11 @@ class Standings:
 
     @cached_property
     def probed(self) -> bool:
-        """Whether another candidate asks the LAN for something of it."""
+        """Whether another candidate asks the LAN for something of it, or is about to."""
         return any(node in self.order for address in self._addresses for node in self._claims.probers(address))
 
     def probed_by_a_better(self, address: Address) -> bool:
-        """Whether a candidate that comes before this node asks the LAN for it."""
+        """Whether a candidate that comes before this node asks the LAN for it, or is about to."""
         return any(node in self.order and self.precedes(node) for node in self._claims.probers(address))
 
     @property

@@ -17,6 +17,8 @@ class State(StrEnum):
 
     WAITING = "waiting"
     """Nothing: another node holds it, or is to take it."""
+    PROBE_WAIT = "probe wait"
+    """It is for this node to take, which advertises that it is about to ask the LAN; not asked for, not answered."""
     PROBING = "probing"
     """It is for this node to take, and the LAN is asked whether a host has it; not answered."""
     HOLDING = "holding"
@@ -29,11 +31,12 @@ class State(StrEnum):
     """No longer answered, because of another's claim; from here on it is as waiting."""
 
 
+FREE = (State.WAITING, State.YIELDING)
+"""The states in which this node has nothing of an address."""
+PROBED = (State.PROBE_WAIT, State.PROBING)
+"""The states in which an address is advertised as probed: no other candidate begins to take it."""
 HELD = (State.HOLDING, State.HANDING_OVER, State.HELPING)
 """The states in which an address is claimed."""
-ANNOUNCED = (State.PROBING, *HELD)
-"""The states in which the announcer has the address."""
-_FREE = (State.WAITING, State.YIELDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +49,23 @@ class Transition:
 
 
 TRANSITIONS = (
-    Transition(ANNOUNCED, Case.cannot_answer, State.WAITING),
-    Transition(ANNOUNCED, Case.cut_off, State.YIELDING),
+    Transition((*PROBED, *HELD), Case.cannot_answer, State.WAITING),
+    Transition((*PROBED, *HELD), Case.cut_off, State.YIELDING),
     Transition((State.HOLDING, State.HELPING), Case.preceded, State.YIELDING),
     Transition((State.HANDING_OVER,), Case.taken, State.YIELDING),
-    Transition((State.PROBING,), Case.taken, State.WAITING),
-    Transition((State.PROBING,), Case.probed_by_a_better, State.WAITING),
-    Transition((State.PROBING,), Case.outdone, State.WAITING),
+    Transition(PROBED, Case.taken, State.WAITING),
+    Transition(PROBED, Case.probed_by_a_better, State.WAITING),
+    Transition(PROBED, Case.outdone, State.WAITING),
+    Transition((State.PROBE_WAIT,), Case.advertised_for_long_enough, State.PROBING),
     Transition((State.PROBING,), Case.answered, State.HOLDING),
     Transition((State.HOLDING, State.HELPING), Case.outdone, State.HANDING_OVER),
     Transition((State.HELPING,), Case.help_over, State.HOLDING),
     Transition((State.HANDING_OVER,), Case.entitled, State.HOLDING),
     Transition((State.HANDING_OVER,), Case.waited_for_too_long, State.WAITING),
-    Transition(_FREE, Case.left_by_a_restarting_node, State.HELPING),
-    Transition(_FREE, Case.ours_until_now, State.HOLDING),
-    Transition(_FREE, Case.turn, State.PROBING),
+    Transition(FREE, Case.left_by_a_restarting_node, State.HELPING),
+    Transition(FREE, Case.ours_until_now, State.HOLDING),
+    Transition(FREE, Case.turn_after_another, State.PROBE_WAIT),
+    Transition(FREE, Case.turn, State.PROBING),
 )
 
 

@@ -66,7 +66,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdvertisedState:
-    """The addresses a node claims, those it is probing, its interfaces, and whom it hears.
+    """The addresses a node claims, those it probes or is about to, its interfaces, and whom it hears.
 
     `helped` names, for some of those it claims, the node whose speaker restarts and for which this one answers.
     `hears` are the nodes with which it exchanges heartbeats both ways, `lans` those it hears on each LAN that it is

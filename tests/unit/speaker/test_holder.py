@@ -103,9 +103,48 @@ def test_each_takes_what_nobody_claims_a_moment_after_the_one_before_it() -> Non
         due = decide(holder, inputs(*NODES), place * SKEW_SECONDS + 0.01)
         assert VIP in due.probing
         assert (VIP in due.scopes) == (place == 0), "the others hear of it first"
+        assert due.states == {VIP: State.PROBE_WAIT if place else State.PROBING}
         if place:
             assert due.deadline == pytest.approx((place + 2) * SKEW_SECONDS + 0.01)
-            assert VIP in decide(holder, inputs(*NODES), due.deadline or 0.0).scopes
+            asked = decide(holder, inputs(*NODES), due.deadline or 0.0)
+            assert (asked.states, set(asked.scopes)) == ({VIP: State.PROBING}, {VIP})
+
+
+def waits_to_probe() -> tuple[WholeHolder, HolderState]:
+    """The candidate after the first advertises from 1.0 on that it is about to ask, for 0.4 seconds."""
+    holder = WholeHolder(SECOND)
+    decide(holder, inputs(*NODES), 0.0)
+    state = decide(holder, inputs(*NODES), 1.0)
+    assert state.states == {VIP: State.PROBE_WAIT}
+    return holder, state
+
+
+def test_a_probe_wait_is_advertised_as_probed_and_nothing_is_asked_for_answered_or_claimed() -> None:
+    holder, state = waits_to_probe()
+    assert (dict(state.scopes), dict(state.claims), dict(state.help)) == ({}, {}, {})
+    assert state.advertised(LINKS) == AdvertisedState(probed=frozenset({VIP}), links=LINKS)
+    # Nobody was asked yet: that it is answered can come from before only.
+    kept = decide(holder, inputs(*NODES, answered=[VIP]), 1.1)
+    assert (kept.states, kept.deadline) == ({VIP: State.PROBE_WAIT}, state.deadline)
+
+
+def test_a_probe_wait_ends_for_whoever_comes_first_for_a_claim_and_where_this_node_is_cut_off() -> None:
+    first_asks = inputs(*NODES)
+    first_asks.liveness.states[FIRST] = AdvertisedState(probed=frozenset({VIP}), links=LINKS)  # type: ignore[index]
+    third_asks = inputs(*NODES)
+    third_asks.liveness.states[THIRD] = AdvertisedState(probed=frozenset({VIP}), links=LINKS)  # type: ignore[index]
+    lost = (Link(name="eth0", mac=bytes(6), lost=True),)
+    for given, expected in (
+        (first_asks, State.WAITING),
+        (third_asks, State.PROBE_WAIT),
+        (inputs(*NODES, holding=THIRD), State.WAITING),
+        (inputs(*NODES, own=lost), State.WAITING),
+        (inputs(SECOND, cut_off_from=frozenset({THIRD})), State.YIELDING),
+    ):
+        holder, _ = waits_to_probe()
+        ended = decide(holder, given, 1.1)
+        assert ended.states == {VIP: expected}
+        assert ended.probing == (frozenset({VIP}) if expected is State.PROBE_WAIT else frozenset())
 
 
 def test_whom_only_others_hear_may_have_taken_it_and_is_waited_for() -> None:
