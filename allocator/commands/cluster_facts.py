@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from allocator.allocation.cluster_families import known_service_cidrs
 from allocator.doctor.checks import kube_proxy, load_balancers
-from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
+from allocator.doctor.facts import (
+    CILIUM_POOLS,
+    CONFIG_MAPS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    PODS,
+    STATIC_PODS,
+    Facts,
+    name_of,
+)
 from allocator.kube.client import ApiError, Cluster, NotFound, Unavailable
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -72,6 +81,9 @@ def read_facts(cluster: Cluster, *, namespace: str, lb_class: str, take_over_for
     keep(ENDPOINT_SLICES_V1, lambda: _endpoint_slices(cluster, within))
     keep(STATIC_PODS, lambda: _static_pods(cluster))
     keep(CONFIG_MAPS, lambda: _config_maps(cluster))
+    before = objects.get(SERVICES)
+    if before is not None:
+        keep(SERVICES, lambda: _listed(cluster, SERVICES, None))
     return Facts(
         namespace=namespace,
         at=datetime.now(UTC),
@@ -81,7 +93,16 @@ def read_facts(cluster: Cluster, *, namespace: str, lb_class: str, take_over_for
         kubernetes=str(cluster.raw("GET", "/version").get("gitVersion") or ""),
         lb_class=lb_class,
         take_over_foreign=take_over_foreign,
+        changing=_changed(before or (), objects.get(SERVICES) or ()),
     )
+
+
+def _changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """The Services that are not in both lists as they are: the IPAllocations, read in between, may be of either."""
+    first, second = (
+        {name_of(one): one["metadata"].get("resourceVersion") for one in each} for each in (before, after)
+    )
+    return frozenset(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
 
 
 def _listed(cluster: Cluster, kind: Resource, namespace: str | None) -> Iterator[dict[str, Any]]:

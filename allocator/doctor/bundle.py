@@ -28,7 +28,8 @@ from allocator.objects.document import Document
 Fields = Mapping[str, Any]
 """Which fields stay: True for all of one, a mapping for some of it, or of each item of a list."""
 
-_TOKEN: Final = re.compile(r"[0-9a-f]{64}")
+_TOKEN: Final = re.compile(r"(?<!sha256:)[0-9a-f]{64}")
+"""Of a path; the digest of an image says which build it is."""
 _CREDENTIALS: Final = re.compile(r"//[^/@\s]*@")
 _METADATA: Final = {
     field: True

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -58,10 +59,15 @@ class Check:
         return [kind for kind in self.needs if kind not in facts.objects]
 
 
+_OF_A_NAMESPACE: Final = re.compile(r"\badmitlb (?:bgp roll|bgp|pools|who-has|install)\b")
+_OF_A_CLASS: Final = re.compile(r"\badmitlb (?:explain|rebalance)\b")
+"""Commands that remedies name, by what they have to know of the installation."""
+
 CHECKS: Final = (
     Check(
         name="workloads",
-        looks_at="controller and speaker are there, all their Pods Ready, none fails or restarts again and again",
+        looks_at="controller and speaker are there, all their Pods scheduled and Ready, none fails, and none was "
+        "restarted five times with the last within a day",
         needs=(DEPLOYMENTS, DAEMON_SETS, PODS),
         find=check_workloads,
     ),
@@ -76,14 +82,15 @@ CHECKS: Final = (
     ),
     Check(
         name="webhook-registration",
-        looks_at="both webhook configurations lead to this webhook, with a path token and an authority that has not "
-        "expired; the Service has ready endpoints",
+        looks_at="both webhook configurations have every webhook of the manifests, and lead to this webhook, with a "
+        "path token and an authority that has not expired; the Service has ready endpoints",
         needs=(MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, ENDPOINT_SLICES_V1),
         find=check_webhook_registration,
     ),
     Check(
         name="speaker-leases",
-        looks_at="every speaker renews its Lease, hears all others (UDP heartbeats), and has a LAN to announce on",
+        looks_at="every speaker renews its Lease and hears all others (UDP heartbeats); those of nodes that an "
+        "L2Advertisement selects have a LAN to announce on",
         needs=(LEASES, PODS),
         find=check_speaker_leases,
     ),
@@ -157,7 +164,7 @@ CHECKS: Final = (
     ),
     Check(
         name="spread",
-        looks_at="no node announces far more addresses than the others",
+        looks_at="no node announces far more addresses than the others that may announce on layer 2",
         needs=(names.IP_ALLOCATIONS, LEASES),
         find=check_spread,
     ),
@@ -170,13 +177,14 @@ CHECKS: Final = (
     ),
     Check(
         name="kube-proxy",
-        looks_at="kube-proxy in mode ipvs has strictARP",
+        looks_at="kube-proxy in mode ipvs has strictARP, by its ConfigMap or by its arguments",
         needs=(CONFIG_MAPS,),
         find=check_kube_proxy,
     ),
     Check(
         name="load-balancers",
-        looks_at="k3s ServiceLB, kube-vip, MetalLB, Cilium, PureLB and OpenELB do not serve the same Services",
+        looks_at="k3s ServiceLB, kube-vip, MetalLB, Cilium, PureLB and OpenELB do not serve Services of the same "
+        "class",
         needs=(DAEMON_SETS, DEPLOYMENTS, STATIC_PODS),
         find=check_load_balancers,
     ),
@@ -185,9 +193,21 @@ CHECKS: Final = (
 
 def diagnose(facts: Facts, checks: Iterable[Check] = CHECKS) -> list[Finding]:
     """Run the checks; the worst findings come first. What could not be looked at is a finding as well."""
-    found = [replace(finding, check=check.name) for check in checks for finding in _run(check, facts)]
+    found = [
+        replace(finding, check=check.name, remedy=_for_installation(finding.remedy, facts))
+        for check in checks
+        for finding in _run(check, facts)
+    ]
     order = list(Severity)
     return sorted(found, key=lambda finding: order.index(finding.severity))
+
+
+def _for_installation(remedy: str, facts: Facts) -> str:
+    """The remedy with the options that our commands need where AdmitLB is not installed as they assume."""
+    options = [f"--admitlb-namespace {facts.namespace}"] if facts.namespace != names.DEFAULT_NAMESPACE else []
+    with_class = [*options, f"--lb-class {facts.lb_class}"] if facts.lb_class else options
+    remedy = _OF_A_NAMESPACE.sub(lambda call: " ".join((call[0], *options)), remedy)
+    return _OF_A_CLASS.sub(lambda call: " ".join((call[0], *with_class)), remedy)
 
 
 def _run(check: Check, facts: Facts) -> Iterator[Finding]:

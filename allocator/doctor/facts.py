@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.kube.timestamps import read_time
-from allocator.objects.document import Document
+from allocator.objects.document import Document, labels_of
 
 PODS: Final = Resource("", "v1", "pods", "Pod")
 STATIC_PODS: Final = Resource("", "v1", "pods", "static Pod")
@@ -22,6 +22,8 @@ CILIUM_POOLS: Final = Resource(
     "cilium.io", "v2alpha1", "ciliumloadbalancerippools", "CiliumLoadBalancerIPPool", namespaced=False
 )
 
+_APP = "metallb"
+_ENDED = ("Failed", "Succeeded")
 _WRONG_CLOCK = timedelta(minutes=5)
 
 
@@ -41,6 +43,8 @@ class Facts:
     kubernetes: str = ""
     lb_class: str = ""
     take_over_foreign: bool = False
+    changing: frozenset[str] = frozenset()
+    """Services that changed, came or went while the facts were read: what is held for them is not known."""
 
     def all(self, kind: Resource) -> Sequence[Document]:
         """Return every object of a kind; nothing where they could not be read."""
@@ -49,6 +53,16 @@ class Facts:
     def installed(self, kind: Resource) -> list[Document]:
         """Return those in the installation's namespace."""
         return [one for one in self.all(kind) if one["metadata"].get("namespace") == self.namespace]
+
+    def pods(self, component: str | None = None) -> list[Document]:
+        """Return the installation's Pods that have not ended: an evicted one is listed until it is collected."""
+        return [
+            one
+            for one in self.installed(PODS)
+            if labels_of(one).get("app") == _APP
+            and component in (None, labels_of(one).get("component"))
+            and (one.get("status") or {}).get("phase") not in _ENDED
+        ]
 
     def named(self, kind: Resource, name: str, namespace: str | None = None) -> Document | None:
         """Return one object, of the installation's namespace where none is named."""
@@ -80,6 +94,26 @@ def renewal(lease: Document) -> datetime | None:
         return read_time(text) if text else None
     except (TypeError, ValueError):
         return None
+
+
+TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+"""What Go's strconv.ParseBool takes for true."""
+
+
+def containers_of(workload: Document) -> Sequence[dict[str, Any]]:
+    """Return the containers of a Pod, or of a workload's Pods."""
+    own: Document = workload.get("spec") or {}
+    # A Pod has no template: its spec is what that of others holds.
+    spec = (own["template"] or {}).get("spec") or {} if "template" in own else own
+    return spec.get("containers") or ()
+
+
+def argument(container: Document, name: str) -> str | None:
+    """Return the value of an option of a container's command line: the last one's, `true` for one without a value."""
+    words = (*(container.get("command") or ()), *(container.get("args") or ()))
+    pairs = [str(word).partition("=") for word in words]
+    values = [value if equals else "true" for option, equals, value in pairs if option == name]
+    return values[-1] if values else None
 
 
 def name_of(document: Document) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 from allocator.core.addresses import AddressError
 from allocator.core.claims import Claim, ClaimState
 from allocator.core.listing import listed
+from allocator.doctor.checks.layer2_nodes import may_announce_on_layer2
 from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, note, warning
 from allocator.kube.resource import LEASES, NODES
+from allocator.kube.timestamps import read_time
 from allocator.objects.document import Document
 from allocator.objects.ip_allocation import claim_from
 from allocator.objects.names import IP_ALLOCATIONS, SERVICE_L2_STATUSES, SPEAKER_LEASE_PREFIX
@@ -20,6 +23,8 @@ _OF_THE_SERVICE = frozenset({"NoEndpoint", "NoLocalEndpoint", "NoService"})
 """Reasons that are for the Service's owner to fix."""
 _A_ROUTER = 3
 """A host with so many addresses of pools does not have them: it answers for others."""
+_TAKING = timedelta(seconds=10)
+"""How long a node may take to report on a new address."""
 _EVEN_WITHIN = 3
 """By how many addresses the fullest node may exceed the emptiest before it is worth a remark."""
 
@@ -39,7 +44,7 @@ def check_announcements(facts: Facts) -> Iterator[Finding]:
         elif ready.get("status") == "False":
             said = note if ready.get("reason") in _OF_THE_SERVICE else error
             yield said(subject, f"{ready.get('reason')}: {ready.get('message')}", shown)
-        elif not announced and ready.get("status") != "True":
+        elif not announced and ready.get("status") != "True" and not _is_new(claim, facts):
             yield error(subject, "no speaker has said whether it is announced", shown)
 
 
@@ -83,7 +88,8 @@ def check_announcers(facts: Facts) -> Iterator[Finding]:
 
 
 def check_spread(facts: Facts) -> Iterator[Finding]:
-    """Find addresses piled up on few nodes."""
+    """Find addresses piled up on few of the nodes that may announce on layer 2."""
+    announcing = may_announce_on_layer2(facts)
     serving = [
         one["metadata"]["name"].removeprefix(SPEAKER_LEASE_PREFIX)
         for one in facts.installed(LEASES)
@@ -91,7 +97,8 @@ def check_spread(facts: Facts) -> Iterator[Finding]:
     ]
     counts = Counter(node for document, _ in _claims(facts) if (node := _announced_by(document)))
     for node in serving:
-        counts.setdefault(node, 0)
+        if node in announcing:
+            counts.setdefault(node, 0)
     if len(counts) < 2:
         return
     mean = counts.total() / len(counts)
@@ -110,6 +117,13 @@ def _claims(facts: Facts) -> Iterator[tuple[Document, Claim]]:
             yield document, claim_from(document)
         except (AddressError, KeyError):
             continue
+
+
+def _is_new(claim: Claim, facts: Facts) -> bool:
+    try:
+        return facts.now - read_time(max(holder.since for holder in claim.holders)) < _TAKING
+    except ValueError:
+        return False
 
 
 def _announced_by(document: Document) -> str:

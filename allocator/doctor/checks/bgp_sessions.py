@@ -26,7 +26,11 @@ def check_bgp_sessions(facts: Facts) -> Iterator[Finding]:
         if nodes and status.node not in nodes:
             continue
         if status.message:
-            yield warning(f"BGP on {status.node}", status.message, f"kubectl describe bgpnodestatus {status.node}")
+            yield warning(
+                f"BGP on {status.node}",
+                status.message,
+                f"kubectl describe bgpnodestatus {status.node} -n {facts.namespace}",
+            )
         for session in status.sessions:
             if session.state != SessionStatus.SHUTDOWN and (not session.up or session.rejected):
                 down.setdefault((session.peer, _why(session)), []).append(status.node)

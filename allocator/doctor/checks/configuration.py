@@ -44,7 +44,8 @@ def check_objects(facts: Facts) -> Iterator[Finding]:
                 yield warning(
                     f"{kind.kind} {namespace}/{document['metadata']['name']}",
                     f"is not read: only those of namespace {facts.namespace} are",
-                    f"kubectl delete {kind.plural} {document['metadata']['name']} -n {namespace}",
+                    f"create it in namespace {facts.namespace}, then kubectl delete {kind.plural} "
+                    f"{document['metadata']['name']} -n {namespace}",
                 )
 
 

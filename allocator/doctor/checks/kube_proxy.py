@@ -7,7 +7,16 @@ from typing import Final
 
 import yaml
 
-from allocator.doctor.facts import CONFIG_MAPS, Facts
+from allocator.doctor.facts import (
+    CONFIG_MAPS,
+    DAEMON_SETS,
+    STATIC_PODS,
+    TRUE,
+    Facts,
+    argument,
+    containers_of,
+    name_of,
+)
 from allocator.doctor.finding import Finding, error, note
 
 NAMESPACE: Final = "kube-system"
@@ -24,6 +33,7 @@ def check_kube_proxy(facts: Facts) -> Iterator[Finding]:
     found = facts.named(CONFIG_MAPS, NAME, NAMESPACE)
     text = ((found or {}).get("data") or {}).get(_FILE)
     if not text:
+        yield from _by_arguments(facts)
         return
     try:
         configuration = yaml.safe_load(text)
@@ -38,6 +48,30 @@ def check_kube_proxy(facts: Facts) -> Iterator[Finding]:
         yield error(
             "kube-proxy",
             "runs in mode ipvs without strictARP: every node answers ARP for load balancer addresses",
-            f"kubectl get configmap {NAME} -n {NAMESPACE} -o yaml | sed 's/strictARP: false/strictARP: true/' | "
-            f"kubectl apply -f - ; kubectl rollout restart -n {NAMESPACE} daemonset/{NAME}",
+            f"{_change(text)}; kubectl rollout restart -n {NAMESPACE} daemonset/{NAME}",
         )
+
+
+def _change(text: str) -> str:
+    if "strictARP: false" in text:
+        get = f"kubectl get configmap {NAME} -n {NAMESPACE} -o yaml"
+        return f"{get} | sed 's/strictARP: false/strictARP: true/' | kubectl apply -f -"
+    return f"kubectl edit configmap {NAME} -n {NAMESPACE}, to set ipvs.strictARP to true"
+
+
+def _by_arguments(facts: Facts) -> Iterator[Finding]:
+    """The same where kube-proxy is configured by its arguments: there is no file then, or it names one of a node."""
+    for kind in (DAEMON_SETS, STATIC_PODS):
+        for workload in facts.all(kind):
+            if workload["metadata"].get("namespace") != NAMESPACE:
+                continue
+            for container in containers_of(workload):
+                mode, strict = (argument(container, name) for name in ("--proxy-mode", "--ipvs-strict-arp"))
+                if mode == "ipvs" and strict not in TRUE:
+                    yield error(
+                        f"{kind.kind} {name_of(workload)}",
+                        "kube-proxy runs in mode ipvs without strictARP: every node answers ARP for load balancer "
+                        "addresses",
+                        "add --ipvs-strict-arp=true to its arguments (k3s and RKE2: "
+                        "--kube-proxy-arg=ipvs-strict-arp=true)",
+                    )

@@ -41,6 +41,8 @@ def check_services(facts: Facts) -> Iterator[Finding]:
     for service in facts.all(SERVICES):
         if not wants_address(service, lb_class=facts.lb_class):
             continue
+        if name_of(service) in facts.changing:
+            continue
         name, held = name_of(service), holders.get(name_of(service), set())
         if service["metadata"].get("deletionTimestamp"):
             yield from _kept_from_going(facts, service)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from allocator.core.listing import listed
-from allocator.doctor.facts import PODS, Facts, renewal
+from allocator.doctor.checks.layer2_nodes import may_announce_on_layer2
+from allocator.doctor.facts import Facts, renewal
 from allocator.doctor.finding import Finding, error, warning
 from allocator.kube.resource import LEASES
 from allocator.objects.document import Document, annotations_of
@@ -30,11 +31,13 @@ def check_speaker_leases(facts: Facts) -> Iterator[Finding]:
         if one["metadata"]["name"].startswith(SPEAKER_LEASE_PREFIX)
     }
     serving = {node: lease for node, lease in leases.items() if _serves(facts, lease)}
+    # One that is not scheduled has no node, and is found by the check of workloads.
     pods = {
-        str((one.get("spec") or {}).get("nodeName")): one["metadata"]["name"]
-        for one in facts.installed(PODS)
-        if (one["metadata"].get("labels") or {}).get("component") == "speaker"
+        node: one["metadata"]["name"]
+        for one in facts.pods("speaker")
+        if (node := str((one.get("spec") or {}).get("nodeName") or ""))
     }
+    announcing = may_announce_on_layer2(facts)
     for node, pod in sorted(pods.items()):
         logs = f"kubectl logs -n {facts.namespace} {pod} --tail=50"
         lease = serving.get(node)
@@ -49,10 +52,8 @@ def check_speaker_leases(facts: Facts) -> Iterator[Finding]:
                 _OPEN,
             )
         elif heard is not None and heard < others:
-            yield warning(
-                f"speaker on {node}", f"hears {heard} of {others} others", "open UDP 7946 between all nodes"
-            )
-        if not annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION):
+            yield warning(f"speaker on {node}", f"hears {heard} of {others} others", _OPEN)
+        if node in announcing and not annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION):
             yield warning(
                 f"speaker on {node}",
                 "has no interface with a subnet that could announce",

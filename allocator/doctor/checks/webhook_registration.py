@@ -7,17 +7,23 @@ import binascii
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
+from allocator.core.listing import listed
 from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, warning
-from allocator.kube.resource import ENDPOINT_SLICES_V1, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS
+from allocator.kube.resource import ENDPOINT_SLICES_V1, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from allocator.objects.document import Document, labels_of
 from allocator.objects.names import WEBHOOK_CONFIGURATION, WEBHOOK_SERVICE
+from allocator.shipped import MANIFESTS
 
 _TOKEN = re.compile(r"/[0-9a-f]{64}")
 _SOON = timedelta(days=7)
+_AGAIN = "apply the manifests again: kubectl apply -k OVERLAY, or admitlb install --image IMAGE --apply"
 _SERVICE_LABEL = "kubernetes.io/service-name"
 
 
@@ -28,9 +34,15 @@ def check_webhook_registration(facts: Facts) -> Iterator[Finding]:
         subject = f"{kind.kind} {WEBHOOK_CONFIGURATION}"
         found = facts.named(kind, WEBHOOK_CONFIGURATION)
         if found is None:
-            yield error(subject, "is not there: nothing is checked at admission", "kubectl apply -k the overlay")
+            yield error(subject, "is not there: nothing is checked at admission", _AGAIN)
             continue
-        for webhook in found.get("webhooks") or ():
+        webhooks = found.get("webhooks") or ()
+        missing = _shipped(kind) - {webhook.get("name") for webhook in webhooks}
+        if missing:
+            # A newer release may register others than this one.
+            said = warning if webhooks else error
+            yield said(subject, f"lacks {listed(sorted(missing))}: what they check is admitted unchecked", _AGAIN)
+        for webhook in webhooks:
             yield from _webhook(facts, f"{subject}: {webhook.get('name')}", webhook.get("clientConfig") or {}, logs)
     if not any(_ready(one) for one in facts.installed(ENDPOINT_SLICES_V1) if _is_webhooks(one)):
         yield error(
@@ -45,7 +57,7 @@ def _webhook(facts: Facts, subject: str, client: Document, logs: str) -> Iterato
     service: Document = client.get("service") or {}
     if (service.get("namespace"), service.get("name")) != (facts.namespace, WEBHOOK_SERVICE):
         where = f"{service.get('namespace')}/{service.get('name')}" if service else _host(client.get("url"))
-        yield error(subject, f"leads to {where}", f"kubectl apply -k the overlay of namespace {facts.namespace}")
+        yield error(subject, f"leads to {where}", _AGAIN)
         return
     if not _TOKEN.search(str(service.get("path") or "")):
         yield error(subject, "has no path with a token: no webhook has registered itself", logs)
@@ -62,6 +74,15 @@ def _webhook(facts: Facts, subject: str, client: Document, logs: str) -> Iterato
         yield error(subject, f"its caBundle expired at {last:%Y-%m-%d %H:%M}", logs)
     elif last - facts.at < _SOON:
         yield warning(subject, f"its caBundle expires at {last:%Y-%m-%d %H:%M}", logs)
+
+
+@cache
+def _shipped(kind: Resource) -> frozenset[str]:
+    """The names of the webhooks that the manifests of this release register."""
+    with (MANIFESTS / "webhook-configuration.yaml").open() as file:
+        documents = list(yaml.safe_load_all(file))
+    ours = (document for document in documents if document["kind"] == kind.kind)
+    return frozenset(webhook["name"] for document in ours for webhook in document["webhooks"])
 
 
 def _host(url: object) -> str:

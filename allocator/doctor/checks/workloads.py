@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
-from allocator.doctor.facts import DAEMON_SETS, DEPLOYMENTS, PODS, Facts
+from allocator.doctor.facts import DAEMON_SETS, DEPLOYMENTS, Facts
 from allocator.doctor.finding import Finding, error, note, warning
+from allocator.kube.timestamps import read_time
 from allocator.objects.document import Document
 
 _RESTARTS = 5
+_LATELY = timedelta(days=1)
+"""A Pod that runs for long is restarted now and then, with its node for one."""
 
 
 def check_workloads(facts: Facts) -> Iterator[Finding]:
@@ -24,7 +28,7 @@ def check_workloads(facts: Facts) -> Iterator[Finding]:
             yield error(
                 subject,
                 f"is not there in namespace {facts.namespace}",
-                "kubectl apply -k kustomize/overlays/default; if AdmitLB is elsewhere, say --admitlb-namespace",
+                "admitlb install --image IMAGE --apply; if it is in another namespace, say --admitlb-namespace",
             )
             continue
         desired, serving = _number(found, wanted), _number(found, ready)
@@ -39,15 +43,15 @@ def check_workloads(facts: Facts) -> Iterator[Finding]:
                 "has no Pods to run" if kind is DEPLOYMENTS else "matches no node",
                 f"kubectl describe {kind.kind.lower()} {name} {in_namespace}",
             )
-    for pod in _ours(facts):
-        yield from _pod(pod, in_namespace)
+    for pod in facts.pods():
+        yield from _pod(pod, in_namespace, facts.now)
 
 
 def check_versions(facts: Facts) -> Iterator[Finding]:
     """Find Pods that run another image than the others, or another build of it."""
     images: dict[str, set[str]] = {}
     builds: dict[str, set[str]] = {}
-    for pod in _ours(facts):
+    for pod in facts.pods():
         ids = {
             one.get("name"): one.get("imageID") for one in (pod.get("status") or {}).get("containerStatuses") or ()
         }
@@ -61,42 +65,56 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "images",
             f"Pods run different images: {listed}",
-            f"kubectl rollout status -n {facts.namespace} daemonset/speaker deployment/controller",
+            f"kubectl rollout status -n {facts.namespace} daemonset/speaker; "
+            f"kubectl rollout status -n {facts.namespace} deployment/controller",
         )
     elif len(builds) > 1:
         # Nodes of several architectures show a build for each.
         listed = "; ".join(f"{build}: {', '.join(sorted(pods))}" for build, pods in sorted(builds.items()))
         yield note(
             "images",
-            f"Pods run different builds of {next(iter(images))}: {listed}",
-            "kubectl rollout restart the older ones; a tag that moves is a different image on each node",
+            f"Pods run different builds of {next(iter(images))}, as of a tag that moves: {listed}",
+            f"kubectl rollout restart -n {facts.namespace} daemonset/speaker deployment/controller",
         )
 
 
-def _pod(pod: Document, in_namespace: str) -> Iterator[Finding]:
-    name = pod["metadata"]["name"]
-    statuses: Iterable[Document] = (pod.get("status") or {}).get("containerStatuses") or ()
-    for status in statuses:
-        container = status.get("name")
-        waiting = (status.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            previous = " --previous" if status.get("restartCount") else ""
+def _pod(pod: Document, in_namespace: str, now: datetime) -> Iterator[Finding]:
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             yield error(
                 f"Pod {name}",
-                f"container {container} does not run: {waiting['reason']}",
-                f"kubectl logs {in_namespace} {name} -c {container}{previous}",
+                f"is not scheduled: {condition.get('message') or condition.get('reason')}",
+                f"kubectl describe pod {in_namespace} {name}",
             )
-        elif int(status.get("restartCount") or 0) >= _RESTARTS:
-            ended = ((status.get("lastState") or {}).get("terminated") or {}).get("reason") or "unknown"
-            yield warning(
-                f"Pod {name}",
-                f"container {container} was restarted {status['restartCount']} times, last for {ended}",
-                f"kubectl logs {in_namespace} {name} -c {container} --previous",
-            )
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        yield from _container(f"Pod {name}", container, f"{in_namespace} {name}", now)
 
 
-def _ours(facts: Facts) -> list[Document]:
-    return [one for one in facts.installed(PODS) if (one["metadata"].get("labels") or {}).get("app") == "metallb"]
+def _container(subject: str, status: Document, pod: str, now: datetime) -> Iterator[Finding]:
+    name, restarts = status.get("name"), int(status.get("restartCount") or 0)
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    ended = (status.get("lastState") or {}).get("terminated") or {}
+    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        yield error(
+            subject,
+            f"container {name} does not run: {waiting['reason']}",
+            # One that never ran has no log.
+            f"kubectl logs {pod} -c {name} --previous" if restarts or ended else f"kubectl describe pod {pod}",
+        )
+    elif restarts >= _RESTARTS and _ended_lately(ended, now):
+        yield warning(
+            subject,
+            f"container {name} was restarted {restarts} times, last for {ended.get('reason') or 'unknown'}",
+            f"kubectl logs {pod} -c {name} --previous",
+        )
+
+
+def _ended_lately(terminated: Document, now: datetime) -> bool:
+    try:
+        return now - read_time(str(terminated.get("finishedAt") or "")) < _LATELY
+    except ValueError:
+        return False
 
 
 def _number(document: Document, path: tuple[str, str]) -> int:

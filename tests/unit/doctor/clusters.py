@@ -36,6 +36,14 @@ Object = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOME = "metallb-system"
 TOKEN = "ab" * 32
+VALIDATING = (
+    "ipaddresspools.metallb.io",
+    "l2advertisements.metallb.io",
+    "ipaddresspool-deletion.metallb.io",
+    "bgp.metallb.io",
+    "bgp-deletion.metallb.io",
+    "namespaces.admitlb.io",
+)
 
 
 @cache
@@ -163,7 +171,7 @@ def healthy() -> Facts:
             speaker_lease("node-2", "192.0.2.2"),
         ],
         MUTATING_WEBHOOKS: [webhooks("services.admitlb.io")],
-        VALIDATING_WEBHOOKS: [webhooks("ipaddresspools.metallb.io", "l2advertisements.metallb.io")],
+        VALIDATING_WEBHOOKS: [webhooks(*VALIDATING)],
         ENDPOINT_SLICES_V1: [
             {
                 "metadata": {

@@ -94,6 +94,11 @@ def test_no_path_token_and_no_certificate_is_in_it() -> None:
     assert authority() not in written
 
 
+def test_the_digest_of_an_image_stays_and_says_which_build_it_is() -> None:
+    digest = f"registry.example.com/admitlb@sha256:{TOKEN}"
+    assert digest in text(lambda o: o[PODS][0]["status"]["containerStatuses"][0].update(imageID=digest))
+
+
 URL = f"https://admin:{MARK}@192.0.2.7/validate/{TOKEN}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 
 from allocator.doctor.catalogue import CHECKS, diagnose
-from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.doctor.finding import Severity
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
     LEASES,
     MUTATING_WEBHOOKS,
+    NODES,
     SERVICES,
     VALIDATING_WEBHOOKS,
     Resource,
@@ -34,8 +36,11 @@ from tests.unit.doctor.clusters import (
     healthy,
     l2_status,
     lease,
+    node,
+    pod,
     speaker_lease,
 )
+from tests.unit.reference.commands import unknown
 
 Objects = dict[Resource, list[Any]]
 Change = Callable[[Objects], object]
@@ -49,6 +54,87 @@ def workload(name: str, image: str, **labels: str) -> dict[str, Any]:
 def container(objects: Objects, pod: int = 0) -> dict[str, Any]:
     status: dict[str, Any] = objects[PODS][pod]["status"]["containerStatuses"][0]
     return status
+
+
+def ended(at: str) -> dict[str, Any]:
+    return {"terminated": {"reason": "OOMKilled", "finishedAt": at}}
+
+
+def of_image(image: str, *arguments: str, **variables: str) -> dict[str, Any]:
+    """A workload whose container has arguments and variables."""
+    found = workload("other", image)
+    inner = found["spec"]["template"]["spec"]["containers"][0]
+    inner |= {"args": list(arguments), "env": [{"name": name, "value": value} for name, value in variables.items()]}
+    return found
+
+
+def without_pods(**parts: dict[str, Any]) -> dict[str, Any]:
+    """MetalLB, left with nothing to run."""
+    metallb = workload("old", "quay.io/metallb/controller:v0.14.9")
+    return {**metallb, **{part: {**metallb.get(part, {}), **fields} for part, fields in parts.items()}}
+
+
+def evicted(name: str, component: str, on: str = "") -> dict[str, Any]:
+    """A Pod of an earlier image that its kubelet evicted."""
+    gone: dict[str, Any] = pod(name, component, on)
+    gone["spec"]["containers"][0]["image"] = "admitlb:0"
+    return {**gone, "status": {"phase": "Failed", "reason": "Evicted"}}
+
+
+def unscheduled(name: str) -> dict[str, Any]:
+    waiting: dict[str, Any] = pod(name, "speaker", "")
+    del waiting["spec"]["nodeName"]
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}
+    return {**waiting, "status": {"phase": "Pending", "conditions": [condition]}}
+
+
+def only_bgp(objects: Objects) -> None:
+    """Nodes without a subnet on any interface, as in a routed fabric."""
+    announced()(objects)
+    objects[names.L2_ADVERTISEMENTS].clear()
+    for index in (1, 2):
+        annotate(index, "subnets", "")(objects)
+
+
+def control_plane_left_out(objects: Objects) -> None:
+    """A node that announces nothing, by its label, and many addresses on the others."""
+    left_out = node("node-3", "192.0.2.3")
+    left_out["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+    objects[NODES].append(left_out)
+    objects[PODS].append(pod("s-3", "speaker", "node-3"))
+    objects[LEASES].append(speaker_lease("node-3", "192.0.2.3"))
+    for index in (1, 2, 3):
+        annotate(index, "heard-speakers", "2")(objects)
+    annotate(3, "subnets", "")(objects)
+    objects[names.IP_ALLOCATIONS] += [
+        allocation(f"192.0.2.{12 + number}", "web", f"node-{1 + number % 2}") for number in range(8)
+    ]
+
+
+def just_bound(objects: Objects) -> None:
+    objects[names.IP_ALLOCATIONS][0].pop("status")
+    objects[names.IP_ALLOCATIONS][0]["spec"]["holders"][0]["since"] = "2026-01-01T11:59:55Z"
+
+
+def cilium(**configuration: str) -> Change:
+    """Cilium with a pool."""
+    data = {name.replace("_", "-"): value for name, value in configuration.items()}
+    metadata = {"name": "cilium-config", "namespace": "kube-system"}
+
+    def change(objects: Objects) -> None:
+        objects[CILIUM_POOLS] = [{"metadata": {"name": "blue"}}]
+        objects[CONFIG_MAPS].append({"metadata": metadata, "data": data})
+
+    return change
+
+
+def proxy_arguments(*arguments: str, kind: Resource = DAEMON_SETS) -> Change:
+    def change(objects: Objects) -> None:
+        no_config_map(objects)
+        proxy = of_image("registry.k8s.io/kube-proxy:v1", *arguments)
+        objects[kind].append(static(proxy) if kind is STATIC_PODS else proxy)
+
+    return change
 
 
 def client(objects: Objects) -> dict[str, Any]:
@@ -208,8 +294,32 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
     ),
     (
         "restarts",
-        lambda o: container(o).update(restartCount=9),
+        lambda o: container(o).update(restartCount=9, lastState=ended("2026-01-01T08:00:00Z")),
         [("workloads", "warning", "Pod c-1")],
+    ),
+    (
+        "an init container that fails",
+        lambda o: o[PODS][0]["status"].update(
+            initContainerStatuses=[
+                {"name": "i", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+            ]
+        ),
+        [("workloads", "error", "Pod c-1")],
+    ),
+    (
+        "a Pod that no node has room for",
+        lambda o: o[PODS].append(unscheduled("s-3")),
+        [("workloads", "error", "Pod s-3")],
+    ),
+    (
+        "webhooks that were deleted from a configuration",
+        lambda o: o[VALIDATING_WEBHOOKS][0]["webhooks"].pop(),
+        [("webhook-registration", "warning", "ValidatingWebhookConfiguration metallb-webhook-configuration")],
+    ),
+    (
+        "a configuration without webhooks",
+        lambda o: o[MUTATING_WEBHOOKS][0].pop("webhooks"),
+        [("webhook-registration", "error", "MutatingWebhookConfiguration metallb-webhook-configuration")],
     ),
     (
         "two images",
@@ -505,6 +615,16 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
     ),
     ("IPVS without strictARP", kube_proxy("mode: ipvs\n"), [("kube-proxy", "error", "kube-proxy")]),
     (
+        "IPVS by an argument",
+        proxy_arguments("--proxy-mode=ipvs"),
+        [("kube-proxy", "error", "DaemonSet kube-system/other")],
+    ),
+    (
+        "IPVS by an argument of a static Pod",
+        proxy_arguments("--proxy-mode=ipvs", "--ipvs-strict-arp=false", kind=STATIC_PODS),
+        [("kube-proxy", "error", "static Pod kube-system/other")],
+    ),
+    (
         "k3s ServiceLB",
         lambda o: o[DAEMON_SETS].append(
             workload("svclb-web", "klipper-lb:1", **{"svccontroller.k3s.cattle.io/svcname": "web"})
@@ -539,6 +659,17 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         "kube-vip as a static Pod with an argument",
         lambda o: o[STATIC_PODS].append(static(kube_vip_with("--services"))),
         [("load-balancers", "warning", "static Pod kube-system/kube-vip-ds")],
+    ),
+    (
+        "k3s ServiceLB of one of our Services",
+        lambda o: o[DAEMON_SETS].append(
+            workload(
+                "svclb-web",
+                "klipper-lb:1",
+                **{"svccontroller.k3s.cattle.io/svcname": "web", "svccontroller.k3s.cattle.io/svcnamespace": "prod"},
+            )
+        ),
+        [("load-balancers", "error", "DaemonSet kube-system/svclb-web")],
     ),
     (
         "MetalLB",
@@ -603,10 +734,92 @@ def test_every_check_has_a_case() -> None:
             manifests.pool("hole", "10.96.5.0/24", excludeAddresses=["10.96.5.0/24"])
         ),
         lambda o: o[LEASES].append(lease("speaker-node-3", "")),
+        lambda o: container(o).update(restartCount=9, lastState=ended("2025-06-01T00:00:00Z")),
+        lambda o: container(o).update(restartCount=9),
+        lambda o: o[PODS].extend([evicted("c-0", "controller"), evicted("s-0", "speaker", "node-9")]),
+        only_bgp,
+        control_plane_left_out,
+        just_bound,
+        proxy_arguments("--proxy-mode=ipvs", "--ipvs-strict-arp"),
+        proxy_arguments("--proxy-mode=iptables"),
+        cilium(enable_lb_ipam="false"),
+        cilium(default_lb_service_ipam="none", enable_l2_announcements="false"),
+        lambda o: o[DAEMON_SETS].append(of_image("quay.io/metallb/speaker:v0.14.9", "--lb-class=metallb.io/lb")),
+        lambda o: o[DEPLOYMENTS].append(without_pods(spec={"replicas": 0})),
+        lambda o: o[DAEMON_SETS].append(without_pods(status={"desiredNumberScheduled": 0})),
+        lambda o: o[DAEMON_SETS].append(of_image("kube-vip/kube-vip:1", svc_enable="true", lb_class_only="true")),
     ],
 )
 def test_what_is_all_right_is_not_found(change: Change) -> None:
     assert found(broken(change)) == []
+
+
+OTHERS: list[Change] = [
+    lambda o: o[DAEMON_SETS].append(workload("svclb-web", "x", **{"svccontroller.k3s.cattle.io/svcname": "web"})),
+    lambda o: o[DAEMON_SETS].append(of_image("quay.io/metallb/speaker:v0.14.9")),
+    lambda o: o[DAEMON_SETS].append(of_image("kube-vip/kube-vip:1", svc_enable="true")),
+    cilium(enable_l2_announcements="true"),
+]
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_with_a_class_of_our_own_others_may_serve_the_services_that_have_none(change: Change) -> None:
+    assert found(broken(change), "load-balancers")
+    assert found(replace(broken(change), lb_class="admitlb.io/lb"), "load-balancers") == []
+
+
+def test_one_that_serves_our_class_is_found() -> None:
+    facts = broken(lambda o: o[DAEMON_SETS].append(of_image("quay.io/metallb/speaker:v1", "--lb-class=x.io/lb")))
+    assert found(replace(facts, lb_class="x.io/lb"), "load-balancers")
+
+
+def test_what_is_held_for_a_service_that_changes_meanwhile_is_not_judged() -> None:
+    facts = broken(lambda o: o[names.IP_ALLOCATIONS].pop(0))
+    assert found(facts, "services") == [("services", "error", "Service prod/web")]
+    assert found(replace(facts, changing=frozenset({"prod/web"})), "services") == []
+
+
+_OF_A_NAMESPACE = re.compile(r"\bkubectl (?:get|describe|edit|logs|rollout)\b(?! nodes?\b)[^;|]*")
+_OURS = re.compile(r"\badmitlb ([a-z][^;`(]*)")
+
+
+def remedies(facts: Facts) -> list[str]:
+    return [finding.remedy for finding in findings(facts)]
+
+
+def test_every_command_of_a_remedy_is_whole() -> None:
+    """kubectl's name the namespace of what they are about; ours exist, with their options."""
+    for _, change, _ in CASES:
+        for remedy in remedies(broken(change)):
+            assert [call for call in _OF_A_NAMESPACE.findall(remedy) if " -n " not in call] == []
+            assert [words for words in _OURS.findall(remedy) if unknown(words)] == []
+
+
+def test_remedies_are_for_the_namespace_and_the_class_of_the_installation() -> None:
+    facts = broken(lambda o: o[SERVICES].append(manifests.service("late", loadBalancerClass="x.io/lb")))
+    remedy = {each.check: each.remedy for each in findings(replace(facts, lb_class="x.io/lb"))}["services"]
+    assert remedy == "kubectl admitlb explain --lb-class x.io/lb prod/late"
+    assert unknown(_OURS.findall(remedy)[0]) == ""
+    elsewhere = [each for each in remedies(replace(healthy(), namespace="lb")) if _OURS.search(each)]
+    assert elsewhere
+    for remedy in elsewhere:
+        assert "--admitlb-namespace lb" in remedy
+        assert unknown(_OURS.findall(remedy)[0]) == ""
+
+
+def test_a_container_that_never_ran_has_no_log() -> None:
+    (never,) = remedies(broken(lambda o: container(o).update(state={"waiting": {"reason": "ImagePullBackOff"}})))
+    assert never == "kubectl describe pod -n metallb-system c-1"
+    crashes = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 1}
+    (ran,) = remedies(broken(lambda o: container(o).update(crashes)))
+    assert ran == "kubectl logs -n metallb-system c-1 -c controller --previous"
+
+
+@pytest.mark.parametrize(("text", "command"), [("ipvs: {strictARP: false}\n", "sed"), ("", "kubectl edit")])
+def test_strict_arp_is_set_whether_it_is_written_or_not(text: str, command: str) -> None:
+    (remedy,) = remedies(broken(kube_proxy(f"mode: ipvs\n{text}")))
+    assert command in remedy
+    assert "rollout restart" in remedy
 
 
 def test_a_kube_proxy_configuration_that_cannot_be_read_is_a_note() -> None:

@@ -19,6 +19,9 @@ from allocator.doctor.catalogue import CHECKS
 SYSTEM_PODS = "/api/v1/namespaces/kube-system/pods"
 
 
+Lists = dict[str, list[Sequence[dict[str, Any]]]]
+
+
 def kube_vip(name: str, **annotations: str) -> dict[str, Any]:
     container = {"name": "x", "image": "ghcr.io/kube-vip/kube-vip:v0.8", "args": ["manager", "--services"]}
     annotated = {f"kubernetes.io/config.{key}": value for key, value in annotations.items()}
@@ -30,13 +33,18 @@ NOTHING, EVERYTHING = "rights to nothing", "rights to everything"
 
 
 @contextmanager
-def api(rights: str, system_pods: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The URL of an API that has no object but Pods of kube-system, and lets one list all kinds or none."""
+def api(rights: str, system_pods: Sequence[dict[str, Any]], objects: Lists) -> Iterator[str]:
+    """The URL of an API that has no object but these and Pods of kube-system, and lets one list all kinds or none.
+
+    `objects` are by path: what each list has in turn, and the last one from then on.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status = 200
             body: dict[str, Any] = {"gitVersion": "v1.31.0", "metadata": {}, "items": [], "resources": []}
+            if lists := objects.get(self.path.partition("?")[0]):
+                body = {**body, "items": list(lists.pop(0) if len(lists) > 1 else lists[0])}
             if self.path.startswith(SYSTEM_PODS):
                 body = {**body, "items": list(system_pods)}
             if "/services/" in self.path or (rights == NOTHING and not self.path.startswith("/version")):
@@ -64,9 +72,15 @@ def api(rights: str, system_pods: Sequence[dict[str, Any]]) -> Iterator[str]:
         serving.join()
 
 
-def doctor(rights: str, folder: Path, *words: str, system_pods: Sequence[dict[str, Any]] = ()) -> Result:
+def doctor(
+    rights: str,
+    folder: Path,
+    *words: str,
+    system_pods: Sequence[dict[str, Any]] = (),
+    objects: Lists | None = None,
+) -> Result:
     kubeconfig = folder / "kubeconfig"
-    with api(rights, system_pods) as url:
+    with api(rights, system_pods, objects or {}) as url:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -115,3 +129,30 @@ def test_of_the_pods_of_kube_system_those_that_a_kubelet_runs_from_a_file_are_lo
     pods = [kube_vip("kube-vip-cp-1", mirror="1"), kube_vip("kube-vip-of-a-daemonset")]
     done = doctor(EVERYTHING, tmp_path, "--check=load-balancers", "-o", "json", system_pods=pods)
     assert [one["subject"] for one in json.loads(done.stdout)["findings"]] == ["static Pod kube-system/kube-vip-cp-1"]
+
+
+def _service(version: str) -> dict[str, Any]:
+    """One that shows an address of the pool, which no IPAllocation holds."""
+    return {
+        "metadata": {"name": "web", "namespace": "prod", "resourceVersion": version},
+        "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.10"}]}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("lists", "judged"),
+    [([[_service("1")]], True), ([[_service("1")], [_service("2")]], False), ([[_service("1")], []], False)],
+    ids=["stays as it is", "is changed", "is deleted"],
+)
+def test_only_a_service_that_stays_as_it_is_while_claims_are_read_is_judged_by_them(
+    lists: list[Sequence[dict[str, Any]]], judged: bool, tmp_path: Path
+) -> None:
+    pool: dict[str, Any] = {
+        "metadata": {"name": "lan", "namespace": "metallb-system"},
+        "spec": {"addresses": ["192.0.2.0/24"]},
+    }
+    objects: Lists = {"/api/v1/services": lists, "/apis/metallb.io/v1beta1/ipaddresspools": [[pool]]}
+    done = doctor(EVERYTHING, tmp_path, "--check", "services", objects=objects)
+    assert ("shows 192.0.2.10, which no IPAllocation holds for it" in done.output) is judged
+    assert done.exit_code == int(judged)

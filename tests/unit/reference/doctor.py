@@ -27,6 +27,9 @@ ServiceCIDRs or `get` on the Service `default/kubernetes` for the Service CIDRs.
 - Whether an address is answered for: `admitlb who-has` asks the LAN itself. What answers for free addresses of pools,
   proxy ARP included, the speakers have found out, and it is a check.
 - The speakers' metrics. Whether heartbeats arrive is read from the Leases, which are written about every ten seconds.
+- Whether the interfaces that an L2Advertisement names are there. An address that no node announces is found.
+- Objects for BGP in other namespaces: BGPPeers hold passwords, and are listed in that of the installation alone.
+- What is held for Services that are changed while the command reads.
 - Whether this command is of the release that is installed.
 """
 
