@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> str:
-    """Return what was left there; empty where there is nothing of the kind, as with an FRR of somebody else's."""
+    """Return what was left there; empty where there is nothing of the kind, as with an FRR of another's."""
     try:
         # The daemons may write in the folder: neither a link nor a pipe is to lead or hold us elsewhere.
         found = os.open(folder / _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

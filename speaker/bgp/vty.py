@@ -52,7 +52,7 @@ class Reply:
     def judgement(self) -> Judgement:
         """Judge by status, then text: `% Failed to edit configuration.` comes with status 0, like mere remarks.
 
-        A warning may come without a word, where the command did nothing (`update-source` of an unnumbered neighbour).
+        A warning may have no text, where the command did nothing (`update-source` of an unnumbered neighbour).
         """
         if self.status == _SUCCESS:
             return Judgement.UNSURE if self.text.strip() else Judgement.DONE

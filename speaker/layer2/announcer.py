@@ -75,7 +75,7 @@ class Announcer:
         """`refresh_seconds` of 0 is never; `retry_seconds` lie between two looks at an address somebody else has.
 
         Without `probe` every address is answered at once, and the LAN is never asked: where a router answers for
-        every address, its answer would be a conflict each time. Who claims an address unasked is reported all the
+        every address, its answer would be a conflict each time. A gratuitous claim of an address is reported all the
         same. What `is_vacant` is answered at once, too: the LAN was asked about it just before. That is called with
         the announcer's lock.
         """
