@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 from speaker.status.backlog import Backlog
@@ -11,6 +11,8 @@ Item = TypeVar("Item", bound=Hashable)
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """After the first failure, the second, ... and all further ones."""
+OCCUPIED_SECONDS = (1.0, 2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 10.0, 30.0, 60.0)
+"""The same where a node is named that may be alive: while it may turn out to be gone, it is looked for often."""
 OUTAGE_SECONDS = 1.0
 """How long to write nothing at all while the API server is away."""
 
@@ -22,11 +24,11 @@ class Retries(Generic[Item]):
         self._backlog = backlog
         self._failures: dict[Item, int] = {}
 
-    def again(self, item: Item) -> float:
+    def again(self, item: Item, pauses_seconds: Sequence[float] = RETRY_SECONDS) -> float:
         """Look at it again later; return in how many seconds."""
         failures = self._failures.get(item, 0)
         self._failures[item] = failures + 1
-        delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+        delay = pauses_seconds[min(failures, len(pauses_seconds) - 1)]
         self._backlog.put(item, after_seconds=delay)
         return delay
 

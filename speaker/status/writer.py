@@ -17,7 +17,7 @@ from speaker.status.events import Recorder, reference
 from speaker.status.facts import Fact, Subject
 from speaker.status.rate_limit import WritePace
 from speaker.status.report_state import AddressReport, Item, ReportState
-from speaker.status.retries import OUTAGE_SECONDS, Retries
+from speaker.status.retries import OCCUPIED_SECONDS, OUTAGE_SECONDS, Retries
 from speaker.status.service_status_writer import ServiceStatusWriter
 from speaker.status.statement import Contested, NoHolder, Occupied
 
@@ -106,7 +106,8 @@ class StatusWriter:
             except ApiError as error:
                 log.warning("status.refused", what=item.what, error=error, retry_seconds=self._retries.again(item))
             except Occupied as error:
-                log.debug("status.left", ip=item.what, node=error.node, retry_seconds=self._retries.again(item))
+                retry_seconds = self._retries.again(item, OCCUPIED_SECONDS)
+                log.debug("status.left", ip=item.what, node=error.node, retry_seconds=retry_seconds)
             else:
                 self._retries.succeeded(item)
 

@@ -1,0 +1,33 @@
+"""How soon it is said that a node announces an address no more that nobody announces after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from allocator.core.addresses import Address
+from speaker.status.absence import GONE_SECONDS, AbsentNodes
+from speaker.status.backlog import Backlog
+from speaker.status.report_state import Item, Order
+from speaker.status.retries import OCCUPIED_SECONDS, Retries
+
+ITEM = Item(Order.ADDRESS, Address.parse("192.0.2.1"))
+
+
+class Api:
+    """A Lease that is not renewed."""
+
+    def get(self, *_: Any) -> Any:
+        return {"spec": {"holderIdentity": "node-b", "renewTime": "2026-01-01T00:00:00Z"}}
+
+
+@pytest.mark.parametrize("missed", [0.0, 0.4, 0.9])
+def test_it_is_found_gone_soon_after_its_lease_counts_no_more(missed: float) -> None:
+    now = missed
+    api: Any = Api()
+    backlog: Backlog[Item] = Backlog(order=lambda item: item.order, now=lambda: now)
+    retries, absent = Retries(backlog), AbsentNodes(api, namespace="metallb-system", now=lambda: now)
+    while not absent.is_gone("node-b"):
+        now += retries.again(ITEM, OCCUPIED_SECONDS)
+    assert now - missed < GONE_SECONDS + 5.0
