@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 from allocator.core.addresses import Address, AddressRange, Family
+from speaker.membership.link import Subnet
 
 
 class SortedAddresses:
@@ -26,6 +27,14 @@ class SortedAddresses:
 
     def within(self, owned: AddressRange) -> Iterator[Address]:
         """Yield those that lie in a range, ascending."""
-        values = self._values[owned.family]
-        for value in values[bisect_left(values, owned.first) : bisect_right(values, owned.last)]:
-            yield Address(owned.family, value)
+        return self._between(owned.family, owned.first, owned.last)
+
+    def of_subnet(self, subnet: Subnet) -> Iterator[Address]:
+        """Yield those that lie in a subnet, ascending."""
+        last = subnet.value | (1 << subnet.family.bits - subnet.length) - 1
+        return self._between(subnet.family, subnet.value, last)
+
+    def _between(self, family: Family, first: int, last: int) -> Iterator[Address]:
+        values = self._values[family]
+        for value in values[bisect_left(values, first) : bisect_right(values, last)]:
+            yield Address(family, value)

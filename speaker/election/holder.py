@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TypeVar
 
 from allocator.core.addresses import Address
+from speaker.cluster.sorted_addresses import SortedAddresses
 from speaker.election.candidates import Candidates
 from speaker.election.claim_index import ClaimIndex
 from speaker.election.claim_term import ClaimTerms
@@ -59,6 +60,7 @@ class Holder:
         self._electorate = Electorate(node, by_subnet=by_subnet)
         self._inputs = Inputs()
         self._groups: dict[Address, ElectedGroup] = {}
+        self._elected = SortedAddresses()
         self._dirty: dict[ElectedGroup, None] = {}
         self._unsettled: dict[ElectedGroup, None] = {}
         self._changed: dict[ElectedGroup, None] = {}
@@ -93,6 +95,7 @@ class Holder:
             self._forget(group)
             for address in candidates.addresses:
                 del self._groups[address]
+                self._elected.keep(address, kept=False)
                 self._gone.add(address)
         for candidates in changes.added:
             before = former.get(candidates.addresses[0])
@@ -101,6 +104,7 @@ class Holder:
                 group.since = before.since
             for address in candidates.addresses:
                 self._groups[address] = group
+                self._elected.keep(address, kept=True)
                 if address in self._gone:
                     self._gone.discard(address)
                 else:
@@ -153,7 +157,7 @@ class Holder:
         self._heard_of = touched
         self._look(touched, renewed, now)
         for subnet in self._electorate.follow(inputs, renewed):
-            for group in {group for address, group in self._groups.items() if address in subnet}:
+            for group in {self._groups[address]: None for address in self._elected.of_subnet(subnet)}:
                 self._rejoin(group)
         groups = self._groups
         self._dirty.update(dict.fromkeys(groups[address] for address in touched if address in groups))
