@@ -135,11 +135,11 @@ def test_server_side_apply_owns_fields_and_takes_them_only_by_force(cluster: Clu
 def test_a_status_patch_leaves_the_spec_alone(cluster: Cluster, namespace: str) -> None:
     service = {"metadata": {"name": "web"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}
     cluster.create(SERVICES, service, namespace)
-    body = {"spec": {"type": "ClusterIP"}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+    body = {"spec": {"sessionAffinity": "ClientIP"}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
 
     after = cluster.patch(SERVICES, "web", body, namespace, subresource="status")
 
-    assert after["spec"]["type"] == "LoadBalancer"
+    assert after["spec"]["sessionAffinity"] == "None"
     assert after["status"]["loadBalancer"]["ingress"][0]["ip"] == "192.0.2.1"
 
 

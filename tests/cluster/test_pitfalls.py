@@ -95,7 +95,7 @@ def test_01_a_request_that_fails_after_us_leaks_no_claim(admitlb: Installation) 
     admitlb.wait_assigned("default", "web")
     change = {
         "metadata": {"annotations": {"metallb.io/loadBalancerIPs": "192.0.2.13"}},
-        "spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}]},
+        "spec": {"ports": [{"name": "http", "port": 80}, {"name": "Not_A_Name", "port": 81}]},
     }
     with pytest.raises(ApiError, match=r"spec.ports\[\d\].name"):
         admitlb.cluster.patch(SERVICES, "web", change, "default")
