@@ -7,6 +7,7 @@ import errno
 import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from allocator.process.logs import EventLog
@@ -16,6 +17,10 @@ log = EventLog("hosts")
 
 ASK_SECONDS = 0.1
 GONE_AFTER_SECONDS = 0.5
+MOST_ASKED = 10
+"""How many are asked at a time, in turn, besides those that have just not answered. Where heartbeats are blocked
+everywhere each node asks all others: ten times a second, that is two thousand connections a second from each of two
+hundred nodes, and their kernels' tables of connections fill up."""
 
 
 class HostWatch:
@@ -23,7 +28,8 @@ class HostWatch:
 
     A refused connection is as good a sign of life as an accepted one, and needs nobody to listen. A firewall that
     swallows it makes a node look gone, which costs no more than its connections. `_hosts` is guarded by `_wake`; the
-    rest belongs to the thread, which sleeps while there is nobody to ask.
+    rest belongs to the thread, which sleeps while there is nobody to ask. `_turn` has the nodes in the order in which
+    they are asked, `_silent` since when each has not answered though it was asked.
     """
 
     def __init__(self, port: int) -> None:
@@ -33,7 +39,8 @@ class HostWatch:
         self._hosts: Mapping[str, str] = {}
         self._stopping = False
         self._asked: Mapping[str, str] = {}
-        self._heard_at: dict[str, float] = {}
+        self._turn: deque[str] = deque()
+        self._silent: dict[str, float] = {}
         self._reported: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="hosts", daemon=True)
 
@@ -72,13 +79,8 @@ class HostWatch:
                 self._wake.wait_for(lambda: self._stopping or self._hosts or self._asked)
                 if self._stopping:
                     return
-                hosts = self._hosts
-            # Who has been asked without a break stays gone until it answers.
-            still = {node for node, address in hosts.items() if self._asked.get(node) == address}
-            self._heard_at = {node: at for node, at in self._heard_at.items() if node in still}
-            self._asked = hosts
             begun = clock()
-            self._ask(hosts)
+            self._round()
             with self._wake:
                 rest = max(0.0, begun + ASK_SECONDS - clock())
                 self._wake.wait_for(self._is_told_otherwise, rest)
@@ -86,12 +88,31 @@ class HostWatch:
     def _is_told_otherwise(self) -> bool:
         return self._stopping or self._hosts is not self._asked
 
+    def _round(self) -> None:
+        """Ask those whose turn it is, and report who is gone."""
+        with self._wake:
+            hosts = self._hosts
+        if hosts is not self._asked:
+            # Who has been asked without a break stays gone until it answers.
+            still = {node for node, address in hosts.items() if self._asked.get(node) == address}
+            self._silent = {node: at for node, at in self._silent.items() if node in still}
+            self._turn = deque([*(node for node in self._turn if node in still), *sorted(hosts.keys() - still)])
+            self._asked = hosts
+        self._ask(hosts)
+
     def _ask(self, hosts: Mapping[str, str]) -> None:
         now = clock()
-        self._heard_at = {node: self._heard_at.get(node, now) for node in hosts}
-        for node in _answering(hosts, self._port):
-            self._heard_at[node] = clock()
-        gone = frozenset(node for node, at in self._heard_at.items() if clock() - at >= GONE_AFTER_SECONDS)
+        asked = {node for node in self._silent if node not in self._reported}
+        for _ in range(min(MOST_ASKED, len(self._turn))):
+            asked.add(self._turn[0])
+            self._turn.rotate(-1)
+        answering = _answering({node: hosts[node] for node in asked}, self._port)
+        for node in asked:
+            if node in answering:
+                self._silent.pop(node, None)
+            else:
+                self._silent.setdefault(node, now)
+        gone = frozenset(node for node, since in self._silent.items() if clock() - since >= GONE_AFTER_SECONDS)
         if gone != self._reported:
             for node in sorted(gone - self._reported):
                 log.info("host.gone", node=node)
