@@ -124,6 +124,9 @@ class Walk:
         """Whoever learned another node for an address has been told since who holds it."""
         for address, holders in self.holders().items():
             (holder,) = holders
+            if self.cluster.members[holder].leads_to(Address.parse(address)) != holder:
+                # It helps a node that restarts, and says what was said before.
+                continue
             told_until = self._announced[Address.parse(address), holder] + BURST_SECONDS[-1]
             for (led, node), (at, apart) in self._led_astray.items():
                 since = max(at, self.whole_at) if holder in apart else at
