@@ -13,6 +13,10 @@ REPORT_SECONDS = 10.0
 HANDOVER_SECONDS = 1.0
 """How long another of our speakers may claim what this one announces: while an address moves, both do."""
 
+MOST_RIVALS = 8
+"""How many of our speakers are remembered to claim one address, the latest: a host that speaks for all nodes about
+thousands of addresses is to take no memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -99,6 +103,8 @@ class Conflicts:
     def rivalled(self, claim: Claim, node: str, now: float) -> bool:
         """Take note that our own speaker on `node` claims the address, too; return whether it has for too long."""
         rivals = self._rivals.setdefault(claim.address, {})
+        if node not in rivals and len(rivals) == MOST_RIVALS:
+            del rivals[min(rivals, key=lambda each: rivals[each][1])]
         first, last = rivals.get(node, (now, now))
         if now - last > REPORT_SECONDS:
             first = now

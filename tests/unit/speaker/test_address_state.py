@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from allocator.core.addresses import Address, Family
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.layer2.address_state import AddressStates, Timer, Transition
-from speaker.layer2.conflicts import HANDOVER_SECONDS, REPORT_SECONDS, Claim
+from speaker.layer2.conflicts import HANDOVER_SECONDS, MOST_RIVALS, REPORT_SECONDS, Claim, Conflicts
 from speaker.layer2.gratuitous import Reason
 from speaker.layer2.probing import PROBE_SECONDS, PROBES
 from tests.unit.effort import examples
@@ -278,3 +278,13 @@ def test_what_turned_out_to_be_free_can_be_answered_later_with_others() -> None:
     assert held.pop(at, may_clear=False) is None
     assert held.answered() == frozenset()
     assert held.pop(at) == Transition(taken=(VIP,))
+
+
+def test_a_host_that_speaks_for_every_node_takes_no_memory_and_hides_none() -> None:
+    conflicts = Conflicts()
+    claim = Claim(address=VIP, interface="eth0", mac=bytes(6))
+    for number in range(1000):
+        assert not conflicts.rivalled(claim, f"node-{number}", number / 10_000)
+    assert sum(len(nodes) for nodes in conflicts._rivals.values()) == MOST_RIVALS
+    assert not conflicts.rivalled(claim, "node-1", 1.0)
+    assert conflicts.rivalled(claim, "node-1", 1.0 + HANDOVER_SECONDS)
