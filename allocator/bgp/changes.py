@@ -7,7 +7,7 @@ edits of its neighbour or router, which is measured, not documented, and the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from allocator.bgp.command import Command, Reset, apply, bfdd, bgpd, network
 from allocator.bgp.frr_config import BFD_DEFAULTS, Config, Key, NetworkKey, grouped
@@ -17,10 +17,16 @@ RESETS_ROUTER = frozenset({"bgp router-id"})
 """The settings of a router that reset all its sessions."""
 
 
-def changes(present: Config, wanted: Config, touched: Iterable[NetworkKey] | None = None) -> list[Command]:
+def changes(
+    present: Config,
+    wanted: Config,
+    touched: Iterable[NetworkKey] | None = None,
+    *,
+    moved: Container[Key] = (),
+) -> list[Command]:
     """Return the commands that turn one configuration into the other.
 
-    `touched` are the networks to look at; None means all.
+    `touched` are the networks to look at; None means all. `moved` are neighbours whose peer is another neighbour now.
     """
     commands = list(_routers_to_remove(present, wanted))
     if commands:
@@ -36,7 +42,7 @@ def changes(present: Config, wanted: Config, touched: Iterable[NetworkKey] | Non
         commands += _route_map_entries(present, wanted)
         commands += _routers(present, wanted)
         commands += _networks(present, wanted, touched)
-        commands += neighbor_changes(present, wanted)
+        commands += neighbor_changes(present, wanted, moved)
         commands += _removed_route_maps(present, wanted)
         commands += _removed_profiles(present, wanted)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 
 from allocator.bgp.command import HIDDEN, Command, Reset, bgpd
@@ -51,19 +51,20 @@ RESETS_WHEN_SET = frozenset(
 RESETS_WHEN_REMOVED = (RESETS_WHEN_SET - {"shutdown"}) | {"bfd"}
 
 
-def neighbor_changes(present: Config, wanted: Config) -> Iterator[Command]:
-    """Return the commands for neighbours: first for those that go."""
+def neighbor_changes(present: Config, wanted: Config, moved: Container[Key] = ()) -> Iterator[Command]:
+    """Return the commands for neighbours: first for those that go, as `moved` do, whose peer is another neighbour."""
     before = grouped(present.lines, "neighbor", 3)
     now = grouped(wanted.lines, "neighbor", 3)
     for neighbor, old in before.items():
         if neighbor not in now:
-            yield removed_neighbor(wanted, neighbor, old)
+            reason = "peerAddress, interface or vrf changed" if neighbor in moved else "removed"
+            yield removed_neighbor(wanted, neighbor, old, reason=reason)
     for neighbor, settings in now.items():
         if before.get(neighbor) != settings:
             yield from _changed_neighbor(wanted, neighbor, before.get(neighbor, {}), settings)
 
 
-def removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line]) -> Command:
+def removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line], *, reason: str = "removed") -> Command:
     """Return the command that removes a neighbour with these settings."""
     _, vrf, name = neighbor
     interface = " interface" if str(old.get(("remote-as",), "")).startswith("interface") else ""
@@ -72,7 +73,7 @@ def removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line]) -> 
         f"no neighbor {name}{interface}",
         neighbor,
         below=True,
-        resets=() if ("shutdown",) in old else (Reset(vrf, name, "removed"),),
+        resets=() if ("shutdown",) in old else (Reset(vrf, name, reason),),
     )
 
 

@@ -5,7 +5,7 @@ Prefixes go out all the same, to the sessions that there are, with what runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from allocator.bgp.changes import changes
 from allocator.bgp.command import Command, Reset
@@ -15,15 +15,20 @@ _PREPEND = "set as-path prepend"
 
 
 def permitted_changes(
-    present: Config, wanted: Config, touched: Iterable[NetworkKey] | None, may_reset: Callable[[Reset], bool]
+    present: Config,
+    wanted: Config,
+    touched: Iterable[NetworkKey] | None,
+    may_reset: Callable[[Reset], bool],
+    *,
+    moved: Container[Key] = (),
 ) -> tuple[list[Command], tuple[Reset, ...]]:
     """Return the commands towards what is wanted that reset no session but those that may be, and the other resets.
 
-    In `wanted` is left afterwards what the commands lead to. `touched` are the networks to look at; None means all.
+    In `wanted` is left afterwards what the commands lead to. `touched` and `moved` are those of `changes`.
     """
     withheld: dict[Reset, None] = {}
     while True:
-        commands = changes(present, wanted, touched)
+        commands = changes(present, wanted, touched, moved=moved)
         waiting = [(command, reset) for command in commands for reset in command.resets if not may_reset(reset)]
         if not waiting:
             return commands, tuple(withheld)

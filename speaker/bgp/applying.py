@@ -18,6 +18,7 @@ from speaker.bgp import pod_release
 from speaker.bgp.command_effects import belongs, has_effect, without_secrets
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Refusing, Rejected, Resetting, Withheld
 from speaker.bgp.link import Link
+from speaker.bgp.moved_neighbors import MovedNeighbors
 from speaker.bgp.refusals import Refusals
 from speaker.bgp.socket_folder import problem
 from speaker.bgp.undialled import Undialled
@@ -44,6 +45,7 @@ class Applying:
         self._report = report
         self._may_reset = may_reset
         self._undialled = Undialled(in_use, report=report)
+        self._moved = MovedNeighbors()
         self._failed: dict[Daemon, str] = {}
         self._all_networks = True
         self._refusals = Refusals()
@@ -136,11 +138,12 @@ class Applying:
             self._report_refusing((Rejected("route-map", str(error)),))
             return
         wanted = self._undialled.leave_out(wanted, self.present, self._rendering.sessions)
-        commands = changes(self.present, wanted, look_at)
+        moved = self._moved.among(self.present, self._rendering.sessions)
+        commands = changes(self.present, wanted, look_at, moved=moved)
         withheld: tuple[Reset, ...] = ()
         if any(not self._may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
-            commands, withheld = permitted_changes(self.present, wanted, look_at, self._may_reset)
+            commands, withheld = permitted_changes(self.present, wanted, look_at, self._may_reset, moved=moved)
         if withheld != self._withheld:
             self._withheld = withheld
             self._report(Withheld(withheld))

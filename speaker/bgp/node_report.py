@@ -58,6 +58,12 @@ def _message(snapshot: Snapshot) -> str:
         said.append(f"FRR is left as it is: waiting for {snapshot.waiting_for}")
     if snapshot.leave_reason:
         said.append(f"the node leaves: {snapshot.leave_reason}")
+    known = {(peer.vrf, peer.id) for peer in snapshot.sessions.values()}
+    said += [
+        f"the session with {each.neighbor} ends in this node's turn ({each.reason})"
+        for each in snapshot.withheld
+        if (each.vrf, each.neighbor) not in known
+    ]
     others = [_refusal(each) for each in snapshot.rejected if not each.peer]
     return "; ".join([*said, *([listed(others, limit=3)] if others else [])])
 

@@ -18,7 +18,7 @@ from speaker.bgp.driver import Driver
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Rejected, Resetting, Withheld
 from speaker.bgp.vty import VtyError
 from tests.frr.driver.bed import Bed, bird_peer, numbered_peer, router_peer
-from tests.frr.driver.test_configuration import running
+from tests.frr.driver.test_configuration import assert_as_wanted, running
 from tests.lab.waiting import wait_until
 
 PREFIX, OTHER_PREFIX = (prefix_of(Address.parse(each), 32) for each in ("198.51.100.1", "198.51.100.2"))
@@ -115,6 +115,25 @@ def test_reset_that_nobody_permits_waits_and_all_else_goes_on(site: Bed) -> None
     here.applying.apply()
     assert here.events[:2] == [Withheld(()), Resetting((Reset("", peer.id, "password set"),))]
     assert ("neighbor", "", peer.id, "password") in running(here).lines
+
+
+def test_session_to_another_address_is_up_before_the_old_one_ends(site: Bed) -> None:
+    here = site.applying
+    peer = numbered_peer(35)
+    moved = replace(numbered_peer(36), name=peer.name)
+    here.rendering.update(Difference(by_name(peer), {}, {PREFIX: PLAIN}))
+    here.applying.apply()
+    here.wait_established([peer.id])
+    here.may_reset = lambda _: False
+    here.rendering.update(Difference(by_name(moved)))
+    here.applying.apply()
+    here.wait_established([peer.id, moved.id])
+    assert not any(here.drops().values())
+    here.may_reset = lambda _: True
+    here.applying.apply()
+    assert here.neighbors().keys() == {moved.id}
+    assert not any(here.drops().values())
+    assert_as_wanted(here)
 
 
 @pytest.mark.parametrize("edit", [{"my_asn": 64999}, {"router_id": "10.0.1.9"}], ids=lambda edit: next(iter(edit)))

@@ -20,7 +20,9 @@ from speaker.bgp.frr_reports import FrrReports
 from speaker.bgp.reports import Snapshot
 from tests.unit.speaker.bgp.vty_daemons import VtyDaemons, vty_daemons
 
+FINAL = ("removed", "shutdown set")
 TOR = Peer(name="tor", my_asn=64512, peer_asn=64513, address=Address.parse("192.0.2.1"), router_id="10.0.0.1")
+SPINE = replace(TOR, name="spine", address=Address.parse("192.0.2.2"))
 SELECTING = (Selector(frozenset({Requirement("rack", Operator.EXISTS)})),)
 REFUSED = "neighbor 192.0.2.1 description rack 4"
 
@@ -33,9 +35,7 @@ class Node:
         self.rendering = Rendering()
         self.events: list[Event] = []
         self.permitted = True
-        self.applying = Applying(
-            self.rendering, daemons.sockets, report=self._take, may_reset=lambda _: self.permitted
-        )
+        self.applying = Applying(self.rendering, daemons.sockets, report=self._take, may_reset=self._may_reset)
         assert self.applying.connect()
 
     def want(self, *peers: Peer) -> Snapshot:
@@ -43,6 +43,9 @@ class Node:
         self.rendering.update(Difference({peer.name: peer for peer in peers}))
         self.applying.apply()
         return self.reports.snapshot(Snapshot(node="node-1"))
+
+    def _may_reset(self, reset: Reset) -> bool:
+        return self.permitted or reset.reason in FINAL
 
     def _take(self, event: Event) -> None:
         self.events.append(event)
@@ -67,8 +70,34 @@ def test_reset_that_is_not_wanted_any_more_waits_no_longer(node: Node, then: lis
     node.want(TOR)
     node.permitted = False
     assert node.want(replace(TOR, password=Password("other"))).withheld == (Reset("", TOR.id, "password set"),)
-    node.permitted = not then
     assert node.want(*then).withheld == ()
+
+
+def test_session_to_another_address_is_made_at_once_and_the_old_one_ends_in_its_turn(
+    daemons: VtyDaemons, node: Node
+) -> None:
+    node.want(TOR, SPINE)
+    node.permitted = False
+    moved = replace(TOR, address=Address.parse("192.0.2.9"))
+    reset = Reset("", TOR.id, "peerAddress, interface or vrf changed")
+    assert node.want(moved, SPINE).withheld == (reset,)
+    assert "neighbor 192.0.2.9 remote-as 64513" in daemons.commands
+    assert node.want(moved).withheld == (reset,), "one that ends for good waits for nobody"
+    assert "no neighbor 192.0.2.2" in daemons.commands
+    assert "no neighbor 192.0.2.1" not in daemons.commands
+    node.permitted = True
+    assert node.want(moved).withheld == ()
+    assert "no neighbor 192.0.2.1" in daemons.commands
+
+
+@pytest.mark.parametrize("last", [[TOR], []], ids=["back at its address", "deleted"])
+def test_neighbor_that_was_moved_from_is_settled_by_what_comes_after(node: Node, last: list[Peer]) -> None:
+    node.want(TOR)
+    node.permitted = False
+    node.want(replace(TOR, address=Address.parse("192.0.2.9")))
+    withheld = node.want(*last).withheld
+    # Back at its address, the session in between ends in its turn as well.
+    assert [each.neighbor for each in withheld] == ["192.0.2.9"] * len(last)
 
 
 def test_refusal_is_reported_until_something_else_is_asked_for(daemons: VtyDaemons, node: Node) -> None:

@@ -140,11 +140,14 @@ def test_node_says_what_keeps_frr_from_having_all() -> None:
         waiting_for="the Services and Nodes",
         known=False,
         leave_reason="SIGTERM",
+        withheld=(Reset("", "192.0.2.1", "password set"), Reset("", "192.0.2.9", "moved")),
         rejected=(Rejected("profile p", "% no", profile="fast"),),
     )
     message = node_report(now, {}, down_since={}).message
     for said in ("bgpd is not reached: no such file", "waiting for the Services", "the node leaves: SIGTERM", "% no"):
         assert said in message
+    assert "the session with 192.0.2.9 ends in this node's turn (moved)" in message
+    assert "192.0.2.1" not in message
     assert node_report(snapshot(), {}, down_since={}).message == ""
     assert "older than 8.4" in node_report(snapshot(daemons=of_version("8.1")), {}, down_since={}).message
     assert "of AdmitLB 99.9" in node_report(snapshot(daemons=of_pod("99.9")), {}, down_since={}).message
