@@ -14,40 +14,41 @@ from speaker.bgp.reports import SessionState
 LASTS_SECONDS = 30.0
 """For how long one lasts before bgpd's configuration is read again, which takes it a second for 10,000 prefixes."""
 
-Counts = tuple[int, int | None]
-"""How many prefixes a session is to have, and was sent; None where bgpd does not have it."""
+Difference = int | None
+"""How many prefixes more a session is to have than it was sent; None where bgpd does not have it."""
 
 
 class Discrepancies:
-    """Finds each once, as some stay: a prefix that FRR refuses, a family that the router does not take.
+    """Finds each once, as some stay whatever else changes: a prefix that FRR refuses, a family without the router.
 
     Belongs to one thread.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._since: dict[str, tuple[Counts, float]] = {}
-        self._reported: dict[str, Counts] = {}
+        self._since: dict[str, tuple[Difference, float]] = {}
+        self._reported: dict[str, Difference] = {}
 
     def look(self, wanted: Mapping[str, int], states: Mapping[str, SessionState]) -> bool:
         """Return whether one has lasted; `wanted` has the number of prefixes of each session that is to be."""
         now = self._clock()
-        found: dict[str, Counts] = {}
+        found: dict[str, Difference] = {}
         for name, count in wanted.items():
             state = states.get(name)
             if state is None:
-                found[name] = count, None
+                found[name] = None
             elif state.up and state.sent_prefixes != count:
-                found[name] = count, state.sent_prefixes
-        since = {name: self._since.get(name, (counts, now)) for name, counts in found.items()}
+                found[name] = count - state.sent_prefixes
+        before = self._since
         self._since = {
-            name: since[name] if since[name][0] == counts else (counts, now) for name, counts in found.items()
+            name: before[name] if name in before and before[name][0] == difference else (difference, now)
+            for name, difference in found.items()
         }
-        self._reported = {name: counts for name, counts in self._reported.items() if found.get(name) == counts}
+        self._reported = {name: difference for name, difference in self._reported.items() if name in found}
         lasting = {
-            name: counts
-            for name, (counts, began) in self._since.items()
-            if now - began >= LASTS_SECONDS and name not in self._reported
+            name: difference
+            for name, (difference, began) in self._since.items()
+            if now - began >= LASTS_SECONDS and self._reported.get(name, 0) != difference
         }
         self._reported |= lasting
         return bool(lasting)

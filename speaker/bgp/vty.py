@@ -68,7 +68,11 @@ class Vty:
     def __init__(self, path: Path, *, timeout_seconds: float = ANSWER_SECONDS) -> None:
         """Connect. Raises VtyError."""
         self._received = bytearray()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            # No file is left to open: as passing as any other reason, and no reason for FRR's supervisor to end.
+            raise VtyError(f"{path}: {error}") from error
         try:
             self._socket.settimeout(timeout_seconds)
             self._socket.connect(str(path))

@@ -27,7 +27,14 @@ LATER = LASTS_SECONDS
         ([(0, 2, UP[1]), (LATER, 2, UP[1]), (5 * LATER, 2, UP[1])], [LATER]),
         ([(0, 2, UP[1]), (LATER, 2, UP[1]), (2 * LATER, 2, UP[0]), (3 * LATER, 2, UP[0])], [LATER, 3 * LATER]),
         # Changes are under way.
-        ([(0, 2, UP[1]), (LATER, 3, UP[2]), (1.5 * LATER, 4, UP[3])], []),
+        ([(0, 2, UP[1]), (LATER, 3, UP[3]), (LATER + 1, 4, UP[3]), (LATER + 2, 4, UP[2])], []),
+        # What stays is not found again by each change of a Service, nor by one that was under way at a look.
+        ([(0, 2, UP[1]), (LATER, 2, UP[1]), (2 * LATER, 4, UP[3]), (4 * LATER, 4, UP[3])], [LATER]),
+        (
+            [(0, 2, UP[1]), (LATER, 2, UP[1]), (LATER + 2, 4, UP[1]), (LATER + 4, 4, UP[3]), (3 * LATER, 4, UP[3])],
+            [LATER],
+        ),
+        ([(0, 2, None), (LATER, 2, None), (2 * LATER, 3, None), (4 * LATER, 3, None)], [LATER]),
         # Gone in between.
         ([(0, 2, UP[1]), (1, 2, UP[2]), (LATER, 2, UP[1])], []),
         (

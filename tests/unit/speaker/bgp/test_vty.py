@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
@@ -142,3 +143,15 @@ def test_what_is_no_one_command_is_not_sent(serve: Serve, command: str) -> None:
 )
 def test_answers_are_judged_by_status_and_text(reply: Reply, judgement: Judgement) -> None:
     assert reply.judgement is judgement
+
+
+def test_no_file_that_is_left_to_open_is_a_reason_like_any_other(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path("/dev/null").open() as lowest:
+        first_free = lowest.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        with pytest.raises(VtyError, match="Too many open files"):
+            Vty(tmp_path / "daemon.vty")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
