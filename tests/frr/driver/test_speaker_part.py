@@ -150,10 +150,10 @@ def test_frr_that_comes_later_is_driven_then(site: Bed) -> None:
 def test_driver_that_fails_starts_over(site: Bed, monkeypatch: Any) -> None:
     failures = iter([KeyError("nobody foresaw this")])
 
-    def failing(*arguments: Any) -> Any:
+    def failing(*arguments: Any, **options: Any) -> Any:
         for error in failures:
             raise error
-        return changes(*arguments)
+        return changes(*arguments, **options)
 
     monkeypatch.setattr("speaker.bgp.applying.changes", failing)
     with Speaking(site) as speaker:
