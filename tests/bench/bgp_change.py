@@ -6,13 +6,15 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from allocator.kube.client import Cluster
 from allocator.kube.resource import SERVICES
 from tests.bench.bgp_beds import beds
+from tests.bench.bgp_updates import milliseconds_to_update, updates
 from tests.bench.figures import Figure, quantile
 from tests.bench.metallb_frr import MetalLbFrr, MetalLbSession, find_reload, frr_conf
 from tests.frr.driver.bed import BIRD_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, Bed
@@ -34,10 +36,18 @@ Samples = dict[str, list[float]]
 """By router, in milliseconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What changes took until the routers' kernels had them, and of that until the UPDATE was at the router."""
+
+    routes: Samples
+    updates: Samples
+
+
 def measure(runs: int) -> Iterator[Figure]:
     """Yield the figures of each release of FRR that set-up could fetch; `runs` of MetalLB's way, at least."""
     for release, site, folder in beds():
-        theirs = _metallb(release, site, folder, max(runs, _RELOADS))
+        theirs = _metallb(release, site, folder, max(runs, _RELOADS)).routes
         site.frr.restart()
         with (
             ControlPlane(find(), folder / "control-plane") as control_plane,
@@ -75,10 +85,10 @@ _KINDS: Mapping[str, Callable[[Cluster, bool], None]] = {
 }
 
 
-def _metallb(release: str, site: Bed, folder: Path, runs: int) -> Samples:
+def _metallb(release: str, site: Bed, folder: Path, runs: int) -> Timed:
     root = find_reload(release)
     if root is None:
-        return {}
+        return Timed({}, {})
     sessions = [
         MetalLbSession(address=address, own_asn=NODE_ASN, peer_asn=ROUTER_ASN, router_id="10.0.1.1")
         for address in (BIRD_ADDRESS, ROUTER_ADDRESS)
@@ -94,21 +104,25 @@ def _metallb(release: str, site: Bed, folder: Path, runs: int) -> Samples:
     return _timed(site, runs, change)
 
 
-def _timed(site: Bed, changes: int, change: Callable[[bool], None]) -> Samples:
+def _timed(site: Bed, changes: int, change: Callable[[bool], None]) -> Timed:
     """Withdraw and announce the address in turn, and time the first event of its route at each router."""
-    taken: Samples = {"BIRD": [], "FRR": []}
-    with RouteMonitor(site.bird_host) as at_bird, RouteMonitor(site.router_host) as at_router:
-        monitors = {"BIRD": at_bird, "FRR": at_router}
+    hosts = {"BIRD": site.bird_host, "FRR": site.router_host}
+    taken = Timed({router: [] for router in hosts}, {router: [] for router in hosts})
+    with ExitStack() as running:
+        monitors = {router: running.enter_context(RouteMonitor(host)) for router, host in hosts.items()}
+        captures = {router: running.enter_context(updates(host)) for router, host in hosts.items()}
         for announced in itertools.islice(itertools.cycle((False, True)), changes):
             started = time.monotonic()
             change(announced)
             for router, monitor in monitors.items():
-                taken[router].append(1000 * (monitor.wait_for_route(f"{VIP}/32", started, _SECONDS).at - started))
+                at = monitor.wait_for_route(f"{VIP}/32", started, _SECONDS).at
+                taken.routes[router].append(1000 * (at - started))
+                taken.updates[router].append(milliseconds_to_update(captures[router], started))
     return taken
 
 
-def _figures(release: str, what: str, ours: Samples, theirs: Samples) -> Iterator[Figure]:
-    for router, samples in ours.items():
+def _figures(release: str, what: str, ours: Timed, theirs: Samples) -> Iterator[Figure]:
+    for router, samples in ours.routes.items():
         baseline = theirs.get(router, [])
         for share, target in _TARGETS.items():
             value = quantile(samples, share)
@@ -122,6 +136,7 @@ def _figures(release: str, what: str, ours: Samples, theirs: Samples) -> Iterato
                 baseline=which if baseline else "",
                 baseline_value=other,
                 target=target,
-                remark=f"{len(samples)} changes, longest {max(samples):.0f} ms",
+                remark=f"{len(samples)} changes, longest {max(samples):.0f} ms; "
+                f"the UPDATE was there after {quantile(ours.updates[router], share):.0f} ms",
                 samples=tuple(samples),
             )
