@@ -6,11 +6,13 @@ in the network beyond sends half of its connections through each router.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from speaker.bgp.vty import Vty
 from tests.lab.bird import SESSION, Bird
@@ -37,6 +39,7 @@ _REHASH_SECONDS = 0.1
 _BFD = 'protocol bfd {\n  interface "*" { min rx interval 50 ms; min tx interval 50 ms; multiplier 3; };\n}\n'
 _PROFILE = "quick"
 _PROFILE_LINES = ("receive-interval 50", "transmit-interval 50", "detect-multiplier 3")
+_BIRD_IPV6 = re.compile(r"Channel ipv6\s+State:\s+UP")
 _HASH_POLICY = tuple(Path("/proc/sys/net", family, "fib_multipath_hash_policy") for family in ("ipv4", "ipv6"))
 
 
@@ -129,6 +132,19 @@ class Routers:
             },
         }
 
+    def with_ipv6(self) -> dict[str, set[str]]:
+        """Return by router the nodes whose session carries IPv6."""
+        neighbors = json.loads(self.ask_frr("show bgp neighbors json"))
+        nodes = [node.addresses[0] for node in self._lab.nodes.values()]
+        return {
+            BIRD: {
+                node
+                for number, node in enumerate(nodes, start=1)
+                if _BIRD_IPV6.search(self.bird.ask(f"show protocols all node{number}"))
+            },
+            FRR: {node for node in nodes if _carries_ipv6(neighbors.get(node, {}))},
+        }
+
     def ask_frr(self, *commands: str) -> str:
         """Run commands at the FRR router's bgpd; return the last answer."""
         vty = Vty(self.frr.sockets / "bgpd.vty")
@@ -210,3 +226,8 @@ def _hash_by_connection(host: Host) -> None:
     with host.inside():
         for path in _HASH_POLICY:
             path.write_text("1")
+
+
+def _carries_ipv6(neighbor: dict[str, Any]) -> bool:
+    families = neighbor.get("neighborCapabilities", {}).get("multiprotocolExtensions", {})
+    return neighbor.get("bgpState") == "Established" and "advertisedAndReceived" in families.get("ipv6Unicast", {})

@@ -120,7 +120,7 @@ class Churn(RandomActs):
             with self._place.edit(lambda state: replace(state, ipv4_only=state.ipv4_only ^ {router})):
                 self._place.change_peer(name, {"dualStackAddressFamily": dual})
             # Turn by turn: a node's session may be up and not have ended yet.
-            self._stopping.wait(30.0)
+            self._wait(lambda: self._place.families_agreed(router, ipv6=dual), f"the sessions of {name} are reset")
             self._wait_back(name, scope)
         return True
 
@@ -135,13 +135,11 @@ class Churn(RandomActs):
         return True
 
     def _wait_back(self, name: str, scope: Scope) -> None:
-        wait_until(
-            lambda: self._place.established(scope),
-            _RESET_SECONDS,
-            f"the sessions of {name} are back",
-            interval_seconds=0.5,
-            retry_on=(OSError,),
-        )
+        self._wait(lambda: self._place.established(scope), f"the sessions of {name} are back")
+
+    def _wait(self, until: Callable[[], bool], what: str) -> None:
+        """Wait for routers, which may be restarted meanwhile."""
+        wait_until(until, _RESET_SECONDS, what, interval_seconds=0.5, retry_on=(OSError, ValueError))
 
     def _service(self, addresses: tuple[str, ...]) -> ServiceState:
         every = frozenset(self._place.nodes)

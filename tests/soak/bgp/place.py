@@ -209,6 +209,12 @@ class Place:
         up = self.routers.established()
         return all(self.lab.node(node).addresses[0] in up[router] for router in scope.routers for node in scope.nodes)
 
+    def families_agreed(self, router: str, *, ipv6: bool) -> bool:
+        """Whether all sessions of a router are up and carry IPv6, or none of them does."""
+        scope = self.of_router(router)
+        nodes = {self.lab.node(node).addresses[0] for node in scope.nodes}
+        return self.established(scope) and self.routers.with_ipv6()[router] & nodes == (nodes if ipv6 else set())
+
     def _changing(self, service: ServiceState) -> Object:
         if service.endpoints == frozenset(self.nodes):
             selector = {"tier": _LABEL}

@@ -136,14 +136,16 @@ class Witness:
                 self._find(at, f"the session of {router} with {node} was reset without a reason")
 
     def _lives(self) -> dict[tuple[str, str], float | None]:
-        """What tells each session's present life from another, None where it is down."""
+        """What tells each session's present life from another, None where it is down.
+
+        Of a router that does not answer, being restarted or short of CPU, nothing is known: it is asked again.
+        """
         found: dict[tuple[str, str], float | None] = {}
         for router, ask in ((BIRD, self._lives_at_bird), (FRR, self._lives_at_frr)):
             try:
                 up = ask()
             except (OSError, ValueError, KeyError):
-                # It is being restarted.
-                up = {}
+                continue
             found |= {(router, node): up.get(node) for node in self._place.nodes}
         return found
 
