@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.frr.driver.bed import Bed, bed
-from tests.lab.frr_programs import SUITES, find_bird, find_frr
+from tests.lab.frr_programs import BIRD, SUITES, find_bird, find_frr
 
 
-def beds() -> Iterator[tuple[str, Bed, Path]]:
+def beds(bird_release: str = BIRD) -> Iterator[tuple[str, Bed, Path]]:
     """Yield the release, the newest first, its bed, and a folder; both go when the next is asked for."""
-    bird = find_bird()
+    bird = find_bird(bird_release)
     for number, release in enumerate(reversed(SUITES)):
         root = find_frr(release)
         if root is None or bird is None:

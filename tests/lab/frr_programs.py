@@ -21,7 +21,12 @@ RELOAD_PACKAGES = ("frr", "frr-pythontools")
 
 _PACKAGES = ("frr",)
 _GROUPS = ("frr", "frrvty")
-_BIRD_SUITE, _BIRD_PACKAGES = "bookworm", ("bird2",)
+BIRD = "2.0.12"
+"""The router of the tests."""
+BIRD_SUITES = {BIRD: "bookworm", "2.17": "trixie"}
+"""The Debian suite of each release of BIRD."""
+
+_BIRD_PACKAGES = ("bird2",)
 
 
 def find_frr(release: str) -> DebianRoot | None:
@@ -29,9 +34,9 @@ def find_frr(release: str) -> DebianRoot | None:
     return find_root(SUITES[release], _PACKAGES)
 
 
-def find_bird() -> DebianRoot | None:
-    """Return the root file system with BIRD 2, None where set-up could not fetch it."""
-    return find_root(_BIRD_SUITE, _BIRD_PACKAGES)
+def find_bird(release: str = BIRD) -> DebianRoot | None:
+    """Return the root file system with BIRD, None where set-up could not fetch it."""
+    return find_root(BIRD_SUITES[release], _BIRD_PACKAGES)
 
 
 def main() -> int:
@@ -42,7 +47,9 @@ def main() -> int:
             if "reload" in sys.argv[1:]:
                 _fetch(f"frr-reload.py {release}", suite, RELOAD_PACKAGES, _GROUPS, progress)
         _fetch("FRR's image", frr_image.SUITE, frr_image.PACKAGES, _GROUPS, progress)
-        _fetch("BIRD 2", _BIRD_SUITE, _BIRD_PACKAGES, ("bird",), progress)
+        for release, suite in BIRD_SUITES.items():
+            if release == BIRD or "reload" in sys.argv[1:]:
+                _fetch(f"BIRD {release}", suite, _BIRD_PACKAGES, ("bird",), progress)
     return 0
 
 
