@@ -126,7 +126,7 @@ class _Reader:
         elif words[0] == "exit-address-family":
             self._family = None
         elif words[0] == "neighbor":
-            self._neighbor((("neighbor", vrf, _neighbor_id(words[1]))), text.split(maxsplit=2)[2])
+            self._neighbor((("neighbor", vrf, neighbor_id(words[1]))), text.split(maxsplit=2)[2])
         elif words[0] == "network" and self._family is not None and words[2:3] == ["route-map"]:
             self._config.networks[vrf, _prefix(words[1])] = words[3]
         elif (setting := _known(text, _ROUTER_SETTINGS)) is not None:
@@ -178,7 +178,8 @@ def _canonical(setting: str, text: str) -> str:
     return " ".join(("set community", *map(communities.text_of, numbers), "additive"))
 
 
-def _neighbor_id(word: str) -> str:
+def neighbor_id(word: str) -> str:
+    """Return what FRR calls a neighbour as we call it: it writes some addresses otherwise (::192.0.2.1)."""
     try:
         return str(Address.parse(word))
     except AddressError:

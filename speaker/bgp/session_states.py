@@ -9,6 +9,7 @@ from typing import Any
 from allocator.bgp.inputs import Peer
 from allocator.core.addresses import Family
 from speaker.bgp.reports import SessionState
+from speaker.bgp.running_config import neighbor_id
 
 _FAMILIES = (("ipv4Unicast", Family.IPV4), ("ipv6Unicast", Family.IPV6))
 
@@ -24,8 +25,9 @@ def session_states(answer: str, vrf: str, peers: Iterable[Peer]) -> dict[str, Se
     if not isinstance(found, dict):
         raise ValueError("bgpd's answer is no object")
     states = {}
+    named = {neighbor_id(name): said for name, said in found.items()}
     for peer in peers:
-        said = found.get(peer.id)
+        said = named.get(peer.id)
         if peer.vrf == vrf and isinstance(said, dict) and "bgpState" in said:
             states[peer.name] = _state(peer, said)
     return states
