@@ -13,7 +13,7 @@ import click
 from allocator import options
 from allocator.commands.live import connected
 from allocator.core.addresses import Address, AddressError
-from allocator.kube.client import ApiError, Cluster, Object
+from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.reflector import Key
 from allocator.objects.document import annotations_of
 from allocator.objects.names import IP_ALLOCATIONS, MOVE_TO_NODE_ANNOTATION
@@ -95,34 +95,45 @@ def rebalance(
 
 
 def _make(cluster: Cluster, moves: Sequence[Move]) -> bool:
-    """Make one move after the other; return whether all succeeded."""
+    """Make one move after the other, whatever becomes of those before; return whether all succeeded."""
     failed = 0
     for number, move in enumerate(moves, start=1):
         began = time.monotonic()
-        for address in move.addresses:
-            body = {"metadata": {"annotations": {MOVE_TO_NODE_ANNOTATION: move.target}}}
-            cluster.patch(IP_ALLOCATIONS, address.claim_name, body)
-        moved = _await(cluster, move)
-        failed += not moved
-        result = f"moved in {time.monotonic() - began:.1f} s" if moved else "not moved: its Services have an Event"
+        try:
+            for address in move.addresses:
+                body = {"metadata": {"annotations": {MOVE_TO_NODE_ANNOTATION: move.target}}}
+                cluster.patch(IP_ALLOCATIONS, address.claim_name, body)
+            problem = _await(cluster, move)
+        except NotFound:
+            problem = "it was released meanwhile"
+        failed += bool(problem)
+        result = f"not moved: {problem}" if problem else f"moved in {time.monotonic() - began:.1f} s"
         click.echo(f"[{number}/{len(moves)}] {_listed(move)}: {move.source} -> {move.target}, {result}", err=True)
     return not failed
 
 
-def _await(cluster: Cluster, move: Move) -> bool:
-    """Wait until the target announces all of it, or a request has been ended; return which."""
+def _await(cluster: Cluster, move: Move) -> str:
+    """Wait until the target announces it all, or a request was ended; return why it does not, nothing if it does.
+
+    Raises NotFound. Of other refusals the next look may show more: the move is under way.
+    """
     end = time.monotonic() + _LONGEST_SECONDS
+    unread = ""
     while time.monotonic() < end:
         try:
             claims = [cluster.get(IP_ALLOCATIONS, address.claim_name) for address in move.addresses]
-        except ApiError:
-            return False
-        if all(_announced_by(claim) == move.target for claim in claims):
-            return True
-        if not any(MOVE_TO_NODE_ANNOTATION in annotations_of(claim) for claim in claims):
-            return False
+        except NotFound:
+            raise
+        except ApiError as error:
+            unread = f"; the API server says {error}"
+        else:
+            unread = ""
+            if all(_announced_by(claim) == move.target for claim in claims):
+                return ""
+            if not any(MOVE_TO_NODE_ANNOTATION in annotations_of(claim) for claim in claims):
+                return "its Services have an Event"
         time.sleep(_LOOK_SECONDS)
-    return False
+    return f"{move.target} does not announce it after {_LONGEST_SECONDS:g} s{unread}"
 
 
 def _announced_by(claim: Object) -> str:
