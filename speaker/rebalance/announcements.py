@@ -21,6 +21,7 @@ from speaker.cluster.state import View
 from speaker.election.groups import Groups
 from speaker.election.inputs import Inputs
 from speaker.election.live_candidates import LiveCandidates
+from speaker.membership.liveness import Liveness
 from speaker.rebalance.spread import Group
 
 
@@ -59,7 +60,8 @@ def read_announcements(cluster: Cluster, *, namespace: str, lb_class: str, by_su
         if (announced := (claim.get("status") or {}).get("announcedBy"))
     }
     serving = view.serving()
-    inputs = Inputs(subnets_by_lease=view.subnets())
+    # All that is known here of a node's interfaces is in its Lease, as to a speaker that hears nobody.
+    inputs = Inputs(liveness=Liveness(silent=serving), subnets_by_lease=view.subnets())
     found = []
     services: dict[Address, tuple[Key, ...]] = {}
     for group in groups.all():

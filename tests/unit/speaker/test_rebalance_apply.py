@@ -70,7 +70,7 @@ def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(capsys: pytest.Cap
         api.away = 3
         return found
 
-    api.patch = patched  # type: ignore[method-assign]
+    api.patch = patched  # type: ignore[method-assign, assignment]
     assert make(api, FIRST)
     assert "moved in" in capsys.readouterr().err
 
@@ -85,6 +85,6 @@ def test_one_that_stays_away_is_named(monkeypatch: pytest.MonkeyPatch, capsys: p
         api.away = 10**9
         return found
 
-    api.patch = patched  # type: ignore[method-assign]
+    api.patch = patched  # type: ignore[method-assign, assignment]
     assert not make(api, FIRST)
     assert "does not announce it after 0.05 s; the API server says 503" in capsys.readouterr().err
