@@ -19,6 +19,7 @@ from allocator.kube.resource import MUTATING_WEBHOOKS, SECRETS, SERVICES, Resour
 from allocator.objects import names
 from tests.unit.commands import manifests
 from tests.unit.doctor.clusters import HOME, TOKEN, authority, broken, findings, healthy
+from tests.unit.rules.test_bgp_invariants import fields_of
 
 MARK = "hunter2"
 Objects = dict[Resource, list[Any]]
@@ -163,6 +164,10 @@ def _partly_kept(value: Any, fields: Any) -> Iterator[dict[str, Any]]:
         if kept is not True:
             for one in inner if isinstance(inner, list) else [inner] if isinstance(inner, dict) else []:
                 yield from _partly_kept(one, kept)
+
+
+def test_of_a_bgp_peer_all_but_the_password_is_in_it() -> None:
+    assert set(KEPT[names.BGP_PEERS]["spec"]) == fields_of("bgppeers.metallb.io") - {"password"}
 
 
 def test_kinds_that_are_not_named_are_not_in_it() -> None:
