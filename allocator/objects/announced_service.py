@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from allocator.core.addresses import Address
 from allocator.objects.assignment import given_from
 from allocator.objects.document import Document, labels_of
+from allocator.objects.interned import Interned
 from allocator.objects.service import addresses_in_status, wants_address
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def service_from(document: Document, *, lb_class: str = "") -> Service | None:
         key=(sys.intern(metadata["namespace"]), metadata["name"]),
         uid=metadata.get("uid") or "",
         addresses=addresses,
-        recorded=tuple(_names(recorded.get(address, ())) for address in addresses),
+        recorded=tuple(tuple(map(sys.intern, recorded.get(address, ()))) for address in addresses),
         labels={sys.intern(name): value for name, value in labels_of(document).items()},
         ports=ports_from(spec.get("ports") or ()),
         local=spec.get("externalTrafficPolicy") == "Local",
@@ -55,16 +55,9 @@ def service_from(document: Document, *, lb_class: str = "") -> Service | None:
 
 def ports_from(ports: Iterable[Document]) -> Ports:
     """Read the ports of a Service, or of a slice; those without a number are none."""
-    return _shared(
-        tuple((port.get("name") or "", port.get("protocol") or "TCP") for port in ports if port.get("port"))
+    return _PORTS.of(
+        frozenset((port.get("name") or "", port.get("protocol") or "TCP") for port in ports if port.get("port"))
     )
 
 
-@lru_cache(maxsize=4096)
-def _shared(ports: tuple[tuple[str, str], ...]) -> Ports:
-    return frozenset(ports)
-
-
-@lru_cache(maxsize=4096)
-def _names(names: tuple[str, ...]) -> tuple[str, ...]:
-    return names
+_PORTS = Interned[Ports]()

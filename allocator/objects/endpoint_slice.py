@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from allocator.objects.announced_service import Ports, ports_from
 from allocator.objects.document import Document, labels_of
+from allocator.objects.interned import Interned
 
 if TYPE_CHECKING:
     from allocator.kube.reflector import Key
@@ -18,7 +18,7 @@ _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _HOSTNAME_TOPOLOGY = "kubernetes.io/hostname"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Serving:
     """Whether anything serves the Service at all, and the nodes on which something does."""
 
@@ -76,7 +76,8 @@ def serving(slices: Iterable[Slice], ports: Ports) -> Serving:
     return _serving(any(each.anywhere for each in found), frozenset().union(*(each.nodes for each in found)))
 
 
-@lru_cache(maxsize=4096)
 def _serving(anywhere: bool, nodes: frozenset[str]) -> Serving:
-    """Most Services are served from the same few sets of nodes: one value for each."""
-    return Serving(anywhere, nodes)
+    return _SERVING.of(Serving(anywhere, nodes))
+
+
+_SERVING = Interned[Serving]()
