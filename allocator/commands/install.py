@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Collection
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 CANNOT = 2
 _IMAGE, _FRR_IMAGE = "admitlb", "admitlb-frr"
 _WEBHOOKS: Final = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""RFC 1123, as the API server holds names of namespaces to it."""
+_IMAGES: Final = re.compile(r"^\s*(?:- )?image: (\S+)$", re.MULTILINE)
+_PLACEHOLDER: Final = "registry.example.org/"
+"""Where the images of overlays are that are to be given a registry of one's own (RFC 2606: there is none)."""
 _HOLD_POOLS: Final = ("CustomResourceDefinition", "Namespace")
 
 
@@ -28,6 +34,14 @@ def _image(ctx: click.Context, param: click.Parameter, text: str | None) -> Imag
         return None if text is None else Image.parse(text)
     except NotAnImage as error:
         raise click.BadParameter(str(error), ctx, param) from error
+
+
+def _namespace(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    if text and not _LABEL.fullmatch(text):
+        raise click.BadParameter(
+            f"{text!r} is no name of a namespace; use at most 63 lower-case letters, digits and hyphens", ctx, param
+        )
+    return text
 
 
 @click.command()
@@ -54,6 +68,7 @@ def _image(ctx: click.Context, param: click.Parameter, text: str | None) -> Imag
     "namespace",
     envvar="ADMITLB_NAMESPACE",
     default="",
+    callback=_namespace,
     help="The namespace to install into; by default metallb-system.",
 )
 @click.option("--apply", "action", flag_value="apply", help="Apply the manifests by kubectl; an upgrade is the same.")
@@ -80,7 +95,7 @@ def install(
 
     kubectl 1.21 or newer must be on PATH: it renders the overlay, also where it is only printed. What follows -- goes
     to kubectl apply or delete, as in: admitlb install --apply -- --context lab --dry-run=server. Exit code 0: done;
-    2: kubectl is missing or failed.
+    1: not confirmed; 2: kubectl is missing or failed, or would apply an image that is a placeholder.
     """
     from allocator.installation.kubectl import Kubectl, KubectlFailed  # noqa: PLC0415  brings subprocess
 
@@ -94,6 +109,7 @@ def install(
         kubectl = Kubectl(kubectl_options)
         with tempfile.TemporaryDirectory(prefix="admitlb-") as folder:
             manifests = kubectl.render(overlays.write(choices, Path(folder).resolve()))
+        _check_images(manifests, frr_image, images, applied=action == "apply")
         match action:
             case "apply":
                 kubectl.apply(manifests)
@@ -104,6 +120,18 @@ def install(
     except KubectlFailed as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(CANNOT)
+
+
+def _check_images(manifests: str, frr_image: Image | None, chosen: Collection[str], *, applied: bool) -> None:
+    """End the program where Pods would run an image that cannot exist, or one that was named is for none of them."""
+    used = set(_IMAGES.findall(manifests))
+    if frr_image is not None and not any(image.startswith(frr_image.name) for image in used):
+        raise click.UsageError("--frr-image is for the component bgp, which is not chosen: add --component bgp")
+    placeholders = sorted(image for image in used if image.startswith(_PLACEHOLDER))
+    if applied and placeholders:
+        raise click.UsageError(f"the overlay's image {placeholders[0]} is a placeholder: name yours with --image")
+    if applied and _IMAGE not in chosen:
+        click.echo(f"Note: Pods will run {', '.join(sorted(used))}; name another with --image", err=True)
 
 
 def _remove(kubectl: Kubectl, manifests: str, *, keep: Collection[str], ask: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.cli import main
+from allocator.commands.install import _PLACEHOLDER
 from allocator.installation.image import Image, NotAnImage
 from allocator.installation.overlay import Choices, components, overlays, with_choices, write
 from tests.unit.manifests.documents import ROOT
@@ -93,7 +95,14 @@ def test_without_kubectl_it_says_what_kubectl_is_for() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--yes"], ["--keep-pools", "--apply"], ["--", "--context", "x"], ["--image", "a b"], ["--component", "none"]],
+    [
+        ["--yes"],
+        ["--keep-pools", "--apply"],
+        ["--", "--context", "x"],
+        ["--image", "a b"],
+        ["--component", "none"],
+        *(["-n", name] for name in ("Lb", "lb_1", "-lb", "lb-", "a.b", "a" * 64, "lb\n", "*")),
+    ],
     ids=" ".join,
 )
 def test_what_makes_no_sense_is_refused_before_kubectl_is_looked_for(words: list[str]) -> None:
@@ -110,6 +119,45 @@ def test_an_old_kubectl_is_said_to_be_too_old(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "unknown field" in done.output
     assert "it must be kubectl 1.21 or newer" in done.output
+
+
+def applied(tmp_path: Path, image: str, *words: str) -> tuple[int, str, str]:
+    """Return the exit code, what kubectl was called with, and standard error, for manifests with an image."""
+    kubectl, said = tmp_path / "kubectl", tmp_path / "said"
+    said.unlink(missing_ok=True)
+    kubectl.write_text(f"#!/bin/sh\necho $1 >> {said}\n[ $1 = kustomize ] && echo '      - image: {image}'\nexit 0\n")
+    kubectl.chmod(0o755)
+    done = CliRunner().invoke(main, ["install", *words], env={"PATH": f"{tmp_path}:/bin:/usr/bin"})
+    return done.exit_code, said.read_text(), done.stderr
+
+
+def test_an_image_that_is_a_placeholder_is_not_applied(tmp_path: Path) -> None:
+    placeholder = f"registry.example.org/admitlb@{DIGEST}"
+    code, called, said = applied(tmp_path, placeholder, "--apply")
+    assert (code, called) == (2, "kustomize\n")
+    assert f"the overlay's image {placeholder} is a placeholder: name yours with --image" in said
+    assert applied(tmp_path, placeholder) == (0, "kustomize\n", "")
+
+
+def test_the_image_of_the_overlays_own_is_named_when_it_is_applied(tmp_path: Path) -> None:
+    note = "Note: Pods will run admitlb:latest; name another with --image\n"
+    assert applied(tmp_path, "admitlb:latest", "--apply") == (0, "kustomize\napply\n", note)
+    assert applied(tmp_path, "r.io/a:1", "--apply", "--image", "r.io/a:1") == (0, "kustomize\napply\n", "")
+
+
+def test_an_image_of_frr_that_no_pod_would_run_is_refused(tmp_path: Path) -> None:
+    for words in ((), ("--apply",)):
+        code, called, said = applied(tmp_path, "r.io/a:1", *words, "--image", "r.io/a:1", "--frr-image", "r.io/frr:1")
+        assert (code, called) == (2, "kustomize\n")
+        assert "--frr-image is for the component bgp, which is not chosen: add --component bgp" in said
+    assert applied(tmp_path, "r.io/frr:1", "--frr-image", "r.io/frr:1")[0] == 0
+
+
+@pytest.mark.parametrize("overlay", overlays())
+def test_an_overlay_names_an_image_on_the_node_or_a_placeholder(overlay: str) -> None:
+    kustomization = (ROOT / "kustomize" / "overlays" / overlay / "kustomization.yaml").read_text()
+    for name in re.findall(r"newName: (\S+)", kustomization):
+        assert "/" not in name or name.startswith(_PLACEHOLDER)
 
 
 FAKE = """#!/bin/sh
