@@ -23,6 +23,7 @@ from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+TENANTS = ("tenant", "team")
 FIRST = "192.0.2.1"
 SIZE = 80
 LATE = 3
@@ -37,33 +38,31 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
             control_plane, tmp_path_factory.mktemp("logs"), first_port=20343, tentative_age_seconds=90
         )
         installation.add_pool(pool("main", f"{FIRST}-192.0.2.{SIZE}"))
+        for name in TENANTS:
+            installation.cluster.create(NAMESPACES, {"metadata": {"name": name, "labels": {LABEL: name}}})
         yield installation
         installation.stop()
 
 
 @pytest.fixture
 def admitlb(installed: Installation) -> Iterator[Installation]:
-    """The same with nothing held; namespaces `tenant` and `team` come and go with their Services."""
-    for name in ("tenant", "team"):
-        installed.cluster.create(NAMESPACES, {"metadata": {"name": name, "labels": {LABEL: name}}})
+    """The same with nothing held, and namespaces `tenant` and `team` without Services and quotas."""
     yield installed
-    for name in ("tenant", "team"):
-        installed.cluster.delete(NAMESPACES, name)
-    for document in installed.cluster.list(SERVICES, "default")["items"]:
-        if document["spec"]["type"] == "LoadBalancer":
-            installed.cluster.delete(SERVICES, document["metadata"]["name"], "default")
-    wait_until(partial(_gone, installed), 60, "the namespaces are gone")
+    cluster = installed.cluster
+    for namespace in ("default", *TENANTS):
+        for document in cluster.list(SERVICES, namespace)["items"]:
+            if document["spec"]["type"] == "LoadBalancer":
+                cluster.delete(SERVICES, document["metadata"]["name"], namespace)
+    for namespace in TENANTS:
+        cluster.patch(NAMESPACES, namespace, {"metadata": {"annotations": {QUOTA_ANNOTATION: None}}})
+        for document in cluster.list(QUOTAS, namespace)["items"]:
+            cluster.delete(QUOTAS, document["metadata"]["name"], namespace)
     # A Bound claim that somebody deletes goes on counting: that one is its Service's.
     wait_until(lambda: "Bound" not in {spec["state"] for spec in installed.claims().values()}, 30, "nothing is bound")
     for address in installed.claims():
         with suppress(NotFound):
             installed.cluster.delete(IP_ALLOCATIONS, address)
     wait_until(lambda: not installed.claims(), 30, "nothing is held")
-
-
-def _gone(admitlb: Installation) -> bool:
-    names = {one["metadata"]["name"] for one in admitlb.cluster.list(NAMESPACES)["items"]}
-    return not names & {"tenant", "team"}
 
 
 def generated(prefix: str = "web-") -> Object:

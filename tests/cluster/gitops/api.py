@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from kubernetes.client import ApiClient
@@ -49,16 +49,24 @@ class Api(Cluster):
         with suppress(NotFound):
             self.delete(self._resource_of(obj), obj["metadata"]["name"], obj["metadata"].get("namespace"))
 
-    def everything(self) -> Iterator[Object]:
-        """Yield every object of every kind that can be watched, as a tool sees them that looks for what to prune."""
-        seen: set[tuple[str, str]] = set()
+    def everything(self, kinds: Iterable[Resource] | None = None) -> Iterator[Object]:
+        """Yield every object of these kinds, or of every kind, as a tool sees them that looks for what to prune."""
+        for resource in self.kinds() if kinds is None else kinds:
+            try:
+                items = self.list(resource).get("items") or ()
+            except NotFound:  # its definition has gone meanwhile
+                continue
+            for item in items:
+                yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+
+    def kinds(self) -> list[Resource]:
+        """Return every kind that can be watched, which takes a request for each version of each group."""
+        # Every version of a group shows the same objects.
+        found: dict[tuple[str, str], Resource] = {}
         for group, version in self._groups():
             for resource in self._served(group, version, verb="watch"):
-                # Every version of a group shows the same objects.
-                if (group, resource.plural) not in seen:
-                    seen.add((group, resource.plural))
-                    for item in self.list(resource).get("items") or ():
-                        yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+                found.setdefault((group, resource.plural), resource)
+        return list(found.values())
 
     def _groups(self) -> Iterator[tuple[str, str]]:
         yield "", "v1"

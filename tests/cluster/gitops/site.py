@@ -103,19 +103,19 @@ class Site:
             self.cluster.delete(IP_ADDRESS_POOLS, name, DEFAULT_NAMESPACE)
         return True
 
-    def versions(self) -> dict[Key, str]:
+    def versions(self, kinds: Iterable[Resource] | None = None) -> dict[Key, str]:
         """Return the version of everything but what lives by being rewritten: leases and events."""
-        moving = ("Lease", "Event")
-        objects = (obj for obj in self.api.everything() if obj["kind"] not in moving)
-        return {key_of(obj): obj["metadata"]["resourceVersion"] for obj in objects}
+        still = (kind for kind in kinds or self.api.kinds() if kind.kind not in ("Lease", "Event"))
+        return {key_of(obj): obj["metadata"]["resourceVersion"] for obj in self.api.everything(still)}
 
     def wait_settled(self, quiet_seconds: float = 1.5) -> dict[Key, str]:
         """Wait until nothing has been written for a while, and return the version of everything."""
-        seen, since = self.versions(), time.monotonic()
+        kinds = self.api.kinds()
+        seen, since = self.versions(kinds), time.monotonic()
 
         def settled() -> dict[Key, str] | None:
             nonlocal seen, since
-            now = self.versions()
+            now = self.versions(kinds)
             if now != seen:
                 seen, since = now, time.monotonic()
             return seen if time.monotonic() - since >= quiet_seconds else None
