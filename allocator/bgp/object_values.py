@@ -67,7 +67,9 @@ def service_value(service: announced_service.Service, *, pools: Mapping[str, Poo
     addresses = {}
     for address, recorded in zip(service.addresses, service.recorded, strict=True):
         origin = origin_of(address, pools, recorded=recorded)
-        addresses[address] = _shared((*(pool.name for pool in origin.pools), *sorted(origin.gone)))
+        of_pools = _shared(tuple(pool.name for pool in origin.pools))
+        # Names of pools that are gone are what a Service's annotation says: nothing is kept of those.
+        addresses[address] = (*of_pools, *sorted(origin.gone)) if origin.gone else of_pools
     return Service(
         labels=service.labels,
         addresses=addresses,
