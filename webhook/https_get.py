@@ -7,7 +7,7 @@ import http.client
 from webhook.tls import client_context
 
 CANNOT_ASK = (OSError, ValueError, http.client.HTTPException)
-"""What `status_of` raises where there is no answer, or none to be believed."""
+"""What `status_of` raises where there is no answer, or none to be trusted."""
 
 
 def status_of(path: str, *, address: str, port: int, server_name: str, ca_bundle: bytes, timeout: float) -> int:

@@ -18,9 +18,12 @@ MOST_CHARACTERS: Final = 60_000
 _CUT: Final = "The rest does not fit into a comment: see the output of the pipeline."
 _MOST_ROWS: Final = 200
 _MOST_IN_CELL: Final = 300
-_LINKED: Final = re.compile(r"[@#]|:(?=//)|www(?=\.)|GH(?=-)", re.IGNORECASE)
-"""What GitHub links or mentions by, once entities are decoded: it goes on behind a space of no width."""
-_PLAIN: Final = frozenset(" .,:;/()'=+%-")
+_LINKED: Final = re.compile(r"[@#!~$%&^]|:(?=//)|www(?=\.)|GH(?=-)", re.IGNORECASE)
+"""What GitHub and GitLab link or mention by, once entities are decoded: it goes on behind a space of no width.
+
+GitLab: merge requests `!`, labels `~`, snippets `$`, milestones `%`, epics `&`, alerts `^alert#`.
+"""
+_PLAIN: Final = frozenset(" .,:;/()'=+-")
 _SAID: Final[Mapping[Effect, str]] = {
     Effect.DENIED: "denied",
     Effect.LOSES: "loses an address",

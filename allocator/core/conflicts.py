@@ -1,7 +1,7 @@
 """Which free addresses are kept from being handed out because hosts that are none of ours answer for them.
 
 Speakers ask the LAN about the addresses that would be given next and report who answers. What they report is only
-believed of those very addresses: neither a mistaken nor a hostile report takes more than a handful out of use.
+accepted for those very addresses: neither a mistaken nor a hostile report takes more than a handful out of use.
 """
 
 from __future__ import annotations

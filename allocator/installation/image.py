@@ -35,6 +35,6 @@ class Image:
 
     def override(self, of: str) -> dict[str, str]:
         """Return the entry of a kustomization's `images` that puts this one in the place of the image `of`."""
-        # kustomize takes a digest or a tag, not both; a digest alone names one image for good.
+        # kustomize takes a digest or a tag, not both; a digest alone always names one image.
         version = {"digest": self.digest} if self.digest else {"newTag": self.tag or "latest"}
         return {"name": of, "newName": self.name, **version}

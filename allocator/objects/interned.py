@@ -12,8 +12,8 @@ Value = TypeVar("Value", bound=Hashable)
 class Interned(Generic[Value]):
     """Of ten thousand Services most have the same few sets of ports and nodes: each is kept once.
 
-    A cache of the latest would keep what users write for good: four thousand versions of one Service with a thousand
-    ports are half a gigabyte. Any thread may ask.
+    A cache of the latest would keep what users write without end: four thousand versions of one Service with a
+    thousand ports are half a gigabyte. Any thread may ask.
     """
 
     def __init__(self) -> None:

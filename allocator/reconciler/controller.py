@@ -80,7 +80,7 @@ class Controller:
         self._require_leadership = require_leadership
         self._queue: WorkQueue[Key] = WorkQueue()
         self.stopping = threading.Event()
-        """Set for good by `stop_working`."""
+        """Set once, by `stop_working`."""
         self._accepting = threading.Event()
         """Set once keys are queued: on a standby nobody would take them out again."""
         self._leading = threading.Event()

@@ -66,7 +66,7 @@ from allocator.rules.foreign_status import left_alone
 Key = tuple[str, str]
 
 _READ_OF_STATUS = 2
-"""More than these nobody has assigned who is to be believed."""
+"""More than these nobody has assigned who is to be trusted."""
 
 _LOOK_AGAIN_SECONDS = 300.0
 """After which a Service that waits is tried again though nothing is known to have changed."""

@@ -11,7 +11,7 @@ from allocator.bgp.inputs import Peer
 class MovedNeighbors:
     """Remembers which neighbour each BGPPeer was. Belongs to one thread.
 
-    Such a session comes back as another one: its end is a reset, which waits for its turn, and not for good.
+    Such a session comes back as another one: its end is a reset, which waits for its turn, and is not its end.
     """
 
     def __init__(self) -> None:

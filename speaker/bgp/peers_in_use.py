@@ -56,7 +56,7 @@ def told_apart(peers: Iterable[Peer], among: Collection[Peer]) -> list[Peer]:
 
 
 class PeersInUse:
-    """Remembers who is in use, and notices who comes to be while bgpd tries in vain. Belongs to one thread."""
+    """Remembers who is in use, and notices who comes to be while bgpd cannot connect. Belongs to one thread."""
 
     def __init__(self, *, look: Look = _look, clock: Callable[[], float] = time.monotonic) -> None:
         self._look = partial(_connections, look=look)

@@ -1,6 +1,6 @@
 """Which node may reset sessions now: one after the other, by a Lease, so that routers lose one next hop at a time.
 
-Only sessions wait that are up, for such resets as an edit brings along. What is to end for good, and what is down
+Only sessions wait that are up, for such resets as an edit brings along. What is to end permanently, and what is down
 anyway, waits for nobody.
 """
 

@@ -27,7 +27,7 @@ class Groups:
     """Groups the addresses of the Services of a view. Owned by the view's thread.
 
     The addresses of a dual-stack Service go together, so do those of Services that share one; but where no node may
-    announce all of them, each goes by itself.
+    announce all of them, each is decided apart.
     """
 
     def __init__(self, view: View) -> None:

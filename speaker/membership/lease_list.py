@@ -1,4 +1,4 @@
-"""The other speakers' Leases, read now and then: heartbeats show who lives, Leases who is gone for good.
+"""The other speakers' Leases, read now and then: heartbeats show who lives, Leases who does not come back.
 
 Nobody watches them: a thousand Leases renewed every ten seconds would reach each of a thousand speakers, a hundred
 events a second. All are listed once a minute. A node that hears nobody lists them all the time, for they may say that

@@ -26,7 +26,7 @@ from speaker.metrics import SpeakerMetrics
 log = EventLog("foreign-hosts")
 
 CONFIRM_AFTER = timedelta(seconds=600)
-"""After which a host that is still there is reported anew: the reconciler believes no report for longer than thrice
+"""After which a host that is still there is reported anew: the reconciler accepts no report for longer than thrice
 that."""
 
 _WRITE_SECONDS = 0.5

@@ -24,7 +24,7 @@ _OPEN = "open UDP 7946 between all nodes (firewall, security group, NetworkPolic
 
 
 def check_speaker_leases(facts: Facts) -> Iterator[Finding]:
-    """Find speakers without a Lease that is renewed, deaf ones, and ones without a LAN to announce on."""
+    """Find speakers that do not renew their Lease, do not hear the others, or have no LAN to announce on."""
     leases = {
         one["metadata"]["name"].removeprefix(SPEAKER_LEASE_PREFIX): one
         for one in facts.installed(LEASES)

@@ -95,7 +95,7 @@ def _host(url: object) -> str:
 
 
 def _certificates(bundle: str) -> list[Any]:
-    # Imported here: it is the dearest import of the command, and other checks do without.
+    # Imported here: no other import of the command takes longer, and other checks do without.
     from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
 
     try:

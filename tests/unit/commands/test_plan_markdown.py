@@ -71,13 +71,31 @@ def test_text_is_shown_as_it_is_and_is_no_markup(text: str) -> None:
     assert not re.search(r"[|<>`*_\[\]@#!\n]", re.sub(r"&#\d+;", "", shown))
 
 
-_LINKS = re.compile(r"\w+://|www\.|@\w|#\d|GH-\d", re.IGNORECASE)
-"""What GitHub makes a link or a mention of after it has decoded entities."""
-_PARTS = st.sampled_from(["https", "http", ":", "//", "www", "WWW", ".", "@", "#", "GH", "gh", "-", "1", "a", " "])
+_LINKS = re.compile(r"\w+://|www\.|@\w|#\d|GH-\d|[!~$%&]\w|\^alert#", re.IGNORECASE)
+"""What GitHub and GitLab make a link or a mention of after they have decoded entities."""
+_PARTS = st.sampled_from(
+    ["https", "http", ":", "//", "www", "WWW", ".", "@", "#", "GH", "gh", "-", "1", "a", " ", *"!~$%&^"]
+)
 
 
 @pytest.mark.parametrize(
-    "text", ["https://x.example", "www.x.example", "@name", "@org/team", "#1", "o/r#1", "GH-12", "a@x.example"]
+    "text",
+    [
+        "https://x.example",
+        "www.x.example",
+        "@name",
+        "@org/team",
+        "#1",
+        "o/r#1",
+        "GH-12",
+        "a@x.example",
+        "o/r!1",
+        "~bug",
+        "$1",
+        "%v1",
+        "&1",
+        "^alert#1",
+    ],
 )
 def test_a_link_is_none_and_a_mention_is_none(text: str) -> None:
     assert _LINKS.search(text)
