@@ -71,7 +71,11 @@ class FrrReports:
         return replace(
             of_decision,
             daemons=dict(self._daemons),
-            states={name: state for name, state in self._states.items() if name in of_decision.sessions},
+            states={
+                name: self._states[name]
+                for name, peer in of_decision.sessions.items()
+                if name in self._states and self._states[name].is_of(peer)
+            },
             rejected=self._rejected,
             withheld=self._withheld,
             last_apply=self._last_apply,

@@ -106,6 +106,8 @@ class BgpMetrics(Collector):
         before, self._states = self._states, snapshot.states
         for name, peer in snapshot.sessions.items():
             old, new = before.get(name), snapshot.states.get(name)
+            if old is not None and not old.is_of(peer):
+                old = None
             ended = int(old is not None and old.up) if new is None else _ended(old, new)
             if ended and (peer.vrf, peer.id) in self._resetting:
                 # Seen by the reading after the change: until then the session is up, as it was read before.

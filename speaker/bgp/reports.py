@@ -69,6 +69,10 @@ class SessionState:
         """Whether it is Established."""
         return self.state == "Established"
 
+    def is_of(self, peer: Peer) -> bool:
+        """Whether it is the session that the BGPPeer has now: it may have had another address before."""
+        return (self.vrf, self.neighbor) == (peer.vrf, peer.id)
+
 
 class Leave(StrEnum):
     """How far a node is in leaving."""

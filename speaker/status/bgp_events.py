@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from allocator.bgp.inputs import Peer
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import Resource
@@ -37,7 +36,8 @@ class BgpEvents:
         self._recorder = recorder
         self._clock = clock
         self._uids: dict[str, str] = {}
-        self._sessions: Mapping[str, Peer] = {}
+        self._neighbors: Mapping[tuple[str, str], str] = {}
+        """The BGPPeer that each is of, or was of before that had another address."""
         self._states: Mapping[str, SessionState] = {}
 
     def on_peer(self, change: Change) -> None:
@@ -57,16 +57,20 @@ class BgpEvents:
             self._say(event.peer, "ConfigRejected", f"FRR refuses {event.command!r}: {event.answer}", normal=False)
         elif isinstance(event, Resetting):
             for reset in event.resets:
-                for name, peer in self._sessions.items():
-                    if (peer.vrf, peer.id) == (reset.vrf, reset.neighbor):
-                        self._say(name, "SessionReset", f"resetting the session with {peer.id}: {reset.reason}")
+                name = self._neighbors.get((reset.vrf, reset.neighbor))
+                if name is not None:
+                    self._say(name, "SessionReset", f"resetting the session with {reset.neighbor}: {reset.reason}")
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Report the sessions that came up, and those that ended."""
         before, self._states = self._states, snapshot.states
-        self._sessions = snapshot.sessions
+        known = {key: name for key, name in self._neighbors.items() if name in snapshot.sessions}
+        self._neighbors = known | {(peer.vrf, peer.id): name for name, peer in snapshot.sessions.items()}
         for name, peer in snapshot.sessions.items():
             old, new = before.get(name), snapshot.states.get(name)
+            if old is not None and not old.is_of(peer):
+                # The one with another address: its end is a reset, which has been reported.
+                old = None
             if new is not None and new.up and not (old is not None and old.up):
                 if old is not None or self._clock() - (new.established_at or 0.0) < FRESH_SECONDS:
                     self._say(name, "SessionUp", f"the session with {peer.id} is established")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from allocator.bgp.command import Reset
+from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import Resource
@@ -95,6 +97,20 @@ def test_reset_is_announced_with_what_was_changed(events: BgpEvents, recorder: R
     events.on_event(Resetting((Reset("", "192.0.2.1", "password set"), Reset("", "192.0.2.99", "removed"))))
     assert recorder.said == [
         ("SessionReset", 'node "node-1": resetting the session with 192.0.2.1: password set', True)
+    ]
+
+
+def test_peer_with_another_address_has_another_session(events: BgpEvents, recorder: Recorder) -> None:
+    see(events, up())
+    recorder.said.clear()
+    moved = replace(TOR, address=Address.parse("192.0.2.9"))
+    for states in ({}, {"tor": session(moved, "Active")}, {"tor": session(moved, established_at=NOW - 1.0)}):
+        events.on_snapshot(Snapshot(node="node-1", sessions={"tor": moved}, states=states))
+    assert recorder.said == [("SessionUp", 'node "node-1": the session with 192.0.2.9 is established', True)]
+    recorder.said.clear()
+    events.on_event(Resetting((Reset("", "192.0.2.1", "peerAddress changed"),)))
+    assert recorder.said == [
+        ("SessionReset", 'node "node-1": resetting the session with 192.0.2.1: peerAddress changed', True)
     ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from speaker.bgp.frr_reports import FrrReports
-from tests.unit.speaker.bgp.said_by_bgp import TOR, session
+from speaker.bgp.reports import Snapshot
+from tests.unit.speaker.bgp.said_by_bgp import SIX, TOR, session
 
 UP = session(TOR, established_at=1000.0)
 
@@ -19,6 +20,13 @@ def since(*states: float, drops: tuple[int, ...] = ()) -> float | None:
 
 def test_moment_of_a_session_that_goes_on_stays_though_bgpd_works_it_out_anew() -> None:
     assert since(1000.0, 1001.0, 999.0) == 1000.0
+
+
+def test_state_of_the_session_to_another_address_is_none_of_the_one_that_there_is_now() -> None:
+    reports = FrrReports()
+    reports.set_states("", {"tor": UP})
+    for peer, known in ((TOR, {"tor": UP}), (replace(TOR, vrf="red"), {}), (SIX, {})):
+        assert reports.snapshot(Snapshot(node="node-1", sessions={"tor": peer})).states == known
 
 
 def test_session_that_has_ended_and_come_back_is_of_another_moment() -> None:

@@ -178,6 +178,14 @@ def test_reset_by_a_change_is_counted_once_and_by_what_was_changed() -> None:
     assert scraped["admitlb_bgp_session_resets_total"]["session", "Hold Timer Expired"] == 1
 
 
+def test_session_to_another_address_is_no_session_that_ended() -> None:
+    moved = replace(TOR, address=Address.parse("192.0.2.9"))
+    scraped = Scraped(SaidByBgp(snapshot(TOR)))
+    for seen in (snapshot(TOR), snapshot(moved, states={}), snapshot(moved)):
+        scraped.see(seen)
+    assert scraped["admitlb_bgp_session_resets_total"] == {}
+
+
 def test_frr_that_ends_takes_its_sessions_with_it() -> None:
     scraped = Scraped(SaidByBgp(snapshot(TOR)))
     scraped.metrics.on_event(Connected(Daemon.BGPD, 7, "10.3"))
