@@ -16,6 +16,7 @@ from allocator.core.addresses import Address
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.layer2.announcer import Announcer
 from speaker.layer2.conflicts import Claim, ConflictListener
+from speaker.layer2.gratuitous import BURST_SECONDS
 from speaker.layer2.interface_endpoints import InterfaceEndpoints
 from speaker.membership.link import Subnet
 from speaker.metrics import SpeakerMetrics
@@ -152,8 +153,9 @@ def test_without_probing_the_lan_is_never_asked() -> None:
     wire, over = Endpoints(), threading.Event()
     with announcing(wire, probe=False, refresh_seconds=0.01, retry_seconds=0.01) as announcer:
         announcer.report_to(ConflictListener(on_over=lambda _: over.set()))
+        announcer._states._schedule._offsets = BURST_SECONDS[:1]
         announcer.announce({VIP: EVERYWHERE}, unheld={VIP})
-        wait_until(lambda: len(wire.announced) > 8, 15, "its burst is over, and it is refreshed")
+        wait_until(lambda: len(wire.announced) > 2, 5, "its burst is over, and it is refreshed")
         wire.on_claim(Claim(address=VIP, interface="eth0", mac=bytes(6)))
         wait_until(over.is_set, 5, "the conflict ends when the host is silent")
     assert wire.asked == []
