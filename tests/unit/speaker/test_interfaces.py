@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from speaker.membership.lease import lease_from
 from speaker.membership.link import Subnet
-from speaker.netdev.excluded_interfaces import InvalidExclusions, excluded_interfaces
+from speaker.netdev.excluded_interfaces import InvalidExclusions, _from_go, excluded_interfaces
 from speaker.netdev.interface_table import InterfaceTable
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface, announcing
 from speaker.netdev.link_state import subnets_of
@@ -316,3 +318,12 @@ def test_a_lease_says_the_widest_subnets_and_no_more_than_is_read() -> None:
     assert read is not None
     assert lan in read.subnets
     assert tuple(map(str, read.subnets)) == said
+
+
+@given(st.text(alphabet=r"^$.*+?()|[]{}\\:-azQEd09_", max_size=12))
+@example("[]a[:]")
+@example(r"[\]]")
+@example("a[b")
+def test_what_go_and_python_have_in_common_stays_as_it_is(written: str) -> None:
+    if not any(only_go in written for only_go in ("[:", r"\z", r"\Q")):
+        assert _from_go(written) == written

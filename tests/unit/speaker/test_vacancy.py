@@ -119,6 +119,15 @@ def test_what_is_asked_on_other_interfaces_is_asked_anew() -> None:
     assert not wire.vacancy.is_vacant(A, 1.0)
 
 
+def test_what_an_interface_has_no_say_about_is_not_asked_anew_for_it() -> None:
+    wire = lan(A, B)
+    wire.run(1.0)
+    wire.vacancy.restart(1.0, [A])
+
+    assert not wire.vacancy.is_vacant(A, 1.0)
+    assert wire.vacancy.is_vacant(B, 1.0)
+
+
 def test_after_a_standstill_nothing_counts() -> None:
     wire = lan(A)
     wire.run(1.0)
