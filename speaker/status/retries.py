@@ -13,6 +13,8 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """After the first failure, the second, ... and all further ones."""
 OCCUPIED_SECONDS = (1.0, 2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 10.0, 30.0, 60.0)
 """The same where a node is named that may be alive: while it may turn out to be gone, it is looked for often."""
+CONFLICT_SECONDS = (0.0, 0.05, 0.2, 1.0, 2.0, 5.0)
+"""The same where another wrote in between: at once, but one that is written all the time keeps no other waiting."""
 OUTAGE_SECONDS = 1.0
 """How long to write nothing at all while the API server is away."""
 

@@ -17,7 +17,7 @@ from speaker.status.events import Recorder, reference
 from speaker.status.facts import Fact, Subject
 from speaker.status.rate_limit import WritePace
 from speaker.status.report_state import AddressReport, Item, ReportState
-from speaker.status.retries import OCCUPIED_SECONDS, OUTAGE_SECONDS, Retries
+from speaker.status.retries import CONFLICT_SECONDS, OCCUPIED_SECONDS, OUTAGE_SECONDS, Retries
 from speaker.status.service_status_writer import ServiceStatusWriter
 from speaker.status.statement import Contested, NoHolder, Occupied
 
@@ -98,7 +98,7 @@ class StatusWriter:
                 self._look_at(item)
             except Conflict:
                 # Another wrote first: what is to be said now may be another thing.
-                self._backlog.put(item)
+                self._retries.again(item, CONFLICT_SECONDS)
             except Unavailable as error:
                 log.debug("status.unwritten", error=error)
                 self._retries.again(item)
