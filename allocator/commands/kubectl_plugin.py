@@ -10,6 +10,7 @@ import click
 from click.shell_completion import ShellComplete
 
 from allocator.cli import main
+from allocator.process.standard_output import standard_output
 
 _NAME: Final = "kubectl admitlb"
 _FILES, _NO_FILES = 0, 4
@@ -23,8 +24,9 @@ def plugin() -> None:
 
 def complete() -> None:
     """Run as `kubectl_complete-admitlb`: print what may stand in place of the last argument (kubectl 1.26+)."""
-    for line in completions(sys.argv[1:]):
-        click.echo(line)
+    with standard_output():
+        for line in completions(sys.argv[1:]):
+            click.echo(line)
 
 
 def completions(words: Sequence[str]) -> list[str]:

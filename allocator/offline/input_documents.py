@@ -84,7 +84,7 @@ def read(
         try:
             for source in _sources(path):
                 try:
-                    for part in _documents(source, _text(source, stdin or sys.stdin.buffer)):
+                    for part in _documents(source, _text(source, stdin)):
                         if isinstance(part, Part):
                             _unpack(part, source, found)
                         elif part.foreign:
@@ -122,14 +122,23 @@ def _sources(path: str) -> list[str]:
     return [str(file) for file in sorted(visible)]
 
 
-def _text(source: str, stdin: BinaryIO) -> str:
+def _text(source: str, stdin: BinaryIO | None) -> str:
     try:
         # As bytes: a terminal's character set says nothing about manifests.
-        return (stdin.read() if source == STDIN else Path(source).read_bytes()).decode("utf-8-sig")
+        return (_input(stdin).read() if source == STDIN else Path(source).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _Fault(f"is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise _Fault(error.strerror or str(error)) from None
+
+
+def _input(stdin: BinaryIO | None) -> BinaryIO:
+    if stdin is not None:
+        return stdin
+    # A program that was started without one has none (`<&-`).
+    if sys.stdin is None:
+        raise _Fault("there is no standard input")
+    return sys.stdin.buffer
 
 
 def _documents(source: str, text: str) -> Iterator[Part | Failure]:

@@ -68,6 +68,27 @@ def test_without_an_output_the_exit_code_is_the_answer(command: str, documents: 
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("command", ["lint", "plan"])
+def test_without_an_input_there_is_nothing_to_read(command: str) -> None:
+    words = [sys.executable, "-c", _SCRIPT, command, "-"]
+    program = f"import os; os.close(0); os.execv({sys.executable!r}, {words!r})"
+    done = subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "Error: -: there is no standard input\n")
+
+
+def test_completion_for_a_reader_that_has_seen_enough_says_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    completing = "from allocator.commands.kubectl_plugin import complete; complete()"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", completing, ""], check=False, stdout=writing, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_character_that_the_output_lacks_stops_nothing(encoding: str, documents: Path, tmp_path: Path) -> None:
     printed = tmp_path / "printed"
