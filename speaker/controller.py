@@ -111,6 +111,7 @@ class Controller:
         self._state = HolderState()
         self._inputs = Inputs()
         self._shaken = False
+        self._twice: deque[tuple[Address, str]] = deque()
         self._fenced = False
         self._unreachable: frozenset[str] = frozenset()
         self._staying: frozenset[str] = frozenset()
@@ -189,10 +190,11 @@ class Controller:
             else:
                 self._backlog.extend(event)
                 self._follow()
+                self._log_twice()
 
     @property
     def _busy(self) -> bool:
-        return bool(self._backlog) or self._view.pending or bool(self._to_report_anew)
+        return bool(self._backlog or self._to_report_anew or self._twice) or self._view.pending
 
     def _move(self, event: Urgent) -> None:
         liveness = event.liveness
@@ -222,14 +224,18 @@ class Controller:
         if self._moved_at is not None:
             self._metrics.decision_seconds.observe(time.monotonic() - self._moved_at)
             self._moved_at = None
-        shaken, self._shaken = self._shaken, False
-        if shaken:
-            for address, node in sorted(self._state.contested.items()):
-                log.warning("address.announced-twice", ip=address, service=self.services_of(address), also=node)
-                self._metrics.double_announcers.inc()
         self._peers.unfence()
-        if shaken:
+        if self._shaken:
+            self._shaken = False
             self._announcer.announce_again()
+            self._metrics.double_announcers.inc(len(self._state.contested))
+            self._twice.extend(sorted(self._state.contested.items()))
+
+    def _log_twice(self) -> None:
+        """Log which addresses others announced, too: some at a time, for after a cut there may be thousands."""
+        for _ in range(min(len(self._twice), _SERVICES_AT_ONCE)):
+            address, node = self._twice.popleft()
+            log.warning("address.announced-twice", ip=address, service=self.services_of(address), also=node)
 
     def _follow(self) -> None:
         """Follow the cluster, as far as there is time before it is to be seen whether anything is urgent."""

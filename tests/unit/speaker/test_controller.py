@@ -384,7 +384,30 @@ def test_two_announcers_after_a_partition_are_counted(rig: Rig) -> None:
     rig.alive("node-a", "node-b", holding=["node-b"], shaken=True, sides={"node-b": 3})
     wait_until(lambda: rig.around.announced == {}, 5, "the larger side keeps it")
     rig.around.says("again")
-    assert rig.registry.get_sample_value("admitlb_double_announcers_total") == 1
+    wait_until(lambda: rig.registry.get_sample_value("admitlb_double_announcers_total") == 1, 5, "it is counted")
+
+
+def test_thousands_of_them_are_logged_when_nothing_else_is_to_be_done(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rendering and queueing a line takes ten microseconds: answering is not to wait for five thousand."""
+    rig.controller.on_synced()
+    rig.around.says("serve")
+    logged = [0]
+    follow = rig.controller._follow
+
+    def lines() -> int:
+        return sum(record.getMessage() == "address.announced-twice" for record in caplog.records)
+
+    def looked() -> None:
+        logged.append(lines())
+        follow()
+
+    rig.controller._follow = looked  # type: ignore[method-assign]
+    rig.controller._twice.extend((Address(VIP.family, VIP.value + number), "node-b") for number in range(200))
+    rig.alive("node-a")
+    wait_until(lambda: lines() == 200, 5, "all are logged")
+    assert max(later - before for before, later in itertools.pairwise(logged)) <= 50
 
 
 def test_an_event_is_written_only_when_the_announcing_node_changes(rig: Rig) -> None:
