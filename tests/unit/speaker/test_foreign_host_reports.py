@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
 from allocator.kube.client import ApiError, Object
 from speaker.cluster.next_addresses import PoolReports
 from speaker.metrics import SpeakerMetrics
+from speaker.status import foreign_hosts
 from speaker.status.foreign_hosts import ForeignHostReporter
 from tests.lab.waiting import wait_until
 
@@ -25,7 +26,6 @@ class Api:
 
     def __init__(self, *refusing: str) -> None:
         self.refusing = set(refusing)
-        self.written = threading.Event()
         self.tried: list[str] = []
         self.pools: dict[str, Object] = {}
 
@@ -49,7 +49,8 @@ def reporting(api: Any) -> Iterator[ForeignHostReporter]:
         reporter.stop()
 
 
-def test_a_pool_that_cannot_be_written_keeps_no_other_waiting() -> None:
+def test_a_pool_that_cannot_be_written_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_hosts, "_RETRY_SECONDS", 600.0)
     api = Api("a-broken")
     with reporting(api) as reporter:
         reporter.asked(frozenset({FIRST, SECOND}))
@@ -66,4 +67,16 @@ def test_a_pool_that_cannot_be_written_keeps_no_other_waiting() -> None:
         for _ in range(20):
             reporter.vacant(SECOND)
         wait_until(lambda: api.pools["b-sound"]["status"]["foreignHosts"] == {str(SECOND): None}, 5, "and again")
-        assert api.tried.count("a-broken") < 3, "it is not tried again with every look at another"
+        assert api.tried.count("a-broken") == 1, "it is not tried again with every look at another"
+
+
+def test_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_hosts, "_RETRY_SECONDS", 0.05)
+    api = Api("a-broken")
+    with reporting(api) as reporter:
+        reporter.asked(frozenset({FIRST}))
+        reporter.follow({"a-broken": PoolReports(asked=frozenset({FIRST}), answers={})})
+        reporter.taken(FIRST, "eth0", MAC)
+        wait_until(lambda: len(api.tried) > 1, 5, "it is tried again, though nothing else happens")
+        api.refusing.clear()
+        wait_until(lambda: "a-broken" in api.pools, 5, "it is written")
