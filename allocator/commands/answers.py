@@ -50,7 +50,7 @@ def as_text(answers: Sequence[Answer]) -> Iterator[str]:
     for remark in remarks:
         code = f" {remark.code}" if remark.code is not None else ""
         level = click.style(f"{remark.level}{code}", fg=_COLOURS[remark.level], bold=True)
-        yield f"{remark.source}:{remark.line}: {level}: {printable(remark.text)}"
+        yield f"{printable(remark.source)}:{remark.line}: {level}: {printable(remark.text)}"
     denied = sum(not answer.verdict.allowed for answer in answers)
     warned = sum(remark.level == "warning" for remark in remarks)
     yield f"{_count(len(answers), 'document')} checked: {denied} denied, {_count(warned, 'warning')}"

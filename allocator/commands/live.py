@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from allocator.commands.printable import printable
 from allocator.kube.timestamps import age_text
 
 if TYPE_CHECKING:
@@ -52,5 +53,5 @@ def age(moment: str) -> str:
 
 
 def _fail(why: str) -> NoReturn:
-    click.echo(f"Error: {why}", err=True)
+    click.echo(printable(f"Error: {why}"), err=True)
     sys.exit(UNREACHABLE)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from allocator import options
+from allocator.commands.printable import printable
 from allocator.core.addresses import Family
 from allocator.core.pools import PriorityOrder
 from allocator.offline.input_documents import InputDocument, Unreadable, UnreadableInput, read
@@ -93,14 +94,14 @@ def documents_in(
 
     def pass_over(note: Unreadable) -> None:
         on_passed_over(note)
-        click.echo(f"Note: {note}; it is passed over", err=True)
+        click.echo(printable(f"Note: {note}; it is passed over"), err=True)
 
     try:
         return read(paths, on_passed_over=pass_over)
     except UnreadableInput as error:
         on_unreadable(error)
         for fault in error.faults:
-            click.echo(f"Error: {fault}", err=True)
+            click.echo(printable(f"Error: {fault}"), err=True)
         sys.exit(UNREADABLE)
 
 

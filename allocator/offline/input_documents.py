@@ -76,13 +76,17 @@ def read(
 ) -> list[InputDocument]:
     """Read every document of the files, folders (deep, sorted by name) and `-`. Raises UnreadableInput.
 
-    A document of another's that cannot be read, a chart's template for one, is reported to `on_passed_over`.
+    A document of another's that cannot be read, a chart's template for one, is reported to `on_passed_over`, as is a
+    folder without any.
     """
     found: list[InputDocument] = []
     faults: list[Unreadable] = []
     for path in paths:
         try:
-            for source in _sources(path):
+            sources = _sources(path)
+            if not sources:
+                on_passed_over(Unreadable(path, None, f"has no file that ends in {', '.join(sorted(_SUFFIXES))}"))
+            for source in sources:
                 try:
                     for part in _documents(source, _text(source, stdin)):
                         if isinstance(part, Part):

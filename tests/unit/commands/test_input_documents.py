@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,13 @@ def test_scalars_are_what_kubectl_makes_of_them(text: str, value: object) -> Non
 def test_what_contains_itself_is_no_document(text: str) -> None:
     with pytest.raises(UnreadableInput, match=r"^-:\d: is not YAML: found unconstructable recursive node$"):
         documents(text)
+
+
+def test_a_folder_without_documents_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("x")
+    notes: list[str] = []
+    assert read([str(tmp_path)], on_passed_over=lambda note: notes.append(str(note))) == []
+    assert notes == [f"{tmp_path}: has no file that ends in .json, .yaml, .yml"]
 
 
 def test_an_alias_may_be_used_twice() -> None:

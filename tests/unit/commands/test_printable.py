@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -57,3 +58,26 @@ def test_a_plan_begins_no_line_with_what_a_document_holds() -> None:
     shown = CliRunner().invoke(main, ["plan", "-"], input=stream).stdout
     assert "w\\n::stop-commands::tok" in shown
     assert not [line for line in shown.splitlines() if line.startswith("::") or "\x1b" in line]
+
+
+_NAMES = ["a\n::add-mask::x.yaml", "\x1b[2Jb.yaml", "##[group]c.yaml", "d\udcff.yaml"]
+_TEXTS = [
+    json.dumps(pool("lan", "192.0.2.300")).encode(),
+    b"a: [",
+    b"apiVersion: v1\nkind: Service\nmetadata: {{ .Values.x }}\n",
+]
+
+
+@pytest.mark.parametrize("text", _TEXTS, ids=["denied", "unreadable", "passed over"])
+@pytest.mark.parametrize("words", [["lint"], ["lint", "-o", "github"], ["plan"]], ids=" ".join)
+def test_the_name_of_a_file_does_nothing_either(words: list[str], text: bytes, tmp_path: Path) -> None:
+    for name in _NAMES:
+        (tmp_path / name).write_bytes(text)
+    done = CliRunner().invoke(main, [*words, str(tmp_path)])
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    lines = done.output.splitlines()
+    assert len(lines) >= len(_NAMES)
+    begun = ("::error", "::notice", "::warning") if "github" in words else ()
+    assert not [line for line in lines if line.startswith(("::", "##")) and not line.startswith(begun or "-")]
+    if "github" not in words:
+        assert "\x1b" not in done.output
