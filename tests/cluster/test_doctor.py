@@ -82,7 +82,7 @@ def test_text_names_the_command_that_mends(admitlb: Installation) -> None:
     done = doctor(admitlb, "--check=workloads")
     first, second, *_ = done.stdout.splitlines()
     assert first.startswith("error    ")
-    assert second.strip().startswith("admitlb install ")
+    assert second.strip().startswith("kubectl ")
     assert done.stdout.splitlines()[-1].startswith("1 of 1 checks made on Kubernetes v1.")
 
 
