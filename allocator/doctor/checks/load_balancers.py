@@ -122,16 +122,17 @@ def _class_of(container: Document, product: str) -> str:
     """The loadBalancerClass of the Services it serves; empty for those that name none."""
     if product == _METALLB:
         return argument(container, _METALLB_CLASS) or ""
-    if product == _KUBE_VIP and _variable(container, "lb_class_only") in TRUE:
-        return _variable(container, "lb_class_name") or _KUBE_VIP_CLASS
+    if product == _KUBE_VIP and _kube_vip(container, "lb_class_only", "--lbClassOnly") in TRUE:
+        return _kube_vip(container, "lb_class_name", "--lbClassName") or _KUBE_VIP_CLASS
     return ""
 
 
 def _serves_services(kube_vip: Document) -> bool:
-    """Whether kube-vip serves Services, and not the control plane alone; a variable overrides the argument."""
-    return (_variable(kube_vip, _SERVES) or argument(kube_vip, _ARGUMENT)) in TRUE
+    """Whether kube-vip serves Services, and not the control plane alone."""
+    return _kube_vip(kube_vip, _SERVES, _ARGUMENT) in TRUE
 
 
-def _variable(container: Document, name: str) -> str | None:
-    values = [one.get("value") for one in container.get("env") or () if one.get("name") == name]
-    return values[-1] if values else None
+def _kube_vip(container: Document, variable: str, option: str) -> str | None:
+    """What a variable sets, or else an argument, which the variable overrides."""
+    values = [one.get("value") for one in container.get("env") or () if one.get("name") == variable]
+    return (values[-1] if values else None) or argument(container, option)

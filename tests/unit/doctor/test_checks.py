@@ -748,6 +748,10 @@ def test_every_check_has_a_case() -> None:
         lambda o: o[DEPLOYMENTS].append(without_pods(spec={"replicas": 0})),
         lambda o: o[DAEMON_SETS].append(without_pods(status={"desiredNumberScheduled": 0})),
         lambda o: o[DAEMON_SETS].append(of_image("kube-vip/kube-vip:1", svc_enable="true", lb_class_only="true")),
+        lambda o: o[DAEMON_SETS].append(of_image("kube-vip/kube-vip:1", "--services", "--lbClassOnly")),
+        lambda o: o[DAEMON_SETS].append(
+            of_image("kube-vip/kube-vip:1", "--services", "--lbClassOnly", "--lbClassName=x.io/lb")
+        ),
     ],
 )
 def test_what_is_all_right_is_not_found(change: Change) -> None:
