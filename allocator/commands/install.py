@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CANNOT = 2
 _IMAGE, _FRR_IMAGE = "admitlb", "admitlb-frr"
+_OPTIONS: Final = {_IMAGE: "--image", _FRR_IMAGE: "--frr-image"}
 _WEBHOOKS: Final = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """RFC 1123, as the API server holds names of namespaces to it."""
@@ -109,7 +110,7 @@ def install(
         kubectl = Kubectl(kubectl_options)
         with tempfile.TemporaryDirectory(prefix="admitlb-") as folder:
             manifests = kubectl.render(overlays.write(choices, Path(folder).resolve()))
-        _check_images(manifests, frr_image, images, applied=action == "apply")
+        _check_images(set(_IMAGES.findall(manifests)), images, applied=action == "apply")
         match action:
             case "apply":
                 kubectl.apply(manifests)
@@ -122,16 +123,22 @@ def install(
         sys.exit(CANNOT)
 
 
-def _check_images(manifests: str, frr_image: Image | None, chosen: Collection[str], *, applied: bool) -> None:
-    """End the program where Pods would run an image that cannot exist, or one that was named is for none of them."""
-    used = set(_IMAGES.findall(manifests))
-    if frr_image is not None and not any(image.startswith(frr_image.name) for image in used):
+def _check_images(used: Collection[str], chosen: Mapping[str, Image], *, applied: bool) -> None:
+    """End the program where Pods would run an image that cannot exist, or none would run one that was chosen."""
+    frr = chosen.get(_FRR_IMAGE)
+    if frr is not None and not any(image.startswith(frr.name) for image in used):
         raise click.UsageError("--frr-image is for the component bgp, which is not chosen: add --component bgp")
-    placeholders = sorted(image for image in used if image.startswith(_PLACEHOLDER))
-    if applied and placeholders:
-        raise click.UsageError(f"the overlay's image {placeholders[0]} is a placeholder: name yours with --image")
-    if applied and _IMAGE not in chosen:
-        click.echo(f"Note: Pods will run {', '.join(sorted(used))}; name another with --image", err=True)
+    if not applied:
+        return
+    if placeholder := min((image for image in used if image.startswith(_PLACEHOLDER)), default=""):
+        raise click.UsageError(f"the overlay's image {placeholder} is a placeholder: name yours with --image")
+    named = {one.name for one in chosen.values()}
+    local = sorted(image for image in used if image.partition(":")[0] in _OPTIONS.keys() - named)
+    if local:
+        options = " and ".join(dict.fromkeys(_OPTIONS[image.partition(":")[0]] for image in local))
+        click.echo(
+            f"Note: Pods will run {', '.join(local)}, which no registry has; name yours with {options}", err=True
+        )
 
 
 def _remove(kubectl: Kubectl, manifests: str, *, keep: Collection[str], ask: bool) -> None:

@@ -140,8 +140,10 @@ def test_an_image_that_is_a_placeholder_is_not_applied(tmp_path: Path) -> None:
 
 
 def test_the_image_of_the_overlays_own_is_named_when_it_is_applied(tmp_path: Path) -> None:
-    note = "Note: Pods will run admitlb:latest; name another with --image\n"
-    assert applied(tmp_path, "admitlb:latest", "--apply") == (0, "kustomize\napply\n", note)
+    for image, option in (("admitlb:latest", "--image"), ("admitlb-frr:latest", "--frr-image")):
+        note = f"Note: Pods will run {image}, which no registry has; name yours with {option}\n"
+        assert applied(tmp_path, image, "--apply") == (0, "kustomize\napply\n", note)
+    assert applied(tmp_path, "admitlb:1", "--apply", "--image", "admitlb:1") == (0, "kustomize\napply\n", "")
     assert applied(tmp_path, "r.io/a:1", "--apply", "--image", "r.io/a:1") == (0, "kustomize\napply\n", "")
 
 
