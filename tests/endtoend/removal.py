@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
@@ -11,8 +12,11 @@ def remove(lab: Lab) -> None:
     """Remove AdmitLB, if it is there, and wait until its namespace is gone."""
     # First of all, or they would refuse the deletion of pools once nobody answers for them.
     lab.kubectl("delete", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "--all")
+    # Then what runs, at once: how components end in order is for other tests.
+    lab.kubectl("delete", "deployments,replicasets,daemonsets", "--all", "--cascade=orphan", "-n", DEFAULT_NAMESPACE)
+    lab.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "-n", DEFAULT_NAMESPACE)
     lab.kubectl("delete", "--ignore-not-found", "-k", str(PROJECT / "kustomize" / "overlays" / "default"))
-    wait_until(lambda: "metallb-system" not in _namespaces(lab), 60, "the namespace is gone", interval_seconds=0.2)
+    wait_until(lambda: DEFAULT_NAMESPACE not in _namespaces(lab), 60, "the namespace is gone", interval_seconds=0.2)
 
 
 def _namespaces(lab: Lab) -> list[str]:

@@ -48,10 +48,14 @@ class AuditLog:
         self._policy.write_text(yaml.safe_dump(policy))
         return [f"--audit-policy-file={self._policy}", f"--audit-log-path={self._log}"]
 
-    def requests(self, user: str) -> set[Request]:
-        """Return what the user has asked for so far, whatever the answer was, requests for no resource left out."""
+    def mark(self) -> int:
+        """Return where the log ends now, for `requests`."""
+        return self._log.stat().st_size
+
+    def requests(self, user: str, *, since: int = 0) -> set[Request]:
+        """Return what the user has asked for since a mark, whatever the answer was, if it was for a resource."""
         # The last line may still be on its way.
-        lines = self._log.read_text().rpartition("\n")[0].splitlines()
+        lines = self._log.read_bytes()[since:].rpartition(b"\n")[0].splitlines()
         events = [event for event in map(json.loads, lines) if event["user"]["username"] == user]
         asked = {_request(event) for event in events if "objectRef" in event}
         # An apply of what is not there is a patch that has to be granted a creation as well.
