@@ -12,6 +12,7 @@ from allocator import options
 from allocator.commands.bgp_lines import bgp_lines
 from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
 from allocator.commands.live import age, connected, current_namespace
+from allocator.commands.printable import printable
 from allocator.commands.said_once import said_once
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
@@ -168,19 +169,19 @@ def _show_on_terminal(found: Explanation) -> None:
 
 
 def _show(found: Explanation) -> None:
-    click.echo(f"{found.namespace}/{found.name}: {found.state}")
+    _print(f"{found.namespace}/{found.name}: {found.state}")
     if found.message:
-        click.echo(f"  {found.message}")
+        _print(f"  {found.message}")
     for held in found.addresses:
-        click.echo(f"  {held.ip} from pool {held.pool}, {held.state}{_since(held.since)}")
+        _print(f"  {held.ip} from pool {held.pool}, {held.state}{_since(held.since)}")
         if held.layer2:
-            click.echo(f"    {_announcement(held)}")
+            _print(f"    {_announcement(held)}")
         if held.sharers:
-            click.echo(f"    shared with {', '.join(held.sharers)}")
+            _print(f"    shared with {', '.join(held.sharers)}")
         if held.left_out:
-            click.echo(f"    left out: {summary(dict(held.left_out))}")
+            _print(f"    left out: {summary(dict(held.left_out))}")
         for line in bgp_lines(held.bgp):
-            click.echo(f"    {line}")
+            _print(f"    {line}")
     _section("Pools considered", [f"{pool}: {reason}" for pool, reason in found.considered])
     _section(
         "Conditions",
@@ -196,6 +197,11 @@ def _show(found: Explanation) -> None:
             for one in found.events
         ],
     )
+
+
+def _print(line: str) -> None:
+    # Whoever may write a condition or an Event writes what is shown here.
+    click.echo(printable(line))
 
 
 def _with_message(what: str, document: Document) -> str:
@@ -216,6 +222,6 @@ def _since(moment: str) -> str:
 
 def _section(title: str, lines: list[str]) -> None:
     if lines:
-        click.echo(f"{title}:")
+        _print(f"{title}:")
         for line in lines:
-            click.echo(f"  {line}")
+            _print(f"  {line}")

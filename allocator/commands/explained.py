@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from allocator.commands.bgp_lines import grouped_outcomes
 from allocator.commands.explanation import Explanation, HeldAddress, last_seen
 from allocator.commands.live import age
+from allocator.commands.printable import printable
 from allocator.offline.plan_result import State
 from allocator.rules.left_out import summary
 
@@ -25,7 +26,7 @@ def show(found: Explanation, console: Console) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     state = Text(str(found.state), style=_STATES.get(found.state, ""))
-    title = Text.assemble((f"{found.namespace}/{found.name}", "bold"), "  ", state)
+    title = Text.assemble((printable(f"{found.namespace}/{found.name}"), "bold"), "  ", state)
     console.print(Panel(_body(found), title=title, title_align="left", border_style="dim", expand=False))
 
 
@@ -33,7 +34,9 @@ def _body(found: Explanation) -> Group:
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    parts: list[Text | Table] = [Text(found.message, style=_STATES[State.PENDING])] if found.message else []
+    parts: list[Text | Table] = (
+        [Text(printable(found.message), style=_STATES[State.PENDING])] if found.message else []
+    )
     for table in (
         _addresses(found),
         _bgp(found),
@@ -48,15 +51,13 @@ def _body(found: Explanation) -> Group:
 
 
 def _addresses(found: Explanation) -> Table:
-    from rich.text import Text  # noqa: PLC0415
-
     table = _table("ADDRESS", "POOL", "STATE", "FOR", "ANNOUNCED BY", "ON", "FOR", "SHARED WITH")
     for held in found.addresses:
         node, style = (held.node, "green") if held.node else (held.not_announced or _NOBODY, "yellow")
         if not held.layer2:
             node, style = "by BGP only", ""
         cells = (*_announced(held), ", ".join(held.sharers))
-        table.add_row(held.ip, held.pool, held.state, age(held.since), Text(node, style=style), *cells)
+        _add_row(table, held.ip, held.pool, held.state, age(held.since), (node, style), *cells)
     return table
 
 
@@ -65,53 +66,51 @@ def _announced(held: HeldAddress) -> tuple[str, str]:
 
 
 def _bgp(found: Explanation) -> Table:
-    from rich.text import Text  # noqa: PLC0415
-
     table = _table("ADDRESS", "NODES", "BGPPEER", "BGP")
     for held in found.addresses:
         for reaches, (nodes, peer, what) in grouped_outcomes(held.bgp):
-            table.add_row(held.ip, nodes, peer, Text(what, style="green" if reaches else "yellow"))
+            _add_row(table, held.ip, nodes, peer, (what, "green" if reaches else "yellow"))
     return table
 
 
 def _left_out(found: Explanation) -> Table:
-    from rich.text import Text  # noqa: PLC0415
-
     table = _table("ADDRESS", "LEFT OUT")
     for held in found.addresses:
         if held.left_out:
-            table.add_row(held.ip, Text(summary(dict(held.left_out))))
+            _add_row(table, held.ip, summary(dict(held.left_out)))
     return table
 
 
 def _considered(found: Explanation) -> Table:
-    from rich.text import Text  # noqa: PLC0415
-
     table = _table("POOL CONSIDERED", "OUTCOME")
     for pool, reason in found.considered:
-        table.add_row(pool, Text(reason))
+        _add_row(table, pool, reason)
     return table
 
 
 def _conditions(found: Explanation) -> Table:
-    from rich.text import Text  # noqa: PLC0415
-
     table = _table("CONDITION", "STATUS", "REASON", "MESSAGE")
     for one in found.conditions:
         status = str(one.get("status", ""))
-        shown = Text(status, style=_CONDITIONS.get(status, ""))
-        table.add_row(str(one.get("type", "")), shown, str(one.get("reason", "")), Text(str(one.get("message", ""))))
+        shown = (status, _CONDITIONS.get(status, ""))
+        _add_row(table, str(one.get("type", "")), shown, str(one.get("reason", "")), str(one.get("message", "")))
     return table
 
 
 def _events(found: Explanation) -> Table:
-    from rich.text import Text  # noqa: PLC0415
-
     table = _table("AGO", "EVENT", "MESSAGE")
     for one in found.events:
-        reason = Text(str(one.get("reason", "")), style="yellow" if one.get("type") == "Warning" else "")
-        table.add_row(age(last_seen(one)), reason, Text(str(one.get("message", ""))))
+        reason = (str(one.get("reason", "")), "yellow" if one.get("type") == "Warning" else "")
+        _add_row(table, age(last_seen(one)), reason, str(one.get("message", "")))
     return table
+
+
+def _add_row(table: Table, *cells: str | tuple[str, str]) -> None:
+    """Add cells, each a text or a text with its style: whatever a text holds is neither markup nor a control code."""
+    from rich.text import Text  # noqa: PLC0415
+
+    pairs = [(cell, "") if isinstance(cell, str) else cell for cell in cells]
+    table.add_row(*(Text(printable(text), style=style) for text, style in pairs))
 
 
 def _table(*titles: str) -> Table:

@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 import click
 
 from allocator import options
+from allocator.commands.printable import printable
 from allocator.core.addresses import Address, AddressError, AddressRange, unusable_part
 from allocator.objects.names import DEFAULT_NAMESPACE
 from speaker.netdev.interface_snapshot import read_interfaces
@@ -220,9 +221,9 @@ def _show(result: Result, facts: ClusterFacts) -> None:
     if not result.hosts:
         click.echo(f"  nobody answers on {', '.join(result.asked_on)}")
     if result.record is not None and result.record.services:
-        click.echo(f"  held by {', '.join(result.record.services)} from pool {result.record.pool}")
+        click.echo(printable(f"  held by {', '.join(result.record.services)} from pool {result.record.pool}"))
     if result.message:
-        click.echo(f"  {result.message}")
+        click.echo(printable(f"  {result.message}"))
 
 
 def _fail(why: str) -> NoReturn:

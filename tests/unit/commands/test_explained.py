@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
+from allocator.commands.explain import _show
 from allocator.commands.explained import show
 from allocator.commands.explanation import Explanation, HeldAddress
 from allocator.offline.plan_result import State
@@ -79,3 +81,37 @@ def test_a_narrow_terminal_folds_and_drops_nothing() -> None:
     text = shown(ASSIGNED, width=70)
     assert "203.0.113.10" in text
     assert max(map(len, text.splitlines())) <= 70
+
+
+_WICKED = "\x1b]0;title\x07[bold]x[/bold]\n::add-mask::y\r\x9b2J"
+
+
+def _wicked() -> Explanation:
+    """What somebody who may write Events and conditions in a namespace writes, and all other text as well."""
+    document = {"type": _WICKED, "status": _WICKED, "reason": _WICKED, "message": _WICKED, "metadata": {}}
+    held = replace(
+        HELD, pool=_WICKED, node="", not_announced=_WICKED, sharers=(_WICKED,), left_out=((_WICKED, _WICKED),)
+    )
+    return Explanation(
+        namespace=_WICKED,
+        name=_WICKED,
+        state=State.PENDING,
+        message=_WICKED,
+        addresses=(held,),
+        considered=((_WICKED, _WICKED),),
+        conditions=(document,),
+        events=(document,),
+    )
+
+
+def test_no_text_reaches_the_terminal_but_as_text() -> None:
+    output = shown(_wicked(), width=400)
+    assert not [one for one in output if not one.isprintable() and one != "\n"]
+    assert "[bold]x[/bold]" in output
+
+
+def test_nor_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(_wicked())
+    output = capsys.readouterr().out
+    assert not [one for one in output if not one.isprintable() and one != "\n"]
+    assert not [line for line in output.splitlines() if line.startswith("::")]
