@@ -57,7 +57,7 @@ def neighbor_changes(present: Config, wanted: Config, moved: Container[Key] = ()
     now = grouped(wanted.lines, "neighbor", 3)
     for neighbor, old in before.items():
         if neighbor not in now:
-            reason = "peerAddress, interface or vrf changed" if neighbor in moved else "removed"
+            reason = "peerAddress or interface changed" if neighbor in moved else "removed"
             yield removed_neighbor(wanted, neighbor, old, reason=reason)
     for neighbor, settings in now.items():
         if before.get(neighbor) != settings:

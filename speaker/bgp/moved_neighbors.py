@@ -1,4 +1,4 @@
-"""Neighbours that go because their BGPPeer has another address, interface or VRF now."""
+"""Neighbours that go because their BGPPeer has another address or interface now, in the same VRF."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class MovedNeighbors:
         self._moved = {
             key: name
             for key, name in self._moved.items()
-            if name in sessions and key not in wanted and (*key, "remote-as") in present.lines
+            if name in sessions
+            and sessions[name].vrf == key[1]
+            and key not in wanted
+            and (*key, "remote-as") in present.lines
         }
         return frozenset(self._moved)
 

@@ -34,7 +34,12 @@ class Undialled:
             for name, peer in sessions.items()
             if not peer.shutdown and ("neighbor", peer.vrf, peer.id) not in neighbors
         }
-        known = told_apart(new.values(), sessions.values())
+        # Told apart from what goes only now, too: a connection may be that of bgpd's own session in another VRF.
+        known = [
+            peer
+            for peer in told_apart(new.values(), sessions.values())
+            if not any(key[2] == peer.id and key[1] != peer.vrf for key in neighbors)
+        ]
         names = self._in_use(known) if known else frozenset()
         for name in names - self._names:
             self._report(PeerInUse(new[name]))

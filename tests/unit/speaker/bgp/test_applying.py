@@ -79,7 +79,7 @@ def test_session_to_another_address_is_made_at_once_and_the_old_one_ends_in_its_
     node.want(TOR, SPINE)
     node.permitted = False
     moved = replace(TOR, address=Address.parse("192.0.2.9"))
-    reset = Reset("", TOR.id, "peerAddress, interface or vrf changed")
+    reset = Reset("", TOR.id, "peerAddress or interface changed")
     assert node.want(moved, SPINE).withheld == (reset,)
     assert "neighbor 192.0.2.9 remote-as 64513" in daemons.commands
     assert node.want(moved).withheld == (reset,), "one that ends for good waits for nobody"
@@ -88,6 +88,12 @@ def test_session_to_another_address_is_made_at_once_and_the_old_one_ends_in_its_
     node.permitted = True
     assert node.want(moved).withheld == ()
     assert "no neighbor 192.0.2.1" in daemons.commands
+
+
+def test_session_of_another_vrf_ends_at_once(node: Node) -> None:
+    node.want(TOR, SPINE)
+    node.permitted = False
+    assert node.want(replace(TOR, vrf="red"), SPINE).withheld == ()
 
 
 @pytest.mark.parametrize("last", [[TOR], []], ids=["back at its address", "deleted"])

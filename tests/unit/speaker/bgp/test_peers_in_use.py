@@ -189,6 +189,14 @@ def test_session_to_the_same_address_in_another_vrf_takes_nobodys_place(kernel: 
         kernel.now += LOOK_SECONDS
 
 
+def test_peer_that_moves_to_another_vrf_is_not_held_back_by_its_own_session() -> None:
+    moved = {"tor": replace(PEER, vrf="red")}
+    wanted, events = render(Desired(moved)), list[Event]()
+    undialled = Undialled(lambda peers: frozenset(peer.name for peer in peers), report=events.append)
+    assert undialled.leave_out(wanted, render(Desired({"tor": PEER})), moved).lines == wanted.lines
+    assert events == []
+
+
 @pytest.mark.parametrize("up", ["OpenSent", "OpenConfirm", "Established"])
 def test_own_connection_is_never_taken_for_another_programs(kernel: Kernel, peers: PeersInUse, up: str) -> None:
     kernel.connections = frozenset({FOREIGN})
