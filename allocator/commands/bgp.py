@@ -10,6 +10,7 @@ import click
 from allocator import options
 from allocator.commands.bgp_roll import roll
 from allocator.commands.live import connected
+from allocator.core.listing import listed
 
 if TYPE_CHECKING:
     from allocator.commands.bgp_live import LiveRoute
@@ -37,27 +38,32 @@ def bgp(
     """Show the sessions of all nodes with routers, as the nodes report them."""
     if ctx.invoked_subcommand is not None:
         return
-    from allocator.commands.bgp_facts import listed  # noqa: PLC0415
+    from allocator.commands import bgp_facts  # noqa: PLC0415
     from allocator.commands.bgp_live import show  # noqa: PLC0415
     from allocator.commands.silent_speakers import silent_since  # noqa: PLC0415
     from allocator.kube.resource import LEASES  # noqa: PLC0415
 
     with connected(kubeconfig) as cluster:
         statuses = _statuses(cluster, admitlb_namespace)
-        silent = silent_since(listed(cluster, LEASES, admitlb_namespace), datetime.now(UTC))
+        silent = silent_since(bgp_facts.listed(cluster, LEASES, admitlb_namespace), datetime.now(UTC))
         routes = _routes(cluster, statuses, admitlb_namespace, lb_class) if prefixes else None
     if not statuses and output == "text":
         click.echo(f"No node speaks BGP: there is no BGPNodeStatus in {admitlb_namespace}.")
         return
+    known = {session.peer for status in statuses for session in status.sessions}
+    if peer and peer not in known:
+        raise click.UsageError(
+            f"no node reports a session with BGPPeer {peer}; there are: {listed(sorted(known)) or 'none'}"
+        )
     show(statuses, routes, output=output, peer=peer, silent=silent)
 
 
 def _statuses(cluster: Cluster, namespace: str) -> list[BgpNodeStatus]:
-    from allocator.commands.bgp_facts import listed  # noqa: PLC0415
+    from allocator.commands.bgp_facts import listed as listed_in  # noqa: PLC0415
     from allocator.objects.bgp_node_status import node_status_from  # noqa: PLC0415
     from allocator.objects.names import BGP_NODE_STATUSES  # noqa: PLC0415
 
-    read = map(node_status_from, listed(cluster, BGP_NODE_STATUSES, namespace))
+    read = map(node_status_from, listed_in(cluster, BGP_NODE_STATUSES, namespace))
     return sorted(read, key=lambda status: status.node)
 
 
@@ -65,15 +71,16 @@ def _routes(cluster: Cluster, statuses: list[BgpNodeStatus], namespace: str, lb_
     from allocator.bgp.configured import configured  # noqa: PLC0415
     from allocator.bgp.object_values import node_value  # noqa: PLC0415
     from allocator.bgp.served_services import services_of  # noqa: PLC0415
-    from allocator.commands.bgp_facts import listed, slices_kind  # noqa: PLC0415
+    from allocator.commands.bgp_facts import listed as listed_in  # noqa: PLC0415
+    from allocator.commands.bgp_facts import slices_kind  # noqa: PLC0415
     from allocator.commands.bgp_live import live_routes  # noqa: PLC0415
     from allocator.commands.explanation import pools_from  # noqa: PLC0415
     from allocator.kube import resource  # noqa: PLC0415
     from allocator.objects import names  # noqa: PLC0415
     from allocator.objects.node import node_from  # noqa: PLC0415
 
-    pools = {pool.name: pool for pool in pools_from(listed(cluster, names.IP_ADDRESS_POOLS, namespace))}
-    objects = configured({kind: listed(cluster, kind, namespace) for kind in names.BGP_KINDS}, pools.values())
+    pools = {pool.name: pool for pool in pools_from(listed_in(cluster, names.IP_ADDRESS_POOLS, namespace))}
+    objects = configured({kind: listed_in(cluster, kind, namespace) for kind in names.BGP_KINDS}, pools.values())
     services = services_of(
         cluster.list(resource.SERVICES).get("items") or (),
         cluster.list(slices_kind(cluster)).get("items") or (),

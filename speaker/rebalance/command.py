@@ -13,6 +13,7 @@ import click
 from allocator import options
 from allocator.commands.live import connected
 from allocator.core.addresses import Address, AddressError
+from allocator.core.listing import listed
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.reflector import Key
 from allocator.objects.document import annotations_of
@@ -80,6 +81,11 @@ def rebalance(
         )
         if unknown := sorted(set(addresses) - found.services.keys()):
             raise click.UsageError(f"{', '.join(map(str, unknown))} is announced by no node, as far as the API shows")
+        known = _counts(found.groups, ()).keys()
+        if source and source not in known:
+            raise click.UsageError(
+                f"{source} announces nothing, and is no node that could; there are: {listed(sorted(known)) or 'none'}"
+            )
         movable = selected(found.groups, addresses=addresses, source=source)
         moves = all_to(target, movable) if target else spread_evenly(found.groups, movable=movable)
         if output == "json":
@@ -155,9 +161,9 @@ def _show(moves: Sequence[Move], groups: Iterable[Group], services: Mapping[Addr
 def _show_unmovable(target: str, groups: Iterable[Group]) -> None:
     for group in groups:
         if target not in group.nodes and group.holder != target:
-            listed = ", ".join(map(str, group.addresses))
+            addresses = ", ".join(map(str, group.addresses))
             best = ", ".join(sorted(group.nodes)) or "none"
-            click.echo(f"{listed} stays: {target} is not among the nodes that announce it best ({best})", err=True)
+            click.echo(f"{addresses} stays: {target} is not among the nodes that announce it best ({best})", err=True)
 
 
 def _counts(groups: Iterable[Group], moves: Iterable[Move]) -> Counter[str]:
