@@ -132,6 +132,8 @@ def _contradictions(peer: Peer, spec: Document) -> Iterator[tuple[str, str]]:
             f"{peer.source} is {peer.source.family} and peerAddress {peer.address} is {peer.address.family}; "
             f"write an {peer.address.family} address of the node, or remove it",
         )
+    elif peer.source is not None and peer.source == peer.address:
+        yield "spec.sourceAddress", f"{peer.source} is peerAddress itself; write an address of the node, or remove it"
     unnumbered = given == ["interface"]
     if peer.source is not None and unnumbered:
         why = "does not fit a peer found on an interface, to which FRR goes by that interface's own address"

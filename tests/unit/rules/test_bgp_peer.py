@@ -46,6 +46,7 @@ def test_a_plain_peer_is_admitted_without_a_word() -> None:
             "sourceAddress: 2001:db8::1 is IPv6 and peerAddress 192.0.2.1 is IPv4",
         ),
         ({"sourceAddress": "::"}, "spec.sourceAddress: :: is unspecified"),
+        ({"sourceAddress": "192.0.2.1"}, "spec.sourceAddress: 192.0.2.1 is peerAddress itself; write an address of"),
         (
             {"peerAddress": None, "interface": "eth0", "sourceAddress": "192.0.2.9"},
             "spec.sourceAddress: 192.0.2.9 does not fit a peer found on an interface",
