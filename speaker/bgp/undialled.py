@@ -34,7 +34,7 @@ class Undialled:
             for name, peer in sessions.items()
             if not peer.shutdown and ("neighbor", peer.vrf, peer.id) not in neighbors
         }
-        # Told apart from what goes only now, too: a connection may be that of bgpd's own session in another VRF.
+        # Distinguished from what goes only now, too: a connection may be that of bgpd's own session in another VRF.
         known = [
             peer
             for peer in told_apart(new.values(), sessions.values())
