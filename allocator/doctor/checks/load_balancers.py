@@ -18,7 +18,7 @@ from allocator.doctor.facts import (
     name_of,
 )
 from allocator.doctor.finding import Finding, error, warning
-from allocator.kube.resource import SERVICES
+from allocator.kube.resource import NODES, SERVICES
 from allocator.objects.document import Document, labels_of
 from allocator.objects.service import wants_address
 
@@ -59,7 +59,7 @@ def check_load_balancers(facts: Facts) -> Iterator[Finding]:
                     )
                 continue
             known = next((found for one in containers_of(workload) if (found := _known(one, facts.lb_class))), None)
-            if known is not None and _has_pods(workload):
+            if known is not None and not _is_scaled_to_none(workload, facts):
                 yield warning(subject, f"runs {known[0]}, which may serve the same Services", known[1])
     # Of Services with a class Cilium serves those of its own classes alone.
     if not facts.lb_class:
@@ -101,10 +101,14 @@ def _serves_one_of_ours(facts: Facts, servicelb: Document) -> bool:
     return not services or any(wants_address(one, lb_class=facts.lb_class) for one in services)
 
 
-def _has_pods(workload: Document) -> bool:
-    """Whether it is to have any: one that was scaled to none, or selects no node, serves nothing."""
-    replicas = (workload.get("spec") or {}).get("replicas", 1)
-    return bool(replicas and (workload.get("status") or {}).get("desiredNumberScheduled", 1))
+def _is_scaled_to_none(workload: Document, facts: Facts) -> bool:
+    """Whether it is to have no Pods: no replicas, or a DaemonSet that selects none of the nodes there are."""
+    status = workload.get("status") or {}
+    # Without the field its controller has not counted yet.
+    counted = bool(status.get("observedGeneration")) and bool(facts.all(NODES))
+    return (workload.get("spec") or {}).get("replicas", 1) == 0 or (
+        counted and status.get("desiredNumberScheduled", 1) == 0
+    )
 
 
 def _known(container: Document, lb_class: str) -> tuple[str, str] | None:

@@ -677,6 +677,11 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         [("load-balancers", "warning", "Deployment kube-system/controller")],
     ),
     (
+        "MetalLB, just created",
+        lambda o: o[DAEMON_SETS].append(without_pods(status={"desiredNumberScheduled": 0})),
+        [("load-balancers", "warning", "DaemonSet kube-system/old")],
+    ),
+    (
         "Cilium's pools",
         lambda o: o.update({CILIUM_POOLS: [{"metadata": {"name": "blue"}}]}),
         [("load-balancers", "warning", "Cilium")],
@@ -746,7 +751,7 @@ def test_every_check_has_a_case() -> None:
         cilium(default_lb_service_ipam="none", enable_l2_announcements="false"),
         lambda o: o[DAEMON_SETS].append(of_image("quay.io/metallb/speaker:v0.14.9", "--lb-class=metallb.io/lb")),
         lambda o: o[DEPLOYMENTS].append(without_pods(spec={"replicas": 0})),
-        lambda o: o[DAEMON_SETS].append(without_pods(status={"desiredNumberScheduled": 0})),
+        lambda o: o[DAEMON_SETS].append(without_pods(status={"desiredNumberScheduled": 0, "observedGeneration": 1})),
         lambda o: o[DAEMON_SETS].append(of_image("kube-vip/kube-vip:1", svc_enable="true", lb_class_only="true")),
         lambda o: o[DAEMON_SETS].append(of_image("kube-vip/kube-vip:1", "--services", "--lbClassOnly")),
         lambda o: o[DAEMON_SETS].append(
