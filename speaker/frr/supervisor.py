@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speaker.bgp.vty import Vty, VtyError
+from speaker.frr import bfd_sessions
 from speaker.frr.daemons import PLANS, PROGRAMS, CannotStart, Daemon
 from speaker.frr.leave import Leave
 from speaker.frr.presence import SpeakerPresence, connections
@@ -70,6 +71,8 @@ class Supervisor:
         """By daemon: when the first question was asked of those in a row that it did not answer, and their number."""
         self._retries: dict[str, tuple[float, float]] = {}
         """By daemon that has ended: when to start it again, and how long to wait after the next end."""
+        self._zebra_is_new = False
+        """Whether zebra has been started again since it was last seen that bfdd has its sessions."""
         self._presence = SpeakerPresence(clock())
         self._withdrawn = False
         self._stopping = False
@@ -135,6 +138,8 @@ class Supervisor:
                 daemon.kill()
             if daemon.exit_code is not None:
                 self._start_again(daemon)
+        if self._zebra_is_new:
+            self._bring_back_bfd()
 
     def _is_stuck(self, daemon: Daemon) -> bool:
         """Ask a daemon that runs, and return whether it has been silent for too long."""
@@ -165,6 +170,20 @@ class Supervisor:
             return
         del self._retries[daemon.name]
         _log.info("%s runs again", daemon.name)
+        self._zebra_is_new |= daemon.name == "zebra"
+
+    def _bring_back_bfd(self) -> None:
+        """Start bfdd anew if its sessions are lost, once that can be seen."""
+        try:
+            lost = bfd_sessions.lost(self._settings.sockets)
+        except (VtyError, ValueError, AttributeError) as error:
+            _log.debug("it is not known whether bfdd has its sessions: %s", error)
+            return
+        if lost:
+            _log.error("bfdd lost its sessions with zebra, and is started anew")
+            self._daemons["bfdd"].kill()
+        if lost is not None:
+            self._zebra_is_new = False
 
     def _look_for_speaker(self) -> None:
         """Withdraw everything once there has been no speaker for too long: nobody knows any more what is true."""

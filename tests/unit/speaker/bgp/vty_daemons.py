@@ -1,4 +1,4 @@
-"""bgpd and bfdd as far as their vty sockets go: what they answer is set, what they are sent is written down."""
+"""bgpd, bfdd and others as far as their vty sockets go: what they answer is set, what they are sent is kept."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class VtyDaemons:
     refused: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
 
-    def start(self, stopping: threading.Event) -> list[threading.Thread]:
+    def start(self, stopping: threading.Event, *more: str) -> list[threading.Thread]:
         """Listen; each connection has a thread of its own."""
         threads = []
-        for daemon in Daemon:
+        for daemon in (*Daemon, *more):
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self.sockets / f"{daemon}.vty"))
             listener.listen()
@@ -80,11 +80,11 @@ class VtyDaemons:
 
 
 @contextmanager
-def vty_daemons(sockets: Path) -> Iterator[VtyDaemons]:
-    """Run them until the end of the block."""
+def vty_daemons(sockets: Path, *more: str) -> Iterator[VtyDaemons]:
+    """Run them, and more of these names, until the end of the block."""
     stopping = threading.Event()
     daemons = VtyDaemons(sockets)
-    threads = daemons.start(stopping)
+    threads = daemons.start(stopping, *more)
     try:
         yield daemons
     finally:

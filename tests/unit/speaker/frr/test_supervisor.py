@@ -167,3 +167,59 @@ def test_speaker_that_connects_while_prefixes_are_withdrawn_does_not_miss_that(
     assert ("no network 198.51.100.1/32" in played.commands) is withdrawn
     assert played.commands.count("no bgp graceful-shutdown") == 1
     assert bgpd.killed == killed
+
+
+CLIENTS = """Name      Connect Time    Last Read  Last Write      IPv4 Routes           IPv6 Routes
+------------------------------------------------------------------------------------------
+{}
+bgp[0:1]      00:00:03     00:00:03    00:00:01          0/0                   0/0
+Routes column shows (added+updated)/deleted
+
+"""
+"""As zebra of 10.3 has it."""
+NEIGHBORS = """{"default": {"vrfId": 0, "192.0.2.1": {"peerBfdInfo": {"status": "Up"}}, "192.0.2.2": {}},
+ "red": {"vrfId": 7, "eth0": {"peerBfdInfo": {"status": "Down"}}}}"""
+
+
+@pytest.mark.parametrize(
+    ("clients", "peers", "killed"),
+    [
+        ("bgp  00:00:04\nvnc  00:00:04\nbfd  00:00:04", "[{}]", [1, 1]),
+        ("bgp  00:00:04\nbfd  00:00:04", "[{}, {}]", [0, 0]),
+        ("vnc  00:00:04\nbfd  00:00:04", "[]", [0, 0]),
+        ("bgp  00:00:04", "[]", [0, 0]),
+        ("bgp  00:00:04\nbfd  00:00:04", "", [0, 0]),
+    ],
+    ids=["sessions are lost", "none is", "bgpd has not found zebra", "bfdd has not", "no answer"],
+)
+def test_bfdd_is_started_anew_once_if_a_new_zebra_cost_it_its_sessions(
+    tmp_path: Path, clients: str, peers: str, killed: list[int]
+) -> None:
+    settings = Settings(sockets=tmp_path, orphan_after_seconds=0, leave_wait_seconds=0.0, allow_other_frr=True)
+    supervisor = Supervisor(settings)
+    zebra, bfdd = (Sleeper(Plan(name), tmp_path, 0) for name in ("zebra", "bfdd"))
+    for daemon in (zebra, bfdd):
+        supervisor._start(daemon)
+    with vty_daemons(tmp_path, "zebra") as played:
+        played.answers |= {
+            "show zebra client summary": CLIENTS.format(clients),
+            "show bgp vrf all neighbors json": NEIGHBORS,
+            "show bfd peers json": peers,
+        }
+        supervisor._look_at_daemons()
+        assert bfdd.killed == 0, "zebra is the first"
+        supervisor._retries["zebra"] = (0.0, 1.0)
+        supervisor._start_again(zebra)
+        found = []
+        for _ in killed:
+            supervisor._look_at_daemons()
+            found.append(bfdd.killed)
+        assert found == killed
+        # What could not be seen yet is looked for again.
+        played.answers |= {
+            "show zebra client summary": CLIENTS.format("bgp  00:00:05\nbfd  00:00:05"),
+            "show bfd peers json": "[]",
+        }
+        supervisor._look_at_daemons()
+        waited = "bgp" not in clients or "bfd" not in clients or not peers
+        assert bfdd.killed == killed[-1] + waited
