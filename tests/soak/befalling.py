@@ -35,7 +35,7 @@ class Befalling:
         return self.chance.choice(self.place.announcing)
 
     def happened(self, what: str, at: float | None = None, *, by_lease: bool = False) -> None:
-        """Note what happened, now or at an instant."""
+        """Note what happened, now or at an instant. What makes something whole is noted first: it works at once."""
         self.events.append(Event(at=time.monotonic() if at is None else at, what=what, by_lease=by_lease))
 
     def wait(self, least_seconds: float, most_seconds: float) -> None:

@@ -74,8 +74,8 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
         self.happened(f"{node.name} partitioned off")
         self.wait(0.1, 5)
         self.find(node)
-        self.place.rejoin(node)
         self.happened(f"{node.name} joined again")
+        self.place.rejoin(node)
 
     def _cut_lan(self) -> None:
         node = self.victim()
@@ -84,8 +84,8 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
         self.happened(f"{node.name} partitioned off on eth0 alone")
         self.wait(2, 6)
         self.find(node)
-        self.place.rejoin(node)
         self.happened(f"{node.name} joined again")
+        self.place.rejoin(node)
 
     def _deafen(self) -> None:
         pair = self.chance.sample(self.place.announcing, 2)
@@ -93,8 +93,8 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
         self.place.deafen(pair, deaf=True)
         self.happened(f"{names} deaf to each other")
         self.wait(0.5, 6)
-        self.place.deafen(pair, deaf=False)
         self.happened(f"{names} hear each other again")
+        self.place.deafen(pair, deaf=False)
 
     def _lose_carrier(self) -> None:
         node = self.victim()
@@ -103,8 +103,8 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
         self.happened(f"{node.name} without carrier")
         self.wait(0.1, 4)
         self.find(node)
-        node.link("eth0").up()
         self.happened(f"{node.name} with carrier")
+        node.link("eth0").up()
 
     def _flap(self) -> None:
         node = self.victim()
@@ -114,8 +114,8 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
             self.happened(f"{node.name} without carrier")
             self.wait(0.05, 0.5)
             self.find(node)
-            node.link("eth0").up()
             self.happened(f"{node.name} with carrier")
+            node.link("eth0").up()
             self.wait(0.05, 0.5)
 
     def _drain(self) -> None:

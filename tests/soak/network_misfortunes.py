@@ -30,8 +30,8 @@ class NetworkMisfortunes(Befalling):
         self.chance.shuffle(nodes)
         for node in nodes:
             self.find(node)
-            self.place.rejoin(node)
             self.happened(f"{node.name}'s ports pass again")
+            self.place.rejoin(node)
             self.wait(0, 0.4)
 
     def lose_one_way(self) -> None:
