@@ -119,6 +119,8 @@ class GroupDecision:
         preceding: frozenset[str] = frozenset()
         if claimed:
             preceding = standings.preceding(address, held.claim, helping=help_.node if help_ is not None else None)
+        # Since this node's turn came, the address may have got a holder that is not heard.
+        hidden = held.state in PROBED and (standings.rumoured or standings.unheard_precede)
         return Case(
             able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
             isolated=standings.isolated,
@@ -126,7 +128,7 @@ class GroupDecision:
             preceding=preceding,
             first_prober=not standings.probed_by_a_better(address),
             is_answered=address in inputs.answered,
-            chosen=(standings.chosen and (claimed or not standings.rumoured)) or standings.is_helped(address),
+            chosen=(standings.chosen and not hidden) or standings.is_helped(address),
             may_take=may_take,
             beaten=not claimed and may_take and standings.beaten,
             vouched=self._moment.terms.vouches_for(address, self._now),

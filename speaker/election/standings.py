@@ -94,6 +94,14 @@ class Standings:
             node in self.eligible for address in self._addresses for node in self._claims.rumours(address)
         )
 
+    @cached_property
+    def unheard_precede(self) -> bool:
+        """Whether a candidate that comes before this node is heard by others only, so that it may have it unheard."""
+        if self.holder == self._node:
+            return False
+        heard = self._inputs.liveness.heard
+        return any(node not in heard and node != self._node and self.precedes(node) for node in self.order)
+
     @property
     def unknown(self) -> bool:
         """Whether a candidate has just come to this side, so that what it claims is not known."""

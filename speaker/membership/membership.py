@@ -246,12 +246,10 @@ class Membership:
         deaf = frozenset(node for node, since in one_way.items() if now - since >= self._dead_after)
         return Liveness(
             alive=self._alive | own,
-            heard=frozenset(node for node in self._alive if peers[node].fresh),
+            heard=frozenset(node for node in self._alive if peers[node].current),
             steady=self._side.steady(STEADY_SECONDS, now),
             arriving=frozenset(
-                node
-                for node in self._side.arriving(self._dead_after, now)
-                if not (peers[node].fresh and peers[node].known_since_fresh)
+                node for node in self._side.arriving(self._dead_after, now) if not peers[node].current
             ),
             overheard=frozenset(one_way),
             leaving=frozenset(node for node, peer in peers.items() if peer.stated and peer.phase is Phase.LEAVING),

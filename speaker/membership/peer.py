@@ -63,9 +63,14 @@ class Peer:
         return self.received.version >= self.version
 
     @property
+    def current(self) -> bool:
+        """Whether it is heard, and its state is known since."""
+        return self.fresh and self.known_since_fresh
+
+    @property
     def heard_out(self) -> bool:
         """Whether hearing is mutual, and its state known since."""
-        return self.fresh and self.hears_us and self.known_since_fresh
+        return self.current and self.hears_us
 
     @property
     def linked(self) -> bool:
@@ -96,7 +101,8 @@ class Peer:
     def can_announce(self) -> bool:
         """Whether it serves, as far as is known, if somebody on this node's side hears it."""
         if self.fresh:
-            return self.phase is Phase.SERVING and self.known_since_fresh
+            # Its state may not be known again yet: until then what it was last heard to claim is not taken.
+            return self.phase is Phase.SERVING and self.stated
         # Only others hear it. What was last known of it holds; who was never heard is taken to serve.
         return self.phase is Phase.SERVING or not self.stated
 

@@ -272,6 +272,40 @@ def test_two_that_are_deaf_to_each_other_and_heard_by_a_third_change_nothing() -
     assert moved(before, holders(cluster)) == set()
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("after", [-0.6, -0.3, 0.0, 0.1, 0.2, 0.3, 0.5])
+def test_a_new_address_has_one_holder_though_two_are_deaf_to_each_other_from_about_then(
+    after: float, seed: int
+) -> None:
+    """The second in order begins while it hears the first still, and hears no claim by the time it would answer."""
+    cluster = Cluster(["node-1", "node-2", "node-3"], seed=seed)
+    cluster.run(CALM_SECONDS)
+    address = Address.parse("192.0.2.77")
+    first, second, _ = rank(address=address, candidates=cluster.names)
+    most: set[str] = set()
+
+    def look() -> None:
+        nonlocal most
+        most = max(most, cluster.holders(address), key=len)
+
+    def deafen() -> None:
+        cluster.cut_way(first, second)
+        cluster.cut_way(second, first)
+
+    cluster.watch = look
+    seen_at = cluster.now + 1.0
+    for name in cluster.names:
+        cluster.at(seen_at, lambda name=name: cluster.see(name, [candidates(address, cluster.names)]))  # type: ignore[misc]
+    cluster.at(seen_at + after, deafen)
+    cluster.run(6.0)
+    assert most == cluster.holders(address)
+    assert len(most) == 1
+    cluster.heal()
+    cluster.run(CALM_SECONDS)
+    assert most == cluster.holders(address)
+    assert len(most) == 1
+
+
 def test_after_a_partition_the_larger_side_keeps_what_it_has() -> None:
     cluster = calm(5)
     before, small = holders(cluster), held_by(cluster, "node-1", "node-2")

@@ -175,7 +175,7 @@ def test_a_heartbeat_held_back_until_its_sender_was_given_up_revives_nobody() ->
     assert alive(members) == frozenset()
 
 
-def test_a_peer_that_was_given_up_counts_again_once_it_has_told_what_it_states_now() -> None:
+def test_a_peer_that_was_given_up_is_alive_again_at_once_and_heard_once_its_claims_are_known() -> None:
     members, sent = membership("peer"), SentState()
 
     def heard(sequence: int, now: float, *, whole: bool) -> list[tuple[str, bool, str]]:
@@ -187,9 +187,11 @@ def test_a_peer_that_was_given_up_counts_again_once_it_has_told_what_it_states_n
     assert heard(1, 0.0, whole=True) == [("peer", True, "heard")]
     assert tick_through(members, 0.0, 0.6) == ["peer"]
     sent.advertise(AdvertisedState(claims={**FIRST, Address.parse("192.0.2.2"): Claim(term=2)}))
-    assert heard(2, 0.7, whole=False) == []
-    assert alive(members, 0.7) == frozenset()
-    assert heard(3, 0.8, whole=True) == [("peer", True, "heard")]
+    assert heard(2, 0.7, whole=False) == [("peer", True, "heard")]
+    assert alive(members, 0.7) == members.liveness(0.7).arriving == {"peer"}
+    assert members.liveness(0.7).heard == frozenset()
+    assert heard(3, 0.8, whole=True) == []
+    assert members.liveness(0.8).heard == {"peer"}
     assert members.states()["peer"] == sent.state
     sent.advertise(AdvertisedState())
     assert heard(4, 0.9, whole=False) == [], "while it lives, news may be under way"
