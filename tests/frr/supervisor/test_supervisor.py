@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +16,9 @@ import pytest
 
 from speaker.bgp import pod_release
 from speaker.frr.daemons import PLANS
-from tests.frr.supervisor.frr_pod import SECONDS, Site
-from tests.lab.frr_daemons import FrrDaemons
+from tests.frr.driver.bed import vtysh
+from tests.frr.supervisor.frr_pod import NODE_ADDRESS, NODE_ASN, ROUTER_ADDRESS, ROUTER_ASN, SECONDS, Site
+from tests.lab.frr_daemons import ROUTER, FrrDaemons
 from tests.lab.frr_programs import find_frr
 from tests.lab.network import Host
 from tests.lab.privileges import can_be_anybody
@@ -98,6 +102,44 @@ def test_a_daemon_that_is_killed_runs_again(here: Site) -> None:
 
     pod.configure(pod.connect(), PREFIX)
     wait_until(lambda: here.bird.route_count() == 1, SECONDS, "the router has the route")
+
+
+def test_session_with_bfd_comes_back_after_zebra_was_killed(here: Site, tmp_path: Path) -> None:
+    """Also where bgpd finds the new zebra later than bfdd, which is left to chance and is made to happen here."""
+    pod, root = here.pod, find_frr("10.3")
+    assert root is not None
+    # Beside BIRD, which has the usual port, and accepts a session though BFD is down.
+    daemons = {**ROUTER, "bgpd": ("-p", "1179")}
+    with FrrDaemons(root, netns=here.router.name, logs=tmp_path / "router", daemons=daemons) as router:
+        vtysh(
+            router,
+            *("configure terminal", f"router bgp {ROUTER_ASN}", "no bgp ebgp-requires-policy"),
+            *(f"neighbor {NODE_ADDRESS} {each}" for each in (f"remote-as {NODE_ASN}", "passive", "bfd")),
+        )
+        pod.start_and_wait()
+        vty = pod.connect()
+        pod.configure(vty, PREFIX)
+        for line in ("configure terminal", f"router bgp {NODE_ASN}", f"neighbor {ROUTER_ADDRESS} port 1179"):
+            vty.run(line)
+        vty.run(f"neighbor {ROUTER_ADDRESS} bfd")
+        vty.run("end")
+
+        def is_up() -> bool:
+            neighbor = json.loads(vtysh(router, "show bgp neighbors json"))[NODE_ADDRESS]
+            return (neighbor["bgpState"], neighbor["peerBfdInfo"]["status"]) == ("Established", "Up")
+
+        wait_until(is_up, SECONDS, "the session is up, and BFD")
+        (bgpd,) = pod.pids("bgpd")
+        os.kill(bgpd, signal.SIGSTOP)
+        try:
+            pod.kill("zebra")
+            wait_until(lambda: "zebra runs again" in pod.log(), SECONDS, "zebra runs again")
+            zebra = pod.connect("zebra")
+            wait_until(lambda: "\nbfd " in zebra.run("show zebra client summary").text, SECONDS, "bfdd found zebra")
+            wait_until(lambda: not is_up(), SECONDS, "BFD is down")
+        finally:
+            os.kill(bgpd, signal.SIGCONT)
+        wait_until(is_up, SECONDS, "the session is up again, and BFD")
 
 
 def test_without_a_speaker_prefixes_are_withdrawn_and_sessions_stay(here: Site) -> None:
