@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
+from allocator.core.addresses import Address
 from speaker.membership.boot import Boot
 from speaker.membership.durations import (
     DEFAULT_DEAD_AFTER_SECONDS,
@@ -276,6 +277,10 @@ class Membership:
     def in_trouble(self, node: str) -> bool:
         """Return whether the peer has lost one of its interfaces, by its own report."""
         return any(link.lost for link in self._table.peers[node].received.state.links)
+
+    def stated_addresses(self, node: str) -> tuple[Address, ...]:
+        """Return the IP addresses of the peer's interfaces, by its own report."""
+        return tuple(address for link in self._table.peers[node].received.state.links for address in link.addresses)
 
     def met(self, node: str) -> bool:
         """Return whether the peer was ever heard."""

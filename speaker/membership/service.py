@@ -304,6 +304,8 @@ class Heartbeats:
                 continue
             verdict, changed = self._membership.heard(heartbeat, clock(), source)
             self._changes += changed
+            if heartbeat.chunks and verdict in (Verdict.ACCEPTED, Verdict.REPLAYED):
+                self._socket.set_stated(heartbeat.sender, self._membership.stated_addresses(heartbeat.sender))
             if verdict is Verdict.ACCEPTED and not heartbeat.lan:
                 self._socket.heard(heartbeat.sender, source)
             elif verdict is not Verdict.ACCEPTED:

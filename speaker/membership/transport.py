@@ -37,7 +37,10 @@ class HeartbeatSocket:
         self._socket, self._address = _open(address)
         self.bound = False
         self._datagrams = Datagrams(self._socket, longest_bytes=MAXIMUM_BYTES + 1)
+        self._given: Mapping[str, tuple[str, ...]] = {}
+        self._stated: dict[str, tuple[Address, ...]] = {}
         self._addresses: Mapping[str, tuple[str, ...]] = {}
+        """Those given, then those that the node itself has stated."""
         self._restrict = restrict
         self._links: tuple[Link, ...] = ()
         self._lans: frozenset[Subnet] = frozenset()
@@ -63,7 +66,21 @@ class HeartbeatSocket:
 
     def set_addresses(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Know these nodes by these IP addresses."""
-        self._addresses = {node: known_addresses(known) for node, known in addresses.items()}
+        self._given = {node: known_addresses(known) for node, known in addresses.items()}
+        self._stated = {node: stated for node, stated in self._stated.items() if node in self._given}
+        self._know()
+
+    def set_stated(self, node: str, addresses: tuple[Address, ...]) -> None:
+        """Know a node by the addresses, too, that it says its interfaces have: they are known before its Lease is."""
+        if node in self._given and self._stated.get(node, ()) != addresses:
+            self._stated[node] = addresses
+            self._know()
+
+    def _know(self) -> None:
+        self._addresses = {
+            node: tuple(dict.fromkeys((*known, *map(str, self._stated.get(node, ())))))
+            for node, known in self._given.items()
+        }
         self._paths = {node: path for node, path in self._paths.items() if node in self._addresses}
         self._named = {}
         self._ways_lost.clear()

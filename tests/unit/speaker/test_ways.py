@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from allocator.core.addresses import Address
 from speaker.membership.link import Link, Subnet
 from speaker.membership.transport import HeartbeatSocket
 from tests.unit.speaker.test_sources import free_port
@@ -33,6 +34,7 @@ def lost(link: Link) -> Link:
     return replace(link, lost=True)
 
 
+@pytest.mark.parametrize("stated", [False, True], ids=["by its Lease", "by its own heartbeats"])
 @pytest.mark.parametrize(
     ("links", "ways"),
     [
@@ -57,11 +59,34 @@ def lost(link: Link) -> Link:
     ],
 )
 def test_a_node_is_reached_at_its_first_address_unless_the_way_there_is_lost(
-    sockets: dict[str, HeartbeatSocket], links: tuple[Link, ...], ways: set[str]
+    sockets: dict[str, HeartbeatSocket], links: tuple[Link, ...], ways: set[str], *, stated: bool
 ) -> None:
     transport = sockets[OWN]
-    transport.set_addresses({"node": [USUAL, OTHER]})
+    if stated:
+        transport.set_addresses({"node": [USUAL]})
+        transport.set_stated("node", (Address.parse(OTHER), Address.parse(USUAL)))
+    else:
+        transport.set_addresses({"node": [USUAL, OTHER]})
     transport.set_links(links)
     transport.put("node", b"heartbeat", in_trouble=False, met=True)
     transport.flush()
     assert {name for name in (USUAL, OTHER) if sockets[name].receive(10)} == ways
+
+
+def test_a_node_in_trouble_is_answered_at_an_address_that_only_it_has_stated(
+    sockets: dict[str, HeartbeatSocket],
+) -> None:
+    transport = sockets[OWN]
+    transport.set_addresses({"node": [USUAL]})
+    transport.heard("node", OTHER)
+    transport.set_stated("node", (Address.parse(USUAL), Address.parse(OTHER)))
+    transport.heard("node", OTHER)
+    transport.set_addresses({"node": [USUAL]})
+    transport.put("node", b"heartbeat", in_trouble=True, met=True)
+    transport.flush()
+    assert {name for name in (USUAL, OTHER) if sockets[name].receive(10)} == {OTHER}
+    transport.set_addresses({})
+    transport.set_addresses({"node": [USUAL]})
+    transport.put("node", b"heartbeat", in_trouble=True, met=True)
+    transport.flush()
+    assert {name for name in (USUAL, OTHER) if sockets[name].receive(10)} == {USUAL}, "another node of the name"
