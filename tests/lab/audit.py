@@ -49,8 +49,8 @@ class AuditLog:
         return [f"--audit-policy-file={self._policy}", f"--audit-log-path={self._log}"]
 
     def mark(self) -> int:
-        """Return where the log ends now, for `requests`."""
-        return self._log.stat().st_size
+        """Return where the log ends now, for `requests`; it begins with the first request of one of the users."""
+        return self._log.stat().st_size if self._log.exists() else 0
 
     def requests(self, user: str, *, since: int = 0) -> set[Request]:
         """Return what the user has asked for since a mark, whatever the answer was, if it was for a resource."""
