@@ -39,7 +39,7 @@ class HeartbeatSocket:
         self._datagrams = Datagrams(self._socket, longest_bytes=MAXIMUM_BYTES + 1)
         self._given: Mapping[str, tuple[str, ...]] = {}
         self._stated: dict[str, tuple[Address, ...]] = {}
-        self._addresses: Mapping[str, tuple[str, ...]] = {}
+        self._addresses: dict[str, tuple[str, ...]] = {}
         """Those given, then those that the node itself has stated."""
         self._restrict = restrict
         self._links: tuple[Link, ...] = ()
@@ -68,26 +68,31 @@ class HeartbeatSocket:
         """Know these nodes by these IP addresses."""
         self._given = {node: known_addresses(known) for node, known in addresses.items()}
         self._stated = {node: stated for node, stated in self._stated.items() if node in self._given}
-        self._know()
-
-    def set_stated(self, node: str, addresses: tuple[Address, ...]) -> None:
-        """Know a node by the addresses, too, that it says its interfaces have: they are known before its Lease is."""
-        if node in self._given and self._stated.get(node, ()) != addresses:
-            self._stated[node] = addresses
-            self._know()
-
-    def _know(self) -> None:
-        self._addresses = {
-            node: tuple(dict.fromkeys((*known, *map(str, self._stated.get(node, ())))))
-            for node, known in self._given.items()
-        }
+        self._addresses = {node: self._addresses_of(node) for node in self._given}
         self._paths = {node: path for node, path in self._paths.items() if node in self._addresses}
         self._named = {}
         self._ways_lost.clear()
-        for address in {address for known in self._addresses.values() for address in known}:
-            with contextlib.suppress(OSError):
-                self._named[address] = socket_address(address, self._port, self._socket.family)
+        self._name(address for known in self._addresses.values() for address in known)
         self._expect()
+
+    def set_stated(self, node: str, addresses: tuple[Address, ...]) -> None:
+        """Know a node by the addresses, too, that it says its interfaces have: they are known before its Lease is."""
+        if node not in self._given or self._stated.get(node, ()) == addresses:
+            return
+        self._stated[node] = addresses
+        known = self._addresses[node] = self._addresses_of(node)
+        self._name(known)
+        if not all(map(self.expects, known)):
+            self._expect()
+
+    def _addresses_of(self, node: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self._given[node], *map(str, self._stated.get(node, ())))))
+
+    def _name(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            if address not in self._named:
+                with contextlib.suppress(OSError):
+                    self._named[address] = socket_address(address, self._port, self._socket.family)
 
     def set_links(self, links: Iterable[Link]) -> None:
         """Know this node's interfaces: nodes are expected in their subnets, too, and reached over them."""

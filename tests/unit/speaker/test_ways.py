@@ -90,3 +90,13 @@ def test_a_node_in_trouble_is_answered_at_an_address_that_only_it_has_stated(
     transport.put("node", b"heartbeat", in_trouble=True, met=True)
     transport.flush()
     assert {name for name in (USUAL, OTHER) if sockets[name].receive(10)} == {USUAL}, "another node of the name"
+
+
+def test_what_a_node_has_stated_is_expected_as_a_source(sockets: dict[str, HeartbeatSocket]) -> None:
+    transport = sockets[OWN]
+    transport.set_addresses({"node": [USUAL]})
+    assert not transport.expects(OTHER)
+    transport.set_stated("stranger", (Address.parse(OTHER),))
+    assert not transport.expects(OTHER)
+    transport.set_stated("node", (Address.parse(OTHER),))
+    assert transport.expects(OTHER)
