@@ -66,11 +66,10 @@ class Search:
                 yield claim
 
     def _first_free(self, pool: Pool, owned: AddressRange) -> Address | None:
-        found = _lowest_free(pool, owned, self.ledger, owned.first)
-        left = self.pass_over
-        while found is not None and left > 0:
-            found, left = _lowest_free(pool, owned, self.ledger, found.value + 1) or found, left - 1
-        return found
+        if not self.pass_over:
+            return _lowest_free(pool, owned, self.ledger, owned.first)
+        found = tuple(islice(_free(pool, owned, self.ledger), self.pass_over + 1))
+        return found[-1] if found else None
 
 
 def next_free(pool: Pool, ledger: Ledger, family: Family, *, count: int) -> tuple[Address, ...]:
