@@ -94,9 +94,9 @@ def _registered() -> Iterator[EntryPoint]:
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    from importlib.metadata import version  # noqa: PLC0415
-
     if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version  # noqa: PLC0415  loads the e-mail package, and sockets
+
         click.echo(f"admitlb, version {version('admitlb')}")
         ctx.exit()
 

@@ -85,8 +85,7 @@ class Manifests:
 
     def _retired(self, origin: InputDocument) -> Manifest | None:
         """Refuse what looks like a kind of ours and is none; documents of others are passed over."""
-        kinds = self._schemas.kinds()
-        remedy = remedy_for(origin.content, namespace=self._namespace, kinds=kinds)
+        remedy = remedy_for(origin.content, namespace=self._namespace, kinds=self._schemas.kinds)
         if remedy is None:
             return None
         kind = Kind("", "", str(origin.content.get("kind")), namespaced=True, schema={})

@@ -6,7 +6,7 @@ MetalLB: website/content/release-notes (0.13: objects instead of a ConfigMap; 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from allocator.objects.document import Document
 
@@ -23,10 +23,10 @@ _OLD_CONFIGURATION = re.compile(r"^\s*[\"']?(?:address-pools|bgp-communities)[\"
 _QUOTED_CHARACTERS = 60
 
 
-def remedy_for(document: Document, *, namespace: str, kinds: Collection[str]) -> str | None:
+def remedy_for(document: Document, *, namespace: str, kinds: Callable[[], Collection[str]]) -> str | None:
     """Say what to write instead of a document that nobody reads any more; None for all others.
 
-    `namespace` is the install namespace, `kinds` the names of the kinds there are in our groups.
+    `namespace` is the install namespace, `kinds` gives the names of the kinds there are in our groups.
     """
     kind = str(document.get("kind") or "")
     group, _, _ = str(document.get("apiVersion") or "").rpartition("/")
@@ -34,7 +34,7 @@ def remedy_for(document: Document, *, namespace: str, kinds: Collection[str]) ->
         return _OBJECTS_NOW if _is_old_configuration(document, namespace) else None
     if group not in _GROUPS or kind in _OPERATOR_KINDS:
         return None
-    return f"kind: {kind[:_QUOTED_CHARACTERS]} is no kind of {group}; {_successor(kind, kinds)}"
+    return f"kind: {kind[:_QUOTED_CHARACTERS]} is no kind of {group}; {_successor(kind, kinds())}"
 
 
 _OBJECTS_NOW = (

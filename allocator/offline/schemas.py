@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -78,12 +77,17 @@ class Kind:
 
 
 class Schemas:
-    """Every kind there are rules for, by group and kind."""
+    """Every kind there are rules for, by group and kind.
 
-    def __init__(self, kinds: Iterable[Kind]) -> None:
+    A definition is read when a kind of its name is asked for: most inputs have one or two kinds, and to read all
+    definitions takes longer than to check a document.
+    """
+
+    def __init__(self, kinds: Iterable[Kind], definitions: Iterable[str] = ()) -> None:
+        """`definitions` are CustomResourceDefinitions as text, in YAML, one or more of each."""
         self._kinds: dict[tuple[str, str], list[Kind]] = {}
-        for kind in kinds:
-            self._kinds.setdefault((kind.group, kind.kind), []).append(kind)
+        self._add(kinds)
+        self._unread = list(definitions)
 
     @classmethod
     def shipped(cls) -> Self:
@@ -92,32 +96,44 @@ class Schemas:
             Kind("", "v1", kind, namespaced=namespaced, schema=schema)
             for kind, (namespaced, schema) in BUILTIN.items()
         )
-        return cls([*builtin, *_definitions(MANIFESTS / "crds")])
+        files = sorted((MANIFESTS / "crds").glob("*.yaml"))
+        return cls(builtin, [file.read_text(encoding="utf-8") for file in files])
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds of our own groups."""
-        return frozenset(kind for group, kind in self._kinds if group)
+        self._read_definitions("")
+        return frozenset(kind for (group, kind), versions in self._kinds.items() if group and versions)
 
     def versions(self, document: Document) -> list[Kind]:
         """Return the kind of a document in every version that is served; empty for kinds of others."""
-        group = str(document.get("apiVersion") or "").rpartition("/")[0]
-        return self._kinds.get((group, str(document.get("kind"))), [])
+        group, kind = str(document.get("apiVersion") or "").rpartition("/")[0], str(document.get("kind"))
+        if (group, kind) not in self._kinds:
+            self._read_definitions(f"kind: {kind}\n")
+        return self._kinds.setdefault((group, kind), [])
+
+    def _add(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            self._kinds.setdefault((kind.group, kind.kind), []).append(kind)
+
+    def _read_definitions(self, said: str) -> None:
+        """Read the definitions in whose text it says so, in their order."""
+        for text in [text for text in self._unread if said in text]:
+            self._unread.remove(text)
+            self._add(_defined(text))
 
 
-def _definitions(folder: Path) -> Iterator[Kind]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    for file in sorted(folder.glob("*.yaml")):
-        for definition in yaml.load_all(file.read_text(encoding="utf-8"), Loader=loader):
-            spec = definition["spec"]
-            for version in spec["versions"]:
-                if version["served"]:
-                    yield Kind(
-                        spec["group"],
-                        version["name"],
-                        spec["names"]["kind"],
-                        namespaced=spec["scope"] == "Namespaced",
-                        schema=version["schema"]["openAPIV3Schema"],
-                    )
+def _defined(text: str) -> Iterator[Kind]:
+    for definition in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        spec = definition["spec"]
+        for version in spec["versions"]:
+            if version["served"]:
+                yield Kind(
+                    spec["group"],
+                    version["name"],
+                    spec["names"]["kind"],
+                    namespaced=spec["scope"] == "Namespaced",
+                    schema=version["schema"]["openAPIV3Schema"],
+                )
 
 
 def _pruned(value: Any, schema: Schema, path: str, unknown: list[Problem]) -> Any:

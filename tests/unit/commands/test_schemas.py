@@ -38,6 +38,22 @@ def test_every_shipped_definition_is_applied() -> None:
         ]
 
 
+def test_a_definition_is_read_when_its_kind_is_asked_for_and_not_before() -> None:
+    (text,) = (file.read_text() for file in SHIPPED.glob("*_ipaddresspools.yaml"))
+    schemas = Schemas((), ["kind: Unreadable\n{", text])
+    assert schemas.versions({"apiVersion": "apps/v1", "kind": "Deployment"}) == []
+    assert [kind.kind for kind in schemas.versions(pool("p"))] == ["IPAddressPool"]
+    with pytest.raises(yaml.YAMLError):
+        schemas.kinds()
+
+
+def test_kinds_that_others_have_are_none_of_ours() -> None:
+    schemas = Schemas.shipped()
+    schemas.versions({"apiVersion": "metallb.io/v1beta1", "kind": "AddressPool"})
+    assert "AddressPool" not in schemas.kinds()
+    assert {"IPAddressPool", "BGPPeer", "IPAllocation"} < schemas.kinds()
+
+
 def test_a_build_packs_exactly_the_shipped_definitions(tmp_path: Path) -> None:
     """There is one copy in the tree; this is what keeps a wheel from carrying another."""
     argv = [
