@@ -151,6 +151,8 @@ def test_the_api_server_killed_and_restarted_keeps_every_address(admitlb: Instal
 def test_a_service_created_again_before_its_release_is_seen_keeps_others_off_its_new_ports(
     admitlb: Installation,
 ) -> None:
+    # A sharing Service goes to the lowest address that is free or may be shared: none that cools may come free below.
+    admitlb.release_all()
     key = {"metallb.io/allow-shared-ip": "again"}
 
     def create(name: str, port: int) -> str:
