@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 # Everything that starts control-plane processes runs in namespaces of its own, and vanishes with them.
 LAB := $(PY) -m tests.lab.enter --
-PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+PYTEST := $(PY) -m pytest -p tests.failures $(PYTEST_ARGS)
 # How many test files run side by side, each in a lab of its own.
 CORES := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 WORKERS ?= $(CORES)
@@ -156,6 +156,8 @@ format: $(INSTALLED) ## Bring the code into its one form
 .PHONY: setup
 setup: $(INSTALLED) ## Install all that tests and demo need (they do this themselves)
 	$(PY) -m tests.lab.binaries
+	@# A program of ours starts in two thirds of the time; PYTHONDONTWRITEBYTECODE may keep each from writing its own.
+	$(PY) -m compileall -q allocator speaker webhook tests
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@python=; \

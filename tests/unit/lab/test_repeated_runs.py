@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *arguments: str) -> str:
     """Run the tests in `folder` as `make test` does, and return what pytest prints; some of them fail."""
-    plugins = ("-p", "xdist", "-p", "tests.durations", "--numprocesses", "1")
+    plugins = ("-p", "xdist", "-p", "tests.failures", "-p", "tests.durations", "--numprocesses", "1")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *plugins, *arguments],
         cwd=folder,
@@ -55,7 +55,12 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_what_passes_when_repeated_is_named_and_written_down_and_the_summary_stays_last(folder: Path) -> None:
-    run(folder)
+    printed = run(folder).splitlines()
+    first_of_the_end = next(number for number, line in enumerate(printed) if " FAILURES " in line)
+    assert [line for line in printed[:first_of_the_end] if line.startswith("FAILED")] == [
+        "FAILED test_three.py::test_fails_at_first (gw0 call): assert False",
+        "FAILED test_three.py::test_is_broken (gw0 call): assert False",
+    ], "each is named when it fails"
     taken = read(folder / LATEST)
     assert taken.keys() == {"test_three.py"}
     assert known(folder)["test_three.py"] == taken["test_three.py"]
