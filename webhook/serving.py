@@ -35,6 +35,9 @@ KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 10
 """For requests in flight and idle connections, once the drain is over."""
 
+_NOTIFY_SECONDS = 0.5
+"""gunicorn notifies with every turn of its loop, several times a request."""
+
 _PR_SET_PDEATHSIG = 1
 FATAL = 3
 """A worker's exit code that ends its parent with the same code instead of being replaced (gunicorn's own)."""
@@ -151,9 +154,14 @@ class ReviewWorker(PatientWorker):
     """The worker of this program: lets in what has a token, watches its component and takes leave slowly."""
 
     _drained_at: float | None = None
+    _notified_at = float("-inf")
 
     def notify(self) -> None:
         """Let the parent know that the main loop runs, and look after the component; about once a second."""
+        now = time.monotonic()
+        if now < self._notified_at + _NOTIFY_SECONDS:
+            return
+        self._notified_at = now
         super().notify()
         component = self.app.component
         if component is None or not self.alive:
@@ -163,7 +171,7 @@ class ReviewWorker(PatientWorker):
             logs.flush()
             # Not sys.exit: it would wait for serving threads, which may wait for the dead one.
             os._exit(FATAL)
-        if self._drained_at is not None and time.monotonic() >= self._drained_at:
+        if self._drained_at is not None and now >= self._drained_at:
             super().handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -206,7 +214,7 @@ class ReviewWorker(PatientWorker):
         if route is None:
             conn.sock.sendall(self.refusal())
             return False
-        without_token = not self.identifies(req.path)
+        without_token = route == req.path
         req.path, req.uri = route, f"{route}?{req.query}" if req.query else route
         if self._drained_at is not None or without_token:
             req.force_close()

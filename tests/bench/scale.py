@@ -135,11 +135,12 @@ class _LargeCluster:
         wait_until(lambda: self._service("pending")["status"].get("conditions"), 15, "it is known to be pending")
         time.sleep(_QUIET_SECONDS)
         [claim] = cluster.list(IP_ALLOCATIONS)["items"]
-        self._pending = self._service("pending")
         installation.webhooks[1].take_part(False)
         wait_endpoints(self._control_plane, {installation.webhooks[0].port})
         # It would make Endpoints and service accounts for all that comes now.
         self._control_plane.kill(CONTROLLER_MANAGER)
+        # As an update ends it: its Lease is released, and nobody waits for that to expire.
+        installation.reconcilers[0].terminate(10.0)
         installation.stop()
         store(self._control_plane, _namespaces())
         store(self._control_plane, _nodes())
@@ -170,8 +171,13 @@ class _LargeCluster:
         return ready
 
     def fill_pending(self) -> None:
-        """Add Services that wait for a pool."""
-        store(self._control_plane, _pending(self._pending))
+        """Add Services that wait for a pool.
+
+        By the API server: stored below it by the hundred, its own watch stops while programs follow it.
+        """
+        for number in range(_PENDING):
+            pending = service(f"pending-{number}", {"metallb.io/address-pool": "later"})
+            self._cluster.create(SERVICES, pending, NAMESPACE)
         self._settle()
 
     def create_service(self) -> None:
@@ -332,28 +338,17 @@ def _claims(template: Object) -> Iterator[tuple[str, Object]]:
 def _services(template: Object) -> Iterator[tuple[str, Object]]:
     text = json.dumps(template)
     [was] = ingress(template)
+    of_pool = template["metadata"]["annotations"][FROM_POOL_ANNOTATION]
     for number in range(_SERVICES):
         namespace, name, address, home = _placed(number)
-        made = _alike(json.loads(text.replace(was, address)), name, namespace)
-        made["metadata"]["annotations"][FROM_POOL_ANNOTATION] = home
+        # The pool is in an annotation and in the condition's message: nothing is left to repair at the start.
+        made = _alike(json.loads(text.replace(was, address).replace(of_pool, home)), name, namespace)
         made["spec"]["clusterIP"] = str(IPv4Address(_FIRST_CLUSTER_IP + number))
         made["spec"]["clusterIPs"] = [made["spec"]["clusterIP"]]
         made["spec"]["selector"] = {"app": name}
         for port in made["spec"]["ports"]:
             port.pop("nodePort", None)
         yield f"services/specs/{namespace}/{name}", made
-
-
-def _pending(template: Object) -> Iterator[tuple[str, Object]]:
-    text = json.dumps(template)
-    for number in range(_PENDING):
-        name = f"pending-{number}"
-        made = _alike(json.loads(text.replace("default/pending", f"default/{name}")), name)
-        made["spec"]["clusterIP"] = str(IPv4Address(_FIRST_CLUSTER_IP + _SERVICES + number))
-        made["spec"]["clusterIPs"] = [made["spec"]["clusterIP"]]
-        for port in made["spec"]["ports"]:
-            port.pop("nodePort", None)
-        yield f"services/specs/{NAMESPACE}/{name}", made
 
 
 def _alike(template: Object, name: str, namespace: str | None = None) -> Object:
