@@ -139,8 +139,9 @@ class _LargeCluster:
         wait_endpoints(self._control_plane, {installation.webhooks[0].port})
         # It would make Endpoints and service accounts for all that comes now.
         self._control_plane.kill(CONTROLLER_MANAGER)
-        # As an update ends it: its Lease is released, and nobody waits for that to expire.
-        installation.reconcilers[0].terminate(10.0)
+        # As an update ends them: the last one hands the Lease back, and nobody waits for that to expire.
+        for reconciler in installation.reconcilers:
+            reconciler.terminate(10.0)
         installation.stop()
         store(self._control_plane, _namespaces())
         store(self._control_plane, _nodes())
