@@ -16,14 +16,19 @@ fi
 [[ -e $cache/companions/prometheus ]] || once "Prometheus: a minute"
 compgen -G "$cache/roots/*frr" >/dev/null || once "FRR of two Debian releases, and BIRD: a minute or two (left out where Debian's archive is not reached)"
 
-# Seconds by file, as an idle machine of two cores took them; what runs alone is in tests/side_by_side.py.
-alone=$(sed -n '/^ALONE = (/,/^)/s/^ *"\(.*\)",$/\1/p' tests/side_by_side.py | tr '\n' ' ')
-awk -v alone="$alone" -v workers="$workers" '
-    BEGIN { count = split(alone, prefixes, " ") }
-    { in_turn = 0; for (i = 1; i <= count; i++) if (index($2, prefixes[i]) == 1) in_turn = 1
-      if (in_turn) { last += $1; lasts++ } else { first += $1; files++ } }
+# Seconds by file, as an idle machine of two cores took them; what runs how is in tests/side_by_side.py.
+files_of() { sed -n "/^$1 = (/,/^\"\"\"/p" tests/side_by_side.py | grep -o '"tests/[^"]*"' | tr -d '"' | tr '\n' ' '; }
+awk -v alone="$(files_of ALONE)" -v labs="$(files_of LABS)" -v workers="$workers" '
+    function is_in(file, prefixes, count,    i) {
+        for (i = 1; i <= count; i++) if (index(file, prefixes[i]) == 1) return 1
+        return 0
+    }
+    BEGIN { count = split(alone, prefixes, " "); clusters = split(labs, cluster, " ") }
+    is_in($2, prefixes, count) { first += $1; firsts++; next }
+    { rest += $1; files++; if (is_in($2, cluster, clusters)) one_by_one += $1 }
     END {
-        printf "  tests: %d files, %d side by side, each in namespaces of its own: about %d min on two idle cores;\n", files, workers, first / workers / 60 + 0.5
-        printf "         then %d that measure time, one after the other: about %d min\n", lasts, last / 60 + 0.5
+        side = rest / workers > one_by_one ? rest / workers : one_by_one
+        printf "  tests: %d files: first %d that measure time, one after the other: about %d min on two idle cores;\n", firsts + files, firsts, first / 60 + 0.5
+        printf "         then %d side by side, each in namespaces of its own: about %d min\n", files, side / 60 + 0.5
     }' tests/durations.txt
 echo "  ends with the tests that took longest, and pytest's summary; what fails is repeated by: make test PYTEST_ARGS=--last-failed"

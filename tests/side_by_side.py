@@ -1,7 +1,9 @@
-"""A pytest plugin: runs test files side by side, each worker in a lab of its own; files that measure time run alone.
+"""A pytest plugin: runs test files side by side, each worker in a lab of its own, and in turn what cannot be.
 
 Used by `make test` together with pytest-xdist, whose workers it places behind `tests.lab.enter`: ports, interfaces
-and processes of one are invisible to the others. The longest files start first, by what `tests.durations` wrote down.
+and processes of one are invisible to the others. First one worker runs what must be alone. Then it runs what needs a
+whole cluster of nodes, file by file, while the others run all else, the longest files first by what `tests.durations`
+wrote down; at last it helps them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from enum import IntEnum
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -20,17 +23,24 @@ ALONE = (
     "tests/chaos/",
     "tests/cluster/test_handover.py",
     "tests/cluster/test_webhook_serving.py",
-    "tests/demo/",
-    "tests/endtoend/",
-    "tests/frr/driver/",
-    "tests/frr/supervisor/",
+    "tests/endtoend/test_burning_cores.py",
+    "tests/endtoend/test_dead_lan.py",
+    "tests/endtoend/test_failover.py",
     "tests/soak/",
     "tests/wire/",
 )
-"""Files, and folders, whose tests judge how long something takes, or that use the lab, of which a worker has one.
+"""Files, and folders, whose tests judge fractions of seconds, or load every core."""
 
-Three labs beside one another on two cores cost the API server of each its deadlines.
-"""
+LABS = ("tests/demo/", "tests/endtoend/")
+"""What starts nodes and all that runs on them: two at a time on two cores cost API servers their deadlines."""
+
+
+class Kind(IntEnum):
+    """What may run beside a file, in the order of a run."""
+
+    ALONE = 0
+    LAB = 1
+    OTHER = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,53 +71,72 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySid
     return SideBySide(config, log)
 
 
-def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[bool, float]:
-    """Return what to sort a test by, given the seconds of each file: the longest first, what runs alone last.
+def kind_of(nodeid: str) -> Kind:
+    """Return what the test, or the file, is."""
+    if nodeid.startswith(ALONE):
+        return Kind.ALONE
+    return Kind.LAB if nodeid.startswith(LABS) else Kind.OTHER
 
-    That stays in the order of the command line: what has interfaces of its own comes before the lab, whose hosts stay
-    until its worker ends.
+
+def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Kind, float]:
+    """Return what to sort a test by, given the seconds of each file: of what has no order, the longest first.
+
+    What one worker runs stays in the order of the command line: what has interfaces of its own comes before the lab,
+    whose hosts have the same names.
     """
-    return (True, 0.0) if is_alone(nodeid) else (False, -seconds.get(file_of(nodeid), UNKNOWN_SECONDS))
-
-
-def is_alone(nodeid: str) -> bool:
-    """Return whether the test, or the file, runs while no other does."""
-    return nodeid.startswith(ALONE)
+    kind = kind_of(nodeid)
+    return kind, -seconds.get(file_of(nodeid), UNKNOWN_SECONDS) if kind is Kind.OTHER else 0.0
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types for it
-    """Hands out test files; once only those are left that run alone, one worker runs them after the others ended.
+    """Hands out test files: to one worker those that run alone, then the labs; to all of them the others.
 
-    A worker runs its last test only when it is given another one or is told to end: those that get no more files
-    are told so at once, the one that stays waits for them.
+    A worker runs its last test only when it is given another one or is told to end. So the one that runs what is
+    alone has the next file already when the others begin, and who gets no more files is told so at once.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         return file_of(nodeid)
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
-        """Take note of a test that has ended, which may be what the files that run alone waited for."""
+        """Take note of a test that has ended, which may be the last that ran alone."""
         super().mark_test_complete(node, item_index, duration)
-        if self._only_alone_left:
+        if kind_of(self.collection[item_index]) is Kind.ALONE:
             for other in self.nodes:
-                self._reschedule(other)
-
-    @property
-    def _only_alone_left(self) -> bool:
-        return bool(self.workqueue) and is_alone(next(iter(self.workqueue)))
+                if other is not node:
+                    self._reschedule(other)
 
     def _reschedule(self, node: WorkerController) -> None:
-        if self._only_alone_left and node is not self._staying:
+        if self.workqueue and self._next_for(node) is None and not self._alone_left:
             node.shutdown()
         else:
             super()._reschedule(node)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        others_run = any(self._pending_of(self.assigned_work[one]) for one in self.nodes if one is not node)
-        if self._only_alone_left and (others_run or node is not self._staying):
-            return
-        super()._assign_work_unit(node)
+        scope = self._next_for(node)
+        if scope is not None:
+            # What the base class hands out is the first.
+            self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
+
+    def _next_for(self, node: WorkerController) -> str | None:
+        """Return the next file that the worker may be given now."""
+        if node is self._first:
+            return min(self.workqueue, key=kind_of, default=None)
+        if self._alone_left:
+            return None
+        return next((scope for scope in self.workqueue if kind_of(scope) is Kind.OTHER), None)
 
     @property
-    def _staying(self) -> WorkerController | None:
+    def _alone_left(self) -> bool:
+        """Whether anything is left, or runs, that has to be alone."""
+        running = (
+            kind_of(scope) is Kind.ALONE and not all(tests.values())
+            for units in self.assigned_work.values()
+            for scope, tests in units.items()
+        )
+        return any(kind_of(scope) is Kind.ALONE for scope in self.workqueue) or any(running)
+
+    @property
+    def _first(self) -> WorkerController | None:
         return next((one for one in self.nodes if not one.shutting_down), None)

@@ -1,4 +1,4 @@
-"""One cluster in a box for the whole session; tests leave it as they found it, or the next file gets another."""
+"""One cluster in a box for the whole folder; tests leave it as they found it, or the next file gets another."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Labs:
         self._lab = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     frr = find_frr_image(tmp_path_factory.mktemp("frr-image"))
     labs = Labs({NAME: frr} if frr is not None else {})

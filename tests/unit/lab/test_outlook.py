@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tests.durations import COMMITTED, read
-from tests.side_by_side import is_alone
+from tests.side_by_side import Kind, kind_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,12 +47,19 @@ def test_a_machine_without_programs_hears_of_each_and_one_that_has_them_of_none(
 
 def test_it_counts_what_runs_alone(tmp_path: Path) -> None:
     (line,) = (line for line in outlook(tmp_path) if "one after the other" in line)
-    assert f"then {sum(map(is_alone, read(COMMITTED)))} that measure time" in line
+    alone = [file for file in read(COMMITTED) if kind_of(file) is Kind.ALONE]
+    assert f"first {len(alone)} that measure time" in line
+
+
+def test_with_any_number_of_workers_it_takes_as_long_as_the_labs_do(tmp_path: Path) -> None:
+    labs = sum(seconds for file, seconds in read(COMMITTED).items() if kind_of(file) is Kind.LAB)
+    assert side_by_side_minutes(tmp_path, workers=100) == int(labs / 60 + 0.5) > 0
 
 
 def test_more_workers_take_less_time(tmp_path: Path) -> None:
-    def minutes(workers: int) -> int:
-        (line,) = (line for line in outlook(tmp_path, workers=workers) if "side by side" in line)
-        return int(line.partition("about ")[2].split()[0])
+    assert side_by_side_minutes(tmp_path, workers=1) > side_by_side_minutes(tmp_path, workers=4) > 0
 
-    assert minutes(1) > minutes(4) > 0
+
+def side_by_side_minutes(home: Path, *, workers: int) -> int:
+    (line,) = (line for line in outlook(home, workers=workers) if "side by side" in line)
+    return int(line.partition("about ")[2].split()[0])

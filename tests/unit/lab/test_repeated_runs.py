@@ -11,7 +11,7 @@ import pytest
 
 from tests.durations import LATEST, known, read
 from tests.flaky import RECORD
-from tests.side_by_side import ALONE, order
+from tests.side_by_side import ALONE, LABS, order
 
 ROOT = Path(__file__).parents[3]
 TESTS = """
@@ -77,25 +77,21 @@ def test_what_passes_when_repeated_is_named_and_written_down_and_the_summary_sta
     assert read(folder / LATEST) == {"test_three.py": 12.0}
 
 
-def test_the_longest_files_are_first_and_what_runs_alone_is_last() -> None:
+def test_what_is_alone_comes_first_then_the_labs_then_the_longest_files() -> None:
     seconds = {"tests/cluster/test_a.py": 3.0, "tests/cluster/test_b.py": 30.0, f"{ALONE[1]}": 60.0}
-    tests = [
+    in_order = [
         f"{ALONE[0]}test_run.py::test_1",
         f"{ALONE[1]}::test_1",
-        "tests/unit/test_unknown.py::test_1",
-        "tests/cluster/test_a.py::test_1",
+        f"{LABS[1]}test_lab.py::test_1",
+        f"{LABS[0]}test_demo.py::test_1",
         "tests/cluster/test_b.py::test_2",
         "tests/cluster/test_b.py::test_1",
+        "tests/unit/test_unknown.py::test_1",
+        "tests/cluster/test_a.py::test_1",
     ]
-    assert sorted(tests, key=lambda nodeid: order(nodeid, seconds)) == [
-        "tests/cluster/test_b.py::test_2",
-        "tests/cluster/test_b.py::test_1",
-        "tests/unit/test_unknown.py::test_1",
-        "tests/cluster/test_a.py::test_1",
-        f"{ALONE[0]}test_run.py::test_1",
-        f"{ALONE[1]}::test_1",
-    ], "what runs alone stays in the order that it is given in"
+    given = [in_order[number] for number in (6, 0, 2, 1, 7, 4, 3, 5)]
+    assert sorted(given, key=lambda nodeid: order(nodeid, seconds)) == in_order, "one worker's stay as they are given"
 
 
 def test_whatever_is_named_is_there() -> None:
-    assert [path for path in ALONE if not (ROOT / path).exists()] == []
+    assert [path for path in (*ALONE, *LABS) if not (ROOT / path).exists()] == []

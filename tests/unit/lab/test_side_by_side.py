@@ -1,8 +1,9 @@
-"""The scheduler of `make test`, over simulated workers: everything runs once, and what measures time runs alone."""
+"""The scheduler of `make test`, over simulated workers: everything runs once, what measures time alone, one lab."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from tests.side_by_side import ALONE, SideBySide, is_alone, order
+from tests.side_by_side import ALONE, LABS, Kind, SideBySide, kind_of, order
 
 
 @dataclass(eq=False)
@@ -51,6 +52,8 @@ class Run:
         self.workers = [Worker(f"gw{number}") for number in range(workers)]
         self.chance = chance
         self.ended: list[str] = []
+        self.ended_by: dict[Worker, list[str]] = {worker: [] for worker in self.workers}
+        self.most_at_once = 0
 
     def go(self) -> None:
         for worker in self.workers:
@@ -59,11 +62,14 @@ class Run:
             self.scheduler.add_node_collection(worker, self.collection)
         self.scheduler.schedule()
         while running := [worker for worker in self.workers if worker.runs is not None]:
-            tests = [self.collection[worker.queue[0]] for worker in running]
-            assert len(tests) == 1 or not any(map(is_alone, tests)), tests
+            kinds = Counter(kind_of(self.collection[worker.queue[0]]) for worker in running)
+            assert not kinds[Kind.ALONE] or kinds.total() == 1, kinds
+            assert kinds[Kind.LAB] <= 1, kinds
+            self.most_at_once = max(self.most_at_once, kinds.total())
             worker = self.chance.choice(running)
             index = worker.queue.pop(0)
             self.ended.append(self.collection[index])
+            self.ended_by[worker].append(self.collection[index])
             self.scheduler.mark_test_complete(worker, index)
             if self.scheduler.tests_finished:
                 for each in self.workers:
@@ -73,14 +79,13 @@ class Run:
                     self.scheduler.remove_node(each)
 
 
-FOLDERS = {False: "tests/unit/", True: ALONE[0]}
-"""By whether what is in it runs alone."""
-FILES = st.lists(st.tuples(st.booleans(), st.integers(1, 6)), min_size=1, max_size=8)
+FOLDERS = {Kind.ALONE: ALONE[0], Kind.LAB: LABS[0], Kind.OTHER: "tests/unit/"}
+FILES = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 6)), min_size=1, max_size=8)
 
 
-def collected(*files: tuple[bool, int]) -> list[str]:
+def collected(*files: tuple[Kind, int]) -> list[str]:
     """So many tests in a file of each kind, in the order of a run."""
-    named = [(f"{FOLDERS[alone]}test_{number}.py", tests) for number, (alone, tests) in enumerate(files)]
+    named = [(f"{FOLDERS[kind]}test_{number}.py", tests) for number, (kind, tests) in enumerate(files)]
     return sorted(
         (f"{file}::test_{number}" for file, tests in named for number in range(tests)),
         key=lambda nodeid: order(nodeid, {}),
@@ -89,8 +94,8 @@ def collected(*files: tuple[bool, int]) -> list[str]:
 
 @settings(deadline=None)
 @given(FILES, st.integers(1, 4), st.randoms(use_true_random=False))
-def test_everything_runs_once_and_what_measures_time_alone(
-    files: list[tuple[bool, int]], workers: int, chance: random.Random
+def test_everything_runs_once_what_measures_time_alone_and_one_lab_at_a_time(
+    files: list[tuple[Kind, int]], workers: int, chance: random.Random
 ) -> None:
     collection = collected(*files)
     run = Run(workers, collection, chance)
@@ -98,3 +103,18 @@ def test_everything_runs_once_and_what_measures_time_alone(
     run.go()
 
     assert sorted(run.ended) == sorted(collection)
+
+
+def test_a_lab_has_other_files_beside_it_and_its_worker_helps_afterwards() -> None:
+    collection = collected((Kind.ALONE, 2), (Kind.LAB, 3), *[(Kind.OTHER, 3)] * 9)
+    run = Run(2, collection, random.Random(1))
+
+    run.go()
+
+    assert run.most_at_once == 2
+    kinds = [kind_of(nodeid) for nodeid in run.ended]
+    assert kinds[:2] == [Kind.ALONE] * 2
+    last_lab = max(number for number, kind in enumerate(kinds) if kind is Kind.LAB)
+    assert Kind.OTHER in kinds[2:last_lab]
+    helper = run.workers[0]
+    assert any(kind_of(nodeid) is Kind.OTHER for nodeid in run.ended_by[helper])
