@@ -3,7 +3,7 @@
 Used by `make test` together with pytest-xdist, whose workers it places behind `tests.lab.enter`: ports, interfaces
 and processes of one are invisible to the others. First one worker runs what must be alone. Then it runs what needs a
 whole cluster of nodes, file by file, while the others run all else, the longest files first by what `tests.durations`
-wrote down; at last it helps them.
+wrote down; at last it helps them. All that the others start yields to it: nodes and what watches them are on time.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ LABS = ("tests/demo/", "tests/endtoend/")
 """What starts nodes and all that runs on them: two at a time on two cores cost API servers their deadlines."""
 
 
+NICENESS = 5
+"""Of the workers beside the first and of all that they start: a third of a program's share of a processor."""
+
+
 class Kind(IntEnum):
     """What may run beside a file, in the order of a run."""
 
@@ -53,7 +57,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     workers = config.getoption("workers")
     if workers and not hasattr(config, "workerinput"):
         inside = shlex.join([sys.executable, "-m", "tests.lab.enter", "--", sys.executable])
-        config.option.tx = [f"popen//python={inside}"] * workers
+        beside = shlex.join(["nice", f"--adjustment={NICENESS}"])
+        config.option.tx = [f"popen//python={inside}", *[f"popen//python={beside} {inside}"] * (workers - 1)]
         config.option.dist = "loadscope"
         config.option.loadscopereorder = False
         config.option.usepdb = False
@@ -139,4 +144,5 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
 
     @property
     def _first(self) -> WorkerController | None:
-        return next((one for one in self.nodes if not one.shutting_down), None)
+        running = (one for one in self.nodes if not one.shutting_down)
+        return min(running, key=lambda one: one.gateway.id, default=None)

@@ -79,8 +79,8 @@ class Kind:
 class Schemas:
     """Every kind there are rules for, by group and kind.
 
-    A definition is read when a kind of its name is asked for: most inputs have one or two kinds, and to read all
-    definitions takes longer than to check a document.
+    A CustomResourceDefinition is read when a kind of its name is asked for: most inputs have one or two kinds, and
+    to read all CRDs takes longer than to check a document.
     """
 
     def __init__(self, kinds: Iterable[Kind], definitions: Iterable[str] = ()) -> None:
@@ -116,7 +116,7 @@ class Schemas:
             self._kinds.setdefault((kind.group, kind.kind), []).append(kind)
 
     def _read_definitions(self, said: str) -> None:
-        """Read the definitions in whose text it says so, in their order."""
+        """Read the CRDs in whose text it says so, in their order."""
         for text in [text for text in self._unread if said in text]:
             self._unread.remove(text)
             self._add(_defined(text))

@@ -23,6 +23,15 @@ _TAIL_BYTES = 4000
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawn")
 
 
+def _pass_niceness_on(pid: int) -> None:
+    """Have a new session yield as this process does: where sessions share by sched_autogroup, niceness ends there."""
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    if niceness > 0:
+        # It may have ended, and a kernel without autogroups knows of the niceness already.
+        with suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+
+
 class ProcessDied(AssertionError):
     """A program ended while something was expected of it; the message carries the end of its log."""
 
@@ -63,7 +72,7 @@ class Process:
     def _spawn(self, command: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            return subprocess.Popen(
+            started = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -72,6 +81,8 @@ class Process:
                 cwd=cwd,
                 start_new_session=True,
             )
+        _pass_niceness_on(started.pid)
+        return started
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,48 @@
+"""Who yields to whom in `make test`: all that the workers beside the first start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.side_by_side import NICENESS, pytest_cmdline_main
+
+ROOT = Path(__file__).parents[3]
+START = """
+import os, sys
+from pathlib import Path
+from tests.lab.processes import Process
+
+process = Process(["sleep", "60"], log=Path(sys.argv[1]))
+autogroup = Path(f"/proc/{process.pid}/autogroup")
+print(os.getpriority(os.PRIO_PROCESS, process.pid), autogroup.read_text() if autogroup.exists() else "none")
+process.sigkill()
+"""
+
+
+def test_a_session_of_its_own_yields_as_who_started_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["nice", f"--adjustment={NICENESS}", sys.executable, "-c", START, str(tmp_path / "log")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    niceness, autogroup = done.stdout.split(maxsplit=1)
+    assert int(niceness) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    assert autogroup.strip() == "none" or autogroup.split() == [autogroup.split()[0], "nice", niceness]
+
+
+def test_every_worker_but_the_first_is_nice() -> None:
+    option = SimpleNamespace(tx=[], dist="no", loadscopereorder=True, usepdb=True)
+    config: Any = SimpleNamespace(getoption=lambda _: 3, option=option)
+
+    pytest_cmdline_main(config)
+
+    assert ["nice" in one.partition("python=")[2].split()[0] for one in option.tx] == [False, True, True]
