@@ -35,22 +35,36 @@ class Scope:
         return router in self.routers and node in self.nodes
 
 
+@dataclass(slots=True)
+class _Lasting:
+    """Something that lasts, and the hops that have time until well after its end, those of `scope` beside them."""
+
+    scope: Scope
+    waiting: set[Hop]
+
+
 @dataclass
 class Expectation:
     """What has to be, for any thread; `_lock` guards all of it.
 
     A hop that changes may be either until `CHANGE_SECONDS` after the change is made. While something befalls a
     session, its hops may be anything, and for `RETURN_SECONDS` longer. While a node is slow to follow, its changes
-    have that time from its end on, and what does not change has to stay.
+    have that time from its end on, and what does not change has to stay. No bound that there is becomes shorter.
+
+    Where routers choose among nodes by what changes, a node that follows late makes the others' hops late: as long as
+    it is the better one, they are left out.
     """
 
     clock: Callable[[], float]
     patience: float = 1.0
     wanted: set[Hop] = field(default_factory=set)
     _due: dict[Hop, float] = field(default_factory=dict)
+    _chosen_due: dict[Hop, float] = field(default_factory=dict)
+    """The same of hops among which routers choose by the last such change."""
     _sessions_due: dict[tuple[str, str], float] = field(default_factory=dict)
-    _befallen: list[Scope] = field(default_factory=list)
-    _slow: list[Scope] = field(default_factory=list)
+    _changing: list[set[Hop]] = field(default_factory=list)
+    _befallen: list[_Lasting] = field(default_factory=list)
+    _slow: list[_Lasting] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -62,30 +76,35 @@ class Expectation:
         hops = set(after())
         with self._lock:
             changed = (self.wanted ^ hops).union(touched)
-            for hop in changed:
-                self._due[hop] = math.inf
+            self._changing.append(changed)
         try:
             yield
         finally:
             with self._lock:
                 self.wanted = hops
+                self._changing.remove(changed)
                 for hop in changed:
-                    self._set_due(hop, CHANGE_SECONDS)
+                    self._extend(hop, CHANGE_SECONDS)
+                for hop in touched:
+                    self._chosen_due[hop] = self._due[hop]
+                for lasting in (*self._befallen, *self._slow):
+                    lasting.waiting |= self._late(lasting.scope)
 
     @contextmanager
     def befalling(self, scope: Scope) -> Iterator[None]:
         """What happens in the block may end these sessions and take their routes away."""
         with self._lock:
-            self._befallen.append(scope)
+            befallen = _Lasting(scope, self._late(scope))
+            self._befallen.append(befallen)
         try:
             yield
         finally:
             with self._lock:
-                self._befallen.remove(scope)
+                self._befallen.remove(befallen)
+                hops = {hop for hop in {*self.wanted, *self._due} if scope.has(hop.router, hop.node)}
+                for hop in hops | befallen.waiting:
+                    self._extend(hop, RETURN_SECONDS)
                 until = self.clock() + RETURN_SECONDS * self.patience
-                for hop in {*self.wanted, *self._due}:
-                    if scope.has(hop.router, hop.node):
-                        self._due[hop] = max(until, self._due.get(hop, 0.0))
                 for router in scope.routers:
                     for node in scope.nodes:
                         self._sessions_due[router, node] = until
@@ -95,18 +114,16 @@ class Expectation:
         """What happens in the block keeps changes from arriving; what is there stays."""
         with self._lock:
             now = self.clock()
-            self._slow.append(scope)
-            for hop, due in self._due.items():
-                if due > now and scope.has(hop.router, hop.node):
-                    self._due[hop] = math.inf
+            pending = {hop for hop, due in self._due.items() if due > now and scope.has(hop.router, hop.node)}
+            slow = _Lasting(scope, pending | self._late(scope))
+            self._slow.append(slow)
         try:
             yield
         finally:
             with self._lock:
-                self._slow.remove(scope)
-                for hop, due in self._due.items():
-                    if due == math.inf and scope.has(hop.router, hop.node):
-                        self._set_due(hop, RETURN_SECONDS)
+                self._slow.remove(slow)
+                for hop in slow.waiting:
+                    self._extend(hop, RETURN_SECONDS)
 
     def wrong(self, router: str, seen: Iterable[Hop], at: float) -> set[Hop]:
         """Return the hops of a router that are there and may not be, or are not and have to."""
@@ -118,13 +135,14 @@ class Expectation:
     def may_move(self, router: str, address: str, at: float) -> bool:
         """Whether a router may change how it sends what is for an address."""
         with self._lock:
-            hops = {hop for hop in (*self.wanted, *self._due) if (hop.router, hop.address) == (router, address)}
+            known = {*self.wanted, *self._due}.union(*self._changing)
+            hops = {hop for hop in known if (hop.router, hop.address) == (router, address)}
             return any(self._may_be_anything(hop, at) for hop in hops)
 
     def may_reset(self, router: str, node: str, at: float) -> bool:
         """Whether a session may end or be down."""
         with self._lock:
-            if any(scope.has(router, node) for scope in self._befallen):
+            if any(each.scope.has(router, node) for each in self._befallen):
                 return True
             return at < self._sessions_due.get((router, node), 0.0)
 
@@ -136,21 +154,28 @@ class Expectation:
     def settled_at(self) -> float:
         """When the last of what may still be anything has to be as it is wanted; infinite while something lasts."""
         with self._lock:
-            if self._befallen or self._slow:
+            if self._changing or self._befallen or self._slow:
                 return math.inf
             return max((*self._due.values(), *self._sessions_due.values()), default=0.0)
 
     def _may_be_anything(self, hop: Hop, at: float) -> bool:
-        if any(scope.has(hop.router, hop.node) for scope in self._befallen):
+        if any(each.scope.has(hop.router, hop.node) for each in self._befallen):
+            return True
+        if any(hop in changed for changed in self._changing):
+            return True
+        if any(hop in each.waiting for each in (*self._befallen, *self._slow)):
             return True
         return at < self._due.get(hop, 0.0)
 
-    def _set_due(self, hop: Hop, seconds: float) -> None:
-        if any(scope.has(hop.router, hop.node) for scope in self._slow):
-            self._due[hop] = math.inf
-        else:
-            self._due[hop] = max(self.clock() + seconds * self.patience, _finite(self._due.get(hop, 0.0)))
+    def _extend(self, hop: Hop, seconds: float) -> None:
+        self._due[hop] = max(self.clock() + seconds * self.patience, self._due.get(hop, 0.0))
+        for slow in self._slow:
+            if slow.scope.has(hop.router, hop.node):
+                slow.waiting.add(hop)
 
-
-def _finite(due: float) -> float:
-    return 0.0 if due == math.inf else due
+    def _late(self, scope: Scope) -> set[Hop]:
+        """Return the hops among which routers choose at present, where one of them is of these sessions."""
+        now = self.clock()
+        chosen = {hop for hop, due in self._chosen_due.items() if due > now}
+        late = {(hop.router, hop.address) for hop in chosen if scope.has(hop.router, hop.node)}
+        return {hop for hop in chosen if (hop.router, hop.address) in late}

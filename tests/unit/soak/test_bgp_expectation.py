@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 import pytest
@@ -70,6 +72,39 @@ def test_slow_node_keeps_what_it_has_and_changes_late(expectation: Expectation, 
         assert expectation.wrong("r2", set(), clock.now) == {OTHER}
         assert not expectation.may_reset("r1", "a", clock.now)
     assert expectation.wrong("r1", {ONE, TWO}, clock.now + RETURN_SECONDS) == {ONE}
+
+
+def test_change_shortens_no_bound(expectation: Expectation, clock: Clock) -> None:
+    with expectation.befalling(OF_A):
+        pass
+    with expectation.changing(lambda: [ONE, TWO, OTHER], touched=[ONE]):
+        pass
+    assert expectation.wrong("r1", {TWO}, clock.now + RETURN_SECONDS - 1) == set()
+    assert expectation.wrong("r1", {TWO}, clock.now + RETURN_SECONDS) == {ONE}
+
+
+@pytest.mark.parametrize("lasts", [Expectation.befalling, Expectation.slow])
+@pytest.mark.parametrize("first", ["the change", "what keeps a node from following it"])
+def test_router_may_prefer_a_node_that_follows_late(
+    expectation: Expectation, clock: Clock, lasts: Callable[..., AbstractContextManager[None]], first: str
+) -> None:
+    with ExitStack() as running:
+        if first != "the change":
+            running.enter_context(lasts(expectation, OF_A))
+        with expectation.changing(lambda: [ONE, TWO, OTHER], touched=[ONE, TWO]):
+            pass
+        if first == "the change":
+            running.enter_context(lasts(expectation, OF_A))
+        clock.now += 1000
+        assert expectation.wrong("r1", {ONE}, clock.now) == set()
+    assert expectation.wrong("r1", {ONE}, clock.now + RETURN_SECONDS - 1) == set()
+    assert expectation.wrong("r1", {ONE}, clock.now + RETURN_SECONDS) == {TWO}
+
+
+def test_node_is_late_for_what_routers_choose_by_alone(expectation: Expectation, clock: Clock) -> None:
+    with expectation.befalling(OF_A), expectation.changing(lambda: [OTHER]):
+        pass
+    assert expectation.wrong("r1", {TWO}, clock.now + CHANGE_SECONDS) == {TWO}
 
 
 def test_route_moves_without_a_reason_unless_one_of_its_hops_changes(expectation: Expectation, clock: Clock) -> None:
