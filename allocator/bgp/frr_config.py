@@ -48,6 +48,9 @@ _ROUTER_LINES = (
     "no bgp default ipv4-unicast",
     "no bgp network import-check",
     "bgp graceful-restart preserve-fw-state",
+    # FRR waits 1 s and more for other sessions that get the same before a new one gets anything (bgpd/bgp_updgrp.h).
+    # Each of ours has a route-map of its own, so that none shares; without routes, 0 would leave out End-of-RIB.
+    "coalesce-time 1",
 )
 
 

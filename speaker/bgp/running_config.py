@@ -48,6 +48,7 @@ _ROUTER_SETTINGS = (
     "no bgp ebgp-requires-policy",
     "no bgp default ipv4-unicast",
     "no bgp network import-check",
+    "coalesce-time 1",
 )
 _ROUTE_MAP_COMMANDS = (
     "match tag",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from allocator.bgp.command import Daemon
 from allocator.bgp.desired import Difference
 from allocator.bgp.inputs import Peer
 from allocator.bgp.route_class import Attributes, Contribution, Prefix, RouteClass, merged, prefix_of
@@ -85,6 +87,13 @@ def test_one_more_prefix_is_one_update_wherever_it_sorts(site: Bed) -> None:
                     assert changes == {(str(extra), route_class is not None)}
             if route_class is not None:
                 assert updates(site) == (before[0] + 1, before[1] + 1)
+
+
+def test_new_session_waits_for_no_other_before_it_gets_its_routes(site: Bed) -> None:
+    """FRR's own wait is 1 s: for that long a router with a new session had no routes, or stale ones."""
+    announce(site, bird_peer(), router_peer())
+    groups = site.applying.applying.show(Daemon.BGPD, "show bgp ipv4 unicast update-groups").text
+    assert re.findall(r"Coalesce Time: (\d+)", groups) == ["1", "1"], groups
 
 
 def test_other_attributes_reach_both_routers_without_a_withdrawal(site: Bed) -> None:
