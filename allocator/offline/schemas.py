@@ -79,15 +79,15 @@ class Kind:
 class Schemas:
     """Every kind there are rules for, by group and kind.
 
-    A CustomResourceDefinition is read when a kind of its name is asked for: most inputs have one or two kinds, and
-    to read all CRDs takes longer than to check a document.
+    A CRD is read when a kind of its name is asked for: most inputs have one or two kinds, and to read all CRDs takes
+    longer than to check a document.
     """
 
-    def __init__(self, kinds: Iterable[Kind], definitions: Iterable[str] = ()) -> None:
-        """`definitions` are CustomResourceDefinitions as text, in YAML, one or more of each."""
+    def __init__(self, kinds: Iterable[Kind], crds: Iterable[str] = ()) -> None:
+        """`crds` are texts in YAML, of one CRD or more each."""
         self._kinds: dict[tuple[str, str], list[Kind]] = {}
         self._add(kinds)
-        self._unread = list(definitions)
+        self._unread = list(crds)
 
     @classmethod
     def shipped(cls) -> Self:
@@ -101,21 +101,21 @@ class Schemas:
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds of our own groups."""
-        self._read_definitions("")
+        self._read_crds("")
         return frozenset(kind for (group, kind), versions in self._kinds.items() if group and versions)
 
     def versions(self, document: Document) -> list[Kind]:
         """Return the kind of a document in every version that is served; empty for kinds of others."""
         group, kind = str(document.get("apiVersion") or "").rpartition("/")[0], str(document.get("kind"))
         if (group, kind) not in self._kinds:
-            self._read_definitions(f"kind: {kind}\n")
+            self._read_crds(f"kind: {kind}\n")
         return self._kinds.setdefault((group, kind), [])
 
     def _add(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
             self._kinds.setdefault((kind.group, kind.kind), []).append(kind)
 
-    def _read_definitions(self, said: str) -> None:
+    def _read_crds(self, said: str) -> None:
         """Read the CRDs in whose text it says so, in their order."""
         for text in [text for text in self._unread if said in text]:
             self._unread.remove(text)
@@ -123,8 +123,8 @@ class Schemas:
 
 
 def _defined(text: str) -> Iterator[Kind]:
-    for definition in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        spec = definition["spec"]
+    for crd in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        spec = crd["spec"]
         for version in spec["versions"]:
             if version["served"]:
                 yield Kind(

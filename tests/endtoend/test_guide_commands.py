@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from allocator.kube.client import Object
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ALLOCATIONS
 from tests.endtoend.transcripts import shell
 from tests.lab.lab import Lab
@@ -200,6 +202,29 @@ def test_an_external_ip_that_is_reachable_is_answered_for_by_a_node(site: Lab) -
     assert lines[2:] == ["  held by production/web from pool internal-production"]
 
 
+def test_every_speakers_container_can_ask_the_lan_who_answers(site: Lab) -> None:
+    """`kubectl exec`, from the node that announces the address too, which hears no answer of its own."""
+
+    def printed(pod: Object) -> str:
+        name = str(pod["metadata"]["name"])
+        words = ("exec", "-n", DEFAULT_NAMESPACE, name, "--", "admitlb", "who-has", IN_USE)
+        done = site.kubectl(*words, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.startswith(f"{IN_USE}: Answered\n")
+        return done.stdout
+
+    pods = {str(pod["spec"]["nodeName"]): pod for pod in site.pods(DEFAULT_NAMESPACE, "component=speaker")}
+    assert pods.keys() == set(site.nodes)
+    by_node = {
+        node: wait_until(partial(printed, pod), 60, f"{node} asks", retry_on=(AssertionError,))
+        for node, pod in pods.items()
+    }
+    (holder,) = {
+        name for text in by_node.values() for name in re.findall(r"^  (node-\d) .* answers on eth1 ", text, re.M)
+    }
+    assert f"  this machine, {holder} " in by_node[holder]
+
+
 def test_the_metrics_the_guide_names_are_served(site: Lab) -> None:
     """But for metallb_bgp_session_up: there is no BGP, and a session that cannot exist is not reported as down."""
 
@@ -218,6 +243,6 @@ def test_the_metrics_the_guide_names_are_served(site: Lab) -> None:
     assert re.search(rf'^metallb_layer2_requests_received\S*{{ip="{re.escape(IN_USE)}"}} [1-9]', scraped(9122), re.M)
 
 
-def _serves(pod: dict[str, object], port: int) -> bool:
+def _serves(pod: Object, port: int) -> bool:
     component = "speaker" if port == 9122 else "controller"
-    return str(pod["metadata"]["labels"]["component"]) == component  # type: ignore[index]
+    return str(pod["metadata"]["labels"]["component"]) == component

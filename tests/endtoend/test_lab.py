@@ -139,7 +139,7 @@ def test_a_pod_speaks_as_its_service_account_and_has_no_other_rights(lab: Lab) -
     lab.kubectl("delete", "pod", "-n", "lab-test", "robot", "--wait=true", "--timeout=10s")
 
 
-def test_kubectl_shows_what_a_container_wrote(lab: Lab) -> None:
+def test_kubectl_shows_what_a_container_wrote_and_runs_programs_in_it(lab: Lab) -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -160,6 +160,13 @@ def test_kubectl_shows_what_a_container_wrote(lab: Lab) -> None:
         "kubectl logs shows the last line",
     )
     assert lab.kubectl("logs", "-n", "lab-test", "writer").stdout == "one\ntwo\n"
+    # Beside the container's program: its input, its output apart, its exit code.
+    script = "cat; hostname; echo aside >&2; exit 3"
+    done = lab.kubectl(
+        "exec", "-i", "-n", "lab-test", "writer", "--", "sh", "-c", script, stdin="given\n", check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "given\nwriter\n"), done.stderr
+    assert "aside\n" in done.stderr
     lab.kubectl("delete", "pod", "-n", "lab-test", "writer", "--wait=true", "--timeout=10s")
 
 

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Container:
     start_again_at: float = 0.0
     quick_failures: int = 0
     prober: Prober | None = None
+    start_of_process: tuple[Start, dict[str, str], str] | None = None
+    """How the present process was started, its environment, and its network namespace; for `execute`."""
 
     @property
     def name(self) -> str:
@@ -109,15 +112,29 @@ class Container:
             log.warning(
                 "container.as_root", container=self.name, wanted=allowed.user, reason="no other user is mapped"
             )
+        environment = {**(image.environment if image else base_environment()), **env}
         self.process = Process(
-            start.command(command),
-            name=self.name,
-            log=self.log,
-            env={**(image.environment if image else base_environment()), **env},
-            netns=netns,
-            cwd=PROJECT,
+            start.command(command), name=self.name, log=self.log, env=environment, netns=netns, cwd=PROJECT
         )
         self.pidfd = os.pidfd_open(self.process.pid)
+        self.start_of_process = start, environment, netns
+
+    def execute(self, command: Sequence[str], *, with_input: bool) -> subprocess.Popen[bytes]:
+        """Start a program beside the container's own, under the same limits and with the same view of files.
+
+        It has pipes for its output and, if asked, its input, and ends with the thread that called.
+        """
+        if self.start_of_process is None:
+            raise RuntimeError(f"container {self.name} was not started")
+        start, environment, netns = self.start_of_process
+        return subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{netns}", "--", *start.command(command)],
+            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=PROJECT,
+        )
 
     def forget_process(self) -> int:
         """Take in the end of the process and return its exit code."""

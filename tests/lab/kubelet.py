@@ -8,6 +8,7 @@ from contextlib import suppress
 from allocator.kube.client import AlreadyExists, Cluster, Object
 from allocator.kube.reflector import Reflector
 from allocator.kube.resource import NODES
+from tests.lab.container import Container
 from tests.lab.kubelet_server import KUBELET_PORT
 from tests.lab.node_side import NodeSide
 from tests.lab.pod import PodWorker
@@ -71,6 +72,16 @@ class Kubelet:
         """Return the Pods on this node, ended ones included until the API server has forgotten them."""
         with self._lock:
             return list(self._workers.values())
+
+    def container(self, namespace: str, pod: str, name: str) -> Container | None:
+        """Return a container that runs, None where there is none."""
+        containers = (
+            container
+            for worker in self.workers()
+            if (worker.namespace, worker.name) == (namespace, pod)
+            for container in worker.containers
+        )
+        return next((container for container in containers if container.name == name and container.running), None)
 
     def join(self) -> None:
         """Wait for the workers of a dead node."""

@@ -1,4 +1,4 @@
-"""The door of a node's kubelet: serves the logs of its containers to the API server, for `kubectl logs`."""
+"""The port of a node's kubelet: what the API server asks of it for `kubectl logs` and `kubectl exec`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
@@ -14,17 +15,24 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.lab.certificates import KeyPair
+from tests.lab.container import Container
+from tests.lab.kubelet_exec import PROTOCOL, Exec, wanted_streams
 from tests.lab.network import Host
 
 KUBELET_PORT = 10250
 _FOLLOW_SECONDS = 0.1
 _IDLE_SECONDS = 30
 
+Find = Callable[[str, str, str], Container | None]
+"""Returns a container that runs, by the namespace and name of its Pod and its own name."""
+
 
 class KubeletServer:
     """An HTTPS server in a node's network; only holders of a certificate of the cluster's authority get in."""
 
-    def __init__(self, host: Host, *, pair: KeyPair, client_authority: Path, pods_directory: Path) -> None:
+    def __init__(
+        self, host: Host, *, pair: KeyPair, client_authority: Path, pods_directory: Path, find: Find
+    ) -> None:
         """Listen; `pods_directory` holds `NAMESPACE_POD/CONTAINER.log`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
@@ -32,7 +40,7 @@ class KubeletServer:
         context.verify_mode = ssl.CERT_REQUIRED
         self._stopping = threading.Event()
         with host.inside():
-            self._server = _Server(context, pods_directory, self._stopping)
+            self._server = _Server(context, pods_directory, self._stopping, find)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name=f"kubelet-{host.name}", daemon=True
         )
@@ -58,8 +66,9 @@ class _Server(ThreadingHTTPServer):
     address_family = socket.AF_INET6
     daemon_threads = True
 
-    def __init__(self, context: ssl.SSLContext, pods_directory: Path, stopping: threading.Event) -> None:
+    def __init__(self, context: ssl.SSLContext, pods_directory: Path, stopping: threading.Event, find: Find) -> None:
         self.context = context
+        self.find = find
         self.pods_directory = pods_directory
         self.stopping = stopping
         super().__init__(("::", KUBELET_PORT), _Handler)
@@ -88,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         words = parts.path.strip("/").split("/")
         if len(words) != 4 or words[0] != "containerLogs":
-            self.send_error(501, "the lab's kubelet serves logs only")
+            self.send_error(501, "the lab's kubelet serves logs and exec only")
             return
         _, namespace, pod, container = words
         path = self.server.pods_directory / f"{namespace}_{pod}" / f"{container}.log"
@@ -108,6 +117,37 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.write(chunk)
                 else:
                     time.sleep(_FOLLOW_SECONDS)
+
+    def do_POST(self) -> None:
+        """`/exec/NAMESPACE/POD/CONTAINER?command=PROGRAM&command=WORD&output=1`, then SPDY."""
+        parts = urlsplit(self.path)
+        words, query = parts.path.strip("/").split("/"), parse_qs(parts.query)
+        if len(words) != 4 or words[0] != "exec" or query.get("tty", [""])[0] in ("1", "true"):
+            self.send_error(501, "the lab's kubelet serves logs, and exec without a terminal, only")
+            return
+        offered = ",".join(self.headers.get_all("X-Stream-Protocol-Version", ()))
+        if PROTOCOL not in (each.strip() for each in offered.split(",")):
+            self.send_error(403, f"the streams' protocol must be {PROTOCOL}")
+            return
+        _, namespace, pod, name = words
+        container = self.server.find(namespace, pod, name)
+        if container is None:
+            self.send_error(404, f"container {name} does not run")
+            return
+        self.close_connection = True
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(101)
+        for header in (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", PROTOCOL)):
+            self.send_header(*header)
+        self.end_headers()
+        # The program may take its time, and say nothing.
+        self.connection.settimeout(None)
+        command = query.get("command", [])
+        Exec(
+            self.connection,
+            wanted=wanted_streams(query),
+            program=lambda with_input: container.execute(command, with_input=with_input),
+        ).run()
 
     def log_message(self, format: str, *args: object) -> None:
         """Stay silent."""

@@ -113,6 +113,7 @@ class Node:
             pair=plane.authority.server(f"kubelet-{self.name}", self.addresses),
             client_authority=plane.authority.certificate,
             pods_directory=self._settings.directory / "pods",
+            find=self.kubelet.container,
         )
         self._door.start()
 

@@ -38,7 +38,7 @@ def test_every_shipped_definition_is_applied() -> None:
         ]
 
 
-def test_a_definition_is_read_when_its_kind_is_asked_for_and_not_before() -> None:
+def test_a_crd_is_read_when_its_kind_is_asked_for_and_not_before() -> None:
     (text,) = (file.read_text() for file in SHIPPED.glob("*_ipaddresspools.yaml"))
     schemas = Schemas((), ["kind: Unreadable\n{", text])
     assert schemas.versions({"apiVersion": "apps/v1", "kind": "Deployment"}) == []
