@@ -54,6 +54,9 @@ def test_a_service_gets_an_address_that_answers_and_outlives_its_node(lab: Lab) 
 
     assert created["metadata"]["annotations"]["admitlb.io/assigned-ips"] == VIP
     wait_until(lambda: lab.client().http_get(URL).status == 200, 30, "the address answers", retry_on=(OSError,))
+    # scapy would write below HOME, and find its manufacturers' table on the machine.
+    asked = lab.kubectl("exec", "-n", DEFAULT_NAMESPACE, "ds/speaker", "--", "admitlb", "who-has", VIP)
+    assert asked.stdout.startswith(f"{VIP}: Answered\n"), asked.stdout + asked.stderr
     nodes = {node.mac("eth0"): node for node in lab.nodes.values()}
     (mac,) = lab.client().who_has(VIP)
     nodes[mac].kill()
