@@ -129,7 +129,7 @@ def service_of(document: Object) -> Key:
 
 
 def new_object(kind: Resource, name: str, node: str, service: Key, *, namespace: str, lease_uid: str) -> Object:
-    """Return the object to create; its status is a write of its own."""
+    """Return the object to create, but for its status."""
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
@@ -170,10 +170,15 @@ def _differs(status: Object, said: Object) -> bool:
     return any((status.get(name) or None) != (said.get(name) or None) for name in status.keys() | said.keys())
 
 
+def says(document: Object, said: Object) -> bool:
+    """Return whether a stored object says this, but for fields that its CRD does not have."""
+    kept = document.get("status") or {}
+    return bool(kept) and all(value == said.get(name) for name, value in kept.items())
+
+
 def _refuses(document: Object, said: Object) -> bool:
     """Return whether the API server has dropped fields: its CRD is MetalLB's own."""
-    kept = document.get("status") or {}
-    return bool(kept) and all(kept.get(name) == said[name] for name in kept) and "addresses" not in kept
+    return says(document, said) and "addresses" not in document["status"]
 
 
 def _version(document: Object) -> str:

@@ -34,6 +34,7 @@ from speaker.status.statement import Holder, Statement
 from tests.bench.speaker_writes import USER, Writes
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
+from tests.lab.crd import status_subresource
 from tests.lab.waiting import wait_until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -145,9 +146,12 @@ class Site:
     def announcers(self, subject: Subject) -> list[str]:
         return sorted(one["status"]["node"] for one in self.statuses(subject.service))
 
+    def interfaces(self, subject: Subject) -> list[str]:
+        return [each["name"] for one in self.statuses(subject.service) for each in one["status"]["interfaces"]]
 
-def announced() -> Announced:
-    return Announced(uid="", interfaces=("eth0",))
+
+def announced(interface: str = "eth0") -> Announced:
+    return Announced(uid="", interfaces=(interface,))
 
 
 def idle(uid: str = "") -> Unannounced:
@@ -285,8 +289,8 @@ def test_how_often_a_service_that_comes_and_moves_and_goes_is_written_about(site
         site.announces("node-b", subject)
         site.withdraws("node-a", subject)
 
-    patched, made, filled = "patch ipallocations", "create servicel2statuses", "patch servicel2statuses"
-    come = {patched: 5, made: 5, filled: 5, "create events": 5}
+    patched, made = "patch ipallocations", "create servicel2statuses"
+    come = {patched: 5, made: 5, "create events": 5}
     assert happen(lambda subject: site.announces("node-a", subject), "node-a") == come
     assert happen(move, "node-b") == {**come, "delete servicel2statuses": 5}
     gone = happen(lambda subject: site.speakers["node-b"].report(subject, None, *site.speakers), "")
@@ -312,6 +316,25 @@ def test_a_new_address_costs_one_request_and_one_that_was_written_before_is_read
     assert site.says(subject) == ("node-a", "Announced")
     with pytest.raises(AssertionError, match="is read"):
         statuses.tell(subject.address, say, new=True, heard=frozenset())
+
+
+def test_a_status_is_written_by_whichever_crd_there_is_and_by_one_that_is_replaced(site: Site) -> None:
+    before, during, after = (site.subject() for _ in range(3))
+
+    def shown(subject: Subject) -> bool:
+        return site.announcers(subject) == ["node-a"]
+
+    site.announces("node-a", before)
+    wait_until(partial(shown, before), 10, "it is shown")
+    with status_subresource(site.control_plane, SERVICE_L2_STATUSES):
+        site.announces("node-a", during)
+        wait_until(partial(shown, during), 10, "it is shown where the status is a subresource")
+        site.speakers["node-a"].report(before, announced("eth1"), *site.speakers)
+        wait_until(lambda: site.interfaces(before) == ["eth1"], 10, "what there was is corrected there")
+    site.speakers["node-a"].report(during, announced("eth1"), *site.speakers)
+    wait_until(lambda: site.interfaces(during) == ["eth1"], 10, "it is corrected where it is none any more")
+    site.announces("node-a", after)
+    wait_until(partial(shown, after), 10, "it is shown where the status is none any more")
 
 
 def test_an_object_that_is_refused_keeps_no_other_waiting(site: Site) -> None:

@@ -140,7 +140,7 @@ def test_who_announces_is_read_from_the_service_l2_status_where_the_allocation_d
         "serviceNamespace": "default",
         "interfaces": [{"name": "eth1"}],
     }
-    admitlb.cluster.patch(SERVICE_L2_STATUSES, "l2-test", {"status": status}, DEFAULT_NAMESPACE, subresource="status")
+    admitlb.cluster.patch(SERVICE_L2_STATUSES, "l2-test", {"status": status}, DEFAULT_NAMESPACE)
     (held,) = explained(admitlb, "http")["addresses"]
     assert (held["node"], held["interfaces"]) == ("node-3", ["eth1"])
 

@@ -28,6 +28,7 @@ from allocator.objects.names import (
 )
 from tests.endtoend.conftest import ACCOUNTS
 from tests.lab.audit import AuditLog, Request
+from tests.lab.crd import status_subresource
 from tests.lab.lab import Lab
 from tests.lab.waiting import NeverHappened, wait_until
 from tests.lab.workloads import DEPLOYMENTS
@@ -145,6 +146,7 @@ def live(lab: Lab) -> None:
         cluster.delete(IP_ADDRESS_POOLS, "rights", DEFAULT_NAMESPACE)
     _report_on_bgp(cluster)
     _wait_reported(lab)
+    _have_metallbs_crd(lab)
     _be_left_named(cluster)
     _lose_the_certificate(lab)
     _end_without_withdrawing(cluster)
@@ -194,6 +196,20 @@ def _wait_reported(lab: Lab) -> None:
     wait_until(
         lambda: lab.cluster().list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"], 30, "a Service has its status"
     )
+
+
+def _have_metallbs_crd(lab: Lab) -> None:
+    """Have somebody change what a speaker reported of a Service while the status is a subresource."""
+    cluster = lab.cluster()
+    with status_subresource(lab.control_plane, SERVICE_L2_STATUSES):
+        name = cluster.list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"][0]["metadata"]["name"]
+        changed = {"status": {"node": "gone"}}
+        cluster.patch(SERVICE_L2_STATUSES, name, changed, DEFAULT_NAMESPACE, subresource="status")
+        wait_until(
+            lambda: cluster.get(SERVICE_L2_STATUSES, name, DEFAULT_NAMESPACE)["status"]["node"] != "gone",
+            30,
+            "the speaker has put it right",
+        )
 
 
 def _be_left_named(cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from allocator.kube.client import MERGE_PATCH, NotFound, Object
+from allocator.kube.client import NotFound, Object
 from allocator.kube.resource import SERVICES, Resource
 from allocator.kube.timestamps import write_time
 from allocator.objects.names import (
@@ -287,9 +287,7 @@ class TestServiceStatuses:
         empty = create(admitlb, SERVICE_L2_STATUSES, {**named, "metadata": {"name": "l2-1"}})
         assert ARGOCD.of(empty).status is Code.PROGRESSING
         status = {"status": {"node": "node-1", "serviceName": "web", "serviceNamespace": "default"}}
-        told = admitlb.cluster.patch(
-            SERVICE_L2_STATUSES, "l2-1", status, DEFAULT_NAMESPACE, subresource="status", content_type=MERGE_PATCH
-        )
+        told = admitlb.cluster.patch(SERVICE_L2_STATUSES, "l2-1", status, DEFAULT_NAMESPACE)
         assert (ARGOCD.of(told).status, ARGOCD.of(told).message) == (Code.HEALTHY, "announced by node-1")
         admitlb.cluster.delete(SERVICE_L2_STATUSES, "l2-1", DEFAULT_NAMESPACE)
 

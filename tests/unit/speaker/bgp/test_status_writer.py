@@ -62,9 +62,9 @@ class Objects:
         self._written(f"create {kind.plural}", kind, name, stored)
         return stored
 
-    def patch(self, kind: Resource, name: str, body: Object, namespace: str, *, subresource: str) -> Object:
+    def patch(self, kind: Resource, name: str, body: Object, namespace: str, *, subresource: str | None) -> Object:
         del namespace
-        assert subresource == "status"
+        assert subresource == (None if kind is SERVICE_BGP_STATUSES else "status")
         with self._lock:
             stored = self._objects.get((kind.plural, name))
             if stored is None:
