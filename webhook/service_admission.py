@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from prometheus_client import Counter
 
-from allocator.allocation.allocator import Allocator, attempts
+from allocator.allocation.allocator import Allocator
 from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import LostRace
 from allocator.allocation.proposal import Occasion
@@ -82,7 +82,7 @@ class ServiceAdmission:
         occasion = Occasion.CREATION if review.old_object is None else Occasion.CHANGE
         why = "other Services were given what was free each time"
         try:
-            for pass_over in attempts():
+            for pass_over in claims.attempts():
                 with claims.propose(asked.request, occasion, pass_over=pass_over) as proposal, suppress(LostRace):
                     verdict = judge(asked, proposal.decision, rules=rules, decide=self._cache.decide)
                     if verdict.allowed:

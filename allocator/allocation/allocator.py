@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from allocator.allocation.cache import ClaimCache
 from allocator.allocation.claim_writer import ClaimWriter, LostRace
 from allocator.allocation.proposal import Occasion, Proposal, Write, propose, to_secure
+from allocator.allocation.races import ATTEMPTS, Races
 from allocator.core import lifecycle
 from allocator.core.claims import NO_METADATA, Claim, ClaimState, Holder
 from allocator.core.decision import decide
@@ -27,29 +27,13 @@ from allocator.process.logs import EventLog
 
 log = EventLog("claims")
 
-_ATTEMPTS = 12
-"""Races lost in a row before the Service is left for later; each costs two short API calls."""
-
 _SHOWN_UNBOUND = timedelta(seconds=5)
 """How old a reservation may be whose address is shown before it is bound: half of what is evicted."""
-
-_WIDEST_STEP = 256
-"""Most free addresses to step over after lost races: as many as other replicas may be ahead of this one's cache."""
 
 _SPARED = 3
 """How many reservations whose Services are stored are passed over for one that may be evicted; each costs a GET."""
 
 _NONE = timedelta()
-
-
-def attempts() -> Iterator[int]:
-    """Yield, for each try to claim, how many free addresses to pass over.
-
-    After a lost race the cache has what is stored there. Whoever won goes on to the next address as well, so that
-    following closely would lose again and again; chance parts the two.
-    """
-    for lost in range(_ATTEMPTS):
-        yield random.randrange(min(4**lost, _WIDEST_STEP))  # noqa: S311  spreads, hides nothing
 
 
 def _without_version(claim: Claim | None) -> Claim | None:
@@ -67,18 +51,25 @@ class Allocator:
         *,
         max_unbound: int = MAX_UNBOUND_RESERVATIONS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        races: Races | None = None,
     ) -> None:
-        """`max_unbound` is how many addresses admission may keep reserved in one namespace."""
+        """`max_unbound` is how many addresses admission may keep reserved in one namespace; `races` are those of
+        this process, where there are several allocators in it."""
         self._cluster = cluster
         self._cache = cache
         self._max_unbound = max_unbound
         self._now = now
-        self._writer = ClaimWriter(cluster, cache, now=now)
+        self._races = Races() if races is None else races
+        self._writer = ClaimWriter(cluster, cache, now=now, races=self._races)
 
     def until(self, moment: float) -> Allocator:
         """Return the same allocator for calls that share one deadline, on the clock of `time.monotonic`."""
         cluster = self._cluster.until(moment)
-        return Allocator(cluster, self._cache, max_unbound=self._max_unbound, now=self._now)
+        return Allocator(cluster, self._cache, max_unbound=self._max_unbound, now=self._now, races=self._races)
+
+    def attempts(self) -> Iterator[int]:
+        """Yield how many free addresses to pass over at each try to claim, until the Service is left for later."""
+        return self._races.attempts()
 
     @contextmanager
     def propose(self, request: ServiceRequest, occasion: Occasion, *, pass_over: int = 0) -> Iterator[Proposal]:
@@ -149,7 +140,7 @@ class Allocator:
         reservation behind); any other is the caller's, who knows what was shown and has to look at the Service again.
         """
         shown: list[Claim | None] | None = None
-        for pass_over in attempts():
+        for pass_over in self.attempts():
             with self.propose(request, Occasion.SEEN, pass_over=pass_over) as proposal:
                 claims = [_without_version(place.claim) for place in proposal.decision.placements]
                 if shown is None and proposal.is_reserved(since=self._now() - _SHOWN_UNBOUND):
@@ -162,14 +153,14 @@ class Allocator:
                 except LostRace:
                     continue
                 return proposal.decision
-        raise LostRace(f"{request.label} lost {_ATTEMPTS} addresses in a row")
+        raise LostRace(f"{request.label} lost {ATTEMPTS} addresses in a row")
 
     def secure(self, request: ServiceRequest) -> None:
         """Claim what the Service's status shows, whatever it asks for. Raises LostRace, ApiError.
 
         One by one: what has been secured stays, whatever becomes of the rest.
         """
-        for left in reversed(range(_ATTEMPTS)):
+        for left in reversed(range(ATTEMPTS)):
             proposal = self._cache.plan(
                 lambda pools, ledger, _: to_secure(
                     request, secured(request, pools=pools, ledger=ledger), now=self._now()

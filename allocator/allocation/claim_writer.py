@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from allocator.allocation.cache import ClaimCache
+from allocator.allocation.races import Races
 from allocator.core.addresses import Address
 from allocator.core.claims import Claim
 from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound
@@ -20,7 +21,8 @@ class LostRace(Exception):
 class ClaimWriter:
     """Writes IPAllocations and records in the cache what is stored then. Every method raises ApiError."""
 
-    def __init__(self, cluster: Cluster, cache: ClaimCache, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, cluster: Cluster, cache: ClaimCache, *, now: Callable[[], datetime], races: Races) -> None:
+        self._races = races
         self._cluster = cluster
         self._cache = cache
         self._now = now
@@ -31,6 +33,7 @@ class ClaimWriter:
             document = document_of(claim, now=self._now())
             return self._cache.record(self._cluster.create(names.IP_ALLOCATIONS, document))
         except AlreadyExists:
+            self._races.lost()
             self.refresh(claim.address)
             raise LostRace(claim.address) from None
 

@@ -16,7 +16,6 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from allocator.allocation.allocator import attempts
 from allocator.allocation.claim_writer import LostRace
 from allocator.allocation.proposal import Occasion
 from allocator.core import lifecycle
@@ -218,7 +217,7 @@ class Reservations(RuleBasedStateMachine):
 
     def _admit(self, webhook: Replica, request: ServiceRequest, *, strict: bool) -> tuple[bool, Decision]:
         """The claim path: propose, judge, and only then commit."""
-        for pass_over in attempts():
+        for pass_over in webhook.claims.attempts():
             writes = self.stored.writes()
             with (
                 webhook.claims.propose(request, Occasion.CREATION, pass_over=pass_over) as proposal,
