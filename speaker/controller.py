@@ -25,6 +25,7 @@ from speaker.election.inputs import Inputs
 from speaker.event_queue import EventQueue, Urgent
 from speaker.membership.fence import clock
 from speaker.membership.liveness import Liveness
+from speaker.membership.state_sync import AdvertisedState
 from speaker.metrics import SpeakerMetrics
 from speaker.netdev.interfaces import Interface
 from speaker.ports import Announces, Hosts, Peers, Reports, Routes
@@ -109,6 +110,7 @@ class Controller:
         self._to_report_anew: dict[Address, None] = {}
         self._reported_heard: frozenset[str] | None = None
         self._state = HolderState()
+        self._stated: AdvertisedState | None = None
         self._inputs = Inputs()
         self._shaken = False
         self._twice: deque[tuple[Address, str]] = deque()
@@ -310,7 +312,11 @@ class Controller:
         # Answer first: the others go by the claim, and whoever had the address until now stops for it.
         macs = {address: help_.macs for address, help_ in state.help.items()}
         self._announcer.announce(state.scopes, unheld=state.probing, helped=macs)
-        self._peers.advertise(state.advertised(self._inputs.links))
+        stated = state.advertised(self._inputs.links)
+        if stated != self._stated:
+            # Mostly nothing of it has changed, and each call wakes the heartbeats' thread.
+            self._stated = stated
+            self._peers.advertise(stated)
         if state.regained:
             self._announcer.announce_again(state.regained)
         self._watch_hosts(state, liveness)

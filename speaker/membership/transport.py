@@ -80,6 +80,7 @@ class HeartbeatSocket:
         if node not in self._given or self._stated.get(node, ()) == addresses:
             return
         self._stated[node] = addresses
+        self._ways_lost.pop(node, None)
         known = self._addresses[node] = self._addresses_of(node)
         self._name(known)
         if not all(map(self.expects, known)):
@@ -96,7 +97,11 @@ class HeartbeatSocket:
 
     def set_links(self, links: Iterable[Link]) -> None:
         """Know this node's interfaces: nodes are expected in their subnets, too, and reached over them."""
-        self._links = tuple(links)
+        links = tuple(links)
+        if links == self._links:
+            # They come with every change of what this node claims.
+            return
+        self._links = links
         self._lans = frozenset(subnet for link in self._links for subnet in link.subnets)
         self._ways_lost.clear()
         self._expect()

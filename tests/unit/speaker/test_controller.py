@@ -50,6 +50,7 @@ class Neighbours:
     hosts: dict[str, str] = field(default_factory=dict)
     existing: dict[str, Sequence[str]] = field(default_factory=dict)
     stated: AdvertisedState = NOTHING
+    statements: int = 0
     on_answered: Callable[[], None] = lambda: None
     going: threading.Event = field(default_factory=threading.Event)
     waiting: bool = False
@@ -86,6 +87,7 @@ class Neighbours:
 
     def advertise(self, state: AdvertisedState) -> None:
         self.stated = state
+        self.statements += 1
 
     def unfence(self) -> None:
         self.said.append("unfence")
@@ -221,6 +223,20 @@ def test_the_loss_of_the_announcing_node_moves_its_addresses_here(rig: Rig) -> N
     rig.around.says('web: nodeAssigned: announcing from node "node-a" with protocol "layer2"')
     assert rig.gauge() == 1
     assert rig.statuses.facts == {f"default/web {VIP}": Announced(uid="uid-of-web")}
+
+
+def test_what_is_advertised_is_handed_on_once_whatever_else_is_decided(rig: Rig) -> None:
+    rig.controller.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+    before = rig.around.statements
+    for number in range(10):
+        rig.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a" if number % 2 else "node-b")))
+        rig.alive("node-a", sides={"node-b": number})
+    rig.alive("node-a", shaken=True)
+    rig.around.says("again")
+    assert rig.around.statements == before
 
 
 def test_a_winner_that_claims_nothing_is_passed_over_after_a_moment(rig: Rig) -> None:

@@ -85,6 +85,25 @@ def test_the_check_of_a_source_is_exact(nodes: list[int], other: int, length: in
         assert all(transport.expects(str(Address(Family.IPV4, value))) for value in nodes)
 
 
+def test_interfaces_that_are_as_before_cost_nothing_however_many_nodes_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transport = HeartbeatSocket(0)
+    lan = Subnet.parse("192.0.2.0/24")
+    parsed: list[str] = []
+
+    def parse(text: str) -> Subnet:
+        parsed.append(text)
+        return lan
+
+    with closing(transport):
+        transport.set_addresses({f"node-{number}": [f"192.0.2.{number}"] for number in range(1, 200)})
+        transport.set_links([Link(name="eth0", mac=bytes(6), subnets=(lan,))])
+        monkeypatch.setattr(Subnet, "parse", parse)
+        transport.set_links([Link(name="eth0", mac=bytes(6), subnets=(lan,))])
+    assert parsed == []
+
+
 def test_as_many_sources_as_one_likes_take_no_more_memory() -> None:
     transport = HeartbeatSocket(0)
     with closing(transport):
