@@ -7,13 +7,13 @@ from pathlib import Path
 
 _PACKAGES = "site-packages"
 _OURS = frozenset(("allocator", "webhook", "speaker"))
-_NAMED = frozenset(("kubernetes", "scapy", "cryptography", "aiohttp"))
+_NAMED = frozenset(("kubernetes", "scapy", "cryptography", "aiohttp", "pydantic", "pygments"))
 
 
 def part_of(path: Path) -> str:
     """Say what a file belongs to, by its path below the image's root."""
     if _PACKAGES in path.parts:
-        package = path.parts[path.parts.index(_PACKAGES) + 1]
+        package = path.parts[path.parts.index(_PACKAGES) + 1].removesuffix("_core")
         if package in _OURS:
             return "AdmitLB"
         return package if package in _NAMED else "other packages"

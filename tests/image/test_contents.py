@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
+from tests.image.sizes import sizes
 from tests.lab.container import PROJECT
 from tests.lab.images import Image
 
 MEGABYTES = 180
+OUT_OF_DATE_MEGABYTES = 2.0
 SPECIAL_TO_THIS_MACHINE = ("PIP_", "PROXY", "INDEX", "CERT")
 
 
@@ -26,6 +28,16 @@ def test_it_is_small(image: Image) -> None:
 
     print(f"the image unpacked: {size / 1e6:.0f} MB")
     assert size < MEGABYTES * 1e6
+
+
+def test_releasing_lists_what_it_is_made_of(image: Image) -> None:
+    page = (PROJECT / "docs/releasing.md").read_text()
+    listed = dict(re.findall(r"^\| ([A-Za-z][^|]*) \| ([0-9.]+) \|", page, re.M))
+    real = {part: size / 1e6 for part, size in sizes(image.root).items()}
+
+    assert set(listed) - {"all"} == {part for part, size in real.items() if size >= 0.1}
+    for part, size in real.items():
+        assert abs(float(listed.get(part, 0)) - size) < OUT_OF_DATE_MEGABYTES, part
 
 
 def test_it_is_nobodys_unless_a_manifest_says_otherwise(image: Image) -> None:
