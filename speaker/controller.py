@@ -113,6 +113,7 @@ class Controller:
         self._stated: AdvertisedState | None = None
         self._inputs = Inputs()
         self._shaken = False
+        self._let_go: frozenset[Address] = frozenset()
         self._twice: deque[tuple[Address, str]] = deque()
         self._fenced = False
         self._unreachable: frozenset[str] = frozenset()
@@ -206,9 +207,11 @@ class Controller:
             if self._inputs.liveness.alive != liveness.alive:
                 self._moved_at = time.monotonic()
             self._book.note_nodes(liveness.states, self._known or ())
-            # What shakes or fences is acted upon here, once; the decision is the same.
-            self._inputs = replace(self._inputs, liveness=replace(liveness, shaken=False, fenced=False))
+            # What shakes, is let go or fences is acted upon once.
+            acted_on = replace(liveness, shaken=False, let_go=frozenset(), fenced=False)
+            self._inputs = replace(self._inputs, liveness=acted_on)
             self._shaken = self._shaken or liveness.shaken
+            self._let_go |= liveness.let_go
             self._fenced = liveness.fenced
             self._unacted = True
         if event.refused is not None:
@@ -304,7 +307,9 @@ class Controller:
             unforwarding=self._unforwarding(),
             unreachable=self._unreachable,
             subnets_by_lease=self._view.subnets() if liveness.alone else {},
+            let_go=self._let_go,
         )
+        self._let_go = frozenset()
         state = self._state = self._holder.decide(inputs, clock(), may_go_on=_Budget())
         regrouped, self._regrouped = self._regrouped, set()
         touched = state.touched | regrouped

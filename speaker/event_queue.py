@@ -92,11 +92,13 @@ class EventQueue(Generic[_Change]):
             self._wake.notify()
 
     def put_liveness(self, liveness: Liveness) -> None:
-        """Replace what is known of the living; but that they were shaken stays until it is taken."""
+        """Replace what is known of the living; but that they were shaken, or let go, stays until it is taken."""
         with self._wake:
             before = self._urgent.liveness
-            shaken = liveness.shaken or (before is not None and before.shaken)
-            self._put(replace(self._urgent, liveness=replace(liveness, shaken=shaken)))
+            if before is not None:
+                shaken, let_go = liveness.shaken or before.shaken, liveness.let_go | before.let_go
+                liveness = replace(liveness, shaken=shaken, let_go=let_go)
+            self._put(replace(self._urgent, liveness=liveness))
             if liveness.cut_off_links != self._cut_off:
                 self._cut_off = liveness.cut_off_links
                 self._put_links()

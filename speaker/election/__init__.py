@@ -12,7 +12,8 @@ The rules, which every speaker follows by itself, from what it hears and what ot
 3. **Two claims meet: one holds** (`election.Precedence`): that of the larger side during the cut; at a tie the one
    whose term is lower, which is the holder before the cut; then the rank. A side counts who has been on it for five
    seconds, so that for five seconds after a cut both sides count as they did during it. Once the other has stopped,
-   the holder announces again.
+   the holder announces again, whether or not it ever heard the other's claim: what a node states names every address
+   that it has ceased to claim since the receiver heard from it (`membership.state_sync`).
 4. **A restarted process claims nothing**, and one that paused for so long that others may have taken over counts
    for nothing where its claims meet others.
 5. **Who is cut off holds nothing that another can serve**: a node that hears nobody while the Leases of others are

@@ -267,12 +267,14 @@ class Holder:
         states = {address: state for each in outcomes.values() for address, state in each.states.items()}
         held = {address: one for each in outcomes.values() for address, one in each.held.items()}
         claims = {address: one.claim for address, one in held.items() if one.state in HELD}
+        let_go = {address for address in self._inputs.let_go if _is_held(self._held.get(address))}
         touched = states.keys() | gone
         contested = {address: node for each in outcomes.values() for address, node in each.contested.items()}
         helped = {address: one.help for address, one in held.items() if one.help is not None and one.state in HELD}
         probing = frozenset(address for address, one in held.items() if one.state in PROBED)
         unable = {address for each in outcomes.values() if each.unable for address in each.states}
-        regained = (address for address in before.contested.keys() & touched if address not in contested)
+        uncontested = (address for address in before.contested.keys() & touched if address not in contested)
+        regained = {each for each in uncontested if each in held and held[each].state is State.HOLDING}
         pending = self._electorate.stale or bool(self._dirty)
         scopes = {address: one.scope for address, one in held.items() if one.state is not State.PROBE_WAIT}
         return HolderState(
@@ -283,9 +285,9 @@ class Holder:
             help=_replaced(before.help, helped, touched),
             deadline=now if pending else self._next_deadline(),
             contested=_replaced(before.contested, contested, touched),
-            regained=frozenset(each for each in regained if each in held and held[each].state is State.HOLDING),
+            regained=frozenset(regained | let_go),
             unable=_replaced_set(before.unable, frozenset(unable), touched),
-            touched=touched | self._heard_of,
+            touched=touched | let_go | self._heard_of,
             pending=pending,
         )
 
@@ -293,6 +295,10 @@ class Holder:
         while self._deadlines and self._deadlines[0][2].deadline != self._deadlines[0][0]:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
+
+
+def _is_held(held: Held | None) -> bool:
+    return held is not None and held.state in HELD
 
 
 def _surroundings(inputs: Inputs) -> tuple[object, ...]:

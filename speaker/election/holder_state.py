@@ -21,8 +21,8 @@ class HolderState:
     `states` are those of the transitions. What is `probing` is announced only once nobody turns out to have it, and
     not claimed until then; what of it is in probe wait is not among the `scopes`, and not asked for. `help` are those
     answered for a restarting node. `deadline` is when to decide again though nothing happens. `contested` are those
-    claimed by a peer too, `regained` those that no longer are: they are announced to the LAN again; `unable` those
-    this node would take if it had the interfaces.
+    claimed by a peer too, `regained` those that no peer claims any more, though one did, known here or not: they are
+    announced to the LAN again; `unable` those this node would take if it had the interfaces.
 
     `touched` are the addresses that were decided about, those that are no Service's any more, and those of which
     another node says something new: of all others nothing has changed. `pending` says that there was no time for

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from allocator.core.addresses import Address
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lans import Lans
 from speaker.membership.lease_evidence import LIST_SECONDS
@@ -56,6 +57,10 @@ class Hearing:
         self.stale = Stale()
         self.unproven: set[str] = set()
         """Who was heard before a standstill, and has not been heard to hear this node again with all it states."""
+        self.let_go: set[Address] = set()
+        """The addresses that others have ceased to claim, or may have, until their owner takes note of that."""
+        self.missed = False
+        """Whether there may be others among what a peer claimed."""
         self._table = table
         self._schedule = schedule
         self._lans = lans
@@ -102,7 +107,8 @@ class Hearing:
             self._schedule.agree()
         if heartbeat.echo != peer.challenge:
             # The sender learns our challenge, and its next heartbeat proves.
-            self._schedule.answer(sender, heartbeat.challenge)
+            known = heartbeat.incarnation == peer.incarnation
+            self._schedule.answer(sender, heartbeat.challenge, have=peer.received.version if known else 0)
             return Verdict.UNPROVEN
         if heartbeat.lan:
             if heartbeat.incarnation == peer.incarnation:
@@ -221,6 +227,8 @@ class Hearing:
                 self._schedule.hurry(node)
                 self._states = None
                 self.stale.summary = True
+                self.let_go |= peer.received.let_go
+                self.missed |= peer.received.missed
                 after = peer.received.state
                 self.stale.side |= (before.hears, before.booting) != (after.hears, after.booting)
                 self.stale.links |= before.links != after.links

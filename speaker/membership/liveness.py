@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from allocator.core.addresses import Address
 from speaker.membership.state_sync import AdvertisedState
 
 
@@ -26,8 +27,9 @@ class Liveness:
     interfaces on whose LANs others hear each other and not this node.
 
     `informed` says that every peer has been heard since this process began, `booting` that no speaker on this side
-    has run for long. `shaken` says that others may have announced in our place meanwhile, `fenced` that nothing may
-    be answered until a report without it.
+    has run for long. `shaken` says that others may have announced in our place meanwhile, `let_go` which addresses
+    others have ceased to claim since the report before, `fenced` that nothing may be answered until a report without
+    it.
     """
 
     alive: frozenset[str] = frozenset()
@@ -45,4 +47,5 @@ class Liveness:
     informed: bool = True
     booting: bool = False
     shaken: bool = False
+    let_go: frozenset[Address] = frozenset()
     fenced: bool = False

@@ -208,10 +208,18 @@ class Membership:
 
     def take_returned(self) -> bool:
         """Return whether, since the last call, a peer has come to this side, or back to it, that may have announced
-        something unheard. A process that was heard before it served, of a node whose former one was heard to its end,
-        has not: a speaker that is restarted makes nobody announce anything."""
-        returned, self._returned = self._returned, False
+        something unheard, or that one has claimed so much that not all of it was heard of. A process that was heard
+        before it served, of a node whose former one was heard to its end, has not: a speaker that is restarted makes
+        nobody announce anything."""
+        returned, self._returned = self._returned or self._hearing.missed, False
+        self._hearing.missed = False
         return returned
+
+    def take_let_go(self) -> frozenset[Address]:
+        """Return the addresses that others have ceased to claim since the last call, whether or not their claims were
+        ever known here: hosts may have learned them, and this node announces what it holds of those again."""
+        let_go, self._hearing.let_go = self._hearing.let_go, set()
+        return frozenset(let_go)
 
     def next_deadline(self) -> float:
         """When `tick` and `outgoing` may next have something to do, if nothing is heard or advertised."""

@@ -92,9 +92,12 @@ class SendSchedule:
         self._table.peers[node].wants_until = now + WANTED_SECONDS
         self._urgent.add(node)
 
-    def answer(self, node: str, challenge: int) -> None:
-        """Send this challenge back to the peer, and with it ours, apart from whatever else is due to it."""
-        self._answers.append((node, self._compose(self._table.peers[node], echo=challenge, have=0)))
+    def answer(self, node: str, challenge: int, *, have: int) -> None:
+        """Send this challenge back to the peer, and with it ours, apart from whatever else is due to it.
+
+        `have` is the version of its state that is known, if it is that of the process that is answered.
+        """
+        self._answers.append((node, self._compose(self._table.peers[node], echo=challenge, have=have)))
 
     def heartbeat_to(self, node: str) -> Heartbeat:
         """Compose a heartbeat to a peer. Raises KeyError for a node that is none."""

@@ -268,11 +268,12 @@ class Heartbeats:
         shaken = served and (stalled > 0 or returned)
         if stalled:
             log.warning("membership.stalled", seconds=f"{stalled:.3f}", answering=not liveness.fenced)
-        if liveness == self._reported and not shaken:
+        let_go = self._membership.take_let_go()
+        if liveness == self._reported and not shaken and not let_go:
             return
         self._reported = liveness
         self._metrics.peers_alive.set(len(liveness.alive))
-        self._on_change(replace(liveness, shaken=shaken))
+        self._on_change(replace(liveness, shaken=shaken, let_go=let_go))
 
     def _report_unheard(self, unheard: frozenset[str]) -> None:
         if unheard == self._unheard:

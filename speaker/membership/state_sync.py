@@ -153,11 +153,19 @@ class SentState:
 
 
 class ReceivedState:
-    """Another node's state as far as it has arrived. Owned by one thread."""
+    """Another node's state as far as it has arrived. Owned by one thread.
+
+    What leads from one version to another names every address that was touched in between, so that a claim is noticed
+    that was made and given up between the two. It is not where too much has changed for that (`missed`).
+    """
 
     def __init__(self) -> None:
         self.version = 0
         self.state = NOTHING
+        self.let_go: frozenset[Address] = frozenset()
+        """The addresses that the version taken last says are not claimed, and that may have been until then."""
+        self.missed = False
+        """Whether there may be others, since the version taken last leads there from nothing."""
         self._collecting: tuple[int, int, int] = (0, 0, 0)
         self._pieces: dict[int, bytes] = {}
 
@@ -173,7 +181,10 @@ class ReceivedState:
             return False
         data = b"".join(self._pieces[index] for index in sorted(self._pieces))
         self._collecting, self._pieces = (0, 0, 0), {}
-        self.state = _decode(data, self.state if chunk.base else NOTHING)
+        before = self.state
+        self.state, unclaimed = _decode(data, before if chunk.base else NOTHING)
+        self.missed = not chunk.base and self.version > 0
+        self.let_go = unclaimed if chunk.base else unclaimed.union(before.claims.keys() - self.state.claims.keys())
         self.version = chunk.version
         return True
 
@@ -261,8 +272,11 @@ def _name(text: str) -> bytes:
     return _NAME.pack(len(data)) + data
 
 
-def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
-    """Apply the records to the state before. Raises MalformedState."""
+def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, frozenset[Address]]:
+    """Apply the records to the state before; return the addresses, too, that they say are not claimed.
+
+    Raises MalformedState.
+    """
     links, hears, booting, helped, lans = before.links, before.hears, before.booting, before.helped, before.lans
     entries: dict[Address, int] = {}
     try:
@@ -290,12 +304,13 @@ def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
         raise MalformedState(str(problem)) from None
     claimed = {address: _claim(code) for address, code in entries.items() if code != _GONE and not code & _PROBED}
     claims = before.claims if isinstance(before.claims, PersistentMap) else PersistentMap(before.claims)
-    claims = claims.updated(claimed, without=entries.keys() - claimed.keys())
+    unclaimed = frozenset(entries.keys() - claimed.keys())
+    claims = claims.updated(claimed, without=unclaimed)
     probed = before.probed
     if entries:
         asked = {address for address, code in entries.items() if code & _PROBED}
         probed = probed.difference(entries).union(asked)
-    return AdvertisedState(
+    state = AdvertisedState(
         claims=claims,
         probed=probed,
         helped=helped,
@@ -304,6 +319,7 @@ def _decode(data: bytes, before: AdvertisedState) -> AdvertisedState:
         lans=lans,
         booting=booting,
     )
+    return state, unclaimed
 
 
 class _Reader:

@@ -523,11 +523,12 @@ class Cluster:
             answered=frozenset(member.answered),
             unforwarding=frozenset(self.off),
             unreachable=self._unreachable(member, liveness.silent),
+            let_go=membership.take_let_go(),
         )
         deadline = member.state.deadline
         if inputs == member.acted_on and (deadline is None or self.now < deadline):
             return
-        member.acted_on = inputs
+        member.acted_on = replace(inputs, let_go=frozenset())
         member.state = member.holder.decide(member.groups, inputs, self.now)
         member.announced_again += [(self.now, address) for address in member.state.regained]
         self._announce(member)

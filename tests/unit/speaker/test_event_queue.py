@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
+from allocator.core.addresses import Address
 from allocator.kube.resource import SERVICES
 from speaker.cluster.observation import Observation
 from speaker.event_queue import EventQueue, Urgent
@@ -76,6 +78,16 @@ def test_of_the_living_only_the_latest_counts_but_a_shake_is_not_forgotten() -> 
     assert queue.take(None) == Urgent(liveness=Liveness(alive=BOTH.alive, shaken=True))
     queue.put_liveness(BOTH)
     assert queue.take(None) == Urgent(liveness=BOTH), "that shake has been taken note of"
+
+
+def test_nor_is_what_others_have_ceased_to_claim() -> None:
+    one, other = (frozenset({Address.parse(f"192.0.2.{number}")}) for number in (1, 2))
+    queue: EventQueue[Observation] = EventQueue()
+    for let_go in (one, other, frozenset()):
+        queue.put_liveness(replace(BOTH, let_go=let_go))
+    assert queue.take(None) == Urgent(liveness=replace(BOTH, let_go=one | other))
+    queue.put_liveness(BOTH)
+    assert queue.take(None) == Urgent(liveness=BOTH)
 
 
 def test_whoever_waits_is_let_go_and_what_is_left_stays() -> None:

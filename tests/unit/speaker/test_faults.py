@@ -196,6 +196,32 @@ def test_a_speaker_that_served_unheard_has_all_announce_again(ends: bool) -> Non
         assert told >= held_by(cluster, name)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_another_took_and_gave_back_unheard_is_announced_again(seed: int) -> None:
+    """To the holder the other is alive throughout: a third says that it hears it, which is not so any more."""
+    cluster = Cluster([f"node-{number}" for number in range(1, 5)], ADDRESSES, seed=seed)
+    cluster.run(CALM_SECONDS)
+    both: dict[Address, tuple[float, set[str]]] = {}
+
+    def look() -> None:
+        for address in cluster.addresses:
+            if len(holders := cluster.holders(address)) > 1:
+                both[address] = (cluster.now, holders)
+
+    cluster.watch = look
+    cluster.cut_way("node-4", "node-2")
+    cluster.run(2.0)
+    cluster.block("node-3", outbound=False)
+    cluster.run(4.0)
+    cluster.heal()
+    cluster.run(BOUND_SECONDS)
+    assert both
+    for address, (until, _) in both.items():
+        (holder,) = cluster.holders(address)
+        again = [at for at, which in cluster.members[holder].announced_again if which == address]
+        assert max(again, default=0.0) >= until, f"{holder} has not announced {address} since {until:.2f} s"
+
+
 LAN = Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("192.0.2.0/24"),), default_route=True)
 BRIDGE = Link(name="br-1234", mac=bytes(6), subnets=(Subnet.parse("172.18.0.0/16"),))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -206,6 +207,18 @@ def test_two_claims_meet(own_side: int, other_side: int, other_term: int, keeps:
     assert met.states == {VIP: State.HOLDING if keeps else State.YIELDING}
     after = decide(holder, inputs(*NODES, answered=[VIP]), 1.1)
     assert after.regained == (frozenset({VIP}) if keeps else frozenset()), "the LAN is told again"
+
+
+def test_what_another_claimed_unheard_is_announced_again_once_it_is_let_go() -> None:
+    other = Address.parse("192.0.2.99")
+    holder = holding(SECOND)
+    let_go = frozenset({VIP, other})
+    after = decide(holder, replace(inputs(*NODES, answered=[VIP]), let_go=let_go), 1.0)
+    assert after.regained == frozenset({VIP})
+    assert VIP in after.touched, "who announces it is reported anew"
+    assert decide(holder, inputs(*NODES, answered=[VIP]), 1.1).regained == frozenset()
+    waiting = WholeHolder(THIRD)
+    assert decide(waiting, replace(inputs(*NODES, holding=SECOND), let_go=let_go)).regained == frozenset()
 
 
 def test_who_is_cut_off_holds_nothing_that_another_can_serve() -> None:

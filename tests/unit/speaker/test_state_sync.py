@@ -96,6 +96,37 @@ def test_a_listener_that_misses_versions_catches_up_from_whichever_it_has(
     assert sent.since(received.version) == []
 
 
+@given(st.lists(st.frozensets(st.integers(1, 4)), max_size=12), st.data())
+def test_a_claim_that_is_given_up_is_noticed_by_whoever_missed_that_there_was_one(
+    claimed: list[frozenset[int]], data: st.DataObject
+) -> None:
+    sent, received = SentState(), ReceivedState()
+    since: set[Address] = set()
+    for numbers in claimed:
+        current = {Address(Family.IPV4, number): Claim(term=1) for number in numbers}
+        sent.advertise(AdvertisedState(claims=current))
+        since |= current.keys()
+        if data.draw(st.booleans()) and deliver(sent.since(received.version), received):
+            assert received.let_go >= since - current.keys()
+            assert received.let_go.isdisjoint(current)
+            since = set(current)
+
+
+def test_where_too_much_was_missed_for_that_it_is_known_that_it_was() -> None:
+    sent, received = SentState(), ReceivedState()
+    sent.advertise(many(3))
+    deliver(sent.since(0), received)
+    assert not received.missed, "of a process that is heard for the first time other things are known"
+    for count in range(1, 600):
+        sent.advertise(many(count % 2))
+    deliver(sent.since(received.version), received)
+    assert received.missed
+    assert received.let_go == {Address(Family.IPV4, 1), Address(Family.IPV4, 2)}
+    sent.advertise(many(0))
+    deliver(sent.since(received.version), received)
+    assert not received.missed
+
+
 def test_the_same_again_is_no_new_version() -> None:
     sent = SentState()
     each = AdvertisedState(claims={Address.parse("192.0.2.1"): Claim(term=1)})
