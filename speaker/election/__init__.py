@@ -9,6 +9,9 @@ The rules, which every speaker follows by itself, from what it hears and what ot
    after the one before it, so that one that does not know of the address delays it only for that long. Who is not
    heard directly, only by others, may have taken it and is waited for. Before it asks the LAN for what nobody had,
    one that is not the first says for two turns that it is about to (probe wait): the first may be about to as well.
+   The addresses of a Service have one holder; one that it neither claims nor asks for, because it does not know of
+   it yet, is taken apart by the other candidates, whose turns come after the holder's (`Claim.apart`). It is the
+   holder's as soon as that claims it.
 3. **Two claims meet: one holds** (`election.Precedence`): that of the larger side during the cut; at a tie the one
    whose term is lower, which is the holder before the cut; then the rank. A side counts who has been on it for five
    seconds, so that for five seconds after a cut both sides count as they did during it. Once the other has stopped,

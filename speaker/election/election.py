@@ -40,7 +40,8 @@ class Ranking:
 class Precedence:
     """Which of several claims on an address holds: the least. All of it is advertised, so all see the same.
 
-    Fewer things that speak against the node come first (`handicap`); then a claim that is not `offered`; then that of
+    Fewer things that speak against the node come first (`handicap`); then a claim that is not made `apart`; then one
+    that is not `offered`; then that of
     the larger side during the cut (`lesser_side` is its negative); then the node preferred more (`lesser_weight`, the
     same); then the lower `term`: of two claims one of which was made when the other's holder was not heard, that is
     the holder before the cut, and otherwise the one that has changed hands less often. Last comes the rank
@@ -48,6 +49,7 @@ class Precedence:
     """
 
     handicap: int
+    apart: bool
     offered: bool
     lesser_side: int
     lesser_weight: int

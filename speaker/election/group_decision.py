@@ -17,6 +17,7 @@ from speaker.election.reach import reach
 from speaker.election.standings import Standings
 from speaker.election.transitions import FREE, HELD, PROBED, State, next_state
 from speaker.membership.membership import STEADY_SECONDS
+from speaker.membership.state_sync import Claim
 
 SKEW_SECONDS = 0.2
 """How much later than the candidate before it a node takes an address that nobody claims."""
@@ -52,14 +53,27 @@ class GroupDecision:
             for address in addresses
             if (held := before.get(address)) is not None and held.state in HELD
         }
-        self._standings = Standings(
-            group,
+        self._standings = self._stand(own)
+        self._apart = {
+            address: self._stand({each: claim for each, claim in own.items() if each == address}, (address, holder))
+            for address, holder in self._standings.left_out()
+        }
+
+    def _stand(self, own: Mapping[Address, Claim], apart: tuple[Address, str] | None = None) -> Standings:
+        moment = self._moment
+        return Standings(
+            self._group,
             node=moment.node,
             inputs=moment.inputs,
             alive=moment.alive,
             claims=moment.claims,
             own=own,
+            apart=apart,
         )
+
+    def _standings_for(self, address: Address) -> Standings:
+        """Those of the group, or of the address alone where the group's holder leaves it out."""
+        return self._apart.get(address, self._standings)
 
     def outcome(self) -> Outcome:
         """Make the transitions that are due, and return what they come to."""
@@ -67,13 +81,15 @@ class GroupDecision:
         addresses = group.candidates.addresses
         own = group.live.own
         self._note_link()
-        may_take = self._may_take()
+        may_take = self._may_take(standings)
         for index, address in enumerate(addresses):
             known = self._before.get(address)
             current = Held(state=State.WAITING, scope=_NOWHERE) if known is None else known
             if own is not None:
                 current.scope = own.scopes[index]
-            self._walk(address, current, own, may_take or standings.is_helped(address))
+            turn = may_take if address not in self._apart else self._may_take(self._apart[address], of=f" {address}")
+            self._walk(address, current, own, turn or standings.is_helped(address))
+            current.apart = current.state in HELD and address in self._apart
             out.states[address] = current.state
             if current.state not in FREE:
                 out.held[address] = current
@@ -109,7 +125,7 @@ class GroupDecision:
                 self._out.contested[address] = other
 
     def _case(self, address: Address, held: Held, own: Candidate | None, may_take: bool) -> Case:
-        standings, inputs, liveness = self._standings, self._moment.inputs, self._moment.inputs.liveness
+        standings, inputs, liveness = self._standings_for(address), self._moment.inputs, self._moment.inputs.liveness
         claimed = held.state in HELD
         help_ = held.help
         if not claimed and own is not None and may_take:
@@ -130,7 +146,7 @@ class GroupDecision:
             is_answered=address in inputs.answered,
             chosen=(standings.chosen and not hidden) or standings.is_helped(address),
             may_take=may_take,
-            beaten=not claimed and may_take and standings.beaten,
+            beaten=not claimed and may_take and (standings.beaten or standings.turns_before > 0),
             vouched=self._moment.terms.vouches_for(address, self._now),
             help=help_,
             runs=help_ is not None and self._now < help_.until and help_.node not in inputs.unforwarding,
@@ -164,9 +180,9 @@ class GroupDecision:
                 return claim.term
         return self._moment.terms.next_term(address, informed=self._moment.inputs.liveness.informed)
 
-    def _may_take(self) -> bool:
-        """Whether it is this node's turn to take what nobody, or a lesser holder, has of the group."""
-        standings = self._standings
+    def _may_take(self, standings: Standings, *, of: str = "") -> bool:
+        """Whether it is this node's turn to take what nobody, or a lesser holder, has; `of` says of which address,
+        where it is of one alone."""
         if standings.me is None or standings.rumoured or standings.unknown:
             return False
         if self._moment.inputs.by_lease:
@@ -174,8 +190,12 @@ class GroupDecision:
         if standings.holder == self._moment.node:
             return True
         if standings.holder is None:
-            return not standings.probed and not self._listens() and self._has_waited("vacant")
-        return standings.outdoes_holder and self._is_steady() and self._has_waited("lesser holder")
+            return not standings.probed and not self._listens() and self._has_waited(standings, "vacant" + of)
+        return (
+            standings.outdoes_holder
+            and self._is_steady(standings)
+            and self._has_waited(standings, "lesser holder" + of)
+        )
 
     def _note_link(self) -> None:
         """Remember since when this node has a link for the addresses again, if it had none while it heard nobody."""
@@ -202,20 +222,20 @@ class GroupDecision:
         self._ends.append(at)
         return True
 
-    def _has_waited(self, reason: str) -> bool:
+    def _has_waited(self, standings: Standings, reason: str) -> bool:
         """Whether every candidate before this node has had its turn, and would be known to have taken it."""
         since = self._out.since[reason] = self._group.since.get(reason, self._now)
         most = int((self._now - since) / SKEW_SECONDS) + _TURNS_AHEAD
-        better = self._standings.better(at_most=most)
-        at = since + SKEW_SECONDS * len(better)
+        better = standings.better(at_most=most)
+        at = since + SKEW_SECONDS * (len(better) + standings.turns_before)
         # Where there may be more than those, this is only when to see how many more.
         if len(better) == most or self._moment.inputs.liveness.heard.issuperset(better):
             self._ends.append(at)
         return len(better) < most and self._moment.inputs.liveness.heard.issuperset(better) and self._now >= at
 
-    def _is_steady(self) -> bool:
+    def _is_steady(self, standings: Standings) -> bool:
         """Whether this node may take an address for being preferred: it is heard, and Ready, for long enough."""
-        standings, moment = self._standings, self._moment
+        moment = self._moment
         holder = standings.holder
         if holder is None or standings.gives_way_at_once(holder):
             return True
@@ -263,5 +283,5 @@ class GroupDecision:
                 holder in standings.order
                 and all(holder in by_node and not by_node[holder].offered for by_node in standings.heard.values())
                 and not (helped and any(address in helped for address in standings.heard))
-                and not (standings.outdoes_holder and self._is_steady())
+                and not (standings.outdoes_holder and self._is_steady(standings))
             )

@@ -58,8 +58,9 @@ class Held:
     until: float | None = None
     provisional: bool = False
     offered_until: float | None = None
+    apart: bool = False
 
     @property
     def claim(self) -> Claim:
         """What is advertised of it."""
-        return Claim(term=self.term, offered=self.offered_until is not None)
+        return Claim(term=self.term, offered=self.offered_until is not None, apart=self.apart)

@@ -15,9 +15,9 @@ class Inputs:
     """The other speakers and this node's interfaces at one moment.
 
     `links` are this node's own, `answered` the addresses it answers for, `refused` those that its kernel does not let
-    it answer for. The addresses `let_go` are those that others have ceased to claim since the decision before, whether
-    or not their claims were known here. The `unforwarding` nodes may not go on forwarding without their speaker, and
-    the kernels of the `unreachable` do not answer this node.
+    it answer for. The addresses `let_go` are those that others have ceased to claim since the decision before,
+    whether or not their claims were known here. The `unforwarding` nodes may not go on forwarding without their
+    speaker, and the kernels of the `unreachable` do not answer this node.
     """
 
     liveness: Liveness = field(default_factory=Liveness)

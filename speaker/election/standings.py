@@ -17,6 +17,7 @@ from speaker.membership.state_sync import Claim
 class Standings:
     """The candidates for one group of addresses, and which of them the claims make its holder.
 
+    Or for one address of the group alone, that its holder leaves out (`apart`): the candidates are the others then.
     Looks at no more candidates than the question asked needs.
     """
 
@@ -29,12 +30,19 @@ class Standings:
         alive: frozenset[str],
         claims: ClaimIndex,
         own: Mapping[Address, Claim],
+        apart: tuple[Address, str] | None = None,
     ) -> None:
-        """`claims` are the others', `own` those of this node on addresses of the group."""
+        """`claims` are the others', `own` those of this node on addresses of the group; `apart` is the one of them
+        that these are for, and who holds the others."""
         self._group = group
-        self._addresses = group.candidates.addresses
+        self._addresses = group.candidates.addresses if apart is None else (apart[0],)
         self.eligible = group.live.eligible
         self.order = group.live.order
+        self.turns_before = 0
+        """How many turns come before that of the first candidate: the holder of the others, where there is one."""
+        if apart is not None:
+            self.turns_before = 1
+            self.order = {other: merit for other, merit in self.order.items() if other != apart[1]}
         if inputs.refused and node in self.order and not inputs.refused.isdisjoint(self._addresses):
             self.order = {other: merit for other, merit in self.order.items() if other != node}
         self._node = node
@@ -74,7 +82,10 @@ class Standings:
 
     @cached_property
     def holder(self) -> str | None:
-        """The candidate whose claim precedes all others; None where none claims anything."""
+        """The candidate whose claim precedes all others; None where none claims anything.
+
+        What is claimed apart counts only where nothing is otherwise.
+        """
         claims: dict[str, list[Claim]] = {self._node: list(self._own.values())} if self._own else {}
         for by_node in self.heard.values():
             for node, claim in by_node.items():
@@ -83,9 +94,24 @@ class Standings:
             if node in self.order and not self._helps_another(node, claims):
                 continue
             del claims[node]
+        if len(self._addresses) > 1:
+            whole = {node: [each for each in made if not each.apart] for node, made in claims.items()}
+            claims = {node: made for node, made in whole.items() if made} or claims
         if len(claims) <= 1:
             return next(iter(claims), None)
         return min(claims, key=lambda node: min(self._precedence(node, claim) for claim in claims[node]))
+
+    def left_out(self) -> list[tuple[Address, str]]:
+        """Return the addresses that another node, which holds the others of the group, neither claims nor asks for:
+        it does not know that they belong to them; each with that node."""
+        holder = self.holder if len(self._addresses) > 1 else None
+        if holder is None or holder == self._node:
+            return []
+        return [
+            (address, holder)
+            for address, by_node in self.heard.items()
+            if holder not in by_node and holder not in self._claims.probers(address)
+        ]
 
     @cached_property
     def rumoured(self) -> bool:
@@ -192,6 +218,7 @@ class Standings:
         merit = self.order.get(node)
         return Precedence(
             handicap=NO_CANDIDATE if merit is None else merit[0],
+            apart=claim.apart,
             offered=claim.offered,
             lesser_side=-self._inputs.liveness.sides.get(node, 0),
             lesser_weight=0 if merit is None else merit[1],

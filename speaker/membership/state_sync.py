@@ -21,7 +21,8 @@ from speaker.persistent_map import PersistentMap, changed_keys
 
 CHUNK_BYTES = 800
 MAXIMUM_TERM = 2**24 - 1
-_CHANGES_KEPT = 256
+CHANGES_KEPT = 256
+"""How many versions what leads to one accounts for, at least: what of an address changed in them is named."""
 _RECORD = Struct("!BI")
 _NAME = Struct("!B")
 _LINK = Struct("!B6sBBB")
@@ -32,6 +33,7 @@ _V6 = Struct("!16sI")
 _LOST, _DEFAULT_ROUTE, _NO_IPV6, _CUT_OFF = 1, 2, 4, 8
 _BOOTING = 1
 _GONE = 0
+_APART = 2**29
 _OFFERED = 2**30
 _PROBED = 2**31
 
@@ -57,11 +59,13 @@ class MalformedState(ValueError):
 class Claim:
     """That a node answers for an address. `term` counts the holders of the address, from 1, as far as is known.
 
-    One that is `offered` was made while the cluster booted, and gives way to the candidate that ranks first.
+    One that is `offered` was made while the cluster booted, and gives way to the candidate that ranks first. One that
+    is made `apart` is of an address that the node which holds those that belong to it left out; it gives way to that.
     """
 
     term: int
     offered: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ class SentState:
     def __init__(self) -> None:
         self.version = 0
         self.state = NOTHING
-        self._changes: deque[tuple[int, frozenset[Address], frozenset[_Record]]] = deque(maxlen=_CHANGES_KEPT)
+        self._changes: deque[tuple[int, frozenset[Address], frozenset[_Record]]] = deque(maxlen=CHANGES_KEPT)
         self._chunks: dict[int, list[Chunk]] = {}
 
     def advertise(self, state: AdvertisedState) -> bool:
@@ -135,15 +139,14 @@ class SentState:
         return found
 
     def _since(self, base: int) -> list[Chunk]:
-        records = frozenset(_WHOLE)
+        recent = [change for change in self._changes if change[0] > base]
+        touched = {address for _, changed, _ in recent for address in changed}
         if base or self._changes[0][0] == 1:
-            recent = [change for change in self._changes if change[0] > base]
-            touched = {address for _, changed, _ in recent for address in changed}
-            entries = {address: _entry(self.state, address) for address in touched}
             records = frozenset(kind for _, _, kinds in recent for kind in kinds)
         else:
-            every = (*self.state.claims, *self.state.probed)
-            entries = {address: _entry(self.state, address) for address in every}
+            records = frozenset(_WHOLE)
+            touched.update(self.state.claims, self.state.probed)
+        entries = {address: _entry(self.state, address) for address in touched}
         data = _encode(self.state, records, entries)
         pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
         return [
@@ -155,8 +158,9 @@ class SentState:
 class ReceivedState:
     """Another node's state as far as it has arrived. Owned by one thread.
 
-    What leads from one version to another names every address that was touched in between, so that a claim is noticed
-    that was made and given up between the two. It is not where too much has changed for that (`missed`).
+    What leads to a version names every address that was touched since the version before, of as many versions as a
+    sender remembers: a claim that was made and given up meanwhile is noticed. With more in between it may not be
+    (`missed`).
     """
 
     def __init__(self) -> None:
@@ -165,7 +169,7 @@ class ReceivedState:
         self.let_go: frozenset[Address] = frozenset()
         """The addresses that the version taken last says are not claimed, and that may have been until then."""
         self.missed = False
-        """Whether there may be others, since the version taken last leads there from nothing."""
+        """Whether there may be others: more versions came before the one taken last than are remembered."""
         self._collecting: tuple[int, int, int] = (0, 0, 0)
         self._pieces: dict[int, bytes] = {}
 
@@ -183,7 +187,7 @@ class ReceivedState:
         self._collecting, self._pieces = (0, 0, 0), {}
         before = self.state
         self.state, unclaimed = _decode(data, before if chunk.base else NOTHING)
-        self.missed = not chunk.base and self.version > 0
+        self.missed = 0 < self.version < chunk.version - CHANGES_KEPT
         self.let_go = unclaimed if chunk.base else unclaimed.union(before.claims.keys() - self.state.claims.keys())
         self.version = chunk.version
         return True
@@ -208,13 +212,13 @@ def _part(kind: _Record, state: AdvertisedState) -> object:
 def _entry(state: AdvertisedState, address: Address) -> int:
     claim = state.claims.get(address)
     if claim is not None:
-        return claim.term | (_OFFERED if claim.offered else 0)
+        return claim.term | (_OFFERED if claim.offered else 0) | (_APART if claim.apart else 0)
     return _PROBED if address in state.probed else _GONE
 
 
 @lru_cache(maxsize=4096)
 def _claim(code: int) -> Claim:
-    return Claim(term=code & MAXIMUM_TERM, offered=bool(code & _OFFERED))
+    return Claim(term=code & MAXIMUM_TERM, offered=bool(code & _OFFERED), apart=bool(code & _APART))
 
 
 def _encode(state: AdvertisedState, records: frozenset[_Record], entries: Mapping[Address, int]) -> bytes:

@@ -62,6 +62,19 @@ def candidates(
     )
 
 
+def together(addresses: Iterable[Address], nodes: Iterable[str]) -> Candidates:
+    """Addresses of one Service, that each of the nodes may announce; the first ranks them."""
+    found = tuple(addresses)
+    eligible = EligibleNodes({node: Standing(scope=EVERYWHERE, weight=0, handicap=0) for node in nodes})
+    service = ("default", str(found[0]))
+    return Candidates(
+        addresses=tuple(sorted(found)),
+        services=tuple((service, address) for address in sorted(found)),
+        ranked_by=found[0],
+        eligible=CandidateSet(((eligible,),) * len(found)),
+    )
+
+
 class WholeHolder:
     """A holder that is given all groups each time, as tests have them; beside it one that always looks at all.
 
@@ -192,11 +205,12 @@ class Cluster:
         seed: int = 0,
         loss: float = 0.0,
         joined: bool = True,
+        of_service: int = 1,
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         dead_after_seconds: float = DEFAULT_DEAD_AFTER_SECONDS,
         new_holder: Callable[[str], WholeHolder] = WholeHolder,
     ) -> None:
-        """`joined` starts every node and lets them settle."""
+        """`joined` starts every node and lets them settle; each Service has so many of the addresses."""
         self.names = tuple(names)
         self.addresses = tuple(addresses)
         self.random = Random(seed)
@@ -215,6 +229,7 @@ class Cluster:
         """What hosts that are none of ours have; a question for it is answered by them."""
         self.watch: Callable[[], None] = lambda: None
         self._new_holder = new_holder
+        self._of_service = of_service
         self._durations = (interval_seconds, dead_after_seconds)
         self._lan: set[tuple[str, str]] = set()
         self.out: set[str] = set()
@@ -248,7 +263,10 @@ class Cluster:
                 dead_after_seconds=self._durations[1],
             ),
             self._new_holder(name),
-            tuple(candidates(address, self.names) for address in self.addresses),
+            tuple(
+                together(self.addresses[start : start + self._of_service], self.names)
+                for start in range(0, len(self.addresses), self._of_service)
+            ),
         )
         member.links = self._links.setdefault(name, LINKS)
         self.members[name] = member

@@ -60,6 +60,7 @@ def precedences(draw: st.DrawFn) -> Precedence:
     small = st.integers(0, 2)
     return Precedence(
         handicap=draw(small),
+        apart=draw(st.booleans()),
         offered=draw(st.booleans()),
         lesser_side=-draw(small),
         lesser_weight=-draw(small),
@@ -68,7 +69,7 @@ def precedences(draw: st.DrawFn) -> Precedence:
     )
 
 
-CLAIM = Precedence(handicap=0, offered=False, lesser_side=-2, lesser_weight=0, term=5, rank=b"1")
+CLAIM = Precedence(handicap=0, apart=False, offered=False, lesser_side=-2, lesser_weight=0, term=5, rank=b"1")
 
 
 @given(st.lists(precedences(), min_size=2, max_size=5), st.data())
@@ -86,13 +87,22 @@ def test_a_claim_that_does_not_hold_can_go_without_the_holder_changing(
     ("holder", "other"),
     [
         (CLAIM, replace(CLAIM, handicap=1, lesser_side=-5, term=1)),
+        (replace(CLAIM, offered=True), replace(CLAIM, apart=True, lesser_side=-5, term=1)),
         (CLAIM, replace(CLAIM, offered=True, lesser_side=-5, term=1)),
         (replace(CLAIM, lesser_side=-3), replace(CLAIM, lesser_weight=-10, term=1)),
         (replace(CLAIM, lesser_weight=-10), replace(CLAIM, term=1)),
         (CLAIM, replace(CLAIM, term=6)),
         (CLAIM, replace(CLAIM, rank=b"2")),
     ],
-    ids=["less against it", "not offered", "the larger side", "preferred", "the holder before the cut", "the rank"],
+    ids=[
+        "less against it",
+        "not apart",
+        "not offered",
+        "the larger side",
+        "preferred",
+        "the holder before the cut",
+        "the rank",
+    ],
 )
 def test_of_two_claims_that_meet(holder: Precedence, other: Precedence) -> None:
     assert holder < other

@@ -42,7 +42,9 @@ links = st.builds(
 states = st.builds(
     lambda claims, probed, links: AdvertisedState(claims=claims, probed=probed - claims.keys(), links=links),
     st.dictionaries(
-        addresses.map(Address.parse), st.builds(Claim, term=st.integers(1, 3), offered=st.booleans()), max_size=2
+        addresses.map(Address.parse),
+        st.builds(Claim, term=st.integers(1, 3), offered=st.booleans(), apart=st.booleans()),
+        max_size=2,
     ),
     st.frozensets(addresses.map(Address.parse), max_size=1),
     links,

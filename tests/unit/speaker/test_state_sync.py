@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from allocator.core.addresses import Address, Family
 from speaker.membership.link import Link, Subnet
 from speaker.membership.state_sync import (
+    CHANGES_KEPT,
     CHUNK_BYTES,
     MAXIMUM_TERM,
     NOTHING,
@@ -39,7 +41,7 @@ links = st.builds(
     default_route=st.booleans(),
     ipv6=st.booleans(),
 )
-claims = st.builds(Claim, term=st.integers(1, MAXIMUM_TERM), offered=st.booleans())
+claims = st.builds(Claim, term=st.integers(1, MAXIMUM_TERM), offered=st.booleans(), apart=st.booleans())
 names = st.sampled_from(["node-1", "node-2"])
 
 
@@ -116,15 +118,18 @@ def test_where_too_much_was_missed_for_that_it_is_known_that_it_was() -> None:
     sent, received = SentState(), ReceivedState()
     sent.advertise(many(3))
     deliver(sent.since(0), received)
-    assert not received.missed, "of a process that is heard for the first time other things are known"
-    for count in range(1, 600):
-        sent.advertise(many(count % 2))
+    for count in range(CHANGES_KEPT + 1):
+        sent.advertise(many(1 + count % 2))
     deliver(sent.since(received.version), received)
     assert received.missed
     assert received.let_go == {Address(Family.IPV4, 1), Address(Family.IPV4, 2)}
-    sent.advertise(many(0))
-    deliver(sent.since(received.version), received)
-    assert not received.missed
+    for count in range(CHANGES_KEPT):
+        sent.advertise(many(2 - count % 2))
+    for known in (received.version, 0):
+        again = copy(received)
+        deliver(sent.since(known), again)
+        assert not again.missed, known
+        assert again.let_go == {Address(Family.IPV4, 1)}, "also where the sender takes this node for a new one"
 
 
 def test_the_same_again_is_no_new_version() -> None:

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations, permutations
+from itertools import combinations
 from random import Random
 
 from allocator.core.addresses import Address
-from speaker.layer2.gratuitous import BURST_SECONDS
 from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
 from speaker.membership.membership import STEADY_SECONDS
+from tests.unit.speaker.hosts import Hosts
 from tests.unit.speaker.simulated import Cluster, Member, lan_links
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 5))
@@ -41,18 +41,19 @@ class Walk:
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
         count = self.random.choice([2, 3, 3, 3, 4, 5])
-        self.cluster = Cluster([f"node-{number}" for number in range(1, count + 1)], ADDRESSES, seed=self.seed)
+        self.cluster = Cluster(
+            [f"node-{number}" for number in range(1, count + 1)],
+            ADDRESSES,
+            seed=self.seed,
+            of_service=1 + self.seed % 2,
+        )
         self.two_lans = self.random.random() < TWO_LANS_SHARE
         if self.two_lans:
             for number, name in enumerate(self.cluster.names, 1):
                 self.cluster.links(name, lan_links(number))
         self.changed_at = self.cluster.now
-        self.whole_at = 0.0
-        """When each node reached every other again, the last time that one did not."""
         self._wrong_since: dict[tuple[Address, str], float] = {}
-        self._announced: dict[tuple[Address, str], float] = {}
-        self._answering: dict[Address, set[str]] = {}
-        self._led_astray: dict[tuple[Address, str], tuple[float, frozenset[str]]] = {}
+        self._hosts = Hosts(self.cluster, ADDRESSES)
         self.cluster.watch = self._look
         self.cluster.run(CALM_SECONDS)
 
@@ -112,26 +113,21 @@ class Walk:
             if pause_seconds and out:
                 cluster.out |= out
 
-        apart = any(not cluster.reaches(*pair) for pair in permutations(cluster.names, 2))
         self.do("heal", repair, 0.0)
         for name in cluster.names:
             if name in cluster.out:
                 self.do(f"the port of {name} forwards", partial(cluster.rejoin, name), pause_seconds)
-        self.whole_at = cluster.now if apart else self.whole_at
         self.cluster.run(seconds)
 
     def check_lan(self) -> None:
         """Whoever learned another node for an address has been told since who holds it."""
-        for address, holders in self.holders().items():
-            (holder,) = holders
-            if self.cluster.members[holder].leads_to(Address.parse(address)) != holder:
+        for address in ADDRESSES:
+            (holder,) = self.cluster.holders(address)
+            if self.cluster.members[holder].leads_to(address) != holder:
                 # It helps a node that restarts, and says what was said before.
                 continue
-            told_until = self._announced[Address.parse(address), holder] + BURST_SECONDS[-1]
-            for (led, node), (at, apart) in self._led_astray.items():
-                since = max(at, self.whole_at) if holder in apart else at
-                if str(led) == address and node != holder and told_until < since:
-                    self.fail(f"{holder} holds {address}; hosts know it at {node} since {at:.2f}")
+            for place, node, at in self._hosts.astray(address, holder):
+                self.fail(f"{holder} holds {address}; at the port of {place} it is known at {node} since {at:.2f}")
 
     def holders(self) -> dict[str, set[str]]:
         """Who answers for each address."""
@@ -149,10 +145,10 @@ class Walk:
     def _look(self) -> None:
         """Look at every address after every event."""
         cluster, sides = self.cluster, self._sides()
+        self._hosts.look()
         wrong: set[tuple[Address, str]] = set()
         for address in ADDRESSES:
             holders = cluster.holders(address)
-            self._note_announced(address, holders)
             for one, other in combinations(sorted(holders), 2):
                 if self._hear_each_other(one, other):
                     wrong.add((address, f"{one} and {other}"))
@@ -167,24 +163,6 @@ class Walk:
             since = max(self._wrong_since.setdefault(key, cluster.now), self.changed_at)
             if cluster.now - since > self._bound():
                 self.fail(f"{key[0]} is answered by {key[1]} since {since:.2f}")
-
-    def _note_announced(self, address: Address, holders: set[str]) -> None:
-        """Remember when each node last announced the address, and until when it was known at its hardware address."""
-        cluster = self.cluster
-        for name, member in cluster.members.items():
-            known = self._announced.get((address, name), 0.0)
-            for at, which in reversed(member.announced_again):
-                if at <= known:
-                    break
-                if which == address:
-                    self._announced[address, name] = at
-                    break
-        for name in holders:
-            if name not in self._answering.get(address, ()):
-                self._announced[address, name] = cluster.now
-            apart = frozenset(other for other in cluster.names if not cluster.reaches(name, other))
-            self._led_astray[address, cluster.members[name].leads_to(address)] = (cluster.now, apart)
-        self._answering[address] = set(holders)
 
     def _bound(self) -> float:
         """Where nobody hears anybody, a speaker that died is known by its Lease alone."""
