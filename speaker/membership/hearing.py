@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +11,7 @@ from allocator.core.addresses import Address
 from speaker.membership.heartbeat import Heartbeat, Phase
 from speaker.membership.lans import Lans
 from speaker.membership.lease_evidence import LIST_SECONDS
+from speaker.membership.link import Link
 from speaker.membership.peer import Peer
 from speaker.membership.peer_table import PeerTable
 from speaker.membership.send_schedule import BACKGROUND_PER_SECOND, SendSchedule
@@ -59,8 +60,9 @@ class Hearing:
         """Who was heard before a standstill, and has not been heard to hear this node again with all it states."""
         self.let_go: set[Address] = set()
         """The addresses that others have ceased to claim, or may have, until their owner takes note of that."""
-        self.missed = False
-        """Whether there may be others among what a peer claimed."""
+        self.returned = False
+        """Whether there may be others: a peer claimed more than is known, or one can be reached on a LAN again, whose
+        hosts may have heard nothing of what was announced meanwhile."""
         self._table = table
         self._schedule = schedule
         self._lans = lans
@@ -228,7 +230,7 @@ class Hearing:
                 self._states = None
                 self.stale.summary = True
                 self.let_go |= peer.received.let_go
-                self.missed |= peer.received.missed
+                self.returned |= peer.received.missed or _is_back(before.links, peer.received.state.links)
                 after = peer.received.state
                 self.stale.side |= (before.hears, before.booting) != (after.hears, after.booting)
                 self.stale.links |= before.links != after.links
@@ -249,6 +251,12 @@ class Hearing:
         if peer.neighbour_since is not None:
             return self._dead_after
         return self._dead_after + 3 * len(self._table.peers) / BACKGROUND_PER_SECOND
+
+
+def _is_back(before: Iterable[Link], after: Iterable[Link]) -> bool:
+    """Whether an interface that was cut off on its LAN is not any more."""
+    cut_off = {link.name for link in before if link.cut_off}
+    return any(link.name in cut_off and not link.cut_off for link in after)
 
 
 def _decisive(peer: Peer) -> tuple[object, ...]:

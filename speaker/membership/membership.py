@@ -207,12 +207,15 @@ class Membership:
         return 0.0, changes
 
     def take_returned(self) -> bool:
-        """Return whether, since the last call, a peer has come to this side, or back to it, that may have announced
-        something unheard, or that one has claimed so much that not all of it was heard of. A process that was heard
-        before it served, of a node whose former one was heard to its end, has not: a speaker that is restarted makes
-        nobody announce anything."""
-        returned, self._returned = self._returned or self._hearing.missed, False
-        self._hearing.missed = False
+        """Return whether hosts may have learned, since the last call, another holder of what this node announces.
+
+        A peer has come to this side, or back to it, that may have announced something unheard; or one has claimed so
+        much that not all of it is known; or a LAN is whole again of which a part may have heard no announcement.
+        A process that was heard before it served, of a node whose former one was heard to its end, has announced
+        nothing unheard: a speaker that is restarted makes nobody announce anything.
+        """
+        returned = self._returned or self._hearing.returned
+        self._returned = self._hearing.returned = False
         return returned
 
     def take_let_go(self) -> frozenset[Address]:
@@ -362,8 +365,10 @@ class Membership:
         if not self._lans.tick(now):
             return
         states = self.states()
+        cut_off = self._lans.cut_off
         if self._lans.judge({node: states[node] for node in self._reached if node in states}):
             self._hearing.stale.summary = True
+            self._returned |= not cut_off <= self._lans.cut_off
         if before != self._lans.hears:
             self._advertise(now)
 

@@ -66,6 +66,8 @@ class Hosts:
             heapq.heappush(self._due, (at + offset, address, name))
 
     def _places(self, name: str) -> Iterator[str]:
-        for place in self._cluster.names:
-            if place == name or (self._cluster.reaches(name, place) and self._cluster.reaches(place, name)):
+        cluster = self._cluster
+        for place in cluster.names:
+            passes = cluster.reaches(name, place) and cluster.reaches(place, name)
+            if place == name or (passes and not cluster.lan_out & {name, place}):
                 yield place

@@ -222,6 +222,26 @@ def test_what_another_took_and_gave_back_unheard_is_announced_again(seed: int) -
         assert max(again, default=0.0) >= until, f"{holder} has not announced {address} since {until:.2f} s"
 
 
+def test_a_lan_that_is_whole_again_hears_who_has_what_it_was_cut_off_from() -> None:
+    """Hosts behind the dead port know its node, which has given everything away; heartbeats passed all the time."""
+    cluster = calm(3)
+    for number, name in enumerate(cluster.names, 1):
+        cluster.links(name, lan_links(number))
+    cluster.run(CALM_SECONDS)
+    moving = held_by(cluster, "node-1")
+    cluster.lan_out.add("node-1")
+    cluster.run(10.0)
+    assert moving
+    assert not held_by(cluster, "node-1")
+    cluster.heal()
+    healed = cluster.now
+    cluster.run(BOUND_SECONDS)
+    for address in cluster.addresses:
+        (holder,) = cluster.holders(address)
+        again = [at for at, which in cluster.members[holder].announced_again if which == address and at > healed]
+        assert again or str(address) not in moving, f"{holder} has not announced {address} again"
+
+
 LAN = Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("192.0.2.0/24"),), default_route=True)
 BRIDGE = Link(name="br-1234", mac=bytes(6), subnets=(Subnet.parse("172.18.0.0/16"),))
 
