@@ -30,13 +30,14 @@ from tests.soak.witness import Kind, Spell, Witness
 ASK_SECONDS = 0.06
 BOUNDS = {
     Kind.UNANSWERED: 1.2,
-    Kind.TWO_PLACES: 0.6,
-    Kind.TWO_SENDERS: 0.6,
+    Kind.TWO_PLACES: 1.5,
+    Kind.TWO_SENDERS: 1.5,
     Kind.LATE: 5.0,
     Kind.LINGERING: 5.0,
 }
-"""Seconds, from the last thing that happened on. The second and third are one detection period: half a second of
-silence, and the heartbeat it takes to notice."""
+"""Seconds, from the last thing that happened on. The second and third are the bound of the election: half a second
+of silence and one more. It takes a tenth where the kernels know each other; one whose own cable was out a moment
+before a cut has forgotten the others' hardware addresses, and asks for each once a second."""
 LEASE_SECONDS = 16.0
 """As long as Leases alone say who lives: fifteen seconds, and one to act. Then a bound is this, at least."""
 
