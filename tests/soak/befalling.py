@@ -14,11 +14,15 @@ from tests.soak.witness import Witness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something happened, at an instant of CLOCK_MONOTONIC; `by_lease` where nodes learn what follows by Leases."""
+    """Something happened, at an instant of CLOCK_MONOTONIC; `by_lease` where nodes learn what follows by Leases.
+
+    `api` says whether the API server answers from then on, None where that is as before.
+    """
 
     at: float
     what: str
     by_lease: bool = False
+    api: bool | None = None
 
 
 class Befalling:
@@ -34,9 +38,12 @@ class Befalling:
         """Choose one of the nodes that announce."""
         return self.chance.choice(self.place.announcing)
 
-    def happened(self, what: str, at: float | None = None, *, by_lease: bool = False) -> None:
+    def happened(
+        self, what: str, at: float | None = None, *, by_lease: bool = False, api: bool | None = None
+    ) -> None:
         """Note what happened, now or at an instant. What makes something whole is noted first: it works at once."""
-        self.events.append(Event(at=time.monotonic() if at is None else at, what=what, by_lease=by_lease))
+        at = time.monotonic() if at is None else at
+        self.events.append(Event(at=at, what=what, by_lease=by_lease, api=api))
 
     def wait(self, least_seconds: float, most_seconds: float) -> None:
         """Let some time pass, the end of the soak or not: whatever is broken is made whole before it."""

@@ -47,7 +47,7 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
     def _kill_without_api(self) -> None:
         plane = self.place.lab.control_plane
         node = self.victim()
-        self.happened("API server frozen")
+        self.happened("API server frozen", api=False)
         plane.pause_api()
         try:
             self.wait(0, 2)
@@ -56,7 +56,7 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
             self.wait(1, 3)
         finally:
             plane.resume_api()
-            self.happened("API server thawed")
+            self.happened("API server thawed", api=True)
         self._boot(node)
 
     def _cut(self) -> None:
@@ -159,20 +159,20 @@ class Misfortunes(NetworkMisfortunes, RandomActs):
         self.happened("rollout of the speakers done")
 
     def _freeze_api(self) -> None:
-        self.happened("API server frozen")
+        self.happened("API server frozen", api=False)
         self.place.lab.control_plane.pause_api()
         self.wait(1, 5)
         self.place.lab.control_plane.resume_api()
-        self.happened("API server thawed")
+        self.happened("API server thawed", api=True)
 
     def _kill_api(self) -> None:
-        self.happened("API server killed")
+        self.happened("API server killed", api=False)
         self.place.lab.control_plane.kill(API_SERVER)
         self.wait(0, 2)
         # An API server (of 1.20 at least) falls at its start when somebody creates Services meanwhile.
         with self.place.creating:
             self.place.lab.control_plane.start_api()
-        self.happened("API server back")
+        self.happened("API server back", api=True)
         wait_until(lambda: not self.place.lab.problems(), 30, "the lab is sound again")
 
     def _boot(self, node: Node) -> None:

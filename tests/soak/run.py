@@ -38,6 +38,7 @@ BOUNDS = {
 """Seconds, from the last thing that happened on. The second and third are the bound of the election: half a second
 of silence and one more. It takes a tenth where the kernels know each other; one whose own cable was out a moment
 before a cut has forgotten the others' hardware addresses, and asks for each once a second."""
+_LEARNED_FROM_API = (Kind.LATE, Kind.LINGERING)
 LEASE_SECONDS = 16.0
 """As long as Leases alone say who lives: fifteen seconds, and one to act. Then a bound is this, at least."""
 
@@ -137,7 +138,7 @@ def _run(plan: Plan, place: Place) -> Outcome:
     outcome.findings += churn.failures
     outcome.findings += [f"duplicate claim: {text}" for text in claims.duplicates]
     spells = witness.spells()
-    outcome.findings += _judged(spells, misfortunes.events, plan, outcome)
+    outcome.findings += judged(spells, misfortunes.events, plan, outcome)
     outcome.misfortunes = dict(sorted(misfortunes.counts.items()))
     outcome.churn = dict(churn.counts.most_common())
     outcome.questions, outcome.answers = witness.questions, witness.answers
@@ -154,13 +155,15 @@ def _let_it_soak(seconds: float, misfortunes: Misfortunes) -> None:
         threading.Event().wait(min(left, 0.5))
 
 
-def _judged(spells: list[Spell], events: list[Event], plan: Plan, outcome: Outcome) -> list[str]:
+def judged(spells: list[Spell], events: list[Event], plan: Plan, outcome: Outcome) -> list[str]:
     instants = [event.at for event in events]
     found = []
     for kind in Kind:
         bound = BOUNDS[kind] * plan.patience
         lengths = {spell: spell.since(instants) for spell in spells if spell.kind is kind}
         lengths = {spell: length - _by_lease(spell, length, events) for spell, length in lengths.items()}
+        if kind in _LEARNED_FROM_API:
+            lengths = {spell: length - _without_api(spell, length, events) for spell, length in lengths.items()}
         outcome.spells[kind.value] = {
             "how many": float(len(lengths)),
             "longest": round(max(lengths.values(), default=0.0), 3),
@@ -186,6 +189,18 @@ def _by_lease(spell: Spell, length: float, events: list[Event]) -> float:
     since = spell.ended - length
     latest = max((event for event in events if event.at <= since), key=lambda event: event.at, default=None)
     return min(length, LEASE_SECONDS) if latest is not None and latest.by_lease else 0.0
+
+
+def _without_api(spell: Spell, length: float, events: list[Event]) -> float:
+    """For how much of the end of a spell the API server was away: it serves some before it serves all."""
+    since, seconds, away = spell.ended - length, 0.0, None
+    for event in sorted((event for event in events if event.api is not None), key=lambda event: event.at):
+        if not event.api:
+            away = event.at if away is None else away
+        elif away is not None:
+            seconds += max(0.0, min(event.at, spell.ended) - max(away, since))
+            away = None
+    return seconds + (0.0 if away is None else max(0.0, spell.ended - max(away, since)))
 
 
 def _before(at: float, events: list[Event]) -> str:
