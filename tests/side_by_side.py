@@ -20,20 +20,26 @@ from xdist.workermanage import WorkerController
 from tests.durations import UNKNOWN_SECONDS, file_of, known
 
 ALONE = (
-    "tests/chaos/",
     "tests/cluster/test_handover.py",
     "tests/cluster/test_webhook_serving.py",
     "tests/endtoend/test_burning_cores.py",
     "tests/endtoend/test_dead_lan.py",
     "tests/endtoend/test_failover.py",
-    "tests/soak/",
-    "tests/wire/",
+    "tests/wire/test_arp_answers.py",
+    "tests/wire/test_conflicts.py",
+    "tests/wire/test_graceful_restart.py",
+    "tests/wire/test_gratuitous_arp.py",
+    "tests/wire/test_interfaces.py",
+    "tests/wire/test_learning_ports.py",
+    "tests/wire/test_membership.py",
+    "tests/wire/test_ndp_answers.py",
+    "tests/wire/test_vacancy.py",
 )
 """Files, and folders, whose tests judge fractions of seconds, or load every core."""
 
-LABS = ("tests/demo/", "tests/endtoend/")
-"""What starts nodes and all that runs on them: two at a time on two cores cost API servers their deadlines."""
-
+LABS = ("tests/endtoend/", "tests/demo/", "tests/chaos/", "tests/soak/")
+"""What starts nodes, or more than one of each component under load: two of these at a time on two cores cost API
+servers their deadlines."""
 
 NICENESS = 5
 """Of the workers beside the first and of all that they start: a third of a program's share of a processor."""
@@ -86,11 +92,14 @@ def kind_of(nodeid: str) -> Kind:
 def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Kind, float]:
     """Return what to sort a test by, given the seconds of each file: of what has no order, the longest first.
 
-    What one worker runs stays in the order of the command line: what has interfaces of its own comes before the lab,
-    whose hosts have the same names.
+    What is alone stays in the order of the command line. Its last files start the lab that LABS begin with.
     """
     kind = kind_of(nodeid)
-    return kind, -seconds.get(file_of(nodeid), UNKNOWN_SECONDS) if kind is Kind.OTHER else 0.0
+    if kind is Kind.ALONE:
+        return kind, 0.0
+    if kind is Kind.LAB:
+        return kind, [nodeid.startswith(folder) for folder in LABS].index(True)
+    return kind, -seconds.get(file_of(nodeid), UNKNOWN_SECONDS)
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types for it

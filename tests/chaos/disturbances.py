@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from allocator.kube.lease import LEASE_SECONDS
@@ -37,10 +37,11 @@ class Disturbances:
         directory: Path,
         pause_seconds: tuple[float, float],
         seed: int,
+        first: Sequence[str] = (),
     ) -> None:
         """`watch_anew` is called while no client asks for anything, when what was seen before is no longer true.
 
-        `quotas` is told when one is in force. Backups lie in `directory`.
+        `quotas` is told when one is in force. Backups lie in `directory`. `first` comes before what the seed draws.
         """
         self._installation = installation
         self._watch_anew = watch_anew
@@ -50,6 +51,7 @@ class Disturbances:
         self._pause_seconds = pause_seconds
         self._quotas = quotas
         self._chance = random.Random(seed)
+        self._first = tuple(first)
         self._pools = Pools(installation.cluster)
         self._stopping = threading.Event()
         self.counts: Counter[str] = Counter()
@@ -85,7 +87,7 @@ class Disturbances:
             "quota set and lifted": self._change_quota,
             "etcd restored in place": self._restore_etcd,
         }
-        due: list[str] = []
+        due = list(reversed(self._first))
         try:
             while not self._stopping.wait(self._chance.uniform(*self._pause_seconds)):
                 if not due:

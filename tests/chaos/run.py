@@ -43,6 +43,8 @@ class Plan:
     pause_seconds: tuple[float, float] = (1.0, 5.0)
     """Shortest and longest time between one misfortune and the next."""
     seed: int = 0
+    first: tuple[str, ...] = ()
+    """The misfortunes that come before those that the seed draws, in this order."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,6 +124,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation, di
         directory=directory,
         pause_seconds=plan.pause_seconds,
         seed=plan.seed,
+        first=plan.first,
     )
     watch.begin()
     clients.start()

@@ -11,11 +11,12 @@ from tests.chaos.__main__ import show
 from tests.chaos.run import Plan, run
 
 SECONDS = float(os.environ.get("ADMITLB_CHAOS_SECONDS", "30"))
+FIRST = ("both webhooks killed", "both reconcilers killed", "one webhook killed", "API server killed")
 
 
 @pytest.mark.timeout(SECONDS + 400)
 def test_fifty_clients_and_dying_components_double_move_and_leak_nothing() -> None:
-    outcome = run(Plan(seconds=SECONDS))
+    outcome = run(Plan(seconds=SECONDS, first=FIRST))
     show(outcome, Console(width=160))
     assert outcome.duplicates == []
     assert outcome.moves == []
@@ -23,4 +24,4 @@ def test_fifty_clients_and_dying_components_double_move_and_leak_nothing() -> No
     assert outcome.surprises == []
     assert outcome.assigned > 0
     assert outcome.shared > 0, "nothing was shared, so sharing was not tested"
-    assert sum(outcome.misfortunes.values()) >= 3, "hardly anything died, so nothing was tested"
+    assert outcome.misfortunes.keys() >= set(FIRST[:3]), "hardly anything died, so nothing was tested"

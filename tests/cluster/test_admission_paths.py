@@ -109,10 +109,12 @@ def replicas(installed: ControlPlane, tmp_path: Path) -> Iterator[Replicas]:
     replicas.stop()
 
 
-@pytest.fixture
-def pair(installed: ControlPlane, replicas: Replicas) -> tuple[Replica, Replica]:
-    """Two replicas of this release, registered and asked by the API server."""
-    return start_pair(installed, replicas)
+@pytest.fixture(scope="class")
+def pair(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Replica, Replica]]:
+    """Two replicas of this release, registered and asked by the API server, for all tests of a class."""
+    replicas = Replicas(installed, tmp_path_factory.mktemp("pair"))
+    yield start_pair(installed, replicas)
+    replicas.stop()
 
 
 def start_pair(installed: ControlPlane, replicas: Replicas) -> tuple[Replica, Replica]:
@@ -186,54 +188,55 @@ def wrong_paths(cluster: Cluster) -> list[str]:
     ]
 
 
-def test_without_the_token_nothing_is_decided_written_or_read(
-    installed: ControlPlane, pair: tuple[Replica, Replica], cluster: Cluster, tmp_path: Path
-) -> None:
-    cluster.create(IP_ADDRESS_POOLS, pool("open", "192.0.2.0/24"), DEFAULT_NAMESPACE)
-    before = {item["metadata"]["name"] for item in cluster.list(IP_ALLOCATIONS)["items"]}
-    for replica in pair:
-        for path in wrong_paths(cluster):
-            code, answer = replica.post(path, creation("forged"), trust=trust(cluster))
-            assert (code, answer["code"]) == (403, 403), path
-    asked = {
-        request.path for request in AuditLog(installed.directory).requests(CONTROLLER) if request.verb == "create"
-    }
-    assert {item["metadata"]["name"] for item in cluster.list(IP_ALLOCATIONS)["items"]} == before
-    assert "ipallocations" not in asked
-    # The same review by the right path does all of that: the refusals were not for another reason.
-    assert pair[0].post(path_to(cluster, SERVICES), creation("forged"), trust=trust(cluster))[0] == 200
-    wait_until(lambda: len(cluster.list(IP_ALLOCATIONS)["items"]) > len(before), 5, "a claim is made with the token")
-    logs = "".join(log.read_text() for log in tmp_path.glob("*.log"))
-    assert [entry["name"] for entry in entries(cluster) if (path_of(entry) or "").rpartition("/")[2] in logs] == []
-    assert "Traceback" not in logs
-    for item in cluster.list(IP_ALLOCATIONS)["items"]:
-        cluster.delete(IP_ALLOCATIONS, item["metadata"]["name"])
-    cluster.delete(IP_ADDRESS_POOLS, "open", DEFAULT_NAMESPACE)
+def secret_has(cluster: Cluster, field: str) -> bool:
+    data = cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE).get("data") or {}
+    return bool(data.get(field))
 
 
-def test_a_failing_webhook_shows_a_path_that_opens_no_other(
-    pair: tuple[Replica, Replica], replicas: Replicas, cluster: Cluster
-) -> None:
-    """Why tokens differ by route: the API server tells the path to whoever may create pools."""
-    leaked = next(path_of(entry) for entry in entries(cluster) if entry["name"] == "ipaddresspools.metallb.io")
-    assert leaked is not None
-    token = leaked.rpartition("/")[2]
-    for route in ROUTES:
-        if route not in leaked:
-            assert pair[0].post(f"{route}/{token}", creation("forged"), trust=trust(cluster))[0] == 403
+@pytest.mark.usefixtures("pair")
+class TestOnePair:
+    """What stops no process; a new secret comes last."""
 
+    def test_without_the_token_nothing_is_decided_written_or_read(
+        self, installed: ControlPlane, pair: tuple[Replica, Replica], cluster: Cluster
+    ) -> None:
+        cluster.create(IP_ADDRESS_POOLS, pool("open", "192.0.2.0/24"), DEFAULT_NAMESPACE)
+        before = {item["metadata"]["name"] for item in cluster.list(IP_ALLOCATIONS)["items"]}
+        for replica in pair:
+            for path in wrong_paths(cluster):
+                code, answer = replica.post(path, creation("forged"), trust=trust(cluster))
+                assert (code, answer["code"]) == (403, 403), path
+        asked = {
+            request.path for request in AuditLog(installed.directory).requests(CONTROLLER) if request.verb == "create"
+        }
+        assert {item["metadata"]["name"] for item in cluster.list(IP_ALLOCATIONS)["items"]} == before
+        assert "ipallocations" not in asked
+        # The same review by the right path does all of that: the refusals were not for another reason.
+        assert pair[0].post(path_to(cluster, SERVICES), creation("forged"), trust=trust(cluster))[0] == 200
+        wait_until(
+            lambda: len(cluster.list(IP_ALLOCATIONS)["items"]) > len(before), 5, "a claim is made with the token"
+        )
+        logs = "".join(replica.process.log.read_text() for replica in pair)
+        assert logs
+        assert [
+            entry["name"] for entry in entries(cluster) if (path_of(entry) or "").rpartition("/")[2] in logs
+        ] == []
+        assert "Traceback" not in logs
+        for item in cluster.list(IP_ALLOCATIONS)["items"]:
+            cluster.delete(IP_ALLOCATIONS, item["metadata"]["name"])
+        cluster.delete(IP_ADDRESS_POOLS, "open", DEFAULT_NAMESPACE)
 
-@pytest.fixture(scope="class")
-def lasting_pair(installed: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One pair for all tests of a class: what is applied stops no process."""
-    replicas = Replicas(installed, tmp_path_factory.mktemp("pair"))
-    start_pair(installed, replicas)
-    yield
-    replicas.stop()
+    def test_a_failing_webhook_shows_a_path_that_opens_no_other(
+        self, pair: tuple[Replica, Replica], cluster: Cluster
+    ) -> None:
+        """Why tokens differ by route: the API server tells the path to whoever may create pools."""
+        leaked = next(path_of(entry) for entry in entries(cluster) if entry["name"] == "ipaddresspools.metallb.io")
+        assert leaked is not None
+        token = leaked.rpartition("/")[2]
+        for route in ROUTES:
+            if route not in leaked:
+                assert pair[0].post(f"{route}/{token}", creation("forged"), trust=trust(cluster))[0] == 403
 
-
-@pytest.mark.usefixtures("lasting_pair")
-class TestWhateverIsApplied:
     @pytest.mark.parametrize(
         "commands",
         [
@@ -269,37 +272,31 @@ class TestWhateverIsApplied:
             cluster.get(kind, WEBHOOK_CONFIGURATION)["metadata"]["resourceVersion"] for kind in CONFIGURATIONS
         ]
 
-
-def test_a_key_taken_out_is_followed_without_one_failed_admission(
-    installed: ControlPlane, pair: tuple[Replica, Replica], cluster: Cluster
-) -> None:
-    cluster.create(IP_ADDRESS_POOLS, pool("rotation", "10.1.0.0/16"), DEFAULT_NAMESPACE)
-    before = path_to(cluster, SERVICES)
-    with Admissions(installed.cluster, clients=CLIENTS, prefix="rotation") as load:
-        wait_until(lambda: load.admitted > 10, 20, "admissions")
-        # A null takes the key out.
-        cluster.patch(SECRETS, WEBHOOK_CERTIFICATE_SECRET, {"data": {PATH_SECRET_FIELD: None}}, DEFAULT_NAMESPACE)
-        wait_until(lambda: secret_has(cluster, PATH_SECRET_FIELD), 20, "a new secret")
-        assert pair[0].post(before, creation("old"), trust=trust(cluster))[0] == 200
-        wait_until(
-            lambda: path_to(cluster, SERVICES) != before and in_order(cluster), 60, "the new path is registered"
-        )
-        wait_until(lambda: not secret_has(cluster, FORMER_FIELD), 60, "the former secret is dropped")
-        reached = load.admitted
-        wait_until(lambda: load.admitted > reached + 10, 20, "admissions by the new path")
-    print(f"{load.admitted} admissions")
-    assert (load.failures, load.unattended) == ([], [])
-    for replica in pair:
-        wait_until(
-            lambda replica=replica: replica.post(before, creation("old"), trust=trust(cluster))[0] == 403,  # type: ignore[misc]
-            20,
-            "the former path is refused",
-        )
-
-
-def secret_has(cluster: Cluster, field: str) -> bool:
-    data = cluster.get(SECRETS, WEBHOOK_CERTIFICATE_SECRET, DEFAULT_NAMESPACE).get("data") or {}
-    return bool(data.get(field))
+    def test_a_key_taken_out_is_followed_without_one_failed_admission(
+        self, installed: ControlPlane, pair: tuple[Replica, Replica], cluster: Cluster
+    ) -> None:
+        cluster.create(IP_ADDRESS_POOLS, pool("rotation", "10.1.0.0/16"), DEFAULT_NAMESPACE)
+        before = path_to(cluster, SERVICES)
+        with Admissions(installed.cluster, clients=CLIENTS, prefix="rotation") as load:
+            wait_until(lambda: load.admitted > 10, 20, "admissions")
+            # A null takes the key out.
+            cluster.patch(SECRETS, WEBHOOK_CERTIFICATE_SECRET, {"data": {PATH_SECRET_FIELD: None}}, DEFAULT_NAMESPACE)
+            wait_until(lambda: secret_has(cluster, PATH_SECRET_FIELD), 20, "a new secret")
+            assert pair[0].post(before, creation("old"), trust=trust(cluster))[0] == 200
+            wait_until(
+                lambda: path_to(cluster, SERVICES) != before and in_order(cluster), 60, "the new path is registered"
+            )
+            wait_until(lambda: not secret_has(cluster, FORMER_FIELD), 60, "the former secret is dropped")
+            reached = load.admitted
+            wait_until(lambda: load.admitted > reached + 10, 20, "admissions by the new path")
+        print(f"{load.admitted} admissions")
+        assert (load.failures, load.unattended) == ([], [])
+        for replica in pair:
+            wait_until(
+                lambda replica=replica: replica.post(before, creation("old"), trust=trust(cluster))[0] == 403,  # type: ignore[misc]
+                20,
+                "the former path is refused",
+            )
 
 
 @pytest.mark.timeout(240)

@@ -22,31 +22,28 @@ import yaml
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, SERVICE_L2_STATUSES
 from tests.cluster.installation import Installation, ingress, pool, service
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own, with a pool of two addresses, both held."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("explain")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19943)
-        cluster = installation.cluster
-        cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.11"), DEFAULT_NAMESPACE)
-        reserved = pool("reserved", "198.51.100.0/30", autoAssign=False)
-        cluster.create(IP_ADDRESS_POOLS, reserved, DEFAULT_NAMESPACE)
-        cluster.create(SERVICES, service("web"), "default")
-        shared = {"metallb.io/allow-shared-ip": "k", "metallb.io/loadBalancerIPs": "192.0.2.11"}
-        cluster.create(SERVICES, service("http", shared), "default")
-        cluster.create(SERVICES, service("https", shared, ports=[{"port": 443, "protocol": "TCP"}]), "default")
-        for name in ("web", "http", "https"):
-            installation.wait_assigned("default", name)
-        cluster.create(SERVICES, service("late"), "default")
-        yield installation
-        installation.stop()
+def admitlb(installed: Installation) -> Iterator[Installation]:
+    """AdmitLB with a pool of two addresses, both held, and one that is used on request alone."""
+    cluster = installed.cluster
+    cluster.create(IP_ADDRESS_POOLS, pool("small", "192.0.2.10-192.0.2.11"), DEFAULT_NAMESPACE)
+    installed.add_pool(pool("reserved", "198.51.100.0/30", autoAssign=False))
+    cluster.create(SERVICES, service("web"), "default")
+    shared = {"metallb.io/allow-shared-ip": "k", "metallb.io/loadBalancerIPs": "192.0.2.11"}
+    cluster.create(SERVICES, service("http", shared), "default")
+    cluster.create(SERVICES, service("https", shared, ports=[{"port": 443, "protocol": "TCP"}]), "default")
+    for name in ("web", "http", "https"):
+        installed.wait_assigned("default", name)
+    cluster.create(SERVICES, service("late"), "default")
+    yield installed
+    # The last test ended the reconcilers.
+    for number in range(2):
+        installed.restart_reconciler(number)
 
 
 def run(admitlb: Installation, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -220,7 +217,8 @@ def test_the_namespace_is_given_as_kubectl_takes_it(admitlb: Installation, tmp_p
 def test_a_service_that_no_reconciler_has_seen_is_told_what_is_due_to_it(admitlb: Installation) -> None:
     """The last test of the module: it ends the reconcilers."""
     for process in admitlb.reconcilers:
-        process.sigkill()
+        # Asked to end, it gives up its lease: nobody waits for that after this module.
+        process.terminate()
     request = {"metallb.io/address-pool": "reserved"}
     admitlb.cluster.create(SERVICES, service("orphan", request), "default")
     admitlb.cluster.delete(IP_ALLOCATIONS, "198.51.100.0")

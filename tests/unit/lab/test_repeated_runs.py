@@ -80,17 +80,17 @@ def test_what_passes_when_repeated_is_named_and_written_down_and_the_summary_sta
 def test_what_is_alone_comes_first_then_the_labs_then_the_longest_files() -> None:
     seconds = {"tests/cluster/test_a.py": 3.0, "tests/cluster/test_b.py": 30.0, f"{ALONE[1]}": 60.0}
     in_order = [
-        f"{ALONE[0]}test_run.py::test_1",
+        f"{ALONE[0]}::test_1",
         f"{ALONE[1]}::test_1",
-        f"{LABS[1]}test_lab.py::test_1",
-        f"{LABS[0]}test_demo.py::test_1",
+        f"{LABS[0]}test_lab.py::test_1",
+        f"{LABS[1]}test_demo.py::test_1",
         "tests/cluster/test_b.py::test_2",
         "tests/cluster/test_b.py::test_1",
         "tests/unit/test_unknown.py::test_1",
         "tests/cluster/test_a.py::test_1",
     ]
-    given = [in_order[number] for number in (6, 0, 2, 1, 7, 4, 3, 5)]
-    assert sorted(given, key=lambda nodeid: order(nodeid, seconds)) == in_order, "one worker's stay as they are given"
+    given = [in_order[number] for number in (6, 0, 3, 1, 7, 4, 2, 5)]
+    assert sorted(given, key=lambda nodeid: order(nodeid, seconds)) == in_order, "what is alone stays as it is given"
 
 
 def test_whatever_is_named_is_there() -> None:

@@ -79,13 +79,14 @@ class Run:
                     self.scheduler.remove_node(each)
 
 
-FOLDERS = {Kind.ALONE: ALONE[0], Kind.LAB: LABS[0], Kind.OTHER: "tests/unit/"}
+NAMES = {Kind.ALONE: ALONE[0], Kind.LAB: LABS[0], Kind.OTHER: "tests/unit/"}
+"""What the path of a file begins with."""
 FILES = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 6)), min_size=1, max_size=8)
 
 
 def collected(*files: tuple[Kind, int]) -> list[str]:
     """So many tests in a file of each kind, in the order of a run."""
-    named = [(f"{FOLDERS[kind]}test_{number}.py", tests) for number, (kind, tests) in enumerate(files)]
+    named = [(f"{NAMES[kind]}test_{number}.py", tests) for number, (kind, tests) in enumerate(files)]
     return sorted(
         (f"{file}::test_{number}" for file, tests in named for number in range(tests)),
         key=lambda nodeid: order(nodeid, {}),
