@@ -16,7 +16,7 @@ PYTEST := $(PY) -m pytest -p tests.failures $(PYTEST_ARGS)
 # How many test files run side by side, each in a lab of its own.
 CORES := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 WORKERS ?= $(CORES)
-# What runs alone does so in this order: the wire and the soak come before the lab, whose hosts stay until its worker ends.
+# What runs alone does so in this order: the lab's files come last, the same lab serves those that follow.
 TIERS := tests/unit tests/wire tests/frr tests/cluster tests/chaos tests/soak tests/endtoend tests/demo
 OVERLAYS = $(wildcard kustomize/overlays/*)
 
