@@ -41,6 +41,44 @@ LABS = ("tests/endtoend/", "tests/demo/", "tests/chaos/", "tests/soak/")
 """What starts nodes, or more than one of each component under load: two of these at a time on two cores cost API
 servers their deadlines."""
 
+SHARING = {
+    "lasting_installation": (
+        "tests/cluster/test_assignment.py",
+        "tests/cluster/test_explain.py",
+        "tests/cluster/test_pitfalls.py",
+        "tests/cluster/test_plan_agrees.py",
+        "tests/cluster/test_pool_changes.py",
+        "tests/cluster/test_pool_renames.py",
+        "tests/cluster/test_races.py",
+    ),
+    "lasting_kinds": (
+        "tests/cluster/test_claim_path.py",
+        "tests/cluster/test_collection.py",
+        "tests/cluster/test_conditions.py",
+        "tests/cluster/test_foreign_hosts.py",
+        "tests/cluster/test_late_mirrors.py",
+        "tests/cluster/test_manifests_schema.py",
+        "tests/cluster/test_missing_lists.py",
+        "tests/cluster/test_missing_watches.py",
+        "tests/cluster/test_other_writers.py",
+        "tests/cluster/test_securing.py",
+        "tests/cluster/test_status_page.py",
+        "tests/cluster/test_survival.py",
+        "tests/cluster/test_unled_changes.py",
+    ),
+    "lasting_control_plane": (
+        "tests/cluster/test_cluster_connection.py",
+        "tests/cluster/test_control_plane.py",
+        "tests/cluster/test_events.py",
+        "tests/cluster/test_label_selectors.py",
+        "tests/cluster/test_leadership.py",
+        "tests/cluster/test_reflector.py",
+        "tests/cluster/test_reset_turn.py",
+    ),
+}
+"""Files by the fixture of tests/cluster that they share: one worker runs them one after the other."""
+_FIRST_OF = {file: files[0] for files in SHARING.values() for file in files}
+
 NICENESS = 5
 """Of the workers beside the first and of all that they start: a third of a program's share of a processor."""
 
@@ -73,7 +111,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests into their order; those of a file stay together."""
-    seconds = known(config.rootpath)
+    seconds: dict[str, float] = {}
+    alone = known(config.rootpath)
+    for file in dict.fromkeys(file_of(item.nodeid) for item in items):
+        seconds[unit_of(file)] = seconds.get(unit_of(file), 0.0) + alone.get(file, UNKNOWN_SECONDS)
     items.sort(key=lambda item: order(item.nodeid, seconds))
 
 
@@ -89,8 +130,14 @@ def kind_of(nodeid: str) -> Kind:
     return Kind.LAB if nodeid.startswith(LABS) else Kind.OTHER
 
 
+def unit_of(nodeid: str) -> str:
+    """Return what one worker runs as a whole: the test's file, or the first of those that share with it."""
+    file = file_of(nodeid)
+    return _FIRST_OF.get(file, file)
+
+
 def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Kind, float]:
-    """Return what to sort a test by, given the seconds of each file: of what has no order, the longest first.
+    """Return what to sort a test by, given the seconds of each unit: of what has no order, the longest first.
 
     What is alone stays in the order of the command line. Its last files start the lab that LABS begin with.
     """
@@ -99,7 +146,7 @@ def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Kind, float]:
         return kind, 0.0
     if kind is Kind.LAB:
         return kind, [nodeid.startswith(folder) for folder in LABS].index(True)
-    return kind, -seconds.get(file_of(nodeid), UNKNOWN_SECONDS)
+    return kind, -seconds.get(unit_of(nodeid), UNKNOWN_SECONDS)
 
 
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types for it
@@ -110,7 +157,7 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return file_of(nodeid)
+        return unit_of(nodeid)
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         """Take note of a test that has ended, which may be the last that ran alone."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from allocator.kube.client import Cluster
 from allocator.kube.resource import EVENTS, NAMESPACES
 from tests.cluster.installation import Installation
+from tests.cluster.lasting import Lasting
 from tests.cluster.reconciling import Reconciling
+from tests.durations import file_of
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
+from tests.side_by_side import SHARING
+
+LASTING = pytest.StashKey[dict[str, Lasting[Any]]]()
+"""Of the session: what runs, by the name of its fixture."""
 
 _serial = itertools.count(1)
 
@@ -23,16 +31,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            used = [name for name in SHARING if name in getattr(item, "fixturenames", ())]
+            if used and not any(file_of(item.nodeid) in files for files in SHARING.values()):
+                raise pytest.UsageError(f"{item.nodeid} uses {used[0]}: list its file in tests/side_by_side.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End what the next test does not need, in a run whose order keeps those together that share."""
+    if hasattr(item.config, "workerinput"):
+        for name, lasting in item.session.stash.get(LASTING, {}).items():
+            if name not in getattr(nextitem, "fixturenames", ()):
+                lasting.end()
+
+
+def _lasting(request: pytest.FixtureRequest, lasting: Lasting[Any]) -> None:
+    request.session.stash.setdefault(LASTING, {})[str(request.fixturename)] = lasting
+    request.addfinalizer(lasting.end)
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def lasting_control_plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Lasting[ControlPlane]:
+    """A control plane for files that leave it as they found it."""
+    lasting = Lasting(lambda: ControlPlane(find(), tmp_path_factory.mktemp("control-plane")))
+    _lasting(request, lasting)
+    return lasting
+
+
+@pytest.fixture(scope="module")
+def control_plane(lasting_control_plane: Lasting[ControlPlane]) -> ControlPlane:
     """A control plane without nodes. A test that stops or kills a part of it starts it again."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("control-plane")) as control_plane:
-        yield control_plane
+    return lasting_control_plane.running()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane) -> Cluster:
     """The administrator's connection to it."""
     return control_plane.cluster()
@@ -48,34 +82,47 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def lasting_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def lasting_installation(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Lasting[Installation]:
     """AdmitLB on a control plane of its own, where no other kinds and webhooks come and go."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("installation")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"))
-        yield installation
-        installation.stop()
+
+    @contextmanager
+    def start() -> Iterator[Installation]:
+        with ControlPlane(find(), tmp_path_factory.mktemp("installation")) as control_plane:
+            installation = Installation(control_plane, tmp_path_factory.mktemp("logs"))
+            yield installation
+            installation.stop()
+
+    lasting = Lasting(start)
+    _lasting(request, lasting)
+    return lasting
 
 
 @pytest.fixture(scope="module")
-def installed(lasting_installation: Installation) -> Installation:
+def installed(lasting_installation: Lasting[Installation]) -> Installation:
     """AdmitLB with nothing held and no pools, for files that leave both webhooks and both reconcilers running."""
-    lasting_installation.clean()
-    for event in lasting_installation.cluster.list(EVENTS, "default")["items"]:
-        lasting_installation.cluster.delete(EVENTS, event["metadata"]["name"], "default")
-    return lasting_installation
+    installation = lasting_installation.running()
+    installation.clean()
+    for event in installation.cluster.list(EVENTS, "default")["items"]:
+        installation.cluster.delete(EVENTS, event["metadata"]["name"], "default")
+    return installation
 
 
 @pytest.fixture(scope="session")
-def lasting_kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def lasting_kinds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lasting[ControlPlane]:
     """A control plane that has AdmitLB's kinds and never a webhook."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("kinds")) as control_plane:
-        yield control_plane
+    lasting = Lasting(lambda: ControlPlane(find(), tmp_path_factory.mktemp("kinds")))
+    _lasting(request, lasting)
+    return lasting
 
 
 @pytest.fixture(scope="module")
-def reconciling(lasting_kinds: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
+def reconciling(
+    lasting_kinds: Lasting[ControlPlane], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reconciling]:
     """AdmitLB's kinds and roles with nothing stored, and no process but what a file starts."""
-    reconciling = Reconciling(lasting_kinds, tmp_path_factory.mktemp("logs"))
+    reconciling = Reconciling(lasting_kinds.running(), tmp_path_factory.mktemp("logs"))
     reconciling.empty()
     yield reconciling
     reconciling.stop()

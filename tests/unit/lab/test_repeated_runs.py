@@ -11,7 +11,7 @@ import pytest
 
 from tests.durations import LATEST, known, read
 from tests.flaky import RECORD
-from tests.side_by_side import ALONE, LABS, order
+from tests.side_by_side import ALONE, LABS, SHARING, order
 
 ROOT = Path(__file__).parents[3]
 TESTS = """
@@ -94,4 +94,6 @@ def test_what_is_alone_comes_first_then_the_labs_then_the_longest_files() -> Non
 
 
 def test_whatever_is_named_is_there() -> None:
-    assert [path for path in (*ALONE, *LABS) if not (ROOT / path).exists()] == []
+    sharing = [file for files in SHARING.values() for file in files]
+    assert [path for path in (*ALONE, *LABS, *sharing) if not (ROOT / path).exists()] == []
+    assert len(sharing) == len(set(sharing))

@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from tests.side_by_side import ALONE, LABS, Kind, SideBySide, kind_of, order
+from tests.side_by_side import ALONE, LABS, SHARING, Kind, SideBySide, kind_of, order
 
 
 @dataclass(eq=False)
@@ -119,3 +119,18 @@ def test_a_lab_has_other_files_beside_it_and_its_worker_helps_afterwards() -> No
     assert Kind.OTHER in kinds[2:last_lab]
     helper = run.workers[0]
     assert any(kind_of(nodeid) is Kind.OTHER for nodeid in run.ended_by[helper])
+
+
+def test_files_that_share_are_run_by_one_worker() -> None:
+    (sharing, *_) = SHARING.values()
+    others = collected(*[(Kind.OTHER, 3)] * 9)
+    collection = [f"{file}::test_{number}" for file in sharing for number in range(3)] + others
+    run = Run(3, collection, random.Random(1))
+
+    run.go()
+
+    assert sorted(run.ended) == sorted(collection)
+    workers = [
+        worker for worker, ended in run.ended_by.items() if any(nodeid.startswith(sharing) for nodeid in ended)
+    ]
+    assert len(workers) == 1
