@@ -304,6 +304,8 @@ def test_upgrade_and_rollback_refuse_nothing_but_in_the_documented_gap(
     installed: ControlPlane, replicas: Replicas, cluster: Cluster
 ) -> None:
     """A rollout of this release over one whose paths are in Git, and back, while Services and pools are made."""
+    # kubectl removes what it has applied itself: the entries that another tool has added would stay.
+    installed.kubectl("apply", "-f", NEW_FILE)
     installed.kubectl("apply", "-f", LEGACY_FILE)
     replicas.add(LegacyReplica, FIRST_PORT)
     replicas.add(LegacyReplica, SECOND_PORT)
