@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End what the next test does not need, in a run whose order keeps those together that share."""
-    if hasattr(item.config, "workerinput"):
+    """End what the next file does not need, in a run whose order keeps those together that share."""
+    last = nextitem is None or nextitem.path != item.path
+    if last and hasattr(item.config, "workerinput"):
         for name, lasting in item.session.stash.get(LASTING, {}).items():
             if name not in getattr(nextitem, "fixturenames", ()):
                 lasting.end()
