@@ -28,6 +28,23 @@ _MONITOR_PORT = 9122
 _HEARING_SECONDS = 2.0
 
 
+def admission_works(lab: Lab) -> None:
+    """Ask until the API server has noticed which of its connections to webhooks died with a node."""
+    document: Object = {
+        "apiVersion": L2_ADVERTISEMENTS.api_version,
+        "kind": L2_ADVERTISEMENTS.kind,
+        "metadata": {"name": "asking", "namespace": DEFAULT_NAMESPACE},
+        "spec": {},
+    }
+
+    def asked() -> bool:
+        for _ in range(8):
+            lab.cluster().create(L2_ADVERTISEMENTS, document, DEFAULT_NAMESPACE, dry_run=True)
+        return True
+
+    wait_until(asked, 30, "admission works", retry_on=(ApiError,))
+
+
 class SpeakerSite:
     """One Service on eth0, announced by any node but the one its pod runs on. Owned by one thread.
 
@@ -70,20 +87,8 @@ class SpeakerSite:
             self.lab.kubectl("label", "node", name, f"{_LABEL}-")
 
     def admission_works(self) -> None:
-        """Ask until the API server has noticed which of its connections to webhooks died with a node."""
-        document: Object = {
-            "apiVersion": L2_ADVERTISEMENTS.api_version,
-            "kind": L2_ADVERTISEMENTS.kind,
-            "metadata": {"name": "asking", "namespace": DEFAULT_NAMESPACE},
-            "spec": {},
-        }
-
-        def asked() -> bool:
-            for _ in range(8):
-                self.lab.cluster().create(L2_ADVERTISEMENTS, document, DEFAULT_NAMESPACE, dry_run=True)
-            return True
-
-        wait_until(asked, 30, "admission works", retry_on=(ApiError,))
+        """Wait until no connection of the API server to a webhook is one that died with a node."""
+        admission_works(self.lab)
 
     def _deleted(self, resource: Resource, namespace: str, name: str) -> bool:
         with suppress(NotFound):

@@ -1,11 +1,29 @@
-"""Taking AdmitLB out of the lab again, with its kinds and their objects."""
+"""Taking objects, and AdmitLB with its kinds, out of the lab again."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from allocator.kube.client import ApiError, NotFound
+from allocator.kube.resource import Resource
 from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.lab.container import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.waiting import wait_until
+
+
+def delete(lab: Lab, resource: Resource, name: str, namespace: str = DEFAULT_NAMESPACE) -> None:
+    """Delete an object once admission lets it go.
+
+    The API server notices that a connection to a webhook died with its node by the request that fails on it.
+    """
+
+    def deleted() -> bool:
+        with suppress(NotFound):
+            lab.cluster().delete(resource, name, namespace)
+        return True
+
+    wait_until(deleted, 60, f"{name} is deleted", retry_on=(ApiError,))
 
 
 def remove(lab: Lab) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.kube.client import Conflict, Object
+from allocator.kube.client import Object
 from allocator.kube.resource import SERVICES, Resource
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from tests.bench.speaker_site import admission_works
+from tests.endtoend.removal import delete
 from tests.lab.capture import ETH_P_IPV6
 from tests.lab.lab import Lab
 from tests.lab.node import Node
@@ -37,9 +39,10 @@ def dual_stack(lab: Lab) -> Iterator[Lab]:
     lab.deploy_http("six", node=BACKEND)
     lab.cluster().create(SERVICES, _service("six"), "default")
     yield lab
-    lab.cluster().delete(SERVICES, "six", "default")
-    lab.cluster().delete(L2_ADVERTISEMENTS, "dual", DEFAULT_NAMESPACE)
-    wait_until(lambda: _pool_deleted(lab), 20, "the pool is free to go", retry_on=(Conflict,))
+    delete(lab, SERVICES, "six", "default")
+    delete(lab, L2_ADVERTISEMENTS, "dual")
+    delete(lab, IP_ADDRESS_POOLS, "dual")
+    admission_works(lab)
     lab.kubectl("delete", "deployment", "six")
     lab.kubectl("label", "node", BACKEND, "metallb/external-speaker=true")
 
@@ -106,12 +109,6 @@ def _tells(frame: bytes, node: Node) -> bool:
 
 def _status(lab: Lab, vip: str) -> int:
     return lab.client().http_get(URLS[vip]).status
-
-
-def _pool_deleted(lab: Lab) -> bool:
-    """Delete the pool; refused as long as a claim of the deleted Service is there."""
-    lab.cluster().delete(IP_ADDRESS_POOLS, "dual", DEFAULT_NAMESPACE)
-    return True
 
 
 def _ours(resource: Resource, name: str, spec: Object) -> Object:

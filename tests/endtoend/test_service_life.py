@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocator.kube.client import Conflict, Object
+from allocator.kube.client import Object
 from allocator.kube.resource import SERVICES, Resource
 from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
+from tests.bench.speaker_site import admission_works
+from tests.endtoend.removal import delete
 from tests.lab.client import Client
 from tests.lab.lab import Lab
 from tests.lab.node import Node
@@ -39,11 +41,10 @@ def admitlb(lab: Lab) -> Iterator[Lab]:
     lab.deploy_http("web", node=BACKEND)
     lab.cluster().create(SERVICES, _service("web"), "default")
     yield lab
-    lab.cluster().delete(SERVICES, "web", "default")
-    # A pool in use does not go, and admission knows of the release a moment after it.
-    wait_until(lambda: not lab.cluster().list(IP_ALLOCATIONS)["items"], 60, "the address is free")
-    lab.cluster().delete(L2_ADVERTISEMENTS, "lan", DEFAULT_NAMESPACE)
-    wait_until(lambda: _deleted(lab), 10, "the pool is deleted")
+    delete(lab, SERVICES, "web", "default")
+    delete(lab, L2_ADVERTISEMENTS, "lan")
+    delete(lab, IP_ADDRESS_POOLS, "lan")
+    admission_works(lab)
     lab.kubectl("delete", "deployment", "web")
     lab.kubectl("label", "node", BACKEND, "metallb/external-speaker=true")
 
@@ -152,14 +153,6 @@ def wait_speakers_ready(lab: Lab) -> None:
 def let_it_run(seconds: float) -> None:
     """Let the outage meter see undisturbed service, so that a gap has an edge on both sides."""
     threading.Event().wait(seconds)
-
-
-def _deleted(lab: Lab) -> bool:
-    try:
-        lab.cluster().delete(IP_ADDRESS_POOLS, "lan", DEFAULT_NAMESPACE)
-    except Conflict:
-        return False
-    return True
 
 
 def _ours(resource: Resource, name: str, spec: Object) -> Object:
