@@ -23,8 +23,11 @@ bgpd alone (`-Z`) knows of no interface: 10.3 then refuses the second family on 
 and BFD has nobody to carry its messages.
 """
 
-ROUTER: Mapping[str, tuple[str, ...]] = {"mgmtd": (), "zebra": (), "bgpd": (), "bfdd": ()}
-"""As a router has them: routes go into the kernel's table. Those that a release has not are left out."""
+ROUTER: Mapping[str, tuple[str, ...]] = {"mgmtd": (), "zebra": ("--v6-rr-semantics",), "bgpd": (), "bfdd": ()}
+"""As a router has them: routes go into the kernel's table. Those that a release has not are left out.
+
+Without the option zebra of 8.4 deletes an IPv6 route to change it, and adds another: no route could be seen to stay.
+"""
 _WITHOUT_FILE = frozenset({"mgmtd"})
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from allocator.bgp.command import Daemon
@@ -114,6 +115,27 @@ def test_other_attributes_reach_both_routers_without_a_withdrawal(site: Bed) -> 
     assert not gone
     assert site.bird.withdrawals_received("node") == withdrawn
     assert {neighbor: count for neighbor, count in here.drops().items() if count} == {}
+
+
+def test_other_attributes_take_no_route_of_ipv6_away(site: Bed) -> None:
+    """Other than of IPv4, Linux says of each that it was entered anew."""
+    prefixes = [
+        prefix_of(Address(Family.IPV6, Address.parse("2001:db8:f::").value + number), 128) for number in range(20)
+    ]
+    peers = (
+        replace(bird_peer(), address=Address.parse("2001:db8:a::2")),
+        replace(router_peer(), address=Address.parse("2001:db8:b::2")),
+    )
+    here = site.applying
+    here.rendering.update(Difference({peer.name: peer for peer in peers}, {}, dict.fromkeys(prefixes, PLAIN)))
+    here.applying.apply()
+    site.wait_for_kernel_routes(len(prefixes), Family.IPV6)
+    with watched(site) as monitors:
+        here.rendering.update(Difference(prefixes=dict.fromkeys(prefixes, MARKED)))
+        here.applying.apply()
+        for monitor in monitors:
+            wait_until(lambda m=monitor: len(m.changes) >= len(prefixes), SECONDS, "all are entered anew")  # type: ignore[misc]
+        assert not [change for monitor in monitors for change in monitor.changes if not change.added]
 
 
 @contextmanager
