@@ -206,6 +206,7 @@ class GroupDecision:
         reaches = [reach(*each, links) for each in zip(group.candidates.addresses, own.scopes, strict=True)]
         if any(each.lost or not each.possible for each in reaches):
             out.since[_UNLINKED] = group.since.get(_UNLINKED, self._now)
+            out.unlinked = True
         elif _UNLINKED in group.since and self._moment.inputs.liveness.alone:
             out.since[_LINKED] = self._now
         elif _LINKED in group.since:

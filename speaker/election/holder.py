@@ -213,6 +213,10 @@ class Holder:
             group.deadline = outcome.deadline
             if outcome.deadline is not None:
                 heapq.heappush(self._deadlines, (outcome.deadline, next(self._numbers), group))
+        if outcome.unlinked:
+            group.live.unlinked[group] = None
+        else:
+            group.live.unlinked.pop(group, None)
         group.settled, group.holder = outcome.settled, outcome.holder
         if outcome.settled:
             group.ranking = None
@@ -245,7 +249,7 @@ class Holder:
 
     def _forget(self, group: ElectedGroup) -> None:
         self._unsettle(group)
-        self._electorate.leave(group.live)
+        self._leave(group)
         self._dirty.pop(group, None)
         self._changed.pop(group, None)
         group.deadline = None
@@ -254,9 +258,13 @@ class Holder:
         """Its addresses lie in other subnets than before."""
         self._unsettle(group)
         self._unsettled[group] = None
-        self._electorate.leave(group.live)
+        self._leave(group)
         group.live = self._electorate.join(group.candidates)
         self._dirty[group] = None
+
+    def _leave(self, group: ElectedGroup) -> None:
+        group.live.unlinked.pop(group, None)
+        self._electorate.leave(group.live)
 
     def _sum_up(self, outcomes: Mapping[ElectedGroup, Outcome], now: float) -> HolderState:
         before = self._state

@@ -31,10 +31,10 @@ class LiveCandidates:
     `order` has the merit of each that is alive and can answer; of equal merit, the rank decides, which differs from
     group to group. `lesser` are those that this node has less against it than, or is preferred to. `settled` are the
     groups about which there is nothing to decide as long as neither their claims nor their holder's merit change, by
-    that holder (None: nobody can answer).
+    that holder (None: nobody can answer). `unlinked` are the groups that remember that this node has no link for them.
     """
 
-    __slots__ = ("addresses", "eligible", "groups", "key", "lesser", "me", "node", "order", "own", "settled")
+    __slots__ = ("addresses", "eligible", "groups", "key", "lesser", "me", "node", "order", "own", "settled", "unlinked")
 
     def __init__(self, eligible: CandidateSet, addresses: tuple[Address, ...], key: object, *, node: str) -> None:
         """`addresses` are those of any of the groups, in whose subnets those of all others lie, too."""
@@ -47,6 +47,7 @@ class LiveCandidates:
         self.own: Candidate | None = None
         self.me: Merit | None = None
         self.settled: dict[str | None, dict[ElectedGroup, None]] = {}
+        self.unlinked: dict[ElectedGroup, None] = {}
         self.groups = 0
 
     def refresh(
@@ -75,10 +76,11 @@ class LiveCandidates:
         return changed
 
     def woken(self, nodes: Iterable[str] | None, *, own: bool) -> Iterable[ElectedGroup]:
-        """Return the settled groups that a `refresh` of these nodes may concern."""
+        """Return the groups that a `refresh` of these nodes may concern, unsettled ones apart."""
         holders = set(self.settled) if nodes is None else {None, *nodes}
         if own:
             holders |= {self.node, *self.lesser}
+            yield from self.unlinked
         for holder in holders:
             groups = self.settled.get(holder)
             if groups and (holder is None or holder == self.node or self._gives_way(holder)):

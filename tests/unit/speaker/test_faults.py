@@ -242,6 +242,22 @@ def test_a_lan_that_is_whole_again_hears_who_has_what_it_was_cut_off_from() -> N
         assert again or str(address) not in moving, f"{holder} has not announced {address} again"
 
 
+def test_a_link_that_came_back_long_ago_delays_nothing() -> None:
+    """Who hears nobody after it has got a link back waits for a while; it had it back while it heard all others."""
+    cluster = calm(2)
+    moving = held_by(cluster, "node-1")
+    own = cluster.members["node-1"].links
+    cluster.links("node-1", tuple(replace(link, lost=True) for link in own))
+    cluster.run(3.0)
+    assert moving
+    assert not held_by(cluster, "node-1")
+    cluster.links("node-1", own)
+    cluster.run(CALM_SECONDS)
+    cluster.power_off("node-2")
+    cluster.run(BOUND_SECONDS)
+    assert len(held_by(cluster, "node-1")) == len(ADDRESSES)
+
+
 LAN = Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("192.0.2.0/24"),), default_route=True)
 BRIDGE = Link(name="br-1234", mac=bytes(6), subnets=(Subnet.parse("172.18.0.0/16"),))
 

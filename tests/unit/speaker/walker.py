@@ -236,5 +236,5 @@ if __name__ == "__main__":
                 walk(seed)
             except AssertionError as violation:
                 failed += 1
-                print(walk.__name__, violation, flush=True)
+                print(seed, walk.__name__, violation, flush=True)
     print(f"{count} seeds, {failed} violations")
