@@ -85,23 +85,33 @@ class AnnouncementSchedule:
         self._started: dict[Address, int] = {}
         self._numbers = itertools.count()
         self._first: deque[tuple[int, Address, Reason]] = deque()
+        self._awaited: set[Address] = set()
+        """The addresses whose first announcement is to come yet."""
         self._later: list[tuple[float, int, int, Address]] = []
 
     def start(self, address: Address, reason: Reason = Reason.TAKEN) -> None:
-        """Begin a burst for the address, in place of one that still runs."""
+        """Begin a burst for the address, in place of one that still runs; one that is to begin keeps its turn.
+
+        What is started again and again while thousands wait would keep those that come last from ever being announced.
+        """
+        if address in self._awaited:
+            return
         number = next(self._numbers)
         self._started[address] = number
+        self._awaited.add(address)
         self._first.append((number, address, reason))
 
     def release(self, address: Address) -> None:
         """Forget the address."""
         self._started.pop(address, None)
+        self._awaited.discard(address)
 
     def pop(self, now: float) -> tuple[Address, Reason] | None:
         """Return an address due now and why, None if none is due."""
         while self._first:
             number, address, reason = self._first.popleft()
             if self._started.get(address) == number:
+                self._awaited.discard(address)
                 self._plan(now, number=number, step=1, address=address, started=now)
                 return address, reason
         while self._later and self._later[0][0] <= now:

@@ -160,14 +160,14 @@ class ReceivedState:
 
     What leads to a version names every address that was touched since the version before, of as many versions as a
     sender remembers: a claim that was made and given up meanwhile is noticed. With more in between it may not be
-    (`missed`).
+    (`missed`). Of the very next version all is known: what was only probed was never claimed.
     """
 
     def __init__(self) -> None:
         self.version = 0
         self.state = NOTHING
         self.let_go: frozenset[Address] = frozenset()
-        """The addresses that the version taken last says are not claimed, and that may have been until then."""
+        """The addresses that the version taken last says are not claimed, and that were until then, or may have been."""
         self.missed = False
         """Whether there may be others: more versions came before the one taken last than are remembered."""
         self._collecting: tuple[int, int, int] = (0, 0, 0)
@@ -188,7 +188,11 @@ class ReceivedState:
         before = self.state
         self.state, unclaimed = _decode(data, before if chunk.base else NOTHING)
         self.missed = 0 < self.version < chunk.version - CHANGES_KEPT
-        self.let_go = unclaimed if chunk.base else unclaimed.union(before.claims.keys() - self.state.claims.keys())
+        if not chunk.base:
+            unclaimed = unclaimed.union(before.claims.keys() - self.state.claims.keys())
+        if chunk.version == self.version + 1:
+            unclaimed = frozenset(address for address in unclaimed if address in before.claims)
+        self.let_go = unclaimed
         self.version = chunk.version
         return True
 

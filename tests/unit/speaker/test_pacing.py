@@ -61,6 +61,18 @@ def test_starting_again_restarts_the_burst_instead_of_doubling_it() -> None:
     assert drain(schedule, 1.5) == [(VIP, Reason.REPEAT)]
 
 
+def test_what_is_started_again_before_its_turn_keeps_it() -> None:
+    schedule = AnnouncementSchedule((0.0, 1.0), refresh_seconds=0)
+    announced = set()
+    for _ in (VIP, OTHER):
+        schedule.start(VIP, Reason.DOUBT)
+        schedule.start(OTHER, Reason.DOUBT)
+        found = schedule.pop(0.0)
+        assert found is not None
+        announced.add(found[0])
+    assert announced == {VIP, OTHER}, "the last of them, too"
+
+
 def test_first_announcements_come_before_repeats_that_are_overdue() -> None:
     schedule = AnnouncementSchedule((0.0, 0.1), refresh_seconds=0)
     schedule.start(VIP)

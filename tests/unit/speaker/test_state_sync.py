@@ -132,6 +132,18 @@ def test_where_too_much_was_missed_for_that_it_is_known_that_it_was() -> None:
         assert again.let_go == {Address(Family.IPV4, 1)}, "also where the sender takes this node for a new one"
 
 
+def test_what_was_only_probed_was_never_let_go() -> None:
+    """Else each candidate that is about to ask for an address, and then need not, has its holder announce it twice."""
+    sent, received = SentState(), ReceivedState()
+    for state in (many(1), AdvertisedState(claims=many(1).claims, probed=frozenset({Address(Family.IPV4, 9)})), many(1)):
+        sent.advertise(state)
+        deliver(sent.since(received.version), received)
+        assert received.let_go == set()
+    sent.advertise(AdvertisedState(probed=frozenset({Address(Family.IPV4, 0)})))
+    deliver(sent.since(received.version), received)
+    assert received.let_go == {Address(Family.IPV4, 0)}
+
+
 def test_the_same_again_is_no_new_version() -> None:
     sent = SentState()
     each = AdvertisedState(claims={Address.parse("192.0.2.1"): Claim(term=1)})
