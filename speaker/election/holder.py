@@ -213,10 +213,7 @@ class Holder:
             group.deadline = outcome.deadline
             if outcome.deadline is not None:
                 heapq.heappush(self._deadlines, (outcome.deadline, next(self._numbers), group))
-        if outcome.unlinked:
-            group.live.unlinked[group] = None
-        else:
-            group.live.unlinked.pop(group, None)
+        group.live.note_link(group, unlinked=outcome.unlinked)
         group.settled, group.holder = outcome.settled, outcome.holder
         if outcome.settled:
             group.ranking = None
@@ -263,7 +260,7 @@ class Holder:
         self._dirty[group] = None
 
     def _leave(self, group: ElectedGroup) -> None:
-        group.live.unlinked.pop(group, None)
+        group.live.note_link(group, unlinked=False)
         self._electorate.leave(group.live)
 
     def _sum_up(self, outcomes: Mapping[ElectedGroup, Outcome], now: float) -> HolderState:

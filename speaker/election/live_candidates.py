@@ -31,10 +31,23 @@ class LiveCandidates:
     `order` has the merit of each that is alive and can answer; of equal merit, the rank decides, which differs from
     group to group. `lesser` are those that this node has less against it than, or is preferred to. `settled` are the
     groups about which there is nothing to decide as long as neither their claims nor their holder's merit change, by
-    that holder (None: nobody can answer). `unlinked` are the groups that remember that this node has no link for them.
+    that holder (None: nobody can answer). `unlinked` are the groups for which this node was last
+    seen to have no link: when it has one again is theirs to remember.
     """
 
-    __slots__ = ("addresses", "eligible", "groups", "key", "lesser", "me", "node", "order", "own", "settled", "unlinked")
+    __slots__ = (
+        "addresses",
+        "eligible",
+        "groups",
+        "key",
+        "lesser",
+        "me",
+        "node",
+        "order",
+        "own",
+        "settled",
+        "unlinked",
+    )
 
     def __init__(self, eligible: CandidateSet, addresses: tuple[Address, ...], key: object, *, node: str) -> None:
         """`addresses` are those of any of the groups, in whose subnets those of all others lie, too."""
@@ -85,6 +98,13 @@ class LiveCandidates:
             groups = self.settled.get(holder)
             if groups and (holder is None or holder == self.node or self._gives_way(holder)):
                 yield from groups
+
+    def note_link(self, group: ElectedGroup, *, unlinked: bool) -> None:
+        """Take note of whether this node, a candidate, has no link for the group."""
+        if unlinked:
+            self.unlinked[group] = None
+        else:
+            self.unlinked.pop(group, None)
 
     def settle(self, group: ElectedGroup, holder: str | None) -> None:
         """There is nothing to decide about the group for now."""

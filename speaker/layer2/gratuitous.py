@@ -92,7 +92,7 @@ class AnnouncementSchedule:
     def start(self, address: Address, reason: Reason = Reason.TAKEN) -> None:
         """Begin a burst for the address, in place of one that still runs; one that is to begin keeps its turn.
 
-        What is started again and again while thousands wait would keep those that come last from ever being announced.
+        What is started again and again while thousands wait would keep the last of them from ever being announced.
         """
         if address in self._awaited:
             return

@@ -167,7 +167,7 @@ class ReceivedState:
         self.version = 0
         self.state = NOTHING
         self.let_go: frozenset[Address] = frozenset()
-        """The addresses that the version taken last says are not claimed, and that were until then, or may have been."""
+        """The addresses that the version taken last says are not claimed, and that were, or may have been, before."""
         self.missed = False
         """Whether there may be others: more versions came before the one taken last than are remembered."""
         self._collecting: tuple[int, int, int] = (0, 0, 0)

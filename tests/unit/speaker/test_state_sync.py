@@ -133,9 +133,10 @@ def test_where_too_much_was_missed_for_that_it_is_known_that_it_was() -> None:
 
 
 def test_what_was_only_probed_was_never_let_go() -> None:
-    """Else each candidate that is about to ask for an address, and then need not, has its holder announce it twice."""
+    """Else each candidate that is about to ask for an address, and need not, has its holder announce it twice."""
     sent, received = SentState(), ReceivedState()
-    for state in (many(1), AdvertisedState(claims=many(1).claims, probed=frozenset({Address(Family.IPV4, 9)})), many(1)):
+    probing = AdvertisedState(claims=many(1).claims, probed=frozenset({Address(Family.IPV4, 9)}))
+    for state in (many(1), probing, many(1)):
         sent.advertise(state)
         deliver(sent.since(received.version), received)
         assert received.let_go == set()
