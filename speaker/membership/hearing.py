@@ -118,6 +118,8 @@ class Hearing:
             return Verdict.ACCEPTED
         was_fresh = peer.fresh
         if heartbeat.incarnation != peer.incarnation:
+            # Nobody else says that it is not cut off any more.
+            self.returned |= any(link.cut_off for link in peer.received.state.links)
             peer = self._take_in(sender, peer, heartbeat.incarnation)
         elif heartbeat.sequence <= peer.sequence:
             # No sign of life; but what it states may only have been overtaken, and versions do not go back.

@@ -222,7 +222,8 @@ def test_what_another_took_and_gave_back_unheard_is_announced_again(seed: int) -
         assert max(again, default=0.0) >= until, f"{holder} has not announced {address} since {until:.2f} s"
 
 
-def test_a_lan_that_is_whole_again_hears_who_has_what_it_was_cut_off_from() -> None:
+@pytest.mark.parametrize("restarted", [False, True], ids=["it goes on", "its speaker is a new one by then"])
+def test_a_lan_that_is_whole_again_hears_who_has_what_it_was_cut_off_from(restarted: bool) -> None:
     """Hosts behind the dead port know its node, which has given everything away; heartbeats passed all the time."""
     cluster = calm(3)
     for number, name in enumerate(cluster.names, 1):
@@ -233,8 +234,13 @@ def test_a_lan_that_is_whole_again_hears_who_has_what_it_was_cut_off_from() -> N
     cluster.run(10.0)
     assert moving
     assert not held_by(cluster, "node-1")
+    if restarted:
+        cluster.leave("node-1")
+        cluster.run(BOUND_SECONDS)
     cluster.heal()
     healed = cluster.now
+    if restarted:
+        cluster.start("node-1")
     cluster.run(BOUND_SECONDS)
     for address in cluster.addresses:
         (holder,) = cluster.holders(address)
