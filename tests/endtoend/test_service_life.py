@@ -52,6 +52,8 @@ def admitlb(lab: Lab) -> Iterator[Lab]:
 def test_the_address_is_answered_by_one_node_and_serves_http(admitlb: Lab) -> None:
     announcer = wait_announced(admitlb)
     assert announcer.name in ("node-1", "node-2")
+    # kube-proxy has its rules a moment after the Service has its address.
+    wait_serves(admitlb.client())
     assert admitlb.client().http_get(URL).status == 200
     assert admitlb.client().neighbours()[VIP] == announcer.mac()
 
