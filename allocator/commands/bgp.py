@@ -40,8 +40,8 @@ def bgp(
         return
     from allocator.commands import bgp_facts  # noqa: PLC0415
     from allocator.commands.bgp_live import show  # noqa: PLC0415
-    from allocator.commands.silent_speakers import silent_since  # noqa: PLC0415
     from allocator.kube.resource import LEASES  # noqa: PLC0415
+    from allocator.rules.silent_speakers import silent_since  # noqa: PLC0415
 
     with connected(kubeconfig) as cluster:
         statuses = _statuses(cluster, admitlb_namespace)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from allocator.commands.bgp_explanation import BgpFacts
-from allocator.commands.silent_speakers import silent_since
 from allocator.kube import resource
 from allocator.kube.client import Cluster, NotFound, Object
 from allocator.kube.resource import Resource
 from allocator.objects import names
+from allocator.rules.silent_speakers import silent_since
 
 _SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 

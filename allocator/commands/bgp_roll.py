@@ -12,11 +12,11 @@ import click
 
 from allocator import options
 from allocator.commands.live import connected
-from allocator.commands.silent_speakers import silent_since
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import LEASES, Resource
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, node_status_from
 from allocator.objects.names import BGP_NODE_STATUSES
+from allocator.rules.silent_speakers import silent_since
 
 FAILED = 1
 _DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet")

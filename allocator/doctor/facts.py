@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from allocator.kube import resource
 from allocator.kube.resource import Resource
-from allocator.kube.timestamps import read_time
 from allocator.objects.document import Document, labels_of
+from allocator.rules.silent_speakers import renewal
 
 PODS: Final = Resource("", "v1", "pods", "Pod")
 STATIC_PODS: Final = Resource("", "v1", "pods", "static Pod")
@@ -85,15 +85,6 @@ class Facts:
         renewed = [moment for one in self.installed(resource.LEASES) if (moment := renewal(one)) is not None]
         latest = max(renewed, default=self.at)
         return latest if self.at - latest < _WRONG_CLOCK else self.at
-
-
-def renewal(lease: Document) -> datetime | None:
-    """Return when a Lease was renewed last; None where it does not say."""
-    text = (lease.get("spec") or {}).get("renewTime")
-    try:
-        return read_time(text) if text else None
-    except (TypeError, ValueError):
-        return None
 
 
 TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from allocator.kube.client import Object
 from allocator.kube.resource import Resource
@@ -31,10 +31,17 @@ class BgpConditions:
         """By the name of their object."""
         self._statuses: dict[str, BgpNodeStatus] = {}
         """The same by node."""
+        self._silent: set[str] = set()
+        """Nodes of which that does not count."""
         self._settled: dict[tuple[str, str], str] = {}
         """By plural and name, the version that shows its conditions."""
         self._read_from: tuple[Configuration, frozenset[str]] | None = None
         self._judges: Mapping[Resource, Judge] = {}
+
+    @property
+    def reporting(self) -> frozenset[str]:
+        """The nodes that have reported, whether that counts or not."""
+        return frozenset(self._statuses)
 
     def take_report(self, name: str, document: Object | None) -> None:
         """Take in what a node reports of its sessions, or that it does not any more."""
@@ -54,6 +61,13 @@ class BgpConditions:
             was, now_is = _shown(before), _shown(now)
             self._unsettle_peers({peer for peer in was.keys() | now_is.keys() if was.get(peer) != now_is.get(peer)})
 
+    def set_silent(self, nodes: frozenset[str]) -> None:
+        """What these nodes have reported does not count: their speakers do not renew it, or there is no such node."""
+        if nodes != self._silent:
+            self._silent.clear()
+            self._silent |= nodes
+            self._unsettle_peers(None)
+
     def pending(
         self, found: Configuration, objects: Objects, nodes: Labels, absent_secrets: frozenset[str]
     ) -> Iterator[tuple[Resource, Object, tuple[Condition, ...]]]:
@@ -61,7 +75,7 @@ class BgpConditions:
         if self._read_from is None or self._read_from[0] is not found or self._read_from[1] != absent_secrets:
             self._settled.clear()
             self._read_from = found, absent_secrets
-            self._judges = _judges(found, objects, Nodes(nodes), absent_secrets, self._statuses)
+            self._judges = _judges(found, objects, Nodes(nodes), absent_secrets, self._statuses, self._silent)
         for kind, listed in objects.items():
             for document in listed:
                 if self._settled.get((kind.plural, name_of(document))) != _version(document):
@@ -98,8 +112,9 @@ def _judges(
     nodes: Nodes,
     absent_secrets: frozenset[str],
     statuses: Mapping[str, BgpNodeStatus],
+    silent: Collection[str],
 ) -> Mapping[Resource, Judge]:
-    """By kind, what an object of it shows; `statuses` are read anew for each."""
+    """By kind, what an object of it shows; `statuses` and `silent` are read anew for each."""
     pools = list(found.sound_pools().values())
     peers = peers_of(sound(found, objects, names.BGP_PEERS))
     profiles = {name_of(one) for one in sound(found, objects, names.BFD_PROFILES)}
@@ -112,6 +127,7 @@ def _judges(
             absent_secrets=absent_secrets,
             nodes=nodes,
             statuses=statuses,
+            silent=silent,
         ),
         names.BGP_ADVERTISEMENTS: lambda one: bgp_status.advertisement_conditions(
             one,

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from allocator.kube.client import Cluster, Object
 from allocator.kube.reflector import Change, Reflector
-from allocator.kube.resource import Resource
+from allocator.kube.resource import LEASES, Resource
 from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
 from allocator.reconciler.bgp_conditions import BgpConditions, sound
 from allocator.reconciler.session_secrets import SessionSecrets
+from allocator.reconciler.silent_nodes import SilentNodes
 from allocator.rules.bgp_nodes import Labels
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.conditions import Condition
@@ -39,13 +40,16 @@ class BgpReporter:
         self._reports: queue.SimpleQueue[tuple[str, Object | None]] = queue.SimpleQueue()
         self._conditions = BgpConditions()
         self._secrets = SessionSecrets(lambda name: is_absent(cluster, name, namespace))
+        self._silent = SilentNodes(lambda: cluster.list(LEASES, namespace).get("items") or ())
+        self._uncounted: frozenset[str] = frozenset()
+        """The nodes whose reports are of a time that is over; replaced whole, by the reporter's thread."""
         self._named_secrets: frozenset[str] = frozenset()
         """Those of the BGPPeers that `_reported` finds sound."""
         self._reported: Configuration | None = None
 
     def due(self) -> bool:
         """Whether `report` has something to look at again though nothing has changed."""
-        return self._secrets.due()
+        return self._secrets.due() or self._silent.due()
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
@@ -62,8 +66,9 @@ class BgpReporter:
         return {kind: copy.items() for kind, copy in self._copies.items()}
 
     def node_statuses(self) -> list[Object]:
-        """Return the BGPNodeStatuses."""
-        return self._node_statuses.items()
+        """Return the BGPNodeStatuses, without those that do not count. Any thread."""
+        uncounted = self._uncounted
+        return [one for one in self._node_statuses.items() if one["metadata"]["name"] not in uncounted]
 
     def report(self, found: Configuration, nodes: Labels, write: Write) -> None:
         """Write the conditions of those objects that do not show them. Raises what `write` raises."""
@@ -75,9 +80,17 @@ class BgpReporter:
         absent = self._secrets.absent(self._named_secrets)
         while not self._reports.empty():
             self._conditions.take_report(*self._reports.get())
+        self._uncounted = self._find_uncounted(nodes)
+        self._conditions.set_silent(self._uncounted)
         for kind, document, conditions in self._conditions.pending(found, objects, nodes, absent):
             if not write(kind, document, conditions):
                 self._conditions.settle(kind, document)
+
+    def _find_uncounted(self, nodes: Labels) -> frozenset[str]:
+        """Return the nodes that are silent, or gone: before Nodes are listed, none is."""
+        reporting = self._conditions.reporting
+        gone = reporting - nodes.keys() if nodes else frozenset()
+        return gone | (self._silent.look(reporting=bool(reporting)) & reporting)
 
     def _note_status(self, change: Change) -> None:
         self._reports.put((change.key[1], change.new))

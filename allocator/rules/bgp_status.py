@@ -29,21 +29,24 @@ def peer_conditions(
     absent_secrets: Collection[str],
     nodes: Nodes,
     statuses: Mapping[str, BgpNodeStatus] = MappingProxyType({}),
+    silent: Collection[str] = (),
 ) -> tuple[Condition, ...]:
     """Say on how many nodes its session is up, or what keeps them from connecting.
 
     `profiles` are the names of the sound BFDProfiles, `absent_secrets` those of Secrets that are not there;
-    `statuses` are what nodes report, none where no node speaks BGP.
+    `statuses` are what nodes report, none where no node speaks BGP. What `silent` nodes have reported is of a time
+    that is over, and does not count.
     """
     if fault is not None:
         return stalled(fault.reason, fault.message)
     peer = peer_from(document)
+    counted = {node: status for node, status in statuses.items() if node not in silent}
     if peer.bfd_profile and peer.bfd_profile not in profiles:
         effect = "sessions go by FRR's own BFD timers" if statuses else "no node connects"
         why = f"there is no BFDProfile {peer.bfd_profile} (yet), or it is not sound; {effect}"
         return reconciling("BFDProfileMissing", why)
     if peer.password_secret in absent_secrets:
-        entries = [status.session(peer.name) for status in statuses.values()]
+        entries = [status.session(peer.name) for status in counted.values()]
         up = any(entry is not None and entry.up for entry in entries)
         effect = "sessions that are up go on with the password that they had" if up else "no node connects"
         return reconciling("SecretMissing", f"there is no Secret {peer.password_secret} (yet); {effect}")
@@ -53,7 +56,7 @@ def peer_conditions(
         return reconciling("NoBGP", f"no node connects: {_NO_COMPONENT}")
     if peer.shutdown:
         return ready("Shutdown", "no node connects, as shutdown says")
-    return _session_conditions(peer, sorted(nodes.chosen(peer.node_selectors)), statuses)
+    return _session_conditions(peer, sorted(nodes.chosen(peer.node_selectors)), counted)
 
 
 def _session_conditions(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Cluster, Object
 from allocator.kube.events import EventRecorder
 from allocator.kube.reflector import Change, Reflector, identity
-from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, EVENTS, NODES, SERVICES
-from allocator.objects.bgp_node_status import BgpNodeStatus, SessionStatus, node_status_from
+from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, EVENTS, LEASES, NODES, SERVICES
+from allocator.kube.timestamps import write_time
+from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus, node_status_from
 from allocator.objects.names import (
     BGP_ADVERTISEMENTS,
     BGP_NODE_STATUSES,
@@ -44,7 +46,8 @@ from tests.lab.waiting import wait_until
 from tests.unit.commands.bgp_manifests import bgp_advertisement, peer
 from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, TOR, SaidByBgp, prefix, session, told
 
-ROLES = Path(__file__).parents[2] / "kustomize" / "components" / "bgp" / "rbac-speaker.yaml"
+COMPONENT = Path(__file__).parents[2] / "kustomize" / "components" / "bgp"
+ROLES = (COMPONENT / "rbac-speaker.yaml", COMPONENT / "rbac-controller.yaml")
 VIP = Address.parse("198.51.100.1")
 WEB, API = "default/web", "default/api"
 SECONDS = 20.0
@@ -105,7 +108,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     with ControlPlane(find(), tmp_path_factory.mktemp("bgp-status")) as control_plane:
         reconciling = Reconciling(control_plane, tmp_path_factory.mktemp("logs"))
         control_plane.kubectl("apply", "-f", str(Path(__file__).parents[2] / "manifests" / "rbac-speaker.yaml"))
-        control_plane.kubectl("apply", "-f", str(ROLES))
+        control_plane.kubectl("apply", *(word for role in ROLES for word in ("-f", str(role))))
         for name in ("node-a", "node-b"):
             control_plane.cluster().create(NODES, {"metadata": {"name": name}})
         reconciling.start()
@@ -202,6 +205,24 @@ def test_object_goes_with_the_nodes_lease_and_comes_back_after_somebody_deletes_
     assert (owner["kind"], owner["name"]) == ("Lease", "speaker-node-a")
     cluster.delete(BGP_NODE_STATUSES, "node-a", DEFAULT_NAMESPACE)
     wait_reported(cluster, lambda one: bool(one.sessions), "it is made again")
+
+
+def test_what_a_node_reported_counts_no_more_once_its_speaker_renews_no_lease(cluster: Cluster, node: Node) -> None:
+    renewed = write_time(datetime.now(UTC) - timedelta(minutes=5))
+    lease = {"metadata": {"name": "speaker-node-b"}, "spec": {"holderIdentity": "node-b", "renewTime": renewed}}
+    cluster.create(LEASES, lease, DEFAULT_NAMESPACE)
+    kind = {"apiVersion": BGP_NODE_STATUSES.api_version, "kind": BGP_NODE_STATUSES.kind}
+    cluster.create(BGP_NODE_STATUSES, {**kind, "metadata": {"name": "node-b"}}, DEFAULT_NAMESPACE)
+    stale = BgpNodeStatus(node="node-b", sessions=(SessionEntry(peer="tor", state=SessionStatus.ESTABLISHED),))
+    body = {"status": stale.as_status()}
+    cluster.patch(BGP_NODE_STATUSES, "node-b", body, DEFAULT_NAMESPACE, subresource="status")
+    cluster.create(BGP_PEERS, peer("tor"), DEFAULT_NAMESPACE)
+    try:
+        node.say(UP)
+        right = "up on 1 of 1 nodes; no speaker reports BGP on node-b"
+        wait_until(lambda: ready(cluster).get("message") == right, SECONDS, "node-b does not count")
+    finally:
+        cluster.delete(LEASES, "speaker-node-b", DEFAULT_NAMESPACE)
 
 
 def test_definition_of_an_older_release_that_drops_a_field_costs_no_write_at_rest(

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from allocator.core.listing import listed
 from allocator.doctor.checks.layer2_nodes import may_announce_on_layer2
-from allocator.doctor.facts import Facts, renewal
+from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, warning
 from allocator.kube.resource import LEASES
 from allocator.objects.document import Document, annotations_of
@@ -17,6 +17,7 @@ from allocator.objects.names import (
     SPEAKER_LEASE_PREFIX,
     SPEAKER_SUBNETS_ANNOTATION,
 )
+from allocator.rules.silent_speakers import renewal
 
 _LATE = timedelta(seconds=45)
 """A Lease says that it lasts 30 s."""

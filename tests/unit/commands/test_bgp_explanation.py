@@ -17,12 +17,12 @@ from allocator.commands import bgp_explanation
 from allocator.commands.bgp_explanation import BgpFacts, BgpOutcome, LiveStep, bgp_outcomes
 from allocator.commands.bgp_lines import bgp_lines
 from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of
-from allocator.commands.silent_speakers import silent_since
 from allocator.core.addresses import Family
 from allocator.objects import names
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL
 from allocator.objects.pool import pool_from
+from allocator.rules.silent_speakers import silent_since
 from tests.unit.bgp import random_inputs as drawn
 from tests.unit.commands.bgp_manifests import bgp_advertisement, peer
 from tests.unit.commands.manifests import Object, advertisement, node, pool, service

@@ -135,3 +135,21 @@ def fresh(reports: dict[str, Object | None]) -> dict[str, str]:
     for node, document in reports.items():
         anew.take_report(node, document)
     return settle(anew)
+
+
+def test_report_of_a_node_that_is_silent_or_gone_does_not_count(conditions: BgpConditions) -> None:
+    conditions.set_silent(frozenset({"n0", "n7"}))
+    shown = settle(conditions)
+    assert shown.keys() == set(PEERS)
+    assert shown["tor-3"] == "Established: up on 198 of 198 nodes; no speaker reports BGP on n0, n7"
+    conditions.set_silent(frozenset({"n0", "n7"}))
+    conditions.take_report("n0", report("n0"))
+    conditions.set_silent(frozenset({"n0"}))
+    assert settle(conditions)["tor-3"] == "Established: up on 199 of 199 nodes; no speaker reports BGP on n0"
+    conditions.set_silent(frozenset())
+    assert settle(conditions)["tor-3"] == "Established: up on 200 of 200 nodes"
+
+
+def test_silence_of_all_nodes_is_no_session(conditions: BgpConditions) -> None:
+    conditions.set_silent(frozenset(NODES))
+    assert settle(conditions)["tor-3"].startswith("NotEstablished: no node connects; no speaker reports BGP on n0, ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from allocator.doctor.facts import renewal
+from allocator.kube.timestamps import read_time
 from allocator.objects.document import Document
 from allocator.objects.names import SPEAKER_LEASE_PREFIX
 
@@ -26,3 +26,12 @@ def silent_since(leases: Iterable[Document], at: datetime) -> dict[str, str]:
         if name.startswith(SPEAKER_LEASE_PREFIX)
         and now - moment > timedelta(seconds=lease["spec"].get("leaseDurationSeconds") or _DURATION_SECONDS)
     }
+
+
+def renewal(lease: Document) -> datetime | None:
+    """Return when a Lease was renewed last; None where it does not say."""
+    text = (lease.get("spec") or {}).get("renewTime")
+    try:
+        return read_time(text) if text else None
+    except (TypeError, ValueError):
+        return None

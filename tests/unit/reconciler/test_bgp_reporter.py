@@ -1,0 +1,43 @@
+"""A node whose speaker renews no Lease, or that is gone, counts for nothing in what is reported."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from allocator.kube.client import Cluster, Object
+from allocator.kube.reflector import Change
+from allocator.kube.resource import Resource
+from allocator.kube.timestamps import write_time
+from allocator.objects import names
+from allocator.reconciler.bgp_reporter import BgpReporter
+from tests.unit.reconciler.test_bgp_conditions import FOUND, report
+
+
+class Leases:
+    """An API server that has these Leases, by seconds since their renewal."""
+
+    def __init__(self, **renewed: int) -> None:
+        now = datetime.now(UTC)
+        self._items = [
+            {"metadata": {"name": f"speaker-{node}"}, "spec": {"renewTime": write_time(now - timedelta(seconds=ago))}}
+            for node, ago in renewed.items()
+        ]
+
+    def list(self, resource: Resource, namespace: str) -> Object:
+        assert (resource.plural, namespace) == ("leases", "metallb-system")
+        return {"items": self._items}
+
+
+def test_silent_node_and_one_that_is_gone_do_not_count() -> None:
+    cluster = cast("Cluster", Leases(a=1, b=300, c=1))
+    reporter = BgpReporter(cluster, namespace="metallb-system", on_change=lambda _: None)
+    for node in "abc":
+        key = ("metallb-system", node)
+        reporter._note_status(Change(names.BGP_NODE_STATUSES, key, None, report(node), "1"))
+
+    def write(*_: Any) -> bool:
+        return False
+
+    reporter.report(FOUND, {"a": {}, "b": {}}, write)
+    assert reporter._uncounted == {"b", "c"}
