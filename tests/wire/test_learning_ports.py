@@ -75,8 +75,10 @@ def test_what_is_announced_is_announced_again_when_the_first_frame_arrives(
 ) -> None:
     node, client, _ = switched
     with Speaking(node) as speaking:
-        speaking.announce(VIP)
         with tap(client) as wire:
+            speaking.announce(VIP)
+            wait_until(lambda: list(wire.frames(0.2)), SECONDS, "the address is announced a first time")
+            wait_until(lambda: not list(wire.frames(0.2)), SECONDS, "that is over")
             up = replug(node, speaking)
 
             def arrived() -> bool:
