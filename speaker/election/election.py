@@ -41,11 +41,10 @@ class Precedence:
     """Which of several claims on an address holds: the least. All of it is advertised, so all see the same.
 
     Fewer things that speak against the node come first (`handicap`); then a claim that is not made `apart`; then one
-    that is not `offered`; then that of
-    the larger side during the cut (`lesser_side` is its negative); then the node preferred more (`lesser_weight`, the
-    same); then the lower `term`: of two claims one of which was made when the other's holder was not heard, that is
-    the holder before the cut, and otherwise the one that has changed hands less often. Last comes the rank
-    (`Ranking.of`).
+    that is not `offered`; then that of the larger side during the cut (`lesser_side` is its negative); then the node
+    preferred more (`lesser_weight`, the same); then the lower `term`: of two claims one of which was made when the
+    other's holder was not heard, that is the holder before the cut, and otherwise the one that has changed hands less
+    often. Last comes the rank (`Ranking.of`).
     """
 
     handicap: int
