@@ -214,7 +214,7 @@ class ReviewWorker(PatientWorker):
         if route is None:
             conn.sock.sendall(self.refusal())
             return False
-        without_token = route == req.path
+        without_token = not self.identifies(req.path)
         req.path, req.uri = route, f"{route}?{req.query}" if req.query else route
         if self._drained_at is not None or without_token:
             req.force_close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from allocator.kube import resource
 from allocator.kube.resource import Resource
 from allocator.objects.document import Document, labels_of
-from allocator.rules.silent_speakers import renewal
+from allocator.objects.lease import cluster_time
 
 PODS: Final = Resource("", "v1", "pods", "Pod")
 STATIC_PODS: Final = Resource("", "v1", "pods", "static Pod")
@@ -24,7 +24,6 @@ CILIUM_POOLS: Final = Resource(
 
 _APP = "metallb"
 _ENDED = ("Failed", "Succeeded")
-_WRONG_CLOCK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +77,8 @@ class Facts:
 
     @property
     def now(self) -> datetime:
-        """The cluster's time: the latest renewal of a Lease, unless that is long ago by the local clock.
-
-        The clock of the machine that asks may be wrong by more than a Lease lasts.
-        """
-        renewed = [moment for one in self.installed(resource.LEASES) if (moment := renewal(one)) is not None]
-        latest = max(renewed, default=self.at)
-        return latest if self.at - latest < _WRONG_CLOCK else self.at
+        """The cluster's time, by its Leases."""
+        return cluster_time(self.installed(resource.LEASES), self.at)
 
 
 TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))

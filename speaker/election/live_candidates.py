@@ -31,8 +31,8 @@ class LiveCandidates:
     `order` has the merit of each that is alive and can answer; of equal merit, the rank decides, which differs from
     group to group. `lesser` are those that this node has less against it than, or is preferred to. `settled` are the
     groups about which there is nothing to decide as long as neither their claims nor their holder's merit change, by
-    that holder (None: nobody can answer). `unlinked` are the groups for which this node was last
-    seen to have no link: when it has one again is theirs to remember.
+    that holder (None: nobody can answer). `unlinked` are the groups for which this node was last seen to have no
+    link: when it has one again is theirs to remember.
     """
 
     __slots__ = (

@@ -8,8 +8,8 @@ from datetime import timedelta
 from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error
 from allocator.kube.resource import LEASES
+from allocator.objects.lease import renewal
 from allocator.objects.names import RECONCILER_LEASE
-from allocator.rules.silent_speakers import renewal
 
 _LATE = timedelta(seconds=15)
 """Renewed every second; a follower takes over after six."""

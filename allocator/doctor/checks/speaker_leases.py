@@ -11,13 +11,13 @@ from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, warning
 from allocator.kube.resource import LEASES
 from allocator.objects.document import Document, annotations_of
+from allocator.objects.lease import renewal
 from allocator.objects.names import (
     HEARD_SPEAKERS_ANNOTATION,
     HEARTBEAT_ADDRESSES_ANNOTATION,
     SPEAKER_LEASE_PREFIX,
     SPEAKER_SUBNETS_ANNOTATION,
 )
-from allocator.rules.silent_speakers import renewal
 
 _LATE = timedelta(seconds=45)
 """A Lease says that it lasts 30 s."""

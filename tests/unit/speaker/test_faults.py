@@ -248,6 +248,25 @@ def test_a_lan_that_is_whole_again_hears_who_has_what_it_was_cut_off_from(restar
         assert again or str(address) not in moving, f"{holder} has not announced {address} again"
 
 
+def test_who_is_not_cut_off_any_more_announces_what_only_it_could_hold_meanwhile() -> None:
+    """What it announced while its port was dead nobody has heard, and nobody else has it to announce."""
+    cluster = calm(3)
+    pinned, *others = cluster.addresses
+    for number, name in enumerate(cluster.names, 1):
+        cluster.links(name, lan_links(number))
+    groups = [candidates(pinned, ["node-1"]), *(candidates(address, cluster.names) for address in others)]
+    for name in cluster.names:
+        cluster.see(name, groups)
+    cluster.run(CALM_SECONDS)
+    cluster.lan_out.add("node-1")
+    cluster.run(10.0)
+    assert held_by(cluster, "node-1") == {str(pinned)}
+    cluster.heal()
+    healed = cluster.now
+    cluster.run(BOUND_SECONDS)
+    assert [at for at, address in cluster.members["node-1"].announced_again if address == pinned and at > healed]
+
+
 def test_a_link_that_came_back_long_ago_delays_nothing() -> None:
     """Who hears nobody after it has got a link back waits for a while; it had it back while it heard all others."""
     cluster = calm(2)

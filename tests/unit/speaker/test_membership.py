@@ -175,6 +175,22 @@ def test_a_heartbeat_held_back_until_its_sender_was_given_up_revives_nobody() ->
     assert alive(members) == frozenset()
 
 
+@pytest.mark.parametrize(("incarnation", "have"), [(1, 1), (2, 0)], ids=["the same process", "a new one"])
+def test_who_has_to_prove_itself_anew_is_answered_with_the_version_that_is_known_of_that_process(
+    incarnation: int, have: int
+) -> None:
+    """So that being heard again sends only what has changed, and names what was given up meanwhile."""
+    members, sent = membership("peer"), SentState()
+    sent.advertise(AdvertisedState(claims=FIRST))
+    members.heard(replace(beat(members), version=1, chunks=tuple(sent.since(0))), 0.0)
+    tick_through(members, 0.0, 0.6)
+    members.outgoing(0.6)
+    unproven = replace(beat(members, sequence=2, incarnation=incarnation, echo=1), challenge=78)
+    assert members.heard(unproven, 0.7)[0] is Verdict.UNPROVEN
+    [(node, answer)] = [each for each in members.outgoing(0.7) if each[1].echo == unproven.challenge]
+    assert (node, answer.have) == ("peer", have)
+
+
 def test_a_peer_that_was_given_up_is_alive_again_at_once_and_heard_once_its_claims_are_known() -> None:
     members, sent = membership("peer"), SentState()
 

@@ -1,0 +1,30 @@
+"""What is read of Leases (coordination.k8s.io/v1): when each was renewed, and by that what time it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from allocator.kube.timestamps import read_time
+from allocator.objects.document import Document
+
+_WRONG_CLOCK = timedelta(minutes=5)
+"""By how much the clock of whoever asks may be wrong."""
+
+
+def renewal(lease: Document) -> datetime | None:
+    """Return when a Lease was renewed last; None where it does not say."""
+    text = (lease.get("spec") or {}).get("renewTime")
+    try:
+        return read_time(text) if text else None
+    except (TypeError, ValueError):
+        return None
+
+
+def cluster_time(leases: Iterable[Document], at: datetime) -> datetime:
+    """Return the latest renewal of any Lease, unless that is long ago by the local clock, which says `at`.
+
+    The clock of the machine that asks may be wrong by more than a Lease lasts.
+    """
+    latest = max((moment for lease in leases if (moment := renewal(lease)) is not None), default=at)
+    return latest if at - latest <= _WRONG_CLOCK else at
