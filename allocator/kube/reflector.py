@@ -10,6 +10,7 @@ needs by itself nothing is kept but what distinguishes one version from another 
 from __future__ import annotations
 
 import marshal
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,12 @@ log = EventLog("reflector")
 Key = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
 
-_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_REFUSED_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""How long to wait after the first attempt in a row that the API server answered, the second, and so on."""
+_UNREACHED_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""The same where it did not answer: to one that is away it costs nothing to be asked."""
+_LASTING_SECONDS = 5.0
+"""What a watch has lasted that did not fail in a row with those before it."""
 _HANGS_SECONDS = 300.0
 _SMALL_PAGE = 100
 """Where nothing of a list is kept, the pages of it that are held at one time decide how large the process grows."""
@@ -66,6 +72,25 @@ def identity(obj: Object) -> Object:
     metadata = obj["metadata"]
     names = ("namespace", "name", "resourceVersion")
     return {"metadata": {name: metadata[name] for name in names if name in metadata}}
+
+
+class Pauses:
+    """How long to wait after each attempt that failed in a row.
+
+    What the API server answers counts apart from what it does not: as it starts it answers for a moment that it
+    forbids (its roles are not loaded) or that a version is gone, and an outage before that says nothing of such.
+    All nodes lose their watches at one moment; they must not all come back at one.
+    """
+
+    def __init__(self) -> None:
+        self._failures = {True: 0, False: 0}
+
+    def after(self, *, answered: bool) -> float:
+        """Count one more failure and return the seconds to wait: at most the steps above, at least half of them."""
+        steps = _REFUSED_SECONDS if answered else _UNREACHED_SECONDS
+        step = steps[min(self._failures[answered], len(steps) - 1)]
+        self._failures[answered] += 1
+        return random.uniform(0.5, 1.0) * step  # noqa: S311  no secret
 
 
 class Reflector:
@@ -206,13 +231,14 @@ class Reflector:
 
     def _run(self) -> None:
         version: str | None = None
-        setbacks = 0
+        pauses = Pauses()
         while True:
             # In this order, or the wake of a stop that comes between would be forgotten.
             self._woken.clear()
             if self._stopping.is_set():
                 break
             began = time.monotonic()
+            answered = True
             if self._anew.is_set():
                 self._anew.clear()
                 version = None
@@ -230,15 +256,17 @@ class Reflector:
                 if not self._interrupted:
                     log.warning("watch.interrupted", resource=self.resource.plural, error=error)
                 self._interrupted = True
+                answered = bool(error.status) or self._heard_at > began
                 version = self._version_after_failure(version)
             self._following.clear()
             self._tried_at = time.monotonic()
             # A server that ends every watch at once must not be asked again at once, whatever it says.
-            if self._heard_at > began and time.monotonic() - began >= _RETRY_SECONDS[-1]:
-                setbacks = 0
+            if self._heard_at > began and time.monotonic() - began >= _LASTING_SECONDS:
+                pauses = Pauses()
             else:
-                self._woken.wait(_RETRY_SECONDS[min(setbacks, len(_RETRY_SECONDS) - 1)])
-                setbacks = 0 if self._soon.is_set() else setbacks + 1
+                self._woken.wait(pauses.after(answered=answered))
+                if self._soon.is_set():
+                    pauses = Pauses()
                 self._soon.clear()
 
     def _version_after_failure(self, version: str | None) -> str | None:

@@ -11,14 +11,11 @@ from typing import cast
 import pytest
 
 from allocator.kube import reflector
-from allocator.kube.client import Cluster, Object, Unavailable
-from allocator.kube.reflector import Reflector
+from allocator.kube.client import ApiError, Cluster, Expired, Object, Unavailable
+from allocator.kube.reflector import Pauses, Reflector
 from allocator.kube.resource import SERVICES
 from allocator.kube.watch_stream import Interrupt
 from tests.lab.waiting import wait_until
-
-_FIRST_PAUSES = 4
-"""Those that are over within two seconds."""
 
 
 class Unreachable:
@@ -32,17 +29,89 @@ class Unreachable:
         raise Unavailable(0, "Unavailable", "no route to host")
 
 
-def test_a_way_that_may_be_back_is_tried_at_once_and_soon_again() -> None:
+def test_a_way_that_may_be_back_is_tried_at_once_and_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflector, "_UNREACHED_SECONDS", (0.01, 0.01, 0.01, 600.0))
     server = Unreachable()
     mirror = Reflector(cast(Cluster, server), SERVICES)
     mirror.start()
     try:
-        wait_until(lambda: server.tries > _FIRST_PAUSES, 10, "it has tried some times, and pauses for longer")
-        threading.Event().wait(reflector._RETRY_SECONDS[-2])
-        before = server.tries
+        wait_until(lambda: server.tries == 4, 10, "it has tried some times, and pauses for longer")
         mirror.retry()
-        # Left alone it would try once in this time, or not at all.
-        wait_until(lambda: server.tries >= before + 3, reflector._RETRY_SECONDS[-1] - 1, "it tries in a quick row")
+        wait_until(lambda: server.tries == 8, 10, "it tries as often again")
+        mirror.wake()
+        wait_until(lambda: server.tries == 9, 10, "it tries once")
+        threading.Event().wait(0.1)
+        assert server.tries == 9
+    finally:
+        mirror.stop()
+
+
+@pytest.mark.parametrize("unreached", range(12))
+@pytest.mark.parametrize("refused", range(12))
+def test_an_outage_makes_no_answer_wait_longer(unreached: int, refused: int) -> None:
+    """And each of the two waits ever longer, up to its last step, whatever comes between."""
+    pauses, alone = Pauses(), Pauses()
+    for _ in range(unreached):
+        pauses.after(answered=False)
+    for _ in range(refused):
+        alone.after(answered=True)
+        pauses.after(answered=True)
+    steps: tuple[float, ...] = reflector._REFUSED_SECONDS
+    step = steps[min(refused, len(steps) - 1)]
+    for found in (pauses, alone):
+        assert step / 2 <= found.after(answered=True) <= step
+    steps = reflector._UNREACHED_SECONDS
+    step = steps[min(unreached, len(steps) - 1)]
+    assert step / 2 <= pauses.after(answered=False) <= step
+
+
+class Starting:
+    """An API server that is away, then starts: it forbids, has lost the versions of before, and then serves."""
+
+    def __init__(self, *, away: int) -> None:
+        self.away = away
+        self.begun = True
+        self.answers: list[ApiError] = []
+        self.lists = 0
+
+    def stop(self) -> None:
+        """Go away; at its start it answers with what every watch meets there."""
+        self.answers = [Unavailable(0, "Unavailable", "connection refused")] * self.away
+        self.answers += [ApiError(403, "Forbidden", "services is forbidden"), Expired(410, "Expired", "too old")]
+        self.begun = False
+
+    def pages(self, *_: object, **__: object) -> Iterator[Object]:
+        self.lists += 1
+        yield {"kind": "ServiceList", "metadata": {"resourceVersion": "100"}, "items": []}
+
+    def watch(self, *_: object, interrupt: Interrupt, **__: object) -> Iterator[tuple[str, Object]]:
+        if self.answers:
+            raise self.answers.pop(0)
+        self.begun = True
+        return self._events(interrupt)
+
+    def _events(self, interrupt: Interrupt) -> Iterator[tuple[str, Object]]:
+        while self.begun and not interrupt.requested:
+            threading.Event().wait(0.01)
+        if not interrupt.requested:
+            raise Unavailable(0, "Unavailable", "Response ended prematurely")
+        yield from ()
+
+
+def test_what_a_starting_api_server_answers_does_not_wait_as_long_as_its_absence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its roles are not loaded yet, then the version is too old: each waited for the outage's last step before."""
+    monkeypatch.setattr(reflector, "_UNREACHED_SECONDS", (0.01,))
+    # The watch that breaks with the outage is short here, and counts as one more answer.
+    monkeypatch.setattr(reflector, "_REFUSED_SECONDS", (0.01, 0.01, 0.01, 600.0))
+    server = Starting(away=10)
+    mirror = Reflector(cast(Cluster, server), SERVICES)
+    mirror.start()
+    try:
+        wait_until(lambda: mirror.following, 10, "it is listed and watched")
+        server.stop()
+        wait_until(lambda: server.lists == 2 and mirror.following, 10, "it is listed anew and watched")
     finally:
         mirror.stop()
 
