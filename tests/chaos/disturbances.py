@@ -6,6 +6,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from allocator.kube.lease import LEASE_SECONDS
@@ -32,19 +33,19 @@ class Disturbances:
         installation: Installation,
         clients: Clients,
         *,
-        watch_anew: Callable[[], None],
+        unwatched: Callable[[], AbstractContextManager[None]],
         quotas: Quotas,
         directory: Path,
         pause_seconds: tuple[float, float],
         seed: int,
         first: Sequence[str] = (),
     ) -> None:
-        """`watch_anew` is called while no client asks for anything, when what was seen before is no longer true.
+        """`unwatched` is entered while no client asks for anything, for what makes untrue what was seen before.
 
         `quotas` is told when one is in force. Backups lie in `directory`. `first` comes before what the seed draws.
         """
         self._installation = installation
-        self._watch_anew = watch_anew
+        self._unwatched = unwatched
         self._directory = directory
         self._backups = 0
         self._clients = clients
@@ -183,9 +184,8 @@ class Disturbances:
         with self._clients.held():
             control_plane.back_up(backup)
         self._wait(3, 6)
-        with self._clients.held():
+        with self._clients.held(), self._unwatched():
             control_plane.restore(backup)
-            self._watch_anew()
         replicas = self._installation.webhooks
         wait_until(lambda: not any(one.process.alive for one in replicas), _NOTICE_SECONDS, "each webhook notices")
         for replica in replicas:

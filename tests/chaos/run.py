@@ -119,7 +119,7 @@ def _run(plan: Plan, control_plane: ControlPlane, installation: Installation, di
     disturbances = Disturbances(
         installation,
         clients,
-        watch_anew=watch.begin_anew,
+        unwatched=watch.interrupted,
         quotas=watch.quotas,
         directory=directory,
         pause_seconds=plan.pause_seconds,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import Reflector
@@ -55,9 +56,14 @@ class Watch:
             versions=other.versions,
         )
 
-    def begin_anew(self) -> None:
-        """Forget how it came to what is there now: the cluster was taken back to an earlier state."""
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Look away while the cluster is taken back to an earlier state, and start from that state.
+
+        Who has gained an address in between is beside those of a later state to whoever watches on.
+        """
         self.end()
+        yield
         self.begin()
 
     @property
