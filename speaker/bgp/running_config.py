@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from allocator.bgp import communities
-from allocator.bgp.frr_config import CLASS_PREFIX, DENY_IN, OUT_PREFIX, Config, Key
+from allocator.bgp.frr_config import CLASS_PREFIX, DENY_IN, OUT_PREFIX, Config, Key, Line
 from allocator.bgp.inputs import Password
 from allocator.bgp.route_class import Prefix, prefix_of
 from allocator.core.addresses import Address, AddressError, Family
@@ -145,12 +145,21 @@ class _Reader:
         for start, setting in _NEIGHBOR_SETTINGS:
             if rest != start and not rest.startswith(f"{start} "):
                 continue
-            if setting == "password":
-                self._config.lines[*here, setting] = Password(rest.removeprefix("password "))
-            else:
-                # 8.4 prints the TTL, 10.3 does not.
-                self._config.lines[*here, setting] = "ebgp-multihop" if setting == "ebgp-multihop" else rest
+            self._config.lines[*here, setting] = _value(setting, rest)
             return
+
+
+def _value(setting: str, text: str) -> Line:
+    """Return a neighbour's line as we write it."""
+    match setting:
+        case "password":
+            return Password(text.removeprefix("password "))
+        case "update-source":
+            return f"{setting} {neighbor_id(text.removeprefix(setting).strip())}"
+        case "ebgp-multihop":
+            # 8.4 prints the TTL, 10.3 does not.
+            return setting
+    return text
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -180,7 +189,7 @@ def _canonical(setting: str, text: str) -> str:
 
 
 def neighbor_id(word: str) -> str:
-    """Return what FRR calls a neighbour as we call it: it writes some addresses otherwise (::192.0.2.1)."""
+    """Return an address, or an interface's name, as we write it: FRR writes some otherwise (::192.0.2.1)."""
     try:
         return str(Address.parse(word))
     except AddressError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,6 +179,47 @@ def test_names_of_communities_that_we_do_not_know_are_kept_as_they_read() -> Non
     assert read(text).lines["route-map", "adv-x", "1", "set community"] == (
         "set community later-name 64500:1 no-export additive"
     )
+
+
+@pytest.mark.parametrize(
+    "six", ["2001:db8::c000:209", "::c000:209", "::5", "::1:0:0:9", "2001:db8:0:1::9", "64:ff9b::c000:209"]
+)
+def test_addresses_read_as_they_are_written_however_frr_prints_them(six: str) -> None:
+    """A speaker that restarts would reset the session, or announce the prefix again."""
+    source = replace(PEER, address=Address.parse(six), source_address=Address.parse(six[:-1] + "a"), dual_stack=True)
+    prefixes = {prefix_of(Address.parse(six), length): PLAIN for length in (64, 120, 128)}
+    wanted = render(desired(source, prefixes=prefixes))
+    assert changes(read(printed(wanted)), wanted) == []
+
+
+def printed(config: Config) -> str:
+    """What bgpd prints of a configuration of one router, whose C library writes the addresses."""
+    text = [str(line) for key, line in config.lines.items() if key[0] == "global"]
+    for name in {key[:3] for key in config.lines if key[0] == "route-map"}:
+        entry = config.under(*name)
+        text += [f"route-map {name[1]} {entry.pop(name)} {name[2]}", *(f" {line}" for line in entry.values())]
+    text.append("router bgp 64500")
+    text += [f" {line}" for key, line in config.lines.items() if key[0] == "router" and len(key) == 3]
+    neighbors = [(key, f"neighbor {key[2]} {line}") for key, line in config.lines.items() if key[0] == "neighbor"]
+    text += [f" {line}" for key, line in neighbors if len(key) == 4]
+    for family in Family:
+        text.append(f" address-family {family.value.lower()} unicast")
+        text += [f"  {line}" for key, line in neighbors if key[3] == family.value]
+        text += [
+            f"  network {prefix} route-map {name}"
+            for (_, prefix), name in config.networks.items()
+            if prefix.family is family
+        ]
+        text.append(" exit-address-family")
+    return "\n".join(" ".join(map(by_libc, line.split(" "))) for line in text)
+
+
+def by_libc(word: str) -> str:
+    address, slash, length = word.partition("/")
+    try:
+        return f"{socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address))}{slash}{length}"
+    except OSError:
+        return word
 
 
 def test_lines_of_others_are_passed_over() -> None:
