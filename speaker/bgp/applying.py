@@ -179,6 +179,8 @@ class Applying:
     def _drop(self, daemon: Daemon, error: str) -> None:
         self.links.pop(daemon).close()
         self._failed[daemon] = error
+        # Commands for the other daemon may have been left unsent behind one for this.
+        self._all_networks = True
         self._report(Disconnected(daemon, error))
 
     def _wanted(self) -> Config:

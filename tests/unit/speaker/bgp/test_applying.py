@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from allocator.bgp.command import Reset
+from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.desired import Difference
-from allocator.bgp.inputs import Password, Peer
+from allocator.bgp.inputs import BFDProfile, Password, Peer
 from allocator.bgp.rendering import Rendering
+from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
 from allocator.core.addresses import Address
 from allocator.core.selectors import Operator, Requirement, Selector
 from speaker.bgp.applying import Applying
@@ -24,6 +25,8 @@ FINAL = ("removed", "shutdown set")
 TOR = Peer(name="tor", my_asn=64512, peer_asn=64513, address=Address.parse("192.0.2.1"), router_id="10.0.0.1")
 SPINE = replace(TOR, name="spine", address=Address.parse("192.0.2.2"))
 SELECTING = (Selector(frozenset({Requirement("rack", Operator.EXISTS)})),)
+PREFIX = prefix_of(Address.parse("198.51.100.1"), 32)
+PLAIN = merged([Contribution(Attributes())])
 REFUSED = "neighbor 192.0.2.1 description rack 4"
 
 
@@ -121,3 +124,15 @@ def test_refused_router_of_a_session_that_is_gone_is_reported_no_longer(daemons:
     daemons.refused.add("router bgp 64512")
     assert len(node.want(TOR).rejected) == 1
     assert node.want(replace(TOR, my_asn=64500)).rejected == ()
+
+
+def test_prefixes_go_out_though_bfdd_ends_before_their_turn_and_stays_away(daemons: VtyDaemons, node: Node) -> None:
+    node.want(TOR)
+    daemons.closing.add("profile fast")
+    fast = {"fast": BFDProfile(name="fast", receive_milliseconds=50)}
+    node.rendering.update(Difference({"tor": replace(TOR, bfd_profile="fast")}, fast, {PREFIX: PLAIN}))
+    node.applying.apply()
+    assert Daemon.BFDD not in node.applying.links
+    # As the driver does, while it tries to connect again.
+    node.applying.apply()
+    assert any(f"network {PREFIX} route-map" in each for each in daemons.commands)

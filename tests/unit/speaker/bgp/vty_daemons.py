@@ -17,13 +17,14 @@ from allocator.bgp.command import Daemon
 class VtyDaemons:
     """Both daemons. An answer is text; of what `silent` names there is none for as long as it is named.
 
-    What `refused` names is answered as a command that FRR does not know.
+    What `refused` names is answered as a command that FRR does not know. At what `closing` names the connection ends.
     """
 
     sockets: Path
     answers: dict[str, str] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    closing: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
 
     def start(self, stopping: threading.Event, *more: str) -> list[threading.Thread]:
@@ -66,6 +67,8 @@ class VtyDaemons:
                     return
                 *whole, received = (received + part).split(b"\0")
                 for command in whole:
+                    if command.decode() in self.closing:
+                        return
                     self._answer(connection, command.decode(), stopping)
 
     def _answer(self, connection: socket.socket, command: str, stopping: threading.Event) -> None:
