@@ -88,15 +88,16 @@ def network(wanted: Config, key: NetworkKey, text: str) -> Command:
 def apply(config: Config, command: Command, wanted: Config) -> None:
     """Note in `config` that a command of `changes(config, wanted)` has been carried out."""
     if command.network is not None:
-        _follow(config.networks, command.network, wanted.networks)
+        follow(config.networks, command.network, wanted.networks)
     elif command.below:
         config.remove(command.key)
     else:
-        _follow(config.lines, command.key, wanted.lines)
+        follow(config.lines, command.key, wanted.lines)
 
 
-def _follow(table: dict[K, V], key: K, wanted: Mapping[K, V]) -> None:
-    if key in wanted:
-        table[key] = wanted[key]
+def follow(table: dict[K, V], key: K, other: Mapping[K, V]) -> None:
+    """Have a table say of a key what the other one says, also nothing."""
+    if key in other:
+        table[key] = other[key]
     else:
         table.pop(key, None)

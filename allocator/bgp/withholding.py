@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 
 from allocator.bgp.changes import changes
-from allocator.bgp.command import Command, Reset
+from allocator.bgp.command import Command, Reset, follow
 from allocator.bgp.frr_config import Config, Key, NetworkKey, out_map_name
 
 _PREPEND = "set as-path prepend"
@@ -45,7 +45,7 @@ def _withhold(wanted: Config, present: Config, command: Command) -> None:
     elif command.below:
         _keep_router(wanted, present, command.key[1])
     else:
-        _keep_line(wanted, present, command.key)
+        follow(wanted.lines, command.key, present.lines)
 
 
 def _keep_router(wanted: Config, present: Config, vrf: str) -> None:
@@ -53,20 +53,13 @@ def _keep_router(wanted: Config, present: Config, vrf: str) -> None:
 
     A new neighbour waits as well: its router would refuse the ASN that runs, and stay away for a minute.
     """
-    _keep_line(wanted, present, ("router", vrf))
+    follow(wanted.lines, ("router", vrf), present.lines)
     for neighbor in {key[:3] for key in wanted.under("neighbor", vrf)}:
         if present.under(*neighbor):
             wanted.leave(present, neighbor)
             _prepend_as_present(wanted, present, neighbor)
         else:
             wanted.remove(neighbor)
-
-
-def _keep_line(wanted: Config, present: Config, key: Key) -> None:
-    if key in present.lines:
-        wanted.lines[key] = present.lines[key]
-    else:
-        wanted.lines.pop(key, None)
 
 
 def _prepend_as_present(wanted: Config, present: Config, neighbor: Key) -> None:
@@ -80,7 +73,7 @@ def _prepend_as_present(wanted: Config, present: Config, neighbor: Key) -> None:
         if key[3:] != (_PREPEND,):
             continue
         if key[:3] in present.lines:
-            _keep_line(wanted, present, key)
+            follow(wanted.lines, key, present.lines)
         elif internal:
             del wanted.lines[key]
         else:

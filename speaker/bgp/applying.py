@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from allocator.bgp.changes import changes
-from allocator.bgp.command import Command, Daemon, Reset, apply
-from allocator.bgp.frr_config import Config, Key, TooManyMarks
+from allocator.bgp.command import Command, Daemon, Reset, apply, follow
+from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
 from allocator.bgp.inputs import Peer
 from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
@@ -48,6 +48,8 @@ class Applying:
         self._moved = MovedNeighbors()
         self._failed: dict[Daemon, str] = {}
         self._all_networks = True
+        self._unsent: set[NetworkKey] = set()
+        """Networks that bgpd has otherwise than they are wanted: what they wait for may come without their change."""
         self._refusals = Refusals()
         self._refusing: tuple[Rejected, ...] = ()
         self._withheld: tuple[Reset, ...] = ()
@@ -129,7 +131,7 @@ class Applying:
         if Daemon.BGPD not in self.links:
             return
         started = time.monotonic()
-        touched = self._rendering.take_touched()
+        touched = self._rendering.take_touched() | self._unsent
         look_at = None if self._all_networks else touched
         try:
             wanted = self._wanted()
@@ -152,7 +154,13 @@ class Applying:
             self._report(Resetting(resets))
         if commands and self._send(commands, wanted):
             self._report(Applied(len(commands), time.monotonic() - started))
+        self._note_unsent(look_at)
         self._report_refusing(self._refusals.rejected)
+
+    def _note_unsent(self, looked_at: Collection[NetworkKey] | None) -> None:
+        present, wanted = self.present.networks, self._rendering.config(self.present).networks
+        every = present.keys() | wanted.keys() if looked_at is None else looked_at
+        self._unsent = {key for key in every if present.get(key) != wanted.get(key)}
 
     def _report_refusing(self, rejected: tuple[Rejected, ...]) -> None:
         """Report what stays refused, where that is other than before: of BGPPeers by the names that they have now."""
@@ -179,8 +187,6 @@ class Applying:
     def _drop(self, daemon: Daemon, error: str) -> None:
         self.links.pop(daemon).close()
         self._failed[daemon] = error
-        # Commands for the other daemon may have been left unsent behind one for this.
-        self._all_networks = True
         self._report(Disconnected(daemon, error))
 
     def _wanted(self) -> Config:
@@ -240,11 +246,9 @@ class Applying:
             ):
                 self._refuse(command, reply, wanted, before, left_out)
                 if command.network is not None:
-                    self._all_networks = True
-                elif command.key in running.lines:
-                    self.present.lines[command.key] = running.lines[command.key]
+                    follow(self.present.networks, command.network, running.networks)
                 else:
-                    self.present.lines.pop(command.key, None)
+                    follow(self.present.lines, command.key, running.lines)
 
     def _refuse(self, command: Command, reply: Reply, wanted: Config, before: Config, left_out: set[Key]) -> None:
         """Remember that FRR refused a command, and remove what would be half of what was asked for."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
-from allocator.bgp.command import Command
+from allocator.bgp.command import Command, follow
 from allocator.bgp.frr_config import Config, Key, Line, NetworkKey
 from speaker.bgp.events import Rejected
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Refusals:
@@ -62,12 +58,12 @@ class Refusals:
                 del self._things[thing]
         for key, (line, _) in list(self._lines.items()):
             if wanted.lines.get(key) == line and wanted.under(*thing_of(key)):
-                _leave(wanted.lines, key, present.lines)
+                follow(wanted.lines, key, present.lines)
             else:
                 del self._lines[key]
         for network, (name, _) in list(self._networks.items()):
             if wanted.networks.get(network) == name:
-                _leave(wanted.networks, network, present.networks)
+                follow(wanted.networks, network, present.networks)
             else:
                 del self._networks[network]
 
@@ -75,10 +71,3 @@ class Refusals:
 def thing_of(key: Key) -> Key:
     """Return the key of what a line belongs to: a neighbour, an entry of a route-map, a profile, a router."""
     return key[: 3 if key[0] in ("neighbor", "route-map") else 2]
-
-
-def _leave(wanted: dict[K, V], key: K, present: Mapping[K, V]) -> None:
-    if key in present:
-        wanted[key] = present[key]
-    else:
-        wanted.pop(key, None)

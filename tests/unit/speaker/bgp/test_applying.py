@@ -136,3 +136,12 @@ def test_prefixes_go_out_though_bfdd_ends_before_their_turn_and_stays_away(daemo
     # As the driver does, while it tries to connect again.
     node.applying.apply()
     assert any(f"network {PREFIX} route-map" in each for each in daemons.commands)
+
+
+def test_prefixes_go_out_once_a_refused_router_reads_otherwise(daemons: VtyDaemons, node: Node) -> None:
+    daemons.refused.add("router bgp 64512")
+    node.rendering.update(Difference({"tor": TOR}, {}, {PREFIX: PLAIN}))
+    node.applying.apply()
+    assert not any("network" in each for each in daemons.commands)
+    assert node.want(replace(TOR, my_asn=64500)).rejected == ()
+    assert any(f"network {PREFIX} route-map" in each for each in daemons.commands)

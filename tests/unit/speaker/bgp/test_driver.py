@@ -177,6 +177,7 @@ def test_what_another_has_removed_is_sent_again_unless_the_node_is_taken_out(
     driver.set_complete()
     network = f"network {PREFIX} route-map"
     wait_until(lambda: any(network in each for each in daemons.commands), SECONDS, "the prefix is announced")
+    driver.ask(Daemon.BGPD, "show version").result(SECONDS)  # after all that goes with it
     wanted = render(Desired(PEERS, {}, {PREFIX: PLAIN}))
     daemons.answers["show running-config"] = shown(wanted)
     asked = len(daemons.commands)
