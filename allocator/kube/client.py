@@ -1,8 +1,9 @@
 """The API server as plain JSON: verbs on resources, dicts in, dicts out, typed errors.
 
 Configuration, credentials (token rotation included), TLS and connection pooling come from the `kubernetes`
-package; its model classes are left out because turning 500 Services into models costs 129 ms where plain JSON
-costs 1.2 ms.
+package. Its model classes are left out: turning 500 Services into models costs 129 ms where plain JSON costs 1.2 ms.
+So is its way from a body to the connection, which looks for models in every value: a quarter of a request's processor
+time (0.57 ms with it and 0.43 without, for a ServiceL2Status over TLS).
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from allocator.kube.package import (
     ApiClient,
-    ApiException,
     ConfigException,
     Configuration,
     load_incluster_config,
@@ -304,22 +305,18 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = _JSON,
     ) -> Any:
-        headers = {"Accept": accept}
+        headers = {**self._api.default_headers, "Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
-        request = self._api.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+        self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
+        url = f"{self._api.configuration.host}{path}"
+        if query:
+            url = f"{url}?{urlencode(query, quote_via=quote)}"
+        sent = None if body is None else json.dumps(body).encode()
+        pools = self._api.rest_client.pool_manager
         try:
-            response = self._api.call_api(*request).response
+            response = pools.urlopen(method, url, body=sent, headers=headers, preload_content=False)
             refusal = response.data if response.status >= 400 else None
-        except ApiException as error:
-            raise _api_error(error.status or 0, error.body, error.reason) from error
         except (HTTPError, OSError) as error:
             raise Unavailable(0, "Unavailable", f"{method} {path}: {error}") from error
         if refusal is not None:

@@ -15,13 +15,12 @@ from allocator.process.late_package import initialise_late
 initialise_late("kubernetes")
 initialise_late("kubernetes.config")
 
-from kubernetes.client import ApiClient, ApiException, Configuration  # noqa: E402
+from kubernetes.client import ApiClient, Configuration  # noqa: E402
 from kubernetes.config.config_exception import ConfigException  # noqa: E402
 from kubernetes.config.incluster_config import load_incluster_config  # noqa: E402
 
 __all__ = [
     "ApiClient",
-    "ApiException",
     "ConfigException",
     "Configuration",
     "context_namespace",
