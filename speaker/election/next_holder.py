@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from allocator.core.addresses import Address
+from speaker.cluster.eligible_nodes import EligibleNodes
 from speaker.cluster.scope import Scope
 from speaker.cluster.service_address import ServiceAddress
 from speaker.election.candidates import CandidateSet
@@ -15,6 +16,9 @@ from speaker.election.inputs import Inputs
 from speaker.election.live_candidates import LiveCandidates
 from speaker.election.standings import Standings
 
+_Placed = tuple[tuple[Address, Address, EligibleNodes | None], ...]
+"""Addresses that a Service has or may get: each with its first one, and the nodes that may announce it."""
+
 
 class NextHolder:
     """Remembers what it worked out for as long as the speakers and their interfaces are the same. One owner."""
@@ -23,7 +27,7 @@ class NextHolder:
         self._node = node
         self._by_subnet = by_subnet
         self._decided_by: object = None
-        self._known: dict[tuple[Address, ...], tuple[tuple[ServiceAddress, ...], dict[Address, Scope]]] = {}
+        self._known: dict[_Placed, dict[Address, Scope]] = {}
 
     def would_hold(
         self, service_addresses: Iterable[tuple[ServiceAddress, ...]], inputs: Inputs
@@ -38,12 +42,13 @@ class NextHolder:
         self._decided_by, self._known = decided_by, {}
         found: dict[Address, Scope] = {}
         for of_service in service_addresses:
-            key = tuple(each.address for each in of_service)
-            known = before.get(key)
-            if known is None or known[0] != of_service:
-                known = of_service, self._hold(of_service, inputs)
-            self._known[key] = known
-            found.update(known[1])
+            # Whose they are decides nothing: an address that waits and is given is worked out once.
+            placed = tuple((each.address, each.first, each.eligible) for each in of_service)
+            known = before.get(placed)
+            if known is None:
+                known = self._hold(of_service, inputs)
+            self._known[placed] = known
+            found.update(known)
         return found
 
     def _hold(self, of_service: tuple[ServiceAddress, ...], inputs: Inputs) -> dict[Address, Scope]:

@@ -117,8 +117,11 @@ class VacancyProber:
         """
         with self._changed:
             self._choose = choose
-            self._choose_at = 0.0 if at_once else min(self._choose_at, self._chosen_at + _CHOOSE_SECONDS)
-            self._changed.notify_all()
+            before, in_time = self._choose_at, self._chosen_at + _CHOOSE_SECONDS
+            self._choose_at = 0.0 if at_once else min(before, in_time)
+            if self._choose_at < before:
+                # Else the thread wakes up in time by itself: of many changes a second it is to notice one.
+                self._changed.notify_all()
 
     def is_vacant(self, address: Address) -> bool:
         """Return whether the LAN was asked about the address just before, and nobody has it."""

@@ -16,7 +16,7 @@ class Fence:
     """Open while the thread that hears the other speakers runs, and after a standstill only once all is known anew.
 
     A paused process wakes up with questions waiting in its sockets; who answers them first asks here. `_until` and
-    `_closed` are guarded by `_lock` for writing; `open` reads each whole.
+    `_closed` are guarded by `_lock` for writing; `open` and `closed` read each whole.
     """
 
     def __init__(self, limit_seconds: float, *, now: Callable[[], float] = clock) -> None:
@@ -31,6 +31,11 @@ class Fence:
     def open(self) -> bool:
         """Whether answering and announcing is allowed now."""
         return not self._closed and self._now() < self._until
+
+    @property
+    def closed(self) -> bool:
+        """Whether it stays shut until what was learned since a standstill has been acted upon."""
+        return self._closed
 
     def keep_up(self, *, closed: bool) -> None:
         """The hearing thread runs; `closed` while it does not yet know who holds what."""

@@ -175,6 +175,9 @@ class Heartbeats:
 
     def unfence(self) -> None:
         """What was reported last has been acted upon: answering is allowed again, unless it was not even then."""
+        if not self.fence.closed:
+            # As after nearly every report: a turn of the thread would find nothing to do.
+            return
 
         def unfence(_: float) -> None:
             if not self._membership.fenced:

@@ -22,6 +22,7 @@ from speaker.address_questions import AddressQuestions
 from speaker.cluster import next_addresses
 from speaker.cluster.next_addresses import PoolReports, Question
 from speaker.cluster.state import View
+from speaker.election import next_holder
 from speaker.election.groups import Groups
 from speaker.election.inputs import Inputs
 from speaker.membership.link import Link, Subnet
@@ -281,3 +282,29 @@ def test_what_the_status_does_not_ask_about_is_not_reported() -> None:
 def test_a_forged_status_is_read_as_far_as_it_makes_sense(status: Any) -> None:
     assert answers_in({"status": {"foreignHosts": status}}) == {}
     PoolReports(asked=frozenset(), answers=answers_in({"status": status if isinstance(status, dict) else {}}))
+
+
+def test_who_would_hold_an_address_is_worked_out_once_while_it_waits_is_given_and_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked_out: list[tuple[Address, ...]] = []
+    hold = next_holder.NextHolder._hold
+
+    def counted(self: Any, of_service: Any, inputs: Inputs) -> Any:
+        worked_out.append(tuple(each.address for each in of_service))
+        return hold(self, of_service, inputs)
+
+    monkeypatch.setattr(next_holder.NextHolder, "_hold", counted)
+    cluster = Cluster()
+    first, second = "192.0.2.1", "192.0.2.2"
+    cluster.put(IP_ADDRESS_POOLS, with_status(pool(), nextAddresses=[first]))
+    new = service()
+    new["metadata"]["annotations"] = {"admitlb.io/assigned-ips": first}
+    cluster.put(SERVICES, new)
+    shown = service(first)
+    shown["metadata"]["annotations"] = new["metadata"]["annotations"]
+    cluster.put(SERVICES, shown)
+    cluster.put(IP_ADDRESS_POOLS, with_status(pool(), nextAddresses=[second]))
+
+    assert worked_out.count((Address.parse(first),)) == len(NODES_HERE)
+    assert sorted(cluster.askers()) == [second]
