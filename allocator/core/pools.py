@@ -152,7 +152,7 @@ class Pool:
             return f"not open to namespace {applicant.namespace}"
         if allocation.service_selectors and not matches_any(allocation.service_selectors, applicant.service_labels):
             wanted = " or ".join(str(selector) for selector in allocation.service_selectors)
-            return f"not open to the Service's labels (wants {cut(wanted, limit=_SELECTORS_CHARACTERS)})"
+            return f"not open to the Service's labels (requires {cut(wanted, limit=_SELECTORS_CHARACTERS)})"
         return None
 
 

@@ -11,7 +11,10 @@ from allocator.core.listing import cut, each_with_reason, listed
 from allocator.core.pools import Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
 from allocator.core.search import Search
+from allocator.core.sharing import place_among
 from allocator.core.verdicts import Refusal, RefusalKind
+
+_POOL_ANNOTATION = "metallb.io/address-pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Reasons:
         if len(unserved) == len(request.families) or (both and unserved):
             lacking = " and ".join(unserved)
             why = f"no pool serves it {lacking} ({self.considered()})"
-            return self.refusal(RefusalKind.NO_POOL, why, "open or create a pool for it")
+            return self.refusal(RefusalKind.NO_POOL, why, f"open or create a pool for it{self._on_request()}")
         if both and len(request.families) < 2:
             return self.refusal(
                 RefusalKind.NO_POOL,
@@ -55,8 +58,23 @@ class Reasons:
         return self.refusal(
             RefusalKind.EXHAUSTED,
             f"no {families} address left ({self.considered()})",
-            "release addresses or extend a pool",
+            f"release addresses or extend a pool{self._on_request()}",
         )
+
+    def _on_request(self) -> str:
+        """Name the first pool that would serve all of it, were it asked for; empty where none would."""
+        request = self.request
+        if request.pool_name is not None:
+            return ""
+        found = (
+            pool.name
+            for pool in self.pools
+            if not pool.auto_assign
+            and pool.refuses(request.applicant) is None
+            and all(Search(request, self.ledger).first([pool], family) for family in request.families)
+        )
+        name = next(found, None)
+        return f", or ask for pool {name} by annotation {_POOL_ANNOTATION}" if name is not None else ""
 
     def _reason(self, pool: Pool) -> str:
         request = self.request
@@ -81,10 +99,19 @@ class Reasons:
         lacks = [f"has no {' and '.join(missing)}"] if missing else []
         if full:
             waits = f", another pool still has {listed(pool.awaited)} of it" if pool.awaited else ""
-            lacks.append(
-                f"{'' if full == list(request.families) else f'{full[0]} '}full{waits}{self._conflicts(pool)}"
-            )
+            which = "" if full == list(request.families) else f"{full[0]} "
+            lacks.append(f"{which}full{waits}{self._conflicts(pool)}{self._not_shared(pool, full)}")
         return ", ".join(lacks)
+
+    def _not_shared(self, pool: Pool, families: Sequence[Family]) -> str:
+        """Say what keeps the request from the first address that others hold there under its sharing key."""
+        request = self.request
+        for claim in self.ledger.shared_under(request.sharing_key) if request.sharing_key else ():
+            if claim.address.family in families and pool.spans(claim.address) and request.others_in(claim):
+                found = place_among(request, claim, pool).obstacle
+                if found is not None:
+                    return f", and under key {request.sharing_key!r} {found.held_text(claim.address)}"
+        return ""
 
     def _is_full(self, pool: Pool, family: Family) -> bool:
         request = self.request

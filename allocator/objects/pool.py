@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from allocator.core.addresses import AddressRange, quoted, unusable_part
+from allocator.core.addresses import Address, AddressRange, quoted, unusable_part
 from allocator.core.pools import DEFAULT_REUSE_DELAY_SECONDS, Overlap, Pool, ServiceAllocation, ShrinkPolicy, overlaps
 from allocator.objects.document import Document, Problem, Problems, labels_of, names_from
 from allocator.objects.selectors import selectors_from
@@ -47,6 +47,21 @@ def pool_from(document: Document) -> Pool:
         addresses_from=frozenset(sources),
         labels=labels_of(document),
     )
+
+
+def wider_than_written(document: Document) -> list[Problem]:
+    """List the CIDRs of a sound pool that are written by an address within: they hold the addresses before it too."""
+    spec, found = document.get("spec") or {}, []
+    for field in ("addresses", "excludeAddresses"):
+        for index, text in enumerate(spec.get(field) or ()):
+            base, slash, _ = text.partition("/")
+            owned = AddressRange.parse(text)
+            first, last = (Address(owned.family, value) for value in (owned.first, owned.last))
+            if slash and (written := Address.parse(base)) != first:
+                meant = f"write {owned}, or {written}-{last}"
+                why = f"{quoted(text)} is {first}-{last}, which begins before {written}; {meant}"
+                found.append(Problem(f"spec.{field}[{index}]", why))
+    return found
 
 
 def ranges_of(document: Document | None) -> tuple[AddressRange, ...]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from allocator.core import limits
-from allocator.core.addresses import Address, AddressError, Family
+from allocator.core.addresses import Address, AddressError, Family, quoted
 from allocator.core.claims import Port
 from allocator.core.pools import Applicant, Pool
 from allocator.core.requests import FamilyPolicy, ServiceRequest
@@ -189,7 +189,8 @@ def served_by_another(service: Document, pools: Iterable[Pool]) -> bool:
     Only for Services that hold no claim.
     """
     status = service.get("status") or {}
-    if not (status.get("loadBalancer") or {}).get("ingress"):
+    ingress: Iterable[Document] = (status.get("loadBalancer") or {}).get("ingress") or ()
+    if not any(entry.get("ip") or entry.get("hostname") for entry in ingress):
         return False
     if any(name in annotations_of(service) for name in names.OUTPUT_ANNOTATIONS):
         return False
@@ -268,6 +269,9 @@ def _pins(service: Document, problems: Problems) -> tuple[Address, ...]:
     if len(texts) > _PINS:
         problems.add(path, f"lists {len(texts)} addresses; name at most one IPv4 and one IPv6 address")
         return ()
+    if listed and not all(text.strip() for text in texts):
+        problems.add(path, f"{quoted(listed)} has an empty entry; remove the comma")
+        texts = [text for text in texts if text.strip()]
     pins = (problems.read(path, lambda text=text: Address.parse(text)) for text in texts)  # type: ignore[misc]
     return tuple(pin for pin in pins if pin is not None)
 

@@ -31,7 +31,8 @@ def why_left_alone(service: Document) -> str:
     """Say what the Service's status shows, who wrote it, and how the Service comes to be served."""
     load_balancer = (service.get("status") or {}).get("loadBalancer") or {}
     entries = load_balancer.get("ingress") or ()
-    shown = ", ".join(str(entry.get("ip") or entry.get("hostname") or "?") for entry in entries)
+    texts = (entry.get("ip") or entry.get("hostname") for entry in entries)
+    shown = ", ".join(str(text) for text in texts if text)
     writers = managers_of(service, "status", "loadBalancer")
     author = f"written by {writers[0]}" if writers else "written by another controller"
     return (

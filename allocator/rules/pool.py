@@ -8,7 +8,13 @@ from allocator.core.addresses import Family
 from allocator.core.listing import listed
 from allocator.core.pools import Pool, PriorityOrder, ShrinkPolicy, in_order_of_trial, overlaps, shared_namespaces
 from allocator.objects.document import Document, InvalidDocument
-from allocator.objects.pool import SELECTORS, not_yet_given_up, pool_from, pool_overlaps
+from allocator.objects.pool import (
+    SELECTORS,
+    not_yet_given_up,
+    pool_from,
+    pool_overlaps,
+    wider_than_written,
+)
 from allocator.objects.selectors import repeated_in
 from allocator.rules.bgp_pool import broken_advertisements
 from allocator.rules.cluster_context import ClusterContext
@@ -53,7 +59,10 @@ def review_pool(new: Document, old: Document | None, *, context: ClusterContext,
     competes = before is None or moved or before.allocation != pool.allocation
     warnings = _competition(pool, context, rules) if competes else []
     awaited = _awaited(before, pool, context)
-    return Verdict(warnings=(*warnings, *(_foreign(pool, context) if moved else ()), *awaited))
+    if moved:
+        warnings += [f"IPAddressPool {name}: {problem}" for problem in wider_than_written(new)]
+        warnings += _foreign(pool, context)
+    return Verdict(warnings=(*warnings, *awaited))
 
 
 def review_pool_deletion(old: Document, *, context: ClusterContext) -> Verdict:

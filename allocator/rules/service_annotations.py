@@ -28,16 +28,22 @@ def annotation_warnings(service: Document, namespace: Document | None) -> tuple[
 
     A malformed quota of its namespace is warned of as well: whoever creates a Service sees that it counts as none.
     """
-    deprecated = [
-        f"annotation {key} is deprecated; use {key.replace('metallb.universe.tf/', 'metallb.io/')}"
-        for key in deprecated_annotations(service)
-    ]
+    deprecated = [_deprecated(key, annotations_of(service)) for key in deprecated_annotations(service)]
     unknown = unknown_annotations(service)
     warnings = [f"annotation {_short(key)} is unknown and has no effect; {_remedy(key)}" for key in unknown[:LISTED]]
     if len(unknown) > LISTED:
         warnings.append(f"{len(unknown) - LISTED} more unknown annotations have no effect")
     fault = quota_fault(namespace)
     return (*deprecated, *warnings, *([fault] if fault is not None else []))
+
+
+def _deprecated(key: str, annotations: Mapping[str, str]) -> str:
+    """Name the key to use; where that is set too and differs, say which of the two counts."""
+    stable = key.replace("metallb.universe.tf/", "metallb.io/")
+    counts, other = (annotations.get(one, "").strip() for one in (stable, key))
+    if counts and counts != other:
+        return f"annotation {key}: {_short(other)!r} is not read beside {stable}: {_short(counts)!r}; remove it"
+    return f"annotation {key} is deprecated; use {stable}"
 
 
 def unknown_annotations(service: Document) -> list[str]:

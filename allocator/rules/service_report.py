@@ -58,7 +58,9 @@ def message_of(decision: Decision) -> str:
     """
     if decision.refusal is not None:
         return decision.refusal.message
-    return "; ".join(note.message for note in decision.notes)
+    first, *more = (note.message for note in decision.notes) if decision.notes else ("",)
+    label = first.partition(_LABEL_SEPARATOR)[0] + _LABEL_SEPARATOR
+    return "; ".join((first, *(message.removeprefix(label) for message in more)))
 
 
 def reason_for(decision: Decision) -> str:

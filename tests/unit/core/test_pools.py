@@ -50,5 +50,7 @@ def test_namespaces_and_selectors_add_up_and_service_labels_restrict_further() -
         allocation=ServiceAllocation(namespaces=frozenset({"prod"}), service_selectors=(web,)),
     )
     assert guarded.refuses(Applicant("prod", {}, {"app": "api"})) is None
-    assert guarded.refuses(Applicant("prod", {}, {})) == "not open to the Service's labels (wants app in (api,web))"
+    assert (
+        guarded.refuses(Applicant("prod", {}, {})) == "not open to the Service's labels (requires app in (api,web))"
+    )
     assert guarded.refuses(Applicant("dev", {}, {"app": "api"})) == "not open to namespace dev"

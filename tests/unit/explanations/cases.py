@@ -36,6 +36,7 @@ SERVICES = {
     "A request that contradicts itself": (
         case("not an address", FOUR, _pinned("nonsense")),
         case("leading zeros", FOUR, _pinned("192.0.2.010")),
+        case("a comma without an address after it", FOUR, _pinned("192.0.2.10", "")),
         case("IPv4-mapped IPv6", FOUR, _pinned("::ffff:192.0.2.10")),
         case("two addresses of one family", FOUR, _pinned("192.0.2.10", "192.0.2.11")),
         case("annotation and spec.loadBalancerIP both set", FOUR, _pinned("192.0.2.10", loadBalancerIP="192.0.2.11")),
@@ -149,6 +150,12 @@ SERVICES = {
         case("the requested pool has no address of the family", FOUR, SIX, _from_pool("six")),
         case("every pool open to it is full", ONE, GOLD, RESERVED, service("first"), service("web")),
         case("the requested pool is full", ONE, RESERVED, service("first"), _from_pool("one")),
+        case(
+            "the pool is full, and the address under the sharing key cannot be shared",
+            ONE,
+            service("api", annotations={"allow-shared-ip": "key"}),
+            service("web", annotations={"allow-shared-ip": "key"}),
+        ),
     ),
     "Dual stack": (
         case(
@@ -238,6 +245,11 @@ SERVICES = {
                 },
             },
         ),
+        case(
+            "a deprecated annotation beside the other with another value",
+            FOUR,
+            service("web", annotations={"address-pool": "four", "metallb.universe.tf/address-pool": "gold"}),
+        ),
     ),
 }
 """Of Services, by what is wrong."""
@@ -265,6 +277,8 @@ CONFIGURATION = {
             pool("p", "192.0.2.0/24", addressesFrom=["four"]),
         ),
         case("addresses taken from itself", pool("p", "192.0.2.0/28", addressesFrom=["p"])),
+        case("a CIDR written by an address within (a warning)", pool("p", "192.0.2.200/28")),
+        case("the same, excluded (a warning)", pool("p", "192.0.2.0/24", excludeAddresses=["192.0.2.10/29"])),
         case("an excluded address that is none", pool("p", "192.0.2.0/28", excludeAddresses=["x"])),
     ),
     "IPAddressPool: who may have them": (
