@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -53,6 +53,8 @@ class Walk:
                 self.cluster.links(name, lan_links(number))
         self.changed_at = self.cluster.now
         self._wrong_since: dict[tuple[Address, str], float] = {}
+        self._seen: object = None
+        """What `_wrong_now` was last asked about; None once the network has changed."""
         self._hosts = Hosts(self.cluster, ADDRESSES)
         self.cluster.watch = self._look
         self.cluster.run(CALM_SECONDS)
@@ -87,7 +89,9 @@ class Walk:
         """Have something happen, and let time pass."""
         self.done.append(f"{self.cluster.now:.2f} {what}, then {seconds:.2f} s")
         self.changed_at = self.cluster.now
+        self._hosts.rewire()
         act()
+        self._seen = None
         self.cluster.run(seconds)
 
     def fail_somehow(self, seconds: float) -> str:
@@ -144,25 +148,36 @@ class Walk:
 
     def _look(self) -> None:
         """Look at every address after every event."""
-        cluster, sides = self.cluster, self._sides()
-        self._hosts.look()
-        wrong: set[tuple[Address, str]] = set()
-        for address in ADDRESSES:
-            holders = cluster.holders(address)
-            for one, other in combinations(sorted(holders), 2):
-                if self._hear_each_other(one, other):
-                    wrong.add((address, f"{one} and {other}"))
-            if not holders and any(_can_answer(member) for member in cluster.members.values()):
-                wrong.add((address, "nobody"))
-            for side in sides:
-                if len(side) > 1 and not holders & side:
-                    wrong.add((address, f"nobody of {sorted(side)}"))
-        for key in self._wrong_since.keys() - wrong:
-            del self._wrong_since[key]
-        for key in wrong:
-            since = max(self._wrong_since.setdefault(key, cluster.now), self.changed_at)
+        cluster = self.cluster
+        holders = {address: frozenset(cluster.holders(address)) for address in ADDRESSES}
+        self._hosts.look(holders)
+        seen = holders, {name for name, member in cluster.members.items() if not member.stopped}
+        if seen != self._seen:
+            self._seen = seen
+            wrong = self._wrong_now(holders)
+            for key in self._wrong_since.keys() - wrong:
+                del self._wrong_since[key]
+            for key in wrong:
+                self._wrong_since.setdefault(key, cluster.now)
+        for key, begun in self._wrong_since.items():
+            since = max(begun, self.changed_at)
             if cluster.now - since > self._bound():
                 self.fail(f"{key[0]} is answered by {key[1]} since {since:.2f}")
+
+    def _wrong_now(self, holders: Mapping[Address, frozenset[str]]) -> set[tuple[Address, str]]:
+        """Of which addresses there is one holder too many, or none. Follows from `_look`'s two and the network."""
+        cluster, sides = self.cluster, self._sides()
+        wrong: set[tuple[Address, str]] = set()
+        for address, names in holders.items():
+            for one, other in combinations(sorted(names), 2):
+                if self._hear_each_other(one, other):
+                    wrong.add((address, f"{one} and {other}"))
+            if not names and any(_can_answer(member) for member in cluster.members.values()):
+                wrong.add((address, "nobody"))
+            for side in sides:
+                if len(side) > 1 and not names & side:
+                    wrong.add((address, f"nobody of {sorted(side)}"))
+        return wrong
 
     def _bound(self) -> float:
         """Where nobody hears anybody, a speaker that died is known by its Lease alone."""
