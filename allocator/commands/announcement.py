@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from allocator.commands.bgp_explanation import BgpFacts
-from allocator.core.addresses import Address, AddressError, AddressRange
+from allocator.core.addresses import Address, AddressRange
 from allocator.core.claims import Claim
 from allocator.core.pools import Pool
 from allocator.core.selectors import Selector
-from allocator.objects.document import Document, Problems, annotations_of, labels_of
-from allocator.objects.names import BGP_ADVERTISEMENTS, SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTATION
+from allocator.objects.document import Document, Problems, labels_of
+from allocator.objects.lease import subnets_by_node
+from allocator.objects.names import BGP_ADVERTISEMENTS
 from allocator.objects.node import Node, node_from
 from allocator.objects.selectors import selectors_from
 from allocator.rules.announcement_coverage import covers_service
@@ -50,7 +51,9 @@ def nodes_left_out(
         return ()
     read = [node_from(document) for document in nodes]
     found = left_out(read, covering)
-    found.update(_handicapped([node for node in read if node.name not in found], claim.address, _subnets(leases)))
+    found.update(
+        _handicapped([node for node in read if node.name not in found], claim.address, subnets_by_node(leases))
+    )
     reported = [
         (str(entry.get("nodes")), str(entry.get("reason")))
         for announcement in announcements
@@ -74,22 +77,6 @@ def _handicapped(
         elif ready and not node.ready:
             reasons[node.name] = NOT_READY
     return reasons
-
-
-def _subnets(leases: Iterable[Document]) -> dict[str, list[AddressRange]]:
-    """The subnets of each node with a speaker, by its Lease."""
-    found: dict[str, list[AddressRange]] = {}
-    for lease in leases:
-        name = lease["metadata"]["name"]
-        if not name.startswith(SPEAKER_LEASE_PREFIX) or not (lease.get("spec") or {}).get("holderIdentity"):
-            continue
-        subnets = found.setdefault(name.removeprefix(SPEAKER_LEASE_PREFIX), [])
-        for text in annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION, "").split(","):
-            try:
-                subnets.append(AddressRange.parse(text))
-            except AddressError:
-                continue
-    return found
 
 
 def _selectors(advertisement: Document, field: str) -> tuple[Selector, ...]:

@@ -21,13 +21,14 @@ from allocator.doctor.checks.bgp_sessions import check_bgp_sessions, check_bgp_v
 from allocator.doctor.checks.configuration import (
     check_address_ranges,
     check_advertising_nodes,
+    check_lan_addresses,
     check_objects,
     check_pool_coverage,
 )
 from allocator.doctor.checks.kube_proxy import check_kube_proxy
 from allocator.doctor.checks.leadership import check_leadership
 from allocator.doctor.checks.load_balancers import check_load_balancers
-from allocator.doctor.checks.services import check_services
+from allocator.doctor.checks.services import check_external_ips, check_services
 from allocator.doctor.checks.speaker_leases import check_speaker_leases
 from allocator.doctor.checks.webhook_registration import check_webhook_registration
 from allocator.doctor.checks.workloads import check_versions, check_workloads
@@ -120,6 +121,12 @@ CHECKS: Final = (
         find=check_address_ranges,
     ),
     Check(
+        name="lan-addresses",
+        looks_at="no pool for layer 2 has the network or broadcast address of a node's LAN",
+        needs=(names.IP_ADDRESS_POOLS, names.L2_ADVERTISEMENTS, LEASES),
+        find=check_lan_addresses,
+    ),
+    Check(
         name="announcements",
         looks_at="a node announces every assigned address",
         needs=(names.IP_ALLOCATIONS, NODES),
@@ -174,6 +181,12 @@ CHECKS: Final = (
         "and which a finalizer keeps from being deleted",
         needs=(SERVICES, names.IP_ALLOCATIONS, names.IP_ADDRESS_POOLS),
         find=check_services,
+    ),
+    Check(
+        name="external-ips",
+        looks_at="no Service has an address of a pool in spec.externalIPs",
+        needs=(SERVICES, names.IP_ALLOCATIONS, names.IP_ADDRESS_POOLS),
+        find=check_external_ips,
     ),
     Check(
         name="kube-proxy",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from allocator.core.addresses import Address, Family
 from allocator.core.pools import Pool
 from allocator.doctor.facts import Facts
 from allocator.doctor.finding import Finding, error, note, warning
-from allocator.kube.resource import NODES, Resource
+from allocator.kube.resource import LEASES, NODES, Resource
 from allocator.objects import names
 from allocator.objects.document import Document, Problems, labels_of
+from allocator.objects.lease import subnets_by_node
 from allocator.objects.node import node_from
 from allocator.objects.selectors import selectors_from
 from allocator.rules import configuration
@@ -90,6 +92,26 @@ def check_address_ranges(facts: Facts) -> Iterator[Finding]:
             yield error(
                 f"IPAddressPool {pool.name}", overlap, f"kubectl edit ipaddresspool {pool.name} -n {facts.namespace}"
             )
+
+
+def check_lan_addresses(facts: Facts) -> Iterator[Finding]:
+    """Find pools for layer 2 that have the network or broadcast address of a LAN: its hosts do not connect to it."""
+    covered = selections_of(facts.installed(names.L2_ADVERTISEMENTS))
+    subnets = subnets_by_node(facts.installed(LEASES)).values()
+    lans = {str(lan): lan for of_node in subnets for lan in of_node if lan.family is Family.IPV4 and lan.size > 2}
+    for pool in _pools(facts):
+        if not_announced(pool, covered):
+            continue
+        for lan in lans.values():
+            for what, value in (("network", lan.first), ("broadcast", lan.last)):
+                address = Address(lan.family, value)
+                if pool.contains(address):
+                    yield warning(
+                        f"IPAddressPool {pool.name}",
+                        f"{address} is the {what} address of the nodes' LAN {lan}: its hosts do not use it; "
+                        "leave it out with spec.excludeAddresses",
+                        f"kubectl edit ipaddresspool {pool.name} -n {facts.namespace}",
+                    )
 
 
 def _pools(facts: Facts) -> list[Pool]:

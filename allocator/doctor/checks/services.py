@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from allocator.core.addresses import AddressError
+from allocator.core.addresses import Address, AddressError
 from allocator.core.claims import Claim
 from allocator.core.listing import listed
 from allocator.core.pools import Pool
@@ -69,6 +69,29 @@ def check_services(facts: Facts) -> Iterator[Finding]:
             f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for an address: {listed(waiting)}",
             f"kubectl admitlb explain {waiting[0]}",
         )
+
+
+def check_external_ips(facts: Facts) -> Iterator[Finding]:
+    """Find Services whose spec.externalIPs take traffic of a pool's addresses, whoever holds those."""
+    pools = list(configuration.read(facts.installed(names.IP_ADDRESS_POOLS)).sound_pools().values())
+    holders = {str(claim.address): claim.holders for claim in _claims(facts)}
+    for service in facts.all(SERVICES):
+        for text in (service.get("spec") or {}).get("externalIPs") or ():
+            with suppress(AddressError):
+                address = Address.parse(text)
+                pool = next((one for one in pools if one.spans(address)), None)
+                if pool is None:
+                    continue
+                others = [one.label for one in holders.get(str(address), ()) if one.label != name_of(service)]
+                held = f", which {listed(others)} holds" if others else ""
+                metadata = service["metadata"]
+                yield (error if others else warning)(
+                    f"Service {name_of(service)}",
+                    f"spec.externalIPs has {address} of pool {pool.name}{held}: kube-proxy gives this Service what "
+                    "comes to its ports there, and AdmitLB does not count it as in use; request the address with "
+                    f"{names.LOAD_BALANCER_IPS_ANNOTATIONS[0]} instead",
+                    f"kubectl edit service {metadata['name']} -n {metadata['namespace']}",
+                )
 
 
 def _kept_from_going(facts: Facts, service: Document) -> Iterator[Finding]:

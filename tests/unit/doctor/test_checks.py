@@ -491,6 +491,35 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         [("address-ranges", "error", "IPAddressPool services")],
     ),
     (
+        "a pool with both ends of the nodes' LAN",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(
+            manifests.pool("ends", "192.0.2.0/29", "192.0.2.255", excludeAddresses=["192.0.2.1-192.0.2.2"])
+        ),
+        [("lan-addresses", "warning", "IPAddressPool ends"), ("lan-addresses", "warning", "IPAddressPool ends")],
+    ),
+    (
+        "the same, left out",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("ends", "192.0.2.255", avoidBuggyIPs=True)),
+        [],
+    ),
+    (
+        "the last address of a CIDR that is not the LAN's",
+        lambda o: o[names.IP_ADDRESS_POOLS].append(manifests.pool("half", "192.0.2.64/26")),
+        [],
+    ),
+    (
+        "externalIPs with an address of a pool",
+        lambda o: o[SERVICES].append(manifests.service("nat", type="ClusterIP", externalIPs=["192.0.2.19"])),
+        [("external-ips", "warning", "Service prod/nat")],
+    ),
+    (
+        "externalIPs with an address that another Service holds",
+        lambda o: o[SERVICES].append(
+            manifests.service("nat", namespace="dev", type="ClusterIP", externalIPs=["203.0.113.9", "192.0.2.10"])
+        ),
+        [("external-ips", "error", "Service dev/nat")],
+    ),
+    (
         "an address that nobody announces",
         not_ready(names.IP_ALLOCATIONS, "NoNode"),
         [("announcements", "error", "IPAllocation 192.0.2.10")],
