@@ -91,7 +91,8 @@ def test_difference_survives_what_nobody_foresaw(
         assert failed.wait(SECONDS)
         network = f"network {PREFIX} route-map"
         wait_until(lambda: any(network in each for each in daemons.commands), SECONDS, "the prefix is announced")
-    assert any("192.0.2.1 remote-as 64513" in each for each in daemons.commands)
+        session = "neighbor 192.0.2.1 remote-as 64513"
+        wait_until(lambda: session in daemons.commands, SECONDS, "the session comes after it")
     assert driver.alive
 
 
