@@ -15,7 +15,7 @@ from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
 from allocator.bgp.withholding import permitted_changes
 from speaker.bgp import pod_release
-from speaker.bgp.command_effects import belongs, has_effect, without_secrets
+from speaker.bgp.command_effects import belongs, has_effect, shown_answer
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Refusing, Rejected, Resetting, Withheld
 from speaker.bgp.link import Link
 from speaker.bgp.moved_neighbors import MovedNeighbors
@@ -254,7 +254,7 @@ class Applying:
         """Remember that FRR refused a command, and remove what would be half of what was asked for."""
         rejected = Rejected(
             command.shown,
-            without_secrets(str(reply), wanted),
+            shown_answer(reply, command, wanted),
             profile=command.key[1] if command.key[:1] == ("bfd",) else "",
             network=command.network,
             key=command.key,

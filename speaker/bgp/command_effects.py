@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from allocator.bgp.command import HIDDEN, Command
+from allocator.bgp.command import Command
 from allocator.bgp.frr_config import Config, Key
 from allocator.bgp.inputs import Password
 from speaker.bgp.refusals import thing_of
+from speaker.bgp.vty import Reply
 
 
 def belongs(command: Command, left_out: Container[Key]) -> bool:
@@ -27,9 +28,14 @@ def has_effect(running: Config, command: Command, wanted: Config) -> bool:
     return running.lines.get(command.key) == wanted.lines.get(command.key)
 
 
-def without_secrets(text: str, wanted: Config) -> str:
-    """Return an answer as it may be logged: FRR repeats the command that it does not know."""
-    for line in wanted.lines.values():
-        if isinstance(line, Password):
-            text = text.replace(line.reveal(), HIDDEN)
+def shown_answer(reply: Reply, command: Command, wanted: Config) -> str:
+    """Return an answer as it may be logged: FRR repeats a command that it does not know.
+
+    Where more of the answer reads like the command's password, nothing of it is shown: what is missing in known text
+    would say what the password is.
+    """
+    text = str(reply).replace(command.text, command.shown)
+    line = wanted.lines.get(command.key)
+    if isinstance(line, Password) and line.reveal() in text:
+        return f"an answer that is not shown, as it repeats the password (status {reply.status})"
     return text

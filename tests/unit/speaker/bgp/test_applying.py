@@ -145,3 +145,21 @@ def test_prefixes_go_out_once_a_refused_router_reads_otherwise(daemons: VtyDaemo
     assert not any("network" in each for each in daemons.commands)
     assert node.want(replace(TOR, my_asn=64500)).rejected == ()
     assert any(f"network {PREFIX} route-map" in each for each in daemons.commands)
+
+
+@pytest.mark.parametrize(
+    ("passwords", "says"),
+    [
+        (("secret", "secret-2"), "% Unknown command: neighbor 192.0.2.2 password <hidden> (status 2)"),
+        (("Unknown", "hunter2"), "% Unknown command: neighbor 192.0.2.2 password <hidden> (status 2)"),
+        (("x", "Unknown"), "an answer that is not shown, as it repeats the password (status 2)"),
+    ],
+)
+def test_refused_password_is_not_repeated_nor_known_by_what_is_left_out(
+    daemons: VtyDaemons, node: Node, passwords: tuple[str, str], says: str
+) -> None:
+    command = f"neighbor 192.0.2.2 password {passwords[1]}"
+    daemons.refused.add(command)
+    daemons.answers[command] = f"% Unknown command: {command}"
+    peers = (replace(peer, password=Password(text)) for peer, text in zip((TOR, SPINE), passwords, strict=True))
+    assert [each.answer for each in node.want(*peers).rejected] == [says]
