@@ -97,11 +97,17 @@ def _changed_neighbor(
     if held:
         reasons = ", ".join(reset.reason for command in resetting for reset in command.resets)
         yield bgpd(context, shutdown, (*neighbor, *_SHUTDOWN), resets=(Reset(vrf, name, reasons),))
+    ends = runs and _SHUTDOWN in settings
+    if ends:
+        # First, and for good: what is set after it resets nothing, and waits for nobody.
+        commands.sort(key=lambda command: command.key[3:] != _SHUTDOWN)
     for command in commands:
         if command.key[3:] == ("remote-as",) and not old:
             yield replace(command, also=shutdown)
+        elif held or (ends and command.key[3:] != _SHUTDOWN):
+            yield replace(command, resets=())
         else:
-            yield replace(command, resets=()) if held else command
+            yield command
     if _SHUTDOWN not in settings and (held or not runs):
         yield bgpd(context, f"no {shutdown}", (*neighbor, *_SHUTDOWN))
 

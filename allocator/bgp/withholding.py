@@ -40,8 +40,7 @@ def permitted_changes(
 def _withhold(wanted: Config, present: Config, command: Command) -> None:
     """Want at present what a command sets that resets sessions."""
     if command.key[0] == "neighbor":
-        wanted.leave(present, command.key[:3])
-        _prepend_as_present(wanted, present, command.key[:3])
+        _keep_neighbor(wanted, present, command.key[:3])
     elif command.below:
         _keep_router(wanted, present, command.key[1])
     else:
@@ -56,10 +55,17 @@ def _keep_router(wanted: Config, present: Config, vrf: str) -> None:
     follow(wanted.lines, ("router", vrf), present.lines)
     for neighbor in {key[:3] for key in wanted.under("neighbor", vrf)}:
         if present.under(*neighbor):
-            wanted.leave(present, neighbor)
-            _prepend_as_present(wanted, present, neighbor)
+            _keep_neighbor(wanted, present, neighbor)
         else:
             wanted.remove(neighbor)
+
+
+def _keep_neighbor(wanted: Config, present: Config, neighbor: Key) -> None:
+    """Keep a neighbour, but for a shutdown: what ends for good waits for nobody."""
+    shutdown = {key: line for key, line in wanted.under(*neighbor).items() if key[3:] == ("shutdown",)}
+    wanted.leave(present, neighbor)
+    wanted.lines |= shutdown
+    _prepend_as_present(wanted, present, neighbor)
 
 
 def _prepend_as_present(wanted: Config, present: Config, neighbor: Key) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from allocator.bgp.changes import changes
 from allocator.bgp.command import Reset, apply
 from allocator.bgp.desired import Desired
 from allocator.bgp.frr_config import Config, Key
@@ -78,6 +79,32 @@ def test_a_prefix_beside_each_kind_of_reset_goes_out_at_once(edit: dict[str, obj
     assert now.lines["router", "", "bgp router-id"] == "bgp router-id 192.0.2.9"
     (prepended,) = [line for key, line in now.lines.items() if key[-1] == "set as-path prepend"]
     assert prepended == "set as-path prepend 64500 64500"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"password": Password("secret")},
+        {"graceful_restart": True, "local_asn": 64998},
+        {"router_id": "192.0.2.10"},
+        {"my_asn": 64999},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_shutdown_waits_for_nobody_whatever_is_edited_with_it(edit: dict[str, object]) -> None:
+    _, now, withheld = waiting(
+        Desired({"tor": PEER, "spine": OTHER}),
+        Desired({"tor": replace(PEER, shutdown=True, **edit), "spine": replace(OTHER, **edit)}),  # type: ignore[arg-type]
+    )
+    assert ("neighbor", "", PEER.id, "shutdown") in now.lines
+    assert OTHER.id in {reset.neighbor for reset in withheld}
+
+
+def test_session_that_is_shut_down_and_edited_ends_once() -> None:
+    present = render(Desired({"tor": PEER}))
+    wanted = render(Desired({"tor": replace(PEER, shutdown=True, password=Password("secret"))}), present)
+    resets = [reset for command in changes(present, wanted) for reset in command.resets]
+    assert resets == [Reset("", PEER.id, "shutdown set")]
 
 
 def test_what_is_told_already_is_not_told_by_another_asn() -> None:
