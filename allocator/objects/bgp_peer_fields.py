@@ -13,6 +13,8 @@ from allocator.objects.document import Document, Problems
 
 _LONGEST_PASSWORD_BYTES: Final = 80
 _LONGEST_INTERFACE_NAME: Final = 15
+_RESERVED_DEVICES: Final = frozenset({"all", "default"})
+"""Linux takes no interface of these names (net/ipv4/devinet.c); `show bgp vrf all` is about every VRF."""
 _LONGEST_DESCRIPTION: Final = 200
 _CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\ud800-\udfff]")
 """All but the tab, and halves of characters, which JSON can have and UTF-8 cannot."""
@@ -78,6 +80,8 @@ def device_from(spec: Document, name: str, problems: Problems) -> str:
         problems.add(here, f"{quoted(text)} is too long; Linux allows {_LONGEST_INTERFACE_NAME} bytes")
     elif _BLANK_OR_CONTROL.search(text) or set(text) & set("/:") or text in (".", ".."):
         problems.add(here, f"{quoted(text)} is no name of an interface; it has no blank, '/' or ':'")
+    elif text in _RESERVED_DEVICES:
+        problems.add(here, f"{quoted(text)} is no name of an interface; Linux and FRR have another meaning for it")
     elif "'" in text:
         # FRR names a session's route-map after it, and puts the names of route-maps into XPath as they are.
         problems.add(here, f"{quoted(text)} has a quote, which FRR does not take; give the interface another name")
@@ -91,9 +95,8 @@ def device_from(spec: Document, name: str, problems: Problems) -> str:
 
 def vrf_from(spec: Document, problems: Problems) -> str:
     """Read the name of a VRF; empty for the default one."""
-    name = device_from(spec, "vrf", problems)
     # FRR's own name for the one without a name.
-    return "" if name == "default" else name
+    return "" if spec.get("vrf") == "default" else device_from(spec, "vrf", problems)
 
 
 def _is_address(text: str) -> bool:

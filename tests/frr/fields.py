@@ -47,7 +47,7 @@ def _named(field: str, values: Iterable[str], why: str) -> list[Row]:
 
 _ASN = [1, 23456, 64512, 65535, 4294967295]
 _DEVICES = ["eth0", "eth0.100", "a" * 15, "bond0@x", "1", "é", "é" * 7, 'a"b', "Ŵ$²<ŋ", *PRINTABLE]
-_NO_DEVICES = ["a" * 16, "é" * 8, "a/b", "a:b", ".", ".."]
+_NO_DEVICES = ["a" * 16, "é" * 8, "a/b", "a:b", ".", "..", "all"]
 PIPE = "FRR cuts a command at it where a blank comes next, as in a question about a VRF"
 _PIPED_DEVICES = ["a|b", "|b"]
 _QUOTED_DEVICES = ["a'b", "'a", "a'", "a']b", "Ŵ$'²<ŋ"]
@@ -72,7 +72,7 @@ PEER: dict[str, list[Row]] = {
     ],
     "interface": [
         *_named("interface", _DEVICES, ""),
-        *_named("interface", _NO_DEVICES, LINUX),
+        *_named("interface", [*_NO_DEVICES, "default"], LINUX),
         *_named("interface", ["a b", "192.0.2.1", "a|", "|", *_QUOTED_DEVICES], ""),
         *_named("interface", _PIPED_DEVICES, PIPE),
     ],
