@@ -58,13 +58,13 @@ def neighbor_changes(present: Config, wanted: Config, moved: Container[Key] = ()
     for neighbor, old in before.items():
         if neighbor not in now:
             reason = "peerAddress or interface changed" if neighbor in moved else "removed"
-            yield removed_neighbor(wanted, neighbor, old, reason=reason)
+            yield _removed_neighbor(wanted, neighbor, old, reason=reason)
     for neighbor, settings in now.items():
         if before.get(neighbor) != settings:
             yield from _changed_neighbor(wanted, neighbor, before.get(neighbor, {}), settings)
 
 
-def removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line], *, reason: str = "removed") -> Command:
+def _removed_neighbor(wanted: Config, neighbor: Key, old: Mapping[Key, Line], *, reason: str) -> Command:
     """Return the command that removes a neighbour with these settings."""
     _, vrf, name = neighbor
     interface = " interface" if str(old.get(("remote-as",), "")).startswith("interface") else ""

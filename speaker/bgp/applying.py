@@ -11,7 +11,6 @@ from allocator.bgp.changes import changes
 from allocator.bgp.command import Command, Daemon, Reset, apply, follow
 from allocator.bgp.frr_config import Config, Key, NetworkKey, TooManyMarks
 from allocator.bgp.inputs import Peer
-from allocator.bgp.neighbor_changes import removed_neighbor
 from allocator.bgp.rendering import Rendering
 from allocator.bgp.withholding import permitted_changes
 from speaker.bgp import pod_release
@@ -263,11 +262,11 @@ class Applying:
         if thing is not None:
             left_out.add(thing)
             self.present.remove(thing)
-            if thing[0] == "neighbor":
-                removal = removed_neighbor(
-                    wanted, thing, {key[3:]: each for key, each in wanted.under(*thing).items()}
-                )
-                self.links[command.daemon].configure(removal)
+            without = wanted.copy()
+            without.remove(thing)
+            # Half of it is there: a route-map without its communities would let prefixes through all the same.
+            for removal in changes(wanted, without, ()):
+                self.links[removal.daemon].configure(removal)
 
     def _peer_of(self, key: Key) -> str:
         if key[:1] != ("neighbor",):

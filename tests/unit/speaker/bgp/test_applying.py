@@ -163,3 +163,25 @@ def test_refused_password_is_not_repeated_nor_known_by_what_is_left_out(
     daemons.answers[command] = f"% Unknown command: {command}"
     peers = (replace(peer, password=Password(text)) for peer, text in zip((TOR, SPINE), passwords, strict=True))
     assert [each.answer for each in node.want(*peers).rejected] == [says]
+
+
+@pytest.mark.parametrize(
+    ("refused", "removed"),
+    [
+        ("set community 64512:1 additive", "no route-map adv-"),
+        ("set as-path prepend 64512 64512", "no route-map to::192.0.2.1 permit 1"),
+        ("receive-interval 50", "no profile fast"),
+        ("coalesce-time 1", "no router bgp 64512"),
+        ("neighbor 192.0.2.1 timers connect 10", "no neighbor 192.0.2.1"),
+    ],
+)
+def test_half_of_what_is_refused_is_taken_back(daemons: VtyDaemons, node: Node, refused: str, removed: str) -> None:
+    """A prefix would go out without the communities that keep it where it is to be."""
+    daemons.refused.add(refused)
+    attributes = Attributes(communities=frozenset({(64512, 1)}), prepend=2)
+    fast = {"fast": BFDProfile(name="fast", receive_milliseconds=50)}
+    node.rendering.update(Difference({"tor": TOR}, fast, {PREFIX: merged([Contribution(attributes)])}))
+    node.applying.apply()
+    assert [each.command for each in node.reports.snapshot(Snapshot(node="node-1")).rejected] == [refused]
+    after = daemons.commands[daemons.commands.index(refused) :]
+    assert any(each.startswith(removed) for each in after)
