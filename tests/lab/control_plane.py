@@ -48,6 +48,9 @@ SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 NODE_PORTS = "30000-32767"
 """Of Kubernetes itself: it ends at 2,768 Services."""
 
+ANSWER_SECONDS = 30.0
+"""How long a test waits for one answer: webhooks have up to 10 s of it, and more on a busy machine."""
+
 _START_SECONDS = 60
 _NOT_YET = (OSError, HTTPException)
 _KUBECTL_SECONDS = 60
@@ -243,7 +246,8 @@ class ControlPlane:
         """Return the connection of `user`, one per user."""
         with self._lock:
             if user not in self._clusters:
-                self._clusters[user] = Cluster.from_environment(str(self.kubeconfig(user)))
+                kubeconfig = str(self.kubeconfig(user))
+                self._clusters[user] = Cluster.from_environment(kubeconfig, timeout_seconds=ANSWER_SECONDS)
             return self._clusters[user]
 
     def kubectl(

@@ -14,7 +14,7 @@ from tests.cluster.gitops.api import Api
 from tests.cluster.gitops.objects import Key, key_of
 from tests.cluster.gitops.pods import ControllerPods
 from tests.cluster.installation import ingress, is_bound
-from tests.lab.control_plane import ControlPlane
+from tests.lab.control_plane import ANSWER_SECONDS, ControlPlane
 from tests.lab.waiting import wait_until
 
 T = TypeVar("T")
@@ -33,7 +33,8 @@ class Site:
     def __init__(self, control_plane: ControlPlane, directory: Path, *, user: str) -> None:
         self.control_plane = control_plane
         self.cluster = control_plane.cluster()
-        self.api = Api.from_environment(str(control_plane.kubeconfig(user, ["system:masters"])))
+        kubeconfig = str(control_plane.kubeconfig(user, ["system:masters"]))
+        self.api = Api.from_environment(kubeconfig, timeout_seconds=ANSWER_SECONDS)
         self.pods = ControllerPods(control_plane, directory)
 
     def wait(
