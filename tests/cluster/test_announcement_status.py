@@ -39,6 +39,7 @@ from tests.lab.waiting import wait_until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 SOON_SECONDS = 1.0
+"""Of what a status may take where no object is waited for; a busy machine's own delay comes on top."""
 _numbers = itertools.count(1)
 
 
@@ -82,6 +83,13 @@ class Site:
         self.speakers = {name: Speaker(control_plane, name) for name in ("node-a", "node-b")}
         self.claiming: dict[Subject, set[str]] = {}
         wait_until(lambda: len(self.lease_versions()) == 2, 10, "both have a Lease")
+        self.soon_seconds = SOON_SECONDS + max(self.first_announcement_seconds() for _ in range(5))
+
+    def first_announcement_seconds(self) -> float:
+        """How long the simplest of all takes: nobody has announced the address before."""
+        subject = self.subject()
+        self.announces("node-a", subject)
+        return seconds_until(lambda: self.says(subject)[0] == "node-a", "the first node announces it")
 
     def lease_versions(self) -> set[str]:
         """The present version of each speaker's Lease."""
@@ -204,7 +212,7 @@ def test_in_whatever_order_two_nodes_announce_and_withdraw_the_status_is_right_a
             continue
         (holder,) = claiming or {""}
         took.append(seconds_until(partial(site.tells, subject, holder), f"{order} ends with {holder or 'nobody'}"))
-    assert statistics.median(took) < SOON_SECONDS
+    assert statistics.median(took) < site.soon_seconds
     # It stays so: nobody has anything left to say.
     time.sleep(2.5)
     for order, subject in subjects.items():
@@ -222,7 +230,7 @@ def test_an_address_handed_over_to_a_node_that_has_just_lost_it_names_that_node(
     wait_until(lambda: site.says(subject)[0] == "node-a", 10, "node-a is named", interval_seconds=0.01)
     site.announces("node-b", subject)
     site.withdraws("node-a", subject)
-    assert seconds_until(lambda: site.says(subject)[0] == "node-b", "node-b again") < SOON_SECONDS
+    assert seconds_until(lambda: site.says(subject)[0] == "node-b", "node-b again") < site.soon_seconds
     time.sleep(2.5)
     assert site.says(subject) == ("node-b", "Announced")
 
@@ -236,7 +244,7 @@ def test_why_nobody_announces_it_is_there_within_a_second_and_in_one_event(site:
     took = seconds_until(
         lambda: site.says(subject) == ("", "NoEndpoint") and not site.announcers(subject), "nobody announces it"
     )
-    assert took < SOON_SECONDS
+    assert took < site.soon_seconds
     (ready,) = (one for one in site.status(subject)["conditions"] if one["type"] == READY)
     assert ready["status"] == "False"
     assert ready["message"] == "announced by no node: no endpoint of the Service serves"
@@ -350,7 +358,7 @@ def test_an_object_that_is_refused_keeps_no_other_waiting(site: Site) -> None:
     took = seconds_until(
         lambda: all(site.announcers(subject) == ["node-a"] for subject in others), "the others are written"
     )
-    assert took < 2 * SOON_SECONDS
+    assert took < 2 * site.soon_seconds
     made = site.cluster.list(SERVICE_L2_STATUSES, DEFAULT_NAMESPACE)["items"]
     assert not [one for one in made if one["metadata"]["labels"]["metallb.io/service-name"].startswith("xx")]
     for subject in (missing, unwritable):
@@ -388,7 +396,7 @@ def test_what_a_node_that_has_gone_has_left_goes_with_its_next_announcement(site
         lambda: site.says(subject)[0] == "node-a" and site.announcers(subject) == ["node-a"], "node-a does"
     )
     site.speakers["node-b"] = Speaker(site.control_plane, "node-b")
-    assert took < 2 * SOON_SECONDS
+    assert took < 2 * site.soon_seconds
     # Node-b hears of it again.
     site.speakers["node-a"].report(subject, None, "node-b")
 
@@ -401,7 +409,7 @@ def test_a_service_that_is_gone_leaves_nothing_behind(site: Site) -> None:
     took = seconds_until(
         lambda: site.says(subject) == ("", "NoService") and not site.announcers(subject), "all is taken back"
     )
-    assert took < SOON_SECONDS
+    assert took < site.soon_seconds
 
 
 def test_what_another_is_about_to_announce_is_not_taken_back(site: Site) -> None:
