@@ -38,14 +38,20 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="module")
-def installed(empty: ControlPlane) -> ControlPlane:
-    empty.kubectl("apply", "-k", OVERLAY)
+def warned(empty: ControlPlane) -> str:
+    """What kubectl and the API server warned of when AdmitLB was installed."""
+    return empty.kubectl("apply", "-k", OVERLAY).stderr
+
+
+@pytest.fixture(scope="module")
+def installed(empty: ControlPlane, warned: str) -> ControlPlane:
     return empty
 
 
-def test_one_apply_installs_everything_on_an_empty_cluster(installed: ControlPlane) -> None:
+def test_one_apply_installs_everything_on_an_empty_cluster(installed: ControlPlane, warned: str) -> None:
     cluster = installed.cluster()
 
+    assert warned == ""
     wait_until(lambda: all(cluster.serves(kind) for kind in KINDS), 10, "our kinds are served")
 
 
