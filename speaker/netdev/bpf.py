@@ -8,12 +8,14 @@ ends the program.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import operator
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from allocator.core.addresses import Address
 
@@ -21,6 +23,9 @@ RANGE_LIMIT = 128
 """How many separate ranges one program tests. The kernel charges the translated program (up to eight
 instructions of eight bytes a range) to net.core.optmem_max, 20 KiB by default before Linux 6.7; the old program is
 still charged while a new one takes its place, so each may take half."""
+
+_KEPT = 2
+"""Of how many sets of addresses the ranges are kept: mostly the same ones are answered for and watched."""
 
 _SO_ATTACH_FILTER = 26
 
@@ -53,9 +58,12 @@ class PacketType(IntEnum):
     OTHER_HOST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One sock_filter: on a comparison skip `if_true` or `if_false` instructions."""
+class Instruction(NamedTuple):
+    """One sock_filter: on a comparison skip `if_true` or `if_false` instructions.
+
+    A program of many addresses has hundreds, and is made anew for each more of them: a dataclass costs four times as
+    much.
+    """
 
     code: int
     if_true: int
@@ -63,10 +71,13 @@ class Instruction:
     operand: int
 
 
+_LAYOUT = struct.Struct("HBBI")
+
 Program = tuple[Instruction, ...]
 
 
-def cover(addresses: Iterable[Address], *, limit: int = RANGE_LIMIT) -> tuple[tuple[int, int], ...]:
+@lru_cache(maxsize=_KEPT)
+def cover(addresses: frozenset[Address], *, limit: int = RANGE_LIMIT) -> tuple[tuple[int, int], ...]:
     """Return at most `limit` ascending ranges (first, last) that hold every address.
 
     Exact while the addresses form at most `limit` runs of neighbours; beyond that the smallest gaps are closed,
@@ -106,9 +117,11 @@ def _joined(firsts: Sequence[int], lasts: Sequence[int], limit: int) -> tuple[tu
     return tuple(zip(begins, ends, strict=True))
 
 
+_ACCEPT = Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES)
+
 NOTHING: Program = (Instruction(_RET, 0, 0, _DROP),)
 """Accepts no frame."""
-EVERYTHING: Program = (Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES),)
+EVERYTHING: Program = (_ACCEPT,)
 """Accepts every frame."""
 
 
@@ -136,11 +149,7 @@ def byte_is(offset: int, value: int) -> Program:
 
 def accept_bytes(offset: int, values: Iterable[int]) -> Program:
     """Accept frames whose byte at `offset` is one of `values`, drop all others."""
-    tests = [
-        step
-        for value in values
-        for step in (Instruction(_JEQ, 0, 1, value), Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES))
-    ]
+    tests = [step for value in values for step in (Instruction(_JEQ, 0, 1, value), _ACCEPT)]
     return (Instruction(_LD_B, 0, 0, offset), *tests, *NOTHING)
 
 
@@ -149,11 +158,7 @@ def accept_words(offset: int, ranges: Iterable[tuple[int, int]]) -> Program:
     tests = [
         test
         for first, last in ranges
-        for test in (
-            Instruction(_JGE, 0, 2, first),
-            Instruction(_JGT, 1, 0, last),
-            Instruction(_RET, 0, 0, _ACCEPT_ALL_BYTES),
-        )
+        for test in (Instruction(_JGE, 0, 2, first), Instruction(_JGT, 1, 0, last), _ACCEPT)
     ]
     return (Instruction(_LD_W, 0, 0, offset), *tests, *NOTHING)
 
@@ -190,7 +195,7 @@ def _if_any(values: Sequence[int], then: Program) -> Program:
 
 def attach(sock: socket.socket, program: Program) -> None:
     """Make `program` the socket's filter, in place of any other, between two frames. Raises OSError."""
-    code = b"".join(struct.pack("HBBI", step.code, step.if_true, step.if_false, step.operand) for step in program)
+    code = b"".join(itertools.starmap(_LAYOUT.pack, program))
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: the native alignment pads the count up to the pointer.
     filter_program = struct.pack("HP", len(program), ctypes.addressof(buffer))

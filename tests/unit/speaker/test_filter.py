@@ -191,6 +191,25 @@ def test_neighbours_are_one_range_and_beyond_the_limit_the_smallest_gaps_close()
     assert bpf.cover(held, limit=1) == ((10, 100),)
 
 
+def test_the_ranges_of_addresses_are_worked_out_once_for_all_that_answers_and_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked_out: list[int] = []
+    cover_values = bpf.cover_values
+
+    def counted(numbers: Iterable[int], *, limit: int) -> tuple[tuple[int, int], ...]:
+        worked_out.append(limit)
+        return cover_values(numbers, limit=limit)
+
+    monkeypatch.setattr(bpf, "cover_values", counted)
+    first = 3_000_000_000
+    for more in (1, 2):
+        for _ in ("eth0", "eth1"):
+            filters.arp_claims_of(addresses(range(first, first + more)))
+            filters.arp_requests_for(addresses(range(first, first + more)))
+    assert len(worked_out) == 2
+
+
 def notified(kind: int, *first: int, index: int = 0) -> bytes:
     """A netlink message of the kind whose body begins with these bytes, and has the index where addresses have it."""
     body = bytes(first).ljust(4, b"\0") + struct.pack("=I", index) + bytes(24)
