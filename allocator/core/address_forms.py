@@ -17,6 +17,7 @@ _LONGEST = 400
 """What is longer was not typed by somebody who meant an address."""
 
 _DASHES = re.compile(r"\s*(?:[-\u2010-\u2015\u2212\u00ad~]|\.\.+|\u2026|&ndash;|\bto\b|\bbis\b|->)+\s*")
+_SLASH = re.compile(r"\s*/\s*")
 _SEPARATORS = re.compile(r"[,;|\s]+")
 _NETMASK = re.compile(r"(?P<base>[0-9.]+)/(?P<mask>[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)")
 _IPV4 = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.]*[0-9])")
@@ -52,8 +53,8 @@ def addresses_meant(written: str, reads: Reads) -> tuple[str, ...]:
 
 
 def _dashed(written: str) -> str:
-    """Every way to write a dash as the one that is read."""
-    return _DASHES.sub("-", written.strip())
+    """Every way to write a dash as the one that is read, and a slash without white space around it."""
+    return _SLASH.sub("/", _DASHES.sub("-", written.strip()))
 
 
 def _forms(written: str) -> Iterator[str]:

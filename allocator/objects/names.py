@@ -56,6 +56,8 @@ SERVICE_ANNOTATIONS = (
 )
 """Every key under these prefixes that has a meaning on a Service."""
 
+NAMESPACE_ANNOTATIONS = (QUOTA_ANNOTATION, TAKE_OVER_ANNOTATION)
+"""What is read on a Namespace."""
 MOVE_TO_NODE_ANNOTATION = "admitlb.io/move-to-node"
 """On an IPAllocation: the node that is to announce its address. The reconciler removes it."""
 MOVING_LABEL = "admitlb.io/moving"

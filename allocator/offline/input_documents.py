@@ -67,6 +67,34 @@ class InputDocument:
             line = node.start_mark.line + 1
         return line
 
+    def repeated(self) -> list[str]:
+        """Return the paths of keys that are written more than once in one mapping, in the order of the text.
+
+        YAML forbids it, kustomize refuses it, and other readers take the last one silently.
+        """
+        return list(_repeated(self.node, "", set()))
+
+
+def _repeated(node: yaml.Node | None, path: str, seen: set[int]) -> Iterator[str]:
+    # An alias is the node that it names: it is looked at once, however often it is used.
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        found: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            here = f"{path}[{name}]" if re.search(r"[./]", name) else f"{path}.{name}".lstrip(".")
+            # What `<<` brings in, PyYAML has put before the mapping's own keys, which may write it again.
+            if key.start_mark.index >= node.start_mark.index:
+                if name in found:
+                    yield here
+                found.add(name)
+            yield from _repeated(value, here, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _repeated(value, f"{path}[{index}]", seen)
+
 
 def read(
     paths: Sequence[str],

@@ -72,8 +72,11 @@ class Manifests:
             checked = kind.check(origin.content)
             content = _placed(checked.content, key, kind) if not checked.problems else checked.content
             problems = "; ".join(str(problem) for problem in checked.problems)
-            unknown = tuple(f"{label}: {problem}" for problem in checked.unknown)
-            verdict = denied(422, f"{label}: {problems}", unknown) if problems else Verdict(warnings=unknown)
+            repeated = (
+                f"{path}: is written twice, and the last one counts; remove one" for path in origin.repeated()
+            )
+            warnings = tuple(f"{label}: {problem}" for problem in (*checked.unknown, *repeated))
+            verdict = denied(422, f"{label}: {problems}", warnings) if problems else Verdict(warnings=warnings)
         return Manifest(
             origin=origin,
             kind=kind or versions[0],
@@ -132,7 +135,7 @@ def _listed(document: Document) -> bool:
     if kind == resource.NODES.kind:
         return False
     if kind == resource.NAMESPACES.kind:
-        return names.QUOTA_ANNOTATION in _annotations(document)
+        return any(key.startswith(names.ANNOTATION_PREFIXES) for key in _annotations(document))
     return True
 
 

@@ -18,6 +18,7 @@ from allocator.core.addresses import AddressError, AddressRange
 from allocator.core.requests import ServiceRequest
 from allocator.core.verdicts import Decision
 from allocator.kube.client import Object
+from allocator.objects import names
 from allocator.rules.namespace import review_namespace
 from allocator.rules.service import review_service
 from allocator.rules.verdict import Rules, Verdict
@@ -73,9 +74,21 @@ def test_only_services_the_webhook_leaves_alone_are_kept_from_it(
 
 
 @pytest.mark.parametrize(
-    "annotations", [None, {}, {"a": "b"}, {"admitlb.io/ip-quota": "3"}, {"admitlb.io/ip-quota": "many"}], ids=str
+    "annotations",
+    [
+        None,
+        {},
+        {"a": "b"},
+        {"example.com/metallb.io": "b"},
+        {"admitlb.io/ip-quota": "3"},
+        {"a": "b", "admitlb.io/ip-quota": "many"},
+        {"admitlb.io/quota": "3"},
+        {"metallb.io/address-pool": "lan"},
+        {"metallb.universe.tf/address-pool": "lan"},
+    ],
+    ids=str,
 )
-def test_only_namespaces_without_a_quota_are_kept_from_the_webhook(
+def test_only_namespaces_without_annotations_of_ours_are_kept_from_the_webhook(
     rendered: list[Object], annotations: dict[str, str] | None
 ) -> None:
     metadata = {"name": "team", **({"annotations": annotations} if annotations is not None else {})}
@@ -83,7 +96,7 @@ def test_only_namespaces_without_a_quota_are_kept_from_the_webhook(
 
     asked = holds(condition_of(rendered, "namespaces.admitlb.io"), {"object": namespace, "oldObject": None})
 
-    assert asked is ("admitlb.io/ip-quota" in (annotations or {}))
+    assert asked is any(key.startswith(names.ANNOTATION_PREFIXES) for key in annotations or {})
     if not asked:
         assert review_namespace(namespace) == Verdict()
 

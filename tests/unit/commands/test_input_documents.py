@@ -209,3 +209,27 @@ def test_a_number_of_any_length_is_read_as_one_that_fits_nowhere(form: str, sign
     (content,) = contents(form.format(sign + "9" * digits) if "0x" not in form else f"a: {sign}0x{'9' * digits}")
     assert abs(content["a"]) == 10**100
     assert (content["a"] < 0) is bool(sign)
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ("a: 1\nb: {a: 1, c: 2}\nd: [{a: 1}, {a: 2}]", []),
+        ("a: 1\na: 1", ["a"]),
+        ("a: 1\nb: 2\na: 3\na: 4", ["a", "a"]),
+        ("spec: {addresses: [x], autoAssign: false, addresses: [y]}", ["spec.addresses"]),
+        ("metadata:\n  annotations:\n    x.io/a: 1\n    'x.io/a': 2", ["metadata.annotations[x.io/a]"]),
+        ("ports:\n- {port: 1}\n- {port: 2, port: 3}", ["ports[1].port"]),
+        ("a: &a {b: 1, b: 2}\nc: *a\nd: *a", ["a.b"]),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n  b: 2", []),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n  b: 2\n  b: 3", ["c.b"]),
+        ("a: &a {b: 1}\nd: &d {b: 2}\nc:\n  <<: [*a, *d]\n  e: 2", []),
+    ],
+)
+def test_keys_that_are_written_twice_are_found(text: str, repeated: list[str]) -> None:
+    assert [document.repeated() for document in documents(text)] == [repeated]
+
+
+def test_keys_of_each_item_of_a_list_are_its_own() -> None:
+    text = "kind: List\nitems:\n- {kind: Service, spec: {type: X}}\n- {kind: Service, spec: {type: X, type: Y}}"
+    assert [document.repeated() for document in documents(text)] == [[], ["spec.type"]]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from click.testing import CliRunner
 
+from allocator.cli import main
 from tests.unit.commands.manifests import Object, Ran, advertisement, deleted, namespace, plan, pool, service
 
 DUAL = ("--cluster-families", "IPv4,IPv6")
@@ -370,6 +372,28 @@ def test_a_pool_that_has_no_room_is_not_proposed() -> None:
         service("web"),
     )
     assert ran.services["prod/web"]["message"].endswith("; release addresses or extend a pool")
+
+
+def test_a_key_that_a_chart_writes_twice_is_warned_of() -> None:
+    """openelb#322: charts rendered one annotation twice, and the address changed without end."""
+    text = """\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  annotations:
+    metallb.io/loadBalancerIPs: 198.51.100.4
+    metallb.io/loadBalancerIPs: 198.51.100.5
+spec:
+  type: LoadBalancer
+  ports: [{port: 80}]
+"""
+    result = CliRunner().invoke(main, ["lint", "-"], input=text)
+    assert (
+        "-:6: warning: default/web: metadata.annotations[metallb.io/loadBalancerIPs]: is written twice, and the last "
+        "one counts; remove one\n"
+    ) in result.output
+    assert "198.51.100.5 is in no pool" in result.output
 
 
 def _all_that_is_said(ran: Ran) -> str:

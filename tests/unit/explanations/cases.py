@@ -32,6 +32,10 @@ def _from_pool(name: str, **spec: Any) -> Object:
     return service("web", annotations={"address-pool": name}, **spec)
 
 
+def _annotated(name: str, key: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": {key: "4"}}}
+
+
 SERVICES = {
     "A request that contradicts itself": (
         case("not an address", FOUR, _pinned("nonsense")),
@@ -337,6 +341,10 @@ CONFIGURATION = {
         case("MetalLB's first", {**pool("p", "192.0.2.0/28"), "kind": "AddressPool"}),
         case("a misspelt one", {**pool("p", "192.0.2.0/28"), "kind": "IPAddresspool"}),
     ),
-    "Namespace": (case("a quota that is no number", namespace("prod", quota="many")),),
+    "Namespace": (
+        case("a quota that is no number", namespace("prod", quota="many")),
+        case("a misspelt annotation (a warning)", _annotated("prod", "admitlb.io/ip-quotas")),
+        case("an annotation of Services (a warning)", _annotated("prod", "metallb.io/address-pool")),
+    ),
 }
 """Of everything else, by kind."""

@@ -15,7 +15,7 @@ from allocator.objects.service import request_from
 from allocator.reconciler import configuration_state
 from allocator.rules import configuration
 from allocator.rules.namespace import review_namespace
-from tests.unit.commands.manifests import Object, namespace, service
+from tests.unit.commands.manifests import Object, lint, namespace, service
 
 MALFORMED = ("many", "-1", "1.5", "1e3", "²", "٣", "0x10", "3 addresses", "9" * 5000, str(1 << 31))
 
@@ -100,3 +100,23 @@ def test_an_unchanged_quota_never_refuses(text: str, label: str) -> None:
     after: dict[str, Any] = namespace("prod", quota=text)
     after["metadata"]["labels"] = {"l": label}
     assert review_namespace(after, before).allowed
+
+
+def test_a_misspelt_annotation_is_warned_of_when_it_is_written() -> None:
+    misspelt = {"metadata": {"name": "prod", "annotations": {"admitlb.io/quota": "3", "example.com/quota": "3"}}}
+    (warning,) = review_namespace(misspelt).warnings
+    assert warning == (
+        "Namespace prod: annotation admitlb.io/quota is unknown and has no effect; did you mean admitlb.io/ip-quota?"
+    )
+    assert review_namespace(misspelt, namespace("prod")).warnings == (warning,)
+    assert review_namespace(misspelt, misspelt).warnings == ()
+    assert lint(misspelt | {"apiVersion": "v1", "kind": "Namespace"}).warnings == [warning]
+
+
+def test_what_services_or_a_take_over_are_annotated_with() -> None:
+    annotations = {"admitlb.io/take-over": "true", "metallb.io/address-pool": "lan", "admitlb.io/ip-quota": "many"}
+    verdict = review_namespace({"metadata": {"name": "prod", "annotations": annotations}})
+    assert not verdict.allowed
+    assert verdict.warnings == (
+        "Namespace prod: annotation metallb.io/address-pool is unknown and has no effect; it belongs on Services",
+    )
