@@ -19,6 +19,6 @@ def alike(
         covering = frozenset(name for name, each in objects.advertisements.items() if each.covers_node(node.labels))
         selecting = frozenset(name for name, peer in objects.peers.items() if peer.selects(node.labels))
         served = frozenset(key for key, endpoints in local if node.name in endpoints)
-        key = (covering, selecting, node_reason(node, ignore_exclude_label=False), served)
+        key = (covering, selecting, node_reason(node), served)
         groups.setdefault(key, (node, []))[1].append(node.name)
     yield from groups.values()

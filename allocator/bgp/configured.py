@@ -36,13 +36,7 @@ class Configured:
     pools: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The labels of each."""
 
-    def on(
-        self,
-        node: LocalNode,
-        services: Mapping[str, Service] = MappingProxyType({}),
-        *,
-        ignore_exclude_label: bool = False,
-    ) -> Inputs:
+    def on(self, node: LocalNode, services: Mapping[str, Service] = MappingProxyType({})) -> Inputs:
         """Return what one node goes by."""
         return Inputs(
             node=node,
@@ -52,7 +46,6 @@ class Configured:
             aliases=self.aliases,
             pools=self.pools,
             services=services,
-            ignore_exclude_label=ignore_exclude_label,
         )
 
 

@@ -63,7 +63,7 @@ def desired(inputs: Inputs) -> Desired:
 
 def desired_state(inputs: Inputs) -> DesiredState:
     """Return the same, and how it came to it."""
-    state = DesiredState(inputs.node, ignore_exclude_label=inputs.ignore_exclude_label)
+    state = DesiredState(inputs.node)
     for pool, labels in inputs.pools.items():
         state.set_pool(pool, labels)
     state.set_aliases(inputs.aliases)
@@ -98,8 +98,7 @@ _NOTHING = _Choice()
 class DesiredState:
     """The desired state of one node. Belongs to one thread; does no I/O."""
 
-    def __init__(self, node: LocalNode, *, ignore_exclude_label: bool = False) -> None:
-        self._ignore_exclude_label = ignore_exclude_label
+    def __init__(self, node: LocalNode) -> None:
         self._node = node
         self._peers: dict[str, Peer] = {}
         self._peers_in_use: frozenset[str] = frozenset()
@@ -300,7 +299,7 @@ class DesiredState:
 
     def _announce(self, keys: Iterable[str]) -> None:
         touched: set[Prefix] = set()
-        node = node_reason(self._node, ignore_exclude_label=self._ignore_exclude_label)
+        node = node_reason(self._node)
         for key in keys:
             before = self._choices.pop(key, ())
             service = self._services.get(key)

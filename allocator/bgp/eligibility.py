@@ -121,13 +121,13 @@ def conflict(one: Advertisement, other: Advertisement, family: Family) -> bool:
     return not (one.peers and other.peers and one.peers.isdisjoint(other.peers))
 
 
-def node_reason(node: LocalNode, *, ignore_exclude_label: bool) -> Reason | None:
+def node_reason(node: LocalNode) -> Reason | None:
     """Return what rules this node out for every address, if anything does."""
     if node.network_unavailable:
         return Reason.NODE_NETWORK_UNAVAILABLE
     if node.marked:
         return None
-    if EXCLUDE_FROM_LB_LABEL in node.labels and not ignore_exclude_label:
+    if EXCLUDE_FROM_LB_LABEL in node.labels:
         return Reason.NODE_EXCLUDED
     return Reason.NODE_LEAVING if node.leaving else None
 

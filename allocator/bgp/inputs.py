@@ -174,4 +174,3 @@ class Inputs:
     aliases: Mapping[str, CommunityValue] = field(default_factory=dict)
     pools: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
-    ignore_exclude_label: bool = False

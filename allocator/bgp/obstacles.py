@@ -132,7 +132,7 @@ def _not_told(here: Iterable[Readable], address: Address, peer: str) -> Obstacle
 
 
 def _not_eligible(inputs: Inputs, service: Service) -> Obstacle | None:
-    reason = node_reason(inputs.node, ignore_exclude_label=inputs.ignore_exclude_label)
+    reason = node_reason(inputs.node)
     if reason is not None:
         return Obstacle(Step.NODE, _NODE_REASONS[reason])
     reason = endpoint_reason(service, inputs.node)

@@ -418,13 +418,6 @@ def test_first_reason_in_metallbs_order_is_given(
     assert bool(announcement.prefixes) is (reason is None)
 
 
-def test_exclude_label_is_ignored_when_asked_to() -> None:
-    state = DesiredState(LocalNode(name="node-1", labels={EXCLUDE_FROM_LB_LABEL: ""}), ignore_exclude_label=True)
-    state.set_advertisement("all", EVERYTHING)
-    state.set_service("production/web", SERVICE)
-    assert state.announcements("production/web")[ADDRESS].reason is None
-
-
 def test_pool_that_is_gone_is_selected_by_name_only() -> None:
     state = DesiredState(LocalNode(name="node-1"))
     state.set_advertisement("x", Advertisement(name="x", pools=PoolSelection(selectors=(Selector(frozenset()),))))

@@ -127,7 +127,6 @@ def test_a_step_fails_if_and_only_if_the_peer_gets_nothing(data: st.DataObject) 
         aliases=some(drawn.ALIASES, st.just(CommunityValue((64500, 7)))),
         pools=some(drawn.POOLS, drawn.labels),
         services=some(drawn.SERVICES, drawn.services),
-        ignore_exclude_label=data.draw(st.booleans()),
     )
     state = desired_state(inputs)
     for key, service in inputs.services.items():

@@ -38,11 +38,11 @@ def test_node_that_leaves_is_marked_and_announces_until_the_routers_have_moved(s
     marked = here.advance(10.0, announcing=True)
     assert (here.stage, here.deadline) == (Leave.MARKED, 12.0)
     assert sign in here.reason
-    assert node_reason(marked, ignore_exclude_label=False) is None
-    assert node_reason(here.advance(11.9, announcing=True), ignore_exclude_label=False) is None
+    assert node_reason(marked) is None
+    assert node_reason(here.advance(11.9, announcing=True)) is None
     left = here.advance(12.0, announcing=True)
     assert here.stage is Leave.LEFT
-    assert node_reason(left, ignore_exclude_label=False) is not None
+    assert node_reason(left) is not None
 
 
 def test_node_whose_object_is_gone_leaves_and_keeps_its_labels_for_the_sessions() -> None:
@@ -65,11 +65,11 @@ def test_cordoned_node_leaves_only_where_that_is_asked_for(on_cordon: bool) -> N
 def test_node_that_is_out_when_the_speaker_starts_announces_nothing_at_any_time() -> None:
     here = Leaving("node-a", marked_seconds=2.0)
     before = here.advance(0.0, announcing=False)
-    assert node_reason(before, ignore_exclude_label=False) is not None
+    assert node_reason(before) is not None
     here.set_node(EXCLUDED)
     for now in (0.1, 5.0):
         found = here.advance(now, announcing=now > 1)
-        assert node_reason(found, ignore_exclude_label=False) is not None
+        assert node_reason(found) is not None
         assert here.stage is Leave.LEFT
 
 
@@ -78,9 +78,9 @@ def test_network_unavailable_withdraws_at_once_and_is_no_leave() -> None:
     here.set_node(Node(name="node-a", network_unavailable=True))
     found = here.advance(10.0, announcing=True)
     assert here.stage is Leave.NO
-    assert node_reason(found, ignore_exclude_label=False) is not None
+    assert node_reason(found) is not None
     here.set_node(Node(name="node-a", network_unavailable=True, deleted=True))
-    assert node_reason(here.advance(11.0, announcing=True), ignore_exclude_label=False) is not None
+    assert node_reason(here.advance(11.0, announcing=True)) is not None
 
 
 def test_leave_that_is_taken_back_in_time_changes_nothing() -> None:
@@ -99,9 +99,9 @@ def test_node_that_comes_back_waits_until_it_can_serve() -> None:
     here.advance(12.0, announcing=True)
     here.set_node(HERE)
     found = here.advance(20.0, announcing=True, may_return=lambda: False)
-    assert node_reason(found, ignore_exclude_label=False) is not None
+    assert node_reason(found) is not None
     found = here.advance(21.0, announcing=True, may_return=lambda: True)
-    assert node_reason(found, ignore_exclude_label=False) is None
+    assert node_reason(found) is None
     assert here.stage is Leave.NO
 
 
@@ -116,7 +116,7 @@ def test_no_address_is_announced_by_a_node_that_may_not_beyond_the_time_it_is_ma
             found = here.advance(float(now), announcing=now > 0)
             may = seen is HERE
             excluded_since = None if may else now if excluded_since is None else excluded_since
-            announces = node_reason(found, ignore_exclude_label=False) is None
+            announces = node_reason(found) is None
             if not may and announces:
                 assert found.marked, order
                 assert excluded_since is not None
