@@ -99,7 +99,7 @@ def _changed_neighbor(
         yield bgpd(context, shutdown, (*neighbor, *_SHUTDOWN), resets=(Reset(vrf, name, reasons),))
     ends = runs and _SHUTDOWN in settings
     if ends:
-        # First, and for good: what is set after it resets nothing, and waits for nobody.
+        # First, and permanently: what is set after it resets nothing, and waits for nobody.
         commands.sort(key=lambda command: command.key[3:] != _SHUTDOWN)
     for command in commands:
         if command.key[3:] == ("remote-as",) and not old:

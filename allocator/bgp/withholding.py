@@ -61,7 +61,7 @@ def _keep_router(wanted: Config, present: Config, vrf: str) -> None:
 
 
 def _keep_neighbor(wanted: Config, present: Config, neighbor: Key) -> None:
-    """Keep a neighbour, but for a shutdown: what ends for good waits for nobody."""
+    """Keep a neighbour, but for a shutdown: what ends permanently waits for nobody."""
     shutdown = {key: line for key, line in wanted.under(*neighbor).items() if key[3:] == ("shutdown",)}
     wanted.leave(present, neighbor)
     wanted.lines |= shutdown

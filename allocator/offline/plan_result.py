@@ -125,7 +125,7 @@ def why_ignored(service: Document, lb_class: str) -> str:
     """Say what about a Service makes it none of ours."""
     spec = service.get("spec") or {}
     if spec.get("type") != "LoadBalancer":
-        return f"type {spec.get('type') or 'ClusterIP'} wants no load balancer address"
+        return f"type {spec.get('type') or 'ClusterIP'} needs no load balancer address"
     theirs = spec.get("loadBalancerClass")
     served = f"only {lb_class} is" if lb_class else "only Services without a class are"
     return f"loadBalancerClass {theirs or '(none)'} is not served here; {served}"

@@ -269,7 +269,7 @@ class Repair:
         with suppress(NotFound):
             self._outcome.clear(service, {claim.address for claim in letting_go})
         for claim in self._not_shown(key, letting_go):
-            self._collection.release(claim, key, why="the Service no longer wants a load balancer address")
+            self._collection.release(claim, key, why="the Service no longer needs a load balancer address")
 
     def _not_shown(self, key: Key, claims: Sequence[Claim]) -> list[Claim]:
         """Those whose address the Service does not show, as it is stored now.

@@ -146,7 +146,7 @@ def _reset(peer: Peer, before: Peer | None) -> Iterator[str]:
     elif not peer.shutdown and _negotiated(before) != _negotiated(peer):
         yield (
             "spec.holdTime, spec.keepaliveTime: sessions that are up keep what they have agreed on, until they are "
-            "established anew; set shutdown and take it back to have that now"
+            "established again; set shutdown and take it back to have that now"
         )
     if before.node_selectors != peer.node_selectors:
         yield "its sessions end on nodes that spec.nodeSelectors no longer match"

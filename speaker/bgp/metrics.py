@@ -65,7 +65,7 @@ class BgpMetrics(Collector):
         )
         self._resets = Counter(
             "admitlb_bgp_session_resets",
-            "Sessions that ended: by a change of configuration, with what was changed, or in FRR's words",
+            "Sessions that ended: by a change of configuration, with what was changed, or as FRR reports it",
             ["by", "reason"],
             registry=registry,
         )

@@ -49,7 +49,7 @@ class SessionState:
     established_at: float | None = None
     """When it came up, in seconds since the epoch; None while it is not up."""
     last_reset: str = ""
-    """Why it last ended, in FRR's words; empty where it never did."""
+    """Why it last ended, as FRR reports it; empty where it never did."""
     last_error: str = ""
     """The last NOTIFICATION as code and subcode in four hexadecimal digits (RFC 4271, section 4.5), 0607 for a
     collision; empty for none."""

@@ -144,7 +144,7 @@ def test_who_announces_is_read_from_the_service_l2_status_where_the_allocation_d
 
 def test_a_service_of_another_type_is_none_of_ours(admitlb: Installation) -> None:
     told = run(admitlb, "admitlb", "explain", "default/kubernetes")
-    assert "default/kubernetes: Ignored\n  type ClusterIP wants no load balancer address" in told.stdout
+    assert "default/kubernetes: Ignored\n  type ClusterIP needs no load balancer address" in told.stdout
 
 
 def test_pools_shows_the_live_use_as_the_pools_own_status_does(admitlb: Installation) -> None:

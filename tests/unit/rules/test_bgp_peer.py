@@ -293,7 +293,7 @@ def test_a_change_that_keeps_the_sessions_is_not(changed: dict[str, Any]) -> Non
 )
 def test_timers_that_count_from_the_next_establishment_on_are_said_to(changed: dict[str, Any], said: bool) -> None:
     ran = judge(peer(), peer(**changed))
-    assert any("until they are established anew" in line for line in ran.documents[1]["warnings"]) is said
+    assert any("until they are established again" in line for line in ran.documents[1]["warnings"]) is said
 
 
 def test_graceful_restart_may_be_turned_off_and_on_again() -> None:
