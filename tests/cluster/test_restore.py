@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.cluster.webhook_replica import Replica, route_webhook_service
 from tests.lab.binaries import find
 from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import NeverHappened, wait_until
+
+T = TypeVar("T")
 
 WEBHOOKS = str(Path(__file__).parents[2] / "manifests" / "webhook-configuration.yaml")
 LASTING_SECONDS = 120
@@ -54,7 +57,16 @@ class Cluster:
             self.webhook.stop()
         self.admitlb.stop()
 
-    def act_as_kubelet(self) -> None:
+    def wait(self, predicate: Callable[[], T | None], timeout_seconds: float, what: str) -> T:
+        """Wait as `wait_until` does, while a kubelet goes on working: an outage may end a process some time later."""
+
+        def attended() -> T | None:
+            self._act_as_kubelet()
+            return predicate()
+
+        return wait_until(attended, timeout_seconds, what, retry_on=_UNSURE)
+
+    def _act_as_kubelet(self) -> None:
         """Start again what has ended."""
         if self.reconciler is not None and not self.reconciler.process.alive:
             self.restarts["reconciler"] += 1
@@ -73,12 +85,10 @@ class Cluster:
         return ingress(self.api.get(SERVICES, name, "default"))
 
     def ready(self) -> bool:
-        self.act_as_kubelet()
         assert self.webhook is not None
         return self.webhook.readiness()[0] == 200
 
     def unready_because(self) -> str:
-        self.act_as_kubelet()
         assert self.webhook is not None
         status, text = self.webhook.readiness()
         return text if status != 200 else ""
@@ -114,31 +124,28 @@ def _stores_only_the_pool(admitlb: Reconciling) -> bool:
 def test_a_mark_is_not_believed_once_the_state_it_was_made_of_is_gone(cluster: Cluster, tmp_path: Path) -> None:
     cluster.start()
     cluster.api.create(SERVICES, service("old"), "default")
-    wait_until(lambda: cluster.shows("old"), 10, "it has an address")
-    cluster.admitlb.control_plane.back_up(tmp_path / "snapshot")
-    wait_until(cluster.ready, 30, "the webhook is ready again", retry_on=_UNSURE)
+    cluster.wait(lambda: cluster.shows("old"), 10, "it has an address")
     before = cluster.mark()
+    cluster.admitlb.control_plane.back_up(tmp_path / "snapshot")
+    cluster.wait(cluster.ready, 30, "the webhook is ready again")
     # Of what the snapshot does not have, the processes must not remember anything.
     for number in range(6):
         cluster.api.create(SERVICES, service(f"later-{number}"), "default")
-    wait_until(lambda: all(cluster.shows(f"later-{number}") for number in range(6)), 20, "they have addresses")
+    # A leader that gave up during the backup has to be followed by another first.
+    cluster.wait(lambda: all(cluster.shows(f"later-{number}") for number in range(6)), 60, "they have addresses")
     webhook_restarts = cluster.restarts["webhook"]
     # What is restored within the half second until the webhook next looks, it cannot know of.
     threading.Event().wait(2)
 
     cluster.admitlb.control_plane.restore(tmp_path / "snapshot")
 
-    def marked_anew() -> bool:
-        cluster.act_as_kubelet()
-        return cluster.mark() not in ("", before)
-
-    wait_until(marked_anew, 60, "a new leader has adopted and said so", retry_on=_UNSURE)
-    wait_until(cluster.ready, 30, "the webhook is ready", retry_on=_UNSURE)
+    cluster.wait(lambda: cluster.mark() not in ("", before), 60, "a new leader has adopted and said so")
+    cluster.wait(cluster.ready, 30, "the webhook is ready")
     assert cluster.restarts["webhook"] > webhook_restarts
     for number in range(3):
         cluster.api.create(SERVICES, service(f"new-{number}"), "default")
     names = ["old", *(f"new-{number}" for number in range(3))]
-    wait_until(lambda: all(cluster.shows(name) for name in names), 20, "all have addresses")
+    cluster.wait(lambda: all(cluster.shows(name) for name in names), 20, "all have addresses")
     assert len({cluster.shows(name)[0] for name in names}) == 4
 
 
@@ -159,11 +166,11 @@ def test_a_snapshot_from_before_adoption_stops_the_webhook_until_the_leader_has_
 
     cluster.admitlb.control_plane.restore(tmp_path / "snapshot")
 
-    because = wait_until(cluster.unready_because, 20, "the webhook stops", retry_on=_UNSURE)
+    because = cluster.wait(cluster.unready_because, 20, "the webhook stops")
     assert "not taken over the existing Services" in because or "not listed yet" in because
-    wait_until(lambda: "not taken over" in cluster.unready_because(), 20, "it waits for the leader", retry_on=_UNSURE)
+    cluster.wait(lambda: "not taken over" in cluster.unready_because(), 20, "it waits for the leader")
     cluster.reconciler = cluster.admitlb.start("after")
-    wait_until(cluster.ready, 40, "the webhook is ready again", retry_on=_UNSURE)
+    cluster.wait(cluster.ready, 40, "the webhook is ready again")
     assert cluster.admitlb.claims()["192.0.2.10"]["holders"][0]["name"] == "old"
 
 
@@ -197,6 +204,6 @@ def test_a_mark_taken_away_is_made_again_after_another_adoption(cluster: Cluster
     before = cluster.mark()
     body = {"metadata": {"annotations": {ADOPTED_ANNOTATION: None}}}
     cluster.api.patch(LEASES, RECONCILER_LEASE, body, DEFAULT_NAMESPACE)
-    wait_until(lambda: cluster.mark() not in ("", before), 10, "the leader has made it again")
-    wait_until(cluster.ready, 10, "the webhook is ready", retry_on=_UNSURE)
+    cluster.wait(lambda: cluster.mark() not in ("", before), 10, "the leader has made it again")
+    cluster.wait(cluster.ready, 10, "the webhook is ready")
     assert cluster.restarts == {"reconciler": 0, "webhook": 0}
