@@ -100,7 +100,9 @@ class Reasons:
         if full:
             waits = f", another pool still has {listed(pool.awaited)} of it" if pool.awaited else ""
             which = "" if full == list(request.families) else f"{full[0]} "
-            lacks.append(f"{which}full{waits}{self._conflicts(pool)}{self._not_shared(pool, full)}")
+            used_up = any(pool.capacity(family) for family in full) or pool.awaited
+            state = "full" if used_up else "has none to assign, all are excluded"
+            lacks.append(f"{which}{state}{waits}{self._conflicts(pool)}{self._not_shared(pool, full)}")
         return ", ".join(lacks)
 
     def _not_shared(self, pool: Pool, families: Sequence[Family]) -> str:

@@ -61,6 +61,11 @@ def review_pool(new: Document, old: Document | None, *, context: ClusterContext,
     awaited = _awaited(before, pool, context)
     if moved:
         warnings += [f"IPAddressPool {name}: {problem}" for problem in wider_than_written(new)]
+        if not any(pool.capacity(family) for family in Family):
+            warnings.append(
+                f"IPAddressPool {name}: excludeAddresses or avoidBuggyIPs leave out every address of the pool: "
+                "none can be assigned; write more addresses, or leave out fewer"
+            )
         warnings += _foreign(pool, context)
     return Verdict(warnings=(*warnings, *awaited))
 

@@ -153,6 +153,11 @@ SERVICES = {
         case("no pool of the Service's family", SIX, service("web")),
         case("the requested pool has no address of the family", FOUR, SIX, _from_pool("six")),
         case("every pool open to it is full", ONE, GOLD, RESERVED, service("first"), service("web")),
+        case(
+            "every address of the pool is excluded",
+            pool("careful", "192.0.2.0/31", excludeAddresses=["192.0.2.1"], avoidBuggyIPs=True),
+            service("web"),
+        ),
         case("the requested pool is full", ONE, RESERVED, service("first"), _from_pool("one")),
         case(
             "the pool is full, and the address under the sharing key cannot be shared",
@@ -283,6 +288,7 @@ CONFIGURATION = {
         case("addresses taken from itself", pool("p", "192.0.2.0/28", addressesFrom=["p"])),
         case("a CIDR written by an address within (a warning)", pool("p", "192.0.2.200/28")),
         case("the same, excluded (a warning)", pool("p", "192.0.2.0/24", excludeAddresses=["192.0.2.10/29"])),
+        case("every address excluded (a warning)", pool("p", "192.0.2.10", excludeAddresses=["192.0.2.0/24"])),
         case("an excluded address that is none", pool("p", "192.0.2.0/28", excludeAddresses=["x"])),
     ),
     "IPAddressPool: who may have them": (
