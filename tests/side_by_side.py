@@ -61,9 +61,11 @@ SHARING = {
         "tests/cluster/test_missing_lists.py",
         "tests/cluster/test_missing_watches.py",
         "tests/cluster/test_other_writers.py",
+        "tests/cluster/test_restored_elsewhere.py",
         "tests/cluster/test_securing.py",
         "tests/cluster/test_status_page.py",
         "tests/cluster/test_survival.py",
+        "tests/cluster/test_taking_over.py",
         "tests/cluster/test_unled_changes.py",
     ),
     "lasting_control_plane": (

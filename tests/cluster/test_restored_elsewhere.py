@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from allocator.kube.client import Object
@@ -17,8 +15,6 @@ from tests.cluster.installation import ingress, service
 from tests.cluster.reconciling import Reconciling
 from tests.cluster.sessions import Place, commands
 from tests.endtoend.transcripts import run
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 POOLS = """\
@@ -31,23 +27,19 @@ OLD_UID = "00000000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
+def admitlb(reconciling: Reconciling, tmp_path_factory: pytest.TempPathFactory) -> Reconciling:
     """A new cluster after the restore, with the document run: its first command in the old cluster."""
     directory = tmp_path_factory.mktemp("restored")
-    with ControlPlane(find(), directory / "control-plane") as control_plane:
-        admitlb, place = Reconciling(control_plane, directory), Place(control_plane, directory)
-        (directory / "pools.yaml").write_text(POOLS)
-        first, *others = commands("restore.md", directory)
-        restore(admitlb, "bare", "203.0.113.72", pool="old-lan")
-        run(place, [first])
-        admitlb.cluster.delete(SERVICES, "bare", "default")
-        try:
-            restored(admitlb)
-            admitlb.start().wait_leading()
-            run(place, others)
-            yield admitlb
-        finally:
-            admitlb.stop()
+    place = Place(reconciling.control_plane, directory)
+    (directory / "pools.yaml").write_text(POOLS)
+    first, *others = commands("restore.md", directory)
+    restore(reconciling, "bare", "203.0.113.72", pool="old-lan")
+    run(place, [first])
+    reconciling.cluster.delete(SERVICES, "bare", "default")
+    restored(reconciling)
+    reconciling.start().wait_leading()
+    run(place, others)
+    return reconciling
 
 
 def restored(admitlb: Reconciling) -> None:

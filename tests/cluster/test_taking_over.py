@@ -14,7 +14,6 @@ from tests.cluster.reconciling import Reconciling, conditions
 from tests.cluster.sessions import Place, commands
 from tests.endtoend.transcripts import run
 from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 
 NODES = ("203.0.113.11", "203.0.113.12", "203.0.113.13")
@@ -24,30 +23,26 @@ UDP = [{"port": 53, "protocol": "UDP"}]
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
+def admitlb(reconciling: Reconciling, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconciling]:
     """A reconciler in a cluster that the three have left, with the document run from top to bottom."""
     directory = tmp_path_factory.mktemp("taking-over")
-    with ControlPlane(find(), directory / "control-plane") as control_plane:
-        admitlb = Reconciling(control_plane, directory)
-        create_daemon_sets(admitlb.cluster)
-        states = [
-            servicelb("traefik", *NODES),
-            servicelb("dashboard", *NODES),
-            kube_vip("web", "203.0.113.70"),
-            kube_vip("api", "203.0.113.72", requested="0.0.0.0"),
-            kube_vip("dns-tcp", "203.0.113.73"),
-            kube_vip("dns-udp", "203.0.113.73", ports=UDP),
-            lb_ipam("edge", "203.0.113.74", "203.0.113.75"),
-        ]
-        if find().server_version >= CLASSES_FROM:
-            states.append(lb_ipam("classy", "203.0.113.76", loadBalancerClass="io.cilium/l2-announcer"))
-        create(admitlb.cluster, states)
-        admitlb.start().wait_leading()
-        try:
-            run(Place(control_plane, directory), commands("taking-over.md", directory))
-            yield admitlb
-        finally:
-            admitlb.stop()
+    create_daemon_sets(reconciling.cluster)
+    states = [
+        servicelb("traefik", *NODES),
+        servicelb("dashboard", *NODES),
+        kube_vip("web", "203.0.113.70"),
+        kube_vip("api", "203.0.113.72", requested="0.0.0.0"),
+        kube_vip("dns-tcp", "203.0.113.73"),
+        kube_vip("dns-udp", "203.0.113.73", ports=UDP),
+        lb_ipam("edge", "203.0.113.74", "203.0.113.75"),
+    ]
+    if find().server_version >= CLASSES_FROM:
+        states.append(lb_ipam("classy", "203.0.113.76", loadBalancerClass="io.cilium/l2-announcer"))
+    create(reconciling.cluster, states)
+    reconciling.start().wait_leading()
+    run(Place(reconciling.control_plane, directory), commands("taking-over.md", directory))
+    yield reconciling
+    reconciling.control_plane.kubectl("delete", "daemonsets", "--all", "-n", "kube-system")
 
 
 @pytest.fixture(scope="module")
