@@ -374,6 +374,18 @@ def test_a_pool_that_has_no_room_is_not_proposed() -> None:
     assert ran.services["prod/web"]["message"].endswith("; release addresses or extend a pool")
 
 
+def test_an_exchange_of_addresses_goes_by_a_third_one() -> None:
+    """docs/limits.md and docs/faq.md: both keep what they have, until one asks for a third address."""
+
+    def asks(name: str, last: int) -> Object:
+        return service(name, annotations={"loadBalancerIPs": f"198.51.100.{last}"})
+
+    before = (ALL, pool("lan", "198.51.100.0/28"), asks("web", 1), asks("api", 2), asks("web", 2), asks("api", 1))
+    assert plan(*before).ips == {"web": ["198.51.100.1"], "api": ["198.51.100.2"]}
+    assert plan(*before, asks("web", 3)).ips == {"web": ["198.51.100.3"], "api": ["198.51.100.1"]}
+    assert plan(*before, asks("web", 3), asks("web", 2)).ips == {"web": ["198.51.100.2"], "api": ["198.51.100.1"]}
+
+
 def test_a_key_that_a_chart_writes_twice_is_warned_of() -> None:
     """openelb#322: charts rendered one annotation twice, and the address changed without end."""
     text = """\
