@@ -311,6 +311,8 @@ class Controller:
         )
         self._let_go = frozenset()
         state = self._state = self._holder.decide(inputs, clock(), may_go_on=_Budget())
+        if self._holder.take_outside_changed():
+            self._to_report_anew.update(dict.fromkeys(state.claims))
         regrouped, self._regrouped = self._regrouped, set()
         touched = state.touched | regrouped
         self._book.note_services(touched, state.scopes, self._holder.group_of)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
-from allocator.rules.left_out import in_one_line
+from allocator.rules.left_out import NO_SUBNET, by_reason, in_one_line
 from allocator.rules.local_sharing import without_traffic
 from speaker.cluster.eligibility import Nobody
 from speaker.cluster.eligible_nodes import LeftOut
@@ -81,6 +81,12 @@ class DecisionFacts:
                     left_out = self._view.left_out(key, address)
                     yield key, _unannounced(self._view.uid_of(key), each.nobody, left_out)
 
+    def _left_out(self, key: Key, address: Address) -> LeftOut:
+        """The nodes that may not announce it, and those that come after others however much speaks for them."""
+        outside = self._holder.outside(address)
+        left_out = self._view.left_out(key, address)
+        return (*left_out, *by_reason(dict.fromkeys(outside, NO_SUBNET))) if outside else left_out
+
     def _without_traffic(self, address: Address) -> frozenset[Key]:
         """The Services that share the address and get no traffic while this node announces it."""
         users = self._view.users_of(address)
@@ -104,7 +110,7 @@ class DecisionFacts:
             return Announced(
                 uid=uid,
                 interfaces=tuple(sorted(state.scopes[address].interfaces or ())),
-                left_out=self._view.left_out(key, address),
+                left_out=self._left_out(key, address),
             )
         if address in state.probing:
             return Asked(uid=uid)

@@ -188,7 +188,11 @@ class Speaker:
         )
         hosts.report_to(controller.on_gone)
         lease = LeaseKeeper(
-            self._cluster, node=settings.node, namespace=settings.namespace, on_stored=reporting.on_lease
+            self._cluster,
+            node=settings.node,
+            namespace=settings.namespace,
+            by_subnet=settings.announce_from_subnet,
+            on_stored=reporting.on_lease,
         )
         leases = LeaseList(
             self._cluster,

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from allocator.commands.bgp_explanation import BgpFacts
-from allocator.core.addresses import Address, AddressRange
+from allocator.core.addresses import Address
 from allocator.core.claims import Claim
 from allocator.core.pools import Pool
 from allocator.core.selectors import Selector
 from allocator.objects.document import Document, Problems, labels_of
-from allocator.objects.lease import subnets_by_node
 from allocator.objects.names import BGP_ADVERTISEMENTS
 from allocator.objects.node import Node, node_from
 from allocator.objects.selectors import selectors_from
 from allocator.rules.announcement_coverage import covers_service
-from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, left_out
+from allocator.rules.left_out import NO_SPEAKER, NO_SUBNET, NOT_READY, left_out, without_subnet
 from allocator.rules.pool_coverage import selections_of
+from allocator.rules.speaker_subnets import SpeakerSubnets, speaker_subnets
 from allocator.rules.unannounced import is_covered, origin_of_claim
 
 
@@ -51,9 +51,8 @@ def nodes_left_out(
         return ()
     read = [node_from(document) for document in nodes]
     found = left_out(read, covering)
-    found.update(
-        _handicapped([node for node in read if node.name not in found], claim.address, subnets_by_node(leases))
-    )
+    candidates = [node for node in read if node.name not in found]
+    found.update(_handicapped(candidates, claim.address, speaker_subnets(leases)))
     reported = [
         (str(entry.get("nodes")), str(entry.get("reason")))
         for announcement in announcements
@@ -63,16 +62,14 @@ def nodes_left_out(
     return (*sorted(found.items()), *(entry for entry in reported if entry[1] not in known))
 
 
-def _handicapped(
-    nodes: Sequence[Node], address: Address, subnets: Mapping[str, Sequence[AddressRange]]
-) -> dict[str, str]:
+def _handicapped(nodes: Sequence[Node], address: Address, subnets: SpeakerSubnets) -> dict[str, str]:
     """The nodes without a speaker, and those that come after others; not those that all others are like."""
-    served = [node for node in nodes if node.name in subnets]
-    inside = {node.name for node in served if any(address in subnet for subnet in subnets[node.name])}
+    served = [node for node in nodes if node.name in subnets.nodes]
+    outside = without_subnet({node.name for node in served}, subnets.inside(address))
     ready = {node.name for node in served if node.ready}
-    reasons = {node.name: NO_SPEAKER for node in nodes if node.name not in subnets}
+    reasons = {node.name: NO_SPEAKER for node in nodes if node.name not in subnets.nodes}
     for node in served:
-        if inside and node.name not in inside:
+        if node.name in outside:
             reasons[node.name] = NO_SUBNET
         elif ready and not node.ready:
             reasons[node.name] = NOT_READY

@@ -12,6 +12,8 @@ from allocator.objects.names import SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTA
 
 _WRONG_CLOCK = timedelta(minutes=5)
 """By how much the clock of whoever asks may be wrong."""
+_SUBNETS_READ = 256
+"""As speakers read: more than they write."""
 
 
 def renewal(lease: Document) -> datetime | None:
@@ -33,14 +35,19 @@ def cluster_time(leases: Iterable[Document], at: datetime) -> datetime:
 
 
 def subnets_by_node(leases: Iterable[Document]) -> dict[str, list[AddressRange]]:
-    """Return the subnets of each node with a speaker, as its Lease lists them."""
+    """Return the subnets of each node with a speaker, as its Lease lists them.
+
+    What cannot be read in it, or is too much, is passed over.
+    """
     found: dict[str, list[AddressRange]] = {}
     for lease in leases:
         name = lease["metadata"]["name"]
         if not name.startswith(SPEAKER_LEASE_PREFIX) or not (lease.get("spec") or {}).get("holderIdentity"):
             continue
         subnets = found.setdefault(name.removeprefix(SPEAKER_LEASE_PREFIX), [])
-        for text in annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION, "").split(","):
+        for text in (
+            annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION, "").split(",", _SUBNETS_READ)[:_SUBNETS_READ]
+        ):
             try:
                 subnets.append(AddressRange.parse(text))
             except AddressError:

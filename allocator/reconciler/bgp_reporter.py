@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from allocator.kube.client import Cluster, Object
 from allocator.kube.reflector import Change, Reflector
-from allocator.kube.resource import LEASES, Resource
+from allocator.kube.resource import Resource
 from allocator.kube.secret_presence import is_absent
 from allocator.objects import names
 from allocator.reconciler.bgp_conditions import BgpConditions, sound
 from allocator.reconciler.session_secrets import SessionSecrets
-from allocator.reconciler.silent_nodes import SilentNodes
+from allocator.reconciler.speaker_leases import SpeakerLeases
 from allocator.rules.bgp_nodes import Labels
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.conditions import Condition
@@ -29,7 +29,10 @@ class BgpReporter:
     from the thread of their watch.
     """
 
-    def __init__(self, cluster: Cluster, *, namespace: str, on_change: Callable[[Change], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, leases: SpeakerLeases, *, namespace: str, on_change: Callable[[Change], None]
+    ) -> None:
+        """`leases` is read by whoever calls `report`, before, where a node is `reporting`."""
         self._copies = {
             kind: Reflector(cluster, kind, namespace=namespace, on_change=on_change) for kind in names.BGP_KINDS
         }
@@ -40,7 +43,7 @@ class BgpReporter:
         self._reports: queue.SimpleQueue[tuple[str, Object | None]] = queue.SimpleQueue()
         self._conditions = BgpConditions()
         self._secrets = SessionSecrets(lambda name: is_absent(cluster, name, namespace))
-        self._silent = SilentNodes(lambda: cluster.list(LEASES, namespace).get("items") or ())
+        self._leases = leases
         self._uncounted: frozenset[str] = frozenset()
         """The nodes whose reports are of a time that is over; replaced whole, by the reporter's thread."""
         self._named_secrets: frozenset[str] = frozenset()
@@ -49,7 +52,7 @@ class BgpReporter:
 
     def due(self) -> bool:
         """Whether `report` has something to look at again though nothing has changed."""
-        return self._secrets.due() or self._silent.due()
+        return self._secrets.due()
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
@@ -70,6 +73,12 @@ class BgpReporter:
         uncounted = self._uncounted
         return [one for one in self._node_statuses.items() if one["metadata"]["name"] not in uncounted]
 
+    def take_reports(self) -> bool:
+        """Take in what nodes have reported; return whether any reports sessions."""
+        while not self._reports.empty():
+            self._conditions.take_report(*self._reports.get())
+        return bool(self._conditions.reporting)
+
     def report(self, found: Configuration, nodes: Labels, write: Write) -> None:
         """Write the conditions of those objects that do not show them. Raises what `write` raises."""
         objects = self.objects()
@@ -78,8 +87,6 @@ class BgpReporter:
             peers = peers_of(sound(found, objects, names.BGP_PEERS))
             self._named_secrets = frozenset(peer.password_secret for peer in peers if peer.password_secret)
         absent = self._secrets.absent(self._named_secrets)
-        while not self._reports.empty():
-            self._conditions.take_report(*self._reports.get())
         self._uncounted = self._find_uncounted(nodes)
         self._conditions.set_silent(self._uncounted)
         for kind, document, conditions in self._conditions.pending(found, objects, nodes, absent):
@@ -90,7 +97,7 @@ class BgpReporter:
         """Return the nodes that are silent, or gone: before Nodes are listed, none is."""
         reporting = self._conditions.reporting
         gone = reporting - nodes.keys() if nodes else frozenset()
-        return gone | (self._silent.look(reporting=bool(reporting)) & reporting)
+        return gone | (self._leases.silent & reporting)
 
     def _note_status(self, change: Change) -> None:
         self._reports.put((change.key[1], change.new))

@@ -29,12 +29,14 @@ from allocator.process.logs import EventLog
 from allocator.reconciler.bgp_reporter import BgpReporter
 from allocator.reconciler.configuration_state import NAME, ConfigurationState
 from allocator.reconciler.foreign_hosts import ForeignHosts
+from allocator.reconciler.speaker_leases import SpeakerLeases
 from allocator.reconciler.status_writer import StatusWriter
 from allocator.rules import configuration, pool_status
 from allocator.rules import l2_advertisement_status as advertisement_status
 from allocator.rules.conditions import KSTATUS_TYPES, Condition, merged
 from allocator.rules.configuration import Configuration
 from allocator.rules.l2_advertisement_status import labels_by_name
+from allocator.rules.speaker_subnets import PoolSubnets, SpeakerSubnets, pool_subnets
 
 log = EventLog("reporter")
 
@@ -73,10 +75,14 @@ class Reporter:
         self._advertisements, self._states = (
             Reflector(cluster, resource, namespace=namespace, on_change=self.note) for resource in watched
         )
-        self._bgp = BgpReporter(cluster, namespace=namespace, on_change=self.note)
+        self._leases = SpeakerLeases(
+            lambda: [one for page in cluster.pages(resource.LEASES, namespace) for one in page.get("items") or ()]
+        )
+        self._bgp = BgpReporter(cluster, self._leases, namespace=namespace, on_change=self.note)
         self._nodes = Reflector(cluster, resource.NODES, metadata_only=True, on_change=self._note_node)
         self._node_labels: dict[str, Mapping[str, str]] = {}
         self._found: tuple[object, Configuration] | None = None
+        self._subnets: tuple[Configuration, SpeakerSubnets, PoolSubnets] | None = None
         self._edits = 0
         self._reported: dict[str, tuple[object, ...]] = {}
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -175,7 +181,7 @@ class Reporter:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            hurry = self._urgent.wait(_COUNTERS_SECONDS) or self._bgp.due()
+            hurry = self._urgent.wait(_COUNTERS_SECONDS) or self._bgp.due() or self._leases.due()
             for overdue in self._foreign_hosts.overdue():
                 self._reported.pop(overdue, None)
                 hurry = True
@@ -213,9 +219,13 @@ class Reporter:
             self._report_pool(document, found, usage, now)
         pools = labels_by_name(one for one in documents if one["metadata"]["name"] not in found.pool_faults)
         nodes = dict(self._node_labels)
-        for document in self._advertisements.items():
+        advertisements = self._advertisements.items()
+        reporting = self._bgp.take_reports()
+        self._leases.look(needed=bool(advertisements) or reporting)
+        subnets = self._pool_subnets(found)
+        for document in advertisements:
             fault = found.advertisement_faults.get(document["metadata"]["name"])
-            conditions = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes)
+            conditions = advertisement_status.conditions(document, fault, pools=pools, nodes=nodes, subnets=subnets)
             self._write(names.L2_ADVERTISEMENTS, document, advertisement_status.columns(document), conditions, now)
         if not all(mirror.synced for mirror in self._mirrors):
             # A list with nothing in it brings no change.
@@ -225,6 +235,13 @@ class Reporter:
         self._require_leadership()
         stored = self._states.get(self._namespace, NAME)
         self._state.write(stored, found.errors(), remarks=found.remarks(), now=now)
+
+    def _pool_subnets(self, found: Configuration) -> PoolSubnets:
+        """Which nodes have an interface in the subnets of each pool; worked out anew only when either has changed."""
+        subnets, known = self._leases.subnets, self._subnets
+        if known is None or known[0] is not found or known[1] is not subnets:
+            known = self._subnets = found, subnets, pool_subnets(found.pools.values(), subnets)
+        return known[2]
 
     def _report_pool(self, document: Object, found: Configuration, usage: dict[str, Usage], now: datetime) -> None:
         name = document["metadata"]["name"]

@@ -12,16 +12,24 @@ from allocator.objects.node import Node
 from allocator.objects.selectors import selectors_from
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
-from allocator.rules.left_out import UNSELECTED, left_out, summary
+from allocator.rules.left_out import UNSELECTED, left_out, summary, without_subnets
+from allocator.rules.speaker_subnets import PoolSubnets
 
 _NODES_CHARACTERS = 300
+_UNKNOWN = PoolSubnets()
 
 Labels = Mapping[str, Mapping[str, str]]
 """Labels by the name of their object."""
 
 
-def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes: Labels) -> tuple[Condition, ...]:
-    """Say what is covered. What is not there yet may come: that is no fault of the advertisement."""
+def conditions(
+    document: Document, fault: Fault | None, *, pools: Labels, nodes: Labels, subnets: PoolSubnets = _UNKNOWN
+) -> tuple[Condition, ...]:
+    """Say what is covered, and which nodes are left out of it or come after others.
+
+    What is not there yet may come: that is no fault of the advertisement. Of a node whose speaker's Lease
+    says nothing in `subnets`, nothing is said.
+    """
     if fault is not None:
         return stalled(fault.reason, fault.message)
     spec = document.get("spec") or {}
@@ -41,8 +49,11 @@ def conditions(document: Document, fault: Fault | None, *, pools: Labels, nodes:
         return reconciling("NoNode", f"{why}; nothing is announced")
     where = f"node{'s' if len(chosen) > 1 else ''} {listed(chosen)}" if selectors else "all nodes"
     message = f"announces {'pools' if len(covered) > 1 else 'pool'} {listed(covered)} from {where}"
-    if excluded:
-        message += f" but {summary(excluded)}"
+    behind = without_subnets(
+        subnets.nodes.intersection(chosen), {name: subnets.inside.get(name, ()) for name in covered}
+    )
+    if excluded or behind:
+        message += f" but {summary({**excluded, **behind})}"
     if missing:
         return ready("PoolMissing", f"{message}; {absent}")
     return ready("Announcing", message)

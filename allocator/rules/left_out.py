@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from allocator.core.listing import listed
 from allocator.core.selectors import Selector, covers
@@ -13,7 +14,8 @@ UNSELECTED = "no nodeSelectors match"
 NO_SPEAKER = "no speaker runs"
 NO_ENDPOINT = "no serving endpoint, which externalTrafficPolicy: Local asks for"
 NOT_READY = "not Ready, comes after those that are"
-NO_SUBNET = "no interface in the address's subnet, comes after those that have one"
+_AFTER_OTHERS = "comes after those that have one"
+NO_SUBNET = f"no interface in the address's subnet, {_AFTER_OTHERS}"
 
 
 def why_left_out(node: Node, node_selectors: Iterable[Sequence[Selector]]) -> str:
@@ -30,6 +32,31 @@ def left_out(nodes: Iterable[Node], node_selectors: Collection[Sequence[Selector
     """Return the nodes that are left out, by name, with the reason for each."""
     found = {node.name: why_left_out(node, node_selectors) for node in nodes}
     return {name: found[name] for name in sorted(found) if found[name]}
+
+
+def without_subnet(candidates: AbstractSet[str], inside: AbstractSet[str]) -> AbstractSet[str]:
+    """Return the candidates that come after others for want of an interface in an address's subnet.
+
+    The nodes `inside` have one; where no candidate has, all are alike.
+    """
+    return frozenset() if candidates.isdisjoint(inside) else candidates - inside
+
+
+def without_subnets(
+    candidates: AbstractSet[str], insides: Mapping[str, Iterable[AbstractSet[str]]]
+) -> dict[str, str]:
+    """Return the candidates that come after others for some addresses of these pools, each with the reason.
+
+    `insides` has, by pool, the nodes with an interface in the subnet of some of its addresses, for each such part.
+    """
+    lacking: dict[str, list[str]] = {}
+    for pool in sorted(insides):
+        for name in frozenset().union(*(without_subnet(candidates, inside) for inside in insides[pool])):
+            lacking.setdefault(name, []).append(pool)
+    return {
+        name: f"no interface in a subnet of pool{'s' if len(pools) > 1 else ''} {listed(pools)}, {_AFTER_OTHERS}"
+        for name, pools in sorted(lacking.items())
+    }
 
 
 def by_reason(reasons: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -39,6 +39,8 @@ class Electorate:
         self._lengths: Counter[tuple[Family, int]] = Counter()
         self._alive: frozenset[str] = frozenset()
         self._by_lease: frozenset[str] = frozenset()
+        self.outside_changed = False
+        """Set when `LiveCandidates.outside` is another somewhere; for its owner to clear."""
 
     @property
     def alive(self) -> frozenset[str]:
@@ -120,7 +122,9 @@ class Electorate:
         while self._stale and may_go_on():
             live = next(iter(self._stale))
             nodes = self._stale.pop(live)
+            outside = live.outside
             own = live.refresh(nodes, inputs, self._alive, by_subnet=self._by_subnet)
+            self.outside_changed |= live.outside != outside
             _keep(self._with_lesser, live, bool(live.lesser))
             _keep(self._unready, live, live.own is not None and live.own.handicap > 0)
             yield from list(live.woken(nodes, own=own))

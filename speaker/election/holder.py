@@ -86,6 +86,16 @@ class Holder:
         """Return what each other node was last heard to claim of an address, the dead included."""
         return self._claims.last_claims(address)
 
+    def outside(self, address: Address) -> tuple[str, ...]:
+        """Return the candidates that come after others for want of an interface in the address's subnet."""
+        group = self._groups.get(address)
+        return () if group is None else group.live.outside
+
+    def take_outside_changed(self) -> bool:
+        """Return whether `outside` may be others of any address than at the last call."""
+        changed, self._electorate.outside_changed = self._electorate.outside_changed, False
+        return changed
+
     def elect(self, changes: GroupChanges) -> None:
         """Follow what is elected; the next decision looks at what is new."""
         former: dict[Address, ElectedGroup] = {}

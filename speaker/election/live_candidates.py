@@ -31,11 +31,13 @@ class LiveCandidates:
     `order` has the merit of each that is alive and can answer; of equal merit, the rank decides, which differs from
     group to group. `lesser` are those that this node has less against it than, or is preferred to. `settled` are the
     groups about which there is nothing to decide as long as neither their claims nor their holder's merit change, by
-    that holder (None: nobody can answer). `unlinked` are the groups for which this node was last seen to have no
-    link: when it has one again is theirs to remember.
+    that holder (None: nobody can answer). `outside` are those that come after others for want of an interface in
+    the addresses' subnets, ascending; the dead as when they were last alive. `unlinked` are the groups for which this
+    node was last seen to have no link: when it has one again is theirs to remember.
     """
 
     __slots__ = (
+        "_outside",
         "addresses",
         "eligible",
         "groups",
@@ -44,6 +46,7 @@ class LiveCandidates:
         "me",
         "node",
         "order",
+        "outside",
         "own",
         "settled",
         "unlinked",
@@ -62,6 +65,8 @@ class LiveCandidates:
         self.settled: dict[str | None, dict[ElectedGroup, None]] = {}
         self.unlinked: dict[ElectedGroup, None] = {}
         self.groups = 0
+        self.outside: tuple[str, ...] = ()
+        self._outside: set[str] = set()
 
     def refresh(
         self, nodes: Collection[str] | None, inputs: Inputs, alive: frozenset[str], *, by_subnet: bool
@@ -71,13 +76,14 @@ class LiveCandidates:
         Wakes nobody: `woken` says which groups are to be decided about anew.
         """
         if nodes is None:
-            nodes = self.order.keys() | set(self.eligible.names())
+            nodes = self.order.keys() | set(self.eligible.names()) | self._outside
         for node in nodes:
             merit = self._merit(node, inputs, by_subnet=by_subnet) if node in alive else None
             if merit is None:
                 self.order.pop(node, None)
             else:
                 self.order[node] = merit
+        self._note_outside(nodes)
         before = (self.own, self.me)
         self.own, self.me = self.eligible.get(self.node), self.order.get(self.node)
         changed = before != (self.own, self.me)
@@ -87,6 +93,16 @@ class LiveCandidates:
             for node in nodes:
                 (self.lesser.add if self._is_lesser(node) else self.lesser.discard)(node)
         return changed
+
+    def _note_outside(self, nodes: Iterable[str]) -> None:
+        for node in nodes:
+            merit = self.order.get(node)
+            if merit is not None and merit[0] & NO_SUBNET_HANDICAP:
+                self._outside.add(node)
+            elif merit is not None or node not in self.eligible:
+                self._outside.discard(node)
+        inside = bool(self._outside) and any(not merit[0] & NO_SUBNET_HANDICAP for merit in self.order.values())
+        self.outside = tuple(sorted(self._outside)) if inside else ()
 
     def woken(self, nodes: Iterable[str] | None, *, own: bool) -> Iterable[ElectedGroup]:
         """Return the groups that a `refresh` of these nodes may concern, unsettled ones apart."""

@@ -16,7 +16,10 @@ from allocator.objects.document import Document, annotations_of
 from allocator.objects.names import (
     HEARD_SPEAKERS_ANNOTATION,
     HEARTBEAT_ADDRESSES_ANNOTATION,
+    RANKED_ALIKE,
+    RANKED_BY_SUBNET,
     SPEAKER_LEASE_PREFIX,
+    SPEAKER_RANKING_ANNOTATION,
     SPEAKER_SUBNETS_ANNOTATION,
 )
 from allocator.process.logs import EventLog
@@ -86,12 +89,22 @@ class LeaseKeeper:
     """
 
     def __init__(
-        self, cluster: Cluster, *, node: str, namespace: str, on_stored: Callable[[Object], None] = lambda _: None
+        self,
+        cluster: Cluster,
+        *,
+        node: str,
+        namespace: str,
+        by_subnet: bool = True,
+        on_stored: Callable[[Object], None] = lambda _: None,
     ) -> None:
-        """`on_stored` is called with the Lease as the API server returned it after a write, from the thread."""
+        """`by_subnet` is whether this speaker ranks nodes by the address's subnet.
+
+        `on_stored` is called with the Lease as the API server returned it after a write, from the thread.
+        """
         self._cluster = cluster
         self._node = node
         self._namespace = namespace
+        self._ranking = RANKED_BY_SUBNET if by_subnet else RANKED_ALIKE
         self._on_stored = on_stored
         self._name = f"{SPEAKER_LEASE_PREFIX}{node}"
         self._wake = threading.Condition()
@@ -194,6 +207,7 @@ class LeaseKeeper:
                     HEARTBEAT_ADDRESSES_ANNOTATION: ",".join(addresses),
                     HEARD_SPEAKERS_ANNOTATION: str(hears),
                     SPEAKER_SUBNETS_ANNOTATION: ",".join(self._subnets),
+                    SPEAKER_RANKING_ANNOTATION: self._ranking,
                 },
                 "ownerReferences": [
                     {

@@ -47,7 +47,7 @@ from tests.unit.commands.bgp_manifests import bgp_advertisement, peer
 from tests.unit.speaker.bgp.said_by_bgp import CONNECTED, TOR, SaidByBgp, prefix, session, told
 
 COMPONENT = Path(__file__).parents[2] / "kustomize" / "components" / "bgp"
-ROLES = (COMPONENT / "rbac-speaker.yaml", COMPONENT / "rbac-controller.yaml")
+ROLES = (COMPONENT / "rbac-speaker.yaml",)
 VIP = Address.parse("198.51.100.1")
 WEB, API = "default/web", "default/api"
 SECONDS = 20.0

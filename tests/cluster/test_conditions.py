@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from allocator.kube.client import NotFound, Object
-from allocator.kube.resource import EVENTS, NAMESPACES, NODES, SERVICES, Resource
+from allocator.kube.resource import EVENTS, LEASES, NAMESPACES, NODES, SERVICES, Resource
+from allocator.kube.timestamps import write_time
 from allocator.objects.names import (
     CONFIGURATION_STATES,
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
     L2_ADVERTISEMENTS,
     QUOTA_ANNOTATION,
+    SPEAKER_SUBNETS_ANNOTATION,
 )
 from allocator.rules.service_report import IP_ASSIGNED
 from tests.cluster.installation import ingress, pool, service
@@ -57,6 +60,13 @@ def events_about(admitlb: Reconciling, name: str) -> list[tuple[str, str]]:
     ours = [one for one in items if one["source"].get("component") == "metallb-controller"]
     about = [one for one in ours if one["involvedObject"]["name"] == name]
     return [(one["reason"], one["message"]) for one in sorted(about, key=lambda one: int(_version(one)))]
+
+
+def speaker_lease(node: str, subnet: str) -> Object:
+    return {
+        "metadata": {"name": f"speaker-{node}", "annotations": {SPEAKER_SUBNETS_ANNOTATION: subnet}},
+        "spec": {"holderIdentity": node, "leaseDurationSeconds": 30, "renewTime": write_time(datetime.now(UTC))},
+    }
 
 
 def _version(obj: Object) -> str:
@@ -210,6 +220,27 @@ class TestAdvertisements:
             assert conditions(found)["Ready"]["message"] == "announces pool a from node node-1"
         finally:
             admitlb.cluster.delete(NODES, "node-1")
+
+    def test_it_names_the_nodes_that_do_not_have_the_subnet(self, admitlb: Reconciling) -> None:
+        for name, subnet in (("node-1", "192.0.2.0/24"), ("node-2", "198.51.100.0/24")):
+            admitlb.cluster.create(NODES, {"metadata": {"name": name}})
+            admitlb.cluster.create(LEASES, speaker_lease(name, subnet), DEFAULT_NAMESPACE)
+        try:
+            add_pool(admitlb, "a", "192.0.2.0/28")
+            admitlb.cluster.create(L2_ADVERTISEMENTS, advertisement("all"), DEFAULT_NAMESPACE)
+            reason = "no interface in a subnet of pool a, comes after those that have one"
+            message = f"announces pool a from all nodes but node-2 ({reason})"
+            when(
+                admitlb,
+                L2_ADVERTISEMENTS,
+                "all",
+                lambda obj: conditions(obj) and conditions(obj)["Ready"]["message"] == message,
+                "it names node-2",
+            )
+        finally:
+            for name in ("node-1", "node-2"):
+                admitlb.cluster.delete(NODES, name)
+                admitlb.cluster.delete(LEASES, f"speaker-{name}", DEFAULT_NAMESPACE)
 
     def test_a_malformed_one_is_stalled(self, admitlb: Reconciling) -> None:
         twice = advertisement("twice", ipAddressPools=["a", "a"])

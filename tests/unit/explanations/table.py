@@ -21,6 +21,7 @@ from allocator.rules.bgp_nodes import Labels, Nodes
 from allocator.rules.bgp_peer import peers_of
 from allocator.rules.conditions import Condition
 from allocator.rules.service_report import condition_for
+from allocator.rules.speaker_subnets import PoolSubnets
 from allocator.rules.verdict import Rules, Verdict
 from tests.unit.commands.bgp_manifests import bgp_advertisement, community, peer, profile
 from tests.unit.commands.manifests import Object, advertisement, pool
@@ -161,6 +162,13 @@ def _reported() -> Iterator[tuple[str, tuple[Condition, ...]]]:
         ("one whose nodes are all excluded by their label", excluded),
     ):
         yield title, advertisement_status.conditions(advertisement("a"), None, pools=pools, nodes=nodes)
+    subnets = PoolSubnets(frozenset({"node-1", "node-2"}), {"four": frozenset({frozenset({"node-1"})})})
+    yield (
+        "one with a node in another layer 2 segment",
+        advertisement_status.conditions(
+            advertisement("a"), None, pools=pools, nodes={"node-1": {}, "node-2": {}}, subnets=subnets
+        ),
+    )
     yield from _reported_for_bgp()
 
 

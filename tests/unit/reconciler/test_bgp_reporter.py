@@ -7,31 +7,26 @@ from typing import Any, cast
 
 from allocator.kube.client import Cluster, Object
 from allocator.kube.reflector import Change
-from allocator.kube.resource import Resource
 from allocator.kube.timestamps import write_time
 from allocator.objects import names
 from allocator.reconciler.bgp_reporter import BgpReporter
+from allocator.reconciler.speaker_leases import SpeakerLeases
 from tests.unit.reconciler.test_bgp_conditions import FOUND, report
 
 
-class Leases:
-    """An API server that has these Leases, by seconds since their renewal."""
-
-    def __init__(self, **renewed: int) -> None:
-        now = datetime.now(UTC)
-        self._items = [
-            {"metadata": {"name": f"speaker-{node}"}, "spec": {"renewTime": write_time(now - timedelta(seconds=ago))}}
-            for node, ago in renewed.items()
-        ]
-
-    def list(self, resource: Resource, namespace: str) -> Object:
-        assert (resource.plural, namespace) == ("leases", "metallb-system")
-        return {"items": self._items}
+def leases(**renewed: int) -> list[Object]:
+    """Leases of speakers, by seconds since their renewal."""
+    now = datetime.now(UTC)
+    return [
+        {"metadata": {"name": f"speaker-{node}"}, "spec": {"renewTime": write_time(now - timedelta(seconds=ago))}}
+        for node, ago in renewed.items()
+    ]
 
 
 def test_silent_node_and_one_that_is_gone_do_not_count() -> None:
-    cluster = cast("Cluster", Leases(a=1, b=300, c=1))
-    reporter = BgpReporter(cluster, namespace="metallb-system", on_change=lambda _: None)
+    read = SpeakerLeases(lambda: leases(a=1, b=300, c=1))
+    reporter = BgpReporter(cast("Cluster", None), read, namespace="metallb-system", on_change=lambda _: None)
+    assert not reporter.take_reports()
     for node in "abc":
         key = ("metallb-system", node)
         reporter._note_status(Change(names.BGP_NODE_STATUSES, key, None, report(node), "1"))
@@ -39,5 +34,6 @@ def test_silent_node_and_one_that_is_gone_do_not_count() -> None:
     def write(*_: Any) -> bool:
         return False
 
+    read.look(needed=reporter.take_reports())
     reporter.report(FOUND, {"a": {}, "b": {}}, write)
     assert reporter._uncounted == {"b", "c"}
