@@ -2,14 +2,15 @@
 
 Nobody watches them: a thousand Leases renewed every ten seconds would reach each of a thousand speakers, a hundred
 events a second. All are listed once a minute. A node that hears nobody lists them all the time, for they may say that
-others hear each other, or live by their Leases like itself; and the Leases of peers that have fallen silent are read
-one by one for a while.
+others hear each other, or live by their Leases like itself: the more there are, the less often, for where heartbeats
+are blocked everywhere all nodes do. The Leases of peers that have fallen silent are read for a while, once in the
+time in which they are renewed: one by one, or, of many, all at once.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from random import Random
 from typing import Protocol
@@ -22,13 +23,21 @@ from allocator.process.background import Background
 from allocator.process.logs import EventLog
 from speaker.membership.fence import clock
 from speaker.membership.lease import SpeakerLease, lease_from
-from speaker.membership.lease_evidence import LIST_SECONDS, RENEW_SECONDS
+from speaker.membership.lease_evidence import LIST_SECONDS, RENEW_ALONE_SECONDS, RENEW_SECONDS
 from speaker.membership.unheard import Doubt
 
 log = EventLog("leases")
 
 ALONE_SECONDS = 1.5
-"""How often all Leases are listed while this node hears nobody."""
+"""How often all Leases are listed while this node hears nobody, where they are few."""
+LISTS_PER_SECOND = 50.0
+"""What all nodes together list at most while none hears any, as far as `LONGEST_ALONE_SECONDS` permits."""
+LONGEST_ALONE_SECONDS = 1.5 * RENEW_ALONE_SECONDS
+"""How often at the least, however many they are: who renews no more is given up within 15 s all the same.
+
+A list after the last renewal (a jitter more than this) and for as long as the renewal counts; and of those renewals
+that are seen within that time one may fail.
+"""
 MOST_READ = 8
 """Of how many silent peers the Leases are read one by one: of more, all are listed."""
 _WRITTEN_SECONDS = 5.0
@@ -98,20 +107,27 @@ class LeaseList(Background):
             except ApiError as error:
                 if str(error) != said:
                     said = str(error)
-                    log.warning("leases.unread", error=error, retry_seconds=ALONE_SECONDS)
-            self._stopping.wait(self._jittered(ALONE_SECONDS))
+                    log.warning("leases.unread", error=error, retry_seconds=self.pause_seconds)
+            self._stopping.wait(self._jittered(self.pause_seconds))
+
+    @property
+    def pause_seconds(self) -> float:
+        """About how long to wait between two looks, as things are."""
+        if not self._heartbeats.doubt.alone:
+            return ALONE_SECONDS
+        return min(max(ALONE_SECONDS, len(self._known) / LISTS_PER_SECOND), LONGEST_ALONE_SECONDS)
 
     def look(self, now: float) -> None:
         """Read what is due. Raises ApiError."""
         doubt = self._heartbeats.doubt
-        if now >= self._list_at or doubt.alone or len(doubt.silent) > MOST_READ:
-            self._list(now)
+        due = [node for node in sorted(doubt.silent) if now - self._read_at.get(node, 0.0) >= RENEW_SECONDS]
+        if now >= self._list_at or doubt.alone or len(due) > MOST_READ:
+            self._list(now, doubt.silent)
             return
-        for node in sorted(doubt.silent):
-            if now - self._read_at.get(node, 0.0) >= RENEW_SECONDS:
-                self._read(node, now)
+        for node in due:
+            self._read(node, now)
 
-    def _list(self, now: float) -> None:
+    def _list(self, now: float, silent: Collection[str]) -> None:
         found: dict[str, tuple[SpeakerLease, Object]] = {}
         for page in self._cluster.pages(LEASES, self._namespace):
             for document in page.get("items") or ():
@@ -122,7 +138,8 @@ class LeaseList(Background):
             self._drop(node)
         for node, (lease, document) in found.items():
             self._take(node, lease, document, now)
-        self._read_at = {node: at for node, at in self._read_at.items() if node in found}
+        # Of a silent node without a Lease, that is known now, too.
+        self._read_at = dict.fromkeys({*found, *silent}, now)
         self._list_at = now + self._jittered(LIST_SECONDS)
         self._synced.set()
 

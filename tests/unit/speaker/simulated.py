@@ -486,7 +486,8 @@ class Cluster:
 
         if member.leases is not None and member.name not in self.without_api and not member.stopped:
             member.leases.look(self.now)
-        self.at(self.now + ALONE_SECONDS * self.random.uniform(0.8, 1.2), look)
+        pause_seconds = ALONE_SECONDS if member.leases is None else member.leases.pause_seconds
+        self.at(self.now + pause_seconds * self.random.uniform(0.8, 1.2), look)
 
     def _wake(self, member: Member, when: float) -> None:
         if member.waking_at is not None and member.waking_at <= when:

@@ -151,3 +151,22 @@ def test_of_a_thousand_speakers_no_events_reach_a_node_that_is_in_no_doubt() -> 
             speaker.api.leases[f"node-{number}"]["spec"]["renewTime"] = f"second {second}"
         speaker.list.look(float(second))
     assert speaker.changes == []
+
+
+def test_many_that_are_silent_cost_one_list_in_the_time_in_which_they_are_renewed(speaker: Speaker) -> None:
+    """As a partition of a thousand nodes into halves: each of them has five hundred that are silent."""
+    speaker.list.look(0.0)
+    nodes = [f"node-{number}" for number in range(MOST_READ + 1)]
+    speaker.doubt = Doubt(silent=frozenset(nodes))
+    for tenth in range(1, 601):
+        speaker.list.look(tenth / 10)
+    assert speaker.api.asked == {"list": 1 + 60 / RENEW_SECONDS}
+
+
+def test_renewals_of_many_that_are_silent_are_seen_by_lists_as_those_of_few_are(speaker: Speaker) -> None:
+    speaker.list.look(0.0)
+    nodes = frozenset({"node-a", "node-b", *(f"node-{number}" for number in range(MOST_READ))})
+    speaker.doubt = Doubt(silent=nodes)
+    speaker.put("node-a", 10)
+    speaker.list.look(RENEW_SECONDS)
+    assert speaker.renewals == [("node-a", 0)]
