@@ -16,12 +16,16 @@ from speaker.cluster.next_addresses import (
 )
 from speaker.cluster.state import View
 from speaker.election.inputs import Inputs
-from speaker.election.next_holder import NextHolder
+from speaker.election.next_holder import NextHolder, what_decides
 from speaker.ports import AsksAhead, FollowsPools
 
 
 class AddressQuestions:
-    """`_next`, `_snapshot` and `_inputs` belong to the controller's thread, the rest to whoever calls `choose`."""
+    """`_next`, `_snapshot` and `_decided_by` belong to the controller's thread, the rest to whoever calls `choose`.
+
+    `_inputs` are replaced whole by the controller's thread and read by both: those of the last question would keep
+    all that others claimed then.
+    """
 
     def __init__(
         self, *, node: str, lb_class: str, by_subnet: bool, prober: AsksAhead, reports: FollowsPools
@@ -31,7 +35,8 @@ class AddressQuestions:
         self._prober = prober
         self._reports = reports
         self._snapshot: NextSnapshot | None = None
-        self._inputs: Inputs | None = None
+        self._inputs = Inputs()
+        self._decided_by: object = None
         self._asked = AskedAddresses()
         self._reported: Mapping[str, PoolReports] | None = None
 
@@ -44,24 +49,29 @@ class AddressQuestions:
         self._next.apply(change)
 
     def follow(self, view: View, inputs: Inputs) -> None:
-        """Ask anew if anything has changed that decides what this node asks; returns at once."""
+        """Ask anew if anything has changed that decides what this node asks; returns at once.
+
+        What others claim, which is most of what changes, does not: nobody is woken for it.
+        """
         if view.rules_changed:
             view.rules_changed = False
             self._next.forget_rules()
         new = self._next.snapshot(*view.rules())
-        if new is None and inputs is self._inputs:
+        decided_by = self._decided_by if inputs is self._inputs else what_decides(inputs)
+        self._inputs = inputs
+        if new is None and decided_by == self._decided_by:
             return
         before, now = self._snapshot, new or self._snapshot
         if now is None:
             return
-        self._snapshot, self._inputs = now, inputs
+        self._snapshot, self._decided_by = now, decided_by
         claimed = frozenset() if before is None else before.claimed_addresses
-        self._prober.ask(lambda: self._choose(now, inputs), at_once=not now.claimed_addresses <= claimed)
+        self._prober.ask(lambda: self._choose(now), at_once=not now.claimed_addresses <= claimed)
 
-    def _choose(self, snapshot: NextSnapshot, inputs: Inputs) -> Mapping[Address, Question]:
+    def _choose(self, snapshot: NextSnapshot) -> Mapping[Address, Question]:
         self._asked.update(snapshot)
         reports = self._asked.reports
         if reports != self._reported:
             self._reported = reports
             self._reports.follow(reports)
-        return self._asked.questions(self._holder.would_hold(self._asked.service_addresses(), inputs))
+        return self._asked.questions(self._holder.would_hold(self._asked.service_addresses(), self._inputs))

@@ -37,7 +37,7 @@ class NextHolder:
         The candidates are ranked as for an address that nobody claims, so that all nodes that hear each other agree,
         and each address is asked about by one of them.
         """
-        decided_by = _read_of(inputs)
+        decided_by = what_decides(inputs)
         before = self._known if decided_by == self._decided_by else {}
         self._decided_by, self._known = decided_by, {}
         found: dict[Address, Scope] = {}
@@ -72,8 +72,8 @@ class NextHolder:
         return found
 
 
-def _read_of(inputs: Inputs) -> object:
-    """What of the inputs decides who comes first for an address that nobody claims."""
+def what_decides(inputs: Inputs) -> object:
+    """Return what of the inputs decides who comes first for an address that nobody claims, to be compared."""
     liveness = inputs.liveness
     links = {node: state.links for node, state in liveness.states.items()}
     return inputs.alive, inputs.by_lease, liveness.cut_off_from, inputs.links, inputs.subnets_by_lease, links

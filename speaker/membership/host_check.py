@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from allocator.process.logs import EventLog
+from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
 from speaker.membership.fence import clock
 
 log = EventLog("hosts")
 
 ASK_SECONDS = 0.1
-GONE_AFTER_SECONDS = 0.5
+GONE_AFTER_SECONDS = DEFAULT_DEAD_AFTER_SECONDS
 MOST_ASKED = 10
 """How many are asked at a time, in turn, besides those that have just not answered. Where heartbeats are blocked
 everywhere each node asks all others: ten times a second, that is two thousand connections a second from each of two

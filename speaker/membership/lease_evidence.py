@@ -14,12 +14,12 @@ LEASE_COUNTS_ALONE_SECONDS = 4 * RENEW_ALONE_SECONDS
 """The same of a node that hears nobody: a dead one's addresses are taken within 15 s by those who hear nobody too."""
 LEASE_DOUBT_SECONDS = RENEW_SECONDS / 2
 """A renewal seen so soon after the last heartbeat may have been written before, and waited in the API server."""
+DOUBT_SECONDS = 3 * RENEW_SECONDS
+"""How long the Lease of a peer that fell silent is looked at."""
 
 
 LIST_SECONDS = 60.0
 """How often all Leases are listed, while nothing is in doubt."""
-DOUBT_SECONDS = 30.0
-"""How long the Lease of a peer that fell silent is looked at: three renewals."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ from speaker.election.groups import Groups
 from speaker.election.inputs import Inputs
 from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
-from speaker.membership.state_sync import AdvertisedState
+from speaker.membership.state_sync import AdvertisedState, Claim
 from speaker.status.foreign_hosts import CONFIRM_AFTER, changes_of
 from tests.unit.speaker.objects import advertisement, endpoint, endpoint_slice, node, pool, service
 from tests.unit.speaker.simulated import WholeHolder
@@ -215,6 +216,76 @@ def test_a_pools_counters_ask_nothing_anew() -> None:
     asked.follow(cluster.views["node-a"], inputs)
 
     assert len(cluster.spies["node-a"].at_once) == before
+
+
+AT_ELSEWHERE = (Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("203.0.113.0/24"),)),)
+OF_LIVENESS: dict[str, Any] = {
+    "alive": frozenset({"node-a"}),
+    "heard": frozenset[str](),
+    "steady": frozenset({"node-b"}),
+    "leaving": frozenset({"node-b"}),
+    "arriving": frozenset({"node-b"}),
+    "overheard": frozenset({"node-e"}),
+    "states": {
+        name: AdvertisedState(links=ETH0, claims={Address.parse("192.0.2.9"): Claim(term=1)}) for name in NODES_HERE
+    },
+    "sides": {"node-a": 1},
+    "cut_off_from": frozenset({"node-b"}),
+    "silent": frozenset({"node-e"}),
+    "cut_off_links": frozenset({"eth0"}),
+    "alone": True,
+    "informed": False,
+    "booting": True,
+    "shaken": True,
+    "let_go": frozenset({Address.parse("192.0.2.9")}),
+    "fenced": True,
+}
+OF_INPUTS: dict[str, Any] = {
+    "links": AT_ELSEWHERE,
+    "answered": frozenset({Address.parse("192.0.2.1")}),
+    "refused": frozenset({Address.parse("192.0.2.1")}),
+    "unforwarding": frozenset({"node-b"}),
+    "unreachable": frozenset({"node-b"}),
+    "let_go": frozenset({Address.parse("192.0.2.1")}),
+    "subnets_by_lease": {"node-b": (Subnet.parse("203.0.113.0/24"),)},
+}
+DECIDES = {"alive", "cut_off_from", "silent", "links", "subnets_by_lease"}
+
+
+def asked_by_node_a(*later: Inputs) -> tuple[Mapping[Address, Question], int]:
+    """What node-a asks about in the end, and how often its prober was woken by these inputs after the first."""
+    cluster = Cluster()
+    cluster.put(IP_ADDRESS_POOLS, with_status(pool(), nextAddresses=["192.0.2.1", "192.0.2.2", "192.0.2.3"]))
+    spy, questions = cluster.spies["node-a"], cluster.questions["node-a"]
+    before = len(spy.at_once)
+    for inputs in later:
+        questions.follow(cluster.views["node-a"], inputs)
+    return spy.asked, len(spy.at_once) - before
+
+
+@pytest.mark.parametrize("name", [*OF_LIVENESS, *OF_INPUTS])
+def test_only_what_decides_who_would_hold_an_address_wakes_the_prober(name: str) -> None:
+    assert {*OF_LIVENESS} == {each.name for each in fields(Liveness)}
+    assert {*OF_INPUTS, "liveness"} == {each.name for each in fields(Inputs)}
+    calm = Cluster().inputs("node-a")
+    if name in OF_LIVENESS:
+        altered = replace(calm, liveness=replace(calm.liveness, **{name: OF_LIVENESS[name]}))
+    else:
+        altered = replace(calm, **{name: OF_INPUTS[name]})
+    asked, woken = asked_by_node_a(altered)
+    assert woken == (name in DECIDES)
+    # Whoever knows nothing of before asks about the same.
+    fresh = Cluster()
+    fresh.inputs = lambda _: altered  # type: ignore[method-assign]
+    fresh.put(IP_ADDRESS_POOLS, with_status(pool(), nextAddresses=["192.0.2.1", "192.0.2.2", "192.0.2.3"]))
+    assert asked == fresh.spies["node-a"].asked
+
+
+def test_where_another_nodes_interfaces_are_others_the_prober_is_woken() -> None:
+    calm = Cluster().inputs("node-a")
+    states = {**calm.liveness.states, "node-b": AdvertisedState(links=AT_ELSEWHERE)}
+    _, woken = asked_by_node_a(replace(calm, liveness=replace(calm.liveness, states=states)), calm, calm)
+    assert woken == 2, "once there, once back"
 
 
 def test_a_new_service_and_a_changed_pool_cost_nothing_for_the_other_pools(monkeypatch: pytest.MonkeyPatch) -> None:
