@@ -17,10 +17,11 @@ from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, LEASES, NODES, SERVICES, Resource
 from allocator.objects.names import EXCLUDE_FROM_LB_LABEL, IP_ADDRESS_POOLS, L2_ADVERTISEMENTS
+from allocator.rules.left_out import NO_SUBNET
 from speaker.cluster.scope import EVERYWHERE, Scope
 from speaker.cluster.state import View
 from speaker.controller import _AT_ONCE_SECONDS, Controller, _Budget
-from speaker.membership.link import Link
+from speaker.membership.link import Link, Subnet
 from speaker.membership.liveness import Liveness
 from speaker.membership.state_sync import NOTHING, AdvertisedState, Claim
 from speaker.metrics import SpeakerMetrics
@@ -174,12 +175,13 @@ class Rig:
         leaving: Sequence[str] = (),
         sides: Mapping[str, int] | None = None,
         silent: Sequence[str] = (),
+        links: tuple[Link, ...] = LINKS,
     ) -> None:
         """These are alive; of the others those `holding` announce the address."""
         for name in nodes:
             if name != NODE:
                 claims = {VIP: Claim(term=5)} if name in holding else {}
-                self.states[name] = AdvertisedState(claims=claims, links=LINKS)
+                self.states[name] = AdvertisedState(claims=claims, links=links)
         self.controller.on_liveness(
             Liveness(
                 alive=frozenset(nodes),
@@ -499,6 +501,26 @@ def test_who_is_left_out_is_reported_anew_though_nothing_is_announced_otherwise(
     wait_until(lambda: left_out() == ["node-c, node-d"], 5, "node-b is left out no longer")
     rig.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"lan": "front"}}]))
     wait_until(lambda: left_out() == ["node-b, node-c, node-d"], 5, "none of the others is selected")
+
+
+def test_who_lacks_the_subnet_is_reported_anew_though_nothing_is_announced_otherwise(rig: Rig) -> None:
+    here, elsewhere = Subnet.parse("10.0.0.0/24"), Subnet.parse("198.51.100.0/24")
+    own = Interface(index=1, name="eth0", mac=bytes(6), flags=UP, subnets=frozenset({here}))
+    rig.controller.on_interfaces([own])
+    rig.controller.on_synced()
+    rig.around.says("serve")
+    rig.alive("node-a", "node-b", holding=["node-b"])
+    rig.alive("node-a")
+    wait_until(lambda: rig.gauge() == 1, 5, "node-a announces")
+
+    def left_out() -> list[tuple[str, str]]:
+        return [each for fact in rig.statuses.facts.values() for each in getattr(fact, "left_out", ())]
+
+    assert left_out() == []
+    for subnet, expected in ((elsewhere, [("node-b", NO_SUBNET)]), (here, [])):
+        rig.alive("node-a", "node-b", links=(Link(name="eth0", mac=bytes(6), subnets=(subnet,)),))
+        wait_until(lambda expected=expected: left_out() == expected, 5, f"{expected} is reported")  # type: ignore[misc]
+    assert rig.gauge() == 1
 
 
 def test_who_is_heard_is_reported_though_nothing_is_announced_otherwise(rig: Rig) -> None:
