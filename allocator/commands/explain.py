@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -119,6 +120,7 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) ->
     from allocator.allocation.cluster_families import cluster_families  # noqa: PLC0415
     from allocator.commands.bgp_facts import bgp_facts  # noqa: PLC0415
     from allocator.kube.client import NotFound  # noqa: PLC0415
+    from allocator.rules.silent_speakers import renewed  # noqa: PLC0415
 
     try:
         service = cluster.get(resource.SERVICES, name, namespace)
@@ -133,7 +135,7 @@ def _facts(cluster: Cluster, namespace: str, name: str, *, installed_in: str) ->
         announcements=_announcements(cluster, namespace, name, installed_in),
         advertisements=cluster.list(names.L2_ADVERTISEMENTS, installed_in).get("items") or (),
         nodes=cluster.list(resource.NODES).get("items") or (),
-        leases=leases,
+        leases=renewed(leases, datetime.now(UTC)),
         events=_events(cluster, service),
         families=cluster_families(cluster),
         bgp=bgp_facts(cluster, service, installed_in=installed_in, leases=leases),

@@ -15,9 +15,8 @@ from typing import Final
 
 from allocator.kube.client import ApiError
 from allocator.objects.document import Document
-from allocator.objects.names import SPEAKER_LEASE_PREFIX
 from allocator.process.logs import EventLog
-from allocator.rules.silent_speakers import silent_since
+from allocator.rules.silent_speakers import renewed, silent_since
 from allocator.rules.speaker_subnets import SpeakerSubnets, speaker_subnets
 
 log = EventLog("reporter")
@@ -68,10 +67,8 @@ class SpeakerLeases:
                 self.silent = frozenset()
 
     def _take(self, leases: list[Document]) -> None:
-        self.silent = frozenset(silent_since(leases, self._now()))
-        prefix = SPEAKER_LEASE_PREFIX
-        subnets = speaker_subnets(
-            one for one in leases if one["metadata"]["name"].removeprefix(prefix) not in self.silent
-        )
+        now = self._now()
+        self.silent = frozenset(silent_since(leases, now))
+        subnets = speaker_subnets(renewed(leases, now))
         if subnets != self.subnets:
             self.subnets = subnets

@@ -24,3 +24,10 @@ def silent_since(leases: Iterable[Document], at: datetime) -> dict[str, str]:
         and (moment := renewal(lease)) is not None
         and now - moment > timedelta(seconds=lease["spec"].get("leaseDurationSeconds") or _DURATION_SECONDS)
     }
+
+
+def renewed(leases: Iterable[Document], at: datetime) -> list[Document]:
+    """Return the Leases without those of speakers that have run out: what these say is of then."""
+    leases = list(leases)
+    silent = {f"{SPEAKER_LEASE_PREFIX}{node}" for node in silent_since(leases, at)}
+    return [lease for lease in leases if lease["metadata"]["name"] not in silent]

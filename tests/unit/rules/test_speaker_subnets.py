@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from allocator.core.addresses import Address, AddressRange
 from allocator.core.pools import Pool
 from allocator.kube.client import Object
+from allocator.kube.timestamps import write_time
 from allocator.rules.left_out import NO_SUBNET, without_subnet, without_subnets
+from allocator.rules.silent_speakers import renewed
 from allocator.rules.speaker_subnets import SpeakerSubnets, pool_subnets, speaker_subnets
 
 BASES = {4: ip_address("192.0.2.0"), 6: ip_address("2001:db8::")}
@@ -96,6 +99,17 @@ def test_who_serves_counts_and_what_cannot_be_read_does_not() -> None:
     assert found.nodes == {"a", "c", "d"}
     assert found.inside(vip) == {"a"}
     assert SpeakerSubnets().inside(vip) == frozenset()
+
+
+def test_a_lease_that_has_run_out_says_nothing() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    leases = [lease("a", "192.0.2.0/24"), lease("b", "192.0.2.0/24"), lease("c", "192.0.2.0/24")]
+    for each, ago in zip(leases, (20, 31, 0), strict=True):
+        each["spec"].update(renewTime=write_time(now - timedelta(seconds=ago)), leaseDurationSeconds=30)
+    other = {"metadata": {"name": "admitlb-reconciler"}, "spec": {"renewTime": write_time(now - timedelta(hours=1))}}
+    kept = renewed([*leases, other], now)
+    assert kept == [leases[0], leases[2], other]
+    assert speaker_subnets(kept).nodes == {"a", "c"}
 
 
 def test_where_speakers_do_not_rank_by_subnet_nobody_comes_after_others() -> None:

@@ -264,7 +264,9 @@ def asked_by_node_a(*later: Inputs) -> tuple[Mapping[Address, Question], int]:
 
 
 @pytest.mark.parametrize("name", [*OF_LIVENESS, *OF_INPUTS])
-def test_only_what_decides_who_would_hold_an_address_wakes_the_prober(name: str) -> None:
+def test_only_what_decides_who_would_hold_an_address_wakes_the_prober(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert {*OF_LIVENESS} == {each.name for each in fields(Liveness)}
     assert {*OF_INPUTS, "liveness"} == {each.name for each in fields(Inputs)}
     calm = Cluster().inputs("node-a")
@@ -276,7 +278,7 @@ def test_only_what_decides_who_would_hold_an_address_wakes_the_prober(name: str)
     assert woken == (name in DECIDES)
     # Whoever knows nothing of before asks about the same.
     fresh = Cluster()
-    fresh.inputs = lambda _: altered  # type: ignore[method-assign]
+    monkeypatch.setattr(fresh, "inputs", lambda _: altered)
     fresh.put(IP_ADDRESS_POOLS, with_status(pool(), nextAddresses=["192.0.2.1", "192.0.2.2", "192.0.2.3"]))
     assert asked == fresh.spies["node-a"].asked
 
