@@ -58,13 +58,12 @@ class AddressQuestions:
             self._next.forget_rules()
         new = self._next.snapshot(*view.rules())
         decided_by = self._decided_by if inputs is self._inputs else what_decides(inputs)
-        self._inputs = inputs
-        if new is None and decided_by == self._decided_by:
-            return
+        changed = new is not None or decided_by != self._decided_by
+        self._inputs, self._decided_by = inputs, decided_by
         before, now = self._snapshot, new or self._snapshot
-        if now is None:
+        if now is None or not changed:
             return
-        self._snapshot, self._decided_by = now, decided_by
+        self._snapshot = now
         claimed = frozenset() if before is None else before.claimed_addresses
         self._prober.ask(lambda: self._choose(now), at_once=not now.claimed_addresses <= claimed)
 
