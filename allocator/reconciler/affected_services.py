@@ -13,6 +13,7 @@ from allocator.kube.workqueue import WorkQueue
 from allocator.objects import names
 from allocator.objects.document import annotations_of, in_deletion, labels_of
 from allocator.objects.pool import ranges_of
+from allocator.reconciler.shown_addresses import ShownAddresses
 from allocator.reconciler.waiting import ANY_PIN, ANY_POOL, Interest, Waiting, freed_by
 
 Key = tuple[str, str]
@@ -21,9 +22,10 @@ Key = tuple[str, str]
 class AffectedServices:
     """Queues them: the holders of what changed, and of those that wait whoever may get what they wait for now."""
 
-    def __init__(self, cache: ClaimCache, queue: WorkQueue[Key]) -> None:
+    def __init__(self, cache: ClaimCache, queue: WorkQueue[Key], shown: ShownAddresses) -> None:
         self._cache = cache
         self._queue = queue
+        self._shown = shown
         self._waiting = Waiting(free=lambda text: cache.is_free(Address.parse(text)))
 
     def note(self, key: Key, interests: frozenset[Interest] | None, *, service: Object | None) -> None:
@@ -52,8 +54,21 @@ class AffectedServices:
                         self._queue.add((holder["namespace"], holder["name"]))
             self._try(self._waiting.freed(freed_by(change, self._cache.pools())))
         elif _rules_changed(change):
+            self._secure_shown(change)
             self._retry_waiting(change)
             self._revisit_holders(change)
+
+    def _secure_shown(self, change: Change) -> None:
+        """Queue whoever shows an address of a changed pool that nobody holds: before those that wait for one.
+
+        Nothing else may ever change of such a Service: it waits for nothing when it is of another class.
+        """
+        if change.resource is resource.NAMESPACES:
+            return
+        for address, keys in self._shown.within(ranges_of(change.new)).items():
+            claim = self._cache.claim_at(address)
+            if claim is None or not claim.in_use:
+                self._try(keys)
 
     def _revisit_holders(self, change: Change) -> None:
         """Queue the Services that a changed pool or namespace may take something from, or whose pool it becomes."""

@@ -98,7 +98,8 @@ class Controller:
             on_change=self._cache_changed,
             on_rewound=self._set_rewound,
         )
-        self._affected = AffectedServices(self._cache, self._queue)
+        self._shown = ShownAddresses()
+        self._affected = AffectedServices(self._cache, self._queue, self._shown)
         self._claims = Allocator(cluster, self._cache)
         self._events = EventRecorder(
             cluster, component="metallb-controller", repeat_after_seconds=_SAME_EVENT_AGAIN_SECONDS
@@ -110,7 +111,6 @@ class Controller:
             namespace=settings.namespace,
             require_leadership=require_leadership,
         )
-        self._shown = ShownAddresses()
         self._securing = Securing(
             self._cache,
             self._claims,

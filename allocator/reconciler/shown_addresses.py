@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
-from allocator.core.addresses import Address
+from allocator.core.addresses import Address, AddressRange
 from allocator.core.securing import age
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
@@ -45,6 +46,13 @@ class ShownAddresses:
     def showing(self, address: Address) -> list[Key]:
         """Return the Services that show the address, the oldest first."""
         return [(namespace, name) for _, namespace, name in self._ages(address)]
+
+    def within(self, ranges: Iterable[AddressRange]) -> dict[Address, list[Key]]:
+        """Return the addresses of the ranges that Services show, each with those that `showing` returns."""
+        wanted = tuple(ranges)
+        with self._lock:
+            found = [address for address in self._by_address if any(address in owned for owned in wanted)]
+        return {address: self.showing(address) for address in found}
 
     def _ages(self, address: Address) -> list[tuple[str, str, str]]:
         with self._lock:

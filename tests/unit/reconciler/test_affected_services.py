@@ -9,10 +9,11 @@ import pytest
 from allocator.allocation.cache import ClaimCache
 from allocator.kube.client import Cluster
 from allocator.kube.reflector import Change
-from allocator.kube.resource import NAMESPACES
+from allocator.kube.resource import NAMESPACES, SERVICES
 from allocator.kube.workqueue import WorkQueue
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS
 from allocator.reconciler.affected_services import AffectedServices
+from allocator.reconciler.shown_addresses import ShownAddresses
 from allocator.reconciler.waiting import ANY_PIN, ANY_POOL
 from allocator.rules.configuration import read
 
@@ -40,7 +41,8 @@ class Site:
         self.queue: WorkQueue[Key] = WorkQueue()
         # Never started, so nothing is asked of the API server.
         self.cache = ClaimCache(cast(Cluster, None), namespace="metallb-system", on_change=self._changed)
-        self.affected = AffectedServices(self.cache, self.queue)
+        self.shown = ShownAddresses()
+        self.affected = AffectedServices(self.cache, self.queue, self.shown)
         self.change_pool(None, pool("lan", "192.0.2.0/28"))
         for number in range(WAITING):
             service = {"metadata": {"creationTimestamp": f"2026-01-01T00:00:00.{number:04}Z"}}
@@ -151,3 +153,31 @@ def test_a_namespace_that_changes_has_its_own_services_looked_at(site: Site) -> 
     change = Change(NAMESPACES, ("", "prod"), namespace({}), namespace({"tier": "front"}), "9")
     site.affected.changed(change)
     assert site.looked_at() == [("prod", "web")]
+
+
+class TestWhatServicesShow:
+    """Written by another load balancer before the pool that contains it came."""
+
+    def show(self, site: Site, name: str, address: str) -> None:
+        metadata = {"namespace": "prod", "name": name, "creationTimestamp": "2026-02-02T00:00:00Z"}
+        document = {"metadata": metadata, "status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
+        site.shown.note(Change(SERVICES, ("prod", name), None, document, "9"))
+
+    def test_it_is_secured_before_those_that_wait_are_tried(self, site: Site) -> None:
+        self.show(site, "elsewhere", "198.51.100.4")
+        self.show(site, "of-another-class", "203.0.113.4")
+        looked_at = site.change_pool(None, pool("new", "203.0.113.0/29"))
+        assert looked_at[0] == ("prod", "of-another-class")
+        assert len(looked_at) == WAITING + 1
+
+    def test_it_is_secured_when_a_pool_is_widened(self, site: Site) -> None:
+        self.show(site, "of-another-class", "192.0.2.20")
+        looked_at = site.change_pool(pool("lan", "192.0.2.0/28"), pool("lan", "192.0.2.0/27", 2))
+        assert looked_at[0] == ("prod", "of-another-class")
+
+    def test_whoever_shows_what_is_held_is_not_looked_at_before_the_others(self, site: Site) -> None:
+        site.change_claim(None, claim(1))
+        self.show(site, "web", "192.0.2.7")
+        looked_at = site.change_pool(pool("lan", "192.0.2.0/28"), pool("lan", "192.0.2.0/27", 2))
+        assert looked_at[-1] == ("prod", "web")
+        assert len(looked_at) == WAITING + 1
