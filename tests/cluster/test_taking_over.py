@@ -110,17 +110,18 @@ def test_a_service_goes_with_its_address_once_the_finalizer_is_removed(admitlb: 
 
 def test_with_the_finalizer_it_stays_and_keeps_its_address(admitlb: Reconciling) -> None:
     cluster = admitlb.cluster
-    create(cluster, [kube_vip("staying", "203.0.113.77")])
-    wait_until(lambda: admitlb.held("203.0.113.77"), 10, "its address is claimed")
+    # The last of the pool: the newcomer has one of the first that were free.
+    create(cluster, [kube_vip("staying", "203.0.113.79")])
+    wait_until(lambda: admitlb.held("203.0.113.79"), 10, "its address is claimed")
     cluster.delete(SERVICES, "staying", "default")
-    cluster.create(SERVICES, service("next", loadBalancerIP="203.0.113.77"), "default")
+    cluster.create(SERVICES, service("next", loadBalancerIP="203.0.113.79"), "default")
     wait_until(
         lambda: "staying" in admitlb.event("next", "AllocationFailed"), 10, "the address is refused to another"
     )
     assert stored(cluster, "staying")["metadata"]["deletionTimestamp"]
     patch = {"metadata": {"finalizers": None}}
     cluster.patch(SERVICES, "staying", patch, "default")
-    wait_until(lambda: ingress(stored(cluster, "next")) == ["203.0.113.77"], 10, "the address is handed on")
+    wait_until(lambda: ingress(stored(cluster, "next")) == ["203.0.113.79"], 10, "the address is handed on")
 
 
 def has_cleanup(document: Object) -> bool:
