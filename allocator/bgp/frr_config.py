@@ -157,7 +157,9 @@ def numbers(present: Config, marks: Iterable[str]) -> dict[str, int]:
     taken: set[int] = set()
     for key, line in sorted(present.lines.items(), key=lambda item: item[0]):
         if key[0] == "route-map" and key[1].startswith(CLASS_PREFIX) and key[3:] == ("set tag",):
-            number = int(str(line).split()[-1])
+            # FRR has `set tag untagged` as well, which nobody here writes.
+            tag = str(line).split()[-1]
+            number = int(tag) if tag.isdecimal() else _LAST_SEQUENCE
             if number not in taken and number < _LAST_SEQUENCE:
                 numbered.setdefault(mark_of(key[1]), number)
             taken.add(number)

@@ -7,6 +7,7 @@ here would write are passed over and left alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from allocator.bgp import communities
 from allocator.bgp.frr_config import CLASS_PREFIX, DENY_IN, OUT_PREFIX, Config, Key, Line
@@ -78,7 +79,9 @@ def read(*texts: str) -> Config:
     for text in texts:
         reader = _Reader(config)
         for line in _lines(text):
-            reader.take(line)
+            # Of other releases, or written by hand in a form that is not known: one such line is to stop nothing.
+            with suppress(IndexError, ValueError):
+                reader.take(line)
     return config
 
 
@@ -139,7 +142,7 @@ class _Reader:
             words = rest.split()
             if words[0] == "activate":
                 self._config.lines[*there, "activate"] = rest
-            elif words[0] == "route-map":
+            elif words[0] == "route-map" and words[2:] in (["in"], ["out"]):
                 self._config.lines[*there, f"route-map {words[2]}"] = rest
             return
         for start, setting in _NEIGHBOR_SETTINGS:

@@ -214,6 +214,26 @@ def printed(config: Config) -> str:
     return "\n".join(" ".join(map(by_libc, line.split(" "))) for line in text)
 
 
+@given(st.data())
+@settings(max_examples=100)
+def test_a_line_in_an_unknown_form_costs_no_other(data: st.DataObject) -> None:
+    prefixes = {prefix_of(ADDRESS, 32): PLAIN}
+    wanted = desired(replace(PEER, password=Password("secret"), ttl_security_hops=1), prefixes=prefixes)
+    whole = printed(render(wanted))
+    lines = whole.split("\n")
+    indented = [number for number, line in enumerate(lines) if line.startswith(" ") and "address-family" not in line]
+    number = data.draw(st.sampled_from(indented))
+    start = len(lines[number]) - len(lines[number].lstrip())
+    words = lines[number].split()
+    kept = words[: data.draw(st.integers(1, len(words)))]
+    more = data.draw(st.lists(st.sampled_from(["x", "route-map", "in", "::"]), max_size=2))
+    lines.insert(number + data.draw(st.integers(0, 1)), " " * start + " ".join(kept + more))
+    found, expected = read("\n".join(lines)), read(whole)
+    assert expected.lines.keys() <= found.lines.keys()
+    assert expected.networks.keys() <= found.networks.keys()
+    assert all(command.daemon in Daemon for command in changes(found, render(wanted, found)))
+
+
 def by_libc(word: str) -> str:
     address, slash, length = word.partition("/")
     try:
