@@ -36,7 +36,9 @@ class Refusals:
             self._networks[command.network] = wanted.networks.get(command.network), rejected
             return None
         thing = thing_of(command.key)
-        if not before.under(*thing) and wanted.under(*thing):
+        # A router with another ASN was there before, and is created all the same.
+        creates = not before.under(*thing) or (command.key == thing and not command.below)
+        if creates and wanted.under(*thing):
             self._things[thing] = wanted.under(*thing), rejected
             return thing
         self._lines[command.key] = wanted.lines.get(command.key), rejected
@@ -57,12 +59,15 @@ class Refusals:
             else:
                 del self._things[thing]
         for key, (line, _) in list(self._lines.items()):
-            if wanted.lines.get(key) == line and wanted.under(*thing_of(key)):
+            if line is not None and wanted.lines.get(key) == line and key == thing_of(key):
+                # Without its first line nothing of it can be sent.
+                wanted.leave(present, key)
+            elif wanted.lines.get(key) == line and wanted.under(*thing_of(key)):
                 follow(wanted.lines, key, present.lines)
             else:
                 del self._lines[key]
         for network, (name, _) in list(self._networks.items()):
-            if wanted.networks.get(network) == name:
+            if wanted.networks.get(network) == name and ("router", network[0]) in wanted.lines:
                 follow(wanted.networks, network, present.networks)
             else:
                 del self._networks[network]

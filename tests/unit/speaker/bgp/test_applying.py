@@ -147,6 +147,21 @@ def test_prefixes_go_out_once_a_refused_router_reads_otherwise(daemons: VtyDaemo
     assert any(f"network {PREFIX} route-map" in each for each in daemons.commands)
 
 
+def test_router_that_is_refused_with_another_asn_costs_no_more_than_itself(daemons: VtyDaemons, node: Node) -> None:
+    red = replace(SPINE, vrf="red")
+    node.want(TOR, red)
+    daemons.refused.add("router bgp 64500")
+    node.rendering.update(
+        Difference({"tor": replace(TOR, my_asn=64500), "spine": red}, {}, {PREFIX: PLAIN}),
+    )
+    node.applying.apply()
+    node.applying.apply()
+    assert [each.command for each in node.reports.snapshot(Snapshot(node="node-1")).rejected] == ["router bgp 64500"]
+    assert sum(f"network {PREFIX} route-map" in each for each in daemons.commands) == 1
+    assert node.want(TOR, red).rejected == ()
+    assert sum(f"network {PREFIX} route-map" in each for each in daemons.commands) == 2
+
+
 @pytest.mark.parametrize(
     ("passwords", "says"),
     [

@@ -65,6 +65,15 @@ def test_refused_network_costs_itself_only() -> None:
     assert left_out(refusals, moved, present).networks == moved.networks
 
 
+def test_refused_removal_of_a_network_does_not_outlive_its_router() -> None:
+    present = Config({**ROUTER}, {("", PREFIX): "adv-a"})
+    refusals = Refusals()
+    refusals.refuse(network(Config({**ROUTER}), ("", PREFIX), "refused"), Config({**ROUTER}), present, SAID)
+    assert left_out(refusals, Config({**ROUTER}), present).networks == present.networks
+    assert not left_out(refusals, Config(), present).networks
+    assert not refusals
+
+
 def test_another_daemon_has_refused_nothing() -> None:
     present, wanted = Config({**ROUTER}), Config({**ROUTER, **SESSION}, {("", PREFIX): "adv-a"})
     refusals = Refusals()
