@@ -44,8 +44,12 @@ servers their deadlines."""
 SHARING = {
     "lasting_installation": (
         "tests/cluster/test_assignment.py",
+        "tests/cluster/test_bgp_kinds.py",
+        "tests/cluster/test_doctor.py",
+        "tests/cluster/test_examples.py",
         "tests/cluster/test_explain.py",
         "tests/cluster/test_pitfalls.py",
+        "tests/cluster/test_plan_against_cluster.py",
         "tests/cluster/test_plan_agrees.py",
         "tests/cluster/test_pool_changes.py",
         "tests/cluster/test_pool_renames.py",

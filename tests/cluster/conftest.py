@@ -104,6 +104,7 @@ def lasting_installation(
 def installed(lasting_installation: Lasting[Installation]) -> Installation:
     """AdmitLB with nothing held and no pools, for files that leave both webhooks and both reconcilers running."""
     installation = lasting_installation.running()
+    installation.start_again()
     installation.clean()
     for event in installation.cluster.list(EVENTS, "default")["items"]:
         installation.cluster.delete(EVENTS, event["metadata"]["name"], "default")

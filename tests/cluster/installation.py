@@ -13,7 +13,17 @@ from typing import Any
 
 from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound
 from allocator.kube.resource import NAMESPACES, SECRETS, SERVICES
-from allocator.objects.names import DEFAULT_NAMESPACE, IP_ADDRESS_POOLS, IP_ALLOCATIONS, WEBHOOK_CERTIFICATE_SECRET
+from allocator.objects.names import (
+    BFD_PROFILES,
+    BGP_ADVERTISEMENTS,
+    BGP_PEERS,
+    COMMUNITIES,
+    DEFAULT_NAMESPACE,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    L2_ADVERTISEMENTS,
+    WEBHOOK_CERTIFICATE_SECRET,
+)
 from tests.cluster.webhook_replica import Replica, path_to, route_webhook_service, wait_endpoints
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import Process
@@ -21,6 +31,8 @@ from tests.lab.waiting import wait_until
 
 OVERLAY = Path(__file__).parents[2] / "kustomize" / "overlays" / "default"
 TENTATIVE_AGE_SECONDS = 4
+BESIDE_POOLS = (L2_ADVERTISEMENTS, BGP_ADVERTISEMENTS, BGP_PEERS, BFD_PROFILES, COMMUNITIES)
+"""What people write beside pools and Services, users first."""
 
 Object = dict[str, Any]
 
@@ -40,7 +52,7 @@ class Installation:
         self.cluster: Cluster = control_plane.cluster()
         control_plane.kubectl("apply", "-k", str(OVERLAY))
         route_webhook_service(control_plane)
-        self._directory = directory
+        self.directory = directory
         self._tentative_age_seconds = tentative_age_seconds
         self._ports = (first_port, first_port + 10)
         self.webhooks = [Replica(control_plane, directory, name=f"webhook-{port}", port=port) for port in self._ports]
@@ -61,7 +73,7 @@ class Installation:
             f"--monitor-port={self._ports[0] + 5 + number}",
             f"--tentative-age-seconds={self._tentative_age_seconds}",
         ]
-        return Process(argv, name=f"reconciler-{number}", log=self._directory / f"reconciler-{number}.log")
+        return Process(argv, name=f"reconciler-{number}", log=self.directory / f"reconciler-{number}.log")
 
     def _admits(self) -> bool:
         try:
@@ -78,6 +90,15 @@ class Installation:
     def restart_reconciler(self, number: int) -> None:
         """Bring a killed reconciler back."""
         self.reconcilers[number] = self._reconciler(number)
+
+    def start_again(self) -> None:
+        """Start what has ended, as a kubelet does: a reconciler ends when it cannot renew its Lease in time."""
+        for number, process in enumerate(self.reconcilers):
+            if not process.alive:
+                self.restart_reconciler(number)
+        for number, replica in enumerate(self.webhooks):
+            if not replica.process.alive:
+                self.restart_webhook(number)
 
     def wait_led(self) -> None:
         """Wait until a reconciler that runs now holds the lease and works."""
@@ -133,10 +154,24 @@ class Installation:
         wait_until(lambda: not self.claims(), 60, "every claim is gone after its Service")
 
     def clean(self) -> None:
-        """Release everything and delete every pool."""
-        self.release_all()
+        """Delete every load balancer Service, whatever people wrote for AdmitLB, and what still cools."""
+        for document in self.cluster.list(SERVICES)["items"]:
+            if document["spec"]["type"] == "LoadBalancer":
+                remove(self.cluster, document["metadata"]["namespace"], document["metadata"]["name"])
+        for kind in BESIDE_POOLS:
+            for document in self.cluster.list(kind, DEFAULT_NAMESPACE)["items"]:
+                self.cluster.delete(kind, document["metadata"]["name"], DEFAULT_NAMESPACE)
+        wait_until(self._without_claims, 60, "every claim is gone after its Service")
         # Admission knows of a release a moment after it, and until then protects the pool.
         wait_until(self._without_pools, 10, "every pool is deleted")
+
+    def _without_claims(self) -> bool:
+        claims = self.cluster.list(IP_ALLOCATIONS)["items"]
+        for claim in claims:
+            if claim["spec"]["state"] == "Cooling":
+                with suppress(NotFound):
+                    self.cluster.delete(IP_ALLOCATIONS, claim["metadata"]["name"])
+        return not claims
 
     def _without_pools(self) -> bool:
         for document in self.cluster.list(IP_ADDRESS_POOLS, DEFAULT_NAMESPACE)["items"]:
@@ -155,7 +190,7 @@ class Installation:
 
     def log_of(self, name: str) -> str:
         """Return what a component has logged so far."""
-        return (self._directory / f"{name}.log").read_text()
+        return (self.directory / f"{name}.log").read_text()
 
     def service(self, namespace: str, name: str) -> Object:
         """Return a Service as stored."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,10 @@ from allocator.kube.resource import MUTATING_WEBHOOKS, SERVICES
 from allocator.objects.names import (
     BGP_PEERS,
     DEFAULT_NAMESPACE,
-    IP_ADDRESS_POOLS,
     L2_ADVERTISEMENTS,
     WEBHOOK_CONFIGURATION,
 )
 from tests.cluster.installation import Installation, ingress, pool, service
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 from tests.unit.commands import manifests
 
@@ -33,16 +29,13 @@ Object = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Webhooks and reconcilers on a control plane of this module's own, a pool and a Service."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("doctor")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19743)
-        installation.cluster.create(IP_ADDRESS_POOLS, pool("lan", "192.0.2.10-192.0.2.13"), DEFAULT_NAMESPACE)
-        installation.cluster.create(L2_ADVERTISEMENTS, manifests.advertisement("all"), DEFAULT_NAMESPACE)
-        installation.cluster.create(SERVICES, service("web"), "default")
-        installation.wait_assigned("default", "web")
-        yield installation
-        installation.stop()
+def admitlb(installed: Installation) -> Installation:
+    """Webhooks and reconcilers, a pool and a Service."""
+    installed.add_pool(pool("lan", "192.0.2.10-192.0.2.13"))
+    installed.cluster.create(L2_ADVERTISEMENTS, manifests.advertisement("all"), DEFAULT_NAMESPACE)
+    installed.cluster.create(SERVICES, service("web"), "default")
+    installed.wait_assigned("default", "web")
+    return installed
 
 
 def doctor(admitlb: Installation, *words: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:

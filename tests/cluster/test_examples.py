@@ -8,20 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.installation import Installation, ingress
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 from tests.unit.reference.examples import EXAMPLES, POOL, gives
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own, with the pool that the examples share."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("examples")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19983)
-        control_plane.kubectl("apply", "-f", str(POOL))
-        yield installation
-        installation.stop()
+def admitlb(installed: Installation) -> Iterator[Installation]:
+    """AdmitLB with the pool that the examples share."""
+    kubectl = installed.control_plane.kubectl
+    kubectl("apply", "-f", str(POOL))
+    yield installed
+    installed.clean()
+    kubectl("delete", "--ignore-not-found", *(word for path in EXAMPLES for word in ("-f", str(path))))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

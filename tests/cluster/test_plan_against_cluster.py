@@ -21,8 +21,6 @@ import yaml
 from allocator.kube.resource import SERVICES
 from allocator.objects.names import DEFAULT_NAMESPACE
 from tests.cluster.installation import Installation, ingress
-from tests.lab.binaries import find
-from tests.lab.control_plane import ControlPlane
 from tests.lab.waiting import wait_until
 from tests.unit.commands import manifests
 
@@ -41,18 +39,18 @@ Object = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def admitlb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """AdmitLB on a control plane of this module's own, with DOCUMENTS applied as kubectl does."""
-    with ControlPlane(find(), tmp_path_factory.mktemp("plan")) as control_plane:
-        installation = Installation(control_plane, tmp_path_factory.mktemp("logs"), first_port=19843)
-        for block in blocks("## Rights"):
-            control_plane.kubectl("apply", "-f", "-", stdin=block)
-        for document in DOCUMENTS:
-            control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(document))
-        for name in ("web", "cart"):
-            installation.wait_assigned("default", name)
-        yield installation
-        installation.stop()
+def admitlb(installed: Installation) -> Iterator[Installation]:
+    """AdmitLB with DOCUMENTS applied as kubectl does."""
+    kubectl = installed.control_plane.kubectl
+    for block in blocks("## Rights"):
+        kubectl("apply", "-f", "-", stdin=block)
+    for document in DOCUMENTS:
+        kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    for name in ("web", "cart"):
+        installed.wait_assigned("default", name)
+    yield installed
+    for block in blocks("## Rights"):
+        kubectl("delete", "-f", "-", stdin=block)
 
 
 @pytest.fixture(scope="module")
