@@ -144,6 +144,11 @@ class BgpAnnouncer(Background):
         with self._lock:
             return self._decision.state.wanted
 
+    def lags(self) -> Mapping[str, float]:
+        """Return for how many seconds sessions have had other prefixes than they are to have; those alone that do."""
+        with self._lock:
+            return self._decision.lags()
+
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         """Ask a daemon a `show` command, in turn with the changes."""
         return self._driver.ask(daemon, command)

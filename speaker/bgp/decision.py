@@ -103,6 +103,10 @@ class Decision:
         """Return whether bgpd has had sessions otherwise than they are to be, and for too long; once for each."""
         return self.readiness.begun and self._discrepancies.look(self.state.wanted, self.frr.states)
 
+    def lags(self) -> Mapping[str, float]:
+        """Return for how many seconds sessions have had other prefixes than they are to have; those alone that do."""
+        return self._discrepancies.lags()
+
     def look_at_peers(self) -> None:
         """See with which peers other programs of this node have a session; changes nothing of the desired state."""
         self.peers_in_use.watch(self.state.peers, self.frr.states)

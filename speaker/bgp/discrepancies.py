@@ -21,12 +21,14 @@ Difference = int | None
 class Discrepancies:
     """Finds each once, as some stay whatever else changes: a prefix that FRR refuses, a family without the router.
 
-    Belongs to one thread.
+    Not locked: its owner serialises access.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: dict[str, tuple[Difference, float]] = {}
+        self._behind: dict[str, float] = {}
+        """Since when each has been otherwise, however."""
         self._reported: dict[str, Difference] = {}
 
     def look(self, wanted: Mapping[str, int], states: Mapping[str, SessionState]) -> bool:
@@ -44,6 +46,7 @@ class Discrepancies:
             name: before[name] if name in before and before[name][0] == difference else (difference, now)
             for name, difference in found.items()
         }
+        self._behind = {name: self._behind.get(name, now) for name in found}
         self._reported = {name: difference for name, difference in self._reported.items() if name in found}
         lasting = {
             name: difference
@@ -52,3 +55,8 @@ class Discrepancies:
         }
         self._reported |= lasting
         return bool(lasting)
+
+    def lags(self) -> dict[str, float]:
+        """Return for how many seconds each session that was otherwise at the last look has been, however."""
+        now = self._clock()
+        return {name: now - began for name, began in self._behind.items()}

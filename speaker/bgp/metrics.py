@@ -161,6 +161,11 @@ class BgpMetrics(Collector):
             }
             yield family(f"metallb_bgp_{name}", text, counts, "unknown")
         yield family("admitlb_bgp_wanted_prefixes", "Prefixes that the peer is to have", wanted)
+        yield family(
+            "admitlb_bgp_route_lag_seconds",
+            "For how long a session that is up has been sent other prefixes than wanted, or FRR does not have it",
+            self._reader.lags(),
+        )
         yield family("admitlb_bgp_session_drops_total", "How often FRR says the session has ended", drops, "unknown")
 
     def _note_resets(self, resets: Iterable[Reset]) -> None:

@@ -159,6 +159,13 @@ class BgpReader(Protocol):
         """Return how many prefixes each session is to carry; costs as much as the classes of prefixes."""
         ...
 
+    def lags(self) -> Mapping[str, float]:
+        """Return for how many seconds sessions have had other prefixes than they are to have; those alone that do.
+
+        Of those that are up, or that bgpd does not have; as read every two seconds.
+        """
+        ...
+
     def ask(self, daemon: Daemon, command: str) -> Future[Reply]:
         """Ask a daemon a `show` command, in turn with the changes; the future may raise VtyError (an OSError).
 

@@ -46,6 +46,7 @@ class SaidByBgp:
     announced: dict[Prefix, RouteClass] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
     """JSON by `show` command; a daemon that is asked anything else does not answer."""
+    behind: dict[str, float] = field(default_factory=dict)
 
     def snapshot(self) -> Snapshot:
         return self.now
@@ -55,6 +56,9 @@ class SaidByBgp:
 
     def services(self) -> tuple[str, ...]:
         return tuple(self.routes)
+
+    def lags(self) -> Mapping[str, float]:
+        return self.behind
 
     def wanted(self) -> Mapping[str, int]:
         return {

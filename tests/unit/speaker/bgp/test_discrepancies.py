@@ -64,3 +64,16 @@ def test_session_that_nobody_wants_is_none() -> None:
     looking = Discrepancies(clock=lambda: now)
     for now in (0.0, LATER):  # noqa: B007
         assert not looking.look({}, {"tor": UP[1]})
+
+
+def test_a_session_lags_from_the_first_difference_until_there_is_none() -> None:
+    now = 0.0
+    looking = Discrepancies(clock=lambda: now)
+    seen = []
+    states = (UP[2], UP[1], UP[0], UP[2], None, DOWN, UP[1])
+    for state in states:
+        looking.look({"tor": 2}, {"tor": state} if state is not None else {})
+        now += 1
+        seen.append(looking.lags().get("tor"))
+        now += 1
+    assert seen == [None, 1, 3, None, 1, None, 1]

@@ -139,6 +139,14 @@ def test_bfdd_is_not_asked_where_no_session_has_bfd() -> None:
     assert Scraped(SaidByBgp(snapshot(TOR), answers=answers))["metallb_bfd_session_up"] == {}
 
 
+def test_how_long_a_session_lags_behind_is_its_own() -> None:
+    scraped = Scraped(SaidByBgp(snapshot()))
+    scraped.see(snapshot(TOR, SIX))
+    assert not scraped["admitlb_bgp_route_lag_seconds"]
+    scraped.reader.behind = {SIX.name: 2.5}
+    assert scraped["admitlb_bgp_route_lag_seconds"] == {(f"{SIX.id}:179", "default"): 2.5}
+
+
 def test_wanted_prefixes_are_those_of_the_session() -> None:
     announced = {
         prefix("198.51.100.1/32"): told(),
