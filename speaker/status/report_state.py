@@ -15,10 +15,10 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change, Key
 from allocator.kube.timestamps import write_time
-from speaker.election.election import rank
 from speaker.status.allocation_status import Told
 from speaker.status.backlog import Backlog
 from speaker.status.facts import Announced, Fact, Subject, Unannounced
+from speaker.status.predecessors import Predecessors
 from speaker.status.reported_address import ReportedAddress
 from speaker.status.service_l2_status import Announcement, Step, StoredStatuses, steps
 from speaker.status.statement import Contested, Statement
@@ -72,6 +72,7 @@ class ReportState:
         self._stored = StoredStatuses()
         self._left: dict[Key, set[str]] = {}
         self._heard: frozenset[str] = frozenset({node})
+        self._predecessors = Predecessors(node=node)
         self._reporting = False
 
     def report(self, changed: Mapping[Subject, Fact | None], *, heard: AbstractSet[str]) -> None:
@@ -82,6 +83,7 @@ class ReportState:
                 self._take(subject, fact, now)
             if heard != self._heard:
                 self._heard = frozenset(heard)
+                self._predecessors.hear(self._heard)
                 self._backlog.put(Item(Order.HEARD, None), after_seconds=OTHERS_SECONDS)
             if not self._reporting:
                 self._reporting = True
@@ -115,20 +117,19 @@ class ReportState:
                 entry.told = None
                 self._backlog.put(Item(Order.ADDRESS, address))
 
-    def doubt_what_nobody_announces(self) -> None:
-        """Look at every address that this node does not announce: it may be the one to speak for all now."""
+    def doubt_what_was_left(self) -> None:
+        """Look at every address left to a node that is not heard any more: this one may speak for all now."""
         with self._lock:
-            entries = list(self._addresses.items())
+            left = self._predecessors.take_left()
         # Whatever changes meanwhile is put by whoever changes it.
-        for address, entry in entries:
-            if not entry.announced:
-                self._backlog.put(Item(Order.ADDRESS, address))
+        for address in left:
+            self._backlog.put(Item(Order.ADDRESS, address))
 
     def address_report(self, address: Address) -> AddressReport | None:
         """Return what to report of the address; None where there is nothing. Whatever comes of it may be reported."""
         with self._lock:
             entry = self._addresses.get(address)
-            if entry is None or not entry.is_to_tell(speaks_for_all=lambda: self._speaks_for_all(address)):
+            if entry is None or not entry.is_to_tell(speaks_for_all=lambda: self._predecessors.is_first(address)):
                 return None
             entry.named = entry.named or entry.announced
             return AddressReport(
@@ -145,7 +146,7 @@ class ReportState:
         with self._lock:
             report.entry.note_told(report.say, edits=report.edits)
             if report.entry.over and self._addresses.get(address) is report.entry:
-                del self._addresses[address]
+                self._drop(address)
             if told.replaced in ("", self._node) or told.replaced in self._heard:
                 return
             for service in report.entry.facts:
@@ -184,7 +185,7 @@ class ReportState:
         entry = self._entry(address)
         entry.take(service, fact, now=now)
         if entry.over:
-            del self._addresses[address]
+            self._drop(address)
         else:
             delay = SETTLE_SECONDS if entry.own else OTHERS_SECONDS
             self._backlog.put(Item(Order.ADDRESS, address), after_seconds=delay)
@@ -204,8 +205,9 @@ class ReportState:
             entry = self._addresses[address] = ReportedAddress(node=self._node)
         return entry
 
-    def _speaks_for_all(self, address: Address) -> bool:
-        return rank(address=address, candidates=self._heard)[0] == self._node
+    def _drop(self, address: Address) -> None:
+        del self._addresses[address]
+        self._predecessors.forget(address)
 
 
 def _delay(before: Announcement | None, after: Announcement | None) -> float:

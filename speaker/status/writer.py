@@ -114,7 +114,7 @@ class StatusWriter:
     def _look_at(self, item: Item) -> None:
         match item.what:
             case None:
-                self._state.doubt_what_nobody_announces()
+                self._state.doubt_what_was_left()
             case Address() as address:
                 # Looked at once more after the turn, which may be long in coming.
                 if self._state.address_report(address) is not None and self._turn():

@@ -67,7 +67,7 @@ def test_of_what_all_nodes_know_one_reports_and_another_once_that_one_is_not_hea
     for name in others:
         nodes[name].report({}, *others)
         assert nodes[name].due(OTHERS_SECONDS) == [Item(Order.HEARD, None)]
-        nodes[name].state.doubt_what_nobody_announces()
+        nodes[name].state.doubt_what_was_left()
         assert nodes[name].due(0.0) == [Item(Order.ADDRESS, WEB.address)]
     assert len(reporting(*others)) == 1
 
