@@ -101,7 +101,7 @@ class EligibilityIndex:
     def put_node(self, name: str, node: Node | None) -> None:
         """A node is another than before, or gone."""
         before = self.nodes.get(name)
-        if node is None or before is None or (before.labels, before.ruled_out) != (node.labels, node.ruled_out):
+        if node is None or before is None or self._is_left_out_otherwise(before, node):
             self._left_out.clear()
             self.left_out_changed = True
         if node is None:
@@ -120,18 +120,30 @@ class EligibilityIndex:
 
     def put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
         """An advertisement is another than before, or gone; which addresses it covers is the caller's concern."""
-        self._left_out.clear()
-        self.left_out_changed = True
+        before = self.advertisements.get(name)
         if advertisement is None:
             self.advertisements.pop(name, None)
         else:
             self.advertisements[name] = advertisement
+        selects_others = (
+            before is None or advertisement is None or before.node_selectors != advertisement.node_selectors
+        )
+        if selects_others and any(name in names for names in self._everywhere):
+            self._left_out.clear()
+            self.left_out_changed = True
         for names, everywhere in self._everywhere.items():
             if name in names:
-                before, nodes = everywhere.nodes, self._judge(names, self.nodes.values())
-                changed = {each for each in before.keys() | nodes.keys() if before.get(each) != nodes.get(each)}
+                had, nodes = everywhere.nodes, self._judge(names, self.nodes.values())
+                changed = {each for each in had.keys() | nodes.keys() if had.get(each) != nodes.get(each)}
                 if changed:
                     self._replace(names, everywhere, nodes, changed)
+
+    def _is_left_out_otherwise(self, before: Node, node: Node) -> bool:
+        """Return whether a node is left out of any of them for another reason than before, or no longer."""
+        if (before.labels, before.ruled_out) == (node.labels, node.ruled_out):
+            return False
+        selectors = [[each.node_selectors for each in self._named(names)] for names in self._everywhere]
+        return any(left_out([before], each) != left_out([node], each) for each in selectors)
 
     def nobody(self, used: EligibleNodes) -> Nobody | None:
         """Say why there are no such nodes; None where there are."""

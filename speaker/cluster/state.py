@@ -10,7 +10,7 @@ advertisements apply (`EligibleNodes`), so that
 - a change of a node touches one entry in each EligibleNodes;
 - a change of a pool touches the addresses in it or given from it, before or after;
 - a change of an advertisement's nodes, interfaces or preferences touches the EligibleNodes that it is part of; of
-  what it selects, all addresses;
+  what it selects the addresses of the pools selected before or after, as its creation and deletion do;
 - a Lease touches what is known of its own node.
 """
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from allocator.core.addresses import Address
-from allocator.core.pool_selection import Origin, origin_of
+from allocator.core.pool_selection import Origin, PoolSelection, origin_of
 from allocator.core.pools import Pool
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
@@ -245,11 +245,7 @@ class View:
         if before is pool is None:
             return
         self._covering.clear()
-        self._dirty.update(dict.fromkeys(self._given_from.get(name, ())))
-        for version in (before, pool):
-            for owned in version.ranges if version is not None else ():
-                for address in self._assigned.within(owned):
-                    self._dirty.update(dict.fromkeys(self._users[address]))
+        self._doubt_pool(name, before, pool)
 
     def _put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
         before = self._index.advertisements.get(name)
@@ -259,7 +255,29 @@ class View:
         self._covering.clear()
         self._index.put_advertisement(name, advertisement)
         if before is None or advertisement is None or _selection(before) != _selection(advertisement):
+            for version in (before, advertisement):
+                if version is not None:
+                    self._doubt_selected(version.pools)
+
+    def _doubt_selected(self, selection: PoolSelection) -> None:
+        """Look again at the Services with an address of a pool that is selected, or was given from it."""
+        if selection.everything:
             self._dirty.update(dict.fromkeys(self._services))
+            return
+        # Of a pool that is gone its name is left.
+        for name in selection.names - self._pools.keys():
+            self._doubt_pool(name)
+        for pool in self._pools.values():
+            if selection.covers(pool):
+                self._doubt_pool(pool.name, pool)
+
+    def _doubt_pool(self, name: str, *versions: Pool | None) -> None:
+        """Look again at the Services with an address given from the pool, or in it in one of its versions."""
+        self._dirty.update(self._given_from.get(name, {}))
+        for version in versions:
+            for owned in version.ranges if version is not None else ():
+                for address in self._assigned.within(owned):
+                    self._dirty.update(dict.fromkeys(self._users[address]))
 
     def _put_move(self, claim: str, node: str) -> None:
         address = address_of(claim)

@@ -14,7 +14,13 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, NODES, SERVICES, Resource
-from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS, MOVE_TO_NODE_ANNOTATION
+from allocator.objects.names import (
+    FROM_POOL_ANNOTATION,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    L2_ADVERTISEMENTS,
+    MOVE_TO_NODE_ANNOTATION,
+)
 from speaker.cluster.state import View
 from speaker.election.groups import GroupChanges, Groups
 from speaker.election.holder import Holder
@@ -64,7 +70,12 @@ def found(view: View, groups: Groups) -> object:
         ),
         key=lambda each: each[0],
     )
-    return of_services, of_groups, view.peers(), view.hosts(), view.staying()
+    left_out = {
+        (name, each.address): view.left_out(("default", name), each.address)
+        for name in ("web", "api", "db")
+        for each in view.addresses_of(("default", name))
+    }
+    return of_services, left_out, of_groups, view.peers(), view.hosts(), view.staying()
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -94,12 +105,16 @@ class AnyOrder(RuleBasedStateMachine):
         addresses=st.lists(addresses, max_size=2, unique=True),
         local=st.booleans(),
         port=st.sampled_from(["http", "dns"]),
+        given_from=st.sampled_from(["", "pool", "more", "gone"]),
     )
-    def put_service(self, name: str, addresses: list[str], *, local: bool, port: str) -> None:
+    def put_service(self, name: str, addresses: list[str], *, local: bool, port: str, given_from: str) -> None:
         policy = "Local" if local else "Cluster"
         ports = [{"name": port, "port": 80}]
         labels = {"app": name}
-        self._put(SERVICES, service(*addresses, name=name, labels=labels, ports=ports, externalTrafficPolicy=policy))
+        stored = service(*addresses, name=name, labels=labels, ports=ports, externalTrafficPolicy=policy)
+        if given_from:
+            stored["metadata"]["annotations"] = {FROM_POOL_ANNOTATION: given_from}
+        self._put(SERVICES, stored)
 
     @rule(address=addresses, to=st.one_of(st.none(), nodes))
     def request_move(self, address: str, to: str | None) -> None:
@@ -122,13 +137,15 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(["pool", "more"]),
         ranges=st.sets(st.sampled_from(["10.0.0.0/31", "10.0.0.0/8"]), min_size=1),
+        rack=racks,
     )
-    def put_pool(self, name: str, ranges: set[str]) -> None:
-        self._put(IP_ADDRESS_POOLS, pool(name, addresses=sorted(ranges)))
+    def put_pool(self, name: str, ranges: set[str], rack: str) -> None:
+        self._put(IP_ADDRESS_POOLS, pool(name, addresses=sorted(ranges), rack=rack))
 
     @rule(
         name=st.sampled_from(["l2", "more"]),
-        of=st.sampled_from([[], ["pool"], ["more"]]),
+        of=st.sampled_from([[], ["pool"], ["more"], ["gone"]]),
+        of_rack=st.one_of(st.none(), racks),
         rack=st.one_of(st.none(), racks),
         preferred=st.one_of(st.none(), racks),
         app=st.one_of(st.none(), services),
@@ -138,6 +155,7 @@ class AnyOrder(RuleBasedStateMachine):
         self,
         name: str,
         of: list[str],
+        of_rack: str | None,
         rack: str | None,
         preferred: str | None,
         app: str | None,
@@ -147,6 +165,8 @@ class AnyOrder(RuleBasedStateMachine):
             return {"matchLabels": {key: value}}
 
         spec: dict[str, Any] = {"ipAddressPools": of, "interfaces": interfaces}
+        if of_rack is not None:
+            spec["ipAddressPoolSelectors"] = [matching("rack", of_rack)]
         if rack is not None:
             spec["nodeSelectors"] = [matching("rack", rack)]
         if preferred is not None:

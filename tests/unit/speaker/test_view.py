@@ -266,7 +266,40 @@ def test_what_a_change_costs_does_not_grow_with_what_there_is(monkeypatch: pytes
     assert costs(SERVICES, service("10.0.0.7", "10.0.0.99", name="web-7", externalTrafficPolicy="Local")) == (2, 0)
     assert costs(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-b"), of="web-8", name="web-8")) == (1, 0)
     assert costs(LEASES, lease("node-a", renewed="later")) == (0, 0)
-    assert costs(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["far"]))[0] == 51
+    unused = advertisement("more", ipAddressPools=["far"])
+    assert costs(L2_ADVERTISEMENTS, unused) == (0, 0), "no Service has one of its addresses"
+    cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a"), of="far", name="far"))
+    cluster.put(SERVICES, service("10.9.0.1", name="far"))
+    assert costs(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["far", "none"])) == (1, 3)
+    assert costs(L2_ADVERTISEMENTS, advertisement("more"))[0] == 52, "which selects all pools"
+    assert costs(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["none"]))[0] == 52, "which did"
+
+
+def test_who_is_left_out_is_in_doubt_where_an_advertisement_in_use_or_a_node_differs_in_that() -> None:
+    cluster = Cluster()
+    cluster.put(IP_ADDRESS_POOLS, pool("far", addresses=["10.9.0.0/24"]))
+    cluster.put(L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"rack": "a"}}]))
+    cluster.put(SERVICES, service(FIRST))
+
+    def doubted(resource: Resource, stored: Object) -> bool:
+        cluster.view.take_left_out_changed()
+        cluster.put(resource, stored)
+        return cluster.view.take_left_out_changed()
+
+    assert not doubted(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["far"]))
+    assert not doubted(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["far"], nodeSelectors=[{}]))
+    assert not doubted(NODES, node("node-b", labels={"owner": "somebody"})), "nothing selects by it"
+    assert doubted(NODES, node("node-b", labels={"rack": "a"}))
+    assert not doubted(NODES, node("node-b", labels={"rack": "a"}, ready=False)), "it comes after others"
+    assert doubted(NODES, node("node-b", labels={"rack": "a"}, network_down=True))
+    assert doubted(NODES, node("node-d", labels={"rack": "b"})), "it may be left out"
+    rack_b = [{"matchLabels": {"rack": "b"}}]
+    assert not doubted(
+        L2_ADVERTISEMENTS, advertisement(nodeSelectors=[{"matchLabels": {"rack": "a"}}], interfaces=["eth1"])
+    )
+    assert doubted(L2_ADVERTISEMENTS, advertisement(nodeSelectors=rack_b))
+    cluster.remove(NODES, node("node-d"))
+    assert cluster.view.take_left_out_changed()
 
 
 def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:
