@@ -7,8 +7,10 @@ The rules, which every speaker follows by itself, from what it hears and what ot
 2. **The holder stays.** A claim on the side is not contested by candidates of equal handicap and weight. Where there
    is none, the candidates on the side take the address in their order (handicap, weight, rank), each `SKEW_SECONDS`
    after the one before it, so that one that does not know of the address delays it only for that long. Who is not
-   heard directly, only by others, may have taken it and is waited for. Before it asks the LAN for what nobody had,
-   one that is not the first says for two turns that it is about to (probe wait): the first may be about to as well.
+   heard directly, only by others, may have it: where some candidate hears all the others, those that do not leave
+   what seems vacant to it; where none does, a candidate waits for those before it. Before it asks the LAN for what
+   nobody had, one that is not the first says for two turns that it is about to (probe wait): the first may be about
+   to as well.
    The addresses of a Service have one holder; one that it neither claims nor asks for, because it does not know of
    it yet, is taken apart by the other candidates, whose turns come after the holder's (`Claim.apart`). It is the
    holder's as soon as that claims it.

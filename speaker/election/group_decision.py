@@ -136,7 +136,11 @@ class GroupDecision:
         if claimed:
             preceding = standings.preceding(address, held.claim, helping=help_.node if help_ is not None else None)
         # Since this node's turn came, the address may have got a holder that is not heard.
-        hidden = held.state in PROBED and (standings.rumoured or standings.unheard_precede)
+        hidden = held.state in PROBED and (
+            standings.rumoured
+            or standings.unheard_precede
+            or (standings.holder != self._moment.node and standings.left_to_who_hears_all)
+        )
         return Case(
             able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
             isolated=standings.isolated,
@@ -190,7 +194,9 @@ class GroupDecision:
         if standings.holder == self._moment.node:
             return True
         if standings.holder is None:
-            return not standings.probed and not self._listens() and self._has_waited(standings, "vacant" + of)
+            if standings.probed or standings.left_to_who_hears_all or self._listens():
+                return False
+            return self._has_waited(standings, "vacant" + of)
         return (
             standings.outdoes_holder
             and self._is_steady(standings)

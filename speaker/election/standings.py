@@ -128,6 +128,21 @@ class Standings:
         heard = self._inputs.liveness.heard
         return any(node not in heard and node != self._node and self.precedes(node) for node in self.order)
 
+    @cached_property
+    def left_to_who_hears_all(self) -> bool:
+        """Whether this node does not hear some candidate, and one that it hears hears all of them.
+
+        That one knows whether the address is vacant, and takes it if it is; this node does not know.
+        """
+        liveness = self._inputs.liveness
+        if liveness.heard.issuperset(self.order.keys() - {self._node}):
+            return False
+        return any(
+            node in liveness.heard and liveness.states[node].hears.issuperset(self.order.keys() - {node})
+            for node in self.order
+            if node != self._node
+        )
+
     @property
     def unknown(self) -> bool:
         """Whether a candidate has just come to this side, so that what it claims is not known."""

@@ -18,8 +18,9 @@ class Liveness:
     advertise, the dead ones included. The `leaving` said so last. `sides` is how many nodes count on each node's
     side, as it says.
 
-    Of the `arriving`, who have just come to this side, it is not known yet what they claim: nothing is taken that
-    they may hold. Nor is what the `overheard` claim, who are heard and do not hear this node, on a side no smaller.
+    Of the `arriving`, who have just come to this side, or are heard directly only since just now, it is not known yet
+    what they claim: nothing is taken that they may hold. Nor is what the `overheard` claim, who are heard and do not
+    hear this node, on a side no smaller.
 
     A node that is cut off knows of others that serve and do not hear it: `cut_off_from` are those, because they are
     heard themselves, or because this node hears nobody (it is `alone`) and their Leases say that they hear each

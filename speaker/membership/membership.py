@@ -245,7 +245,7 @@ class Membership:
             ends = (
                 self._side.next_change(now, STEADY_SECONDS, self._dead_after),
                 self._leases.next_change(now),
-                self._next_deaf(now),
+                self._next_judged(now),
             )
             self._liveness_until = min((end for end in ends if end is not None), default=math.inf)
         return self._liveness
@@ -262,7 +262,7 @@ class Membership:
             steady=self._side.steady(STEADY_SECONDS, now),
             arriving=frozenset(
                 node for node in self._side.arriving(self._dead_after, now) if not peers[node].current
-            ),
+            ).union(node for node, since in self._just_heard() if now - since < self._dead_after),
             overheard=frozenset(one_way),
             leaving=frozenset(node for node, peer in peers.items() if peer.stated and peer.phase is Phase.LEAVING),
             states=self.states(),
@@ -275,6 +275,14 @@ class Membership:
             booting=self._boot.under_way,
             fenced=self.fenced,
         )
+
+    def _just_heard(self) -> Iterator[tuple[str, float]]:
+        """Yield those of this side, of it by others' word maybe for long, that are heard and have not sent their
+        state since, each with since when it is heard."""
+        for node in self._reached:
+            peer = self._table.peers[node]
+            if peer.fresh and not peer.current:
+                yield node, peer.fresh_since
 
     def states(self) -> dict[str, AdvertisedState]:
         """What each peer was last heard to advertise, the dead ones included; not to be changed."""
@@ -372,9 +380,10 @@ class Membership:
         if before != self._lans.hears:
             self._advertise(now)
 
-    def _next_deaf(self, now: float) -> float | None:
-        ends = (since + self._dead_after for _, since in self._table.one_way(self._reached))
-        return min((end for end in ends if end > now), default=None)
+    def _next_judged(self, now: float) -> float | None:
+        """Return when a peer that does not hear this node, or sends no state, is next judged by that."""
+        since = (since for peers in (self._table.one_way(self._reached), self._just_heard()) for _, since in peers)
+        return min((at + self._dead_after for at in since if at + self._dead_after > now), default=None)
 
     def _advertise(self, now: float) -> None:
         states = self._hearing.states()

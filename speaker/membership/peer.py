@@ -25,6 +25,8 @@ class Peer:
     sequence: int = -1
     phase: Phase = Phase.STARTING
     fresh: bool = False
+    fresh_since: float = 0.0
+    """Since when its heartbeats arrive, while they do."""
     hears_us: bool = False
     deaf_since: float = 0.0
     """Since when it is heard, does not hear us, and its side is what it is, while that is so."""
@@ -94,6 +96,8 @@ class Peer:
         self.version = heartbeat.version
         self.acknowledged = heartbeat.have
         self.silent_since, self.excused = now, 0.0
+        if not self.fresh:
+            self.fresh_since = now
         self.fresh = True
         self.hears_us = heartbeat.hears
 

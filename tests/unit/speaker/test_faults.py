@@ -359,6 +359,50 @@ def test_two_that_are_deaf_to_each_other_and_heard_by_a_third_change_nothing() -
     assert moved(before, holders(cluster)) == set()
 
 
+@pytest.mark.parametrize("nodes", [3, 4, 5])
+@pytest.mark.parametrize("ways", [((1, 2),), ((2, 1),), ((1, 2), (2, 1))], ids=["one way", "the other", "both"])
+@pytest.mark.parametrize("ends", [1, 2])
+@pytest.mark.parametrize(
+    ("away", "crashes"), [(0.1, True), (5.0, True), (20.0, False)], ids=["at once", "soon", "after its reboot"]
+)
+def test_one_of_two_that_are_deaf_to_each_other_and_returns_takes_nothing_of_the_other(
+    nodes: int, ways: tuple[tuple[int, int], ...], ends: int, away: float, crashes: bool
+) -> None:
+    """What the other holds it cannot know: a third that hears both knows what is vacant, and takes it."""
+    cluster = calm(nodes)
+    for number, each in enumerate(cluster.names, start=1):
+        cluster.links(each, lan_links(number))
+    cluster.run(CALM_SECONDS)
+    name = f"node-{ends}"
+    for sender, receiver in ways:
+        cluster.cut_way(f"node-{sender}", f"node-{receiver}")
+    cluster.run(10.0)
+    before = holders(cluster)
+    lost = held_by(cluster, name)
+    (cluster.kill if crashes else cluster.power_off)(name)
+    cluster.run(away)
+    cluster.start(name)
+    doubled: set[str] = set()
+    cluster.watch = lambda: doubled.update(a for a, names in holders(cluster).items() if len(names) > 1)
+    cluster.run(60.0)
+    assert not doubled
+    assert moved(before, holders(cluster)) <= lost
+    cluster.heal()
+    cluster.run(CALM_SECONDS)
+    assert not doubled
+
+
+@pytest.mark.parametrize("nodes", [5, 6])
+def test_a_cluster_in_which_no_node_hears_all_others_serves_all_the_same(nodes: int) -> None:
+    """Each hears neither of its neighbours in a ring."""
+    cluster = Cluster([f"node-{number}" for number in range(1, nodes + 1)], ADDRESSES)
+    for name, other in zip(cluster.names, [*cluster.names[1:], cluster.names[0]], strict=True):
+        cluster.cut_way(name, other)
+        cluster.cut_way(other, name)
+    cluster.run(BOOT_SECONDS + CALM_SECONDS)
+    assert all(holders(cluster).values())
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("after", [-0.6, -0.3, 0.0, 0.1, 0.2, 0.3, 0.5])
 def test_a_new_address_has_one_holder_though_two_are_deaf_to_each_other_from_about_then(
