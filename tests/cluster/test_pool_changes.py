@@ -50,7 +50,14 @@ def test_reject_refuses_to_delete_a_pool_in_use_and_lets_an_unused_one_go(admitl
 def test_widening_a_pool_moves_nobody(admitlb: Installation) -> None:
     wider = {"spec": {"addresses": ["192.0.2.1-192.0.2.15"]}}
     admitlb.cluster.patch(IP_ADDRESS_POOLS, "main", wider, DEFAULT_NAMESPACE)
-    created = admitlb.cluster.create(SERVICES, service("next", {"metallb.io/address-pool": "main"}), "default")
+    asking = service("next", {"metallb.io/address-pool": "main"})
+
+    def lowest_is_given() -> bool:
+        would_be = admitlb.cluster.create(SERVICES, asking, "default", dry_run=True)
+        return bool(would_be["metadata"]["annotations"][ASSIGNED_IPS_ANNOTATION] == "192.0.2.1")
+
+    wait_until(lowest_is_given, 10, "admission knows of the wider pool")
+    created = admitlb.cluster.create(SERVICES, asking, "default")
     assert created["metadata"]["annotations"][ASSIGNED_IPS_ANNOTATION] == "192.0.2.1"
     admitlb.wait_assigned("default", "next")
     assert ingress(admitlb.service("default", "web")) == ["192.0.2.10"]
