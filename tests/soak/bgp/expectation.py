@@ -139,6 +139,17 @@ class Expectation:
             hops = {hop for hop in known if (hop.router, hop.address) == (router, address)}
             return any(self._may_be_anything(hop, at) for hop in hops)
 
+    def story(self, router: str, address: str, at: float) -> str:
+        """Say which nodes the router is to send it to, and for how long each hop could have been anything."""
+        with self._lock:
+            hops = [hop for hop in {*self.wanted, *self._due} if (hop.router, hop.address) == (router, address)]
+            said = [
+                f"{hop.node} {'wanted' if hop in self.wanted else 'not wanted'}"
+                + (f", anything until {self._due[hop] - at:+.2f} s of it" if hop in self._due else "")
+                for hop in sorted(hops)
+            ]
+            return "; ".join(said) or "no node is or was to have it"
+
     def may_reset(self, router: str, node: str, at: float) -> bool:
         """Whether a session may end or be down."""
         with self._lock:
@@ -165,7 +176,8 @@ class Expectation:
             return True
         if any(hop in each.waiting for each in (*self._befallen, *self._slow)):
             return True
-        return at < self._due.get(hop, 0.0)
+        # What comes to be wanted of a session that may still be down has the session's time.
+        return at < max(self._due.get(hop, 0.0), self._sessions_due.get((hop.router, hop.node), 0.0))
 
     def _extend(self, hop: Hop, seconds: float) -> None:
         self._due[hop] = max(self.clock() + seconds * self.patience, self._due.get(hop, 0.0))

@@ -119,7 +119,8 @@ class Witness:
             self.events[router] += 1
             if not self._expectation.may_move(router, address, change.at):
                 what = "came or changed" if change.added else "went"
-                self._find(change.at, f"the route to {address} {what} at {router} without a reason")
+                story = self._expectation.story(router, address, change.at)
+                self._find(change.at, f"the route to {address} {what} at {router} without a reason ({story})")
 
     def look_at_sessions(self) -> None:
         """Find sessions that have ended since the last look, though nothing has happened to them."""

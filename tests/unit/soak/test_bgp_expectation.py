@@ -50,6 +50,33 @@ def test_what_is_there_and_what_is_missing_is_wrong_once_its_time_is_over(
     assert expectation.wrong("r2", set(), clock.now + CHANGE_SECONDS) == {OTHER}
 
 
+def test_what_comes_to_be_wanted_of_a_session_that_may_be_down_has_its_time(
+    expectation: Expectation, clock: Clock
+) -> None:
+    with expectation.changing(lambda: [TWO, OTHER]):
+        pass
+    clock.now += 2 * CHANGE_SECONDS
+    with expectation.befalling(OF_A):
+        pass
+    back = clock.now + RETURN_SECONDS
+    with expectation.changing(lambda: [ONE, TWO, OTHER]):
+        pass
+    assert expectation.wrong("r1", {TWO}, back - 1) == set()
+    assert expectation.may_move("r1", ONE.address, back - 1)
+    assert expectation.wrong("r1", {TWO}, back) == {ONE}
+    assert not expectation.may_move("r1", ONE.address, back)
+
+
+def test_a_finding_says_which_nodes_were_to_have_it_and_until_when_each_was_excused(
+    expectation: Expectation, clock: Clock
+) -> None:
+    with expectation.changing(lambda: [TWO, OTHER]):
+        pass
+    said = expectation.story("r1", ONE.address, clock.now)
+    assert said == "a not wanted, anything until +8.00 s of it; b wanted, anything until +0.00 s of it"
+    assert expectation.story("r1", "192.0.2.9", clock.now) == "no node is or was to have it"
+
+
 def test_what_befalls_a_node_excuses_its_sessions_alone(expectation: Expectation, clock: Clock) -> None:
     with expectation.befalling(OF_A):
         assert expectation.wrong("r1", set(), clock.now) == {TWO}
