@@ -10,7 +10,13 @@ from allocator.core.addresses import Address
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.kube.resource import ENDPOINT_SLICES_V1, ENDPOINT_SLICES_V1BETA1, LEASES, NODES, SERVICES, Resource
-from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS, MOVE_TO_NODE_ANNOTATION
+from allocator.objects.names import (
+    FROM_POOL_ANNOTATION,
+    IP_ADDRESS_POOLS,
+    IP_ALLOCATIONS,
+    L2_ADVERTISEMENTS,
+    MOVE_TO_NODE_ANNOTATION,
+)
 from speaker.cluster import eligible_nodes, state
 from speaker.cluster.scope import Scope
 from speaker.cluster.state import View
@@ -273,6 +279,39 @@ def test_what_a_change_costs_does_not_grow_with_what_there_is(monkeypatch: pytes
     assert costs(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["far", "none"])) == (1, 3)
     assert costs(L2_ADVERTISEMENTS, advertisement("more"))[0] == 52, "which selects all pools"
     assert costs(L2_ADVERTISEMENTS, advertisement("more", ipAddressPools=["none"]))[0] == 52, "which did"
+
+
+@pytest.mark.parametrize(
+    ("address", "given_from", "selects"),
+    [
+        ("10.9.0.1", "", {"ipAddressPools": ["far"]}),
+        ("10.9.0.1", "", {"ipAddressPoolSelectors": [{"matchLabels": {"lan": "far"}}]}),
+        ("10.7.0.1", "far", {"ipAddressPools": ["far"]}),
+        ("10.7.0.1", "far", {"ipAddressPoolSelectors": [{"matchLabels": {"lan": "far"}}]}),
+        ("10.7.0.1", "gone", {"ipAddressPools": ["gone"]}),
+    ],
+    ids=["in it", "in it, by label", "given from it", "given from it, by label", "given from one that is gone"],
+)
+def test_what_an_advertisement_selects_is_followed_however_its_pool_is_known(
+    address: str, given_from: str, selects: dict[str, Any]
+) -> None:
+    cluster = Cluster()
+    cluster.remove(L2_ADVERTISEMENTS, advertisement())
+    cluster.put(IP_ADDRESS_POOLS, pool("far", addresses=["10.9.0.0/24"], lan="far"))
+    for other in (FIRST, address):
+        stored = service(other, name=other)
+        if other == address and given_from:
+            stored["metadata"]["annotations"] = {FROM_POOL_ANNOTATION: given_from}
+        cluster.put(ENDPOINT_SLICES_V1, endpoint_slice(endpoint("node-a"), of=other, name=other))
+        cluster.put(SERVICES, stored)
+    assert cluster.holders() == {}
+    cluster.put(L2_ADVERTISEMENTS, advertisement(**selects))
+    assert cluster.holders().keys() == {address}
+    cluster.put(L2_ADVERTISEMENTS, advertisement(ipAddressPools=["pool"]))
+    assert cluster.holders().keys() == {FIRST}
+    cluster.put(L2_ADVERTISEMENTS, advertisement(**selects))
+    cluster.remove(L2_ADVERTISEMENTS, advertisement())
+    assert cluster.holders() == {}
 
 
 def test_who_is_left_out_is_in_doubt_where_an_advertisement_in_use_or_a_node_differs_in_that() -> None:
