@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from allocator.core.addresses import Address
 from allocator.kube.reflector import Key
-from allocator.rules.left_out import NO_SUBNET, by_reason, in_one_line
+from allocator.rules.left_out import NO_SUBNET, few_by_reason, in_one_line
 from allocator.rules.local_sharing import without_traffic
 from speaker.cluster.eligibility import Nobody
 from speaker.cluster.eligible_nodes import LeftOut
@@ -85,7 +85,7 @@ class DecisionFacts:
         """The nodes that may not announce it, and those that come after others however much speaks for them."""
         outside = self._holder.outside(address)
         left_out = self._view.left_out(key, address)
-        return (*left_out, *by_reason(dict.fromkeys(outside, NO_SUBNET))) if outside else left_out
+        return (*left_out, *few_by_reason(dict.fromkeys(outside, NO_SUBNET))) if outside else left_out
 
     def _without_traffic(self, address: Address) -> frozenset[Key]:
         """The Services that share the address and get no traffic while this node announces it."""

@@ -10,11 +10,15 @@ MESSAGE_CHARACTERS = 4096
 """What a message to a user has at most; the API server hands warnings on up to the same length."""
 
 
-def listed(items: Iterable[object], *, limit: int = LISTED) -> str:
-    """Return `a, b and 3 more`."""
+def listed(items: Iterable[object], *, limit: int = LISTED, counted: bool = True) -> str:
+    """Return `a, b and 3 more`; `a, b and others` where it is not `counted`.
+
+    A count within what is stored would have it written again for each item that comes or goes.
+    """
     texts = [str(item) for item in items]
-    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
-    return ", ".join(texts[:limit]) + more
+    if len(texts) <= limit:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:limit])} and {f'{len(texts) - limit} more' if counted else 'others'}"
 
 
 def each_with_reason(reasons: Sequence[tuple[str, str]], *, limit: int = 2 * LISTED) -> str:

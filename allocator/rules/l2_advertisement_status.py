@@ -45,15 +45,15 @@ def conditions(
     excluded = {name: reason for name, reason in reasons.items() if reason != UNSELECTED}
     chosen = sorted(nodes.keys() - reasons.keys())
     if (nodes or selectors) and not chosen:
-        why = summary(excluded) or "no node's labels match nodeSelectors"
+        why = summary(excluded, counted=False) or "no node's labels match nodeSelectors"
         return reconciling("NoNode", f"{why}; nothing is announced")
-    where = f"node{'s' if len(chosen) > 1 else ''} {listed(chosen)}" if selectors else "all nodes"
+    where = f"node{'s' if len(chosen) > 1 else ''} {listed(chosen, counted=False)}" if selectors else "all nodes"
     message = f"announces {'pools' if len(covered) > 1 else 'pool'} {listed(covered)} from {where}"
     behind = without_subnets(
         subnets.nodes.intersection(chosen), {name: subnets.inside.get(name, ()) for name in covered}
     )
     if excluded or behind:
-        message += f" but {summary({**excluded, **behind})}"
+        message += f" but {summary({**excluded, **behind}, counted=False)}"
     if missing:
         return ready("PoolMissing", f"{message}; {absent}")
     return ready("Announcing", message)

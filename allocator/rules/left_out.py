@@ -59,12 +59,23 @@ def without_subnets(
     }
 
 
-def by_reason(reasons: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def by_reason(reasons: Mapping[str, str], *, counted: bool = True) -> tuple[tuple[str, str], ...]:
     """Return each reason after the nodes that it leaves out: the first few, and how many more there are."""
-    nodes: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        nodes.setdefault(reason, []).append(name)
-    return tuple((listed(names, limit=_NODES_LISTED), reason) for reason, names in nodes.items())
+    return tuple(
+        (listed(names, limit=_NODES_LISTED, counted=counted), reason) for reason, names in _nodes_by(reasons)
+    )
+
+
+def few_by_reason(reasons: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return each reason after the nodes that it leaves out; of more than a few that there are more than that.
+
+    For what is stored once an address: in a large cluster, where most nodes are left out for one reason, a node that
+    comes or goes, whatever its name, has nothing written again.
+    """
+    return tuple(
+        (listed(names) if len(names) <= _NODES_LISTED else f"more than {_NODES_LISTED} nodes", reason)
+        for reason, names in _nodes_by(reasons)
+    )
 
 
 def in_one_line(pairs: Iterable[tuple[str, str]]) -> str:
@@ -72,6 +83,13 @@ def in_one_line(pairs: Iterable[tuple[str, str]]) -> str:
     return "; ".join(f"{nodes} ({reason})" for nodes, reason in pairs)
 
 
-def summary(reasons: Mapping[str, str]) -> str:
+def summary(reasons: Mapping[str, str], *, counted: bool = True) -> str:
     """Return all reasons in one line."""
-    return in_one_line(by_reason(reasons))
+    return in_one_line(by_reason(reasons, counted=counted))
+
+
+def _nodes_by(reasons: Mapping[str, str]) -> Iterable[tuple[str, list[str]]]:
+    nodes: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        nodes.setdefault(reason, []).append(name)
+    return sorted(nodes.items())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from allocator.objects.node import Node
-from allocator.rules.left_out import NO_ENDPOINT, by_reason, left_out
+from allocator.rules.left_out import NO_ENDPOINT, few_by_reason, left_out
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, Standing, standing
 from speaker.cluster.node_move import MOVE_WEIGHT
@@ -33,7 +33,7 @@ class EligibleNodes:
 
 
 LeftOut = tuple[tuple[str, str], ...]
-"""Nodes that may not announce, and why (`allocator.rules.left_out.by_reason`)."""
+"""Nodes that may not announce, and why (`allocator.rules.left_out.few_by_reason`)."""
 
 _Covering = frozenset[str]
 _ANY_NODE = ""
@@ -161,7 +161,7 @@ class EligibilityIndex:
             reasons = left_out(self.nodes.values(), [each.node_selectors for each in named])
             if used.serving is not None:
                 reasons |= {name: NO_ENDPOINT for name in sorted(self.nodes.keys() - reasons.keys() - used.serving)}
-            found = self._left_out[used] = by_reason(reasons)
+            found = self._left_out[used] = few_by_reason(reasons)
         return found
 
     def take_changed(self) -> dict[EligibleNodes, set[str]]:

@@ -21,7 +21,7 @@ class Subject(NamedTuple):
 class Announced:
     """This node announces it, on these interfaces (empty: on all). `uid` is the Service's, in every fact.
 
-    `left_out` has the nodes that may not, or only after others, and why (`allocator.rules.left_out.by_reason`).
+    `left_out` has the nodes that may not, or only after others, and why (`allocator.rules.left_out.few_by_reason`).
     `traffic` is whether the Service gets any: not where externalTrafficPolicy is Local and others that share the
     address have their endpoints here, but it has none.
     """

@@ -62,6 +62,7 @@ def test_the_rest_of_many_pools_is_counted_by_reason() -> None:
 def test_lists_end_with_how_many_more_there_are() -> None:
     assert listed("abc") == "a, b, c"
     assert listed("abcdefgh") == "a, b, c, d, e and 3 more"
+    assert listed("abcdefgh", counted=False) == listed("abcdefghi", counted=False) == "a, b, c, d, e and others"
     assert each_with_reason([("a", "full"), ("b", "closed")]) == "a: full; b: closed"
     assert each_with_reason([(str(n), "full") for n in range(12)], limit=1) == "0: full; 11 more: full"
     assert each_with_reason([(str(n), str(n)) for n in range(12)], limit=1).endswith("1 more: 5; 6 more")

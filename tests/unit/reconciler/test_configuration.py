@@ -96,12 +96,19 @@ def test_names_and_selectors_of_pools_add_up() -> None:
     )
 
 
-def test_many_nodes_are_counted_instead_of_listed() -> None:
-    nodes = {f"node-{number}": {"edge": ""} for number in range(1, 8)}
-    message = ready_message(
-        {"nodeSelectors": [{"matchExpressions": [{"key": "edge", "operator": "Exists"}]}]}, nodes=nodes
+def test_of_many_nodes_the_first_are_named_and_one_more_changes_nothing() -> None:
+    spec = {"nodeSelectors": [{"matchExpressions": [{"key": "edge", "operator": "Exists"}]}]}
+    nodes: dict[str, dict[str, str]] = {f"node-{number}": {"edge": ""} for number in range(1, 8)}
+    message = ready_message(spec, nodes=nodes)
+    assert message == "announces pools a, b from nodes node-1, node-2, node-3, node-4, node-5 and others"
+    assert ready_message(spec, nodes={**nodes, "node-8": {"edge": ""}}) == message
+    excluded = {name: {**labels, **EXCLUDED} for name, labels in nodes.items() if name != "node-7"}
+    message = ready_message({}, nodes={**nodes, **excluded})
+    assert message == (
+        "announces pools a, b from all nodes but node-1, node-2, node-3 and others "
+        "(has the label node.kubernetes.io/exclude-from-external-load-balancers)"
     )
-    assert message == "announces pools a, b from nodes node-1, node-2, node-3, node-4, node-5 and 2 more"
+    assert ready_message({}, nodes={**nodes, **excluded, "node-8": EXCLUDED}) == message
 
 
 EXCLUDED = {EXCLUDE_FROM_LB_LABEL: ""}

@@ -163,6 +163,36 @@ def test_who_is_left_out_goes_with_the_fact(rig: Rig) -> None:
     assert rig.decided(HELD) == {WEB: Announced(uid=UID, interfaces=("eth0",), left_out=(("node-b", NO_ENDPOINT),))}
 
 
+LARGE = [f"node-{number}" for number in range(10, 20)]
+FRONT = advertisement(nodeSelectors=[{"matchLabels": {"lan": "front"}}])
+
+
+@pytest.mark.parametrize("name", ["a-node", "node-15b", "zone-b-node"])
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "announced by nobody"])
+@pytest.mark.parametrize("why", ["Local", "nodeSelectors", "label"])
+def test_in_a_large_cluster_a_node_that_comes_or_goes_changes_no_fact(
+    rig: Rig, why: str, announced: bool, name: str
+) -> None:
+    """Or else the ServiceL2Status of every such Service would be written again for each Node."""
+    labels = {EXCLUDE_FROM_LB_LABEL: ""} if why == "label" else {}
+    rig.put(NODES, node("node-a", labels={"lan": "front", **({} if announced else {EXCLUDE_FROM_LB_LABEL: ""})}))
+    for each in LARGE:
+        rig.put(NODES, node(each, labels=labels))
+    if why == "nodeSelectors":
+        rig.put(L2_ADVERTISEMENTS, FRONT)
+    if why == "Local":
+        rig.put(SERVICES, service(str(VIP), externalTrafficPolicy="Local"))
+    elif not announced:
+        rig.put(NODES, node("node-b", labels={EXCLUDE_FROM_LB_LABEL: ""}))
+    state = HELD if announced else NOTHING
+    (fact,) = rig.decided(state).values()
+    assert "more than 3 nodes" in str(fact)
+    rig.put(NODES, node(name, labels=labels))
+    assert rig.decided(state) == {}
+    rig.put(NODES, node(LARGE[0], labels=labels), gone=True)
+    assert rig.decided(state) == {}
+
+
 def traffic(facts: Mapping[Subject, Fact | None]) -> dict[Subject, bool]:
     """Whether those that are announced get any."""
     return {subject: fact.traffic for subject, fact in facts.items() if isinstance(fact, Announced)}
