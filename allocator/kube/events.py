@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
@@ -19,6 +20,8 @@ log = EventLog("events")
 _BACKLOG = 10_000
 _REMEMBERED = 10_000
 _RETRY_SECONDS = 2.0
+_KEPT_SECONDS = 3600.0
+"""How long one is tried again: an API server keeps none for longer."""
 _NAME_CHARACTERS = 200
 _OF_NODES = "default"
 """Where the Events of objects without a namespace are."""
@@ -38,8 +41,9 @@ class EventRecorder:
     """Posts Events in the order given. While the API server is away they wait, up to `backlog`; later ones are
     dropped, as is one that the API server refuses: the namespace may be going, or a quota full.
 
-    The same said of the same object within `repeat_after_seconds` is not said again. `_waiting` is a queue: any
-    thread puts, only the recorder's takes. `_said` belongs to that thread.
+    One that may be taken later is tried again, behind all that were not tried; as many again may wait for that. The
+    same said of the same object within `repeat_after_seconds` is not said again. `_waiting` is a queue: any thread
+    puts, only the recorder's takes. `_said`, `_failed` and `_retry_at` belong to that thread.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class EventRecorder:
         self._repeat_after_seconds = repeat_after_seconds
         self._waiting: queue.Queue[Object | None] = queue.Queue(backlog)
         self._said: dict[tuple[str, str, str], float] = {}
+        self._failed: deque[tuple[float, Object]] = deque()
+        self._retry_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
@@ -134,23 +140,32 @@ class EventRecorder:
 
     def _run(self) -> None:
         while not self._stopping.is_set() or not self._waiting.empty():
-            event = self._waiting.get()
-            if event is None or self._just_said(event):
-                continue
-            if self._pace is None or self._pace.wait_turn(self._stopping):
-                self._post(event)
-
-    def _post(self, event: Object) -> None:
-        while True:
             try:
-                self._cluster.create(resource.EVENTS, event, event["metadata"]["namespace"])
-            except Unavailable:
-                if self._stopping.wait(_RETRY_SECONDS):
-                    return
+                event = self._waiting.get(timeout=self._seconds_to_retry())
+            except queue.Empty:
+                first_tried_at, event = self._failed.popleft()
+                self._post(event, first_tried_at)
                 continue
-            except ApiError as error:
-                log.debug("event.refused", reason=event["reason"], service=_name(event), error=error)
+            if event is not None and not self._just_said(event):
+                self._post(event, time.monotonic())
+
+    def _seconds_to_retry(self) -> float | None:
+        return max(0.0, self._retry_at - time.monotonic()) if self._failed else None
+
+    def _post(self, event: Object, first_tried_at: float) -> None:
+        if self._pace is not None and not self._pace.wait_turn(self._stopping):
             return
+        try:
+            self._cluster.create(resource.EVENTS, event, event["metadata"]["namespace"])
+        except Unavailable as error:
+            now = time.monotonic()
+            if now - first_tried_at < _KEPT_SECONDS and len(self._failed) < self._waiting.maxsize:
+                self._failed.append((first_tried_at, event))
+            self._retry_at = now + _RETRY_SECONDS
+            if not error.answered:
+                self._stopping.wait(_RETRY_SECONDS)
+        except ApiError as error:
+            log.debug("event.refused", reason=event["reason"], service=_name(event), error=error)
 
     def _just_said(self, event: Object) -> bool:
         if not self._repeat_after_seconds:

@@ -23,7 +23,7 @@ from speaker.bgp.reports import BgpReader, Snapshot
 from speaker.status.backlog import Backlog
 from speaker.status.bgp_node_writer import BgpNodeWriter
 from speaker.status.rate_limit import WritePace
-from speaker.status.retries import OUTAGE_SECONDS, Retries
+from speaker.status.retries import OUTAGE_SECONDS, Retries, is_outage
 from speaker.status.service_bgp_status import NOTHING, StoredServiceStatuses, said_of, steps
 from speaker.status.service_l2_status import Drop, Step
 from speaker.status.service_status_writer import ServiceStatusWriter
@@ -142,23 +142,27 @@ class BgpStatusWriter(Background):
         while (item := self._backlog.take()) is not None:
             try:
                 self._look_at(item)
-            except Conflict:
-                self._node_object.forget()
-                self._backlog.put(item, after_seconds=CHANGE_SECONDS)
-            except Unavailable as error:
-                log.debug("status.unwritten", error=error)
-                self._retries.again(item)
-                self._stopping.wait(OUTAGE_SECONDS)
             except ApiError as error:
-                self._node_object.forget()
-                log.warning("status.refused", what=item.service, error=error, retry_seconds=self._retries.again(item))
+                self._put_off(item, error)
             else:
                 self._retries.succeeded(item)
 
+    def _put_off(self, item: Item, error: ApiError) -> None:
+        if item.order is Order.NODE:
+            self._node_object.forget()
+        retry_seconds = self._retries.failed(item, error)
+        what = "/".join(item.service) if item.order is Order.SERVICE else f"node {self._node}"
+        if isinstance(error, Unavailable):
+            log.debug("status.unwritten", what=what, error=error, retry_seconds=retry_seconds)
+        elif not isinstance(error, Conflict):
+            log.warning("status.refused", what=what, error=error, retry_seconds=retry_seconds)
+        if is_outage(error):
+            self._stopping.wait(OUTAGE_SECONDS)
+
     def _look_at(self, item: Item) -> None:
         if item.order is Order.NODE:
-            self._backlog.put(NODE, after_seconds=COUNTERS_SECONDS)
             self._look_at_node()
+            self._backlog.put(NODE, after_seconds=COUNTERS_SECONDS)
             return
         settling = self._settling()
         if settling:

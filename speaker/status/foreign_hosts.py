@@ -22,6 +22,7 @@ from allocator.process.logs import EventLog
 from speaker.cluster.next_addresses import PoolReports
 from speaker.frames.ethernet import mac_text
 from speaker.metrics import SpeakerMetrics
+from speaker.status.retries import is_outage
 
 log = EventLog("foreign-hosts")
 
@@ -65,7 +66,7 @@ class ForeignHostReporter:
     """Compares what was found with what the pools' status says and writes the difference, paced.
 
     `_findings`, `_asked` and `_pools` are guarded by `_wake`; prober and controller change them, the reporter's own
-    thread writes. `_refused` is that thread's: the pools that could not be written, why, and when.
+    thread writes. `_failed` is that thread's: the pools that could not be written, why, and when.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class ForeignHostReporter:
         self._asked: frozenset[Address] = frozenset()
         self._pools: Mapping[str, PoolReports] = {}
         self._changed = False
-        self._refused: dict[str, tuple[str, float]] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreign-hosts", daemon=True)
 
@@ -148,34 +149,34 @@ class ForeignHostReporter:
         while not self._stopping.is_set():
             with self._wake:
                 confirms = any(self._findings.values())
-                look_seconds = _RETRY_SECONDS if self._refused else _LOOK_SECONDS if confirms else None
+                look_seconds = _RETRY_SECONDS if self._failed else _LOOK_SECONDS if confirms else None
                 self._wake.wait_for(lambda: self._changed, look_seconds)
                 self._changed = False
                 pools, findings = dict(self._pools), dict(self._findings)
-            self._refused = {name: refusal for name, refusal in self._refused.items() if name in pools}
-            try:
-                for name, reports in pools.items():
-                    self._try(name, changes_of(reports, findings, now=self._now()))
-            except Unavailable as error:
-                log.debug("report.unwritten", error=error)
-                self._stopping.wait(_RETRY_SECONDS)
-                self._poke()
+            self._failed = {name: failure for name, failure in self._failed.items() if name in pools}
+            # A pool that could not be written keeps no other waiting.
+            for name in sorted(pools, key=self._failed.__contains__):
+                if not self._try(name, changes_of(pools[name], findings, now=self._now())):
+                    self._stopping.wait(_RETRY_SECONDS)
+                    self._poke()
+                    break
 
-    def _try(self, name: str, changes: Mapping[Address, Answer | None]) -> None:
-        """Write, unless that was just refused: a pool that cannot be written keeps no other waiting."""
-        said, refused_at = self._refused.get(name, ("", -_RETRY_SECONDS))
-        if time.monotonic() - refused_at < _RETRY_SECONDS:
-            return
+    def _try(self, name: str, changes: Mapping[Address, Answer | None]) -> bool:
+        """Write, unless that has just failed; return whether the API server is there."""
+        said, failed_at = self._failed.get(name, ("", -_RETRY_SECONDS))
+        if time.monotonic() - failed_at < _RETRY_SECONDS:
+            return True
         try:
             self._write(name, changes)
-        except Unavailable:
-            raise
         except ApiError as error:
-            if str(error) != said:
+            self._failed[name] = str(error), time.monotonic()
+            if isinstance(error, Conflict | Unavailable):
+                log.debug("report.unwritten", pool=name, error=error, retry_seconds=_RETRY_SECONDS)
+            elif str(error) != said:
                 log.warning("report.refused", pool=name, error=error, retry_seconds=_RETRY_SECONDS)
-            self._refused[name] = str(error), time.monotonic()
-        else:
-            self._refused.pop(name, None)
+            return not is_outage(error)
+        self._failed.pop(name, None)
+        return True
 
     def _write(self, name: str, changes: Mapping[Address, Answer | None]) -> None:
         if not changes or self._stopping.is_set():
@@ -192,7 +193,7 @@ class ForeignHostReporter:
                 self._namespace,
                 subresource="status",
             )
-        except (NotFound, Conflict):
+        except NotFound:
             return
         for address, answer in changes.items():
             log.info("address.reported", ip=address, pool=name, host=answer.host.mac if answer is not None else "-")

@@ -17,7 +17,7 @@ from speaker.status.events import Recorder, reference
 from speaker.status.facts import Fact, Subject
 from speaker.status.rate_limit import WritePace
 from speaker.status.report_state import AddressReport, Item, ReportState
-from speaker.status.retries import CONFLICT_SECONDS, OCCUPIED_SECONDS, OUTAGE_SECONDS, Retries
+from speaker.status.retries import OUTAGE_SECONDS, Retries, is_outage
 from speaker.status.service_status_writer import ServiceStatusWriter
 from speaker.status.statement import Contested, NoHolder, Occupied
 
@@ -28,8 +28,8 @@ class StatusWriter:
     """Brings what the API says of this node's announcements in line, one paced write after the other.
 
     A change costs a look at one address and one Service, and what is wanted by the time of the write is what is
-    written. An object that cannot be written is tried again later and keeps no other waiting. `_retries` belongs to
-    the thread.
+    written. An object that cannot be written is tried again later, behind whatever has not failed; the thread stops
+    only while the API server answers nothing at all. `_retries` belongs to the thread.
     """
 
     def __init__(
@@ -96,20 +96,25 @@ class StatusWriter:
         while (item := self._backlog.take()) is not None:
             try:
                 self._look_at(item)
-            except Conflict:
-                # Another wrote first: what is to be said now may be another thing.
-                self._retries.again(item, CONFLICT_SECONDS)
-            except Unavailable as error:
-                log.debug("status.unwritten", error=error)
-                self._retries.again(item)
-                self._stopping.wait(OUTAGE_SECONDS)
-            except ApiError as error:
-                log.warning("status.refused", what=item.what, error=error, retry_seconds=self._retries.again(item))
-            except Occupied as error:
-                retry_seconds = self._retries.again(item, OCCUPIED_SECONDS)
-                log.debug("status.left", ip=item.what, node=error.node, retry_seconds=retry_seconds)
+            except (ApiError, Occupied) as error:
+                self._put_off(item, error)
             else:
                 self._retries.succeeded(item)
+
+    def _put_off(self, item: Item, error: ApiError | Occupied) -> None:
+        retry_seconds = self._retries.failed(item, error)
+        match error:
+            case Conflict():
+                # Another wrote first: what is to be said now may be another thing.
+                pass
+            case Occupied():
+                log.debug("status.left", ip=item.what, node=error.node, retry_seconds=retry_seconds)
+            case Unavailable():
+                log.debug("status.unwritten", what=item.what, error=error, retry_seconds=retry_seconds)
+            case _:
+                log.warning("status.refused", what=item.what, error=error, retry_seconds=retry_seconds)
+        if is_outage(error):
+            self._stopping.wait(OUTAGE_SECONDS)
 
     def _look_at(self, item: Item) -> None:
         match item.what:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from speaker.status.backlog import Backlog
 from tests.lab.waiting import wait_until
+from tests.unit.effort import examples
 
 
 class Clock:
@@ -62,6 +66,59 @@ def test_changes_that_keep_coming_do_not_put_an_item_off() -> None:
         items.put("a", after_seconds=0.3)
         clock.now += 0.1
     assert taken(items) == "a"
+
+
+def test_what_failed_comes_behind_all_that_did_not_and_first_come_first() -> None:
+    items = backlog(Clock())
+    for item in "AB":
+        items.put_failed(item, after_seconds=0.0)
+    for item in "abC":
+        items.put(item)
+    assert taken(items) == "CbaAB"
+
+
+def test_what_failed_and_was_changed_since_comes_as_a_change_and_once() -> None:
+    items = backlog(Clock())
+    for item in "ab":
+        items.put_failed(item, after_seconds=0.0)
+    items.put("b")
+    assert items.due() == 2
+    assert taken(items) == "ba"
+    assert taken(items) == ""
+
+
+@given(
+    failing=st.sets(st.sampled_from("abCD"), max_size=3),
+    puts=st.lists(st.tuples(st.sampled_from("abcABCD"), st.sampled_from([0.0, 0.1, 1.0])), max_size=12),
+    delays=st.lists(st.sampled_from([0.0, 0.05, 1.0]), min_size=1, max_size=5),
+)
+@settings(max_examples=examples(200), deadline=None)
+def test_however_much_fails_nothing_that_is_due_waits_for_it(
+    failing: set[str], puts: list[tuple[str, float]], delays: list[float]
+) -> None:
+    """Whatever has not been tried yet is taken before anything is tried again, with any delays."""
+    clock = Clock()
+    items = backlog(clock)
+    untried: dict[str, float] = {}
+    tries = 0
+    for item, after_seconds in puts:
+        items.put(item, after_seconds=after_seconds)
+        untried[item] = min(after_seconds, untried.get(item, after_seconds))
+    for _ in range(80):
+        if not items.due():
+            clock.now += 0.1
+            continue
+        taken_item = items.take()
+        assert taken_item is not None
+        if taken_item not in untried:
+            due = [each for each, moment in untried.items() if moment <= clock.now]
+            assert not due, f"{taken_item} is tried again before {due}"
+        untried.pop(taken_item, None)
+        if taken_item in failing:
+            items.put_failed(taken_item, after_seconds=delays[tries % len(delays)])
+            tries += 1
+        clock.now += 0.05
+    assert not untried
 
 
 def test_who_waits_is_woken_by_an_item_and_by_the_end() -> None:

@@ -10,7 +10,8 @@ from allocator.core.addresses import Address
 from speaker.status.absence import GONE_SECONDS, AbsentNodes
 from speaker.status.backlog import Backlog
 from speaker.status.report_state import Item, Order
-from speaker.status.retries import OCCUPIED_SECONDS, Retries
+from speaker.status.retries import Retries
+from speaker.status.statement import Occupied
 
 ITEM = Item(Order.ADDRESS, Address.parse("192.0.2.1"))
 
@@ -29,5 +30,5 @@ def test_it_is_found_gone_soon_after_its_lease_counts_no_more(missed: float) -> 
     backlog: Backlog[Item] = Backlog(order=lambda item: item.order, now=lambda: now)
     retries, absent = Retries(backlog), AbsentNodes(api, namespace="metallb-system", now=lambda: now)
     while not absent.is_gone("node-b"):
-        now += retries.again(ITEM, OCCUPIED_SECONDS)
+        now += retries.failed(ITEM, Occupied("node-b"))
     assert now - missed < GONE_SECONDS + 5.0

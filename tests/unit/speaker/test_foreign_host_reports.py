@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from allocator.core.addresses import Address
-from allocator.kube.client import ApiError, Object
+from allocator.kube.client import ApiError, Conflict, Object, Unavailable
 from speaker.cluster.next_addresses import PoolReports
 from speaker.metrics import SpeakerMetrics
 from speaker.status import foreign_hosts
@@ -24,15 +24,16 @@ MAC = bytes.fromhex("020000000009")
 class Api:
     """Pools, of which some refuse every write."""
 
-    def __init__(self, *refusing: str) -> None:
+    def __init__(self, *refusing: str, error: ApiError | None = None) -> None:
         self.refusing = set(refusing)
+        self.error = error or ApiError(422, "Invalid", "spec.addresses: Required value")
         self.tried: list[str] = []
         self.pools: dict[str, Object] = {}
 
     def patch(self, _: Any, name: str, body: Object, *__: Any, **___: Any) -> Object:
         self.tried.append(name)
         if name in self.refusing:
-            raise ApiError(422, "Invalid", f"IPAddressPool {name}: spec.addresses: Required value")
+            raise self.error
         self.pools[name] = body
         return body
 
@@ -70,9 +71,33 @@ def test_a_pool_that_cannot_be_written_keeps_no_other_waiting(monkeypatch: pytes
         assert api.tried.count("a-broken") == 1, "it is not tried again with every look at another"
 
 
-def test_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable(503, "ServiceUnavailable", "its webhook is away"), Unavailable(0, "Timeout", "no answer in time")],
+    ids=["answered", "not answered"],
+)
+def test_pools_that_are_not_written_for_now_keep_no_other_waiting(
+    error: ApiError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign_hosts, "_RETRY_SECONDS", 0.1)
+    api = Api("a-broken", error=error)
+    with reporting(api) as reporter:
+        reporter.asked(frozenset({FIRST, SECOND}))
+        reporter.follow({name: PoolReports(asked=frozenset({FIRST}), answers={}) for name in ("a-broken", "b-sound")})
+        reporter.taken(FIRST, "eth0", MAC)
+        wait_until(lambda: "b-sound" in api.pools, 5, "the other is written")
+        api.refusing.clear()
+        wait_until(lambda: "a-broken" in api.pools, 5, "it is written")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ApiError(422, "Invalid", "spec.addresses: Required value"), Conflict(409, "Conflict", "written all the time")],
+    ids=["refused", "written by others"],
+)
+def test_it_is_tried_again_later(error: ApiError, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign_hosts, "_RETRY_SECONDS", 0.05)
-    api = Api("a-broken")
+    api = Api("a-broken", error=error)
     with reporting(api) as reporter:
         reporter.asked(frozenset({FIRST}))
         reporter.follow({"a-broken": PoolReports(asked=frozenset({FIRST}), answers={})})

@@ -16,7 +16,7 @@ import pytest
 from allocator.bgp.command import Daemon
 from allocator.bgp.desired import Announcement
 from allocator.core.addresses import Address
-from allocator.kube.client import AlreadyExists, Cluster, Conflict, NotFound, Object
+from allocator.kube.client import AlreadyExists, ApiError, Cluster, Conflict, NotFound, Object, Unavailable
 from allocator.kube.reflector import Change
 from allocator.kube.resource import LEASES, Resource
 from allocator.objects.names import BGP_NODE_STATUSES, SERVICE_BGP_STATUSES
@@ -42,6 +42,9 @@ class Objects:
         self._versions = itertools.count(1)
         self._objects: dict[tuple[str, str], Object] = {}
         self.writes: list[str] = []
+        self.refused: ApiError | None = None
+        """What every write of a BGPNodeStatus comes to."""
+        self.tries = 0
         self.on_change: Callable[[Change], None] = lambda _: None
         self._put(LEASES, "speaker-node-a", {"metadata": {"name": "speaker-node-a", "uid": "lease-uid"}})
 
@@ -54,6 +57,7 @@ class Objects:
 
     def create(self, kind: Resource, document: Object, namespace: str) -> Object:
         del namespace
+        self._refuse(kind)
         name = document["metadata"]["name"]
         with self._lock:
             if (kind.plural, name) in self._objects:
@@ -64,6 +68,7 @@ class Objects:
 
     def patch(self, kind: Resource, name: str, body: Object, namespace: str, *, subresource: str | None) -> Object:
         del namespace
+        self._refuse(kind)
         assert subresource == (None if kind is SERVICE_BGP_STATUSES else "status")
         with self._lock:
             stored = self._objects.get((kind.plural, name))
@@ -85,6 +90,11 @@ class Objects:
             if self._objects.pop((kind.plural, name), None) is None:
                 raise NotFound(404, "NotFound", name)
         self._written(f"delete {kind.plural}", kind, name, None)
+
+    def _refuse(self, kind: Resource) -> None:
+        if self.refused is not None and kind is BGP_NODE_STATUSES:
+            self.tries += 1
+            raise self.refused
 
     def touch(self, kind: Resource, name: str) -> None:
         """Somebody else changes it."""
@@ -210,6 +220,27 @@ def test_write_that_met_another_is_made_on_what_that_one_wrote(rig: Rig) -> None
     rig.objects.touch(BGP_NODE_STATUSES, "node-a")
     rig.say(UP)
     wait_until(lambda: rig.node.get("established") == "1/1", SECONDS, "it is up all the same")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Conflict(409, "Conflict", "written all the time"),
+        Unavailable(503, "ServiceUnavailable", "its webhook is away"),
+    ],
+    ids=["written by others", "answered for now"],
+)
+def test_object_of_the_node_that_cannot_be_written_keeps_no_service_waiting(rig: Rig, error: ApiError) -> None:
+    wait_until(lambda: rig.node != {}, SECONDS, "it is there")
+    rig.objects.refused = error
+    services = [f"default/web-{number}" for number in range(10)]
+    rig.announce(*services)
+    rig.say(UP)
+    wait_until(lambda: rig.services.keys() == set(services), SECONDS, "the Services have their status")
+    wait_until(lambda: rig.objects.tries > 1, SECONDS, "it is tried again")
+    assert rig.node["established"] == "0/0"
+    rig.objects.refused = None
+    wait_until(lambda: rig.node.get("established") == "1/1", SECONDS, "the node has it as soon as it can be written")
 
 
 def test_nothing_is_said_of_services_while_the_cluster_is_not_known(rig: Rig) -> None:
