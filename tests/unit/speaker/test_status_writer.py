@@ -76,7 +76,7 @@ def writing(api: Any) -> Iterator[StatusWriter]:
         node="node-a",
         protocol="layer2",
         namespace="metallb-system",
-        pace=WritePace(per_second=100.0, at_once=5.0),
+        pace=WritePace(per_second=1000.0, at_once=100.0),
         events=NoEvents(),
         on_written=lambda _: None,
     )
