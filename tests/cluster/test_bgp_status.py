@@ -32,6 +32,7 @@ from allocator.objects.names import (
     IP_ADDRESS_POOLS,
     SERVICE_BGP_STATUSES,
 )
+from allocator.reconciler.speaker_leases import LOOK_SECONDS
 from speaker.bgp.reports import DaemonState, ServiceRoutes, Snapshot
 from speaker.membership.lease import LeaseKeeper
 from speaker.status import bgp_writer
@@ -220,7 +221,8 @@ def test_what_a_node_reported_counts_no_more_once_its_speaker_renews_no_lease(cl
     try:
         node.say(UP)
         right = "up on 1 of 1 nodes; no speaker reports BGP on node-b"
-        wait_until(lambda: ready(cluster).get("message") == right, SECONDS, "node-b does not count")
+        # The Leases may have been read just before node-b's was there.
+        wait_until(lambda: ready(cluster).get("message") == right, LOOK_SECONDS + SECONDS, "node-b does not count")
     finally:
         cluster.delete(LEASES, "speaker-node-b", DEFAULT_NAMESPACE)
 
