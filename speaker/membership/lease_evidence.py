@@ -16,7 +16,8 @@ LEASE_DOUBT_SECONDS = RENEW_SECONDS / 2
 """A renewal seen so soon after the last heartbeat may have been written before, and waited in the API server."""
 DOUBT_SECONDS = 3 * RENEW_SECONDS
 """How long the Lease of a peer that fell silent is looked at."""
-
+LONGEST_UNSEEN_SECONDS = 2 * RENEW_ALONE_SECONDS
+"""This node sees its own renewals at least so often while it hears nobody, as long as the API server takes them."""
 
 LIST_SECONDS = 60.0
 """How often all Leases are listed, while nothing is in doubt."""
@@ -38,11 +39,17 @@ class LeaseEvidence:
 
     Whose Lease says that it hears others is not cut off, so this node is. Where all say that they hear nobody,
     heartbeats are blocked everywhere, and a Lease that is renewed speaks for its node.
+
+    Only time in which this node sees its own Lease renewed counts against another's: while the API server is away, or
+    takes no writes, nobody can renew, and what was known before holds. Once it is back each of them has the whole time
+    of a renewal once more.
     """
 
     def __init__(self, now: float) -> None:
         self._alone_since: float | None = now
         self._renewals: dict[str, _Renewal] = {}
+        self._counts_until = now
+        """Renewals are missed until then, as long as this node's own is not seen again."""
 
     def alone(self, alone: bool, now: float) -> None:
         """Take note of whether this node hears anybody both ways."""
@@ -57,6 +64,13 @@ class LeaseEvidence:
         if self._alone_since is None or now - self._alone_since < LEASE_DOUBT_SECONDS:
             return
         self._renewals[node] = _Renewal(now, hears)
+
+    def own_renewed(self, now: float) -> None:
+        """This node's own Lease was seen to be renewed."""
+        if now > self._counts_until:
+            for each in self._renewals.values():
+                each.at = now
+        self._counts_until = now + LONGEST_UNSEEN_SECONDS
 
     def seen(self, node: str, now: float) -> None:
         """The node was seen to announce: as good as a renewal."""
@@ -75,7 +89,9 @@ class LeaseEvidence:
 
     def next_change(self, now: float) -> float | None:
         """Return when one of the answers next changes by itself."""
-        return min((each.until for _, each in self._current(now)), default=None)
+        end = min((each.until for _, each in self._current(now)), default=None)
+        return end if end is not None and end <= self._counts_until else None
 
     def _current(self, now: float) -> list[tuple[str, _Renewal]]:
-        return [(node, each) for node, each in self._renewals.items() if now < each.until]
+        counted = min(now, self._counts_until)
+        return [(node, each) for node, each in self._renewals.items() if counted < each.until]

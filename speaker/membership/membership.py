@@ -147,9 +147,11 @@ class Membership:
         """The node's Lease was seen to be renewed, after a look at it `since` which it was not.
 
         It says how many others the node hears, and whether it serves: one that does not speaks for no node. This
-        node's own says nothing to it.
+        node's own says only that Leases can be renewed.
         """
         if node == self.node:
+            self._leases.own_renewed(now)
+            self._hearing.stale.summary = True
             return
         if serving:
             self._leases.renewed(node, hears, now)

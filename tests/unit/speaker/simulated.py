@@ -225,6 +225,8 @@ class Cluster:
         self.off: set[str] = set()
         """Machines without power."""
         self.without_api: set[str] = set()
+        self.without_writes: set[str] = set()
+        """Whose writes the API server refuses; they may read."""
         self.squatted: set[Address] = set()
         """What hosts that are none of ours have; a question for it is answered by them."""
         self.watch: Callable[[], None] = lambda: None
@@ -460,7 +462,7 @@ class Cluster:
         self.at(self.now + RENEW_ALONE_SECONDS, renew)
 
     def _write_lease(self, member: Member) -> None:
-        if member.name in self.without_api or member.stopped:
+        if member.name in self.without_api | self.without_writes or member.stopped:
             return
         hears, serving = member.membership.hears, member.leased is not None and member.leased[0]
         delay = self.random.uniform(0.005, _API_SECONDS)

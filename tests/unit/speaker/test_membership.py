@@ -461,11 +461,33 @@ def test_a_lease_speaks_for_a_node_only_where_nobody_hears_anybody() -> None:
     members = leased(hears=0)
     assert members.liveness(6.0).silent == {"peer"}
     assert alive(members, 6.0) == frozenset(), "that is for those who ask its kernel to say"
-    assert members.liveness(5.2 + LEASE_COUNTS_ALONE_SECONDS).silent == frozenset()
+    ends_at = LEASE_DOUBT_SECONDS + 0.1 + LEASE_COUNTS_ALONE_SECONDS
+    for step in range(int(ends_at)):
+        members.renewed("me", 0, float(step))
+    assert members.liveness(ends_at - 0.1).silent == {"peer"}
+    assert members.liveness(ends_at).silent == frozenset()
     members.renewed("peer", 0, 50.0)
     members.heard(beat(members), 51.0)
     assert not members.liveness(51.0).silent
     assert alive(members, 51.0) == {"peer"}
+
+
+@pytest.mark.parametrize("hears", [0, 3])
+def test_only_time_in_which_the_own_lease_is_seen_to_be_renewed_counts_against_a_peer(hears: int) -> None:
+    members = leased(hears)
+
+    def known(now: float) -> bool:
+        liveness = members.liveness(now)
+        return "peer" in (liveness.cut_off_from if hears else liveness.silent)
+
+    members.renewed("me", 0, 6.0)
+    assert known(1000.0), "the API server is away"
+    members.renewed("me", 0, 1000.0)
+    last = LEASE_COUNTS_SECONDS if hears else LEASE_COUNTS_ALONE_SECONDS
+    for step in range(int(last)):
+        members.renewed("me", 0, 1000.0 + step)
+        assert known(1000.5 + step), "it has the time that any renewal has"
+    assert not known(1000.0 + last)
 
 
 def test_whose_lease_alone_is_renewed_is_named_until_it_is_heard_or_its_lease_is_old() -> None:
