@@ -27,6 +27,7 @@ LIST_SECONDS = 60.0
 class _Renewal:
     at: float
     hears: int
+    serving: bool
 
     @property
     def until(self) -> float:
@@ -37,12 +38,13 @@ class _Renewal:
 class LeaseEvidence:
     """Takes note of the Leases that are renewed while this node hears nobody. Owned by one thread.
 
-    Whose Lease says that it hears others is not cut off, so this node is. Where all say that they hear nobody,
-    heartbeats are blocked everywhere, and a Lease that is renewed speaks for its node.
+    Whose Lease says that it hears others is not cut off, so this node is: it gives them what they can serve. Among
+    all that hear nobody a Lease that is renewed speaks for its node, for what none of those others can serve. The
+    Lease of a node that is cut off says that it does not serve; it speaks to those alone that are cut off as well.
 
     Only time in which this node sees its own Lease renewed counts against another's: while the API server is away, or
-    takes no writes, nobody can renew, and what was known before holds. Once it is back each of them has the whole time
-    of a renewal once more.
+    takes no writes, nobody can renew, and what was known before holds. Once it is back each of them has the whole
+    time of a renewal once more.
     """
 
     def __init__(self, now: float) -> None:
@@ -59,11 +61,11 @@ class LeaseEvidence:
         elif self._alone_since is None:
             self._alone_since = now
 
-    def renewed(self, node: str, hears: int, now: float) -> None:
-        """The node's Lease was seen to be renewed; it says how many others the node hears."""
+    def renewed(self, node: str, hears: int, now: float, *, serving: bool) -> None:
+        """The node's Lease was seen to be renewed; it says how many others the node hears, and whether it serves."""
         if self._alone_since is None or now - self._alone_since < LEASE_DOUBT_SECONDS:
             return
-        self._renewals[node] = _Renewal(now, hears)
+        self._renewals[node] = _Renewal(now, hears, serving)
 
     def own_renewed(self, now: float) -> None:
         """This node's own Lease was seen to be renewed."""
@@ -75,17 +77,16 @@ class LeaseEvidence:
     def seen(self, node: str, now: float) -> None:
         """The node was seen to announce: as good as a renewal."""
         known = self._renewals.get(node)
-        self.renewed(node, 0 if known is None else known.hears, now)
+        self.renewed(node, 0 if known is None else known.hears, now, serving=True)
 
     def together(self, now: float) -> frozenset[str]:
         """Return the nodes that hear each other while this one hears nobody: it is this one that is cut off."""
-        return frozenset(node for node, each in self._current(now) if each.hears)
+        return frozenset(node for node, each in self._current(now) if each.hears and each.serving)
 
     def silent(self, now: float) -> frozenset[str]:
-        """Return the nodes that live by their Leases alone, where nobody hears anybody."""
-        if self.together(now):
-            return frozenset()
-        return frozenset(node for node, _ in self._current(now))
+        """Return the nodes that hear nobody either and live by their Leases."""
+        cut_off = bool(self.together(now))
+        return frozenset(node for node, each in self._current(now) if not each.hears and (each.serving or cut_off))
 
     def next_change(self, now: float) -> float | None:
         """Return when one of the answers next changes by itself."""

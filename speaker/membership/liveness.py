@@ -24,8 +24,9 @@ class Liveness:
 
     A node that is cut off knows of others that serve and do not hear it: `cut_off_from` are those, because they are
     heard themselves, or because this node hears nobody (it is `alone`) and their Leases say that they hear each
-    other. `silent` are those that, like this one, hear nobody, by their Leases. `cut_off_links` are this node's
-    interfaces on whose LANs others hear each other and not this node.
+    other. `silent` are those that, like this one, hear nobody, by their Leases; they count for what nobody that this
+    node is cut off from can serve. `cut_off_links` are this node's interfaces on whose LANs others hear each other
+    and not this node.
 
     `informed` says that every peer has been heard since this process began, `booting` that no speaker on this side
     has run for long. `shaken` says that others may have announced in our place meanwhile, `let_go` which addresses

@@ -146,16 +146,15 @@ class Membership:
     def renewed(self, node: str, hears: int, now: float, *, serving: bool = True, since: float | None = None) -> None:
         """The node's Lease was seen to be renewed, after a look at it `since` which it was not.
 
-        It says how many others the node hears, and whether it serves: one that does not speaks for no node. This
-        node's own says only that Leases can be renewed.
+        It says how many others the node hears, and whether it serves. This node's own says only that Leases can be
+        renewed.
         """
         if node == self.node:
             self._leases.own_renewed(now)
             self._hearing.stale.summary = True
             return
-        if serving:
-            self._leases.renewed(node, hears, now)
-            self._hearing.stale.summary = True
+        self._leases.renewed(node, hears, now, serving=serving)
+        self._hearing.stale.summary = True
         peer = self._table.peers.get(node)
         if peer is not None and (serving or (since is not None and since >= peer.silent_since)):
             self._unheard.renewed(node, peer, now)

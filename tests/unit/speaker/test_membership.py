@@ -507,6 +507,19 @@ def test_who_hears_nobody_while_others_hear_each_other_is_cut_off() -> None:
     assert members.liveness(7.0).cut_off_from == frozenset()
 
 
+def test_the_lease_of_a_node_that_is_cut_off_speaks_to_those_that_are_cut_off_as_well() -> None:
+    members = leased(hears=0)
+    members.renewed("peer", 0, 6.0, serving=False)
+    assert not members.liveness(6.0).silent, "as of one that starts or leaves"
+    members.renewed("other", 3, 7.0)
+    liveness = members.liveness(7.0)
+    assert liveness.cut_off_from == {"other"}
+    assert liveness.silent == {"peer"}
+    members.renewed("other", 3, 8.0, serving=False)
+    assert not members.liveness(8.0).cut_off_from
+    assert not members.liveness(8.0).silent
+
+
 class TestAcceptedSettings:
     """Every pair of interval and dead-after that a speaker starts with keeps an idle node answering."""
 
