@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from allocator.kube.client import Cluster, NotFound
 from allocator.kube.resource import LEASES
@@ -16,28 +17,39 @@ _KEPT_SECONDS = 600.0
 """After which what was seen of a node that nobody asked about again is forgotten."""
 
 
+@dataclass(slots=True)
+class _Seen:
+    renewed: str
+    at: float
+    missed: float = 0.0
+
+
 class AbsentNodes:
-    """Looks at Leases of nodes when asked about them, each every few seconds at most. Belongs to one thread."""
+    """Looks at Leases of nodes when asked about them, each every few seconds at most. Belongs to one thread.
+
+    Only time between looks counts, and little of a long one: the API server may have been away, so that nobody could
+    renew.
+    """
 
     def __init__(self, cluster: Cluster, *, namespace: str, now: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._now = now
-        self._renewed: dict[str, tuple[str, float]] = {}
-        self._looked: dict[str, float] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def is_gone(self, node: str) -> bool:
         """Return whether its speaker has ended or has not renewed its Lease for long. Raises ApiError."""
         now = self._now()
-        if now - self._looked.get(node, -_LOOK_SECONDS) >= _LOOK_SECONDS:
+        seen = self._seen.get(node)
+        if seen is None or now - seen.at >= _LOOK_SECONDS:
             renewed = self._renewal(node)
-            self._looked[node] = now
-            for other in [each for each, at in self._looked.items() if now - at > _KEPT_SECONDS]:
-                del self._looked[other], self._renewed[other]
-            if renewed != self._renewed.get(node, (None, 0.0))[0]:
-                self._renewed[node] = (renewed, now)
-        renewed, since = self._renewed[node]
-        return not renewed or now - since >= GONE_SECONDS
+            if seen is None or renewed != seen.renewed:
+                seen = self._seen[node] = _Seen(renewed, now)
+            seen.missed += min(now - seen.at, 2 * _LOOK_SECONDS)
+            seen.at = now
+            for other in [each for each, one in self._seen.items() if now - one.at > _KEPT_SECONDS]:
+                del self._seen[other]
+        return not seen.renewed or seen.missed >= GONE_SECONDS
 
     def _renewal(self, node: str) -> str:
         """When the Lease was renewed, as it says; empty where no speaker has it."""

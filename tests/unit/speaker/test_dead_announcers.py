@@ -32,3 +32,16 @@ def test_it_is_found_gone_soon_after_its_lease_counts_no_more(missed: float) -> 
     while not absent.is_gone("node-b"):
         now += retries.failed(ITEM, Occupied("node-b"))
     assert now - missed < GONE_SECONDS + 5.0
+
+
+def test_what_the_api_server_was_away_for_does_not_count() -> None:
+    now = 0.0
+    api: Any = Api()
+    absent = AbsentNodes(api, namespace="metallb-system", now=lambda: now)
+    assert not absent.is_gone("node-b")
+    now = 300.0
+    assert not absent.is_gone("node-b"), "it could not renew"
+    now += GONE_SECONDS
+    absent.is_gone("node-b")
+    now += GONE_SECONDS
+    assert absent.is_gone("node-b")
