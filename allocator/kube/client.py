@@ -58,6 +58,14 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
 
+    @property
+    def answered(self) -> bool:
+        """Whether there was an answer to this request, so that others may be granted.
+
+        Where there was none, the API server is down, unreachable or too slow.
+        """
+        return self.status != 0
+
 
 class NotFound(ApiError):
     """The object (or the resource itself) does not exist."""
@@ -77,14 +85,6 @@ class Expired(ApiError):
 
 class Unavailable(ApiError):
     """No answer, or one that may be another the next time: 429, 502, 503, 504."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether there was an answer to this request (429, 503 and the like), so that others may be granted.
-
-        Where there was none, the API server is down, unreachable or too slow.
-        """
-        return self.status != 0
 
 
 class Silent(Unavailable):

@@ -256,7 +256,7 @@ class Reflector:
                 if not self._interrupted:
                     log.warning("watch.interrupted", resource=self.resource.plural, error=error)
                 self._interrupted = True
-                answered = bool(error.status) or self._heard_at > began
+                answered = error.answered or self._heard_at > began
                 version = self._version_after_failure(version)
             self._following.clear()
             self._tried_at = time.monotonic()

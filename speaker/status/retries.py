@@ -46,7 +46,7 @@ class Retries(Generic[Item]):
 
 def is_outage(error: ApiError | Occupied) -> bool:
     """Return whether the API server is away, and not only one object refused."""
-    return isinstance(error, Unavailable) and not error.answered
+    return isinstance(error, ApiError) and not error.answered
 
 
 def _pauses_seconds(error: ApiError | Occupied) -> Sequence[float]:
