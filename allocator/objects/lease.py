@@ -12,8 +12,8 @@ from allocator.objects.names import SPEAKER_LEASE_PREFIX, SPEAKER_SUBNETS_ANNOTA
 
 _WRONG_CLOCK = timedelta(minutes=5)
 """By how much the clock of whoever asks may be wrong."""
-_SUBNETS_READ = 256
-"""As speakers read: more than they write."""
+SUBNETS_READ = 256
+"""Of one Lease at most: more than speakers write."""
 
 
 def renewal(lease: Document) -> datetime | None:
@@ -45,9 +45,8 @@ def subnets_by_node(leases: Iterable[Document]) -> dict[str, list[AddressRange]]
         if not name.startswith(SPEAKER_LEASE_PREFIX) or not (lease.get("spec") or {}).get("holderIdentity"):
             continue
         subnets = found.setdefault(name.removeprefix(SPEAKER_LEASE_PREFIX), [])
-        for text in (
-            annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION, "").split(",", _SUBNETS_READ)[:_SUBNETS_READ]
-        ):
+        written = annotations_of(lease).get(SPEAKER_SUBNETS_ANNOTATION, "")
+        for text in written.split(",", SUBNETS_READ)[:SUBNETS_READ]:
             try:
                 subnets.append(AddressRange.parse(text))
             except AddressError:

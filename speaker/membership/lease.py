@@ -13,6 +13,7 @@ from allocator.kube.client import AlreadyExists, ApiError, Cluster, NotFound, Ob
 from allocator.kube.resource import LEASES, NODES
 from allocator.kube.timestamps import write_time
 from allocator.objects.document import Document, annotations_of
+from allocator.objects.lease import SUBNETS_READ
 from allocator.objects.names import (
     HEARD_SPEAKERS_ANNOTATION,
     HEARTBEAT_ADDRESSES_ANNOTATION,
@@ -31,7 +32,6 @@ log = EventLog("lease")
 
 _DURATION_SECONDS = 30
 _ADDRESSES_READ = 16
-_SUBNETS_READ = 256
 _DIGITS_READ = 9
 """What is read of a Lease: more than speakers write, and so little that one which says anything costs nobody."""
 _RETRY_SECONDS = 2.0
@@ -75,7 +75,7 @@ def _listed(written: str, at_most: int) -> list[str]:
 
 
 def _subnets(written: str) -> Iterator[Subnet]:
-    for text in _listed(written, _SUBNETS_READ):
+    for text in _listed(written, SUBNETS_READ):
         with contextlib.suppress(AddressError):
             yield Subnet.parse(text)
 
