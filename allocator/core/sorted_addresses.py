@@ -6,11 +6,10 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 from allocator.core.addresses import Address, AddressRange, Family
-from speaker.membership.link import Subnet
 
 
 class SortedAddresses:
-    """A set of addresses. Owned by one thread."""
+    """A set of addresses. Not locked: its owner serialises access."""
 
     def __init__(self) -> None:
         self._values: dict[Family, list[int]] = {family: [] for family in Family}
@@ -27,14 +26,10 @@ class SortedAddresses:
 
     def within(self, owned: AddressRange) -> Iterator[Address]:
         """Yield those that lie in a range, ascending."""
-        return self._between(owned.family, owned.first, owned.last)
+        return self.between(owned.family, owned.first, owned.last)
 
-    def of_subnet(self, subnet: Subnet) -> Iterator[Address]:
-        """Yield those that lie in a subnet, ascending."""
-        last = subnet.value | (1 << subnet.family.bits - subnet.length) - 1
-        return self._between(subnet.family, subnet.value, last)
-
-    def _between(self, family: Family, first: int, last: int) -> Iterator[Address]:
+    def between(self, family: Family, first: int, last: int) -> Iterator[Address]:
+        """Yield those of a family from the first value to the last, ascending."""
         values = self._values[family]
         for value in values[bisect_left(values, first) : bisect_right(values, last)]:
             yield Address(family, value)

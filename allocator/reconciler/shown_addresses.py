@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from allocator.core.addresses import Address, AddressRange
 from allocator.core.securing import age
+from allocator.core.sorted_addresses import SortedAddresses
 from allocator.kube.client import Object
 from allocator.kube.reflector import Change
 from allocator.objects.service import addresses_in_status
@@ -19,6 +20,7 @@ class ShownAddresses:
 
     def __init__(self) -> None:
         self._by_address: dict[Address, dict[Key, str]] = {}
+        self._sorted = SortedAddresses()
         self._lock = threading.Lock()
 
     def note(self, change: Change) -> None:
@@ -32,9 +34,11 @@ class ShownAddresses:
                 showing.pop(change.key, None)
                 if not showing:
                     self._by_address.pop(address, None)
+                    self._sorted.keep(address, kept=False)
             for address in after - before:
                 created = change.new["metadata"]["creationTimestamp"] if change.new is not None else ""
                 self._by_address.setdefault(address, {})[change.key] = created
+                self._sorted.keep(address, kept=True)
 
     def older(self, service: Object, address: Address) -> list[Key]:
         """Return the Services older than this one that show the address, the oldest first."""
@@ -49,9 +53,8 @@ class ShownAddresses:
 
     def within(self, ranges: Iterable[AddressRange]) -> dict[Address, list[Key]]:
         """Return the addresses of the ranges that Services show, each with those that `showing` returns."""
-        wanted = tuple(ranges)
         with self._lock:
-            found = [address for address in self._by_address if any(address in owned for owned in wanted)]
+            found = [address for owned in ranges for address in self._sorted.within(owned)]
         return {address: self.showing(address) for address in found}
 
     def _ages(self, address: Address) -> list[tuple[str, str, str]]:

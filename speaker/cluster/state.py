@@ -24,6 +24,7 @@ from typing import TypeVar
 from allocator.core.addresses import Address
 from allocator.core.pool_selection import Origin, PoolSelection, origin_of
 from allocator.core.pools import Pool
+from allocator.core.sorted_addresses import SortedAddresses
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
 from allocator.objects.announced_service import Service
@@ -37,7 +38,6 @@ from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, Left
 from speaker.cluster.node_move import NodeMove, address_of
 from speaker.cluster.observation import Observation, observe
 from speaker.cluster.service_address import ServiceAddress
-from speaker.cluster.sorted_addresses import SortedAddresses
 from speaker.membership.lease import SpeakerLease
 from speaker.membership.link import Subnet
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TypeVar
 
 from allocator.core.addresses import Address
-from speaker.cluster.sorted_addresses import SortedAddresses
+from allocator.core.sorted_addresses import SortedAddresses
 from speaker.election.candidates import Candidates
 from speaker.election.claim_index import ClaimIndex
 from speaker.election.claim_term import ClaimTerms
@@ -167,7 +167,8 @@ class Holder:
         self._heard_of = touched
         self._look(touched, renewed, now)
         for subnet in self._electorate.follow(inputs, renewed):
-            for group in {self._groups[address]: None for address in self._elected.of_subnet(subnet)}:
+            within = self._elected.between(subnet.family, subnet.value, subnet.last)
+            for group in {self._groups[address]: None for address in within}:
                 self._rejoin(group)
         groups = self._groups
         self._dirty.update(dict.fromkeys(groups[address] for address in touched if address in groups))

@@ -28,6 +28,11 @@ class Subnet:
         host_bits = address.family.bits - int(length)
         return cls(address.family, address.value >> host_bits << host_bits, int(length))
 
+    @property
+    def last(self) -> int:
+        """Its last address, as `value` is its first."""
+        return self.value | (1 << self.family.bits - self.length) - 1
+
     def __contains__(self, address: Address) -> bool:
         host_bits = self.family.bits - self.length
         return self.family is address.family and address.value >> host_bits == self.value >> host_bits
