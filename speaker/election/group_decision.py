@@ -136,11 +136,7 @@ class GroupDecision:
         if claimed:
             preceding = standings.preceding(address, held.claim, helping=help_.node if help_ is not None else None)
         # Since this node's turn came, the address may have got a holder that is not heard.
-        hidden = held.state in PROBED and (
-            standings.rumoured
-            or standings.unheard_precede
-            or (standings.holder != self._moment.node and standings.left_to_who_hears_all)
-        )
+        hidden = held.state in PROBED and standings.is_hidden
         return Case(
             able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
             isolated=standings.isolated,

@@ -123,8 +123,6 @@ class Standings:
     @cached_property
     def unheard_precede(self) -> bool:
         """Whether a candidate that comes before this node is heard by others only, so that it may have it unheard."""
-        if self.holder == self._node:
-            return False
         heard = self._inputs.liveness.heard
         return any(node not in heard and node != self._node and self.precedes(node) for node in self.order)
 
@@ -135,13 +133,19 @@ class Standings:
         That one knows whether the address is vacant, and takes it if it is; this node does not know.
         """
         liveness = self._inputs.liveness
-        if liveness.heard.issuperset(self.order.keys() - {self._node}):
+        if self._hears_all(self._node, liveness.heard):
             return False
         return any(
-            node in liveness.heard and liveness.states[node].hears.issuperset(self.order.keys() - {node})
+            node != self._node and node in liveness.heard and self._hears_all(node, liveness.states[node].hears)
             for node in self.order
-            if node != self._node
         )
+
+    @cached_property
+    def is_hidden(self) -> bool:
+        """Whether this node, which is not known to have it, has to reckon with a holder that it does not hear."""
+        if self.rumoured:
+            return True
+        return self.holder != self._node and (self.unheard_precede or self.left_to_who_hears_all)
 
     @property
     def unknown(self) -> bool:
@@ -228,6 +232,9 @@ class Standings:
         """Whether this node would come first if all that are alive could answer."""
         alive = [node for node in self.eligible.names() if node in self._alive]
         return self._node in alive and min(alive, key=self._group.rank) == self._node
+
+    def _hears_all(self, node: str, hears: frozenset[str]) -> bool:
+        return all(other in hears or other == node for other in self.order)
 
     def _precedence(self, node: str, claim: Claim) -> Precedence:
         merit = self.order.get(node)
