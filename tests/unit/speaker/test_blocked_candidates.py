@@ -7,6 +7,7 @@ from itertools import chain, combinations
 import pytest
 
 from allocator.core.addresses import Address
+from tests.unit.speaker.moves import changes_of, holders_of
 from tests.unit.speaker.simulated import Cluster, candidates
 from tests.unit.speaker.walker import CALM_SECONDS, LEASE_BOUND_SECONDS
 
@@ -18,25 +19,6 @@ CANDIDATES = {
 """An address for every set of candidates there is."""
 
 
-def holders(cluster: Cluster) -> dict[Address, set[str]]:
-    """Who answers for each address now."""
-    return {address: cluster.holders(address) for address in CANDIDATES}
-
-
-def changes(cluster: Cluster, seconds: float) -> list[float]:
-    """Let time pass; return when any address was answered by others than at the beginning."""
-    before, found = holders(cluster), []
-
-    def look() -> None:
-        if holders(cluster) != before:
-            found.append(cluster.now)
-
-    cluster.watch = look
-    cluster.run(seconds)
-    cluster.watch = lambda: None
-    return found
-
-
 @pytest.mark.parametrize(("count", "pause_seconds"), [(1, 0.0), (2, 7.0), (3, 0.0), (3, 7.0), (4, 0.0), (5, 7.0)])
 def test_every_address_has_one_holder_and_it_stays(count: int, pause_seconds: float) -> None:
     """As a firewall on the workers, where the control plane's nodes are no candidates."""
@@ -44,21 +26,21 @@ def test_every_address_has_one_holder_and_it_stays(count: int, pause_seconds: fl
     for name in NAMES:
         cluster.see(name, [candidates(address, nodes) for address, nodes in CANDIDATES.items()])
     cluster.run(CALM_SECONDS)
-    assert all(len(names) == 1 for names in holders(cluster).values())
+    assert all(len(names) == 1 for names in holders_of(cluster, CANDIDATES).values())
     blocked = set(NAMES[-count:])
     for name in sorted(blocked):
         cluster.block(name)
         cluster.run(pause_seconds)
     cluster.run(LEASE_BOUND_SECONDS)
     hearing = set(NAMES) - blocked if count < len(NAMES) - 1 else set()
-    for address, names in holders(cluster).items():
+    for address, names in holders_of(cluster, CANDIDATES).items():
         assert len(names) == 1, f"{sorted(names)} of {sorted(CANDIDATES[address])}"
         assert names <= CANDIDATES[address] & hearing or not CANDIDATES[address] & hearing
-    assert not changes(cluster, 15.0)
+    assert not changes_of(cluster, CANDIDATES, 15.0)
     cluster.without_api |= set(NAMES)
-    assert not changes(cluster, 40.0), "the API server is away"
+    assert not changes_of(cluster, CANDIDATES, 40.0), "the API server is away"
     cluster.without_api.clear()
-    assert not changes(cluster, 20.0)
+    assert not changes_of(cluster, CANDIDATES, 20.0)
 
 
 def test_who_hears_somebody_holds_although_it_is_the_only_candidate_that_does() -> None:

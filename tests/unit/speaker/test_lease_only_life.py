@@ -12,6 +12,7 @@ from speaker.membership.lease_evidence import (
     RENEW_ALONE_SECONDS,
 )
 from speaker.membership.lease_list import ALONE_SECONDS, LISTS_PER_SECOND, LONGEST_ALONE_SECONDS
+from tests.unit.speaker.moves import changes_of, holders_of
 from tests.unit.speaker.simulated import Cluster
 from tests.unit.speaker.test_lease_list import ALONE, Speaker
 from tests.unit.speaker.walker import CALM_SECONDS, LEASE_BOUND_SECONDS
@@ -47,27 +48,8 @@ def blocked_everywhere(seed: int, nodes: int = 4) -> Cluster:
     for name in cluster.names:
         cluster.block(name)
     cluster.run(LEASE_BOUND_SECONDS + CALM_SECONDS)
-    assert all(len(names) == 1 for names in holders(cluster).values())
+    assert all(len(names) == 1 for names in holders_of(cluster, ADDRESSES).values())
     return cluster
-
-
-def holders(cluster: Cluster) -> dict[Address, set[str]]:
-    """Who answers for each address now."""
-    return {address: cluster.holders(address) for address in ADDRESSES}
-
-
-def changes(cluster: Cluster, seconds: float) -> list[float]:
-    """Let time pass; return when any address was answered by others than at the beginning."""
-    before, found = holders(cluster), []
-
-    def look() -> None:
-        if holders(cluster) != before:
-            found.append(cluster.now)
-
-    cluster.watch = look
-    cluster.run(seconds)
-    cluster.watch = lambda: None
-    return found
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,12 +63,12 @@ def test_while_no_lease_can_be_renewed_and_seen_all_addresses_stay(
     # One after the other, as their own API servers go.
     for name in cluster.names:
         refusing.add(name)
-        assert not changes(cluster, seed * 1.0)
-    assert not changes(cluster, outage_seconds)
+        assert not changes_of(cluster, ADDRESSES, seed * 1.0)
+    assert not changes_of(cluster, ADDRESSES, outage_seconds)
     for name in cluster.names:
         refusing.discard(name)
-        assert not changes(cluster, seed * 1.0)
-    assert not changes(cluster, 60.0), "each has the whole time of a renewal to renew in"
+        assert not changes_of(cluster, ADDRESSES, seed * 1.0)
+    assert not changes_of(cluster, ADDRESSES, 60.0), "each has the whole time of a renewal to renew in"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -98,13 +80,13 @@ def test_a_speaker_that_ends_in_an_outage_is_given_up_when_leases_are_renewed_ag
     cluster.run(20.0)
     cluster.power_off("node-1")
     cluster.run(1.5)
-    assert all(len(names) == 1 for names in holders(cluster).values()), "its kernel answers no more"
+    assert all(len(names) == 1 for names in holders_of(cluster, ADDRESSES).values()), "its kernel answers no more"
     cluster.kill("node-2")
-    assert not changes(cluster, 40.0), "it could be one that cannot renew"
-    assert not all(holders(cluster).values())
+    assert not changes_of(cluster, ADDRESSES, 40.0), "it could be one that cannot renew"
+    assert not all(holders_of(cluster, ADDRESSES).values())
     cluster.without_api.clear()
     cluster.run(LONGEST_UNSEEN_SECONDS + LEASE_BOUND_SECONDS)
-    assert all(len(names) == 1 for names in holders(cluster).values())
+    assert all(len(names) == 1 for names in holders_of(cluster, ADDRESSES).values())
 
 
 @pytest.mark.parametrize(("seed", "crowded"), [(0, False), *((seed, True) for seed in range(4))])
@@ -118,7 +100,7 @@ def test_a_dead_speaker_is_given_up_in_time_and_no_other_one(
     leases = cluster.members["node-1"].leases
     assert leases is not None
     assert leases.pause_seconds == (LONGEST_ALONE_SECONDS if crowded else ALONE_SECONDS)
-    assert not changes(cluster, 60.0), "while all live, nothing moves"
+    assert not changes_of(cluster, ADDRESSES, 60.0), "while all live, nothing moves"
     # At whatever moment between two renewals and two lists it dies.
     cluster.run(seed * 1.3)
     cluster.kill("node-2")
