@@ -118,7 +118,7 @@ def key_problems(key: object) -> Iterator[str]:
     elif len(name) > _PART_CHARACTERS:
         yield f"{shown} has a name of {len(name)} characters; use {_PART_CHARACTERS} at most"
     elif not _PART.fullmatch(name):
-        yield f"{shown} is no label key; use {_PART_FORM}"
+        yield f"{shown} is no valid key; use {_PART_FORM}"
 
 
 def value_problems(value: object) -> Iterator[str]:

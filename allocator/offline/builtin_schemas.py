@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from allocator.objects.metadata import NameForm
+
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
@@ -96,9 +98,9 @@ _NODE: Schema = {
     **_ANYTHING,
 }
 
-BUILTIN: dict[str, tuple[bool, Schema]] = {
-    "Service": (True, _SERVICE),
-    "Namespace": (False, _NAMESPACE),
-    "Node": (False, _NODE),
+BUILTIN: dict[str, tuple[bool, NameForm, Schema]] = {
+    "Service": (True, NameForm.LABEL, _SERVICE),
+    "Namespace": (False, NameForm.LABEL, _NAMESPACE),
+    "Node": (False, NameForm.SUBDOMAIN, _NODE),
 }
-"""By kind of the core group: whether its objects have a namespace, and the schema."""
+"""By kind of the core group: whether its objects have a namespace, what their names may be, and the schema."""

@@ -14,6 +14,7 @@ import yaml
 
 from allocator.core.listing import cut
 from allocator.objects.document import Document, Problem
+from allocator.objects.metadata import NameForm, metadata_problems
 from allocator.offline.builtin_schemas import BUILTIN, OBJECT_META
 from allocator.shipped import MANIFESTS
 
@@ -40,11 +41,21 @@ class Checked:
 class Kind:
     """One kind in one version, with its schema."""
 
-    def __init__(self, group: str, version: str, kind: str, *, namespaced: bool, schema: Schema) -> None:
+    def __init__(
+        self,
+        group: str,
+        version: str,
+        kind: str,
+        *,
+        namespaced: bool,
+        schema: Schema,
+        name_form: NameForm = NameForm.SUBDOMAIN,
+    ) -> None:
         self.group = group
         self.version = version
         self.kind = kind
         self.namespaced = namespaced
+        self._name_form = name_form
         self._schema = {
             **schema,
             "required": [*schema.get("required", ()), "metadata"],
@@ -62,8 +73,10 @@ class Kind:
         content = _pruned(document, self._schema, "", unknown)
         errors = _in_order(self._validator.iter_errors(content))
         # Each missing field is an error that names all of them.
-        problems = tuple(dict.fromkeys(problem for error in errors for problem in _problems(error)))
-        return Checked(content, problems, tuple(unknown))
+        problems = dict.fromkeys(problem for error in errors for problem in _problems(error))
+        if not any(problem.path.startswith("metadata") for problem in problems):
+            problems.update(dict.fromkeys(metadata_problems(content, self._name_form)))
+        return Checked(content, tuple(problems), tuple(unknown))
 
     @cached_property
     def _validator(self) -> Validator:
@@ -93,8 +106,8 @@ class Schemas:
     def shipped(cls) -> Self:
         """Our own kinds as shipped, and as much of Kubernetes' own as we read."""
         builtin = (
-            Kind("", "v1", kind, namespaced=namespaced, schema=schema)
-            for kind, (namespaced, schema) in BUILTIN.items()
+            Kind("", "v1", kind, namespaced=namespaced, schema=schema, name_form=form)
+            for kind, (namespaced, form, schema) in BUILTIN.items()
         )
         files = sorted((MANIFESTS / "crds").glob("*.yaml"))
         return cls(builtin, [file.read_text(encoding="utf-8") for file in files])

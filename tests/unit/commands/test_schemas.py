@@ -154,3 +154,72 @@ def test_unknown_fields_go_at_any_depth_and_metadata_is_left_alone() -> None:
     spec: dict[str, Any] = result.content["spec"]
     assert spec["serviceAllocation"] == {"namespaceSelectors": [{}]}
     assert result.content["metadata"]["finalizers"] == ["x/y"]
+
+
+SUBDOMAIN = "use lower-case letters, digits, '-' and '.', with a letter or digit at both ends"
+LABEL = "use lower-case letters, digits and '-', with a letter or digit at both ends"
+
+
+def with_metadata(document: Object, **fields: Any) -> Object:
+    """The document with these fields of its metadata, or without those that are None."""
+    metadata = {key: value for key, value in {**document["metadata"], **fields}.items() if value is not None}
+    return {**document, "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (pool("My_Pool", "10.0.0.1"), f"metadata.name: 'My_Pool' is no valid name; {SUBDOMAIN}"),
+        (pool("пул", "10.0.0.1"), f"metadata.name: 'пул' is no valid name; {SUBDOMAIN}"),
+        (pool("p.-", "10.0.0.1"), f"metadata.name: 'p.-' is no valid name; {SUBDOMAIN}"),
+        (advertisement("a b"), f"metadata.name: 'a b' is no valid name; {SUBDOMAIN}"),
+        (service("web.a"), f"metadata.name: 'web.a' is no valid name; {LABEL}"),
+        (service("web", namespace="Shop"), f"metadata.namespace: 'Shop' is no valid name; {LABEL}"),
+        (
+            with_metadata(pool("p", "10.0.0.1"), name=None, generateName="p_"),
+            f"metadata.generateName: 'p_' is no valid name; {SUBDOMAIN}",
+        ),
+        (
+            with_metadata(pool("p", "10.0.0.1"), labels={"a b": "c"}),
+            "metadata.labels[a b]: key 'a b' is no valid key; use letters",
+        ),
+        (
+            with_metadata(pool("p", "10.0.0.1"), labels={"a": "b c"}),
+            "metadata.labels[a]: value 'b c' is no label value; use letters",
+        ),
+        (
+            with_metadata(service("s"), annotations={"metallb.io/": "x"}),
+            "metadata.annotations[metallb.io/]: key 'metallb.io/' has no name; write name or prefix/name",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a.b"}},
+            f"metadata.name: 'a.b' is no valid name; {LABEL}",
+        ),
+    ],
+)
+def test_metadata_is_held_to_the_rules_of_the_api_server(document: Object, problem: str) -> None:
+    assert [str(found)[: len(problem)] for found in checked(document).problems] == [problem]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pool("p.1", "10.0.0.1"),
+        pool("p" * 253, "10.0.0.1"),
+        with_metadata(pool("p", "10.0.0.1"), name=None, generateName="p-"),
+        with_metadata(pool("p", "10.0.0.1"), labels={"example.com/a": "", "b": "C.d_e-f"}),
+        with_metadata(service("s"), annotations={"Example.com/A": "anything at all"}),
+        # A first digit is allowed by newer servers.
+        service("1web"),
+    ],
+    ids=lambda document: str(document["metadata"])[:60],
+)
+def test_metadata_that_the_api_server_takes_is_taken(document: Object) -> None:
+    assert checked(document).problems == ()
+
+
+def test_a_name_that_is_too_long_is_told_with_the_bound() -> None:
+    for document, most in ((pool("p" * 254, "10.0.0.1"), 253), (service("s" * 64), 63)):
+        (problem,) = checked(document).problems
+        assert str(problem).startswith("metadata.name: ")
+        assert problem.why.endswith(f"has {most + 1} characters; use {most} at most")

@@ -77,7 +77,7 @@ def test_a_bad_key_is_refused_wherever_a_selector_can_stand(place: str, document
     ran = lint(document)
     assert ran.codes == [422]
     path = place.rpartition(" ")[2]
-    assert f"{path}.matchLabels[bad key!]: key 'bad key!' is no label key; use letters" in ran.messages[0]
+    assert f"{path}.matchLabels[bad key!]: key 'bad key!' is no valid key; use letters" in ran.messages[0]
 
 
 @pytest.mark.parametrize(("place", "document"), everywhere(TWICE).items(), ids=list(everywhere(TWICE)))
@@ -113,7 +113,7 @@ def test_a_stored_selector_with_the_same_requirement_twice_is_read_all_the_same(
         ({"matchLabels": {"/a": "x"}}, "s.matchLabels[/a]", "nothing before its '/'"),
         ({"matchLabels": {"A.com/a": "x"}}, "s.matchLabels[A.com/a]", "no DNS name"),
         ({"matchLabels": {"a": "v" * 64}}, "s.matchLabels[a]", "has 64 characters; use 63 at most"),
-        ({"matchExpressions": [{"key": "a.", "operator": "Exists"}]}, "s.matchExpressions[0].key", "no label key"),
+        ({"matchExpressions": [{"key": "a.", "operator": "Exists"}]}, "s.matchExpressions[0].key", "no valid key"),
         (
             {"matchExpressions": [{"key": "a", "operator": "In", "values": ["x", "y z"]}]},
             "s.matchExpressions[0].values[1]",
