@@ -17,8 +17,18 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]
 
 
+_WEEK_SECONDS = 7 * 24 * 3600.0
+
+
 class Seconds(click.FloatRange):
-    """A duration within bounds: `nan`, which no bound excludes, is refused, and `inf`."""
+    """A duration within bounds: `nan`, which no bound excludes, is refused, and `inf`.
+
+    A week at most where nothing else is said: poll(2) takes no more than 24 days.
+    """
+
+    def __init__(self, min: float, max: float = _WEEK_SECONDS) -> None:
+        """Both bounds are in seconds and allowed."""
+        super().__init__(min, max)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds: float = super().convert(value, param, ctx)
