@@ -72,8 +72,8 @@ def _namespace(ctx: click.Context, param: click.Parameter, text: str) -> str:
     callback=_namespace,
     help="The namespace to install into; by default metallb-system.",
 )
-@click.option("--apply", "action", flag_value="apply", help="Apply the manifests by kubectl; an upgrade is the same.")
-@click.option("--remove", "action", flag_value="remove", help="Remove everything, every pool included, by kubectl.")
+@click.option("--apply", "applies", is_flag=True, help="Apply the manifests by kubectl; an upgrade is the same.")
+@click.option("--remove", "removes", is_flag=True, help="Remove everything, every pool included, by kubectl.")
 @click.option(
     "--keep-pools",
     is_flag=True,
@@ -87,7 +87,8 @@ def install(
     image: Image | None,
     frr_image: Image | None,
     namespace: str,
-    action: str | None,
+    applies: bool,
+    removes: bool,
     keep_pools: bool,
     yes: bool,
     kubectl_options: tuple[str, ...],
@@ -100,9 +101,11 @@ def install(
     """
     from allocator.installation.kubectl import Kubectl, KubectlFailed  # noqa: PLC0415  brings subprocess
 
-    if action != "remove" and (keep_pools or yes):
+    if applies and removes:
+        raise click.UsageError("--apply and --remove exclude each other")
+    if not removes and (keep_pools or yes):
         raise click.UsageError("--keep-pools and --yes go with --remove")
-    if action is None and kubectl_options:
+    if not (applies or removes) and kubectl_options:
         raise click.UsageError("options for kubectl go with --apply or --remove")
     images = {name: one for name, one in ((_IMAGE, image), (_FRR_IMAGE, frr_image)) if one is not None}
     choices = overlays.Choices(overlay=overlay, components=components, images=images, namespace=namespace)
@@ -110,14 +113,13 @@ def install(
         kubectl = Kubectl(kubectl_options)
         with tempfile.TemporaryDirectory(prefix="admitlb-") as folder:
             manifests = kubectl.render(overlays.write(choices, Path(folder).resolve()))
-        _check_images(set(_IMAGES.findall(manifests)), images, applied=action == "apply")
-        match action:
-            case "apply":
-                kubectl.apply(manifests)
-            case "remove":
-                _remove(kubectl, manifests, keep=_HOLD_POOLS if keep_pools else (), ask=not yes)
-            case _:
-                click.echo(manifests, nl=False)
+        _check_images(set(_IMAGES.findall(manifests)), images, applied=applies)
+        if applies:
+            kubectl.apply(manifests)
+        elif removes:
+            _remove(kubectl, manifests, keep=_HOLD_POOLS if keep_pools else (), ask=not yes)
+        else:
+            click.echo(manifests, nl=False)
     except KubectlFailed as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(CANNOT)
@@ -144,9 +146,16 @@ def _check_images(used: Collection[str], chosen: Mapping[str, Image], *, applied
 def _remove(kubectl: Kubectl, manifests: str, *, keep: Collection[str], ask: bool) -> None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     documents = [one for one in yaml.load_all(manifests, Loader=loader) if one["kind"] not in keep]
-    pools = "pools stay" if keep else "every pool goes with them, and no Service's address is announced any more"
     if ask:
-        click.confirm(f"Remove {len(documents)} objects? {pools[0].upper()}{pools[1:]}", abort=True, err=True)
+        # A namespace that was there before may have more in it than what was installed.
+        whole = ", ".join(one["metadata"]["name"] for one in documents if one["kind"] == "Namespace")
+        lost = "" if keep else f", every pool, and namespace {whole} with everything in it"
+        stays = ", and pools stay" if keep else ""
+        click.confirm(
+            f"Remove {len(documents)} objects{lost}? Then no Service's address is announced any more{stays}",
+            abort=True,
+            err=True,
+        )
     # With the pods gone, the webhooks would refuse the deletion of pools.
     first = [one for one in documents if one["kind"] in _WEBHOOKS]
     for part in (first, [one for one in documents if one["kind"] not in _WEBHOOKS]):

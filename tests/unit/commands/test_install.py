@@ -98,6 +98,8 @@ def test_without_kubectl_it_says_what_kubectl_is_for() -> None:
     [
         ["--yes"],
         ["--keep-pools", "--apply"],
+        ["--apply", "--remove"],
+        ["--remove", "--apply", "--yes"],
         ["--", "--context", "x"],
         ["--image", "a b"],
         ["--component", "none"],
@@ -165,7 +167,7 @@ def test_an_overlay_names_an_image_on_the_node_or_a_placeholder(overlay: str) ->
 FAKE = """#!/bin/sh
 echo "$1" >> SAID
 [ "$1" != kustomize ] && exec cat >> SAID
-printf 'kind: Namespace\\n---\\nkind: ValidatingWebhookConfiguration\\n'
+printf 'kind: Namespace\\nmetadata: {name: lb}\\n---\\nkind: ValidatingWebhookConfiguration\\n'
 """
 
 
@@ -176,12 +178,12 @@ def test_nothing_is_removed_without_a_yes_and_then_webhooks_go_first(tmp_path: P
     env = {"PATH": f"{tmp_path}:/bin:/usr/bin"}
     done = CliRunner().invoke(main, ["install", "--remove"], input="n\n", env=env)
     assert done.exit_code == 1
-    assert "every pool goes with them" in done.output.lower()
+    assert "Remove 2 objects, every pool, and namespace lb with everything in it?" in done.output
     assert said.read_text().split() == ["kustomize"]
     said.unlink()
     assert CliRunner().invoke(main, ["install", "--remove"], input="y\n", env=env).exit_code == 0
     removed = ["delete", "kind:", "ValidatingWebhookConfiguration", "delete", "kind:", "Namespace"]
-    assert said.read_text().split() == ["kustomize", *removed]
+    assert said.read_text().split() == ["kustomize", *removed, "metadata:", "name:", "lb"]
     said.unlink()
     assert CliRunner().invoke(main, ["install", "--remove", "--yes", "--keep-pools"], env=env).exit_code == 0
     assert said.read_text().split() == ["kustomize", *removed[:3]]
