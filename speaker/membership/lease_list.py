@@ -33,7 +33,7 @@ ALONE_SECONDS = 1.5
 LISTS_PER_SECOND = 50.0
 """What all nodes together list at most while none hears any, as far as `LONGEST_ALONE_SECONDS` permits."""
 LONGEST_ALONE_SECONDS = 1.5 * RENEW_ALONE_SECONDS
-"""How often at the least, however many they are: who renews no more is given up within 15 s all the same.
+"""How often at least, however many they are: who renews no more is given up within 15 s all the same.
 
 A list after the last renewal (a jitter more than this) and for as long as the renewal counts; and of those renewals
 that are seen within that time one may fail.

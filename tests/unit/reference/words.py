@@ -55,6 +55,7 @@ BANNED: Final = {
     r"surroundings?": "cluster context",
     r"outlooks?|concessions?": "plan result, lost share",
     r"ripe|stirred": "releasable; capacity changed",
+    r"belongs? into|at the least": "belongs in; at least",
     r"by turns|all the while|let by|ever more": "only at times; throughout; allowed; less and less",
 }
 """By pattern of whole words, without regard to case."""
