@@ -260,15 +260,15 @@ class Controller:
         if changes:
             self._regrouped |= changes.addresses
             self._holder.elect(self._groups.update(changes))
-        stays_changed = self._view.take_staying_changed()
+        stays_changed = self._view.nodes.take_staying_changed()
         if stays_changed:
-            self._staying = self._view.staying()
+            self._staying = self._view.nodes.staying()
         left_out_changed = self._report_who_is_left_out()
         if changes or left_out_changed or (stays_changed and self._state.help):
             self._act()
         self._ask_ahead()
         # Whoever serves knows the whole cluster.
-        if (self._known is not None or not self._view.pending) and self._view.take_peers_changed():
+        if (self._known is not None or not self._view.pending) and self._view.nodes.take_peers_changed():
             self._know_peers()
 
     def _report_who_is_left_out(self) -> bool:
@@ -286,9 +286,9 @@ class Controller:
 
     def _know_peers(self) -> None:
         first = self._known is None
-        self._known = self._view.peers()
+        self._known = self._view.nodes.peers()
         self._metrics.peers_known.set(len(self._known))
-        self._peers.set_peers(self._known, hosts=self._view.hosts())
+        self._peers.set_peers(self._known, hosts=self._view.nodes.hosts())
         if first:
             self._on_known()
             if self._routes is not None:
@@ -306,7 +306,7 @@ class Controller:
             answered=self._announcer.answered(before.probing),
             unforwarding=self._unforwarding(),
             unreachable=self._unreachable,
-            subnets_by_lease=self._view.subnets() if liveness.alone else {},
+            subnets_by_lease=self._view.nodes.subnets() if liveness.alone else {},
             let_go=self._let_go,
         )
         self._let_go = frozenset()

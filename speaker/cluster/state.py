@@ -24,7 +24,6 @@ from typing import TypeVar
 from allocator.core.addresses import Address
 from allocator.core.pool_selection import Origin, PoolSelection, origin_of
 from allocator.core.pools import Pool
-from allocator.core.sorted_addresses import SortedAddresses
 from allocator.kube.reflector import Change, Key
 from allocator.kube.resource import LEASES, NODES, SERVICES
 from allocator.objects.announced_service import Service
@@ -32,14 +31,15 @@ from allocator.objects.endpoint_slice import Serving, Slice, serving
 from allocator.objects.names import IP_ADDRESS_POOLS, IP_ALLOCATIONS, L2_ADVERTISEMENTS
 from allocator.objects.node import Node
 from allocator.process.logs import EventLog
+from speaker.cluster.address_users import AddressUsers
 from speaker.cluster.advertisements import Advertisement
 from speaker.cluster.eligibility import Nobody, covering, impediment
 from speaker.cluster.eligible_nodes import EligibilityIndex, EligibleNodes, LeftOut
 from speaker.cluster.node_move import NodeMove, address_of
 from speaker.cluster.observation import Observation, observe
 from speaker.cluster.service_address import ServiceAddress
+from speaker.cluster.speaker_nodes import SpeakerNodes
 from speaker.membership.lease import SpeakerLease
-from speaker.membership.link import Subnet
 
 log = EventLog("view")
 
@@ -72,18 +72,16 @@ class View:
         self._slices: dict[Key, Slice] = {}
         self._slices_of: dict[Key, tuple[Key, ...]] = {}
         self._pools: dict[str, Pool] = {}
-        self._leases: dict[str, SpeakerLease] = {}
         self._moves: dict[Address, str] = {}
         self._index = EligibilityIndex()
+        self.nodes = SpeakerNodes(self._index.nodes)
+        """Those with a speaker."""
+        self._users = AddressUsers()
         self._addresses: dict[Key, tuple[ServiceAddress, ...]] = {}
-        self._users: dict[Address, tuple[Key, ...]] = {}
-        self._assigned = SortedAddresses()
-        self._given_from: dict[str, dict[Key, None]] = {}
         self._services_of: dict[EligibleNodes, set[Key]] = {}
         self._nobody: dict[EligibleNodes, Nobody | None] = {}
         self._covering: dict[object, tuple[tuple[Advertisement, ...], frozenset[str]]] = {}
         self._dirty: dict[Key, None] = {}
-        self._peers_changed = self._staying_changed = True
         self.rules_changed = False
         """Set when pools, advertisements or nodes have changed in what decides; for its owner to clear."""
 
@@ -98,7 +96,7 @@ class View:
             case SERVICES.plural:
                 self._put_service(seen.key, value if isinstance(value, Service) else None)
             case LEASES.plural:
-                self._put_lease(name, value if isinstance(value, SpeakerLease) else None)
+                self.nodes.put_lease(name, value if isinstance(value, SpeakerLease) else None)
             case NODES.plural:
                 self._put_node(name, value if isinstance(value, Node) else None)
             case IP_ADDRESS_POOLS.plural:
@@ -122,7 +120,7 @@ class View:
             nobody = self._index.nobody(each)
             if self._nobody.get(each) != nobody:
                 self._nobody[each] = nobody
-                self._dirty.update(dict.fromkeys(self._services_of.get(each, ())))
+                self._doubt(self._services_of.get(each, ()))
         changed: set[Key] = set()
         seen: set[Key] = set()
         addresses: set[Address] = set()
@@ -158,7 +156,7 @@ class View:
 
     def users_of(self, address: Address) -> tuple[Key, ...]:
         """Return the Services that have the address."""
-        return self._users.get(address, ())
+        return self._users.of(address)
 
     def left_out(self, key: Key, address: Address) -> LeftOut:
         """Return which nodes may not announce the Service's address, and why, where any node might."""
@@ -175,61 +173,16 @@ class View:
         service = self._services.get(key)
         return "" if service is None else service.uid
 
-    def take_peers_changed(self) -> bool:
-        """Return whether `peers` or `hosts` may be others than at the last call."""
-        changed, self._peers_changed = self._peers_changed, False
-        return changed
-
-    def take_staying_changed(self) -> bool:
-        """Return whether `staying` may be others than at the last call."""
-        changed, self._staying_changed = self._staying_changed, False
-        return changed
-
     def rules(self) -> tuple[Mapping[str, Pool], Iterable[Advertisement], Iterable[Node]]:
         """Return the pools, advertisements and nodes as last seen."""
         return self._pools, self._index.advertisements.values(), self._index.nodes.values()
-
-    def peers(self) -> dict[str, tuple[str, ...]]:
-        """Return every node with a speaker, this one included: name to the addresses it is reached at."""
-        found = {}
-        for lease in self._leases.values():
-            node = self._index.nodes.get(lease.node)
-            if node is not None:
-                addresses = lease.addresses or ((node.internal_ip,) if node.internal_ip else ())
-                found[lease.node] = addresses
-        return found
-
-    def staying(self) -> frozenset[str]:
-        """Return the nodes of which nothing says that they are about to go."""
-        return frozenset(node.name for node in self._index.nodes.values() if node.stays)
-
-    def hosts(self) -> dict[str, tuple[str, ...]]:
-        """Return every node with an InternalIP: name to that address."""
-        return {node.name: (node.internal_ip,) for node in self._index.nodes.values() if node.internal_ip}
-
-    def serving(self) -> frozenset[str]:
-        """Return the nodes whose speaker serves, by its Lease."""
-        return frozenset(lease.node for lease in self._leases.values() if lease.serving)
-
-    def subnets(self) -> dict[str, tuple[Subnet, ...]]:
-        """Return the subnets of each node's interfaces, by its speaker's Lease."""
-        return {lease.node: lease.subnets for lease in self._leases.values()}
-
-    def _put_lease(self, name: str, lease: SpeakerLease | None) -> None:
-        before = self._leases.get(name)
-        if not _put(self._leases, name, lease):
-            return
-        if lease is None or before is None or lease.addresses != before.addresses:
-            self._peers_changed = True
 
     def _put_node(self, name: str, node: Node | None) -> None:
         # Nodes report their status all day; only what decides may cost anything.
         before = self._index.nodes.get(name)
         if node == before:
             return
-        if node is None or before is None or node.internal_ip != before.internal_ip:
-            self._peers_changed = True
-        self._staying_changed = True
+        self.nodes.node_changed(before, node)
         if before is not None and node is not None and replace(before, cordoned=node.cordoned) == node:
             self._index.nodes[name] = node
         else:
@@ -245,7 +198,7 @@ class View:
         if before is pool is None:
             return
         self._covering.clear()
-        self._doubt_pool(name, before, pool)
+        self._doubt(self._users.of_pool(name, before, pool))
 
     def _put_advertisement(self, name: str, advertisement: Advertisement | None) -> None:
         before = self._index.advertisements.get(name)
@@ -262,27 +215,23 @@ class View:
     def _doubt_selected(self, selection: PoolSelection) -> None:
         """Look again at the Services with an address of a pool that is selected, or was given from it."""
         if selection.everything:
-            self._dirty.update(dict.fromkeys(self._services))
+            self._doubt(self._services)
             return
         # Of a pool that is gone its name is left.
         for name in selection.names - self._pools.keys():
-            self._doubt_pool(name)
+            self._doubt(self._users.of_pool(name))
         for pool in self._pools.values():
             if selection.covers(pool):
-                self._doubt_pool(pool.name, pool)
+                self._doubt(self._users.of_pool(pool.name, pool))
 
-    def _doubt_pool(self, name: str, *versions: Pool | None) -> None:
-        """Look again at the Services with an address given from the pool, or in it in one of its versions."""
-        self._dirty.update(self._given_from.get(name, {}))
-        for version in versions:
-            for owned in version.ranges if version is not None else ():
-                for address in self._assigned.within(owned):
-                    self._dirty.update(dict.fromkeys(self._users[address]))
+    def _doubt(self, keys: Iterable[Key]) -> None:
+        """Look again at these Services with the next `refresh`."""
+        self._dirty.update(dict.fromkeys(keys))
 
     def _put_move(self, claim: str, node: str) -> None:
         address = address_of(claim)
         if address is not None and _put(self._moves, address, node or None):
-            self._dirty.update(dict.fromkeys(self._users.get(address, ())))
+            self._doubt(self._users.of(address))
 
     def _put_slice(self, key: Key, new: Slice | None) -> None:
         before = self._slices.get(key)
@@ -304,18 +253,18 @@ class View:
         if not _put(self._services, key, service):
             return
         self._dirty[key] = None
-        had, has = (_given_from(version) for version in (before, service))
-        for name in had - has:
-            self._given_from[name].pop(key)
-            if not self._given_from[name]:
-                del self._given_from[name]
-        for name in has - had:
-            self._given_from.setdefault(name, {})[key] = None
+        self._users.note_pools(key, before, service)
 
     def _recompute(self, key: Key) -> bool:
         """Find out who may announce a Service's addresses; return whether that is anything new."""
         before = self._addresses.get(key, ())
-        self._note_users(key, before)
+        service = self._services.get(key)
+        # Who shares an address with it: what one Service does may be the others' affair.
+        self._doubt(
+            self._users.note_addresses(
+                key, [each.address for each in before], service.addresses if service is not None else ()
+            )
+        )
         fresh = self._judge(key)
         for each in fresh:
             if each.eligible is not None:
@@ -329,17 +278,6 @@ class View:
         _log_nobody(before, fresh)
         _put(self._addresses, key, fresh or None)
         return True
-
-    def _note_users(self, key: Key, before: tuple[ServiceAddress, ...]) -> None:
-        """Keep track of who shares addresses: what one Service does may be the others' affair."""
-        service = self._services.get(key)
-        had = {each.address for each in before}
-        for address in had.symmetric_difference(service.addresses if service is not None else ()):
-            users = self._users.get(address, ())
-            self._dirty.update(dict.fromkeys(user for user in users if user != key))
-            users = tuple(user for user in users if user != key) if address in had else (*users, key)
-            _put(self._users, address, users or None)
-            self._assigned.keep(address, kept=bool(users))
 
     def _release(self, key: Key, eligible: EligibleNodes, *, kept: bool) -> None:
         self._index.release(eligible)
@@ -368,7 +306,7 @@ class View:
             origin=origin,
             serving=served,
             advertisements=advertisements,
-            shared=len(self._users.get(address, ())) > 1,
+            shared=len(self._users.of(address)) > 1,
         )
         eligible = None
         if nobody is None:
@@ -390,10 +328,6 @@ class View:
             if not any(each.service_selectors for each in all_of_them):
                 self._covering[kind] = found
         return found
-
-
-def _given_from(service: Service | None) -> set[str]:
-    return set() if service is None else {name for recorded in service.recorded for name in recorded}
 
 
 def _selection(advertisement: Advertisement) -> object:

@@ -59,9 +59,9 @@ def read_announcements(cluster: Cluster, *, namespace: str, lb_class: str, by_su
         for claim in cluster.list(IP_ALLOCATIONS).get("items") or ()
         if (announced := (claim.get("status") or {}).get("announcedBy"))
     }
-    serving = view.serving()
+    serving = view.nodes.serving()
     # All that is known here of a node's interfaces is in its Lease, as to a speaker that hears nobody.
-    inputs = Inputs(liveness=Liveness(silent=serving), subnets_by_lease=view.subnets())
+    inputs = Inputs(liveness=Liveness(silent=serving), subnets_by_lease=view.nodes.subnets())
     found = []
     services: dict[Address, tuple[Key, ...]] = {}
     for group in groups.all():

@@ -75,7 +75,7 @@ def found(view: View, groups: Groups) -> object:
         for name in ("web", "api", "db")
         for each in view.addresses_of(("default", name))
     }
-    return of_services, left_out, of_groups, view.peers(), view.hosts(), view.staying()
+    return of_services, left_out, of_groups, view.nodes.peers(), view.nodes.hosts(), view.nodes.staying()
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -343,12 +343,12 @@ def test_who_is_left_out_is_in_doubt_where_an_advertisement_in_use_or_a_node_dif
 
 def test_the_peers_are_the_nodes_with_a_lease_reached_where_it_says() -> None:
     cluster = Cluster()
-    assert cluster.view.peers() == {}
+    assert cluster.view.nodes.peers() == {}
     cluster.put(LEASES, lease("node-a", addresses=["203.0.113.97", " 10.0.0.97", "nonsense", "2001:DB8::61"]))
     cluster.put(LEASES, lease("node-b"))
     cluster.put(LEASES, lease("long-gone", addresses=["203.0.113.1"]))
     cluster.put(LEASES, {"metadata": {"name": "admitlb-reconciler", "namespace": "metallb-system"}, "spec": {}})
-    assert cluster.view.peers() == {
+    assert cluster.view.nodes.peers() == {
         "node-a": ("203.0.113.97", "10.0.0.97", "2001:db8::61"),
         "node-b": ("203.0.113.98",),
     }
