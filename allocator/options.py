@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import click
 
 from allocator.core.pools import PriorityOrder
 from allocator.core.reservation_cap import MAX_UNBOUND_RESERVATIONS
+from allocator.kube.access import Access
 from allocator.objects import names
 from allocator.process.log_levels import LEVELS
 
@@ -89,6 +91,25 @@ log_level: Option[Any] = click.option(
     show_default=True,
     help="Log from this level on.",
 )
+
+
+def cluster_access(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which a person's command finds its cluster, as kubectl has them; they come as one `access`."""
+
+    @click.option(
+        "--kubeconfig",
+        envvar="ADMITLB_KUBECONFIG",
+        type=click.Path(exists=True, dir_okay=False),
+        help="How to reach the API server; by default as kubectl does, else as a pod does.",
+    )
+    @click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
+    @functools.wraps(command)
+    def with_access(*args: Any, kubeconfig: str | None, context: str | None, **values: Any) -> Any:
+        return command(*args, access=Access(kubeconfig or "", context or ""), **values)
+
+    return with_access
+
+
 kubeconfig: Option[Any] = click.option(
     "--kubeconfig",
     envvar="ADMITLB_KUBECONFIG",

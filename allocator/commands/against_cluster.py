@@ -12,6 +12,7 @@ from allocator.commands.live import connected
 from allocator.commands.live_cluster import read_live_cluster
 from allocator.commands.offline import documents_in, new_replay
 from allocator.core.addresses import Family
+from allocator.kube.access import Access
 from allocator.offline.bgp_plan import (
     BgpPlan,
     bgp_plan,
@@ -59,7 +60,7 @@ def plan_against_cluster(
     former: Sequence[str],
     *,
     namespace: str,
-    kubeconfig: str | None,
+    access: Access,
     cluster_families: tuple[Family, ...] | None,
     **cluster: Any,
 ) -> ChangePlan:
@@ -68,7 +69,7 @@ def plan_against_cluster(
     What only `former` has is deleted. `cluster_families` are the cluster's own where None.
     """
     documents, before = documents_in(paths), documents_in(former)
-    with connected(kubeconfig) as api:
+    with connected(access) as api:
         from allocator.allocation.cluster_families import cluster_families as families_of  # noqa: PLC0415
 
         live = read_live_cluster(api, namespace=cluster["admitlb_namespace"])

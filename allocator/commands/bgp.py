@@ -11,6 +11,7 @@ from allocator import options
 from allocator.commands.bgp_roll import roll
 from allocator.commands.live import connected
 from allocator.core.listing import listed
+from allocator.kube.access import Access
 
 if TYPE_CHECKING:
     from allocator.commands.bgp_live import LiveRoute
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @options.lb_class
 @options.admitlb_namespace
-@options.kubeconfig
+@options.cluster_access
 @click.pass_context
 def bgp(
     ctx: click.Context,
@@ -33,7 +34,7 @@ def bgp(
     output: str,
     lb_class: str,
     admitlb_namespace: str,
-    kubeconfig: str | None,
+    access: Access,
 ) -> None:
     """Show the sessions of all nodes with routers, as the nodes report them."""
     if ctx.invoked_subcommand is not None:
@@ -43,7 +44,7 @@ def bgp(
     from allocator.kube.resource import LEASES  # noqa: PLC0415
     from allocator.rules.silent_speakers import silent_since  # noqa: PLC0415
 
-    with connected(kubeconfig) as cluster:
+    with connected(access) as cluster:
         statuses = _statuses(cluster, admitlb_namespace)
         silent = silent_since(bgp_facts.listed(cluster, LEASES, admitlb_namespace), datetime.now(UTC))
         routes = _routes(cluster, statuses, admitlb_namespace, lb_class) if prefixes else None

@@ -12,6 +12,7 @@ import click
 
 from allocator import options
 from allocator.commands.live import connected
+from allocator.kube.access import Access
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.resource import LEASES, Resource
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, node_status_from
@@ -49,20 +50,20 @@ class Node:
     help="Seconds for a node's sessions to be back; after that nothing more is renewed.",
 )
 @options.admitlb_namespace
-@options.kubeconfig
+@options.cluster_access
 def roll(
     apply: bool,
     everybody: bool,
     only: tuple[str, ...],
     timeout: float,
     admitlb_namespace: str,
-    kubeconfig: str | None,
+    access: Access,
 ) -> None:
     """Renew FRR node by node, where the DaemonSet has changed.
 
     A node leaves as planned, and comes back with all the sessions and prefixes it had before the next one leaves.
     """
-    with connected(kubeconfig) as cluster:
+    with connected(access) as cluster:
         found = nodes(cluster, admitlb_namespace)
         if unknown := sorted(set(only) - {node.name for node in found}):
             raise click.UsageError(f"no FRR runs on {', '.join(unknown)}")

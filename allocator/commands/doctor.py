@@ -17,6 +17,7 @@ from allocator.commands.printable import printable
 from allocator.doctor.bundle import bundle_of
 from allocator.doctor.catalogue import CHECKS, diagnose
 from allocator.doctor.finding import Finding, Severity
+from allocator.kube.access import Access
 
 FOUND = 1
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -51,7 +52,7 @@ _FAILING = {
 @options.lb_class
 @options.take_over_foreign
 @options.admitlb_namespace
-@options.kubeconfig
+@options.cluster_access
 def doctor(
     output: str,
     chosen: tuple[str, ...],
@@ -60,7 +61,7 @@ def doctor(
     lb_class: str,
     take_over_foreign: bool,
     admitlb_namespace: str,
-    kubeconfig: str | None,
+    access: Access,
 ) -> None:
     """Look for what is wrong in a live cluster, and say which command fixes it.
 
@@ -70,7 +71,7 @@ def doctor(
     """
     from allocator.commands.cluster_facts import read_facts  # noqa: PLC0415  brings the cluster's client
 
-    with connected(kubeconfig) as cluster:
+    with connected(access) as cluster:
         facts = read_facts(
             cluster, namespace=admitlb_namespace, lb_class=lb_class, take_over_foreign=take_over_foreign
         )

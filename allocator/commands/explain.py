@@ -12,11 +12,12 @@ import click
 from allocator import options
 from allocator.commands.bgp_lines import bgp_lines
 from allocator.commands.explanation import Explanation, Facts, HeldAddress, explanation_of, last_seen
-from allocator.commands.live import age, connected, current_namespace
+from allocator.commands.live import age, connected
 from allocator.commands.printable import printable
 from allocator.commands.said_once import said_once
 from allocator.core.pools import PriorityOrder
 from allocator.kube import resource
+from allocator.kube.access import Access
 from allocator.objects import names
 from allocator.objects.document import Document
 from allocator.rules.left_out import summary
@@ -56,10 +57,9 @@ class ServiceName(click.ParamType[tuple[str, str]]):
     ) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem  # noqa: PLC0415
 
-        from allocator.kube.client import Cluster  # noqa: PLC0415
-
         try:
-            cluster = Cluster.from_environment(ctx.params.get("kubeconfig"), timeout_seconds=2.0)
+            access = Access(ctx.params.get("kubeconfig") or "", ctx.params.get("context") or "")
+            cluster = access.cluster(timeout_seconds=2.0)
             services = cluster.list(resource.SERVICES).get("items") or ()
         except Exception:
             # A shell that completes has nowhere to show an error.
@@ -85,7 +85,7 @@ class ServiceName(click.ParamType[tuple[str, str]]):
 @options.take_over_foreign
 @options.pool_priority
 @options.admitlb_namespace
-@options.kubeconfig
+@options.cluster_access
 def explain(
     service: tuple[str, str],
     namespace: str | None,
@@ -94,14 +94,14 @@ def explain(
     take_over_foreign: bool,
     pool_priority: str,
     admitlb_namespace: str,
-    kubeconfig: str | None,
+    access: Access,
 ) -> None:
     """Say why a Service is pending, or who announces its addresses, where and since when."""
     written, name = service
     if written and namespace and written != namespace:
         raise click.UsageError(f"{written}/{name} is not in namespace {namespace}: leave one of the two out")
-    with connected(kubeconfig) as cluster:
-        within = written or namespace or current_namespace(kubeconfig)
+    with connected(access) as cluster:
+        within = written or namespace or access.namespace()
         facts = _facts(cluster, within, name, installed_in=admitlb_namespace)
     if facts is None:
         click.echo(f"Error: there is no Service {within}/{name}", err=True)

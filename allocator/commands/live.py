@@ -14,37 +14,27 @@ from allocator.commands.printable import printable
 from allocator.kube.timestamps import age_text
 
 if TYPE_CHECKING:
+    from allocator.kube.access import Access
     from allocator.kube.client import Cluster
 
 UNREACHABLE = 2
 
 
 @contextmanager
-def connected(kubeconfig: str | None) -> Iterator[Cluster]:
+def connected(access: Access) -> Iterator[Cluster]:
     """Give a connection. When the cluster cannot be reached or refuses, say so in a line and end the program."""
     # Imported here: the cluster's client takes longer to import than `lint` takes to run.
-    from allocator.kube.client import ApiError, Cluster, Unavailable  # noqa: PLC0415
+    from allocator.kube.client import ApiError, Unavailable  # noqa: PLC0415
     from allocator.kube.package import ConfigException  # noqa: PLC0415
 
     try:
-        yield Cluster.from_environment(kubeconfig)
+        yield access.cluster()
     except ConfigException as error:
         _fail(f"no cluster to ask: {error}")
     except ApiError as error:
         if isinstance(error, Unavailable) and not error.status:
             _fail(f"the API server does not answer: {error.message}; see whether kubectl reaches it")
         _fail(f"the API server says {error}")
-
-
-def current_namespace(kubeconfig: str | None) -> str:
-    """Return the namespace that kubectl would use: that of the kubeconfig's current context, else `default`."""
-    from allocator.kube.package import ConfigException, context_namespace  # noqa: PLC0415
-
-    try:
-        return context_namespace(kubeconfig) or "default"
-    except ConfigException:
-        # Within a pod.
-        return "default"
 
 
 def age(moment: str) -> str:

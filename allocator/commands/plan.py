@@ -14,6 +14,7 @@ from allocator.commands import answers
 from allocator.commands.bgp_tables import BgpChanges, bgp_as_json, print_bgp
 from allocator.commands.offline import documents_in, new_replay, offline_options
 from allocator.commands.tables import print_effects, print_pools, print_services
+from allocator.kube.access import Access
 from allocator.offline.bgp_plan import bgp_plan, nodes_for, replayed_bgp, route_changes, session_changes
 from allocator.offline.plan_result import PoolResult, ServiceResult, State, count_pools, service_results
 from allocator.offline.pruning import deletions
@@ -43,14 +44,14 @@ if TYPE_CHECKING:
 )
 @click.option("--prune", is_flag=True, help="Delete what --before has and PATH has not, as GitOps tools do.")
 @offline_options
-@options.kubeconfig
+@options.cluster_access
 def plan(
     paths: tuple[str, ...],
     output: str,
     against_cluster: bool,
     before: tuple[str, ...],
     prune: bool,
-    kubeconfig: str | None,
+    access: Access,
     lb_class: str,
     **cluster: Any,
 ) -> None:
@@ -68,7 +69,7 @@ def plan(
     if against_cluster:
         if before and not prune:
             raise click.UsageError("with --against-cluster, --before is only compared with by --prune: add that")
-        _show_change(_change(paths, before, kubeconfig=kubeconfig, lb_class=lb_class, **cluster), output)
+        _show_change(_change(paths, before, access=access, lb_class=lb_class, **cluster), output)
     if output == "markdown":
         raise click.UsageError("-o markdown is for a change: add --against-cluster")
     there, documents = documents_in(before), documents_in(paths)
@@ -111,14 +112,14 @@ def _show(given: list[Answer], services: list[ServiceResult], pools: list[PoolRe
     print_pools(pools)
 
 
-def _change(paths: tuple[str, ...], before: tuple[str, ...], *, kubeconfig: str | None, **cluster: Any) -> ChangePlan:
+def _change(paths: tuple[str, ...], before: tuple[str, ...], *, access: Access, **cluster: Any) -> ChangePlan:
     # Imported here: a plan without a cluster does without.
     from allocator.commands.against_cluster import plan_against_cluster  # noqa: PLC0415
 
     source = click.get_current_context().get_parameter_source("cluster_families")
     # By default the cluster's own, not what a plan without one assumes.
     cluster["cluster_families"] = None if source is ParameterSource.DEFAULT else cluster["cluster_families"]
-    return plan_against_cluster(paths, before, kubeconfig=kubeconfig, **cluster)
+    return plan_against_cluster(paths, before, access=access, **cluster)
 
 
 def _show_change(found: ChangePlan, output: str) -> NoReturn:

@@ -12,6 +12,7 @@ from allocator.commands.explanation import claims_from, pools_from
 from allocator.commands.live import connected
 from allocator.commands.tables import print_conflicts, print_pools
 from allocator.core.claims import Claim
+from allocator.kube.access import Access
 from allocator.objects import names
 from allocator.offline.plan_result import PoolResult, count_pools
 
@@ -19,10 +20,10 @@ from allocator.offline.plan_result import PoolResult, count_pools
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @options.admitlb_namespace
-@options.kubeconfig
-def pools(output: str, admitlb_namespace: str, kubeconfig: str | None) -> None:
+@options.cluster_access
+def pools(output: str, admitlb_namespace: str, access: Access) -> None:
     """Show how much of every pool is in use, and which addresses other hosts have."""
-    with connected(kubeconfig) as cluster:
+    with connected(access) as cluster:
         stored = cluster.list(names.IP_ADDRESS_POOLS, admitlb_namespace).get("items") or ()
         allocations = cluster.list(names.IP_ALLOCATIONS).get("items") or ()
     claims = claims_from(allocations)

@@ -121,14 +121,39 @@ class Cluster:
 
         Raises ConfigException when neither is there.
         """
-        configuration = Configuration()
         if kubeconfig is not None:
-            load_kube_config(kubeconfig, client_configuration=configuration)
-        else:
-            try:
-                load_incluster_config(client_configuration=configuration)
-            except ConfigException:
-                load_kube_config(None, client_configuration=configuration)
+            return cls.by_kubeconfig(kubeconfig, timeout_seconds=timeout_seconds, connections=connections)
+        try:
+            return cls.as_pod(timeout_seconds=timeout_seconds, connections=connections)
+        except ConfigException:
+            return cls.by_kubeconfig(None, timeout_seconds=timeout_seconds, connections=connections)
+
+    @classmethod
+    def as_pod(cls, *, timeout_seconds: float = 5.0, connections: int = 32) -> Self:
+        """Connect with the token that a pod has. Raises ConfigException where none is mounted."""
+        configuration = Configuration()
+        load_incluster_config(client_configuration=configuration)
+        return cls._configured(configuration, timeout_seconds, connections)
+
+    @classmethod
+    def by_kubeconfig(
+        cls,
+        kubeconfig: str | None,
+        *,
+        context: str | None = None,
+        timeout_seconds: float = 5.0,
+        connections: int = 32,
+    ) -> Self:
+        """Connect by a kubeconfig, the usual one where none is named, in this context or its current one.
+
+        Raises ConfigException.
+        """
+        configuration = Configuration()
+        load_kube_config(kubeconfig, context=context, client_configuration=configuration)
+        return cls._configured(configuration, timeout_seconds, connections)
+
+    @classmethod
+    def _configured(cls, configuration: Configuration, timeout_seconds: float, connections: int) -> Self:
         configuration.connection_pool_maxsize = connections
         configuration.retries = False
         configuration.socket_options = SOCKET_OPTIONS

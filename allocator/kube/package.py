@@ -29,22 +29,25 @@ __all__ = [
 ]
 
 
-def load_kube_config(kubeconfig: str | None, *, client_configuration: Configuration) -> None:
-    """Configure by a kubeconfig, the usual one where none is named. Raises ConfigException."""
+def load_kube_config(
+    kubeconfig: str | None, *, context: str | None = None, client_configuration: Configuration
+) -> None:
+    """Configure by a kubeconfig, the usual one where none is named, in a context of it. Raises ConfigException."""
     # Only people's programs need it; it is what OAuth comes with.
     from kubernetes.config import kube_config  # noqa: PLC0415
 
     with _read(kubeconfig):
-        kube_config.load_kube_config(kubeconfig, client_configuration=client_configuration)
+        kube_config.load_kube_config(kubeconfig, context=context, client_configuration=client_configuration)
 
 
-def context_namespace(kubeconfig: str | None) -> str:
-    """Return the namespace of a kubeconfig's current context, empty where it names none. Raises ConfigException."""
+def context_namespace(kubeconfig: str | None, *, context: str | None = None) -> str:
+    """Return the namespace of a context, the current one where none is named, or nothing. Raises ConfigException."""
     from kubernetes.config import kube_config  # noqa: PLC0415
 
     with _read(kubeconfig):
-        _, current = kube_config.list_kube_config_contexts(kubeconfig)
-        return str((current.get("context") or {}).get("namespace") or "")
+        contexts, current = kube_config.list_kube_config_contexts(kubeconfig)
+        chosen = next((each for each in contexts if each["name"] == context), current)
+        return str((chosen.get("context") or {}).get("namespace") or "")
 
 
 @contextmanager

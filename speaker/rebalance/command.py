@@ -14,6 +14,7 @@ from allocator import options
 from allocator.commands.live import connected
 from allocator.core.addresses import Address, AddressError
 from allocator.core.listing import listed
+from allocator.kube.access import Access
 from allocator.kube.client import ApiError, Cluster, NotFound, Object
 from allocator.kube.reflector import Key
 from allocator.objects.document import annotations_of
@@ -57,7 +58,7 @@ class AddressType(click.ParamType[Address]):
 )
 @options.lb_class
 @options.admitlb_namespace
-@options.kubeconfig
+@options.cluster_access
 def rebalance(
     apply: bool,
     addresses: tuple[Address, ...],
@@ -67,7 +68,7 @@ def rebalance(
     announce_from: str,
     lb_class: str,
     admitlb_namespace: str,
-    kubeconfig: str | None,
+    access: Access,
 ) -> None:
     """Spread the announced addresses over the nodes again.
 
@@ -75,7 +76,7 @@ def rebalance(
     """
     if target and not addresses and not source:
         raise click.UsageError("--to moves what --address or --from names: add one of them")
-    with connected(kubeconfig) as cluster:
+    with connected(access) as cluster:
         found = read_announcements(
             cluster, namespace=admitlb_namespace, lb_class=lb_class, by_subnet=announce_from == "subnet"
         )

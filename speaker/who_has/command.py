@@ -12,6 +12,7 @@ import click
 from allocator import options
 from allocator.commands.printable import printable
 from allocator.core.addresses import Address, AddressError, AddressRange, unusable_part
+from allocator.kube.access import Access
 from allocator.objects.names import DEFAULT_NAMESPACE
 from speaker.netdev.interface_snapshot import read_interfaces
 from speaker.netdev.interfaces import EXCLUDED_NAMES, Interface
@@ -46,7 +47,7 @@ _NO_RAW_SOCKETS = (
 @click.option("--no-cluster", is_flag=True, help="Do not ask the API which nodes and Services there are.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @options.admitlb_namespace
-@options.kubeconfig
+@options.cluster_access
 def who_has(
     addresses: tuple[str, ...],
     named: tuple[str, ...],
@@ -55,7 +56,7 @@ def who_has(
     no_cluster: bool,
     output: str,
     admitlb_namespace: str,
-    kubeconfig: str | None,
+    access: Access,
 ) -> None:
     """Ask the LAN who answers for addresses, by ARP and neighbour discovery.
 
@@ -67,7 +68,7 @@ def who_has(
         raise click.UsageError("name the addresses to ask for, or add --listen")
     wanted = () if listen else _parsed(addresses, _of_a_host)
     ranges = _parsed(addresses, AddressRange.parse) if listen else ()
-    facts = ClusterFacts() if no_cluster else _facts(kubeconfig, wanted, admitlb_namespace)
+    facts = ClusterFacts() if no_cluster else _facts(access, wanted, admitlb_namespace)
     try:
         # Excluded are those that never announce; one that is named is meant.
         interfaces = read_interfaces(excluded=() if named else EXCLUDED_NAMES)
@@ -165,15 +166,15 @@ def _identities(interfaces: Sequence[Interface], facts: ClusterFacts, answers: S
     return identities(answers, facts, own=own, own_addresses=own_addresses)
 
 
-def _facts(kubeconfig: str | None, wanted: Sequence[Address], namespace: str) -> ClusterFacts:
+def _facts(access: Access, wanted: Sequence[Address], namespace: str) -> ClusterFacts:
     """What the API says; where it cannot be asked, a note, and nothing."""
     # Imported here: a machine of the LAN that has no kubeconfig does without.
-    from allocator.kube.client import ApiError, Cluster  # noqa: PLC0415
+    from allocator.kube.client import ApiError  # noqa: PLC0415
     from allocator.kube.package import ConfigException  # noqa: PLC0415
     from speaker.who_has.cluster_facts import read_facts  # noqa: PLC0415
 
     try:
-        cluster = Cluster.from_environment(kubeconfig, timeout_seconds=_API_SECONDS)
+        cluster = access.cluster(timeout_seconds=_API_SECONDS)
         return read_facts(cluster, wanted, namespace=namespace)
     except (ConfigException, ApiError) as error:
         click.echo(f"Note: hosts are not named, since the API cannot be asked: {_why(error)}", err=True)
