@@ -59,4 +59,5 @@ class Access:
     @property
     def _is_there(self) -> bool:
         paths = [self.kubeconfig] if self.kubeconfig else self._kubeconfig.split(os.pathsep)
-        return any(Path(path).expanduser().exists() for path in paths if path)
+        # Path.expanduser raises for a user without a home, as in an image without /etc/passwd.
+        return any(Path(os.path.expanduser(path)).exists() for path in paths if path)  # noqa: PTH111

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
@@ -81,6 +83,18 @@ def test_within_a_pod_a_kubeconfig_goes_before_the_pods_own_cluster(
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{kubeconfig(tmp_path)}")
     assert asked(Access(), monkeypatch) == "http://a.test"
     assert asked(Access(context="b"), monkeypatch) == "http://b.test"
+
+
+@pytest.mark.usefixtures("within_pod")
+def test_a_user_without_a_home_asks_the_pods_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the image, which has no /etc/passwd."""
+
+    def nobody(_: int) -> NoReturn:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert asked(Access(), monkeypatch) == POD
 
 
 @pytest.mark.usefixtures("within_pod")
