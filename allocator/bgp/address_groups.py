@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 from allocator.bgp.eligibility import Readable, Selection, selection
 from allocator.bgp.inputs import Service
@@ -56,6 +57,14 @@ class AddressGroups:
         for group in [group for group in self._selections if concerned(group)]:
             before = self._selections.pop(group)
             if self._select(group) != before:
+                services |= self._members[group]
+        return services
+
+    def announced_by(self, names: AbstractSet[str]) -> set[str]:
+        """Return the Services of which any address is announced by one of these advertisements."""
+        services: set[str] = set()
+        for group, found in self._selections.items():
+            if any(name in names for name, _ in found.advertisements):
                 services |= self._members[group]
         return services
 

@@ -37,6 +37,9 @@ class AnnouncedPrefixes:
         self._announced: dict[Prefix, RouteClass] = {}
         self._totals: Counter[tuple[Family, RouteClass]] = Counter()
         self._changed: dict[Prefix, RouteClass | None] = {}
+        self._refused: set[Prefix] = set()
+        """Those that no peer may get, whatever their contributors want."""
+        self._refused_changed = False
 
     @property
     def announced(self) -> Mapping[Prefix, RouteClass]:
@@ -51,6 +54,11 @@ class AnnouncedPrefixes:
     def take_changed(self) -> Mapping[Prefix, RouteClass | None]:
         """Return what changed since the last call; None is gone."""
         changed, self._changed = self._changed, {}
+        return changed
+
+    def take_refused_changed(self) -> bool:
+        """Return whether a prefix came to be refused for its class, or no longer is, since the last call."""
+        changed, self._refused_changed = self._refused_changed, False
         return changed
 
     def class_of(self, names: frozenset[str]) -> RouteClass:
@@ -112,7 +120,11 @@ class AnnouncedPrefixes:
         for prefix in prefixes:
             names = self._names_of.get(prefix)
             now = self.class_of(names) if names else None
-            if now is not None and not now.announceable:
+            refused = now is not None and not now.announceable
+            if refused != (prefix in self._refused):
+                self._refused ^= {prefix}
+                self._refused_changed = True
+            if refused:
                 now = None
             before = self._announced.get(prefix)
             if now == before:

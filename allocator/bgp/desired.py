@@ -171,7 +171,13 @@ class DesiredState:
         return self._prefixes.class_of(frozenset(names))
 
     def take_services_changed(self) -> frozenset[str]:
-        """Return the Services of which `announcements` may say something else than at the last call."""
+        """Return the Services of which something else may be said than at the last call, sessions apart.
+
+        That is what `announcements` says, and `peers_of` where the sessions are the same.
+        """
+        if self._prefixes.take_refused_changed():
+            # Who else is in such a prefix is kept nowhere, as hardly any cluster has one.
+            self._services_changed |= self._services.keys()
         changed, self._services_changed = frozenset(self._services_changed), set()
         return changed
 
@@ -288,6 +294,7 @@ class DesiredState:
         if not changed:
             return
         self._contribute(changed)
+        self._services_changed |= self._groups.announced_by(changed)
         if self._groups.regroup():
             self._announce(self._services)
         elif reselect:

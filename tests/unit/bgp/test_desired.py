@@ -100,6 +100,8 @@ class Changes(RuleBasedStateMachine):
         self.received: dict[Prefix, Any] = {}
         self.sessions: Any = {}
         self.profiles: Any = {}
+        self.said: dict[str, Any] = {}
+        self.said_of: Any = {}
 
     @initialize(
         services=st.lists(drawn.services, min_size=4, max_size=8),
@@ -200,6 +202,15 @@ class Changes(RuleBasedStateMachine):
                 peer for peer, prefix in naive(alone) if prefix.family in self.state.sessions.running[peer].families
             }
             assert self.state.peers_of(key) == told
+
+    @invariant()
+    def services_of_which_something_else_is_said_are_named(self) -> None:
+        said = {key: (self.state.announcements(key), self.state.peers_of(key)) for key in drawn.SERVICES}
+        running = dict(self.state.sessions.running)
+        named = self.state.take_services_changed()
+        differ = {key for key, each in said.items() if self.said.get(key, ({}, frozenset())) != each}
+        assert differ <= named or running != self.said_of
+        self.said, self.said_of = said, running
 
     def _put(self, table: str, name: str, value: Any) -> None:
         entries = dict(getattr(self.inputs, table))
@@ -498,6 +509,36 @@ def test_peers_that_contradict_each_other_cost_the_younger_one_only() -> None:
         "e": (NoSession.NO_PASSWORD, ""),
         "f": (NoSession.NOT_SELECTED, ""),
     }
+
+
+def test_services_are_named_whose_advertisement_goes_to_other_peers() -> None:
+    state = DesiredState(LocalNode(name="node-1"))
+    for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2")):
+        state.set_peer(name, Peer(name=name, my_asn=1, peer_asn=2, address=Address.parse(address)))
+    state.set_advertisement("x", Advertisement(name="x", peers=frozenset({"a"})))
+    state.set_service("production/web", SERVICE)
+    assert state.take_services_changed() == {"production/web"}
+    state.set_advertisement("x", Advertisement(name="x", peers=frozenset({"a", "b"})))
+    assert state.peers_of("production/web") == {"a", "b"}
+    assert state.take_services_changed() == {"production/web"}
+
+
+def test_services_are_named_whose_prefix_gets_too_many_communities_from_another() -> None:
+    """Both are in one aggregate, which gets one community more than FRR announces with the second one's."""
+    state = DesiredState(LocalNode(name="node-1"))
+    most = tuple(f"64500:{number}" for number in range(63))
+    state.set_advertisement("all", replace(EVERYTHING, name="all", aggregation_v4=24, communities=most))
+    labelled = replace(EVERYTHING, name="more", aggregation_v4=24, communities=("1:1",), service_selectors=(LABELLED,))
+    state.set_service("production/one", SERVICE)
+    other = replace(SERVICE, labels={"tier": "a"}, addresses={Address.parse("198.51.100.8"): ("pool-a",)})
+    state.set_advertisement("more", labelled)
+    state.take_services_changed()
+    state.set_service("production/two", other)
+    assert state.announcements("production/one")[ADDRESS].reason is Reason.TOO_MANY_COMMUNITIES
+    assert "production/one" in state.take_services_changed()
+    state.set_service("production/two", None)
+    assert state.announcements("production/one")[ADDRESS].reason is None
+    assert "production/one" in state.take_services_changed()
 
 
 def test_a_service_takes_half_a_kilobyte() -> None:
