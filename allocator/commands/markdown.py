@@ -35,6 +35,8 @@ _SAID: Final[Mapping[Effect, str]] = {
     Effect.ANNOUNCED: "announced now",
     Effect.CHANGES_POOL: "changes pool",
 }
+_VERB: Final = r"\1"
+_SINGULAR: Final = re.compile(r"^(lose|move|wait|gain|change)s\b")
 
 
 def as_markdown(plan: ChangePlan) -> str:
@@ -104,15 +106,20 @@ def _lines(plan: ChangePlan) -> Iterator[str]:
 
 
 def _summary(plan: ChangePlan) -> str:
-    parts = [f"{count} {_SAID[effect]}" for effect, count in plan.change.counts.items()]
+    parts = [_counted(count, _SAID[effect]) for effect, count in plan.change.counts.items()]
     routes = Counter(change for change, _, _ in plan.bgp_changes.routes)
-    parts += [f"{count} BGP routes {change}" for change, count in sorted(routes.items())]
+    parts += [f"{count} BGP route{'s' * (count > 1)} {change}" for change, count in sorted(routes.items())]
     denied = sum(not answer.verdict.allowed for answer in plan.given)
     if denied:
         parts.append(f"{denied} of {len(plan.given)} documents refused")
     said = ", ".join(parts) or "Nothing changes for any Service"
     unchanged = plan.change.unchanged
     return f"{said}; {unchanged} {'Service stays as it is' if unchanged == 1 else 'Services stay as they are'}."
+
+
+def _counted(count: int, said: str) -> str:
+    """`1 moves`, `2 move`."""
+    return f"{count} {said}" if count == 1 else f"{count} {_SINGULAR.sub(_VERB, said)}"
 
 
 def _why(message: str, before: str, after: str) -> str:

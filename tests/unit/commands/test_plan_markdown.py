@@ -10,12 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocator.commands.markdown import MOST_CHARACTERS, TITLE, as_markdown, plain
+from allocator.commands.markdown import _SAID, MOST_CHARACTERS, TITLE, _counted, as_markdown, plain
 from tests.unit.commands.live_clusters import change, live_cluster
 from tests.unit.commands.manifests import advertisement, pool, service
 
 LAN = pool("lan", "192.0.2.10-192.0.2.13")
 ALL = advertisement("all")
+
+
+def test_several_services_of_one_effect_are_counted_in_the_plural() -> None:
+    live = live_cluster(LAN, ALL)
+    plan = change(live, service("a"), service("b"))
+    assert "2 gain an address; 0 Services stay" in as_markdown(plan)
+    assert [_counted(2, said) for said in _SAID.values()] == [
+        "2 denied",
+        "2 lose an address",
+        "2 move",
+        "2 no longer announced",
+        "2 wait",
+        "2 deleted",
+        "2 gain an address",
+        "2 announced now",
+        "2 change pool",
+    ]
 
 
 def test_the_comment_of_a_change() -> None:
