@@ -19,6 +19,9 @@ The rules, which every speaker follows by itself, from what it hears and what ot
    seconds, so that for five seconds after a cut both sides count as they did during it. Once the other has stopped,
    the holder announces again, whether or not it ever heard the other's claim: what a node states names every address
    that it has ceased to claim since the receiver heard from it (`membership.state_sync`).
+   Two holders that do not hear each other have their claims compared by whoever hears both, a candidate or not: a
+   turn later it names the one that holds (`AdvertisedState.named`), and goes on for as long as some candidate does
+   not hear that one. The other gives way, and takes nothing of which a holder is named that it does not hear.
 4. **A restarted process claims nothing**, and one that paused for so long that others may have taken over counts
    for nothing where its claims meet others.
 5. **Who is cut off holds nothing that another can serve**: a node that hears nobody while the Leases of others are

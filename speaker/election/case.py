@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from speaker.election.graceful_restart import Help
-from speaker.membership.state_sync import Claim
 
 
 @dataclass(slots=True, kw_only=True)
 class Case:
     """Facts about one address. The guards say in a sentence what each means.
 
-    `claims` are those of others that are heard, `preceding` the nodes whose claim precedes this node's. `beaten` says
-    that a candidate comes before this node, which may take the address. `help` is how this node would, or does,
-    answer for a restarting one. `is_over` says that the time is, for states that last for some time only.
+    `claimants` are the others that are heard to claim it, or that one that is heard names as its holder; `preceding`
+    those whose claim precedes this node's. `beaten` says that a candidate comes before this node, which may take the
+    address. `help` is how this node would, or does, answer for a restarting one. `is_over` says that the time is, for
+    states that last for some time only.
     """
 
     able: bool
     isolated: bool
-    claims: Mapping[str, Claim]
+    claimants: Collection[str]
     preceding: frozenset[str]
     first_prober: bool
     is_answered: bool
@@ -41,12 +41,12 @@ class Case:
         return self.isolated
 
     def preceded(self) -> bool:
-        """Another's claim is heard that precedes this node's."""
+        """Another's claim precedes this node's: it is heard, or a node that hears both says so."""
         return bool(self.preceding)
 
     def taken(self) -> bool:
-        """Another's claim is heard."""
-        return bool(self.claims)
+        """Another's claim is heard, or heard of from a node that hears it."""
+        return bool(self.claimants)
 
     def probed_by_a_better(self) -> bool:
         """A candidate that comes before this node asks the LAN for it too, or is about to."""

@@ -17,7 +17,7 @@ class ClaimIndex:
 
     A claim is heard, rumoured, or of no account, by what its node is. `heard` are nodes whose claims are known as of
     now. `rumoured` are those that only others hear, or that do not hear this node: they keep an address from being
-    taken, and nobody yields to them.
+    taken, and nobody yields to them unless somebody heard names them.
     """
 
     def __init__(self, node: str) -> None:
@@ -27,11 +27,16 @@ class ClaimIndex:
         self.rumoured: frozenset[str] = frozenset()
         self._claimants: dict[Address, tuple[str, ...]] = {}
         self._probers: dict[Address, tuple[str, ...]] = {}
+        self._namers: dict[Address, tuple[str, ...]] = {}
+        self._mutual: frozenset[str] = frozenset()
+        self.confirmed: set[Address] = set()
+        """The addresses as whose holder this node was named since the update before."""
         self._alone: dict[str, tuple[str, ...]] = {}
 
     def update(self, liveness: Liveness) -> tuple[set[Address], set[str]]:
         """Follow what is heard; return the addresses about which anything is new, and the nodes whose state is."""
         touched: set[Address] = set()
+        self.confirmed.clear()
         renewed: set[str] = set()
         before, self.states = self.states, liveness.states
         if before is not self.states:
@@ -47,8 +52,12 @@ class ClaimIndex:
         for node in (heard ^ self.heard) | (rumoured ^ self.rumoured):
             state = self.states.get(node)
             if state is not None:
-                touched.update(state.claims, state.probed, state.helped)
+                touched.update(state.claims, state.probed, state.helped, state.named)
         self.heard, self.rumoured = heard, rumoured
+        known = liveness.mutual | {self._node}
+        changed, self._mutual = known ^ self._mutual, known
+        if changed:
+            touched.update(address for address in self._namers if not changed.isdisjoint(self._named_by(address)))
         return touched, renewed
 
     def last_claims(self, address: Address) -> dict[str, Claim]:
@@ -69,6 +78,13 @@ class ClaimIndex:
         """Return the nodes that are heard to ask the LAN for an address."""
         return [node for node in self._probers.get(address, _NOBODY) if node in self.heard]
 
+    def named(self, address: Address) -> frozenset[str]:
+        """Return whom those that are heard name as the holder, of the nodes with which hearing is not mutual."""
+        return frozenset(self._named_by(address) - self._mutual) if address in self._namers else frozenset()
+
+    def _named_by(self, address: Address) -> set[str]:
+        return {self.states[node].named[address] for node in self._namers[address] if node in self.heard}
+
     def claimed_by(self, nodes: Iterable[str]) -> Iterable[Address]:
         """Return the addresses that these nodes were last heard to claim."""
         return (address for node in nodes if node in self.states for address in self.states[node].claims)
@@ -78,7 +94,10 @@ class ClaimIndex:
         self._note(self._claimants, node, claims, new.claims)
         probed = old.probed ^ new.probed
         self._note(self._probers, node, probed, new.probed)
-        return claims | probed | changed_keys(old.helped, new.helped)
+        named = changed_keys(old.named, new.named)
+        self._note(self._namers, node, named, new.named)
+        self.confirmed.update(address for address in named if new.named.get(address) == self._node)
+        return claims | probed | named | changed_keys(old.helped, new.helped)
 
     def _note(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from allocator.core.addresses import Address
 from speaker.election.candidates import Candidates
 from speaker.election.election import Ranking
 from speaker.election.live_candidates import LiveCandidates
@@ -14,11 +15,12 @@ _NEVER: Mapping[str, float] = {}
 class ElectedGroup:
     """`since` is when what is waited for began, by reason; `deadline` when to decide again though nothing happens.
 
+    `named` are the holders that this node names to others, by address.
     `settled` says that nothing is to be decided as things are, `holder` under whom (`LiveCandidates.settled`). The
     ranking is kept while it is not, for it is the most costly part of a decision.
     """
 
-    __slots__ = ("candidates", "deadline", "holder", "live", "ranking", "settled", "since")
+    __slots__ = ("candidates", "deadline", "holder", "live", "named", "ranking", "settled", "since")
 
     def __init__(self, candidates: Candidates, live: LiveCandidates, *, since: Mapping[str, float] = _NEVER) -> None:
         self.candidates = candidates
@@ -26,6 +28,7 @@ class ElectedGroup:
         self.since = since
         self.deadline: float | None = None
         self.settled = False
+        self.named: Mapping[Address, str] = {}
         self.holder: str | None = None
         self.ranking: Ranking | None = None
 

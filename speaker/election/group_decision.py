@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from allocator.core.addresses import Address
 from speaker.cluster.scope import Scope
@@ -94,6 +94,8 @@ class GroupDecision:
             if current.state not in FREE:
                 out.held[address] = current
                 self._settle_boot(current)
+            if current.state not in HELD and (named := self._name(address)) is not None:
+                out.named[address] = named
         out.unable = not standings.order and own is not None and standings.is_first_of_those_alive()
         for each in out.held.values():
             ends = (each.until, each.help.until if each.help is not None else None, each.offered_until)
@@ -120,9 +122,28 @@ class GroupDecision:
     def _note_contested(self, address: Address, held: Held) -> None:
         if held.state in HELD and held.state is not State.HANDING_OVER:
             helping = held.help.node if held.help is not None else None
-            others = (node for node in self._standings.heard[address] if node != helping)
+            others = (node for node in self._claimants(address) if node != helping)
             if (other := next(others, None)) is not None:
                 self._out.contested[address] = other
+
+    def _claimants(self, address: Address) -> Collection[str]:
+        """Who is heard to claim it, or heard of."""
+        return self._standings.heard[address].keys() | self._standings.named.get(address, frozenset())
+
+    def _name(self, address: Address) -> str | None:
+        """Return whom this node names as the holder: others claim the address, or ask for it, and do not hear that.
+
+        Once they had the time to hear each other; from then on, for as long as that one claims it unheard by others.
+        """
+        standings, reason = self._standings_for(address), f"contested {address}"
+        known = self._group.named.get(address)
+        holder = standings.to_name(address)
+        if holder is not None:
+            since = self._out.since[reason] = self._group.since.get(reason, self._now)
+            self._ends.append(since + SKEW_SECONDS)
+            if self._now >= since + SKEW_SECONDS:
+                return holder
+        return known if known in standings.heard[address] and standings.is_unheard_of(known) else None
 
     def _case(self, address: Address, held: Held, own: Candidate | None, may_take: bool) -> Case:
         standings, inputs, liveness = self._standings_for(address), self._moment.inputs, self._moment.inputs.liveness
@@ -140,7 +161,7 @@ class GroupDecision:
         return Case(
             able=reach(address, held.scope, inputs.links).possible and address not in inputs.refused,
             isolated=standings.isolated,
-            claims=standings.heard[address],
+            claimants=self._claimants(address),
             preceding=preceding,
             first_prober=not standings.probed_by_a_better(address),
             is_answered=address in inputs.answered,
@@ -243,7 +264,9 @@ class GroupDecision:
         if holder is None or standings.gives_way_at_once(holder):
             return True
         ready_at = 0.0 if moment.unready_at is None else moment.unready_at + STEADY_SECONDS
-        self._ends.append(ready_at)
+        # While it is not Ready there is no time to wait for: it is looked at again once it is.
+        if moment.unready_at != self._now:
+            self._ends.append(ready_at)
         return holder in moment.inputs.liveness.steady and self._now >= ready_at
 
     def _settle_boot(self, held: Held) -> None:
@@ -269,6 +292,8 @@ class GroupDecision:
         out, standings, claims = self._out, self._standings, self._moment.claims
         inputs = self._moment.inputs
         if inputs.by_lease or standings.rumoured or standings.probed or not inputs.refused.isdisjoint(out.states):
+            return
+        if out.named:
             return
         states = set(out.states.values())
         claimants = {node for by_node in standings.heard.values() for node in by_node}

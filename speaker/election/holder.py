@@ -21,7 +21,7 @@ from speaker.election.inputs import Inputs
 from speaker.election.moment import Moment
 from speaker.election.outcome import Outcome
 from speaker.election.transitions import HELD, PROBED, State
-from speaker.membership.state_sync import Claim
+from speaker.membership.state_sync import NOTHING, Claim
 from speaker.persistent_map import PersistentMap
 
 __all__ = ["HANDOVER_SECONDS", "SKEW_SECONDS", "Holder", "HolderState"]
@@ -111,7 +111,7 @@ class Holder:
             before = former.get(candidates.addresses[0])
             group = ElectedGroup(candidates, self._electorate.join(candidates))
             if before is not None:
-                group.since = before.since
+                group.since, group.named = before.since, before.named
             for address in candidates.addresses:
                 self._groups[address] = group
                 self._elected.keep(address, kept=True)
@@ -182,7 +182,7 @@ class Holder:
             at, _, group = heapq.heappop(self._deadlines)
             if group.deadline == at:
                 self._dirty[group] = None
-        if _surroundings(before) == _surroundings(inputs):
+        if _surroundings(before) == _surroundings(inputs) and not _hear_others(renewed, before, inputs):
             if self._electorate.stale:
                 self._dirty.update(self._unsettled)
             return
@@ -219,7 +219,7 @@ class Holder:
     def _note(self, group: ElectedGroup, outcome: Outcome) -> None:
         """Remember what a decision about a group came to."""
         self._unsettle(group)
-        group.since = outcome.since
+        group.since, group.named = outcome.since, outcome.named
         if outcome.deadline != group.deadline:
             group.deadline = outcome.deadline
             if outcome.deadline is not None:
@@ -283,10 +283,13 @@ class Holder:
         states = {address: state for each in outcomes.values() for address, state in each.states.items()}
         held = {address: one for each in outcomes.values() for address, one in each.held.items()}
         claims = {address: one.claim for address, one in held.items() if one.state in HELD}
-        let_go = {address for address in self._inputs.let_go if _is_held(self._held.get(address))}
+        let_go = {
+            address for address in self._inputs.let_go | self._claims.confirmed if _is_held(self._held.get(address))
+        }
         touched = states.keys() | gone
         contested = {address: node for each in outcomes.values() for address, node in each.contested.items()}
         helped = {address: one.help for address, one in held.items() if one.help is not None and one.state in HELD}
+        named = {address: node for each in outcomes.values() for address, node in each.named.items()}
         probing = frozenset(address for address, one in held.items() if one.state in PROBED)
         unable = {address for each in outcomes.values() if each.unable for address in each.states}
         uncontested = (address for address in before.contested.keys() & touched if address not in contested)
@@ -302,6 +305,7 @@ class Holder:
             deadline=now if pending else self._next_deadline(),
             contested=_replaced(before.contested, contested, touched),
             regained=frozenset(regained | let_go),
+            named=_replaced(before.named, named, touched),
             unable=_replaced_set(before.unable, frozenset(unable), touched),
             touched=touched | let_go | self._heard_of,
             pending=pending,
@@ -317,12 +321,19 @@ def _is_held(held: Held | None) -> bool:
     return held is not None and held.state in HELD
 
 
+def _hear_others(renewed: Iterable[str], before: Inputs, now: Inputs) -> bool:
+    """Whether some of these nodes hear others than before."""
+    old, new = before.liveness.states, now.liveness.states
+    return any(old.get(node, NOTHING).hears != new.get(node, NOTHING).hears for node in renewed)
+
+
 def _surroundings(inputs: Inputs) -> tuple[object, ...]:
     """All of the inputs that concerns every group; what is claimed and answered concerns its own address only."""
     liveness = inputs.liveness
     return (
         liveness.alive,
         liveness.heard,
+        liveness.mutual,
         liveness.steady,
         liveness.leaving,
         liveness.arriving,

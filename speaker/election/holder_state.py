@@ -22,7 +22,8 @@ class HolderState:
     not claimed until then; what of it is in probe wait is not among the `scopes`, and not asked for. `help` are those
     answered for a restarting node. `deadline` is when to decide again though nothing happens. `contested` are those
     claimed by a peer too, `regained` those that no peer claims any more, though one did, known here or not: they are
-    announced to the LAN again; `unable` those this node would take if it had the interfaces.
+    announced to the LAN again; `named` are the holders that this node names to others, which may not hear them;
+    `unable` those this node would take if it had the interfaces.
 
     `touched` are the addresses that were decided about, those that are no Service's any more, and those of which
     another node says something new: of all others nothing has changed. `pending` says that there was no time for
@@ -37,6 +38,7 @@ class HolderState:
     deadline: float | None = None
     contested: Mapping[Address, str] = field(default_factory=dict)
     regained: frozenset[Address] = frozenset()
+    named: Mapping[Address, str] = field(default_factory=dict)
     unable: frozenset[Address] = frozenset()
     touched: Set[Address] = frozenset()
     pending: bool = False
@@ -44,7 +46,7 @@ class HolderState:
     def advertised(self, links: tuple[Link, ...]) -> AdvertisedState:
         """What the other speakers are to know of it, and of this node's interfaces."""
         helped = {address: help.node for address, help in self.help.items()}
-        return AdvertisedState(claims=self.claims, probed=self.probing, helped=helped, links=links)
+        return AdvertisedState(claims=self.claims, probed=self.probing, helped=helped, links=links, named=self.named)
 
 
 @dataclass(slots=True, kw_only=True)

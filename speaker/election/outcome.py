@@ -18,6 +18,7 @@ class Outcome:
     states: dict[Address, State] = field(default_factory=dict)
     held: dict[Address, Held] = field(default_factory=dict)
     contested: dict[Address, str] = field(default_factory=dict)
+    named: dict[Address, str] = field(default_factory=dict)
     unable: bool = False
     since: dict[str, float] = field(default_factory=dict)
     deadline: float | None = None

@@ -13,6 +13,8 @@ from speaker.election.inputs import Inputs
 from speaker.election.live_candidates import NO_CANDIDATE, Merit
 from speaker.membership.state_sync import Claim
 
+_NOBODY: frozenset[str] = frozenset()
+
 
 class Standings:
     """The candidates for one group of addresses, and which of them the claims make its holder.
@@ -53,6 +55,8 @@ class Standings:
         self.me: Merit | None = self.order.get(node)
         self.heard = {address: claims.claims(address) for address in self._addresses}
         """The claims of others that are heard, by address and node."""
+        self.named = {address: named for address in self._addresses if (named := claims.named(address))}
+        """Whom others name as the holder, by address, where hearing with that is not mutual."""
 
     @cached_property
     def beaten(self) -> bool:
@@ -115,9 +119,10 @@ class Standings:
 
     @cached_property
     def rumoured(self) -> bool:
-        """Whether a candidate with which hearing is not mutual was last known to claim something of it."""
-        return bool(self._claims.rumoured) and any(
-            node in self.eligible for address in self._addresses for node in self._claims.rumours(address)
+        """Whether one with which hearing is not mutual was last known to claim something of it, or is named."""
+        return any(self.named.values()) or (
+            bool(self._claims.rumoured)
+            and any(node in self.eligible for address in self._addresses for node in self._claims.rumours(address))
         )
 
     @cached_property
@@ -191,15 +196,29 @@ class Standings:
 
     def preceding(self, address: Address, own: Claim, *, helping: str | None) -> frozenset[str]:
         """The nodes whose claim on the address precedes this node's; that of the node it helps always does."""
-        heard = self.heard[address]
+        heard, named = self.heard[address], self.named.get(address, _NOBODY)
         if not heard:
-            return frozenset()
+            return named
         mine = self._precedence(self._node, own)
-        return frozenset(
+        return named.union(
             node
             for node, claim in heard.items()
             if node == helping or (not self.helps(node, address) and self._precedence(node, claim) < mine)
         )
+
+    def to_name(self, address: Address) -> str | None:
+        """Return whose claim on the address holds, where others claim it or ask for it that may not hear that one."""
+        claims = self.heard[address]
+        if not claims or (len(claims) == 1 and not self._claims.probers(address)):
+            return None
+        if self.holder in claims:
+            return self.holder
+        return min(claims, key=lambda node: self._precedence(node, claims[node]))
+
+    def is_unheard_of(self, node: str) -> bool:
+        """Whether some other candidate that is heard does not hear this one."""
+        states, heard = self._claims.states, self._inputs.liveness.heard
+        return any(other in heard and other != node and node not in states[other].hears for other in self.order)
 
     def gives_way_at_once(self, holder: str) -> bool:
         """Whether the holder has more against it than this node, or only keeps it while the cluster boots."""

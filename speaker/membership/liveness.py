@@ -13,7 +13,8 @@ from speaker.membership.state_sync import AdvertisedState
 class Liveness:
     """The speakers on this node's side that can announce now, this one included once it serves.
 
-    `heard` are those of the `alive` that are heard directly, their present state known; the `steady` have been on
+    `heard` are those of the `alive` that are heard directly, their present state known, `mutual` those of them that
+    hear this node; the `steady` have been on
     this side for so long that a preferred one gets its addresses back. `states` are what each peer was last heard to
     advertise, the dead ones included. The `leaving` said so last. `sides` is how many nodes count on each node's
     side, as it says.
@@ -36,6 +37,7 @@ class Liveness:
 
     alive: frozenset[str] = frozenset()
     heard: frozenset[str] = frozenset()
+    mutual: frozenset[str] = frozenset()
     steady: frozenset[str] = frozenset()
     leaving: frozenset[str] = frozenset()
     arriving: frozenset[str] = frozenset()

@@ -107,6 +107,7 @@ class Membership:
         self._reached: frozenset[str] = frozenset()
         self._alive: frozenset[str] = frozenset()
         self._returning: frozenset[str] = frozenset()
+        self._linked: frozenset[str] = frozenset()
         self._returned = False
         self._own = NOTHING
         self._dated_until: float | None = None
@@ -260,6 +261,7 @@ class Membership:
         return Liveness(
             alive=self._alive | own,
             heard=frozenset(node for node in self._alive if peers[node].current),
+            mutual=frozenset(node for node in self._alive if peers[node].heard_out),
             steady=self._side.steady(STEADY_SECONDS, now),
             arriving=frozenset(
                 node for node in self._side.arriving(self._dead_after, now) if not peers[node].current
@@ -353,8 +355,12 @@ class Membership:
             self._alive,
             frozenset(node for node in self._reached if self._table.peers[node].can_announce),
         )
-        # What others say of it does not show what it announced: that is known once it is heard itself.
-        came = (self._returning | (self._alive - before)) & self._alive
+        # What others say of it does not show what it announced: that is known once it is heard itself. And while it
+        # is not, the hosts beside it may hear as little of what is announced here.
+        linked = self._table.hears()
+        lapsed = {node for node in (self._linked - linked) & self._alive if not self._table.peers[node].heard_out}
+        self._linked = linked
+        came = (self._returning | lapsed | (self._alive - before)) & self._alive
         heard = frozenset(node for node in came if self._table.peers[node].heard_out)
         self._returning = came - heard
         self._returned |= any(not self._table.peers[node].introduced for node in heard)

@@ -46,6 +46,7 @@ class _Record(IntEnum):
     IPV4 = 5
     IPV6 = 6
     LANS = 7
+    NAMED = 8
 
 
 _ENTRIES = {_Record.IPV4: (Family.IPV4, _V4), _Record.IPV6: (Family.IPV6, _V6)}
@@ -74,7 +75,8 @@ class AdvertisedState:
 
     `helped` names, for some of those it claims, the node whose speaker restarts and for which this one answers.
     `hears` are the nodes with which it exchanges heartbeats both ways, `lans` those it hears on each LAN that it is
-    in; `booting` says that it knows of no speaker that has run for long.
+    in; `booting` says that it knows of no speaker that has run for long. `named` is, for some addresses that several
+    others claim or ask for, the one of them whose claim holds: they may not hear each other.
 
     Where `claims` is a PersistentMap, as in all that is sent and received, a change costs as much as what changes.
     """
@@ -86,6 +88,7 @@ class AdvertisedState:
     hears: frozenset[str] = frozenset()
     lans: Mapping[Subnet, frozenset[str]] = field(default_factory=dict)
     booting: bool = False
+    named: Mapping[Address, str] = field(default_factory=dict)
 
 
 NOTHING = AdvertisedState()
@@ -197,7 +200,7 @@ class ReceivedState:
         return True
 
 
-_WHOLE = (_Record.LINKS, _Record.HEARS, _Record.FLAGS, _Record.HELPED, _Record.LANS)
+_WHOLE = (_Record.LINKS, _Record.HEARS, _Record.FLAGS, _Record.HELPED, _Record.LANS, _Record.NAMED)
 """The records that are always sent whole."""
 
 
@@ -210,6 +213,8 @@ def _part(kind: _Record, state: AdvertisedState) -> object:
         return state.booting
     if kind is _Record.LANS:
         return state.lans
+    if kind is _Record.NAMED:
+        return state.named
     return state.helped
 
 
@@ -261,7 +266,7 @@ def _whole(kind: _Record, state: AdvertisedState) -> Iterator[bytes]:
     elif kind is _Record.FLAGS:
         yield _FLAGS.pack(_BOOTING if state.booting else 0)
     else:
-        for address, node in state.helped.items():
+        for address, node in (state.named if kind is _Record.NAMED else state.helped).items():
             yield _address(address) + _name(node)
 
 
@@ -286,6 +291,7 @@ def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, froz
     Raises MalformedState.
     """
     links, hears, booting, helped, lans = before.links, before.hears, before.booting, before.helped, before.lans
+    named = before.named
     entries: dict[Address, int] = {}
     try:
         reader = _Reader(data)
@@ -300,7 +306,9 @@ def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, froz
                 (flags,) = _FLAGS.unpack(record.bytes(_FLAGS.size))
                 booting = bool(flags & _BOOTING)
             elif kind == _Record.HELPED:
-                helped = dict(_helped(record))
+                helped = dict(_nodes_by_address(record))
+            elif kind == _Record.NAMED:
+                named = dict(_nodes_by_address(record))
             elif kind == _Record.LANS:
                 lans = dict(_lans(record))
             elif kind in _ENTRIES:
@@ -326,6 +334,7 @@ def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, froz
         hears=hears,
         lans=lans,
         booting=booting,
+        named=named,
     )
     return state, unclaimed
 
@@ -393,6 +402,6 @@ def _read_name(record: _Reader) -> str:
     return record.bytes(record.bytes(1)[0]).decode()
 
 
-def _helped(record: _Reader) -> Iterator[tuple[Address, str]]:
+def _nodes_by_address(record: _Reader) -> Iterator[tuple[Address, str]]:
     while record.left:
         yield _read_address(record), _read_name(record)

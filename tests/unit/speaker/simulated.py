@@ -231,7 +231,10 @@ class Cluster:
         """What hosts that are none of ours have; a question for it is answered by them."""
         self.watch: Callable[[], None] = lambda: None
         self._new_holder = new_holder
-        self._of_service = of_service
+        self._groups = tuple(
+            together(self.addresses[start : start + of_service], self.names)
+            for start in range(0, len(self.addresses), of_service)
+        )
         self._durations = (interval_seconds, dead_after_seconds)
         self._lan: set[tuple[str, str]] = set()
         self.out: set[str] = set()
@@ -265,10 +268,7 @@ class Cluster:
                 dead_after_seconds=self._durations[1],
             ),
             self._new_holder(name),
-            tuple(
-                together(self.addresses[start : start + self._of_service], self.names)
-                for start in range(0, len(self.addresses), self._of_service)
-            ),
+            self._groups,
         )
         member.links = self._links.setdefault(name, LINKS)
         self.members[name] = member
@@ -374,6 +374,12 @@ class Cluster:
     def delete_leases(self) -> None:
         """Delete every Lease; each speaker writes its own anew when it is due, and sees that when it looks."""
         self._leases.clear()
+
+    def elect(self, groups: Iterable[Candidates]) -> None:
+        """All nodes learn of another state of the cluster, those that are started later as well."""
+        self._groups = tuple(groups)
+        for name in self.members:
+            self.see(name, self._groups)
 
     def see(self, name: str, groups: Iterable[Candidates]) -> None:
         """The node learns of another state of the cluster."""

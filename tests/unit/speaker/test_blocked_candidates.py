@@ -7,9 +7,10 @@ from itertools import chain, combinations
 import pytest
 
 from allocator.core.addresses import Address
+from tests.unit.speaker.judge import LEASE_BOUND_SECONDS
 from tests.unit.speaker.moves import changes_of, holders_of
 from tests.unit.speaker.simulated import Cluster, candidates
-from tests.unit.speaker.walker import CALM_SECONDS, LEASE_BOUND_SECONDS
+from tests.unit.speaker.walker import CALM_SECONDS
 
 NAMES = tuple(f"node-{number}" for number in range(1, 6))
 CANDIDATES = {

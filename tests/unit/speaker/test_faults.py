@@ -13,11 +13,13 @@ from speaker.membership.boot import BOOT_SECONDS
 from speaker.membership.link import Link, Subnet
 from speaker.membership.membership import STEADY_SECONDS
 from tests.unit.effort import examples
+from tests.unit.speaker.judge import BOUND_SECONDS, LEASE_BOUND_SECONDS
 from tests.unit.speaker.simulated import Cluster, candidates, lan_links
-from tests.unit.speaker.walker import BOUND_SECONDS, LEASE_BOUND_SECONDS, walk_many_faults, walk_one_fault
+from tests.unit.speaker.walker import walk_beside_what_lasts, walk_many_faults, walk_one_fault
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 21))
-SEEDS = examples(100)
+SEEDS = examples(75)
+LASTING_SEEDS = examples(40)
 CALM_SECONDS = STEADY_SECONDS + 2.0
 
 
@@ -617,3 +619,8 @@ def test_whatever_single_fault_an_address_moves_once_at_most(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_whatever_faults_one_upon_the_other_the_bounds_hold(seed: int) -> None:
     walk_many_faults(seed)
+
+
+@pytest.mark.parametrize("seed", range(LASTING_SEEDS))
+def test_whatever_lasts_beside_other_faults_the_bounds_hold(seed: int) -> None:
+    walk_beside_what_lasts(seed)

@@ -10,9 +10,10 @@ from allocator.core.addresses import Address, Family
 from speaker.membership.lans import LAN_INTERVALS, MOST_HEARD, MOST_LANS, Lans
 from speaker.membership.link import Link, Subnet
 from speaker.membership.state_sync import AdvertisedState
+from tests.unit.speaker.judge import BOUND_SECONDS
 from tests.unit.speaker.simulated import Cluster, lan_links
 from tests.unit.speaker.test_faults import ADDRESSES, held_by, holders, moved
-from tests.unit.speaker.walker import BOUND_SECONDS, CALM_SECONDS
+from tests.unit.speaker.walker import CALM_SECONDS
 
 LAN = Subnet.parse("192.0.2.0/24")
 INTERVAL, DEAD_AFTER = 0.1, 0.5

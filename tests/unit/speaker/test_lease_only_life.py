@@ -12,10 +12,11 @@ from speaker.membership.lease_evidence import (
     RENEW_ALONE_SECONDS,
 )
 from speaker.membership.lease_list import ALONE_SECONDS, LISTS_PER_SECOND, LONGEST_ALONE_SECONDS
+from tests.unit.speaker.judge import LEASE_BOUND_SECONDS
 from tests.unit.speaker.moves import changes_of, holders_of
 from tests.unit.speaker.simulated import Cluster
 from tests.unit.speaker.test_lease_list import ALONE, Speaker
-from tests.unit.speaker.walker import CALM_SECONDS, LEASE_BOUND_SECONDS
+from tests.unit.speaker.walker import CALM_SECONDS
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 13))
 

@@ -222,6 +222,7 @@ AT_ELSEWHERE = (Link(name="eth0", mac=bytes(6), subnets=(Subnet.parse("203.0.113
 OF_LIVENESS: dict[str, Any] = {
     "alive": frozenset({"node-a"}),
     "heard": frozenset[str](),
+    "mutual": frozenset({"node-b"}),
     "steady": frozenset({"node-b"}),
     "leaving": frozenset({"node-b"}),
     "arriving": frozenset({"node-b"}),

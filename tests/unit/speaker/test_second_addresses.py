@@ -9,8 +9,9 @@ import pytest
 
 from allocator.core.addresses import Address
 from tests.unit.effort import examples
+from tests.unit.speaker.judge import BOUND_SECONDS
 from tests.unit.speaker.simulated import Cluster, together
-from tests.unit.speaker.walker import BOUND_SECONDS, CALM_SECONDS
+from tests.unit.speaker.walker import CALM_SECONDS
 
 FIRST, SECOND = Address.parse("192.0.2.1"), Address.parse("2001:db8::1")
 PAIR = (FIRST, SECOND)

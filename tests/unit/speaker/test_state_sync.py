@@ -56,6 +56,7 @@ def state(
     hears: frozenset[str],
     lans: dict[Subnet, frozenset[str]],
     booting: bool,
+    named: dict[Address, str],
 ) -> AdvertisedState:
     """A state as speakers have them: what is claimed is not probed for."""
     return AdvertisedState(
@@ -66,6 +67,7 @@ def state(
         hears=hears,
         lans=lans,
         booting=booting,
+        named=named,
     )
 
 
@@ -78,6 +80,7 @@ states = st.builds(
     hears=st.frozensets(names),
     lans=st.dictionaries(subnets, st.frozensets(names), max_size=2),
     booting=st.booleans(),
+    named=st.dictionaries(addresses, names, max_size=3),
 )
 
 

@@ -10,10 +10,9 @@ from typing import Any
 from speaker.election.case import Case
 from speaker.election.graceful_restart import Help
 from speaker.election.transitions import FREE, HELD, PROBED, TRANSITIONS, State, Transition, next_state
-from speaker.membership.state_sync import Claim
 
 FACTS: dict[str, tuple[Any, ...]] = {each.name: (False, True) for each in fields(Case)} | {
-    "claims": ({}, {"node-2": Claim(term=1)}),
+    "claimants": (frozenset(), frozenset({"node-2"})),
     "preceding": (frozenset(), frozenset({"node-2"})),
     "help": (None, Help(node="node-2", macs={}, term=1, until=1.0)),
 }
@@ -54,7 +53,7 @@ def test_what_leads_to_a_question_and_what_to_an_answer() -> None:
                 assert case.is_answered if state is State.PROBING else state in FREE and case.vouched
             if state not in FREE and (not case.able or case.isolated):
                 assert to in FREE
-            if state in PROBED and (case.claims or not case.first_prober or not case.chosen):
+            if state in PROBED and (case.claimants or not case.first_prober or not case.chosen):
                 assert to in FREE
 
 

@@ -6,25 +6,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
 from random import Random
 
 from allocator.core.addresses import Address
-from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS
+from speaker.cluster.eligibility import NOT_READY_HANDICAP
+from speaker.membership.link import Link, Subnet
 from speaker.membership.membership import STEADY_SECONDS
 from tests.unit.speaker.hosts import Hosts
-from tests.unit.speaker.simulated import Cluster, Member, lan_links
+from tests.unit.speaker.judge import LEASE_BOUND_SECONDS, Judge
+from tests.unit.speaker.simulated import Cluster, candidates, lan_links
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 5))
-BOUND_SECONDS = DEFAULT_DEAD_AFTER_SECONDS + 1.0
-"""How long after a fault or its healing an address may have two holders among nodes that hear each other, or none."""
 DEAD_PORT = "a dead port to the LAN"
 TWO_LANS_SHARE = 0.4
 CALM_SECONDS = STEADY_SECONDS + 2.0
-LEASE_BOUND_SECONDS = 15.0
+UNEQUAL_SHARE = 0.5
+ELSEWHERE = Link(name="eth1", mac=bytes(6), subnets=(Subnet.parse("198.51.100.0/24"),))
 
 
 class Violation(AssertionError):
@@ -36,6 +36,7 @@ class Walk:
     """One cluster, the faults that were done to it, and what was seen of the addresses."""
 
     seed: int
+    unequal: bool = False
     done: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,11 +52,13 @@ class Walk:
         if self.two_lans:
             for number, name in enumerate(self.cluster.names, 1):
                 self.cluster.links(name, lan_links(number))
-        self.changed_at = self.cluster.now
-        self._wrong_since: dict[tuple[Address, str], float] = {}
-        self._seen: object = None
-        """What `_wrong_now` was last asked about; None once the network has changed."""
+        eligible = {address: frozenset(self.cluster.names) for address in ADDRESSES}
+        if self.unequal:
+            eligible = self._be_unequal()
+        self.candidates = eligible
+        self._judge = Judge(self.cluster, eligible)
         self._hosts = Hosts(self.cluster, ADDRESSES)
+        self._lasting: list[Callable[[], None]] = []
         self.cluster.watch = self._look
         self.cluster.run(CALM_SECONDS)
 
@@ -88,10 +91,9 @@ class Walk:
     def do(self, what: str, act: Callable[[], None], seconds: float) -> None:
         """Have something happen, and let time pass."""
         self.done.append(f"{self.cluster.now:.2f} {what}, then {seconds:.2f} s")
-        self.changed_at = self.cluster.now
+        self._judge.changed()
         self._hosts.rewire()
         act()
-        self._seen = None
         self.cluster.run(seconds)
 
     def fail_somehow(self, seconds: float) -> str:
@@ -100,14 +102,39 @@ class Walk:
         self.do(what, act, seconds)
         return what
 
-    def heal(self, seconds: float, *, pause_seconds: float = 0.0) -> None:
-        """Undo everything, the ports of a pause one after the other."""
+    def begin_to_last(self) -> None:
+        """Have something go wrong that lasts, whatever else is healed."""
+        cluster, pick = self.cluster, self.random.choice
+        one, other = self.random.sample(cluster.names, 2)
+
+        def deafen() -> None:
+            cluster.cut_way(one, other)
+            cluster.cut_way(other, one)
+
+        kinds: dict[str, Callable[[], None]] = {
+            f"{one} and {other} are deaf to each other": deafen,
+            f"nothing passes from {one} to {other}": lambda: cluster.cut_way(one, other),
+            f"block heartbeats to {one}": lambda: cluster.block(one, outbound=False),
+            f"block heartbeats from {one}": lambda: cluster.block(one, inbound=False),
+            f"block heartbeats of {one}": lambda: cluster.block(one),
+        }
+        if self.two_lans and len(cluster.names) > 2:
+            kinds[f"{DEAD_PORT} of {one}"] = lambda: cluster.lan_out.add(one)
+        deaf, *_ = kinds
+        what = deaf if self.random.random() < 0.5 else pick(list(kinds))
+        self._lasting.append(kinds[what])
+        self.do(f"from now on {what}", kinds[what], pick([0.1, 2.0, CALM_SECONDS]))
+
+    def heal(self, seconds: float, *, pause_seconds: float = 0.0, all_of_it: bool = False) -> None:
+        """Undo everything but what lasts, or `all_of_it`, the ports of a pause one after the other."""
         cluster = self.cluster
 
         def repair() -> None:
             out = set(cluster.out)
             cluster.heal()
             cluster.without_api.clear()
+            for act in () if all_of_it else self._lasting:
+                act()
             for name in cluster.names:
                 member = cluster.members.get(name)
                 if member is None:
@@ -122,6 +149,11 @@ class Walk:
             if name in cluster.out:
                 self.do(f"the port of {name} forwards", partial(cluster.rejoin, name), pause_seconds)
         self.cluster.run(seconds)
+
+    def dead_ports_are_noticed(self) -> bool:
+        """Whether all whose port to the LAN is dead know it: none does where too few others hear each other there."""
+        members, now = self.cluster.members, self.cluster.now
+        return all(members[name].membership.liveness(now).cut_off_links for name in self.cluster.lan_out)
 
     def check_lan(self) -> None:
         """Whoever learned another node for an address has been told since who holds it."""
@@ -146,63 +178,28 @@ class Walk:
         if member is not None and not member.stopped:
             how(name)
 
+    def _be_unequal(self) -> dict[Address, frozenset[str]]:
+        """Give each address candidates of its own, some preferred or with a handicap, some without its subnet."""
+        cluster, random = self.cluster, self.random
+        if self.two_lans and random.random() < 0.5:
+            outside = random.choice(cluster.names)
+            cluster.links(outside, (cluster.members[outside].links[0], ELSEWHERE))
+        unready = {random.choice(cluster.names): random.choice([0, NOT_READY_HANDICAP])}
+        groups = []
+        for address in ADDRESSES:
+            names = random.sample(cluster.names, random.randint(1, len(cluster.names)))
+            weights = {name: random.choice([0, 0, 0, 5]) for name in names}
+            groups.append(candidates(address, names, weights, handicaps=unready))
+        cluster.elect(groups)
+        return {group.addresses[0]: frozenset(group.nodes) for group in groups}
+
     def _look(self) -> None:
         """Look at every address after every event."""
-        cluster = self.cluster
-        holders = {address: frozenset(cluster.holders(address)) for address in ADDRESSES}
+        holders = {address: frozenset(self.cluster.holders(address)) for address in ADDRESSES}
         self._hosts.look(holders)
-        seen = holders, {name for name, member in cluster.members.items() if not member.stopped}
-        if seen != self._seen:
-            self._seen = seen
-            wrong = self._wrong_now(holders)
-            for key in self._wrong_since.keys() - wrong:
-                del self._wrong_since[key]
-            for key in wrong:
-                self._wrong_since.setdefault(key, cluster.now)
-        for key, begun in self._wrong_since.items():
-            since = max(begun, self.changed_at)
-            if cluster.now - since > self._bound():
-                self.fail(f"{key[0]} is answered by {key[1]} since {since:.2f}")
-
-    def _wrong_now(self, holders: Mapping[Address, frozenset[str]]) -> set[tuple[Address, str]]:
-        """Of which addresses there is one holder too many, or none. Follows from `_look`'s two and the network."""
-        cluster, sides = self.cluster, self._sides()
-        wrong: set[tuple[Address, str]] = set()
-        for address, names in holders.items():
-            for one, other in combinations(sorted(names), 2):
-                if self._hear_each_other(one, other):
-                    wrong.add((address, f"{one} and {other}"))
-            if not names and any(_can_answer(member) for member in cluster.members.values()):
-                wrong.add((address, "nobody"))
-            for side in sides:
-                if len(side) > 1 and not names & side:
-                    wrong.add((address, f"nobody of {sorted(side)}"))
-        return wrong
-
-    def _bound(self) -> float:
-        """Where nobody hears anybody, a speaker that died is known by its Lease alone."""
-        by_lease = len(self.cluster.names) > 1 and all(len(side) == 1 for side in self._sides())
-        return LEASE_BOUND_SECONDS if by_lease else BOUND_SECONDS
-
-    def _hear_each_other(self, one: str, other: str) -> bool:
-        return all(self.cluster.passes(*way) for way in ((one, other), (other, one)))
-
-    def _sides(self) -> list[set[str]]:
-        """The groups of speakers linked by heartbeats that pass both ways now and then, also through others."""
-        cluster = self.cluster
-        left = {name for name, member in cluster.members.items() if not member.stopped}
-        sides = []
-        while left:
-            side = {left.pop()}
-            while more := {b for b in left for a in side if cluster.may_pass(a, b) and cluster.may_pass(b, a)}:
-                side |= more
-                left -= more
-            sides.append(side)
-        return sides
-
-
-def _can_answer(member: Member) -> bool:
-    return not member.stopped and not all(link.lost for link in member.links)
+        wrong = self._judge.look(holders)
+        if wrong is not None:
+            self.fail(wrong)
 
 
 def walk_one_fault(seed: int) -> None:
@@ -242,11 +239,34 @@ def walk_many_faults(seed: int) -> None:
     walk.check_lan()
 
 
+def walk_beside_what_lasts(seed: int) -> None:
+    """Faults that last, and others that come and go beside them, among candidates that are not all equal."""
+    walk = Walk(seed, unequal=Random(seed).random() < UNEQUAL_SHARE)
+    for _ in range(walk.random.choice([1, 1, 2])):
+        walk.begin_to_last()
+    for _ in range(walk.random.randint(1, 4)):
+        walk.fail_somehow(walk.random.choice([0.3, 2.0, 6.0]))
+        if walk.random.random() < 0.6:
+            walk.heal(walk.random.choice([0.1, 3.0, CALM_SECONDS]))
+    walk.heal(LEASE_BOUND_SECONDS + CALM_SECONDS)
+    before = walk.holders()
+    walk.cluster.run(CALM_SECONDS)
+    if walk.holders() != before:
+        walk.fail(f"it does not come to rest: {before}, {walk.holders()}")
+    noticed = walk.dead_ports_are_noticed()
+    walk.heal(2 * CALM_SECONDS, all_of_it=True)
+    for address, holder in walk.holders().items():
+        if len(holder) != 1:
+            walk.fail(f"{address} is answered by {sorted(holder)} in the end")
+    if noticed:
+        walk.check_lan()
+
+
 if __name__ == "__main__":
     first, count = map(int, sys.argv[1:3])
     failed = 0
     for seed in range(first, first + count):
-        for walk in (walk_one_fault, walk_many_faults):
+        for walk in (walk_one_fault, walk_many_faults, walk_beside_what_lasts):
             try:
                 walk(seed)
             except AssertionError as violation:
