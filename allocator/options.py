@@ -19,16 +19,16 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Option = Callable[[Decorated], Decorated]
 
 
-_WEEK_SECONDS = 7 * 24 * 3600.0
+_CENTURY_SECONDS = 100 * 365.25 * 24 * 3600
 
 
 class Seconds(click.FloatRange):
     """A duration within bounds: `nan`, which no bound excludes, is refused, and `inf`.
 
-    A week at most where nothing else is said: poll(2) takes no more than 24 days.
+    A century at most where nothing else is said, which the waits of Python's locks take and the clock can add.
     """
 
-    def __init__(self, min: float, max: float = _WEEK_SECONDS) -> None:
+    def __init__(self, min: float, max: float = _CENTURY_SECONDS) -> None:
         """Both bounds are in seconds and allowed."""
         super().__init__(min, max)
 

@@ -17,6 +17,8 @@ from speaker.netdev.interfaces import Interface
 from speaker.who_has.messages import ETHERTYPES, Claimed, claim_in
 
 _RECEIVE_BYTES = 2048
+_LONGEST_WAIT_SECONDS = 3600.0
+"""poll(2) takes 24 days at most."""
 
 
 class Wire:
@@ -82,7 +84,7 @@ def heard(wires: Iterable[Wire], *, until: float | None) -> Iterator[tuple[float
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
     while (left := None if until is None else until - time.monotonic()) is None or left > 0:
-        for descriptor, _ in poll.poll(None if left is None else left * 1000):
+        for descriptor, _ in poll.poll(None if left is None else min(left, _LONGEST_WAIT_SECONDS) * 1000):
             now = time.monotonic()
             wire = by_descriptor[descriptor]
             for claimed in wire.claims():

@@ -528,7 +528,9 @@ def test_services_are_named_whose_prefix_gets_too_many_communities_from_another(
     state = DesiredState(LocalNode(name="node-1"))
     most = tuple(f"64500:{number}" for number in range(63))
     state.set_advertisement("all", replace(EVERYTHING, name="all", aggregation_v4=24, communities=most))
-    labelled = replace(EVERYTHING, name="more", aggregation_v4=24, communities=("1:1",), service_selectors=(LABELLED,))
+    labelled = replace(
+        EVERYTHING, name="more", aggregation_v4=24, communities=("1:1",), service_selectors=(LABELLED,)
+    )
     state.set_service("production/one", SERVICE)
     other = replace(SERVICE, labels={"tier": "a"}, addresses={Address.parse("198.51.100.8"): ("pool-a",)})
     state.set_advertisement("more", labelled)
