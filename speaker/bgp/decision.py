@@ -96,6 +96,7 @@ class Decision:
     def take_states(self, vrf: str, states: Mapping[str, SessionState]) -> None:
         """Take in how the sessions of a VRF are."""
         self.frr.set_states(vrf, states)
+        self.frr.keep(self.state.sessions.running)
         if self._turn is not None:
             self._turn.note_states(self.frr.states)
 
@@ -125,8 +126,10 @@ class Decision:
     def take_difference(self) -> Difference:
         """Return what became different since the last call."""
         difference = self.state.take_difference()
-        if difference.sessions is not None and self.readiness.begun:
-            self._keep_router_ids()
+        if difference.sessions is not None:
+            self.frr.keep(self.state.sessions.running)
+            if self.readiness.begun:
+                self._keep_router_ids()
         return difference
 
     def routes_of(self, service: str) -> ServiceRoutes:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from allocator.bgp.command import Daemon, Reset
+from allocator.bgp.inputs import Peer
 from speaker.bgp.events import Applied, Connected, Disconnected, Event, Refusing, Rejected, Withheld
 from speaker.bgp.reports import DaemonState, SessionState, Snapshot
 
@@ -61,6 +62,12 @@ class FrrReports:
         now = {name: _since_as_before(self._states.get(name), state) for name, state in states.items()}
         self._states = {**others, **now}
 
+    def keep(self, sessions: Mapping[str, Peer]) -> None:
+        """Forget what is known of other sessions than these: of a VRF that has none any more nobody asks bgpd."""
+        self._states = {
+            name: state for name, state in self._states.items() if name in sessions and state.is_of(sessions[name])
+        }
+
     @property
     def states(self) -> Mapping[str, SessionState]:
         """The sessions as last read."""
@@ -71,11 +78,7 @@ class FrrReports:
         return replace(
             of_decision,
             daemons=dict(self._daemons),
-            states={
-                name: self._states[name]
-                for name, peer in of_decision.sessions.items()
-                if name in self._states and self._states[name].is_of(peer)
-            },
+            states=self._states,
             rejected=self._rejected,
             withheld=self._withheld,
             last_apply=self._last_apply,

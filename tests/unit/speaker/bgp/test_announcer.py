@@ -140,7 +140,7 @@ def test_secret_of_a_peer_is_asked_for_and_waited_for(
     assert set(announcer.snapshot().sessions) == {"tor"}
     announcer.set_passwords({"tor-2": Password("hunter2")}, frozenset({"tor-2"}), {})
     wait_until(lambda: set(announcer.snapshot().sessions) == {"tor", "tor-2"}, SECONDS, "the session is wanted")
-    assert announcer.snapshot().waiting_for == ""
+    wait_until(lambda: announcer.snapshot().waiting_for == "", SECONDS, "bgpd has been read as well")
     assert "hunter2" not in repr(announcer.snapshot())
     assert announcer.snapshot().password_problems == {}
 

@@ -26,7 +26,19 @@ def test_state_of_the_session_to_another_address_is_none_of_the_one_that_there_i
     reports = FrrReports()
     reports.set_states("", {"tor": UP})
     for peer, known in ((TOR, {"tor": UP}), (replace(TOR, vrf="red"), {}), (SIX, {})):
-        assert reports.snapshot(Snapshot(node="node-1", sessions={"tor": peer})).states == known
+        reports.keep({"tor": peer})
+        assert reports.snapshot(Snapshot(node="node-1")).states == known
+
+
+def test_state_of_a_session_that_was_taken_away_is_none_of_the_one_that_comes_later() -> None:
+    """Also of a VRF whose only session it was, which is asked about no more."""
+    reports = FrrReports()
+    reports.set_states("", {"tor": UP})
+    reports.keep({"six": SIX})
+    assert reports.states == {}
+    reports.set_states("red", {"six": session(SIX)})
+    reports.keep({"six": SIX})
+    assert reports.states.keys() == {"six"}
 
 
 def test_session_that_has_ended_and_come_back_is_of_another_moment() -> None:
