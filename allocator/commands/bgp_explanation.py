@@ -14,7 +14,7 @@ from allocator.bgp.configured import Configured, configured
 from allocator.bgp.desired import desired_state
 from allocator.bgp.inputs import Inputs, Service
 from allocator.bgp.object_values import node_value
-from allocator.bgp.obstacles import Obstacle, obstacle
+from allocator.bgp.obstacles import Obstacle, Step, obstacle
 from allocator.bgp.route_class import Prefix, prefix_of
 from allocator.bgp.routes import Route, routes_of
 from allocator.bgp.served_services import services_of
@@ -126,6 +126,9 @@ def live_obstacle(status: BgpNodeStatus | None, peer: str, family: Family) -> Ob
         return Obstacle(LiveStep.FRR, f"FRR does not have the session yet{_remark(status.message)}")
     if not entry.up:
         return _not_up(entry, status)
+    if not entry.wanted and status.message:
+        # What only the speaker knows: it leaves when cordoned, or waits for kube-proxy before it comes back.
+        return Obstacle(Step.NODE, f"the node announces nothing to it{_remark(status.message)}")
     if entry.families and family.value not in entry.families:
         return Obstacle(LiveStep.AGREED, f"the router has not agreed on {family}; activate that family there")
     if entry.sent < entry.wanted:

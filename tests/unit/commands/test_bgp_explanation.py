@@ -115,6 +115,10 @@ ELSEWHERE = [{"matchLabels": {"rack": "9"}}]
         ),
         (Step.ADVERTISED_PEER, {"advertisements": [bgp_advertisement(peers=["spine"])]}),
         (Step.NODE, {"nodes": [EXCLUDED]}),
+        (
+            Step.NODE,
+            {"statuses": [reported(replace(UP, wanted=0, sent=0), message="the node leaves: is cordoned")]},
+        ),
         (Step.ENDPOINTS, {"slices": []}),
         (Step.SESSION, {"peers": [peer(nodeSelectors=ELSEWHERE)]}),
         (Step.FAMILY, {"peers": [peer(peerAddress="2001:db8::1")]}),
