@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -31,12 +32,19 @@ def normal(distribution: str) -> str:
 def imported(*folders: str) -> dict[str, str]:
     """Return every top-level module that is imported and not ours or Python's, with a file that does it."""
     found: dict[str, str] = {}
-    for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for module in modules_of(ast.parse(path.read_text())):
-                top = module.partition(".")[0]
-                if top not in sys.stdlib_module_names and top not in (*PACKAGES, "tests", "release"):
-                    found.setdefault(top, str(path.relative_to(ROOT)))
+    for module, path in (each for folder in folders for each in tops_of(folder).items()):
+        if module not in sys.stdlib_module_names and module not in (*PACKAGES, "tests", "release"):
+            found.setdefault(module, path)
+    return found
+
+
+@cache
+def tops_of(folder: str) -> dict[str, str]:
+    """Return the top-level modules that a folder imports, each with the first file that does it."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for module in modules_of(ast.parse(path.read_text())):
+            found.setdefault(module.partition(".")[0], str(path.relative_to(ROOT)))
     return found
 
 
