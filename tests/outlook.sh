@@ -18,17 +18,20 @@ compgen -G "$cache/roots/*frr" >/dev/null || once "FRR of two Debian releases, a
 
 # Seconds by file, as an idle machine of two cores took them; what runs how is in tests/side_by_side.py.
 files_of() { sed -n "/^$1 = (/,/^\"\"\"/p" tests/side_by_side.py | grep -o '"tests/[^"]*"' | tr -d '"' | tr '\n' ' '; }
-awk -v alone="$(files_of ALONE)" -v labs="$(files_of LABS)" -v workers="$workers" '
+awk -v alone="$(files_of ALONE)" -v labs="$(files_of LABS)" -v waiting="$(files_of WAITING)" -v workers="$workers" '
     function is_in(file, prefixes, count,    i) {
         for (i = 1; i <= count; i++) if (index(file, prefixes[i]) == 1) return 1
         return 0
     }
-    BEGIN { count = split(alone, prefixes, " "); clusters = split(labs, cluster, " ") }
+    BEGIN { count = split(alone, prefixes, " "); clusters = split(labs, cluster, " "); waits = split(waiting, wait, " ") }
     is_in($2, prefixes, count) { first += $1; firsts++; next }
+    index($2, "tests/unit/") == 1 && !is_in($2, wait, waits) { computing += $1; files++; next }
     { rest += $1; files++; if (is_in($2, cluster, clusters)) one_by_one += $1 }
     END {
+        # What computes has begun beside what runs alone, on the core that this leaves.
+        rest += workers > 1 && first < computing ? computing - first : workers > 1 ? 0 : computing
         side = rest / workers > one_by_one ? rest / workers : one_by_one
-        printf "  tests: %d files: first %d that measure time, one after the other: about %d min on two idle cores;\n", firsts + files, firsts, first / 60 + 0.5
+        printf "  tests: %d files: first %d that measure time, one after the other: about %d min on two idle cores, beside them unit tests;\n", firsts + files, firsts, first / 60 + 0.5
         printf "         then %d side by side, each in namespaces of its own: about %d min\n", files, side / 60 + 0.5
     }' tests/durations.txt
 echo "  ends with the tests that took longest, and pytest's summary; what fails is repeated by: make test PYTEST_ARGS=--last-failed"

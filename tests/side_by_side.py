@@ -4,6 +4,9 @@ Used by `make test` together with pytest-xdist, whose workers it places behind `
 and processes of one are invisible to the others. First one worker runs what must be alone. Then it runs what needs a
 whole cluster of nodes, file by file, while the others run all else, the longest files first by what `tests.durations`
 wrote down; at last it helps them. All that the others start yields to it: nodes and what watches them are on time.
+
+One more worker computes from the beginning on with what all the others leave of the processors, a third of them where
+tests wait: it runs unit tests that wait for nothing, and so cannot be too late.
 """
 
 from __future__ import annotations
@@ -40,6 +43,34 @@ ALONE = (
 LABS = ("tests/endtoend/", "tests/demo/", "tests/chaos/", "tests/soak/")
 """What starts nodes, or more than one of each component under load: two of these at a time on two cores cost API
 servers their deadlines."""
+
+UNIT = "tests/unit/"
+WAITING = (
+    "tests/unit/allocator/",
+    "tests/unit/commands/test_imports.py",
+    "tests/unit/commands/test_standard_output.py",
+    "tests/unit/commands/test_unknown_names.py",
+    "tests/unit/doctor/test_command.py",
+    "tests/unit/lab/",
+    "tests/unit/manifests/test_frr.py",
+    "tests/unit/manifests/test_routes.py",
+    "tests/unit/process/",
+    "tests/unit/speaker/bgp/",
+    "tests/unit/speaker/frr/",
+    "tests/unit/speaker/test_backlog.py",
+    "tests/unit/speaker/test_controller.py",
+    "tests/unit/speaker/test_datagrams.py",
+    "tests/unit/speaker/test_event_queue.py",
+    "tests/unit/speaker/test_foreign_host_reports.py",
+    "tests/unit/speaker/test_key.py",
+    "tests/unit/speaker/test_needless_turns.py",
+    "tests/unit/speaker/test_realtime.py",
+    "tests/unit/speaker/test_status_writer.py",
+    "tests/unit/speaker/test_unrelated_interfaces.py",
+    "tests/unit/status_page/",
+    "tests/unit/webhook/",
+)
+"""Unit tests that wait for threads, sockets or programs, and give up after some seconds."""
 
 SHARING = {
     "lasting_installation": (
@@ -88,6 +119,9 @@ _FIRST_OF = {file: files[0] for files in SHARING.values() for file in files}
 NICENESS = 5
 """Of the workers beside the first and of all that they start: a third of a program's share of a processor."""
 
+LEFT_OVER = ("env", "PYTEST_TIMEOUT=1200", sys.executable, "-m", "tests.lab.left_over", "--")
+"""What the worker is put behind that has only what all others leave: a test may take ten times as long."""
+
 
 class Kind(IntEnum):
     """What may run beside a file, in the order of a run."""
@@ -95,6 +129,7 @@ class Kind(IntEnum):
     ALONE = 0
     LAB = 1
     OTHER = 2
+    COMPUTING = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,6 +144,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         inside = shlex.join([sys.executable, "-m", "tests.lab.enter", "--", sys.executable])
         beside = shlex.join(["nice", f"--adjustment={NICENESS}"])
         config.option.tx = [f"popen//python={inside}", *[f"popen//python={beside} {inside}"] * (workers - 1)]
+        if workers > 1:
+            config.option.tx.append(f"popen//python={shlex.join([*LEFT_OVER, sys.executable])}")
         config.option.dist = "loadscope"
         config.option.loadscopereorder = False
         config.option.usepdb = False
@@ -133,7 +170,9 @@ def kind_of(nodeid: str) -> Kind:
     """Return what the test, or the file, is."""
     if nodeid.startswith(ALONE):
         return Kind.ALONE
-    return Kind.LAB if nodeid.startswith(LABS) else Kind.OTHER
+    if nodeid.startswith(LABS):
+        return Kind.LAB
+    return Kind.COMPUTING if nodeid.startswith(UNIT) and not nodeid.startswith(WAITING) else Kind.OTHER
 
 
 def unit_of(nodeid: str) -> str:
@@ -158,6 +197,8 @@ def order(nodeid: str, seconds: Mapping[str, float]) -> tuple[Kind, float]:
 class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types for it
     """Hands out test files: to one worker those that run alone, then the labs; to all of them the others.
 
+    To the one that has what is left of the processors only what computes; all others help with that at last.
+
     A worker runs its last test only when it is given another one or is told to end. So the one that runs what is
     alone has the next file already when the others begin, and who gets no more files is told so at once.
     """
@@ -174,7 +215,7 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
                     self._reschedule(other)
 
     def _reschedule(self, node: WorkerController) -> None:
-        if self.workqueue and self._next_for(node) is None and not self._alone_left:
+        if self.workqueue and self._next_for(node) is None and (_has_left_over(node) or not self._alone_left):
             node.shutdown()
         else:
             super()._reschedule(node)
@@ -190,9 +231,10 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
         """Return the next file that the worker may be given now."""
         if node is self._first:
             return min(self.workqueue, key=kind_of, default=None)
-        if self._alone_left:
+        if not _has_left_over(node) and self._alone_left:
             return None
-        return next((scope for scope in self.workqueue if kind_of(scope) is Kind.OTHER), None)
+        kinds = (Kind.COMPUTING,) if _has_left_over(node) else (Kind.OTHER, Kind.COMPUTING)
+        return min((scope for scope in self.workqueue if kind_of(scope) in kinds), key=kind_of, default=None)
 
     @property
     def _alone_left(self) -> bool:
@@ -206,5 +248,9 @@ class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no 
 
     @property
     def _first(self) -> WorkerController | None:
-        running = (one for one in self.nodes if not one.shutting_down)
+        running = (one for one in self.nodes if not one.shutting_down and not _has_left_over(one))
         return min(running, key=lambda one: one.gateway.id, default=None)
+
+
+def _has_left_over(node: WorkerController) -> bool:
+    return LEFT_OVER[1] in str(node.gateway.spec.python)

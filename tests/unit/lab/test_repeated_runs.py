@@ -77,7 +77,7 @@ def test_what_passes_when_repeated_is_named_and_written_down_and_the_summary_sta
     assert read(folder / LATEST) == {"test_three.py": 12.0}
 
 
-def test_what_is_alone_comes_first_then_the_labs_then_the_longest_files() -> None:
+def test_what_is_alone_comes_first_then_the_labs_then_the_longest_files_then_what_computes() -> None:
     seconds = {"tests/cluster/test_a.py": 3.0, "tests/cluster/test_b.py": 30.0, f"{ALONE[1]}": 60.0}
     in_order = [
         f"{ALONE[0]}::test_1",
@@ -86,10 +86,11 @@ def test_what_is_alone_comes_first_then_the_labs_then_the_longest_files() -> Non
         f"{LABS[1]}test_demo.py::test_1",
         "tests/cluster/test_b.py::test_2",
         "tests/cluster/test_b.py::test_1",
-        "tests/unit/test_unknown.py::test_1",
+        "tests/frr/test_unknown.py::test_1",
         "tests/cluster/test_a.py::test_1",
+        "tests/unit/core/test_unknown.py::test_1",
     ]
-    given = [in_order[number] for number in (6, 0, 3, 1, 7, 4, 2, 5)]
+    given = [in_order[number] for number in (6, 0, 3, 1, 8, 7, 4, 2, 5)]
     assert sorted(given, key=lambda nodeid: order(nodeid, seconds)) == in_order, "what is alone stays as it is given"
 
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from tests.side_by_side import ALONE, LABS, SHARING, Kind, SideBySide, kind_of, order
+from tests.side_by_side import (
+    ALONE,
+    LABS,
+    LEFT_OVER,
+    SHARING,
+    UNIT,
+    WAITING,
+    Kind,
+    SideBySide,
+    kind_of,
+    order,
+)
+
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(eq=False)
@@ -19,12 +34,13 @@ class Worker:
     """As xdist's: it starts a test only when it has the next one too, or has been told to end."""
 
     name: str
+    python: str = ""
     queue: list[int] = field(default_factory=list)
     shutting_down: bool = False
 
     @property
     def gateway(self) -> SimpleNamespace:
-        return SimpleNamespace(id=self.name)
+        return SimpleNamespace(id=self.name, spec=SimpleNamespace(python=self.python))
 
     def send_runtest_some(self, indices: list[int]) -> None:
         assert not self.shutting_down
@@ -40,16 +56,18 @@ class Worker:
 
 
 class Run:
-    """A run of so many workers over a collection, whose tests end in an order drawn by chance."""
+    """A run of so many workers, and one with what is left, over a collection; tests end in a random order."""
 
     def __init__(self, workers: int, collection: list[str], chance: random.Random) -> None:
         config: Any = SimpleNamespace(
-            getvalue=lambda _: ["popen"] * workers, option=SimpleNamespace(loadscopereorder=False)
+            getvalue=lambda _: ["popen"] * (workers + 1), option=SimpleNamespace(loadscopereorder=False)
         )
         self.scheduler = SideBySide(config)
-        self.scheduler.numnodes = workers
+        self.scheduler.numnodes = workers + 1
         self.collection = collection
         self.workers = [Worker(f"gw{number}") for number in range(workers)]
+        self.left_over = Worker(f"gw{workers}", " ".join(LEFT_OVER))
+        self.workers.append(self.left_over)
         self.chance = chance
         self.ended: list[str] = []
         self.ended_by: dict[Worker, list[str]] = {worker: [] for worker in self.workers}
@@ -63,7 +81,10 @@ class Run:
         self.scheduler.schedule()
         while running := [worker for worker in self.workers if worker.runs is not None]:
             kinds = Counter(kind_of(self.collection[worker.queue[0]]) for worker in running)
-            assert not kinds[Kind.ALONE] or kinds.total() == 1, kinds
+            beside = [worker for worker in running if worker is not self.left_over]
+            assert not kinds[Kind.ALONE] or len(beside) == 1, kinds
+            if self.left_over in running:
+                assert kind_of(self.collection[self.left_over.queue[0]]) is Kind.COMPUTING
             assert kinds[Kind.LAB] <= 1, kinds
             self.most_at_once = max(self.most_at_once, kinds.total())
             worker = self.chance.choice(running)
@@ -79,7 +100,7 @@ class Run:
                     self.scheduler.remove_node(each)
 
 
-NAMES = {Kind.ALONE: ALONE[0], Kind.LAB: LABS[0], Kind.OTHER: "tests/unit/"}
+NAMES = {Kind.ALONE: ALONE[0], Kind.LAB: LABS[0], Kind.OTHER: "tests/cluster/", Kind.COMPUTING: "tests/unit/core/"}
 """What the path of a file begins with."""
 FILES = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 6)), min_size=1, max_size=8)
 
@@ -134,3 +155,27 @@ def test_files_that_share_are_run_by_one_worker() -> None:
         worker for worker, ended in run.ended_by.items() if any(nodeid.startswith(sharing) for nodeid in ended)
     ]
     assert len(workers) == 1
+
+
+def test_what_computes_runs_beside_what_is_alone() -> None:
+    collection = collected((Kind.ALONE, 6), *[(Kind.COMPUTING, 3)] * 9)
+    run = Run(1, collection, random.Random(1))
+
+    run.go()
+
+    assert sorted(run.ended) == sorted(collection)
+    kinds = [kind_of(nodeid) for nodeid in run.ended]
+    last_alone = max(number for number, kind in enumerate(kinds) if kind is Kind.ALONE)
+    assert Kind.COMPUTING in kinds[:last_alone]
+    assert run.ended_by[run.left_over]
+
+
+def test_what_waits_for_a_thread_a_socket_or_a_program_gets_more_than_what_is_left() -> None:
+    waits = re.compile(r"wait_until|lists_api|time\.sleep|monotonic\(\)|Thread\(|perf_counter|\btimeout=")
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / UNIT).rglob("test_*.py")]
+
+    computing = [file for file in files if kind_of(file) is Kind.COMPUTING]
+
+    assert len(computing) > len(files) / 2
+    assert [file for file in computing if waits.search((ROOT / file).read_text())] == []
+    assert [path for path in WAITING if not (ROOT / path).exists()] == []
