@@ -417,6 +417,16 @@ class Cluster:
         """Who would answer for the address now."""
         return {name for name, member in self.members.items() if member.answers(address)}
 
+    def doubled(self) -> set[Address]:
+        """What more than one would answer for now. Cheap enough to be asked after every event."""
+        once: set[Address] = set()
+        twice: set[Address] = set()
+        for member in self.members.values():
+            if not (member.stopped or member.closed):
+                twice |= once & member.answered
+                once |= member.answered
+        return twice
+
     def reaches(self, sender: str, receiver: str) -> bool:
         """Whether frames pass from one to the other."""
         return (sender, receiver) not in self._lan and not self.out & {sender, receiver}

@@ -206,9 +206,8 @@ def test_what_another_took_and_gave_back_unheard_is_announced_again(seed: int) -
     both: dict[Address, tuple[float, set[str]]] = {}
 
     def look() -> None:
-        for address in cluster.addresses:
-            if len(holders := cluster.holders(address)) > 1:
-                both[address] = (cluster.now, holders)
+        for address in cluster.doubled():
+            both[address] = (cluster.now, cluster.holders(address))
 
     cluster.watch = look
     cluster.cut_way("node-4", "node-2")
@@ -361,7 +360,7 @@ def test_two_that_are_deaf_to_each_other_and_heard_by_a_third_change_nothing() -
     assert moved(before, holders(cluster)) == set()
 
 
-@pytest.mark.parametrize("nodes", [3, 4, 5])
+@pytest.mark.parametrize("nodes", range(3, 3 + examples(3)))
 @pytest.mark.parametrize("ways", [((1, 2),), ((2, 1),), ((1, 2), (2, 1))], ids=["one way", "the other", "both"])
 @pytest.mark.parametrize("ends", [1, 2])
 @pytest.mark.parametrize(
@@ -384,8 +383,8 @@ def test_one_of_two_that_are_deaf_to_each_other_and_returns_takes_nothing_of_the
     (cluster.kill if crashes else cluster.power_off)(name)
     cluster.run(away)
     cluster.start(name)
-    doubled: set[str] = set()
-    cluster.watch = lambda: doubled.update(a for a, names in holders(cluster).items() if len(names) > 1)
+    doubled: set[Address] = set()
+    cluster.watch = lambda: doubled.update(cluster.doubled())
     cluster.run(60.0)
     assert not doubled
     assert moved(before, holders(cluster)) <= lost
