@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from allocator.core.addresses import Address
@@ -32,7 +33,10 @@ random time (PROBE_WAIT) instead."""
 _LISTEN_TURNS = 6
 """For how many turns a node that hears nobody takes nothing after it has got a link back. Kernels ask for hardware
 addresses once a second, and what is asked before the switch passes anything is lost."""
+_RETURN_TURNS = 2
+"""For how many turns a node that was cut off until now takes nothing: it may hear the holder after others."""
 _UNLINKED, _LINKED = "without a link", "with a link again"
+_CUT_OFF, _RETURNED = "cut off", "cut off no more"
 _NOWHERE = Scope(frozenset())
 
 
@@ -81,6 +85,7 @@ class GroupDecision:
         addresses = group.candidates.addresses
         own = group.live.own
         self._note_link()
+        self._note_cut_off()
         may_take = self._may_take(standings)
         for index, address in enumerate(addresses):
             known = self._before.get(address)
@@ -211,7 +216,7 @@ class GroupDecision:
         if standings.holder == self._moment.node:
             return True
         if standings.holder is None:
-            if standings.probed or standings.left_to_who_hears_all or self._listens():
+            if standings.probed or standings.left_to_who_hears_all or self._listens() or self._returns():
                 return False
             return self._has_waited(standings, "vacant" + of)
         return (
@@ -241,6 +246,23 @@ class GroupDecision:
         if linked_at is None or not self._moment.inputs.liveness.alone:
             return False
         at = linked_at + _LISTEN_TURNS * SKEW_SECONDS
+        if self._now >= at:
+            return False
+        self._ends.append(at)
+        return True
+
+    def _note_cut_off(self) -> None:
+        """Remember since when this node is not cut off any more."""
+        if self._standings.isolated:
+            self._out.since[_CUT_OFF] = self._now
+        elif _CUT_OFF in self._group.since:
+            self._out.since[_RETURNED] = self._now
+        elif _RETURNED in self._group.since:
+            self._out.since[_RETURNED] = self._group.since[_RETURNED]
+
+    def _returns(self) -> bool:
+        """Whether this node was cut off until just now: others may have all that seems vacant to it."""
+        at = self._out.since.get(_RETURNED, -math.inf) + _RETURN_TURNS * SKEW_SECONDS
         if self._now >= at:
             return False
         self._ends.append(at)
@@ -293,7 +315,7 @@ class GroupDecision:
         inputs = self._moment.inputs
         if inputs.by_lease or standings.rumoured or standings.probed or not inputs.refused.isdisjoint(out.states):
             return
-        if out.named:
+        if out.named or inputs.liveness.abreast:
             return
         states = set(out.states.values())
         claimants = {node for by_node in standings.heard.values() for node in by_node}

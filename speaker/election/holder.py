@@ -187,7 +187,7 @@ class Holder:
                 self._dirty.update(self._unsettled)
             return
         self._dirty.update(self._unsettled)
-        if before.liveness.cut_off_from != inputs.liveness.cut_off_from or before.links != inputs.links:
+        if _cut_off(before) != _cut_off(inputs) or before.links != inputs.links:
             self._dirty.update(dict.fromkeys(groups[address] for address in self._held if address in groups))
         if before.by_lease or inputs.by_lease:
             self._dirty.update(dict.fromkeys(groups.values()))
@@ -327,6 +327,10 @@ def _hear_others(renewed: Iterable[str], before: Inputs, now: Inputs) -> bool:
     return any(old.get(node, NOTHING).hears != new.get(node, NOTHING).hears for node in renewed)
 
 
+def _cut_off(inputs: Inputs) -> tuple[object, ...]:
+    return inputs.liveness.cut_off_from, inputs.liveness.abreast, inputs.liveness.leased
+
+
 def _surroundings(inputs: Inputs) -> tuple[object, ...]:
     """All of the inputs that concerns every group; what is claimed and answered concerns its own address only."""
     liveness = inputs.liveness
@@ -340,6 +344,8 @@ def _surroundings(inputs: Inputs) -> tuple[object, ...]:
         liveness.overheard,
         liveness.sides,
         liveness.cut_off_from,
+        liveness.abreast,
+        liveness.leased,
         liveness.silent,
         liveness.informed,
         liveness.booting,

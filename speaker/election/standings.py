@@ -166,10 +166,19 @@ class Standings:
         """Whether a candidate that comes before this node asks the LAN for it, or is about to."""
         return any(node in self.order and self.precedes(node) for node in self._claims.probers(address))
 
-    @property
+    @cached_property
     def isolated(self) -> bool:
-        """Whether this node is cut off, and a candidate is among those that are not."""
-        return any(node in self.eligible for node in self._inputs.liveness.cut_off_from)
+        """Whether this node is cut off, and a candidate is among those that are not.
+
+        Of those that are cut off from each other in a circle the first is not: by their Leases, or else by what the
+        API says.
+        """
+        liveness, by_lease = self._inputs.liveness, self._inputs.by_lease
+        # Those that do not reckon with this node go before it, the others are ranked with it.
+        cut_off_from = liveness.cut_off_from - by_lease if liveness.leased else liveness.cut_off_from | by_lease
+        if any(node in self.eligible for node in cut_off_from):
+            return True
+        return any(self._is_better(node) for node in liveness.abreast - by_lease)
 
     @cached_property
     def chosen(self) -> bool:
@@ -234,23 +243,22 @@ class Standings:
 
     def misses_a_better(self) -> bool:
         """Whether a candidate that would come before this node, were its speaker there, is not."""
-        own = self.eligible.get(self._node)
-        if own is None:
+        if self._node not in self.eligible:
             return False
-        mine = (own.handicap, -own.weight)
-        for node in self.eligible.names():
-            if node in self._alive:
-                continue
-            other = self.eligible.get(node) or own
-            its = (other.handicap, -other.weight)
-            if its < mine or (its == mine and self._group.rank(node) < self._group.rank(self._node)):
-                return True
-        return False
+        return any(self._is_better(node) for node in self.eligible.names() if node not in self._alive)
 
     def is_first_of_those_alive(self) -> bool:
         """Whether this node would come first if all that are alive could answer."""
         alive = [node for node in self.eligible.names() if node in self._alive]
         return self._node in alive and min(alive, key=self._group.rank) == self._node
+
+    def _is_better(self, node: str) -> bool:
+        """Whether a node is a candidate and comes before this one, or this one is none, by what the API says."""
+        own, other = self.eligible.get(self._node), self.eligible.get(node)
+        if own is None or other is None:
+            return other is not None
+        mine, its = (own.handicap, -own.weight), (other.handicap, -other.weight)
+        return its < mine or (its == mine and self._group.rank(node) < self._group.rank(self._node))
 
     def _hears_all(self, node: str, hears: frozenset[str]) -> bool:
         return all(other in hears or other == node for other in self.order)

@@ -204,6 +204,8 @@ class Hearing:
             self._reasons[node] = ("does not hear this node", None)
         if (peer.linked_nodes, peer.side) != (heartbeat.linked, heartbeat.side):
             self.stale.summary = True
+            # Whether this node is behind it depends on that.
+            self.stale.side |= not heartbeat.hears
         before = _decisive(peer)
         peer.take(heartbeat, now)
         self._take_chunks(node, peer, heartbeat)
@@ -234,7 +236,8 @@ class Hearing:
                 self.let_go |= peer.received.let_go
                 self.returned |= peer.received.missed or _is_back(before.links, peer.received.state.links)
                 after = peer.received.state
-                self.stale.side |= (before.hears, before.booting) != (after.hears, after.booting)
+                self.stale.side |= before.hears != after.hears or before.booting != after.booting
+                self.stale.side |= before.behind != after.behind
                 self.stale.links |= before.links != after.links
                 if before.lans != after.lans:
                     self._lans.doubt()

@@ -24,10 +24,12 @@ class Liveness:
     hear this node, on a side no smaller.
 
     A node that is cut off knows of others that serve and do not hear it: `cut_off_from` are those, because they are
-    heard themselves, or because this node hears nobody (it is `alone`) and their Leases say that they hear each
-    other. `silent` are those that, like this one, hear nobody, by their Leases; they count for what nobody that this
-    node is cut off from can serve. `cut_off_links` are this node's interfaces on whose LANs others hear each other
-    and not this node.
+    heard themselves, or by one that is, or because this node hears nobody (it is `alone`) and their Leases say that
+    they hear each other. Where heartbeats that pass one way lead from one to the next and back to this node, each
+    would be cut off: those are `abreast` of it, and the first that can serve is not. `silent` are those that, like
+    this one, hear nobody, by their Leases; they count for what nobody that this node is cut off from can serve. They
+    reckon with a node that is `leased`, as it does with them: one that is not cut off, or is so by what the Leases
+    say to all. `cut_off_links` are this node's interfaces on whose LANs others hear each other and not this node.
 
     `informed` says that every peer has been heard since this process began, `booting` that no speaker on this side
     has run for long. `shaken` says that others may have announced in our place meanwhile, `let_go` which addresses
@@ -45,9 +47,11 @@ class Liveness:
     states: Mapping[str, AdvertisedState] = field(default_factory=dict)
     sides: Mapping[str, int] = field(default_factory=dict)
     cut_off_from: frozenset[str] = frozenset()
+    abreast: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
     cut_off_links: frozenset[str] = frozenset()
     alone: bool = False
+    leased: bool = True
     informed: bool = True
     booting: bool = False
     shaken: bool = False

@@ -19,6 +19,7 @@ from speaker.membership.heartbeat import VERSION, Heartbeat, Phase
 from speaker.membership.lans import Lans
 from speaker.membership.lease_evidence import LeaseEvidence
 from speaker.membership.liveness import Liveness
+from speaker.membership.one_way import Ways, ahead_of, pass_on
 from speaker.membership.peer_table import PeerTable
 from speaker.membership.send_schedule import SendSchedule
 from speaker.membership.side import SETTLE_SECONDS, Side
@@ -105,6 +106,8 @@ class Membership:
         self._boot = Boot()
         self._fenced_until = 0.0
         self._reached: frozenset[str] = frozenset()
+        self._behind: Ways = {}
+        self._abreast_at: dict[str, float] = {}
         self._alive: frozenset[str] = frozenset()
         self._returning: frozenset[str] = frozenset()
         self._linked: frozenset[str] = frozenset()
@@ -258,6 +261,8 @@ class Membership:
         own = {self.node} if self.phase is Phase.SERVING else frozenset()
         one_way = dict(self._table.one_way(self._reached))
         deaf = frozenset(node for node, since in one_way.items() if now - since >= self._dead_after)
+        ahead, abreast = self._look_ahead(deaf, now)
+        together = self._leases.together(now) if alone else frozenset()
         return Liveness(
             alive=self._alive | own,
             heard=frozenset(node for node in self._alive if peers[node].current),
@@ -270,14 +275,30 @@ class Membership:
             leaving=frozenset(node for node, peer in peers.items() if peer.stated and peer.phase is Phase.LEAVING),
             states=self.states(),
             sides={self.node: self._side.size(now), **{node: peer.side for node, peer in peers.items()}},
-            cut_off_from=deaf | (self._leases.together(now) if alone else frozenset()),
+            cut_off_from=ahead | together,
+            abreast=abreast,
             silent=self._leases.silent(now) if alone else frozenset(),
             cut_off_links=self._lans.cut_off,
             alone=alone,
+            leased=bool(together) or not ahead,
             informed=all(peer.stated for peer in peers.values()),
             booting=self._boot.under_way,
             fenced=self.fenced,
         )
+
+    def _look_ahead(self, deaf: frozenset[str], now: float) -> tuple[frozenset[str], frozenset[str]]:
+        """Return who is ahead of this node, which is behind the `deaf`, and who is abreast of it.
+
+        Where a ring of ways heals, those that it led to are not ahead at once: they may hear this node next.
+        """
+        found = ahead_of(self.node, deaf, self._behind)
+        self._abreast_at = {
+            node: now if node in found.abreast else at
+            for node, at in {**self._abreast_at, **dict.fromkeys(found.abreast, now)}.items()
+            if node in found.abreast or now - at < self._dead_after
+        }
+        lately = found.ahead & self._abreast_at.keys()
+        return found.ahead - lately - self._reached, (found.abreast | lately) - self._reached
 
     def _just_heard(self) -> Iterator[tuple[str, float]]:
         """Yield those of this side, of it by others' word maybe for long, that are heard and have not sent their
@@ -351,6 +372,9 @@ class Membership:
         stale.side, stale.summary, stale.links = False, True, True
         self._reached = self._table.reached()
         self._side.become(self._reached, now)
+        behind = {node: self._table.peers[node] for node, _ in self._table.one_way(self._reached)}
+        said = {node: peer.received.state.behind for node, peer in behind.items()}
+        self._behind = pass_on(self.node, behind, said)
         before, self._alive = (
             self._alive,
             frozenset(node for node in self._reached if self._table.peers[node].can_announce),
@@ -390,7 +414,8 @@ class Membership:
     def _next_judged(self, now: float) -> float | None:
         """Return when a peer that does not hear this node, or sends no state, is next judged by that."""
         since = (since for peers in (self._table.one_way(self._reached), self._just_heard()) for _, since in peers)
-        return min((at + self._dead_after for at in since if at + self._dead_after > now), default=None)
+        ends = (at + self._dead_after for at in (*since, *self._abreast_at.values()))
+        return min((end for end in ends if end > now), default=None)
 
     def _advertise(self, now: float) -> None:
         states = self._hearing.states()
@@ -399,7 +424,13 @@ class Membership:
         ends = (self._side.next_change(now, STEADY_SECONDS), self._boot.ends_at)
         self._dated_until = min((end for end in ends if end is not None), default=None)
         self._schedule.count(linked=1 + len(self._reached), side=self._side.size(now))
-        own = replace(self._own, hears=self._table.hears(), lans=self._lans.hears, booting=self._boot.under_way)
+        own = replace(
+            self._own,
+            hears=self._table.hears(),
+            lans=self._lans.hears,
+            booting=self._boot.under_way,
+            behind=self._behind,
+        )
         self._schedule.advertise(own)
 
     def _stood_still(self, now: float) -> None:

@@ -52,6 +52,8 @@ class Peer:
     """The version of our state that it says it has."""
     sent_at: float = -1.0
     """When chunks of our state were last sent to it."""
+    told: int = 0
+    """How many pieces of our state were sent to it while it was not heard."""
     neighbour_since: float | None = None
     """Since when it owes us frequent heartbeats; None while it does not."""
     wants_until: float = 0.0

@@ -18,6 +18,8 @@ CHUNKS_A_TURN = 256
 fifty of them to each peer, and in between others' heartbeats are to be heard."""
 WANTED_SECONDS = 10.0
 """How long a peer that asked for frequent heartbeats gets them, though by this node's view it need not."""
+TOLD_SECONDS = 10.0
+"""How long a new state goes to peers that are not heard: they may hear this node, and cannot say that they do."""
 
 
 class SendSchedule:
@@ -40,6 +42,8 @@ class SendSchedule:
         """When the next regular heartbeats are due."""
         self.phase = Phase.STARTING
         self._sent = SentState()
+        self._sent_new = True
+        self._told_until = 0.0
         self._side = (0, 0)
         self._sequence = 0
         self._answers: list[tuple[str, Heartbeat]] = []
@@ -56,6 +60,7 @@ class SendSchedule:
     def advertise(self, state: AdvertisedState) -> None:
         """Advertise this state to everybody from now on."""
         if self._sent.advertise(state):
+            self._sent_new = True
             self._hurry_all()
 
     def count(self, *, linked: int, side: int) -> None:
@@ -111,6 +116,8 @@ class SendSchedule:
     def due(self, now: float) -> list[tuple[str, Heartbeat]]:
         """Return the heartbeats due now, each with the node it goes to; what is too much for a turn stays due."""
         sent, self._answers = self._answers, []
+        if self._sent_new:
+            self._sent_new, self._told_until = False, now + TOLD_SECONDS
         chunks_left = CHUNKS_A_TURN
         due, self._urgent = self._urgent, set()
         if now >= self.regular_at:
@@ -127,6 +134,8 @@ class SendSchedule:
                     chunks_left -= len(chunks)
                 else:
                     self._urgent.add(node)
+            elif not peer.fresh and peer.incarnation is not None and now < self._told_until:
+                chunks = self._next_chunk(peer)
             parcels: list[tuple[Chunk, ...]] = [(chunk,) for chunk in chunks] or [()]
             sent += [(node, self._compose(peer, echo=peer.echo, chunks=parcel)) for parcel in parcels]
             peer.probe = False
@@ -136,6 +145,12 @@ class SendSchedule:
     def pending(self) -> bool:
         """Whether something is due now that was too much for the last turn, or that something has happened for."""
         return bool(self._urgent or self._answers)
+
+    def _next_chunk(self, peer: Peer) -> list[Chunk]:
+        """What to add for a peer that is not heard: of what it lacks a piece a time, so that no heartbeat is more."""
+        chunks = self._sent.since(peer.acknowledged)
+        peer.told += 1
+        return [chunks[peer.told % len(chunks)]] if chunks else []
 
     def _regular_nodes(self, now: float) -> Collection[str]:
         self.regular_at = max(self.regular_at + self._interval, now)

@@ -25,6 +25,7 @@ CHANGES_KEPT = 256
 """How many versions what leads to one accounts for, at least: what of an address changed in them is named."""
 _RECORD = Struct("!BI")
 _NAME = Struct("!B")
+_COUNT = Struct("!H")
 _LINK = Struct("!B6sBBB")
 _SUBNET = Struct("!BB")
 _FLAGS = Struct("!B")
@@ -47,6 +48,7 @@ class _Record(IntEnum):
     IPV6 = 6
     LANS = 7
     NAMED = 8
+    BEHIND = 9
 
 
 _ENTRIES = {_Record.IPV4: (Family.IPV4, _V4), _Record.IPV6: (Family.IPV6, _V6)}
@@ -76,7 +78,8 @@ class AdvertisedState:
     `helped` names, for some of those it claims, the node whose speaker restarts and for which this one answers.
     `hears` are the nodes with which it exchanges heartbeats both ways, `lans` those it hears on each LAN that it is
     in; `booting` says that it knows of no speaker that has run for long. `named` is, for some addresses that several
-    others claim or ask for, the one of them whose claim holds: they may not hear each other.
+    others claim or ask for, the one of them whose claim holds: they may not hear each other. `behind` has whom it
+    hears one way only, and what it passes on of those (`one_way`).
 
     Where `claims` is a PersistentMap, as in all that is sent and received, a change costs as much as what changes.
     """
@@ -89,6 +92,7 @@ class AdvertisedState:
     lans: Mapping[Subnet, frozenset[str]] = field(default_factory=dict)
     booting: bool = False
     named: Mapping[Address, str] = field(default_factory=dict)
+    behind: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 NOTHING = AdvertisedState()
@@ -178,7 +182,8 @@ class ReceivedState:
 
     def take(self, chunk: Chunk) -> bool:
         """Take in a chunk; return whether that completed a newer version. Raises MalformedState."""
-        if chunk.version <= self.version or chunk.base not in (0, self.version):
+        # What leads on from an older version names all that does from this one, as it is now.
+        if chunk.version <= self.version or chunk.base > self.version:
             return False
         head = (chunk.base, chunk.version, chunk.count)
         if head != self._collecting:
@@ -200,7 +205,15 @@ class ReceivedState:
         return True
 
 
-_WHOLE = (_Record.LINKS, _Record.HEARS, _Record.FLAGS, _Record.HELPED, _Record.LANS, _Record.NAMED)
+_WHOLE = (
+    _Record.LINKS,
+    _Record.HEARS,
+    _Record.FLAGS,
+    _Record.HELPED,
+    _Record.LANS,
+    _Record.NAMED,
+    _Record.BEHIND,
+)
 """The records that are always sent whole."""
 
 
@@ -215,6 +228,8 @@ def _part(kind: _Record, state: AdvertisedState) -> object:
         return state.lans
     if kind is _Record.NAMED:
         return state.named
+    if kind is _Record.BEHIND:
+        return state.behind
     return state.helped
 
 
@@ -261,6 +276,10 @@ def _whole(kind: _Record, state: AdvertisedState) -> Iterator[bytes]:
         for subnet, nodes in state.lans.items():
             yield _subnet(subnet) + _NAME.pack(len(nodes))
             yield from map(_name, sorted(nodes))
+    elif kind is _Record.BEHIND:
+        for node, others in state.behind.items():
+            yield _name(node) + _COUNT.pack(len(others))
+            yield from map(_name, sorted(others))
     elif kind is _Record.HEARS:
         yield from map(_name, sorted(state.hears))
     elif kind is _Record.FLAGS:
@@ -290,8 +309,8 @@ def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, froz
 
     Raises MalformedState.
     """
-    links, hears, booting, helped, lans = before.links, before.hears, before.booting, before.helped, before.lans
-    named = before.named
+    links, hears, booting, helped = before.links, before.hears, before.booting, before.helped
+    lans, named, behind = before.lans, before.named, before.behind
     entries: dict[Address, int] = {}
     try:
         reader = _Reader(data)
@@ -311,6 +330,8 @@ def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, froz
                 named = dict(_nodes_by_address(record))
             elif kind == _Record.LANS:
                 lans = dict(_lans(record))
+            elif kind == _Record.BEHIND:
+                behind = dict(_behind(record))
             elif kind in _ENTRIES:
                 family, layout = _ENTRIES[_Record(kind)]
                 while record.left:
@@ -335,6 +356,7 @@ def _decode(data: bytes, before: AdvertisedState) -> tuple[AdvertisedState, froz
         lans=lans,
         booting=booting,
         named=named,
+        behind=behind,
     )
     return state, unclaimed
 
@@ -391,6 +413,13 @@ def _lans(record: _Reader) -> Iterator[tuple[Subnet, frozenset[str]]]:
     while record.left:
         subnet = _read_subnet(record)
         yield subnet, frozenset([_read_name(record) for _ in range(record.bytes(1)[0])])
+
+
+def _behind(record: _Reader) -> Iterator[tuple[str, frozenset[str]]]:
+    while record.left:
+        node = _read_name(record)
+        (count,) = _COUNT.unpack(record.bytes(_COUNT.size))
+        yield node, frozenset([_read_name(record) for _ in range(count)])
 
 
 def _names(record: _Reader) -> Iterator[str]:

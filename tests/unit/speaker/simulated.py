@@ -357,6 +357,10 @@ class Cluster:
             if outbound:
                 self._udp.add((name, other))
 
+    def block_way(self, sender: str, receiver: str) -> None:
+        """Have a firewall swallow heartbeats from one node to another."""
+        self._udp.add((sender, receiver))
+
     def lose(self, sender: str, receiver: str, share: float) -> None:
         """Lose this share of what is sent from one to the other."""
         self._lossy[sender, receiver] = share

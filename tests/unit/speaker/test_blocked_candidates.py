@@ -7,7 +7,7 @@ from itertools import chain, combinations
 import pytest
 
 from allocator.core.addresses import Address
-from tests.unit.speaker.judge import LEASE_BOUND_SECONDS
+from tests.unit.speaker.judge import ALONE_BOUND_SECONDS, LEASE_BOUND_SECONDS
 from tests.unit.speaker.moves import changes_of, holders_of
 from tests.unit.speaker.simulated import Cluster, candidates
 from tests.unit.speaker.walker import CALM_SECONDS
@@ -32,7 +32,7 @@ def test_every_address_has_one_holder_and_it_stays(count: int, pause_seconds: fl
     for name in sorted(blocked):
         cluster.block(name)
         cluster.run(pause_seconds)
-    cluster.run(LEASE_BOUND_SECONDS)
+    cluster.run(ALONE_BOUND_SECONDS)
     hearing = set(NAMES) - blocked if count < len(NAMES) - 1 else set()
     for address, names in holders_of(cluster, CANDIDATES).items():
         assert len(names) == 1, f"{sorted(names)} of {sorted(CANDIDATES[address])}"

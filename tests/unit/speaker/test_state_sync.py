@@ -57,6 +57,7 @@ def state(
     lans: dict[Subnet, frozenset[str]],
     booting: bool,
     named: dict[Address, str],
+    behind: dict[str, frozenset[str]],
 ) -> AdvertisedState:
     """A state as speakers have them: what is claimed is not probed for."""
     return AdvertisedState(
@@ -68,6 +69,7 @@ def state(
         lans=lans,
         booting=booting,
         named=named,
+        behind=behind,
     )
 
 
@@ -81,6 +83,7 @@ states = st.builds(
     lans=st.dictionaries(subnets, st.frozensets(names), max_size=2),
     booting=st.booleans(),
     named=st.dictionaries(addresses, names, max_size=3),
+    behind=st.dictionaries(names, st.frozensets(names)),
 )
 
 
@@ -102,6 +105,20 @@ def test_a_listener_that_misses_versions_catches_up_from_whichever_it_has(
     deliver(sent.since(received.version), received)
     assert (received.version, received.state) == (sent.version, sent.state)
     assert sent.since(received.version) == []
+
+
+@given(st.lists(states, min_size=1, max_size=8), st.data())
+def test_what_leads_on_from_an_older_version_than_the_listener_has_is_as_good(
+    advertised: list[AdvertisedState], data: st.DataObject
+) -> None:
+    """Of one that is not heard the sender knows only which it once had."""
+    sent, received = SentState(), ReceivedState()
+    for each in advertised:
+        sent.advertise(each)
+        if data.draw(st.booleans()):
+            base = data.draw(st.integers(0, received.version))
+            deliver(sent.since(base), received)
+            assert (received.version, received.state) == (sent.version, sent.state)
 
 
 @given(st.lists(st.frozensets(st.integers(1, 4)), max_size=12), st.data())
