@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from allocator.doctor.catalogue import CHECKS
 from tests.unit.reference.commands import WRITTEN, calls, unknown
 from tests.unit.reference.kinds import ROOT
 from tests.unit.reference.options import COMPONENTS, commands
@@ -45,6 +46,11 @@ def test_the_page_of_commands_lists_every_command_for_people() -> None:
     page = (ROOT / "docs" / "reference" / "commands.md").read_text()
     listed = re.findall(r"^\| \[`([a-z -]+)`\]\(#", page, re.M)
     assert sorted(listed) == sorted(set(commands()) - set(COMPONENTS))
+
+
+def test_the_example_of_doctor_makes_as_many_checks_as_there_are() -> None:
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    assert re.findall(r"^(\d+) of (\d+) checks made", page, re.M) == [(str(len(CHECKS)),) * 2]
 
 
 def test_every_target_of_make_that_is_named_exists() -> None:
