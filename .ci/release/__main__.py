@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from allocator.installation.image import Image, NotAnImage
 from allocator.installation.kubectl import KubectlFailed
 from release.artefacts import SUMS, BuildFailed, Release
 from release.project import ROOT, commit_time, obstacles, settings
@@ -18,8 +19,20 @@ _TARGETS = {"admitlb": "image", "admitlb-frr": "image-frr"}
 """The targets of the Makefile that build the images."""
 
 
+def _repository(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    try:
+        image = Image.parse(text)
+    except NotAnImage:
+        image = None
+    if image is None or image.tag or image.digest:
+        raise click.BadParameter(
+            f"{text!r} is no repository; write it as registry.example.com/admitlb, without a tag", ctx, param
+        )
+    return text
+
+
 @click.command()
-@click.option("--repository", required=True, help="Where the image is pushed, without a tag.")
+@click.option("--repository", required=True, callback=_repository, help="Where the image is pushed, without a tag.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "dist", show_default="dist")
 @click.option("--dry-run", is_flag=True, help="Build no image, and release what is not committed or not named.")
 def main(repository: str, out: Path, dry_run: bool) -> None:
