@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
@@ -19,7 +20,9 @@ _HEADER = struct.Struct("=IHHII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _NEW_ROUTE, _DELETE_ROUTE = 24, 25
-_DESTINATION = 1
+_DESTINATION, _GATEWAY, _MULTIPATH, _VIA = 1, 5, 9, 18
+_NEXT_HOP = struct.Struct("=HBBi")
+_VIA_FAMILY_BYTES = 2
 _IPV4_ROUTES, _IPV6_ROUTES = 0x40, 0x400
 _SO_RCVBUFFORCE = 33
 _BUFFER_BYTES = 1 << 25
@@ -28,11 +31,15 @@ _MAIN_TABLE = 254
 
 @dataclass(frozen=True, slots=True)
 class RouteChange:
-    """One prefix that came or changed (`added`), or went; `at` is on CLOCK_MONOTONIC."""
+    """One prefix that came or changed (`added`), or went; `at` is on CLOCK_MONOTONIC.
+
+    `hops` are the gateways that it has now, or those that went, which of IPv6 may be one of several.
+    """
 
     prefix: str
     added: bool
     at: float
+    hops: frozenset[str] = frozenset()
 
 
 class RouteMonitor:
@@ -114,16 +121,28 @@ def _changes(data: bytes, at: float) -> list[RouteChange]:
         if kind not in (_NEW_ROUTE, _DELETE_ROUTE):
             continue
         _, bits, _, _, table, *_ = _ROUTE.unpack_from(message)
-        destination = _destination(message[_ROUTE.size :])
-        if destination is not None and table == _MAIN_TABLE:
-            changes.append(RouteChange(f"{ip_address(destination)}/{bits}", kind == _NEW_ROUTE, at))
+        attributes = dict(_attributes(message[_ROUTE.size :]))
+        if _DESTINATION in attributes and table == _MAIN_TABLE:
+            prefix = f"{ip_address(attributes[_DESTINATION])}/{bits}"
+            changes.append(RouteChange(prefix, kind == _NEW_ROUTE, at, frozenset(_hops(attributes))))
     return changes
 
 
-def _destination(attributes: bytes) -> bytes | None:
-    while len(attributes) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(attributes)
-        if kind == _DESTINATION:
-            return attributes[_ATTRIBUTE.size : length]
-        attributes = attributes[(length + 3) & ~3 :]
-    return None
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(data)
+        yield kind, data[_ATTRIBUTE.size : length]
+        data = data[(length + 3) & ~3 :]
+
+
+def _hops(attributes: dict[int, bytes]) -> Iterator[str]:
+    """Yield the gateways of a route, or of one of its next hops."""
+    if _GATEWAY in attributes:
+        yield str(ip_address(attributes[_GATEWAY]))
+    if _VIA in attributes:
+        yield str(ip_address(attributes[_VIA][_VIA_FAMILY_BYTES:]))
+    several = attributes.get(_MULTIPATH, b"")
+    while len(several) >= _NEXT_HOP.size:
+        length, *_ = _NEXT_HOP.unpack_from(several)
+        yield from _hops(dict(_attributes(several[_NEXT_HOP.size : length])))
+        several = several[(length + 3) & ~3 :]

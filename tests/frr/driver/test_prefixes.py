@@ -136,6 +136,9 @@ def test_other_attributes_take_no_route_of_ipv6_away(site: Bed) -> None:
         for monitor in monitors:
             wait_until(lambda m=monitor: len(m.changes) >= len(prefixes), SECONDS, "all are entered anew")  # type: ignore[misc]
         assert not [change for monitor in monitors for change in monitor.changes if not change.added]
+        for monitor in monitors:
+            (hops,) = {change.hops for change in monitor.changes}
+            assert len(hops) == 1, hops
 
 
 @contextmanager

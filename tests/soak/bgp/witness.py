@@ -7,14 +7,14 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from tests.lab.network import Host
-from tests.lab.route_monitor import RouteMonitor
+from tests.lab.route_monitor import RouteChange, RouteMonitor
 from tests.lab.routers import BIRD, FRR
 from tests.soak.bgp.expectation import Hop
 from tests.soak.bgp.place import Place
@@ -55,6 +55,8 @@ class Witness:
         self._running = ExitStack()
         self._monitors: dict[str, RouteMonitor] = {}
         self._read: Counter[str] = Counter()
+        self._sent_to: dict[tuple[str, str], frozenset[str]] = {}
+        """Where each router sends what is for an address, by what its kernel has reported."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bgp-witness", daemon=True)
 
@@ -112,15 +114,27 @@ class Witness:
     def _read_events(self, router: str) -> None:
         changes = self._monitors[router].changes[self._read[router] :]
         self._read[router] += len(changes)
+        self.look_at_changes(router, changes)
+
+    def look_at_changes(self, router: str, changes: Iterable[RouteChange]) -> None:
+        """Find changes of where a router sends what is for an address, though nothing has happened that may do so.
+
+        A route that is entered again as it is, is none: routers do so where only its communities become others, and
+        Linux says so of IPv6.
+        """
         for change in changes:
             address = change.prefix.partition("/")[0]
             if not address.startswith(_ADDRESSES):
                 continue
             self.events[router] += 1
-            if not self._expectation.may_move(router, address, change.at):
+            before = self._sent_to.get((router, address))
+            after = change.hops if change.added else (before or frozenset()) - change.hops
+            self._sent_to[router, address] = after
+            if before != after and not self._expectation.may_move(router, address, change.at):
                 what = "came or changed" if change.added else "went"
                 story = self._expectation.story(router, address, change.at)
-                self._find(change.at, f"the route to {address} {what} at {router} without a reason ({story})")
+                hops = f"from {_names(before)} to {_names(after)}"
+                self._find(change.at, f"the route to {address} {what} at {router} without a reason, {hops} ({story})")
 
     def look_at_sessions(self) -> None:
         """Find sessions that have ended since the last look, though nothing has happened to them."""
@@ -178,6 +192,10 @@ class Witness:
                 for address in (*node.addresses, *_link_local(node.host)):
                     self._names[address] = name
         return self._names.get(gateway, gateway)
+
+
+def _names(hops: frozenset[str] | None) -> str:
+    return "what was not seen" if hops is None else " and ".join(sorted(hops)) or "nowhere"
 
 
 def clock(instant: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.lab.route_monitor import RouteChange
 from tests.lab.routers import BIRD, FRR
 from tests.soak.bgp.expectation import Expectation
 from tests.soak.bgp.place import Place
@@ -102,3 +103,22 @@ def test_router_that_does_not_answer_is_asked_again_and_judged_then(witness: Wit
     witness.look_at_sessions()
     (finding,) = witness.findings
     assert finding.endswith(f"the session of {FRR} with node-1 was reset without a reason")
+
+
+def test_route_that_is_entered_again_as_it_is_is_no_finding_and_any_other_is(witness: Witness) -> None:
+    def came(at: float, *hops: str) -> RouteChange:
+        return RouteChange("2001:db8:101::10/128", True, at, frozenset(hops))
+
+    def went(at: float, *hops: str) -> RouteChange:
+        return RouteChange("2001:db8:101::10/128", False, at, frozenset(hops))
+
+    witness.look_at_changes(BIRD, [came(1.0, "fe80::1")])
+    witness.findings.clear()
+    witness.look_at_changes(BIRD, [came(2.0, "fe80::1"), came(2.1, "fe80::1")])
+    assert witness.findings == []
+    witness.look_at_changes(BIRD, [came(3.0, "fe80::1", "fe80::2"), went(4.0, "fe80::1"), went(5.0, "fe80::2")])
+    assert [finding.partition(" at ")[2].partition(" (")[0] for finding in witness.findings] == [
+        f"{BIRD} without a reason, from fe80::1 to fe80::1 and fe80::2",
+        f"{BIRD} without a reason, from fe80::1 and fe80::2 to fe80::2",
+        f"{BIRD} without a reason, from fe80::2 to nowhere",
+    ]
