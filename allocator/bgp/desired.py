@@ -6,7 +6,7 @@ it was given, and recomputes only what each of them touches.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,7 +17,7 @@ from allocator.bgp.announced_prefixes import AnnouncedPrefixes
 from allocator.bgp.eligibility import Readable, Reason, endpoint_reason, node_reason, readable
 from allocator.bgp.inputs import Advertisement, BFDProfile, Inputs, LocalNode, Peer, Service
 from allocator.bgp.kept_routes import KeptRoutes
-from allocator.bgp.route_class import Prefix, RouteClass, prefix_of
+from allocator.bgp.route_class import Attributes, Prefix, RouteClass, prefix_of
 from allocator.bgp.sessions import Sessions, sessions
 from allocator.core.addresses import Address
 from allocator.objects.bgp_community import CommunityValue
@@ -166,16 +166,12 @@ class DesiredState:
         """The prefixes that are announced now; read them before the next change."""
         return self._prefixes.announced
 
-    def class_of(self, names: Iterable[str]) -> RouteClass:
-        """Return the attributes that the advertisements of these names alone give a prefix."""
-        return self._prefixes.class_of(frozenset(names))
-
     def take_services_changed(self) -> frozenset[str]:
         """Return the Services of which something else may be said than at the last call, sessions apart.
 
         That is what `announcements` says, and `peers_of` where the sessions are the same.
         """
-        if self._prefixes.take_refused_changed():
+        if self._prefixes.take_held_back_changed():
             # Who else is in such a prefix is kept nowhere, as hardly any cluster has one.
             self._services_changed |= self._services.keys()
         changed, self._services_changed = frozenset(self._services_changed), set()
@@ -197,16 +193,26 @@ class DesiredState:
 
     def peers_of(self, service: str) -> frozenset[str]:
         """Return the peers that a Service is configured to be announced to, by its own advertisements."""
-        classes = [
-            (prefix.family, self.class_of(names))
-            for announcement in self.announcements(service).values()
-            for prefix, names in announcement.prefixes.items()
-        ]
         return frozenset(
             name
-            for name, peer in self._sessions.running.items()
-            if any(family in peer.families and each.for_peer(name) is not None for family, each in classes)
+            for announcement in self.announcements(service).values()
+            for prefix, names in announcement.prefixes.items()
+            for name in self._sessions.running
+            if self.told(prefix, names, name) is not None
         )
+
+    def told(self, prefix: Prefix, names: Iterable[str], peer: str) -> Attributes | None:
+        """Return what a peer with a session is told of a prefix, if any advertisement of these names is for it."""
+        announced = self._prefixes.announced.get(prefix)
+        told = announced.for_peer(peer) if announced is not None else None
+        if told is None or prefix.family not in self._sessions.running[peer].families:
+            return None
+        return told if self._prefixes.reaches(names, peer) else None
+
+    def waiting_for(self, service: str, address: Address, peer: str) -> set[str]:
+        """Return the advertisements for a peer of an address's prefixes that wait for a community."""
+        choice = dict(self._choices.get(service, ())).get(address, _NOTHING)
+        return {name for prefix in choice.prefixes(address) for name in self._prefixes.waiting_for(prefix, peer)}
 
     def set_node(self, node: LocalNode) -> None:
         """Take in the node: its labels choose sessions and advertisements, its conditions whether it announces."""
@@ -239,9 +245,13 @@ class DesiredState:
         """Take in prefixes that go on as they are in place of advertisements that cannot be read."""
         changed = self._kept.contributions.keys() | kept.contributions.keys()
         self._kept = kept
-        self._contribute(changed)
-        if changed:
-            self._announce(self._services)
+        touched = self._contribute(changed)
+        self._announce(self._services if changed else (), touched)
+
+    def hold(self, running: Callable[[], Mapping[Prefix, RouteClass]]) -> None:
+        """Have prefixes that wait for a community stay as FRR runs them."""
+        if self._prefixes.waits:
+            self._prefixes.hold(running())
 
     def set_profile(self, name: str, profile: BFDProfile | None) -> None:
         """Take in a BFDProfile, or that it is gone."""
@@ -293,19 +303,20 @@ class DesiredState:
                 reselect |= _selects_differently(before, now)
         if not changed:
             return
-        self._contribute(changed)
+        touched = self._contribute(changed)
         self._services_changed |= self._groups.announced_by(changed)
         if self._groups.regroup():
-            self._announce(self._services)
-        elif reselect:
-            self._announce(self._groups.reselect())
+            self._announce(self._services, touched)
+        else:
+            self._announce(self._groups.reselect() if reselect else (), touched)
 
-    def _contribute(self, changed: AbstractSet[str]) -> None:
-        own = {name: each.contribution for name, each in self._here.items() if each.contribution is not None}
-        self._prefixes.set_contributions(own | self._kept.contributions, changed)
+    def _contribute(self, changed: AbstractSet[str]) -> set[Prefix]:
+        own = {name: each.contribution for name, each in self._here.items()}
+        return self._prefixes.set_contributions(own | self._kept.contributions, changed)
 
-    def _announce(self, keys: Iterable[str]) -> None:
-        touched: set[Prefix] = set()
+    def _announce(self, keys: Iterable[str], touched: AbstractSet[Prefix] = frozenset()) -> None:
+        """Decide about Services anew, and settle what else was touched with what they touch: each prefix once."""
+        moved: set[Prefix] = set()
         node = node_reason(self._node)
         for key in keys:
             before = self._choices.pop(key, ())
@@ -320,8 +331,8 @@ class DesiredState:
             for address in old.keys() | new.keys():
                 was, will = (each.get(address, _NOTHING).prefixes(address) for each in (old, new))
                 if was != will:
-                    touched |= self._prefixes.contribute(was, will)
-        self._prefixes.settle(touched)
+                    moved |= self._prefixes.contribute(was, will)
+        self._prefixes.settle(moved, touched)
 
     def _choices_for(self, key: str, service: Service, node: Reason | None) -> tuple[tuple[Address, _Choice], ...]:
         choices = []
@@ -339,6 +350,9 @@ class DesiredState:
         prefixes = choice.prefixes(address)
         if not prefixes or any(prefix in self._prefixes.announced for prefix in prefixes):
             return Announcement(prefixes, choice.reason, choice.detail)
+        for prefix in prefixes:
+            if waiting := self._prefixes.waiting_for(prefix):
+                return Announcement(reason=Reason.UNKNOWN_COMMUNITY, detail=", ".join(waiting))
         return Announcement(reason=Reason.TOO_MANY_COMMUNITIES, detail=str(next(iter(prefixes))))
 
 
@@ -358,7 +372,7 @@ def _refusal(reason: Reason, detail: str) -> _Choice:
 
 def _selects_differently(before: Readable | None, now: Readable | None) -> bool:
     """Return whether a change of an advertisement may select other addresses, or give them other prefixes."""
-    if before is None or now is None or (before.contribution is None) != (now.contribution is None):
+    if before is None or now is None or before.waits != now.waits:
         return True
     one, other = before.advertisement, now.advertisement
     return (

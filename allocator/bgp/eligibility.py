@@ -43,17 +43,24 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """An advertisement that covers this node, and its communities; None where one of them is unknown."""
+    """An advertisement that covers this node, and what it says of prefixes: nothing yet where it `waits`."""
 
     advertisement: Advertisement
-    contribution: Contribution | None
+    contribution: Contribution
+
+    @property
+    def waits(self) -> bool:
+        """Whether one of its communities is a name that no Community gives."""
+        return self.contribution.attributes is None
 
 
 def readable(advertisement: Advertisement, aliases: Mapping[str, CommunityValue]) -> Readable:
     """Resolve the communities of an advertisement.
 
-    MetalLB freezes all its configuration while an alias is unknown. Here the one advertisement waits: announced
-    without its communities, a prefix could go where `no-export` was to keep it from.
+    MetalLB freezes all its configuration while an alias is unknown. Here the one advertisement waits, and with it the
+    prefixes that it covers, by whatever other advertisement: those that are announced stay as they are, for the name
+    may come with the next object, and no other is announced, for without its communities it could go where
+    `no-export` was to keep it from.
     """
     communities: set[Community] = set()
     for written in advertisement.communities:
@@ -62,7 +69,7 @@ def readable(advertisement: Advertisement, aliases: Mapping[str, CommunityValue]
         except CommunityError:
             community = None
         if community is None:
-            return Readable(advertisement, None)
+            return Readable(advertisement, Contribution(None, advertisement.peers))
         communities.add(community.parts)
     attributes = Attributes(
         communities=frozenset(communities),
@@ -91,15 +98,12 @@ def selection(
     of_service = [each for each in of_pool if each.advertisement.covers_service(service_labels)]
     if not of_service:
         return Selection(reason=Reason.NO_MATCHING_ADVERTISEMENT)
-    known = [each for each in of_service if each.contribution is not None]
-    if not known:
-        return Selection(reason=Reason.UNKNOWN_COMMUNITY, detail=of_service[0].advertisement.name)
-    contradiction = first_conflict((each.advertisement for each in known), family)
+    contradiction = first_conflict((each.advertisement for each in of_service if not each.waits), family)
     if contradiction is not None:
         one, other = contradiction
         return Selection(reason=Reason.CONFLICTING_ADVERTISEMENTS, detail=f"{one.name}, {other.name}")
     return Selection(
-        tuple(sorted((each.advertisement.name, each.advertisement.aggregation(family)) for each in known))
+        tuple(sorted((each.advertisement.name, each.advertisement.aggregation(family)) for each in of_service))
     )
 
 

@@ -108,19 +108,19 @@ def split(route_class: RouteClass) -> tuple[Attributes, RouteClass]:
     if route_class.default is not None:
         common = replace(route_class.default, prepend=None)
     else:
-        told = {replace(attributes, prepend=None) for _, attributes in route_class.named}
+        told = {replace(attributes, prepend=None) for attributes in route_class.told}
         common = told.pop() if len(told) == 1 else Attributes()
 
-    def rest(attributes: Attributes) -> Attributes:
-        return Attributes(
+    def rest(attributes: Attributes | None) -> Attributes | None:
+        return attributes and Attributes(
             communities=attributes.communities - common.communities,
             local_pref=attributes.local_pref if attributes.local_pref != common.local_pref else None,
             med=attributes.med if attributes.med != common.med else None,
             prepend=attributes.prepend,
         )
 
-    default = rest(route_class.default) if route_class.default is not None else None
-    return common, RouteClass(default, tuple((peer, rest(attributes)) for peer, attributes in route_class.named))
+    named = tuple((peer, rest(attributes)) for peer, attributes in route_class.named)
+    return common, RouteClass(rest(route_class.default), named)
 
 
 def mark_of(class_name: str) -> str:
@@ -133,8 +133,7 @@ def class_name(route_class: RouteClass) -> str:
     """Name a class by its content: the mark first, so that it is known from a running configuration as well."""
     common, mark = split(route_class)
     told = [(peer, _content(attributes)) for peer, attributes in mark.named]
-    default = _content(mark.default) if mark.default is not None else None
-    return f"{CLASS_PREFIX}{_hash((default, told))}-{_hash(_content(common))}"
+    return f"{CLASS_PREFIX}{_hash((_content(mark.default), told))}-{_hash(_content(common))}"
 
 
 def out_map(peer: Peer) -> str:
@@ -349,7 +348,9 @@ def _sets(attributes: Attributes, peer: Peer | None) -> dict[str, str]:
     return lines
 
 
-def _content(attributes: Attributes) -> tuple[object, ...]:
+def _content(attributes: Attributes | None) -> tuple[object, ...] | None:
+    if attributes is None:
+        return None
     return sorted(attributes.communities), attributes.local_pref, attributes.med, attributes.prepend
 
 

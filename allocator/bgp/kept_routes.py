@@ -57,6 +57,7 @@ def unaccounted(running: Config, peers: Iterable[Peer], announced: Mapping[Prefi
 def _parts(route_class: RouteClass) -> list[Contribution]:
     given: dict[Attributes, set[str]] = {}
     for peer, attributes in route_class.named:
-        given.setdefault(attributes, set()).add(peer)
+        if attributes is not None:
+            given.setdefault(attributes, set()).add(peer)
     everyone = [Contribution(route_class.default)] if route_class.default is not None else []
     return [*everyone, *(Contribution(attributes, frozenset(peers)) for attributes, peers in given.items())]

@@ -117,16 +117,18 @@ def _not_advertised(inputs: Inputs, service: Service, address: Address, peer: st
 def _not_told(here: Iterable[Readable], address: Address, peer: str) -> Obstacle | None:
     """Say why advertisements that select all but the peer do not reach it."""
     here = list(here)
-    known = [each.advertisement for each in here if each.contribution is not None]
-    if not known:
-        names = _names(each.advertisement.name for each in here)
-        return Obstacle(Step.COMMUNITIES, f"no Community gives a name that communities of {names} use")
+    known = [each.advertisement for each in here if not each.waits]
+    for_peer = [each for each in known if each.peers is None or peer in each.peers]
+    waiting = [each.advertisement for each in here if each.waits and each.contribution.reaches(peer)]
+    held = {each.aggregation(address.family) for each in waiting}
+    if waiting and all(each.aggregation(address.family) in held for each in for_peer):
+        return _waits(each.name for each in waiting)
     contradiction = first_conflict(known, address.family)
     if contradiction is not None:
         one, other = contradiction
         why = f"BGPAdvertisements {one.name} and {other.name} give one prefix two values of localPref; make them one"
         return Obstacle(Step.CONFLICT, why)
-    if not any(each.peers is None or peer in each.peers for each in known):
+    if not for_peer:
         return Obstacle(Step.ADVERTISED_PEER, f"peers of {_names(each.name for each in known)} does not name it")
     return None
 
@@ -162,7 +164,17 @@ def _not_carried(inputs: Inputs, state: DesiredState, service: str, address: Add
         return Obstacle(Step.FAMILY, why)
     if any(route.address == address and route.peer == peer for route in routes_of(state, service)):
         return None
+    if waiting := state.waiting_for(service, address, peer):
+        return _waits(waiting)
     return Obstacle(Step.TOO_MANY_COMMUNITIES, "the prefix would have more than 63 communities; remove some")
+
+
+def _waits(advertisements: Iterable[str]) -> Obstacle:
+    why = (
+        f"no Community gives a name that communities of {_names(advertisements)} use: until one does, the prefix "
+        "stays as it is, announced with what it had before or not at all"
+    )
+    return Obstacle(Step.COMMUNITIES, why)
 
 
 def _names(advertisements: Iterable[str]) -> str:

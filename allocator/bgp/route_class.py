@@ -41,21 +41,29 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one advertisement says of a prefix, and to which peers; None is all of them."""
+    """What one advertisement says of a prefix, and to which peers; None is all of them.
 
-    attributes: Attributes
+    `attributes` is None where it waits for a community that has no meaning yet.
+    """
+
+    attributes: Attributes | None
     peers: frozenset[str] | None = None
+
+    def reaches(self, peer: str) -> bool:
+        """Return whether it is for this peer."""
+        return self.peers is None or peer in self.peers
 
 
 @dataclass(frozen=True, slots=True)
 class RouteClass:
     """The attributes of a prefix for each peer: `default` for those that `named` has not, None where they get none.
 
-    It says nothing of which peers there are, so that a new one changes no class. Two that say the same are equal.
+    A named one of None does not get what all others get. It says nothing of which peers there are, so that a new one
+    changes no class. Two that say the same are equal.
     """
 
     default: Attributes | None = None
-    named: tuple[tuple[str, Attributes], ...] = ()
+    named: tuple[tuple[str, Attributes | None], ...] = ()
 
     def for_peer(self, name: str) -> Attributes | None:
         """Return what this peer gets; None when it does not get the prefix."""
@@ -65,15 +73,15 @@ class RouteClass:
         return self.default
 
     @property
-    def most_communities(self) -> int:
-        """How many communities the prefix has where it has most."""
-        everyone = [attributes for _, attributes in self.named] + ([self.default] if self.default else [])
-        return max((len(each.communities) for each in everyone), default=0)
+    def told(self) -> list[Attributes]:
+        """What peers get, whichever they are; nothing where the prefix is for none."""
+        return [each for each in (self.default, *(attributes for _, attributes in self.named)) if each is not None]
 
     @property
     def announceable(self) -> bool:
-        """Whether no peer would get more communities than MetalLB announces."""
-        return self.most_communities <= MAXIMUM_PER_PREFIX
+        """Whether it is for any peer, and none would get more communities than MetalLB announces."""
+        told = self.told
+        return bool(told) and all(len(each.communities) <= MAXIMUM_PER_PREFIX for each in told)
 
 
 def merged(contributions: Iterable[Contribution]) -> RouteClass:
@@ -82,10 +90,14 @@ def merged(contributions: Iterable[Contribution]) -> RouteClass:
     Communities add up, as in MetalLB (internal/bgp/frr/templates/prefixfilters.tmpl). Of several values that
     admission lets through, routers get the one they prefer: the highest local preference, the lowest MED, the fewest
     prepends. MetalLB takes the local preference that sorts last as text.
+
+    What waits for a community says nothing; `held` is for the peers that it is for.
     """
     everyone: list[Attributes] = []
     by_name: dict[str, list[Attributes]] = {}
     for contribution in contributions:
+        if contribution.attributes is None:
+            continue
         if contribution.peers is None:
             everyone.append(contribution.attributes)
             continue
@@ -94,6 +106,18 @@ def merged(contributions: Iterable[Contribution]) -> RouteClass:
     default = _merge(everyone) if everyone else None
     named = ((peer, _merge(everyone + own)) for peer, own in sorted(by_name.items()))
     return RouteClass(default, tuple((peer, attributes) for peer, attributes in named if attributes != default))
+
+
+def held(now: RouteClass, before: RouteClass | None, waiting: Iterable[Contribution]) -> RouteClass:
+    """Return what a prefix is advertised with while contributions wait: to the peers of these, what it was before."""
+    before = before or RouteClass()
+    waiting = list(waiting)
+    if any(each.peers is None for each in waiting):
+        return before
+    peers = frozenset[str]().union(*(each.peers or () for each in waiting))
+    told = {peer: attributes for peer, attributes in now.named if peer not in peers}
+    told |= {peer: before.for_peer(peer) for peer in peers}
+    return RouteClass(now.default, tuple((peer, each) for peer, each in sorted(told.items()) if each != now.default))
 
 
 def _merge(several: list[Attributes]) -> Attributes:

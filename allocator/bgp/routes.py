@@ -44,12 +44,8 @@ def routes_of(state: DesiredState, service: str) -> Iterator[Route]:
     """
     for address, announcement in state.announcements(service).items():
         for prefix, names in announcement.prefixes.items():
-            whole = state.prefixes.get(prefix)
-            if whole is None:
-                continue
-            own = state.class_of(names)
             for name, peer in state.sessions.running.items():
-                told = whole.for_peer(name) if prefix.family in peer.families and own.for_peer(name) else None
+                told = state.told(prefix, names, name)
                 if told is not None:
                     yield Route(service, address, name, prefix, _sent(told, peer))
 

@@ -22,6 +22,11 @@ from allocator.rules.bgp_peer import peers_of
 from allocator.rules.cluster_context import ClusterContext
 from allocator.rules.verdict import Rules, Verdict, denied
 
+WAITS: Final = (
+    "until one does, prefixes that are announced stay as they are and no others are, whatever else covers them"
+)
+"""What becomes of the prefixes of an advertisement that uses a name which no Community gives."""
+
 MOST_COMMUNITIES: Final = 63
 """MetalLB's limit for one prefix (internal/bgp/frr/frr.go)."""
 
@@ -121,7 +126,7 @@ def _absent(
     for index, text in unknown_aliases(advertisement, aliases):
         yield (
             f"spec.communities[{index}]: no Community gives the name {quoted(text)} (yet), and it is not well-known; "
-            "nothing is announced until one does: create it, or write numbers"
+            f"{WAITS}: create it, or write numbers"
         )
 
 

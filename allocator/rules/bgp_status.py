@@ -12,7 +12,7 @@ from allocator.objects.bgp_community import CommunityValue, aliases_from
 from allocator.objects.bgp_node_status import BgpNodeStatus, SessionEntry, SessionStatus
 from allocator.objects.bgp_peer import Peer, peer_from
 from allocator.objects.document import Document, name_of
-from allocator.rules.bgp_advertisement import selected_peers, unknown_aliases
+from allocator.rules.bgp_advertisement import WAITS, selected_peers, unknown_aliases
 from allocator.rules.bgp_nodes import Nodes
 from allocator.rules.conditions import Condition, ready, reconciling, stalled
 from allocator.rules.configuration import Fault
@@ -113,7 +113,7 @@ def advertisement_conditions(
         )
         return reconciling("NoPeer", f"{missing} (yet); nothing is announced")
     if unknown := unknown_aliases(advertisement, aliases):
-        why = f"no Community gives the name {listed(text for _, text in unknown)} (yet); nothing is announced"
+        why = f"no Community gives the name {listed(text for _, text in unknown)} (yet); {WAITS}"
         return reconciling("CommunityMissing", why)
     what = f"{'pools' if len(covered) > 1 else 'pool'} {listed(covered)}"
     if announcing:

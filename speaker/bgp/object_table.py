@@ -9,7 +9,7 @@ from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Advertisement, BFDProfile, Password
 from allocator.bgp.kept_routes import KeptRoutes, unaccounted
 from allocator.bgp.object_values import peer_value
-from allocator.bgp.running_values import neighbors, passwords, peer_of, profile_of
+from allocator.bgp.running_values import neighbors, passwords, peer_of, profile_of, routes_of
 from allocator.core.selectors import matches_any
 from allocator.objects.bgp_community import CommunityValue
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, COMMUNITIES, IP_ADDRESS_POOLS
@@ -114,8 +114,9 @@ class ObjectTable:
             seen = self._unreadable[BGP_PEERS.plural, name]
             peer = peer_of(running, neighbor, name=name, created=seen.created, router_id=seen.router_id)
             self._state.set_peer(name, peer)
+        sessions = self._state.sessions.running.values()
+        self._state.hold(lambda: routes_of(running, sessions))
         if self._routes_unread:
-            sessions = self._state.sessions.running.values()
             self._state.set_kept(unaccounted(running, sessions, self._state.prefixes))
 
     @property

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from allocator.bgp.desired import Desired
 from allocator.bgp.inputs import BFDProfile, LocalNode, Peer
-from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
+from allocator.bgp.route_class import Attributes, Contribution, held, merged, prefix_of
 from allocator.bgp.sessions import sessions
 from tests.unit.bgp import random_inputs as drawn
 
@@ -30,6 +30,12 @@ classes = st.lists(
     min_size=1,
     max_size=2,
 ).map(merged)
+waiting = st.builds(
+    lambda now, before, peers: held(now, before, [Contribution(None, peers)]),
+    classes,
+    st.one_of(st.none(), classes),
+    st.one_of(st.none(), st.frozensets(st.sampled_from(drawn.PEERS), min_size=1)),
+).filter(lambda each: each.announceable)
 prefixes = st.one_of(
     st.builds(prefix_of, st.sampled_from(drawn.ADDRESSES), st.sampled_from((32, 24))),
     st.builds(prefix_of, st.sampled_from(drawn.ADDRESSES_V6), st.sampled_from((128, 64))),
@@ -49,5 +55,5 @@ running = st.dictionaries(st.sampled_from(drawn.PEERS), drawn.peers(vrfs=("", ""
     _running
 )
 profiles = st.dictionaries(st.sampled_from(drawn.PROFILES[:2]), drawn.profiles).map(_named)
-announced = st.dictionaries(prefixes, classes, max_size=6)
+announced = st.dictionaries(prefixes, st.one_of(classes, classes, classes, waiting), max_size=6)
 desired = st.builds(Desired, running, profiles, announced)

@@ -1,9 +1,15 @@
-"""The desired state: kept change by change, it is what MetalLB's rules make of the whole, said naively."""
+"""The desired state: kept change by change, it is what MetalLB's rules make of the whole, said naively.
+
+But for prefixes that wait for a community: these stay as they were when they began to.
+"""
 
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -11,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from allocator.bgp.desired import DesiredState, desired
+from allocator.bgp.desired import Desired, DesiredState, desired
 from allocator.bgp.eligibility import Reason, conflict
 from allocator.bgp.inputs import Advertisement, Inputs, LocalNode, Peer, Service
 from allocator.bgp.route_class import Attributes, Contribution, Prefix, merged, prefix_of
@@ -26,10 +32,22 @@ from tests.unit.bgp import random_inputs as drawn
 Told = dict[tuple[str, Prefix], Attributes]
 
 
-def naive(inputs: Inputs) -> Told:
-    """What each peer is told of each prefix: every Service, address, advertisement and peer by itself."""
-    gathered: dict[tuple[str, Prefix], list[Attributes]] = {}
+def naive(inputs: Inputs, before: Mapping[Prefix, Told] = MappingProxyType({})) -> Told:
+    """What each peer is told of each prefix: every Service, address, advertisement and peer by itself.
+
+    `before` is what prefixes were announced with that wait for a community.
+    """
     running = sessions(inputs.peers.values(), inputs.node).running
+    said, waiting = gathered(inputs)
+    held = {(peer, prefix) for peer, prefix in waiting if peer in running}
+    kept = {key: before[key[1]][key] for key in held if key in before.get(key[1], {})}
+    return kept | {key: each for key, each in said.items() if key[0] in running and key not in held}
+
+
+def gathered(inputs: Inputs) -> tuple[Told, set[tuple[str, Prefix]]]:
+    """What would be told to every peer that there may be, and which prefixes wait for a community for which."""
+    gathered: dict[tuple[str, Prefix], list[Attributes]] = {}
+    waiting = set()
     for service in inputs.services.values():
         for address, pools in service.addresses.items():
             for advertisement in announcing(inputs, service, address, pools):
@@ -41,11 +59,13 @@ def naive(inputs: Inputs) -> Told:
                     med=advertisement.med,
                     prepend=advertisement.prepend or None,
                 )
-                for peer in running.values():
-                    if advertisement.peers is not None and peer.name not in advertisement.peers:
+                for peer in drawn.PEERS:
+                    if advertisement.peers is not None and peer not in advertisement.peers:
                         continue
-                    gathered.setdefault((peer.name, prefix), []).append(attributes)
-    return {
+                    gathered.setdefault((peer, prefix), []).append(attributes)
+                    if None in found:
+                        waiting.add((peer, prefix))
+    told = {
         key: Attributes(
             communities=frozenset().union(*(each.communities for each in several)),
             local_pref=max((each.local_pref for each in several if each.local_pref), default=None),
@@ -54,6 +74,7 @@ def naive(inputs: Inputs) -> Told:
         )
         for key, several in gathered.items()
     }
+    return told, waiting
 
 
 def announcing(inputs: Inputs, service: Service, address: Address, pools: tuple[str, ...]) -> list[Advertisement]:
@@ -70,16 +91,59 @@ def announcing(inputs: Inputs, service: Service, address: Address, pools: tuple[
             continue
         if each.service_selectors and not matches_any(each.service_selectors, service.labels):
             continue
-        if any(resolved(written, inputs.aliases) is None for written in each.communities):
-            continue
         by_label = any(
             name in inputs.pools and matches_any(each.pools.selectors, inputs.pools[name]) for name in pools
         )
         if each.pools.everything or by_label or not each.pools.names.isdisjoint(pools):
             chosen.append(each)
-    if any(conflict(one, other, address.family) for one in chosen for other in chosen):
+    known = [each for each in chosen if all(resolved(written, inputs.aliases) for written in each.communities)]
+    if any(conflict(one, other, address.family) for one in known for other in known):
         return []
     return chosen
+
+
+def waits_here(inputs: Inputs, advertisement: Advertisement) -> bool:
+    selects = not advertisement.node_selectors or matches_any(advertisement.node_selectors, inputs.node.labels)
+    return selects and None in [resolved(each, inputs.aliases) for each in advertisement.communities]
+
+
+class History:
+    """What prefixes that wait for a community were announced with when they began to, change by change."""
+
+    def __init__(self) -> None:
+        self.before: dict[Prefix, Told] = {}
+        self._announced: Told = {}
+
+    def told(self, inputs: Inputs, now: Desired) -> Told:
+        """Take in the state after a change; return what peers with a session are to be told."""
+        said, waiting = gathered(inputs)
+        prefixes = {prefix for _, prefix in waiting}
+        for prefix in prefixes - self.before.keys():
+            self.before[prefix] = {key: each for key, each in self._announced.items() if key[1] == prefix}
+        for prefix in {prefix for _, prefix in said} - prefixes:
+            self.before.pop(prefix, None)
+        if not any(map(partial(waits_here, inputs), inputs.advertisements.values())):
+            self.before.clear()
+        self._announced = announced(now, drawn.PEERS)
+        return naive(inputs, self.before)
+
+
+def announced(now: Desired, peers: Iterable[str]) -> Told:
+    return {
+        (peer, prefix): attributes
+        for prefix, route_class in now.prefixes.items()
+        for peer in peers
+        if (attributes := route_class.for_peer(peer)) is not None
+    }
+
+
+def assert_whole(now: Desired, inputs: Inputs) -> None:
+    """It is what the whole comes to, but for prefixes that wait."""
+    whole = desired(inputs)
+    assert (now.sessions, now.profiles) == (whole.sessions, whole.profiles)
+    waiting = {prefix for _, prefix in gathered(inputs)[1]}
+    for prefix in (now.prefixes.keys() | whole.prefixes.keys()) - waiting:
+        assert now.prefixes.get(prefix) == whole.prefixes.get(prefix)
 
 
 class Changes(RuleBasedStateMachine):
@@ -97,6 +161,7 @@ class Changes(RuleBasedStateMachine):
             pools={},
             services={},
         )
+        self.history = History()
         self.received: dict[Prefix, Any] = {}
         self.sessions: Any = {}
         self.profiles: Any = {}
@@ -161,17 +226,8 @@ class Changes(RuleBasedStateMachine):
     @invariant()
     def each_peer_is_told_what_the_rules_say(self) -> None:
         now = self.state.desired
-        told = {
-            (peer, prefix): attributes
-            for prefix, route_class in now.prefixes.items()
-            for peer in now.sessions
-            if (attributes := route_class.for_peer(peer)) is not None
-        }
-        assert told == naive(self.inputs)
-
-    @invariant()
-    def it_is_what_the_whole_comes_to(self) -> None:
-        assert self.state.desired == desired(self.inputs)
+        assert announced(now, now.sessions) == self.history.told(self.inputs, now)
+        assert_whole(now, self.inputs)
 
     @invariant()
     def differences_add_up(self) -> None:
@@ -198,8 +254,13 @@ class Changes(RuleBasedStateMachine):
     def a_services_peers_are_those_of_its_own_advertisements(self) -> None:
         for key, service in self.inputs.services.items():
             alone = replace(self.inputs, services={key: service})
+            running = self.state.sessions.running
+            whole = naive(self.inputs, self.history.before)
+            said, waiting = gathered(alone)
             told = {
-                peer for peer, prefix in naive(alone) if prefix.family in self.state.sessions.running[peer].families
+                peer
+                for peer, prefix in {*said, *waiting}
+                if (peer, prefix) in whole and prefix.family in running[peer].families
             }
             assert self.state.peers_of(key) == told
 
@@ -268,6 +329,8 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
     )
     state = DesiredState(inputs.node)
     fill(state, inputs)
+    history = History()
+    history.told(inputs, state.desired)
     for _ in range(6):
         what = data.draw(st.sampled_from(("advertisement",) * 4 + ("pool", "service", "node", "aliases")))
         if what == "advertisement":
@@ -300,7 +363,8 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
             )
             state.set_aliases(inputs.aliases)
         now = state.desired
-        assert now == desired(inputs)
+        told = history.told(inputs, now)
+        assert_whole(now, inputs)
         assert state.wanted == {
             name: sum(
                 prefix.family in peer.families and route_class.for_peer(name) is not None
@@ -308,12 +372,7 @@ def test_one_field_edited_comes_to_what_the_whole_comes_to(data: st.DataObject) 
             )
             for name, peer in now.sessions.items()
         }
-        assert {
-            (peer, prefix): attributes
-            for prefix, route_class in now.prefixes.items()
-            for peer in now.sessions
-            if (attributes := route_class.for_peer(peer)) is not None
-        } == naive(inputs)
+        assert announced(now, now.sessions) == told
 
 
 def fill(state: DesiredState, inputs: Inputs) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from allocator.bgp.desired import DesiredState
 from allocator.bgp.frr_config import Config
-from allocator.bgp.inputs import LocalNode, Password
+from allocator.bgp.inputs import LocalNode, Password, Service
 from allocator.bgp.sessions import NoSession
+from allocator.core.addresses import Address
 from allocator.kube.reflector import Change
 from allocator.kube.resource import NODES, SERVICES, Resource
 from allocator.objects.names import BFD_PROFILES, BGP_ADVERTISEMENTS, BGP_PEERS, COMMUNITIES
@@ -87,15 +88,15 @@ def test_object_that_cannot_be_read_changes_nothing(table: Table) -> None:
 
 def test_of_two_communities_that_give_a_name_the_older_counts(table: Table) -> None:
     table.put(BGP_ADVERTISEMENTS, "all", communities=["customers"])
+    address = Address.parse("198.51.100.1")
+    table.state.set_service("prod/web", Service(addresses={address: ("main",)}, has_endpoints=True))
     for name, created, value in (("b", "2026-01-02", "64500:2"), ("a", "2026-01-03", "64500:3")):
         table.put(COMMUNITIES, name, created, communities=[{"name": "customers", "value": value}])
-    route_class = table.state.class_of(["all"])
-    assert route_class.default is not None
-    assert route_class.default.communities == {(64500, 2)}
+    (route_class,) = table.state.prefixes.values()
+    assert [each.communities for each in route_class.told] == [{(64500, 2)}]
     table.remove(COMMUNITIES, "b")
-    route_class = table.state.class_of(["all"])
-    assert route_class.default is not None
-    assert route_class.default.communities == {(64500, 3)}
+    (route_class,) = table.state.prefixes.values()
+    assert [each.communities for each in route_class.told] == [{(64500, 3)}]
 
 
 def test_profiles_come_and_go(table: Table) -> None:

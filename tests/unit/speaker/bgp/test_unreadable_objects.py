@@ -128,6 +128,16 @@ def test_what_is_kept_for_an_advertisement_goes_with_it() -> None:
     assert {str(prefix) for _, prefix in here.config().networks} == {"203.0.113.3/32", "203.0.113.0/28"}
 
 
+def test_what_waits_for_a_community_stays_over_a_restart_of_the_speaker() -> None:
+    names = (COMMUNITIES, "names")
+    here = Speaker({key: spec for key, spec in OBJECTS.items() if key != names}, BEFORE)
+    assert [command.shown for command in changes(BEFORE, here.config())] == []
+    here.put(names, OBJECTS[names])
+    assert [command.shown for command in changes(BEFORE, here.config())] == []
+    fresh = Speaker({key: spec for key, spec in OBJECTS.items() if key != names}, Config())
+    assert "203.0.113.3/32" not in {str(prefix) for _, prefix in fresh.config().networks}
+
+
 def test_session_is_kept_whose_address_is_what_cannot_be_read() -> None:
     objects = deepcopy(OBJECTS)
     objects[BGP_PEERS, "tor-1"]["peerAddress"] = "192.0.2.001"
