@@ -7,7 +7,8 @@ edits of its neighbour or router, which is measured, not documented, and the sam
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from allocator.bgp.command import Command, Reset, apply, bfdd, bgpd, network
 from allocator.bgp.frr_config import BFD_DEFAULTS, Config, Key, NetworkKey, grouped
@@ -22,13 +23,14 @@ def changes(
     wanted: Config,
     touched: Iterable[NetworkKey] | None = None,
     *,
-    moved: Container[Key] = (),
+    moved: Mapping[Key, str] = MappingProxyType({}),
 ) -> list[Command]:
     """Return the commands that turn one configuration into the other.
 
-    `touched` are the networks to look at; None means all. `moved` are neighbours whose peer is another neighbour now.
+    `touched` are the networks to look at; None means all. `moved` are neighbours whose peer is another neighbour now,
+    and what of it has changed.
     """
-    commands = list(_routers_to_remove(present, wanted))
+    commands = list(_routers_to_remove(present, wanted, moved))
     if commands:
         present = present.copy()
         for command in commands:
@@ -50,22 +52,24 @@ def changes(
     return commands
 
 
-def _sessions_of(config: Config, vrf: str, reason: str) -> tuple[Reset, ...]:
+def _sessions_of(
+    config: Config, vrf: str, reason: str, moved: Mapping[Key, str] = MappingProxyType({})
+) -> tuple[Reset, ...]:
     """Return what ends when a router does; a session that is shut down is none."""
     neighbors = grouped(config.lines, "neighbor", 3)
     return tuple(
-        Reset(vrf, key[2], reason)
+        Reset(vrf, key[2], moved.get(key, reason))
         for key, settings in neighbors.items()
         if key[1] == vrf and ("shutdown",) not in settings
     )
 
 
-def _routers_to_remove(present: Config, wanted: Config) -> Iterator[Command]:
+def _routers_to_remove(present: Config, wanted: Config, moved: Mapping[Key, str]) -> Iterator[Command]:
     for key, line in present.lines.items():
         if key[0] != "router" or len(key) != 2 or wanted.lines.get(key) == line:
             continue
         reason = "myASN changed" if key in wanted.lines else "removed"
-        resets = _sessions_of(present, key[1], reason)
+        resets = _sessions_of(present, key[1], reason, moved)
         yield bgpd((), f"no {line}", key, below=True, resets=resets)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from allocator.bgp.command import HIDDEN, Command, Reset, bgpd
@@ -51,14 +51,13 @@ RESETS_WHEN_SET = frozenset(
 RESETS_WHEN_REMOVED = (RESETS_WHEN_SET - {"shutdown"}) | {"bfd"}
 
 
-def neighbor_changes(present: Config, wanted: Config, moved: Container[Key] = ()) -> Iterator[Command]:
+def neighbor_changes(present: Config, wanted: Config, moved: Mapping[Key, str]) -> Iterator[Command]:
     """Return the commands for neighbours: first for those that go, as `moved` do, whose peer is another neighbour."""
     before = grouped(present.lines, "neighbor", 3)
     now = grouped(wanted.lines, "neighbor", 3)
     for neighbor, old in before.items():
         if neighbor not in now:
-            reason = "peerAddress or interface changed" if neighbor in moved else "removed"
-            yield _removed_neighbor(wanted, neighbor, old, reason=reason)
+            yield _removed_neighbor(wanted, neighbor, old, reason=moved.get(neighbor, "removed"))
     for neighbor, settings in now.items():
         if before.get(neighbor) != settings:
             yield from _changed_neighbor(wanted, neighbor, before.get(neighbor, {}), settings)

@@ -43,6 +43,7 @@ class Rendering:
 
     def __init__(self) -> None:
         self._sessions: Mapping[str, Peer] = {}
+        self._ending: tuple[Peer, ...] = ()
         self._profiles: Mapping[str, BFDProfile] = {}
         self._prefixes: dict[Prefix, RouteClass] = {}
         self._in_use: Counter[RouteClass] = Counter()
@@ -86,14 +87,18 @@ class Rendering:
                 self._in_use[route_class] += 1
         if difference.sessions is not None and difference.sessions != self._sessions:
             self._sessions = difference.sessions
-            self._lines = None
-            self._targets.clear()
-            vrfs = {peer.vrf for peer in self._sessions.values()}
-            for key in [key for key in self._networks if key[0] not in vrfs]:
-                self._set_network(key, None)
-            self._place(self._prefixes.keys() | difference.prefixes.keys())
+            self._place_all(difference.prefixes)
         else:
             self._place(difference.prefixes)
+
+    def set_ending(self, peers: Iterable[Peer]) -> None:
+        """Render these sessions as well, which wait for the turn of their node to end: they go on with all prefixes.
+
+        Each is of a BGPPeer that has another session now.
+        """
+        if (ending := tuple(peers)) != self._ending:
+            self._ending = ending
+            self._place_all()
 
     def rebuild(self) -> None:
         """Derive everything anew from sessions, profiles and prefixes, after an update that failed half-way.
@@ -127,7 +132,7 @@ class Rendering:
         return Config(self._lines, self._networks)
 
     def _all_lines(self, present: Config) -> dict[Key, Line]:
-        sessions = self._sessions.values()
+        sessions = self._running
         classes = {
             class_name(each): each
             for each in self._in_use
@@ -135,7 +140,7 @@ class Rendering:
         }
         numbered = numbers(present, map(mark_of, classes))
         lines = {**GLOBAL_LINES, **profile_lines(self._profiles.values())}
-        if self._sessions:
+        if sessions:
             lines |= DENY_IN_LINES
         marks: dict[int, RouteClass] = {}
         for name, route_class in classes.items():
@@ -146,9 +151,23 @@ class Rendering:
             lines |= out_lines(peer, marks)
         return lines | session_lines(sessions, graceful_shutdown=self._graceful_shutdown)
 
+    @property
+    def _running(self) -> list[Peer]:
+        """All sessions; where they share a router, it is as those want it that do not end."""
+        return [*self._ending, *self._sessions.values()]
+
+    def _place_all(self, also: Iterable[Prefix] = ()) -> None:
+        """Put all prefixes into the routers that there are now."""
+        self._lines = None
+        self._targets.clear()
+        vrfs = {peer.vrf for peer in self._running}
+        for key in [key for key in self._networks if key[0] not in vrfs]:
+            self._set_network(key, None)
+        self._place({*self._prefixes, *also})
+
     def _place(self, prefixes: Iterable[Prefix]) -> None:
         """Put prefixes into the routers that have a session which they reach."""
-        vrfs = {peer.vrf for peer in self._sessions.values()}
+        vrfs = {peer.vrf for peer in self._running}
         for prefix in prefixes:
             route_class = self._prefixes.get(prefix)
             reached = self._reached(route_class, prefix.family) if route_class is not None else {}
@@ -171,7 +190,7 @@ class Rendering:
             name = class_name(route_class)
             known = self._targets[route_class, family] = {
                 peer.vrf: name
-                for peer in self._sessions.values()
+                for peer in self._running
                 if family in peer.families and route_class.for_peer(peer.name) is not None
             }
         return known

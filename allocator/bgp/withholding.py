@@ -5,7 +5,8 @@ Prefixes go out all the same, to the sessions that there are, with what runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from allocator.bgp.changes import changes
 from allocator.bgp.command import Command, Reset, follow
@@ -20,7 +21,7 @@ def permitted_changes(
     touched: Iterable[NetworkKey] | None,
     may_reset: Callable[[Reset], bool],
     *,
-    moved: Container[Key] = (),
+    moved: Mapping[Key, str] = MappingProxyType({}),
 ) -> tuple[list[Command], tuple[Reset, ...]]:
     """Return the commands towards what is wanted that reset no session but those that may be, and the other resets.
 

@@ -130,6 +130,16 @@ class Applying:
         if Daemon.BGPD not in self.links:
             return
         started = time.monotonic()
+        answers: dict[Reset, bool] = {}
+
+        def may_reset(reset: Reset) -> bool:
+            if reset not in answers:
+                answers[reset] = self._may_reset(reset)
+            return answers[reset]
+
+        moved = self._moved.among(self.present, self._rendering.sessions)
+        ending = tuple(reset for reset in moved if not may_reset(reset))
+        self._rendering.set_ending(moved[reset] for reset in ending)
         touched = self._rendering.take_touched() | self._unsent
         look_at = None if self._all_networks else touched
         try:
@@ -139,12 +149,13 @@ class Applying:
             self._report_refusing((Rejected("route-map", str(error)),))
             return
         wanted = self._undialled.leave_out(wanted, self.present, self._rendering.sessions)
-        moved = self._moved.among(self.present, self._rendering.sessions)
-        commands = changes(self.present, wanted, look_at, moved=moved)
-        withheld: tuple[Reset, ...] = ()
-        if any(not self._may_reset(reset) for command in commands for reset in command.resets):
+        reasons: dict[Key, str] = {("neighbor", reset.vrf, reset.neighbor): reset.reason for reset in moved}
+        commands = changes(self.present, wanted, look_at, moved=reasons)
+        withheld = ending
+        if any(not may_reset(reset) for command in commands for reset in command.resets):
             wanted = wanted.copy()
-            commands, withheld = permitted_changes(self.present, wanted, look_at, self._may_reset, moved=moved)
+            commands, others = permitted_changes(self.present, wanted, look_at, may_reset, moved=reasons)
+            withheld += others
         if withheld != self._withheld:
             self._withheld = withheld
             self._report(Withheld(withheld))

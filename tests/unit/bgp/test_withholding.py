@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from allocator.bgp.changes import changes
 from allocator.bgp.command import Reset, apply
 from allocator.bgp.desired import Desired
-from allocator.bgp.frr_config import Config, Key
+from allocator.bgp.frr_config import Config
 from allocator.bgp.inputs import Password, Peer
 from allocator.bgp.rendering import render
 from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
@@ -30,19 +30,11 @@ def final(reset: Reset) -> bool:
     return reset.reason in FINAL
 
 
-def moved(before: Desired, after: Desired) -> set[Key]:
-    """The neighbours of peers that are others now."""
-    keys = [
-        {name: ("neighbor", peer.vrf, peer.id) for name, peer in each.sessions.items()} for each in (before, after)
-    ]
-    return {key for name, key in keys[0].items() if name in keys[1] and key not in keys[1].values()}
-
-
 def waiting(before: Desired, after: Desired) -> tuple[Config, Config, tuple[Reset, ...]]:
     """What runs before and while all resets wait that do not end a session for good, and these."""
     present = render(before)
     wanted = render(after, present).copy()
-    commands, withheld = permitted_changes(present, wanted, None, final, moved=moved(before, after))
+    commands, withheld = permitted_changes(present, wanted, None, final)
     assert all(final(reset) for command in commands for reset in command.resets)
     now = present.copy()
     for command in commands:

@@ -11,48 +11,20 @@ import pytest
 from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.desired import Difference
 from allocator.bgp.inputs import BFDProfile, Password, Peer
-from allocator.bgp.rendering import Rendering
 from allocator.bgp.route_class import Attributes, Contribution, merged, prefix_of
 from allocator.core.addresses import Address
 from allocator.core.selectors import Operator, Requirement, Selector
-from speaker.bgp.applying import Applying
-from speaker.bgp.events import Event, Rejected
-from speaker.bgp.frr_reports import FrrReports
+from speaker.bgp.events import Rejected
 from speaker.bgp.reports import Snapshot
+from tests.unit.speaker.bgp.applying_node import Node
 from tests.unit.speaker.bgp.vty_daemons import VtyDaemons, vty_daemons
 
-FINAL = ("removed", "shutdown set")
 TOR = Peer(name="tor", my_asn=64512, peer_asn=64513, address=Address.parse("192.0.2.1"), router_id="10.0.0.1")
 SPINE = replace(TOR, name="spine", address=Address.parse("192.0.2.2"))
 SELECTING = (Selector(frozenset({Requirement("rack", Operator.EXISTS)})),)
 PREFIX = prefix_of(Address.parse("198.51.100.1"), 32)
 PLAIN = merged([Contribution(Attributes())])
 REFUSED = "neighbor 192.0.2.1 description rack 4"
-
-
-class Node:
-    """What sends to FRR and what sums up its reports, driven step by step."""
-
-    def __init__(self, daemons: VtyDaemons) -> None:
-        self.reports = FrrReports()
-        self.rendering = Rendering()
-        self.events: list[Event] = []
-        self.permitted = True
-        self.applying = Applying(self.rendering, daemons.sockets, report=self._take, may_reset=self._may_reset)
-        assert self.applying.connect()
-
-    def want(self, *peers: Peer) -> Snapshot:
-        """Have FRR asked for these sessions; return what is reported then."""
-        self.rendering.update(Difference({peer.name: peer for peer in peers}))
-        self.applying.apply()
-        return self.reports.snapshot(Snapshot(node="node-1"))
-
-    def _may_reset(self, reset: Reset) -> bool:
-        return self.permitted or reset.reason in FINAL
-
-    def _take(self, event: Event) -> None:
-        self.events.append(event)
-        self.reports.take(event)
 
 
 @pytest.fixture
@@ -93,10 +65,11 @@ def test_session_to_another_address_is_made_at_once_and_the_old_one_ends_in_its_
     assert "no neighbor 192.0.2.1" in daemons.commands
 
 
-def test_session_of_another_vrf_ends_at_once(node: Node) -> None:
+def test_moved_session_that_is_shut_down_ends_at_once(daemons: VtyDaemons, node: Node) -> None:
     node.want(TOR, SPINE)
     node.permitted = False
-    assert node.want(replace(TOR, vrf="red"), SPINE).withheld == ()
+    assert node.want(replace(TOR, vrf="red", shutdown=True), SPINE).withheld == ()
+    assert "no neighbor 192.0.2.1" in daemons.commands
 
 
 @pytest.mark.parametrize("last", [[TOR], []], ids=["back at its address", "deleted"])
