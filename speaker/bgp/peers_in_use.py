@@ -6,7 +6,9 @@ that is not bgpd's, nor before QUIET_SECONDS after it was last seen: programs th
 
 Whose a connection is the kernel does not say without rights over other processes. Before bgpd has a neighbour, none
 is bgpd's. Later one is not if it stays while bgpd says that its session is down. Nor does it say of which VRF one is:
-where a node has sessions to one address in several VRFs, nobody is looked for.
+where a node has sessions to one address in several VRFs, nobody is looked for. A peer on an interface is in use by a
+connection over that interface to a link-local address, as unnumbered sessions are: bgpd takes whichever router it
+finds there, and its other addresses nobody knows.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ log = EventLog("bgp")
 QUIET_SECONDS = 120.0
 LOOK_SECONDS = 10.0
 _BGP_PORT = 179
+_LINK_LOCAL, _LINK_LOCAL_SHIFT = 0xFE80 >> 6, 128 - 10
+"""fe80::/10 (RFC 4291, section 2.5.6)."""
 _WITHOUT_CONNECTION = frozenset({"Idle", "Connect", "Active"})
 """The states in which bgpd has no established connection (RFC 4271, section 8.2.2)."""
 
@@ -40,19 +44,16 @@ def _look(ports: Collection[int]) -> frozenset[Connection]:
 
 
 def in_use(peers: Collection[Peer], *, look: Look = _look) -> frozenset[str]:
-    """Return the peers that must not be dialled, of such that bgpd does not have as neighbours. Any thread.
-
-    Found on an interface, a peer has an address that nobody knows yet: of such none is returned.
-    """
+    """Return the peers that must not be dialled, of such that bgpd does not have as neighbours. Any thread."""
     connections = _connections(peers, look)
     return frozenset(peer.name for peer in peers if connections.get(peer.name))
 
 
 def told_apart(peers: Iterable[Peer], among: Collection[Peer]) -> list[Peer]:
     """Return those of the peers whose address no other has in another VRF: its connections are theirs alone."""
-    vrfs = {(peer.address, peer.vrf) for peer in among}
-    several = {address for address, count in Counter(address for address, _ in vrfs).items() if count > 1}
-    return [peer for peer in peers if peer.address not in several]
+    vrfs = {(peer.id, peer.vrf) for peer in among}
+    several = {neighbor for neighbor, count in Counter(neighbor for neighbor, _ in vrfs).items() if count > 1}
+    return [peer for peer in peers if peer.id not in several]
 
 
 class PeersInUse:
@@ -118,18 +119,34 @@ class PeersInUse:
 
 def _connections(peers: Iterable[Peer], look: Look) -> dict[str, frozenset[Connection]]:
     """Return the connections that take the place of a session with each peer."""
-    numbered = [(peer, peer.address) for peer in peers if peer.address is not None]
+    peers = list(peers)
     try:
-        every = look({peer.port for peer, _ in numbered})
+        every = look({peer.port for peer in peers})
     except OSError as error:
         log.debug("bgp.connections-unread", error=error)
         return {}
-    found = {}
-    for peer, address in numbered:
-        ours = {each for each in every if each.remote == address and _is_bgp(each, peer)}
-        source = _source(peer, address) if ours else None
-        found[peer.name] = frozenset(each for each in ours if source is None or each.local == source)
-    return found
+    return {peer.name: _to(peer, frozenset(each for each in every if _is_bgp(each, peer))) for peer in peers}
+
+
+def _to(peer: Peer, connections: frozenset[Connection]) -> frozenset[Connection]:
+    """Return those to the peer, from where its session would come."""
+    if peer.address is None:
+        index = _index(peer.interface)
+        return frozenset(each for each in connections if _is_link_local(each.remote) and each.interface == index)
+    ours = frozenset(each for each in connections if each.remote == peer.address)
+    source = _source(peer, peer.address) if ours else None
+    return frozenset(each for each in ours if source is None or each.local == source)
+
+
+def _index(interface: str) -> int | None:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
+
+
+def _is_link_local(address: Address) -> bool:
+    return address.family is Family.IPV6 and address.value >> _LINK_LOCAL_SHIFT == _LINK_LOCAL
 
 
 def _is_bgp(connection: Connection, peer: Peer) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,8 @@ _MAPPED = 0xFFFF
 _SOCK_DIAG, _BY_FAMILY = 4, 20
 _REQUEST = Struct("=BBBxI48x")
 """inet_diag_req_v2: family, protocol, extensions, states; no socket in particular."""
-_LISTED = Struct("!4xHH16s16s36x")
-"""inet_diag_msg: of the socket's identity both ports and both addresses."""
+_LISTED = Struct("!4xHH16s16s4s32x")
+"""inet_diag_msg: of the socket's identity both ports, both addresses, and the interface in the host's byte order."""
 _BYTECODE = 1
 _JUMP, _LOCAL_AT_LEAST, _LOCAL_AT_MOST, _REMOTE_AT_LEAST, _REMOTE_AT_MOST = 1, 2, 3, 4, 5
 _STEP = Struct("=BBH")
@@ -42,12 +43,16 @@ _SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Both ends of a connection; that of a listener for both families over IPv4 is IPv4."""
+    """Both ends of a connection; that of a listener for both families over IPv4 is IPv4.
+
+    `interface` is the number of the one that it is bound to, as each between link-local addresses is; 0 for none.
+    """
 
     local: Address
     local_port: int
     remote: Address
     remote_port: int
+    interface: int = 0
 
 
 def established(*, local_ports: Collection[int], remote_ports: Collection[int]) -> frozenset[Connection]:
@@ -84,11 +89,11 @@ def _answer(asking: socket.socket) -> Iterator[bytes]:
 
 
 def _listed(body: bytes, family: int) -> Connection:
-    local_port, remote_port, local, remote = _LISTED.unpack_from(body)
+    local_port, remote_port, local, remote, interface = _LISTED.unpack_from(body)
     length = 4 if family == socket.AF_INET else 16
     ends = (int.from_bytes(end[:length]) for end in (local, remote))
     near, far = (_address(value, length) for value in ends)
-    return Connection(near, local_port, far, remote_port)
+    return Connection(near, local_port, far, remote_port, int.from_bytes(interface, sys.byteorder))
 
 
 def _program(local_ports: Collection[int], remote_ports: Collection[int]) -> bytes:
@@ -113,7 +118,7 @@ def _program(local_ports: Collection[int], remote_ports: Collection[int]) -> byt
 def read(
     *, local_ports: Collection[int], remote_ports: Collection[int], folder: Path = Path("/proc/thread-self/net")
 ) -> frozenset[Connection]:
-    """The same from the kernel's text. Raises OSError."""
+    """The same from the kernel's text, which names no interface. Raises OSError."""
     near, far = (frozenset(f"{port:04X}" for port in ports) for ports in (local_ports, remote_ports))
     found: set[Connection] = set()
     for name in ("tcp", "tcp6"):

@@ -24,6 +24,7 @@ LOOPBACK = Address.parse("127.0.0.1")
 ROUTER = Address.parse("192.0.2.1")
 NODE = Address.parse("192.0.2.9")
 PEER = Peer(name="tor", my_asn=64512, peer_asn=64513, address=ROUTER, source_address=NODE)
+HERE, THERE = Address.parse("fe80::9"), Address.parse("fe80::1")
 FOREIGN = Connection(NODE, 40000, ROUTER, 179)
 
 
@@ -93,9 +94,29 @@ def test_only_bgp_from_the_same_address_takes_the_place_of_a_session(found: Conn
     assert bool(in_use([PEER], look=lambda _: frozenset({found}))) is used
 
 
-def test_peer_on_an_interface_is_never_in_use() -> None:
+@pytest.mark.parametrize(
+    ("found", "used"),
+    [
+        (Connection(HERE, 40000, THERE, 179, 7), True),
+        (Connection(HERE, 179, THERE, 40000, 7), True),
+        (Connection(HERE, 40000, THERE, 22, 7), False),
+        (Connection(HERE, 40000, THERE, 179, 8), False),  # over another interface
+        (Connection(HERE, 40000, THERE, 179), False),
+        (Connection(Address.parse("2001:db8::9"), 40000, Address.parse("2001:db8::1"), 179, 7), False),
+        (replace(FOREIGN, interface=7), False),
+    ],
+)
+def test_peer_on_an_interface_is_in_use_by_a_link_local_connection_there(
+    found: Connection, used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "if_nametoindex", lambda name: {"eth1": 7}[name])
     peer = replace(PEER, address=None, interface="eth1", source_address=None)
-    assert in_use([peer], look=lambda _: frozenset({FOREIGN})) == frozenset()
+    assert bool(in_use([peer], look=lambda _: frozenset({found}))) is used
+
+
+def test_peer_on_an_interface_that_is_not_there_is_not_in_use() -> None:
+    peer = replace(PEER, address=None, interface="no-such", source_address=None)
+    assert in_use([peer], look=lambda _: frozenset({Connection(HERE, 40000, THERE, 179)})) == frozenset()
 
 
 class Kernel:
