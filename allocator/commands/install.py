@@ -27,7 +27,12 @@ _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGES: Final = re.compile(r"^\s*(?:- )?image: (\S+)$", re.MULTILINE)
 _PLACEHOLDER: Final = "registry.example.org/"
 """Where the images of overlays are that are to be given a registry of one's own (RFC 2606: there is none)."""
+_DEFINITION: Final = re.compile(r"^kind: CustomResourceDefinition$", re.MULTILINE)
 _HOLD_POOLS: Final = ("CustomResourceDefinition", "Namespace")
+
+
+STORED: Final = re.compile(r'"(\S+)" is invalid: .*storedVersions\[\d+\]: Invalid value: "(\w+)"')
+"""What the API server says of a definition that lacks a version of which objects may be stored."""
 
 
 def _image(ctx: click.Context, param: click.Parameter, text: str | None) -> Image | None:
@@ -115,6 +120,7 @@ def install(
             manifests = kubectl.render(overlays.write(choices, Path(folder).resolve()))
         _check_images(set(_IMAGES.findall(manifests)), images, applied=applies)
         if applies:
+            _check_stored_versions(kubectl, manifests)
             kubectl.apply(manifests)
         elif removes:
             _remove(kubectl, manifests, keep=_HOLD_POOLS if keep_pools else (), ask=not yes)
@@ -141,6 +147,24 @@ def _check_images(used: Collection[str], chosen: Mapping[str, Image], *, applied
         click.echo(
             f"Note: Pods will run {', '.join(local)}, which no registry has; name yours with {options}", err=True
         )
+
+
+def _check_stored_versions(kubectl: Kubectl, manifests: str) -> None:
+    """Find versions of which objects are stored and that the new definitions lack, before half of all is applied."""
+    from allocator.installation.kubectl import KubectlFailed  # noqa: PLC0415  brings subprocess
+
+    definitions = [part for part in manifests.split("\n---\n") if _DEFINITION.search(part)]
+    if not definitions:
+        return
+    try:
+        kubectl.try_apply("\n---\n".join(definitions))
+    except KubectlFailed as error:
+        # Whatever else it is, applying says it.
+        if found := STORED.search(str(error)):
+            raise KubectlFailed(
+                f"nothing was applied: objects of {found[1]} may be stored as {found[2]}, which the new definition "
+                "lacks; have them stored anew first: docs/migration.md, 'BGPPeers stored as v1beta1', says how"
+            ) from error
 
 
 def _remove(kubectl: Kubectl, manifests: str, *, keep: Collection[str], ask: bool) -> None:

@@ -39,6 +39,11 @@ class Kubectl:
         """Create or change what the manifests say; kubectl prints what it does. Raises KubectlFailed."""
         self._run(["apply", "-f", "-", *self._options], manifests, _CLUSTER_SECONDS)
 
+    def try_apply(self, manifests: str) -> None:
+        """Have the API server judge the same, and store nothing. Raises KubectlFailed, with its words."""
+        words = ["apply", "--dry-run=server", "-f", "-", *self._options]
+        self._run(words, manifests, _CLUSTER_SECONDS, capture=True)
+
     def delete(self, manifests: str) -> None:
         """Delete what the manifests name, where it is there. Raises KubectlFailed."""
         self._run(["delete", "--ignore-not-found", "-f", "-", *self._options], manifests, _CLUSTER_SECONDS)

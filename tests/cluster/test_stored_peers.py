@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from allocator.commands.install import STORED
 from allocator.kube.client import ApiError, NotFound, Object
 from allocator.kube.resource import Resource
 from allocator.objects.names import BGP_PEERS, DEFAULT_NAMESPACE
@@ -92,6 +93,10 @@ def test_our_definition_is_refused_until_they_are_stored_anew(upgraded: ControlP
     refused = upgraded.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(OURS), check=False)
     assert refused.returncode != 0
     assert "storedVersions" in refused.stderr
+    tried = upgraded.kubectl("apply", "--dry-run=server", "-f", str(OURS), check=False)
+    said = STORED.search(tried.stderr)
+    assert said is not None, tried.stderr
+    assert said.groups() == (NAME, "v1beta1")
 
     run(upgraded, section("BGPPeers stored as v1beta1")[0])
 

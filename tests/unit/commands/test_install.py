@@ -187,3 +187,37 @@ def test_nothing_is_removed_without_a_yes_and_then_webhooks_go_first(tmp_path: P
     said.unlink()
     assert CliRunner().invoke(main, ["install", "--remove", "--yes", "--keep-pools"], env=env).exit_code == 0
     assert said.read_text().split() == ["kustomize", *removed[:3]]
+
+
+STORED_BEFORE = """#!/bin/sh
+echo "$1 $2" >> SAID
+case "$1 $2" in
+  kustomize*) printf 'kind: CustomResourceDefinition\\nmetadata: {}\\n---\\nkind: Service\\n' ;;
+  "apply --dry-run=server") cat > SAID.tried; echo 'REFUSAL' >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("refusal", "applied"),
+    [
+        (
+            'The CustomResourceDefinition "bgppeers.metallb.io" is invalid: status.storedVersions[0]: Invalid value: '
+            '"v1beta1": must appear in spec.versions',
+            False,
+        ),
+        ("the server has no dry run", True),
+    ],
+)
+def test_versions_of_which_objects_are_stored_are_found_before_anything_is_applied(
+    tmp_path: Path, refusal: str, applied: bool
+) -> None:
+    kubectl, said = tmp_path / "kubectl", tmp_path / "said"
+    kubectl.write_text(STORED_BEFORE.replace("SAID", str(said)).replace("REFUSAL", refusal))
+    kubectl.chmod(0o755)
+    done = CliRunner().invoke(main, ["install", "--apply"], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert ("apply -f" in said.read_text().splitlines()) is applied
+    assert Path(f"{said}.tried").read_text() == "kind: CustomResourceDefinition\nmetadata: {}"
+    assert (done.exit_code == 0) is applied
+    if not applied:
+        assert "objects of bgppeers.metallb.io may be stored as v1beta1" in done.stderr
