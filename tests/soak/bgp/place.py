@@ -17,6 +17,7 @@ from allocator.objects.names import (
     DEFAULT_NAMESPACE,
     IP_ADDRESS_POOLS,
 )
+from tests.lab.control_plane import KubectlFailed
 from tests.lab.lab import Lab
 from tests.lab.processes import Process
 from tests.lab.routers import BIRD, FRR, NODE_ASN, ROUTER_ASN, Routers
@@ -256,8 +257,14 @@ class Place:
         wait_until(there, _SECONDS, f"{name} is admitted", interval_seconds=0.2, retry_on=(ApiError,))
 
     def _patch(self, resource: Resource, name: str, spec: Object, namespace: str = DEFAULT_NAMESPACE) -> None:
-        where = ("--namespace", namespace, "--type=merge")
-        self.lab.kubectl("patch", _word(resource), name, *where, "--patch", json.dumps({"spec": spec}))
+        words = ("patch", _word(resource), name, "--namespace", namespace, "--type=merge")
+
+        def patched() -> bool:
+            self.lab.kubectl(*words, "--patch", json.dumps({"spec": spec}))
+            return True
+
+        # While the API server is frozen webhooks can check nothing, and say so.
+        wait_until(patched, _SECONDS, f"{name} is changed", interval_seconds=0.3, retry_on=(KubectlFailed,))
 
     def _remove(self, resource: Resource, name: str, namespace: str = DEFAULT_NAMESPACE) -> None:
         """Delete an object; a pool is deleted once its last claim is gone."""
