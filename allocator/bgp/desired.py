@@ -202,7 +202,7 @@ class DesiredState:
         )
 
     def told(self, prefix: Prefix, names: Iterable[str], peer: str) -> Attributes | None:
-        """Return what a peer with a session is told of a prefix, if any advertisement of these names is for it."""
+        """Return what a peer with a session gets with a prefix, if any advertisement of these names is for it."""
         announced = self._prefixes.announced.get(prefix)
         told = announced.for_peer(peer) if announced is not None else None
         if told is None or prefix.family not in self._sessions.running[peer].families:

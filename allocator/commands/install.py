@@ -32,7 +32,7 @@ _HOLD_POOLS: Final = ("CustomResourceDefinition", "Namespace")
 
 
 STORED: Final = re.compile(r'"(\S+)" is invalid: .*storedVersions\[\d+\]: Invalid value: "(\w+)"')
-"""What the API server says of a definition that lacks a version of which objects may be stored."""
+"""What the API server says of a CRD that lacks a version of which objects may be stored."""
 
 
 def _image(ctx: click.Context, param: click.Parameter, text: str | None) -> Image | None:
@@ -150,7 +150,7 @@ def _check_images(used: Collection[str], chosen: Mapping[str, Image], *, applied
 
 
 def _check_stored_versions(kubectl: Kubectl, manifests: str) -> None:
-    """Find versions of which objects are stored and that the new definitions lack, before half of all is applied."""
+    """Find versions of which objects are stored and that the new CRDs lack, before half of all is applied."""
     from allocator.installation.kubectl import KubectlFailed  # noqa: PLC0415  brings subprocess
 
     definitions = [part for part in manifests.split("\n---\n") if _DEFINITION.search(part)]
@@ -162,7 +162,7 @@ def _check_stored_versions(kubectl: Kubectl, manifests: str) -> None:
         # Whatever else it is, applying says it.
         if found := STORED.search(str(error)):
             raise KubectlFailed(
-                f"nothing was applied: objects of {found[1]} may be stored as {found[2]}, which the new definition "
+                f"nothing was applied: objects of {found[1]} may be stored as {found[2]}, which the new CRD "
                 "lacks; have them stored anew first: docs/migration.md, 'BGPPeers stored as v1beta1', says how"
             ) from error
 

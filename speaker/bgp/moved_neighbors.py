@@ -29,7 +29,7 @@ class MovedNeighbors:
         self._moved = {
             key: peer
             for key, peer in self._moved.items()
-            # One that is shut down ends for good, wherever it is.
+            # One that is shut down ends permanently, wherever it is.
             if peer.name in sessions
             and not sessions[peer.name].shutdown
             and key not in wanted
