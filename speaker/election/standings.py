@@ -55,8 +55,8 @@ class Standings:
         self.me: Merit | None = self.order.get(node)
         self.heard = {address: claims.claims(address) for address in self._addresses}
         """The claims of others that are heard, by address and node."""
-        self.named = {address: named for address in self._addresses if (named := claims.named(address))}
-        """Whom others name as the holder, by address, where hearing with that is not mutual."""
+        self.named = {address: named for address in self._addresses if (named := self._named(address))}
+        """Whom others name as the holder, by address, where hearing with that is not mutual; it is to keep it."""
 
     @cached_property
     def beaten(self) -> bool:
@@ -119,10 +119,15 @@ class Standings:
 
     @cached_property
     def rumoured(self) -> bool:
-        """Whether one with which hearing is not mutual was last known to claim something of it, or is named."""
+        """Whether one with which hearing is not mutual was last known to claim something of it, or is named, and is
+        to keep it."""
         return any(self.named.values()) or (
             bool(self._claims.rumoured)
-            and any(node in self.eligible for address in self._addresses for node in self._claims.rumours(address))
+            and any(
+                node in self.eligible and not self._has_more_against_it(node)
+                for address in self._addresses
+                for node in self._claims.rumours(address)
+            )
         )
 
     @cached_property
@@ -231,7 +236,7 @@ class Standings:
 
     def gives_way_at_once(self, holder: str) -> bool:
         """Whether the holder has more against it than this node, or only keeps it while the cluster boots."""
-        return self._is_offered(holder) or (self.me is not None and self.me[0] < self.order[holder][0])
+        return self._is_offered(holder) or self._has_more_against_it(holder)
 
     def is_helped(self, address: Address) -> bool:
         """Whether this node may serve, and another claims the address in its place because its speaker restarted."""
@@ -259,6 +264,14 @@ class Standings:
             return other is not None
         mine, its = (own.handicap, -own.weight), (other.handicap, -other.weight)
         return its < mine or (its == mine and self._group.rank(node) < self._group.rank(self._node))
+
+    def _named(self, address: Address) -> frozenset[str]:
+        """The named but for those that have more against them than this node, which may take over from them."""
+        named = self._claims.named(address)
+        return named and frozenset(node for node in named if not self._has_more_against_it(node))
+
+    def _has_more_against_it(self, node: str) -> bool:
+        return self.me is not None and node in self.order and self.me[0] < self.order[node][0]
 
     def _hears_all(self, node: str, hears: frozenset[str]) -> bool:
         return all(other in hears or other == node for other in self.order)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from allocator.core.addresses import Address
+from speaker.cluster.eligibility import NOT_READY_HANDICAP
 from speaker.layer2.gratuitous import BURST_SECONDS
 from speaker.membership.membership import STEADY_SECONDS
 from tests.unit.speaker.judge import BOUND_SECONDS
@@ -132,3 +133,19 @@ def test_hosts_beside_a_node_that_is_heard_again_are_told_who_holds_what() -> No
         told = {address for at, address in cluster.members[name].announced_again if at >= healed}
         assert told >= {address for address, names in holders(cluster).items() if names == {name}}
     assert moving
+
+
+def test_one_that_has_less_against_it_takes_over_from_a_holder_that_it_does_not_hear() -> None:
+    cluster = calm(3)
+    cluster.kill("node-3")
+    deafen(cluster, BOTH)
+    cluster.run(5.0)
+    cluster.elect([candidates(address, ["node-1", "node-2"]) for address in ADDRESSES])
+    cluster.start("node-3")
+    cluster.run(STEADY_SECONDS)
+    kept = {address for address, names in holders(cluster).items() if names == {"node-1"}}
+    assert kept
+    handicaps = {"node-1": NOT_READY_HANDICAP}
+    cluster.elect([candidates(address, ["node-1", "node-2"], handicaps=handicaps) for address in ADDRESSES])
+    cluster.run(BOUND_SECONDS)
+    assert holders(cluster) == {address: {"node-2"} for address in ADDRESSES}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -52,6 +52,9 @@ class Walk:
         if self.two_lans:
             for number, name in enumerate(self.cluster.names, 1):
                 self.cluster.links(name, lan_links(number))
+        self._weights: dict[Address, dict[str, int]] = {}
+        """Of each candidate of each address, where they are not all equal."""
+        self._unready: set[str] = set()
         eligible = {address: frozenset(self.cluster.names) for address in ADDRESSES}
         if self.unequal:
             eligible = self._be_unequal()
@@ -85,6 +88,7 @@ class Walk:
             f"restart {one}": lambda: self._end(one, cluster.leave),
             f"freeze {one}": lambda: self._end(one, cluster.stop),
             "delete all Leases": cluster.delete_leases,
+            **({f"{one} is not Ready": lambda: self._elect({*self._unready, one})} if self.unequal else {}),
             **({f"{DEAD_PORT} of {one}": lambda: cluster.lan_out.add(one)} if self.two_lans else {}),
         }
 
@@ -133,6 +137,8 @@ class Walk:
             out = set(cluster.out)
             cluster.heal()
             cluster.without_api.clear()
+            if self.unequal:
+                self._elect(self._unready)
             for act in () if all_of_it else self._lasting:
                 act()
             for name in cluster.names:
@@ -184,14 +190,19 @@ class Walk:
         if self.two_lans and random.random() < 0.5:
             outside = random.choice(cluster.names)
             cluster.links(outside, (cluster.members[outside].links[0], ELSEWHERE))
-        unready = {random.choice(cluster.names): random.choice([0, NOT_READY_HANDICAP])}
-        groups = []
+        self._unready = {name for name in [random.choice(cluster.names)] if random.random() < 0.5}
         for address in ADDRESSES:
             names = random.sample(cluster.names, random.randint(1, len(cluster.names)))
-            weights = {name: random.choice([0, 0, 0, 5]) for name in names}
-            groups.append(candidates(address, names, weights, handicaps=unready))
-        cluster.elect(groups)
-        return {group.addresses[0]: frozenset(group.nodes) for group in groups}
+            self._weights[address] = {name: random.choice([0, 0, 0, 5]) for name in names}
+        self._elect(self._unready)
+        return {address: frozenset(weights) for address, weights in self._weights.items()}
+
+    def _elect(self, unready: Collection[str]) -> None:
+        """All nodes learn that these are not Ready."""
+        handicaps = dict.fromkeys(unready, NOT_READY_HANDICAP)
+        self.cluster.elect(
+            [candidates(each, weights, weights, handicaps=handicaps) for each, weights in self._weights.items()]
+        )
 
     def _look(self) -> None:
         """Look at every address after every event."""
