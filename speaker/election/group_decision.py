@@ -18,6 +18,8 @@ from speaker.election.reach import reach
 from speaker.election.standings import Standings
 from speaker.election.transitions import FREE, HELD, PROBED, State, next_state
 from speaker.membership.membership import STEADY_SECONDS
+from speaker.membership.ring import EVERYONE_UP_TO
+from speaker.membership.send_schedule import BACKGROUND_PER_SECOND
 from speaker.membership.state_sync import Claim
 
 SKEW_SECONDS = 0.2
@@ -138,15 +140,19 @@ class GroupDecision:
     def _name(self, address: Address) -> str | None:
         """Return whom this node names as the holder: others claim the address, or ask for it, and do not hear that.
 
-        Once they had the time to hear each other; from then on, for as long as that one claims it unheard by others.
+        Once they had the time to hear each other, which where not all are neighbours takes rounds of heartbeats; from
+        then on, for as long as that one claims it unheard by others.
         """
         standings, reason = self._standings_for(address), f"contested {address}"
         known = self._group.named.get(address)
         holder = standings.to_name(address)
         if holder is not None:
             since = self._out.since[reason] = self._group.since.get(reason, self._now)
-            self._ends.append(since + SKEW_SECONDS)
-            if self._now >= since + SKEW_SECONDS:
+            at = since + SKEW_SECONDS
+            if len(self._moment.alive) > EVERYONE_UP_TO + 1:
+                at += 2 * len(self._moment.alive) / BACKGROUND_PER_SECOND
+            self._ends.append(at)
+            if self._now >= at:
                 return holder
         return known if known in standings.heard[address] and standings.is_unheard_of(known) else None
 

@@ -221,13 +221,16 @@ class Standings:
         )
 
     def to_name(self, address: Address) -> str | None:
-        """Return whose claim on the address holds, where others claim it or ask for it that may not hear that one."""
+        """Return whose claim on the address holds, where another that claims it or asks for it does not hear that."""
         claims = self.heard[address]
-        if not claims or (len(claims) == 1 and not self._claims.probers(address)):
+        others = {*claims, *self._claims.probers(address)}
+        if not claims or len(others) == 1:
             return None
-        if self.holder in claims:
-            return self.holder
-        return min(claims, key=lambda node: self._precedence(node, claims[node]))
+        first = self.holder
+        if first is None or first not in claims:
+            first = min(claims, key=lambda node: self._precedence(node, claims[node]))
+        deaf = any(node != first and first not in self._claims.states[node].hears for node in others)
+        return first if deaf else None
 
     def is_unheard_of(self, node: str) -> bool:
         """Whether some other candidate that is heard does not hear this one."""

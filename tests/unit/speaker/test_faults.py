@@ -19,7 +19,7 @@ from tests.unit.speaker.walker import walk_beside_what_lasts, walk_many_faults, 
 
 ADDRESSES = tuple(Address.parse(f"192.0.2.{number}") for number in range(1, 21))
 SEEDS = examples(75)
-LASTING_SEEDS = examples(40)
+LASTING_SEEDS = examples(25)
 CALM_SECONDS = STEADY_SECONDS + 2.0
 
 
