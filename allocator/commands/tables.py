@@ -46,7 +46,7 @@ def print_effects(change: ChangeEffects) -> None:
             str(one.effect),
             ", ".join(one.before) or "-",
             ", ".join(one.after) or "-",
-            f"{one.pool_before} -> {one.pool}" if one.pool_before != one.pool else one.pool or "-",
+            " -> ".join(dict.fromkeys(filter(None, (one.pool_before, one.pool)))) or "-",
             one.message,
         )
         for one in change.effects

@@ -1,7 +1,7 @@
 """A YAML stream taken apart, so that one document that cannot be read costs nobody else.
 
-Values come out as kubectl reads them: YAML's timestamps stay text, `65000:1` is no number, `=` is text, tags that
-are somebody's own (`!reference`) are passed over and the value behind them is read.
+Values come out as kubectl reads them: YAML's timestamps stay text, `65000:1` is no number, `=` is text, `y` and `n`
+are booleans, tags that are somebody's own (`!reference`) are passed over and the value behind them is read.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}  # noqa: RUF012  the same
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
         built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return {key if isinstance(key, str) else json.dumps(key): value for key, value in built.items()}
@@ -139,6 +141,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole_number)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
 _Loader.add_multi_constructor("!", _Loader.construct_untagged)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int",
