@@ -38,11 +38,12 @@ def check_workloads(facts: Facts) -> Iterator[Finding]:
                 subject, f"{serving} of {desired} Pods are Ready", f"kubectl get pods {in_namespace} -l app=metallb"
             )
         elif desired == 0:
-            yield error(
-                subject,
-                "has no Pods to run" if kind is DEPLOYMENTS else "matches no node",
-                f"kubectl describe {kind.kind.lower()} {name} {in_namespace}",
-            )
+            if kind is DEPLOYMENTS:
+                yield error(
+                    subject, "is scaled to none", f"kubectl scale deployment {name} {in_namespace} --replicas=2"
+                )
+            else:
+                yield error(subject, "matches no node", f"kubectl describe daemonset {name} {in_namespace}")
     for pod in facts.pods():
         yield from _pod(pod, in_namespace, facts.now)
 

@@ -845,6 +845,15 @@ def test_remedies_are_for_the_namespace_and_the_class_of_the_installation() -> N
         assert unknown(_OURS.findall(remedy)[0]) == ""
 
 
+def test_a_controller_that_is_scaled_to_none_is_scaled_up_again() -> None:
+    def scaled(objects: Objects) -> None:
+        objects[DEPLOYMENTS][0]["spec"]["replicas"] = 0
+        objects[DEPLOYMENTS][0]["status"] = {}
+
+    (remedy,) = [each.remedy for each in findings(broken(scaled)) if each.check == "workloads"]
+    assert remedy == "kubectl scale deployment controller -n metallb-system --replicas=2"
+
+
 def test_a_container_that_never_ran_has_no_log() -> None:
     (never,) = remedies(broken(lambda o: container(o).update(state={"waiting": {"reason": "ImagePullBackOff"}})))
     assert never == "kubectl describe pod -n metallb-system c-1"
