@@ -29,6 +29,8 @@ class Reset:
     vrf: str
     neighbor: str
     reason: str
+    peer: str = field(default="", compare=False)
+    """The BGPPeer that it is of, where that has another session by now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class MovedNeighbors:
 
 def _reset(before: Peer, after: Peer) -> Reset:
     what = "peerAddress or interface" if before.vrf == after.vrf else "vrf"
-    return Reset(before.vrf, before.id, f"{what} changed")
+    return Reset(before.vrf, before.id, f"{what} changed", before.name)
 
 
 def _key(peer: Peer) -> Key:

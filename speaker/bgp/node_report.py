@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from allocator.bgp import frr_versions, pod_releases
-from allocator.bgp.command import Daemon
+from allocator.bgp.command import Daemon, Reset
 from allocator.bgp.inputs import Peer
 from allocator.bgp.sessions import NoSession, Refused
 from allocator.core.listing import listed
@@ -60,9 +60,9 @@ def _message(snapshot: Snapshot) -> str:
         said.append(f"the node leaves: {snapshot.leave_reason}")
     known = {(peer.vrf, peer.id) for peer in snapshot.sessions.values()}
     said += [
-        f"the session with {each.neighbor} ends in this node's turn ({each.reason})"
+        _ends(each)
         for each in snapshot.withheld
-        if (each.vrf, each.neighbor) not in known
+        if (each.vrf, each.neighbor) not in known and each.peer not in snapshot.sessions
     ]
     others = [_refusal(each) for each in snapshot.rejected if not each.peer]
     return "; ".join([*said, *([listed(others, limit=3)] if others else [])])
@@ -103,6 +103,7 @@ def _remarks(snapshot: Snapshot, peer: Peer, state: SessionState | None) -> list
         for each in snapshot.withheld
         if (each.vrf, each.neighbor) == (peer.vrf, peer.id)
     ]
+    remarks += [_ends(each) for each in snapshot.withheld if each.peer == peer.name]
     if peer.name in snapshot.password_problems:
         remarks.append(f"goes on with the password that it had: {snapshot.password_problems[peer.name]}")
     if state is not None and not state.up and not peer.shutdown:
@@ -112,6 +113,10 @@ def _remarks(snapshot: Snapshot, peer: Peer, state: SessionState | None) -> list
     bgpd = snapshot.daemons.get(Daemon.BGPD)
     version = bgpd.version if bgpd is not None else ""
     return [*remarks, *_unsupported(snapshot), *filter(None, [frr_versions.late_bfd(version, peer)])]
+
+
+def _ends(withheld: Reset) -> str:
+    return f"the session with {withheld.neighbor} ends in this node's turn ({withheld.reason})"
 
 
 def _unsupported(snapshot: Snapshot) -> list[str]:

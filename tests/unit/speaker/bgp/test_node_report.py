@@ -94,6 +94,11 @@ def test_frrs_ways_of_being_down_are_one_so_that_a_router_that_is_away_costs_no_
             "a reset waits for this node's turn (password set)",
         ),
         (
+            snapshot(session(TOR), withheld=(Reset("red", "192.0.2.1", "vrf changed", "tor"),)),
+            "Established",
+            "the session with 192.0.2.1 ends in this node's turn (vrf changed)",
+        ),
+        (
             snapshot(session(TOR), password_problems={"tor": "Secret a: type: Opaque"}),
             "Established",
             "goes on with the password that it had: Secret a: type: Opaque",

@@ -93,6 +93,8 @@ def assert_paced(before: Peer, after: Peer, *, alone: bool, resets: bool) -> Non
         node.rendering.update(Difference(prefixes={ONE: None, TWO: MARKED}))
         node.applying.apply()
         assert bool(withheld) is resets
+        moved = (before.vrf, before.id) != (after.vrf, after.id)
+        assert [each.peer for each in withheld if each.peer] == [before.name] * moved
         assert [event for event in node.events if isinstance(event, Resetting)] == []
         if resets:
             assert session(node, before) == present
