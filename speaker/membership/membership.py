@@ -370,7 +370,9 @@ class Membership:
         if not stale.side:
             return []
         stale.side, stale.summary, stale.links = False, True, True
-        self._reached = self._table.reached()
+        beside, self._reached = self._reached, self._table.reached()
+        for node in (beside - self._reached) & self._table.peers.keys():
+            self._table.peers[node].beside_us_until = now
         self._side.become(self._reached, now)
         behind = {node: self._table.peers[node] for node, _ in self._table.one_way(self._reached)}
         said = {node: peer.received.state.behind for node, peer in behind.items()}

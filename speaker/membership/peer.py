@@ -28,6 +28,8 @@ class Peer:
     fresh_since: float = 0.0
     """Since when its heartbeats arrive, while they do."""
     hears_us: bool = False
+    beside_us_until: float = 0.0
+    """When it was last on this node's side, where it is not."""
     deaf_since: float = 0.0
     """Since when it is heard, does not hear us, and its side is what it is, while that is so."""
     linked_nodes: int = 0

@@ -64,4 +64,4 @@ class PeerTable:
         for node, peer in self.peers.items():
             one_way = peer.fresh and not peer.hears_us and node not in reached
             if one_way and peer.phase is Phase.SERVING and peer.linked_nodes > len(reached):
-                yield node, peer.deaf_since
+                yield node, max(peer.deaf_since, peer.beside_us_until)
