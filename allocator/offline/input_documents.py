@@ -104,8 +104,8 @@ def read(
 ) -> list[InputDocument]:
     """Read every document of the files, folders (deep, sorted by name) and `-`. Raises UnreadableInput.
 
-    A document of another's that cannot be read, a chart's template for one, is reported to `on_passed_over`, as is a
-    folder without any.
+    A document of another's that cannot be read, a chart's template for one, is reported to `on_passed_over`, as are a
+    folder without any and an empty standard input.
     """
     found: list[InputDocument] = []
     faults: list[Unreadable] = []
@@ -116,7 +116,11 @@ def read(
                 on_passed_over(Unreadable(path, None, f"has no file that ends in {', '.join(sorted(_SUFFIXES))}"))
             for source in sources:
                 try:
-                    for part in _documents(source, _text(source, stdin)):
+                    text = _text(source, stdin)
+                    # What should have written it has probably failed.
+                    if source == STDIN and not text.strip():
+                        on_passed_over(Unreadable(source, None, "standard input is empty"))
+                    for part in _documents(source, text):
                         if isinstance(part, Part):
                             _unpack(part, source, found)
                         elif part.foreign:

@@ -68,6 +68,14 @@ def test_a_folder_without_documents_is_reported(tmp_path: Path) -> None:
     assert notes == [f"{tmp_path}: has no file that ends in .json, .yaml, .yml"]
 
 
+@pytest.mark.parametrize(("text", "noted"), [("", 1), (" \n", 1), ("---\n", 0)])
+def test_an_empty_standard_input_is_reported(text: str, noted: int) -> None:
+    """As of `kustomize build … | admitlb lint -`, where kustomize fails and the shell goes on."""
+    notes: list[str] = []
+    found = read(["-"], stdin=io.BytesIO(text.encode()), on_passed_over=lambda note: notes.append(str(note)))
+    assert (found, notes) == ([], ["-: standard input is empty"] * noted)
+
+
 def test_an_alias_may_be_used_twice() -> None:
     assert contents("a: &a [1]\nb: *a\nc: *a\n") == [{"a": [1], "b": [1], "c": [1]}]
 
