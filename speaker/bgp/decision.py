@@ -76,7 +76,7 @@ class Decision:
         """Take in the passwords by Secret, all that are in those that were asked for, and what is wrong with some."""
         self._asked = asked
         self._secret_problems = problems
-        self._table.set_passwords(passwords)
+        self._table.set_passwords(passwords, asked)
         self.readiness.set_unread(self._table.secrets - asked)
 
     def take_event(self, event: Event) -> None:

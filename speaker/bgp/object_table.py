@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from allocator.bgp.desired import DesiredState
 from allocator.bgp.frr_config import Config
@@ -21,6 +22,9 @@ class ObjectTable:
 
     An object that cannot be read counts as it last could. One that this process never could read counts as what FRR
     runs of it (`adopt`): a speaker that restarts, or is of a release with stricter rules, changes nothing.
+
+    A session that runs goes on with its password while a Secret that its BGPPeer names anew has none, and as it is
+    while that has not been asked for: what a new password comes to is a reset, in this node's turn.
     """
 
     def __init__(self, state: DesiredState) -> None:
@@ -29,6 +33,7 @@ class ObjectTable:
         self._communities: dict[str, Aliases] = {}
         self._node_labels: Mapping[str, str] = {}
         self._passwords: Mapping[str, Password] = {}
+        self._asked: frozenset[str] = frozenset()
         self._running_passwords: Mapping[tuple[str, str], Password] = {}
         self._readable: set[tuple[str, str]] = set()
         """Those that could be read, by plural and name."""
@@ -54,7 +59,13 @@ class ObjectTable:
 
     def set_node_labels(self, labels: Mapping[str, str]) -> None:
         """Take in the labels of this node."""
+        if labels == self._node_labels:
+            return
         self._node_labels = labels
+        for name, each in self._peers.items():
+            if each.peer.password_secret and each.peer.password_secret not in self._asked:
+                # Where its session ends now, the next one is not to begin without the password.
+                self._put_peer(name, as_it_is=False)
 
     def take(self, seen: Observed) -> None:
         """Take in an object, or that it is gone."""
@@ -88,12 +99,13 @@ class ObjectTable:
         if healed and not self._routes_unread:
             self._state.set_kept(KeptRoutes())
 
-    def set_passwords(self, passwords: Mapping[str, Password]) -> None:
-        """Take in the passwords by the name of their Secret; those are missing that nobody could read."""
+    def set_passwords(self, passwords: Mapping[str, Password], asked: frozenset[str]) -> None:
+        """Take in the passwords by the name of their Secret; one that was `asked` for and has none is missing."""
         before, self._passwords = self._passwords, dict(passwords)
+        differ, self._asked = self._asked ^ asked, asked
         for name, each in self._peers.items():
             secret = each.peer.password_secret
-            if secret and before.get(secret) != passwords.get(secret):
+            if secret and (before.get(secret) != passwords.get(secret) or secret in differ):
                 self._put_peer(name)
 
     def adopt_passwords(self, running: Config) -> None:
@@ -138,16 +150,21 @@ class ObjectTable:
         unknown = (name for name, neighbor in unread.items() if neighbor is None)
         return found | dict(zip(unknown, sorted(free - set(found.values())), strict=False))
 
-    def _put_peer(self, name: str) -> None:
+    def _put_peer(self, name: str, *, as_it_is: bool = True) -> None:
+        """Have the desired state know a BGPPeer; `as_it_is` has its session go on while its Secret is not read."""
         known = self._peers.get(name)
         if known is None:
             self._state.set_peer(name, None)
             return
         value = peer_value(known.peer, created=known.created)
-        if known.peer.password_secret:
-            running = self._running_passwords.get((value.vrf, value.id))
-            secret = self._passwords.get(known.peer.password_secret) or running
-            value = peer_value(known.peer, created=known.created, secret=secret)
+        if secret := known.peer.password_secret:
+            runs = self._state.sessions.running.get(name)
+            if runs is not None and (runs.vrf, runs.id) != (value.vrf, value.id):
+                runs = None
+            had = (runs.password if runs is not None else None) or self._running_passwords.get((value.vrf, value.id))
+            value = peer_value(known.peer, created=known.created, secret=self._passwords.get(secret) or had)
+            if runs is not None and as_it_is and secret not in self._asked:
+                value = replace(value, needs_password=False)
         self._state.set_peer(name, value)
 
     def _aliases(self) -> dict[str, CommunityValue]:

@@ -58,9 +58,9 @@ def test_session_waits_for_its_secret(table: Table) -> None:
     table.put(BGP_PEERS, "tor", **SECRET_PEER)
     assert table.table.secrets == {"tor"}
     assert table.state.sessions.refused["tor"].reason is NoSession.NO_PASSWORD
-    table.table.set_passwords({"tor": Password("one")})
+    table.table.set_passwords({"tor": Password("one")}, frozenset({"tor"}))
     assert table.state.sessions.running["tor"].password == Password("one")
-    table.table.set_passwords({"tor": Password("two")})
+    table.table.set_passwords({"tor": Password("two")}, frozenset({"tor"}))
     assert table.state.sessions.running["tor"].password == Password("two")
 
 
@@ -68,8 +68,56 @@ def test_password_that_frr_has_keeps_a_session_whose_secret_is_gone(table: Table
     table.table.adopt_passwords(RUNNING)
     table.put(BGP_PEERS, "tor", **SECRET_PEER)
     assert table.state.sessions.running["tor"].password == Password("old")
-    table.table.set_passwords({"tor": Password("new")})
+    table.table.set_passwords({"tor": Password("new")}, frozenset({"tor"}))
     assert table.state.sessions.running["tor"].password == Password("new")
+
+
+@pytest.mark.parametrize("before", [{"password": "one"}, {"passwordSecret": {"name": "old"}}, {}])
+def test_session_goes_on_until_the_secret_that_its_peer_names_anew_has_been_read(
+    table: Table, before: dict[str, Any]
+) -> None:
+    """Its end would be no reset, which waits for this node's turn: all nodes would end theirs at once."""
+    plain = {name: value for name, value in SECRET_PEER.items() if name != "passwordSecret"}
+    password = Password("one") if before else None
+    table.put(BGP_PEERS, "tor", **plain, **before)
+    table.table.set_passwords({"old": Password("one")}, frozenset({"old"}))
+    table.put(BGP_PEERS, "tor", **SECRET_PEER)
+    assert table.state.sessions.running["tor"].password == password
+    table.table.set_passwords({"tor": Password("two")}, frozenset({"tor"}))
+    assert table.state.sessions.running["tor"].password == Password("two")
+
+
+def test_session_goes_on_with_its_password_where_the_secret_named_anew_is_missing(table: Table) -> None:
+    table.put(BGP_PEERS, "tor", **SECRET_PEER)
+    table.table.set_passwords({"tor": Password("one")}, frozenset({"tor"}))
+    table.put(BGP_PEERS, "tor", **{**SECRET_PEER, "passwordSecret": {"name": "typo"}})
+    table.table.set_passwords({}, frozenset({"typo"}))
+    assert table.state.sessions.running["tor"].password == Password("one")
+    table.table.adopt_passwords(Config())
+    assert table.state.sessions.running["tor"].password == Password("one")
+
+
+def test_session_without_a_password_ends_where_the_secret_that_is_to_have_it_is_missing(table: Table) -> None:
+    table.put(BGP_PEERS, "tor", **{name: value for name, value in SECRET_PEER.items() if name != "passwordSecret"})
+    table.put(BGP_PEERS, "tor", **SECRET_PEER)
+    assert "tor" in table.state.sessions.running
+    table.table.set_passwords({}, frozenset({"tor"}))
+    assert table.state.sessions.refused["tor"].reason is NoSession.NO_PASSWORD
+
+
+def test_session_that_ends_before_its_secret_is_read_does_not_begin_again_without_it(table: Table) -> None:
+    plain = {name: value for name, value in SECRET_PEER.items() if name != "passwordSecret"}
+    selecting: dict[str, Any] = {"nodeSelectors": [{"matchLabels": {"rack": "a"}}]}
+    table.table.set_node_labels({"rack": "a"})
+    table.state.set_node(LocalNode(name="node-a", labels={"rack": "a"}))
+    table.put(BGP_PEERS, "tor", **plain, **selecting)
+    table.put(BGP_PEERS, "tor", **SECRET_PEER, **selecting)
+    assert "tor" in table.state.sessions.running
+    labels: dict[str, str]
+    for labels in ({}, {"rack": "a"}):
+        table.table.set_node_labels(labels)
+        table.state.set_node(LocalNode(name="node-a", labels=labels))
+    assert table.state.sessions.refused["tor"].reason is NoSession.NO_PASSWORD
 
 
 def test_password_that_frr_has_is_for_nobody_who_names_no_secret(table: Table) -> None:
