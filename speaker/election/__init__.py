@@ -25,14 +25,14 @@ The rules, which every speaker follows by itself, from what it hears and what ot
 4. **A restarted process claims nothing**, and one that paused for so long that others may have taken over counts
    for nothing where its claims meet others.
 5. **Who is cut off holds nothing that another can serve**: a node that hears nobody while the Leases of others are
-   renewed and say that those hear somebody; and a node that hears others that do not hear it, if theirs is no smaller
-   side, from those whom these hear so, too (`membership.one_way`). Where that leads back to a node, each would be cut
-   off from the next, and the first of them in order is not. Which others can serve differs from address to address,
-   so this is decided among its candidates: where all of them hear nobody, whatever the other nodes hear, heartbeats
-   are blocked at all candidates (a firewall on the workers), and none is cut off from another. Then a Lease speaks
-   for a candidate, if its node's kernel answers, and they are ranked without regard to claims. Only time in which
-   this node sees its own Lease renewed counts against another's: while the API server is away, nothing moves. Who was
-   cut off until now takes nothing for two turns: it may hear the holder later than others.
+   renewed and say that those hear somebody, for five seconds; and a node that hears others that do not hear it, if
+   theirs is no smaller side, from those whom these hear so, too (`membership.one_way`). Where that leads back to a
+   node, each would be cut off from the next, and the first of them in order is not. Which others can serve differs
+   from address to address, so this is decided among its candidates: where all of them hear nobody, whatever the other
+   nodes hear, heartbeats are blocked at all candidates (a firewall on the workers), and none is cut off from another.
+   Then a Lease speaks for a candidate, if its node's kernel answers, and they are ranked without regard to claims.
+   Only time in which this node sees its own Lease renewed counts against another's: while the API server is away,
+   nothing moves. Who was cut off until now takes nothing for two turns: it may hear the holder later than others.
 6. **Only an interface that could carry the address has a say** (`reach`). One on whose LAN other nodes hear each
    other, and not this one, counts as lost though its carrier is up (`membership.lans`). Who hears nobody after it
    has got a link back takes nothing for a while: the others may only not be heard yet.

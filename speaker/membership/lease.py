@@ -35,20 +35,24 @@ _ADDRESSES_READ = 16
 _DIGITS_READ = 9
 """What is read of a Lease: more than speakers write, and so little that one which says anything costs nobody."""
 _RETRY_SECONDS = 2.0
+JOINING = "joining"
+"""What a Lease says of how many others its node hears while none of them counts yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerLease:
     """A speaker's Lease: `serving` while its holder is named, `renewed` as it was written.
 
-    `hears` is how many other speakers the node heard when it wrote it, `subnets` are those of its interfaces.
+    `hears` is how many other speakers the node had heard for long enough to count when it wrote it; None where it
+    heard some, and none of them for so long: in a LAN that heals all are to meet before some count as cut off.
+    `subnets` are those of its interfaces.
     """
 
     node: str
     addresses: tuple[str, ...] = ()
     serving: bool = False
     renewed: str = ""
-    hears: int = 0
+    hears: int | None = 0
     subnets: tuple[Subnet, ...] = ()
 
 
@@ -59,11 +63,12 @@ def lease_from(document: Document) -> SpeakerLease | None:
         return None
     spec: Document = document.get("spec") or {}
     annotations = annotations_of(document)
-    hears = annotations.get(HEARD_SPEAKERS_ANNOTATION, "")
+    heard = annotations.get(HEARD_SPEAKERS_ANNOTATION, "")
+    hears = int(heard) if heard.isascii() and heard.isdigit() and len(heard) <= _DIGITS_READ else 0
     return SpeakerLease(
         node=name.removeprefix(SPEAKER_LEASE_PREFIX),
         addresses=known_addresses(_listed(annotations.get(HEARTBEAT_ADDRESSES_ANNOTATION, ""), _ADDRESSES_READ)),
-        hears=int(hears) if hears.isascii() and hears.isdigit() and len(hears) <= _DIGITS_READ else 0,
+        hears=None if heard == JOINING else hears,
         subnets=tuple(_subnets(annotations.get(SPEAKER_SUBNETS_ANNOTATION, ""))),
         serving=bool(spec.get("holderIdentity")),
         renewed=spec.get("renewTime") or "",
@@ -111,7 +116,7 @@ class LeaseKeeper:
         self._addresses: tuple[str, ...] = ()
         self._subnets: tuple[str, ...] = ()
         self._serving = False
-        self._hears = 0
+        self._hears: int | None = 0
         self._alone = False
         self._changed = False
         self._stopping = False
@@ -149,10 +154,10 @@ class LeaseKeeper:
                 self._changed = True
                 self._wake.notify()
 
-    def serve(self, serving: bool, *, hears: int, alone: bool) -> None:
+    def serve(self, serving: bool, *, hears: int | None, alone: bool) -> None:
         """Say whether this node can announce, how many other speakers it hears, and whether it should hear some."""
         with self._wake:
-            changed = serving != self._serving or alone != self._alone
+            changed = serving != self._serving or alone != self._alone or (hears is None) != (self._hears is None)
             self._serving, self._hears, self._alone = serving, hears, alone
             if changed:
                 self._changed = True
@@ -173,7 +178,7 @@ class LeaseKeeper:
                 if self._stopping:
                     return
 
-    def _write(self, *, holder: str | None, hears: int) -> bool:
+    def _write(self, *, holder: str | None, hears: int | None) -> bool:
         try:
             node = self._cluster.get(NODES, self._node)
             body = self._lease(node, holder, hears)
@@ -189,7 +194,7 @@ class LeaseKeeper:
         self._on_stored(stored)
         return True
 
-    def _lease(self, node: Object, holder: str | None, hears: int) -> Object:
+    def _lease(self, node: Object, holder: str | None, hears: int | None) -> Object:
         internal = [
             entry["address"]
             for entry in (node.get("status") or {}).get("addresses") or ()
@@ -205,7 +210,7 @@ class LeaseKeeper:
                 "labels": {"app": "metallb", "component": "speaker"},
                 "annotations": {
                     HEARTBEAT_ADDRESSES_ANNOTATION: ",".join(addresses),
-                    HEARD_SPEAKERS_ANNOTATION: str(hears),
+                    HEARD_SPEAKERS_ANNOTATION: JOINING if hears is None else str(hears),
                     SPEAKER_SUBNETS_ANNOTATION: ",".join(self._subnets),
                     SPEAKER_RANKING_ANNOTATION: self._ranking,
                 },

@@ -61,9 +61,15 @@ class LeaseEvidence:
         elif self._alone_since is None:
             self._alone_since = now
 
-    def renewed(self, node: str, hears: int, now: float, *, serving: bool) -> None:
-        """The node's Lease was seen to be renewed; it says how many others the node hears, and whether it serves."""
+    def renewed(self, node: str, hears: int | None, now: float, *, serving: bool) -> None:
+        """The node's Lease was seen to be renewed; it says how many others the node hears, and whether it serves.
+
+        None of who is just joining others: whose side is the one cut off is not decided yet.
+        """
         if self._alone_since is None or now - self._alone_since < LEASE_DOUBT_SECONDS:
+            return
+        if hears is None:
+            self._renewals.pop(node, None)
             return
         self._renewals[node] = _Renewal(now, hears, serving)
 

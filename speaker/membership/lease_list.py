@@ -52,7 +52,7 @@ class HearsOfRenewals(Protocol):
         """What is in doubt now."""
         ...
 
-    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+    def renewed(self, node: str, *, hears: int | None, serving: bool, since: float) -> None:
         """The node's Lease was seen to be renewed since a look at that time.
 
         It says how many others the node hears, and whether it serves.

@@ -147,11 +147,13 @@ class Membership:
         self._hearing.set_peers(nodes, nodes if hosts is None else hosts, now)
         return self._refresh(now)
 
-    def renewed(self, node: str, hears: int, now: float, *, serving: bool = True, since: float | None = None) -> None:
+    def renewed(
+        self, node: str, hears: int | None, now: float, *, serving: bool = True, since: float | None = None
+    ) -> None:
         """The node's Lease was seen to be renewed, after a look at it `since` which it was not.
 
-        It says how many others the node hears, and whether it serves. This node's own says only that Leases can be
-        renewed.
+        It says how many others the node has heard for long (None: none yet), and whether it serves. This node's own
+        says only that Leases can be renewed.
         """
         if node == self.node:
             self._leases.own_renewed(now)
@@ -316,6 +318,11 @@ class Membership:
     def hears(self) -> int:
         """How many other speakers are on this node's side."""
         return len(self._reached)
+
+    def lasting(self, now: float) -> int | None:
+        """Return how many others on this node's side count; None while there are some of which none does yet."""
+        count = max(self._side.size(now) - 1, 0)
+        return count if count or not self._reached else None
 
     def in_trouble(self, node: str) -> bool:
         """Return whether the peer has lost one of its interfaces, by its own report."""

@@ -76,7 +76,7 @@ class Heartbeats:
         self.fence = Fence(self._membership.fence_after_seconds)
         self.serving = False
         """Whether this node counts as able to announce."""
-        self.hears = 0
+        self.hears: int | None = 0
         """How many other speakers are on this node's side."""
         self.doubt = Doubt()
         """What the Leases are to be asked about."""
@@ -145,7 +145,7 @@ class Heartbeats:
 
         self._ask(set_peers)
 
-    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+    def renewed(self, node: str, *, hears: int | None, serving: bool, since: float) -> None:
         """The node's Lease was seen to be renewed since a look at that time.
 
         It says how many others the node hears, and whether it serves.
@@ -206,7 +206,7 @@ class Heartbeats:
                 self._membership.enter(Phase.SERVING, now)
                 log.info("speaker.serving")
             self._send_due(now)
-            self.serving, self.hears = self._membership.phase is Phase.SERVING, self._membership.hears
+            self.serving, self.hears = self._membership.phase is Phase.SERVING, self._membership.lasting(now)
             if now >= self._doubt_at:
                 self.doubt, self._doubt_at = self._membership.doubt(now), now + _DOUBT_SECONDS
             changes, self._changes = self._changes, []

@@ -26,6 +26,7 @@ from speaker.election.transitions import State
 from speaker.layer2.probing import PROBE_SECONDS, PROBES, RETRY_SECONDS
 from speaker.membership.durations import DEFAULT_DEAD_AFTER_SECONDS, DEFAULT_INTERVAL_SECONDS
 from speaker.membership.heartbeat import Heartbeat, Phase
+from speaker.membership.lease import JOINING
 from speaker.membership.lease_evidence import RENEW_ALONE_SECONDS, RENEW_SECONDS
 from speaker.membership.lease_list import ALONE_SECONDS, LeaseList
 from speaker.membership.link import Link, Subnet, with_cut_off
@@ -151,7 +152,7 @@ class Member:
     closed: bool = False
     silent_since: dict[str, float] = field(default_factory=dict)
     announced_again: list[tuple[float, Address]] = field(default_factory=list)
-    leased: tuple[bool, bool] | None = None
+    leased: tuple[bool, bool, bool] | None = None
     leases: LeaseList | None = None
 
     def leads_to(self, address: Address) -> str:
@@ -190,7 +191,7 @@ class _Renewals:
     def doubt(self) -> Doubt:
         return self._member.membership.doubt(self._cluster.now)
 
-    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+    def renewed(self, node: str, *, hears: int | None, serving: bool, since: float) -> None:
         self._member.membership.renewed(node, hears, self._cluster.now, serving=serving, since=since)
 
 
@@ -484,17 +485,17 @@ class Cluster:
     def _write_lease(self, member: Member) -> None:
         if member.name in self.without_api | self.without_writes or member.stopped:
             return
-        hears, serving = member.membership.hears, member.leased is not None and member.leased[0]
+        hears, serving = member.membership.lasting(self.now), member.leased is not None and member.leased[0]
         delay = self.random.uniform(0.005, _API_SECONDS)
         self.at(self.now + delay, lambda: self._store_lease(member.name, hears=hears, serving=serving))
 
-    def _store_lease(self, node: str, *, hears: int, serving: bool) -> None:
+    def _store_lease(self, node: str, *, hears: int | None, serving: bool) -> None:
         name = f"{SPEAKER_LEASE_PREFIX}{node}"
         self._leases[name] = {
             "metadata": {
                 "name": name,
                 "resourceVersion": str(next(self._writes)),
-                "annotations": {HEARD_SPEAKERS_ANNOTATION: str(hears)},
+                "annotations": {HEARD_SPEAKERS_ANNOTATION: JOINING if hears is None else str(hears)},
             },
             "spec": {"holderIdentity": node if serving else None, "renewTime": str(self.now)},
         }
@@ -544,7 +545,8 @@ class Cluster:
             member.announced_again += [(self.now, address) for address in member.answered]
         self._send(member)
         liveness = membership.liveness(self.now)
-        leased = (member.name in liveness.alive and not liveness.cut_off_from, bool(membership.hears))
+        serving = member.name in liveness.alive and not liveness.cut_off_from
+        leased = (serving, bool(membership.hears), membership.lasting(self.now) is None)
         if leased != member.leased:
             member.leased = leased
             self._write_lease(member)

@@ -56,6 +56,7 @@ def test_a_lease_may_say_anything(addresses: list[str], subnets: list[str], hear
     document["metadata"]["annotations"]["admitlb.io/heard-speakers"] = ",".join(hears)
     read = lease_from(document)
     assert read is not None
+    assert read.hears is not None
     assert read.hears < 10**9
     with closing(HeartbeatSocket(0, "127.0.0.1")) as transport:
         transport.set_addresses({"node-b": read.addresses})

@@ -44,7 +44,7 @@ class Speaker:
     def __init__(self) -> None:
         self.api = Api()
         self.doubt = CALM
-        self.renewals: list[tuple[str, int]] = []
+        self.renewals: list[tuple[str, int | None]] = []
         self.unserving: list[str] = []
         self.changes: list[tuple[str, bool]] = []
         self.list = LeaseList(
@@ -55,7 +55,7 @@ class Speaker:
             on_change=self.on_change,
         )
 
-    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+    def renewed(self, node: str, *, hears: int | None, serving: bool, since: float) -> None:
         assert since >= 0.0
         if serving:
             self.renewals.append((node, hears))

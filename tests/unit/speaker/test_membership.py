@@ -507,6 +507,29 @@ def test_who_hears_nobody_while_others_hear_each_other_is_cut_off() -> None:
     assert members.liveness(7.0).cut_off_from == frozenset()
 
 
+def test_whose_side_is_just_forming_is_not_what_others_are_cut_off_from() -> None:
+    members = leased(hears=3)
+    assert members.liveness(6.0).cut_off_from == {"peer"}
+    members.renewed("peer", None, 7.0)
+    assert not members.liveness(7.0).cut_off_from
+    assert not members.liveness(7.0).silent
+    members.renewed("peer", 1, 8.0)
+    assert members.liveness(8.0).cut_off_from == {"peer"}
+
+
+def test_who_has_met_others_says_so_once_they_count() -> None:
+    members = membership("peer")
+    assert members.lasting(0.0) == 0
+    members.heard(beat(members), 1.0)
+    members.tick(1.0)
+    assert members.lasting(1.1) is None
+    for step in range(60):
+        now = 1.1 + step * 0.1
+        members.heard(beat(members, sequence=2 + step), now)
+        members.tick(now)
+    assert members.lasting(1.0 + SETTLE_SECONDS) == 1
+
+
 def test_the_lease_of_a_node_that_is_cut_off_speaks_to_those_that_are_cut_off_as_well() -> None:
     members = leased(hears=0)
     members.renewed("peer", 0, 6.0, serving=False)

@@ -139,7 +139,7 @@ class Calm:
 
     doubt = Doubt(silent=frozenset({NODES[0]}))
 
-    def renewed(self, node: str, *, hears: int, serving: bool, since: float) -> None:
+    def renewed(self, node: str, *, hears: int | None, serving: bool, since: float) -> None:
         raise AssertionError((node, hears, serving, since))
 
 

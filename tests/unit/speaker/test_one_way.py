@@ -19,7 +19,7 @@ from speaker.election.standings import Standings
 from speaker.membership.liveness import Liveness
 from speaker.membership.one_way import Ahead, Ways, ahead_of, pass_on
 from tests.unit.effort import examples
-from tests.unit.speaker.judge import BOUND_SECONDS, LEASE_BOUND_SECONDS
+from tests.unit.speaker.judge import ALONE_BOUND_SECONDS, BOUND_SECONDS, LEASE_BOUND_SECONDS
 from tests.unit.speaker.moves import changes_of, holders_of
 from tests.unit.speaker.simulated import Cluster, WholeHolder, candidates
 
@@ -229,7 +229,7 @@ def test_whom_one_that_is_heard_one_way_hears_no_more_is_not_taken_for_alive_by_
     first, second, third, fourth = names = NAMES[:4]
     whole = {(first, second), (second, first), (first, third), (third, first), (second, third)}
     cluster = hearing(names, frozenset(whole), udp=False)
-    cluster.run(LEASE_BOUND_SECONDS)
+    cluster.run(ALONE_BOUND_SECONDS)
     assert fourth not in cluster.members[third].membership.liveness(cluster.now).alive
     address = next(address for address, nodes in addresses_for(names).items() if nodes == (third, fourth))
     assert cluster.holders(address) == {third}
