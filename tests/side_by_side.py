@@ -67,6 +67,7 @@ WAITING = (
     "tests/unit/speaker/test_realtime.py",
     "tests/unit/speaker/test_status_writer.py",
     "tests/unit/speaker/test_unrelated_interfaces.py",
+    "tests/unit/speaker/who_has/test_waiting.py",
     "tests/unit/status_page/",
     "tests/unit/webhook/",
 )
