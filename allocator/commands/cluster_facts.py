@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 from allocator.allocation.cluster_families import known_service_cidrs
-from allocator.doctor.checks import kube_proxy, load_balancers
+from allocator.doctor.checks import kube_proxy, load_balancers, stored_versions
 from allocator.doctor.facts import (
     CILIUM_POOLS,
     CONFIG_MAPS,
+    CRDS,
     DAEMON_SETS,
     DEPLOYMENTS,
     PODS,
@@ -81,6 +82,7 @@ def read_facts(cluster: Cluster, *, namespace: str, lb_class: str, take_over_for
     keep(ENDPOINT_SLICES_V1, lambda: _endpoint_slices(cluster, within))
     keep(STATIC_PODS, lambda: _static_pods(cluster))
     keep(CONFIG_MAPS, lambda: _config_maps(cluster))
+    keep(CRDS, lambda: _present(cluster, CRDS, ((None, name) for name in stored_versions.VERSIONS)))
     before = objects.get(SERVICES)
     if before is not None:
         keep(SERVICES, lambda: _listed(cluster, SERVICES, None))
@@ -122,10 +124,17 @@ def _static_pods(cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 
 def _config_maps(cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """Those that a check names, as far as they are there: others may hold anything."""
-    for namespace, name in _CONFIG_MAPS:
+    """Those that a check names: others may hold anything."""
+    return _present(cluster, CONFIG_MAPS, _CONFIG_MAPS)
+
+
+def _present(
+    cluster: Cluster, kind: Resource, named_ones: Iterable[tuple[str | None, str]]
+) -> Iterator[dict[str, Any]]:
+    """Those of these, each by namespace and name, that are there."""
+    for namespace, name in named_ones:
         try:
-            yield cluster.get(CONFIG_MAPS, name, namespace)
+            yield cluster.get(kind, name, namespace)
         except NotFound:
             continue
 

@@ -30,9 +30,10 @@ from allocator.doctor.checks.leadership import check_leadership
 from allocator.doctor.checks.load_balancers import check_load_balancers
 from allocator.doctor.checks.services import check_external_ips, check_services
 from allocator.doctor.checks.speaker_leases import check_speaker_leases
+from allocator.doctor.checks.stored_versions import check_stored_versions
 from allocator.doctor.checks.webhook_registration import check_webhook_registration
 from allocator.doctor.checks.workloads import check_versions, check_workloads
-from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
+from allocator.doctor.facts import CONFIG_MAPS, CRDS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.doctor.finding import Finding, Severity, warning
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -74,6 +75,12 @@ CHECKS: Final = (
     ),
     Check(
         name="versions", looks_at="all Pods run one image, and of that one build", needs=(PODS,), find=check_versions
+    ),
+    Check(
+        name="stored-versions",
+        looks_at="no object is stored in a version that the CRDs of AdmitLB lack, as MetalLB's BGPPeers may be",
+        needs=(CRDS,),
+        find=check_stored_versions,
     ),
     Check(
         name="leadership",

@@ -18,6 +18,9 @@ STATIC_PODS: Final = Resource("", "v1", "pods", "static Pod")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
+CRDS: Final = Resource(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+)
 CILIUM_POOLS: Final = Resource(
     "cilium.io", "v2alpha1", "ciliumloadbalancerippools", "CiliumLoadBalancerIPPool", namespaced=False
 )
@@ -30,8 +33,8 @@ _ENDED = ("Failed", "Succeeded")
 class Facts:
     """One look at a cluster. `namespace` is the one AdmitLB is installed in, `at` the moment by the local clock.
 
-    A kind that is missing in `objects` could not be read; `unread` says why. Of ConfigMaps only those that a check
-    names are there. `service_cidrs` is empty where they are not known.
+    A kind that is missing in `objects` could not be read; `unread` says why. Of ConfigMaps and CRDs only those that
+    a check names are there. `service_cidrs` is empty where they are not known.
     """
 
     namespace: str

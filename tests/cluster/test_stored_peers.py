@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from tests.lab.waiting import wait_until
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
 RELEASES = Path(__file__).parent / "metallb_crds"
 OURS = ROOT / "manifests" / "crds" / "metallb.io_bgppeers.yaml"
 NAME = "bgppeers.metallb.io"
@@ -97,10 +100,12 @@ def test_our_definition_is_refused_until_they_are_stored_anew(upgraded: ControlP
     said = STORED.search(tried.stderr)
     assert said is not None, tried.stderr
     assert said.groups() == (NAME, "v1beta1")
+    assert doctor(upgraded) == [("stored-versions", f"CRD {NAME}")]
 
     run(upgraded, section("BGPPeers stored as v1beta1")[0])
 
     assert stored(upgraded) == ["v1beta2"]
+    assert doctor(upgraded) == []
     upgraded.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(OURS))
     # What is still stored as v1beta1 could not be read any more.
     wait_until(lambda: versions(upgraded) == ["v1beta2"], SECONDS, "our definition is in force")
@@ -140,6 +145,17 @@ def definition(plane: ControlPlane, document: Object) -> None:
     kept = {key: value for key, value in document["metadata"].items() if key in ("name", "annotations")}
     text = yaml.safe_dump({**document, "metadata": kept, "status": None})
     plane.kubectl("apply", "--validate=false", "-f", "-", stdin=text)
+
+
+def doctor(plane: ControlPlane) -> list[tuple[str, str]]:
+    """What `admitlb doctor` finds of the stored versions."""
+    words = ["--check", "stored-versions", "--output", "json"]
+    argv: list[str | Path] = [BIN / "admitlb", "doctor", f"--kubeconfig={plane.kubeconfig()}", *words]
+    result = subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    found = json.loads(result.stdout)
+    assert found["made"] == 1
+    assert result.returncode == bool(found["findings"])
+    return [(one["check"], one["subject"]) for one in found["findings"]]
 
 
 def stored(plane: ControlPlane) -> list[str]:

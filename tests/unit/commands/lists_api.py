@@ -37,7 +37,7 @@ def api(rights: str, system_pods: Sequence[dict[str, Any]], objects: Lists) -> I
                 body = {**body, "items": list(system_pods)}
             if "/services/" in self.path or (rights == NOTHING and not self.path.startswith("/version")):
                 status = 403
-            elif "/configmaps/" in self.path:
+            elif "/configmaps/" in self.path or "/customresourcedefinitions/" in self.path:
                 status = 404
             text = json.dumps(body if status == 200 else {"kind": "Status", "code": status, "message": "no"}).encode()
             self.send_response(status)

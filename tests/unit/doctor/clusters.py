@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from allocator.doctor.catalogue import CHECKS, diagnose
-from allocator.doctor.facts import CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
+from allocator.doctor.facts import CONFIG_MAPS, CRDS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.doctor.finding import Finding
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -196,6 +196,10 @@ def healthy() -> Facts:
             l2_status("api", "192.0.2.11", "node-2"),
         ],
         STATIC_PODS: [],
+        CRDS: [
+            {"metadata": {"name": "bgppeers.metallb.io"}, "status": {"storedVersions": ["v1beta2"]}},
+            {"metadata": {"name": "ipaddresspools.metallb.io"}, "status": {"storedVersions": ["v1beta1"]}},
+        ],
         names.BGP_NODE_STATUSES: [],
         **{kind: [] for kind in names.BGP_KINDS},
     }

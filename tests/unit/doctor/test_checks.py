@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from allocator.doctor.catalogue import CHECKS, diagnose
-from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
+from allocator.doctor.facts import CILIUM_POOLS, CONFIG_MAPS, CRDS, DAEMON_SETS, DEPLOYMENTS, PODS, STATIC_PODS, Facts
 from allocator.doctor.finding import Severity
 from allocator.kube.resource import (
     ENDPOINT_SLICES_V1,
@@ -593,6 +593,11 @@ CASES: list[tuple[str, Change, list[tuple[str, str, str]]]] = [
         "an advertisement for a peer that is not there",
         announced(wanted=0, sent=0, peers=["spine"]),
         [("bgp-routes", "error", "Service prod/web"), ("bgp-routes", "error", "Service prod/api")],
+    ),
+    (
+        "peers that MetalLB stored long ago",
+        lambda o: o[CRDS][0]["status"]["storedVersions"].insert(0, "v1beta1"),
+        [("stored-versions", "error", "CRD bgppeers.metallb.io")],
     ),
     (
         "two releases of FRR",
