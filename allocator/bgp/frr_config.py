@@ -105,11 +105,17 @@ def split(route_class: RouteClass) -> tuple[Attributes, RouteClass]:
 
     Prepending is always for some: it depends on the session's own ASN and would loop on iBGP.
     """
-    if route_class.default is not None:
-        common = replace(route_class.default, prepend=None)
+    told = [replace(attributes, prepend=None) for attributes in route_class.told]
+    default = replace(route_class.default, prepend=None) if route_class.default is not None else None
+    if default is not None and all(_adds_to(attributes, default) for attributes in told):
+        common = default
+    elif len(set(told)) == 1:
+        common = told[0]
     else:
-        told = {replace(attributes, prepend=None) for attributes in route_class.told}
-        common = told.pop() if len(told) == 1 else Attributes()
+        # An entry of a route-map adds and overwrites, and takes nothing away.
+        common = Attributes(
+            communities=frozenset.intersection(*(each.communities for each in told)) if default else frozenset()
+        )
 
     def rest(attributes: Attributes | None) -> Attributes | None:
         return attributes and Attributes(
@@ -121,6 +127,15 @@ def split(route_class: RouteClass) -> tuple[Attributes, RouteClass]:
 
     named = tuple((peer, rest(attributes)) for peer, attributes in route_class.named)
     return common, RouteClass(rest(route_class.default), named)
+
+
+def _adds_to(attributes: Attributes, default: Attributes) -> bool:
+    """Whether these can be had of the default by adding communities and by setting what is to be another value."""
+    return (
+        attributes.communities >= default.communities
+        and (default.local_pref is None or attributes.local_pref is not None)
+        and (default.med is None or attributes.med is not None)
+    )
 
 
 def mark_of(class_name: str) -> str:

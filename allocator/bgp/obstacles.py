@@ -72,6 +72,9 @@ _NODE_REASONS: Mapping[Reason, str] = {
 
 def obstacle(inputs: Inputs, state: DesiredState, service: str, address: Address, peer: str) -> Obstacle | None:
     """Return why a BGPPeer does not get an address of a Service; None where it does. `state` is that of `inputs`."""
+    if any(route.address == address and route.peer == peer for route in routes_of(state, service)):
+        # Also where an advertisement waits: what was announced before stays.
+        return None
     its = inputs.services[service]
     return (
         _not_advertised(inputs, its, address, peer)
@@ -158,12 +161,10 @@ def _no_session(inputs: Inputs, state: DesiredState, peer: str) -> Obstacle | No
     return Obstacle(Step.SESSION, f"{refused.reason}{other}")
 
 
-def _not_carried(inputs: Inputs, state: DesiredState, service: str, address: Address, peer: str) -> Obstacle | None:
+def _not_carried(inputs: Inputs, state: DesiredState, service: str, address: Address, peer: str) -> Obstacle:
     if address.family not in inputs.peers[peer].families:
         why = f"the session carries no {address.family}; set dualStackAddressFamily, or add a peer of that family"
         return Obstacle(Step.FAMILY, why)
-    if any(route.address == address and route.peer == peer for route in routes_of(state, service)):
-        return None
     if waiting := state.waiting_for(service, address, peer):
         return _waits(waiting)
     return Obstacle(Step.TOO_MANY_COMMUNITIES, "the prefix would have more than 63 communities; remove some")
