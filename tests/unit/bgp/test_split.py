@@ -1,4 +1,4 @@
-"""A class is divided into what all peers get and what some get besides: an entry of a route-map takes nothing away."""
+"""A class is what all peers get and what some get besides: an entry of a route-map takes nothing away."""
 
 from __future__ import annotations
 
