@@ -120,7 +120,7 @@ def test_the_rights_of_the_page_are_to_read(admitlb: Installation) -> None:
     done = subprocess.run(
         [BIN / "admitlb", "plan", "-", "--against-cluster", f"--kubeconfig={nobody}"],
         check=False,
-        input="",
+        input=yaml.safe_dump_all(DOCUMENTS),
         capture_output=True,
         text=True,
         timeout=60,
