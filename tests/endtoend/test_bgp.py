@@ -101,9 +101,13 @@ def test_a_service_is_a_route_at_both_routers_and_a_client_behind_them_is_answer
 ) -> None:
     wait_routes(routers, nodes(lab), SESSION_SECONDS)
 
-    answers = [routers.http_get(URL) for _ in range(10)]
-
-    assert {answer.status for answer in answers} == {200}
+    # A node announces a new Service once it has endpoints; its kube-proxy may write the rules a moment later.
+    wait_until(
+        lambda: {routers.http_get(URL).status for _ in range(10)} == {200},
+        SESSION_SECONDS,
+        "ten requests are answered",
+        retry_on=(OSError,),
+    )
 
 
 def test_both_families_come_over_one_session(lab: Lab, routers: Routers) -> None:
