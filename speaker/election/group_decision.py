@@ -321,7 +321,7 @@ class GroupDecision:
         inputs = self._moment.inputs
         if inputs.by_lease or standings.rumoured or standings.probed or not inputs.refused.isdisjoint(out.states):
             return
-        if out.named or inputs.liveness.abreast:
+        if out.named or inputs.liveness.in_cycle:
             return
         states = set(out.states.values())
         claimants = {node for by_node in standings.heard.values() for node in by_node}

@@ -328,7 +328,7 @@ def _hear_others(renewed: Iterable[str], before: Inputs, now: Inputs) -> bool:
 
 
 def _cut_off(inputs: Inputs) -> tuple[object, ...]:
-    return inputs.liveness.cut_off_from, inputs.liveness.abreast, inputs.liveness.leased
+    return inputs.liveness.cut_off_from, inputs.liveness.in_cycle, inputs.liveness.leased
 
 
 def _surroundings(inputs: Inputs) -> tuple[object, ...]:
@@ -344,7 +344,7 @@ def _surroundings(inputs: Inputs) -> tuple[object, ...]:
         liveness.overheard,
         liveness.sides,
         liveness.cut_off_from,
-        liveness.abreast,
+        liveness.in_cycle,
         liveness.leased,
         liveness.silent,
         liveness.informed,

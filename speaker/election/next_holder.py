@@ -76,5 +76,5 @@ def what_decides(inputs: Inputs) -> object:
     """Return what of the inputs decides who comes first for an address that nobody claims, to be compared."""
     liveness = inputs.liveness
     links = {node: state.links for node, state in liveness.states.items()}
-    cut_off = liveness.cut_off_from, liveness.abreast, liveness.leased
+    cut_off = liveness.cut_off_from, liveness.in_cycle, liveness.leased
     return inputs.alive, inputs.by_lease, cut_off, inputs.links, inputs.subnets_by_lease, links

@@ -183,7 +183,7 @@ class Standings:
         cut_off_from = liveness.cut_off_from - by_lease if liveness.leased else liveness.cut_off_from | by_lease
         if any(node in self.eligible for node in cut_off_from):
             return True
-        return any(self._is_better(node) for node in liveness.abreast - by_lease)
+        return any(self._is_better(node) for node in liveness.in_cycle - by_lease)
 
     @cached_property
     def chosen(self) -> bool:

@@ -26,7 +26,7 @@ class Liveness:
     A node that is cut off knows of others that serve and do not hear it: `cut_off_from` are those, because they are
     heard themselves, or by one that is, or because this node hears nobody (it is `alone`) and their Leases say that
     they hear each other. Where heartbeats that pass one way lead from one to the next and back to this node, each
-    would be cut off: those are `abreast` of it, and the first that can serve is not. `silent` are those that, like
+    would be cut off: those are `in_cycle` with it, and the first that can serve is not. `silent` are those that, like
     this one, hear nobody, by their Leases; they count for what nobody that this node is cut off from can serve. They
     reckon with a node that is `leased`, as it does with them: one that is not cut off, or is so by what the Leases
     say to all. `cut_off_links` are this node's interfaces on whose LANs others hear each other and not this node.
@@ -47,7 +47,7 @@ class Liveness:
     states: Mapping[str, AdvertisedState] = field(default_factory=dict)
     sides: Mapping[str, int] = field(default_factory=dict)
     cut_off_from: frozenset[str] = frozenset()
-    abreast: frozenset[str] = frozenset()
+    in_cycle: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
     cut_off_links: frozenset[str] = frozenset()
     alone: bool = False

@@ -107,7 +107,7 @@ class Membership:
         self._fenced_until = 0.0
         self._reached: frozenset[str] = frozenset()
         self._behind: Ways = {}
-        self._abreast_at: dict[str, float] = {}
+        self._in_cycle_at: dict[str, float] = {}
         self._alive: frozenset[str] = frozenset()
         self._returning: frozenset[str] = frozenset()
         self._linked: frozenset[str] = frozenset()
@@ -263,7 +263,7 @@ class Membership:
         own = {self.node} if self.phase is Phase.SERVING else frozenset()
         one_way = dict(self._table.one_way(self._reached))
         deaf = frozenset(node for node, since in one_way.items() if now - since >= self._dead_after)
-        ahead, abreast = self._look_ahead(deaf, now)
+        ahead, in_cycle = self._look_ahead(deaf, now)
         together = self._leases.together(now) if alone else frozenset()
         return Liveness(
             alive=self._alive | own,
@@ -278,7 +278,7 @@ class Membership:
             states=self.states(),
             sides={self.node: self._side.size(now), **{node: peer.side for node, peer in peers.items()}},
             cut_off_from=ahead | together,
-            abreast=abreast,
+            in_cycle=in_cycle,
             silent=self._leases.silent(now) if alone else frozenset(),
             cut_off_links=self._lans.cut_off,
             alone=alone,
@@ -289,18 +289,18 @@ class Membership:
         )
 
     def _look_ahead(self, deaf: frozenset[str], now: float) -> tuple[frozenset[str], frozenset[str]]:
-        """Return who is ahead of this node, which is behind the `deaf`, and who is abreast of it.
+        """Return who is ahead of this node, which is behind the `deaf`, and who is in a cycle with it.
 
         Where a ring of ways heals, those that it led to are not ahead at once: they may hear this node next.
         """
         found = ahead_of(self.node, deaf, self._behind)
-        self._abreast_at = {
-            node: now if node in found.abreast else at
-            for node, at in {**self._abreast_at, **dict.fromkeys(found.abreast, now)}.items()
-            if node in found.abreast or now - at < self._dead_after
+        self._in_cycle_at = {
+            node: now if node in found.in_cycle else at
+            for node, at in {**self._in_cycle_at, **dict.fromkeys(found.in_cycle, now)}.items()
+            if node in found.in_cycle or now - at < self._dead_after
         }
-        lately = found.ahead & self._abreast_at.keys()
-        return found.ahead - lately - self._reached, (found.abreast | lately) - self._reached
+        lately = found.ahead & self._in_cycle_at.keys()
+        return found.ahead - lately - self._reached, (found.in_cycle | lately) - self._reached
 
     def _just_heard(self) -> Iterator[tuple[str, float]]:
         """Yield those of this side, of it by others' word maybe for long, that are heard and have not sent their
@@ -423,7 +423,7 @@ class Membership:
     def _next_judged(self, now: float) -> float | None:
         """Return when a peer that does not hear this node, or sends no state, is next judged by that."""
         since = (since for peers in (self._table.one_way(self._reached), self._just_heard()) for _, since in peers)
-        ends = (at + self._dead_after for at in (*since, *self._abreast_at.values()))
+        ends = (at + self._dead_after for at in (*since, *self._in_cycle_at.values()))
         return min((end for end in ends if end > now), default=None)
 
     def _advertise(self, now: float) -> None:

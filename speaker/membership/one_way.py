@@ -16,10 +16,10 @@ Ways = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The nodes that this one is behind, also through others; those `abreast` are behind it as well."""
+    """The nodes that this one is behind, also through others; those `in_cycle` are behind it as well: a cycle."""
 
     ahead: frozenset[str] = frozenset()
-    abreast: frozenset[str] = frozenset()
+    in_cycle: frozenset[str] = frozenset()
 
 
 def pass_on(node: str, behind: Collection[str], said: Mapping[str, Ways]) -> dict[str, frozenset[str]]:
@@ -51,8 +51,8 @@ def ahead_of(node: str, behind: Collection[str], ways: Ways) -> Ahead:
     for each in found:
         for other in ways.get(each, frozenset()):
             backwards.setdefault(other, set()).add(each)
-    abreast = _reachable(backwards.get(node, set()), backwards)
-    return Ahead(found - abreast - {node}, (found & abreast) - {node})
+    in_cycle = _reachable(backwards.get(node, set()), backwards)
+    return Ahead(found - in_cycle - {node}, (found & in_cycle) - {node})
 
 
 def _reachable(start: Collection[str], ways: Mapping[str, Collection[str]]) -> frozenset[str]:

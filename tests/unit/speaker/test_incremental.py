@@ -193,7 +193,7 @@ class AnyOrder(RuleBasedStateMachine):
         sides=st.fixed_dictionaries(dict.fromkeys(NAMES, st.integers(1, 2))),
         arriving=st.frozensets(nodes, max_size=1),
         cut_off=st.booleans(),
-        abreast=st.booleans(),
+        in_cycle=st.booleans(),
         booting=st.booleans(),
         own=links,
     )
@@ -207,7 +207,7 @@ class AnyOrder(RuleBasedStateMachine):
         own: tuple[Link, ...],
         *,
         cut_off: bool,
-        abreast: bool,
+        in_cycle: bool,
         booting: bool,
     ) -> None:
         alive = frozenset(NAMES) - dead
@@ -218,7 +218,7 @@ class AnyOrder(RuleBasedStateMachine):
             sides=sides,
             arriving=arriving - {OWN},
             cut_off_from=dead if cut_off else frozenset(),
-            abreast=dead - frozenset(NAMES[1:2]) if abreast else frozenset(),
+            in_cycle=dead - frozenset(NAMES[1:2]) if in_cycle else frozenset(),
             booting=booting,
             states=dict(self.states),
         )

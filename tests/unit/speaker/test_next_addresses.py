@@ -232,7 +232,7 @@ OF_LIVENESS: dict[str, Any] = {
     },
     "sides": {"node-a": 1},
     "cut_off_from": frozenset({"node-b"}),
-    "abreast": frozenset({"node-b"}),
+    "in_cycle": frozenset({"node-b"}),
     "leased": False,
     "silent": frozenset({"node-e"}),
     "cut_off_links": frozenset({"eth0"}),
@@ -252,7 +252,7 @@ OF_INPUTS: dict[str, Any] = {
     "let_go": frozenset({Address.parse("192.0.2.1")}),
     "subnets_by_lease": {"node-b": (Subnet.parse("203.0.113.0/24"),)},
 }
-DECIDES = {"alive", "cut_off_from", "abreast", "leased", "silent", "links", "subnets_by_lease"}
+DECIDES = {"alive", "cut_off_from", "in_cycle", "leased", "silent", "links", "subnets_by_lease"}
 
 
 def asked_by_node_a(*later: Inputs) -> tuple[Mapping[Address, Question], int]:

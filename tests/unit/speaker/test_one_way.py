@@ -86,12 +86,12 @@ def settle(names: Collection[str], graph: Hearing) -> dict[str, Ahead]:
     for _ in range(len(names) + 1):
         said = {node: pass_on(node, behind[node], said) for node in names}
     found = {node: ahead_of(node, behind[node], said[node]) for node in names}
-    return {node: Ahead(each.ahead - sides[node], each.abreast - sides[node]) for node, each in found.items()}
+    return {node: Ahead(each.ahead - sides[node], each.in_cycle - sides[node]) for node, each in found.items()}
 
 
 def cut_off(node: str, ahead: Ahead, address: Address, nodes: Collection[str]) -> bool:
     group = candidates(address, nodes)
-    liveness = Liveness(alive=frozenset({node}), cut_off_from=ahead.ahead, abreast=ahead.abreast)
+    liveness = Liveness(alive=frozenset({node}), cut_off_from=ahead.ahead, in_cycle=ahead.in_cycle)
     return Standings(
         ElectedGroup(group, LiveCandidates(group.eligible, group.addresses, None, node=node)),
         node=node,
